@@ -1,0 +1,159 @@
+# Convolution: fills ck_conv and calls it.
+
+
+cdef int fill_axes(int64_t *axes, tuple sizes, int64_t leading) except -1:
+    """The last len(sizes) of three axes; those before are ``leading``."""
+    cdef int nd = <int>len(sizes), i
+    for i in range(3):
+        axes[i] = leading if i < 3 - nd else <int64_t>sizes[i - (3 - nd)]
+    return 0
+
+
+@cython.final
+cdef class Geometry:
+    """One convolution's arithmetic, checked and ready for C: channels are per group, sizes one per spatial dimension."""
+
+    cdef ck.ck_conv_shape shape
+    cdef int nd
+
+    def __cinit__(self, n, groups, c_in, c_out, tuple in_, tuple kernel, tuple stride, tuple dilation, tuple pad_lo,
+                  tuple pad_hi, tuple out, int padding_mode):
+        self.nd = <int>len(in_)
+        self.shape.n = n
+        self.shape.groups = groups
+        self.shape.c_in = c_in
+        self.shape.c_out = c_out
+        self.shape.padding_mode = padding_mode
+        fill_axes(self.shape.in_, in_, 1)
+        fill_axes(self.shape.kernel, kernel, 1)
+        fill_axes(self.shape.stride, stride, 1)
+        fill_axes(self.shape.dilation, dilation, 1)
+        fill_axes(self.shape.pad_lo, pad_lo, 0)
+        fill_axes(self.shape.pad_hi, pad_hi, 0)
+        fill_axes(self.shape.out, out, 1)
+
+
+cdef inline void set_tensor(ck.ck_tensor *tensor, cnp.ndarray array, bint channel_last) noexcept:
+    """Pointer and strides as (batch, channel, depth, height, width); axes that are not there get stride 0."""
+    cdef int nd = cnp.PyArray_NDIM(array) - 2, i
+    cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(array)
+    tensor.data = cnp.PyArray_DATA(array)
+    tensor.stride[0] = strides[0]
+    tensor.stride[1] = strides[nd + 1] if channel_last else strides[1]
+    for i in range(3):
+        tensor.stride[2 + i] = 0 if i < 3 - nd else strides[i - (3 - nd) + (1 if channel_last else 2)]
+
+
+cdef inline void set_call(ck.ck_conv *call, Geometry geometry, cnp.ndarray array, int activation, double a, double b,
+                          int algorithm, int threads) noexcept:
+    memset(call, 0, sizeof(ck.ck_conv))
+    call.shape = geometry.shape
+    call.dtype = ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64
+    call.algorithm = algorithm
+    call.activation = activation
+    call.act_a = a
+    call.act_b = b
+    call.run.threads = threads
+    call.run.poll = poll_signals
+
+
+cdef inline void set_bias(ck.ck_conv *call, cnp.ndarray bias) noexcept:
+    call.bias = cnp.PyArray_DATA(bias)
+    call.bias_stride = cnp.PyArray_STRIDES(bias)[0]
+
+
+cdef int run_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
+    cdef Buffer buffer
+    cdef ck.ck_status status = ck.ck_conv_workspace(call, op, &call.run.workspace_bytes)
+    raise_status(status)
+    take_buffer(&buffer, call.run.workspace_bytes)
+    call.run.workspace = buffer.data
+    with nogil:
+        status = ck.ck_conv_run(call, op)
+    give_back(&buffer)
+    return raise_status(status)
+
+
+def conv_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray weight not None, cnp.ndarray bias,
+                 cnp.ndarray y not None, int activation, double a, double b, bint channel_last, int algorithm,
+                 int threads):
+    """y = activation(conv(x, weight) + bias)."""
+    cdef ck.ck_conv call
+    set_call(&call, geometry, y, activation, a, b, algorithm, threads)
+    set_tensor(&call.x, x, channel_last)
+    set_tensor(&call.weight, weight, False)
+    set_tensor(&call.y, y, channel_last)
+    if bias is not None:
+        set_bias(&call, bias)
+    run_conv(&call, ck.CK_FORWARD)
+
+
+def conv_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
+                cnp.ndarray dx not None, int activation, double a, double b, cnp.ndarray act_y, bint channel_last,
+                int algorithm, int threads):
+    """dx, the gradient of the input."""
+    cdef ck.ck_conv call
+    set_call(&call, geometry, dx, activation, a, b, algorithm, threads)
+    set_tensor(&call.y, grad, channel_last)
+    set_tensor(&call.weight, weight, False)
+    set_tensor(&call.x, dx, channel_last)
+    if act_y is not None:
+        set_tensor(&call.act_y, act_y, channel_last)
+    run_conv(&call, ck.CK_GRAD_X)
+
+
+def conv_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray x, cnp.ndarray dw,
+                     cnp.ndarray db, int activation, double a, double b, cnp.ndarray act_y, bint channel_last,
+                     int algorithm, int threads):
+    """dw and db, either of which may be None; x is not read without dw."""
+    cdef ck.ck_conv call
+    set_call(&call, geometry, grad, activation, a, b, algorithm, threads)
+    set_tensor(&call.y, grad, channel_last)
+    if dw is not None:
+        set_tensor(&call.x, x, channel_last)
+        set_tensor(&call.weight, dw, False)
+    if db is not None:
+        set_bias(&call, db)
+    if act_y is not None:
+        set_tensor(&call.act_y, act_y, channel_last)
+    run_conv(&call, ck.CK_GRAD_WEIGHT)
+
+
+def conv_supports(Geometry geometry not None, int op, int algorithm):
+    """Whether the algorithm can do this shape."""
+    return ck.ck_conv_supports(&geometry.shape, <ck.ck_conv_op>op, algorithm) == ck.CK_OK
+
+
+cdef void set_columns(ck.ck_conv *call, cnp.ndarray cols) noexcept:
+    """cols: (n, row, position)."""
+    cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(cols)
+    call.y.data = cnp.PyArray_DATA(cols)
+    call.y.stride[0] = strides[0]
+    call.y.stride[1] = strides[1]
+    call.y.stride[4] = strides[2]
+
+
+def im2col(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray cols not None, bint channel_last,
+           int threads):
+    """cols[n, c * taps + t, o] = x[n, c, o * stride + t * dilation - pad]."""
+    cdef ck.ck_conv call
+    cdef ck.ck_status status
+    set_call(&call, geometry, cols, ck.CK_IDENTITY, 0, 0, 0, threads)
+    set_tensor(&call.x, x, channel_last)
+    set_columns(&call, cols)
+    with nogil:
+        status = ck.ck_im2col(&call)
+    raise_status(status)
+
+
+def col2im(Geometry geometry not None, cnp.ndarray cols not None, cnp.ndarray x not None, bint channel_last,
+           int threads):
+    """The adjoint of im2col: every column entry is added to the element that it was read from."""
+    cdef ck.ck_conv call
+    cdef ck.ck_status status
+    set_call(&call, geometry, cols, ck.CK_IDENTITY, 0, 0, 0, threads)
+    set_tensor(&call.x, x, channel_last)
+    set_columns(&call, cols)
+    with nogil:
+        status = ck.ck_col2im(&call)
+    raise_status(status)

@@ -1,0 +1,74 @@
+# All of the C library's declarations that Cython uses: src_c/convkit.h.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+
+cdef extern from "convkit.h" nogil:
+    ctypedef enum ck_status:
+        CK_OK
+        CK_INTERRUPTED
+        CK_OVERFLOW
+        CK_WORKSPACE
+        CK_UNSUPPORTED
+
+    enum:
+        CK_F32
+        CK_F64
+        CK_ISAS
+        CK_IDENTITY
+
+    ctypedef enum ck_conv_op:
+        CK_FORWARD
+        CK_GRAD_X
+        CK_GRAD_WEIGHT
+
+    ctypedef struct ck_run:
+        int threads
+        int (*poll)(void *) noexcept nogil
+        void *poll_context
+        void *workspace
+        int64_t workspace_bytes
+
+    ctypedef struct ck_conv_shape:
+        int64_t n, groups, c_in, c_out
+        int64_t in_ "in"[3]
+        int64_t out[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t pad_lo[3]
+        int64_t pad_hi[3]
+        int padding_mode
+
+    ctypedef struct ck_tensor:
+        void *data
+        int64_t stride[5]
+
+    ctypedef struct ck_conv:
+        ck_conv_shape shape
+        int dtype, algorithm
+        ck_tensor x, weight, y, act_y
+        void *bias
+        int64_t bias_stride
+        int activation
+        double act_a, act_b
+        ck_run run
+
+    ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) noexcept
+    ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) noexcept
+    ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) noexcept
+    ck_status ck_im2col(const ck_conv *call) noexcept
+    ck_status ck_col2im(const ck_conv *call) noexcept
+
+    ctypedef struct ck_cpu:
+        uint32_t leaf1_ecx, leaf7_ebx
+        uint64_t xcr0
+
+    const char *ck_isa_name(int isa) noexcept
+    int ck_isa_available(int isa) noexcept
+    int ck_isa_current() noexcept
+    int ck_isa_set(int isa) noexcept
+    int ck_isa_from_cpu(ck_cpu cpu) noexcept
+    const char *ck_threading() noexcept
+    int ck_after_fork() noexcept
+    double ck_measure_fma(int dtype, int threads, double seconds) noexcept
+    double ck_measure_triad(void *buffer, int64_t bytes, int threads, double seconds) noexcept

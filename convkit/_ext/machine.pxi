@@ -1,0 +1,58 @@
+# The machine: instruction sets, threads, measured peaks.
+
+
+def isa():
+    """The instruction set in force."""
+    return ck.ck_isa_name(ck.ck_isa_current()).decode()
+
+
+def available_isas():
+    """Those that are built in and that CPU and operating system offer, in rising order."""
+    return tuple(ck.ck_isa_name(i).decode() for i in range(ck.CK_ISAS) if ck.ck_isa_available(i))
+
+
+def set_isa(str name not None):
+    """Chooses one of available_isas()."""
+    for i in range(ck.CK_ISAS):
+        if ck.ck_isa_name(i).decode() == name and ck.ck_isa_set(i) == 0:
+            return
+    raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {name!r}")
+
+
+def isa_from_cpu(leaf1_ecx, leaf7_ebx, xcr0):
+    """What the dispatcher would choose on a machine that says this of itself."""
+    cdef ck.ck_cpu cpu
+    cpu.leaf1_ecx = leaf1_ecx
+    cpu.leaf7_ebx = leaf7_ebx
+    cpu.xcr0 = xcr0
+    return ck.ck_isa_name(ck.ck_isa_from_cpu(cpu)).decode()
+
+
+def threading():
+    """How the library was built: openmp, pthread or serial."""
+    return ck.ck_threading().decode()
+
+
+def after_fork():
+    """True in a forked child, where calls run on one thread."""
+    return ck.ck_after_fork() != 0
+
+
+def measure_fma(str dtype not None, int threads, double seconds):
+    """Multiply-add rate in FLOP/s of the current instruction set."""
+    cdef int code = ck.CK_F32 if dtype == "float32" else ck.CK_F64
+    cdef double rate
+    with nogil:
+        rate = ck.ck_measure_fma(code, threads, seconds)
+    return rate
+
+
+def measure_triad(int64_t bytes_per_array, int threads, double seconds):
+    """Bytes/s of a = b + s * c over three arrays of this size."""
+    cdef Buffer buffer
+    cdef double rate
+    take_buffer(&buffer, 3 * bytes_per_array)
+    with nogil:
+        rate = ck.ck_measure_triad(buffer.data, bytes_per_array, threads, seconds)
+    free(buffer.data)
+    return rate

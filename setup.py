@@ -1,0 +1,159 @@
+"""The compiled half of the build; everything else is in pyproject.toml.
+
+`src_c` becomes one static library of kernels for each instruction set and dtype, since flags can be given per library,
+and one of all the rest; the extension module is linked from them. Which kernels may run is decided when convkit is
+imported, so a wheel is not tied to the machine it was built on.
+
+CONVKIT_BUILD_THREADS=openmp, pthread or serial overrides the probe for OpenMP.
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+# Contraction makes fused multiply-adds, half of the speed, out of a * b + c; it needs gnu11, because -std=c11 turns it
+# off. Nothing that relaxes arithmetic further belongs here: the worst of those flags change the floating-point mode of
+# the whole process when the library is loaded. Nor does anything that ties the build to this machine's CPU.
+CFLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+CFLAGS += ["-fvisibility=hidden", "-g0", "-Wall", "-Wextra"]
+
+ISA_CFLAGS = {
+    "generic": [],
+    "neon": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+}
+ISAS = {
+    "x86_64": ["generic", "avx2", "avx512"],
+    "amd64": ["generic", "avx2", "avx512"],
+    "aarch64": ["generic", "neon"],
+    "arm64": ["generic", "neon"],
+}.get(platform.machine().lower(), ["generic"])
+
+OPENMP_PROBE = """
+#include <omp.h>
+int main(void) {
+  int threads = 0;
+#pragma omp parallel reduction(+ : threads)
+  threads += omp_get_num_threads() > 0;
+  return threads == 0;
+}
+"""
+OPENMP_FLAGS = [(["-fopenmp"], ["-fopenmp"])]  # (compiling, linking)
+if sys.platform == "darwin":
+    OPENMP_FLAGS.append((["-Xpreprocessor", "-fopenmp"], ["-lomp"]))
+
+
+def builds(compiler, source, compile_flags, link_flags):
+    """Whether the compiler makes a program of `source`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "probe.c")
+        path.write_text(source)
+        try:
+            objects = compiler.compile([str(path)], output_dir=folder, extra_postargs=compile_flags)
+            compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=link_flags)
+        except (CompileError, LinkError):
+            return False
+        return True
+
+
+def choose_threading(compiler):
+    """The way to run threads, and its flags for compiling and for linking."""
+    wanted = os.environ.get("CONVKIT_BUILD_THREADS", "")
+    if wanted not in ("", "openmp", "pthread", "serial"):
+        raise SystemExit(f"CONVKIT_BUILD_THREADS must be openmp, pthread or serial, got {wanted!r}")
+    if wanted in ("", "openmp"):
+        for compile_flags, link_flags in OPENMP_FLAGS:
+            if builds(compiler, OPENMP_PROBE, compile_flags, link_flags):
+                return "openmp", compile_flags, link_flags
+        if wanted:
+            raise SystemExit("CONVKIT_BUILD_THREADS=openmp, but the compiler cannot build an OpenMP program")
+        print("convkit: the compiler has no OpenMP; every call will run on one thread", file=sys.stderr)
+    return ("pthread", ["-pthread"], ["-pthread"]) if wanted == "pthread" else ("serial", [], [])
+
+
+def static_libraries():
+    """(name, build_info) of each; the core first, as it refers to the others."""
+    core = [f"-DCK_HAVE_{isa.upper()}" for isa in ISAS]
+    libraries = [("ck_core", {"sources": sorted(glob("src_c/*.c")), "cflags": CFLAGS + core})]
+    for isa in reversed(ISAS):  # the longest to compile first
+        for dtype in ("f32", "f64"):
+            source = f"src_c/kernels/{isa}_{dtype}.c"
+            libraries.append((f"ck_{isa}_{dtype}", {"sources": [source], "cflags": CFLAGS + ISA_CFLAGS[isa]}))
+    return libraries
+
+
+def cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class BuildLibraries(build_clib):
+    """Compiles on all cores, and again whenever a header, a flag or the compiler has changed."""
+
+    def build_libraries(self, libraries):
+        name, compile_flags, self.link_flags = choose_threading(self.compiler)
+        core = libraries[0][1]
+        core["cflags"] = [*core["cflags"], f"-DCK_THREADS_{name.upper()}", *compile_flags]
+        headers = sorted(glob("src_c/**/*.h", recursive=True)) + [self._settings(libraries)]
+        for _, build_info in libraries:
+            build_info["obj_deps"] = {"": headers}
+        build_one = super().build_libraries
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(lambda library: build_one([library]), libraries))
+
+    def _settings(self, libraries):
+        """A file that is rewritten only if what it says changes, so that objects can depend on it."""
+        path = Path(self.build_temp, "settings.txt")
+        text = f"{self.compiler.compiler_so}\n{[(name, info['cflags']) for name, info in libraries]}\n"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+        return str(path)
+
+
+class BuildExtension(build_ext):
+    """Translates the Cython, and links again whenever a static library is newer."""
+
+    def run(self):
+        self.run_command("build_clib")
+        super().run()
+
+    def build_extensions(self):
+        import numpy as np
+        from Cython.Build import cythonize
+
+        libraries = self.get_finalized_command("build_clib")
+        for extension in self.extensions:
+            extension.sources = cythonize([extension], build_dir=os.path.join(self.build_temp, "cython"))[0].sources
+            extension.include_dirs.append(np.get_include())
+            extension.depends += glob(os.path.join(libraries.build_clib, "*.a"))
+            extension.extra_link_args += libraries.link_flags
+        super().build_extensions()
+
+
+ENGINE = Extension(
+    "convkit._ext.engine",
+    ["convkit/_ext/engine.pyx"],
+    depends=sorted(glob("src_c/*.h")),
+    include_dirs=["src_c"],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    extra_compile_args=["-std=gnu11", "-O2", "-g0", "-fvisibility=hidden"],
+    # Debugging information goes, names stay: profilers, back-traces and the tests' disassembly read them.
+    extra_link_args=["-Wl,-S", "-lm"],
+)
+
+if __name__ == "__main__":
+    setup(
+        libraries=static_libraries(),
+        ext_modules=[ENGINE],
+        cmdclass={"build_clib": BuildLibraries, "build_ext": BuildExtension},
+    )

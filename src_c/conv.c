@@ -1,0 +1,241 @@
+/* Forward convolution, the gradient of x (which is transposed convolution), and the family's two entry points. */
+#include "conv.h"
+
+/* Groups this narrow would leave most lanes of a dense panel empty: the lanes hold groups instead.  Up to 8 channels a
+ * group that was the faster way on every layer tried (32 groups of 4: 3.4 times). */
+enum { NARROW = 8 };
+
+static int direct_can(const ck_conv_shape *s) {
+  return s->groups > 1 && (s->c_in == 1 || (s->c_in <= NARROW && s->c_out <= NARROW));
+}
+
+int ck_conv_is_direct(const ck_conv *call) {
+  return (call->algorithm == CK_AUTO || call->algorithm == CK_DIRECT) && direct_can(&call->shape);
+}
+
+ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) {
+  (void)op;
+  return algorithm != CK_DIRECT || direct_can(shape) ? CK_OK : CK_UNSUPPORTED;
+}
+
+static ck_order order_for(const ck_tensor *tensor, int depthwise, int64_t item) {
+  return depthwise ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
+}
+
+static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3],
+                              int64_t item) {
+  int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]};
+  return tensor->data ? ck_end(tensor->data, sizes, tensor->stride, 5, item) : NULL;
+}
+
+ck_source ck_conv_x_source(const ck_conv *call, int depthwise) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t item = ck_kernels_for(call->dtype)->real_size;
+  ck_source source = {.tensor = call->x, .lane_stride = s->c_in * call->x.stride[1]};
+  source.order = order_for(&call->x, depthwise, item);
+  source.end = tensor_end(&call->x, s->n, s->groups * s->c_in, s->in, item);
+  for (int d = 0; d < 3; d++)
+    source.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->in[d], .base = -s->pad_lo[d], .step = s->stride[d],
+                               .taps = s->kernel[d], .tap_step = s->dilation[d], .mode = s->padding_mode};
+  return source;
+}
+
+static void set_weights(ck_dense *d, const ck_conv *call) {
+  const ck_conv_shape *s = &call->shape;
+  const int64_t *stride = call->weight.stride;
+  int64_t sizes[5] = {s->groups * s->c_out, s->c_in, s->kernel[0], s->kernel[1], s->kernel[2]};
+  d->w = call->weight.data;
+  d->w_end = ck_end(d->w, sizes, stride, 5, d->kernels->real_size);
+  d->w_group = s->c_out * stride[0];
+  for (int i = 0; i < 3; i++)
+    d->w_tap[i] = stride[i + 2];
+}
+
+/* Plans or runs one correlation. */
+static ck_status visit(const ck_dense *d, const ck_run *run, int64_t *bytes) {
+  if (!bytes)
+    return ck_dense_run(d, run);
+  *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run->threads).bytes);
+  return CK_OK;
+}
+
+ck_status ck_conv_forward(const ck_conv *call, int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_in,
+                .lanes = s->c_out, .dst = call->y, .bias = call->bias, .bias_stride = call->bias_stride,
+                .activation = call->activation, .act_a = call->act_a, .act_b = call->act_b,
+                .depthwise = ck_conv_is_direct(call)};
+  d.source = ck_conv_x_source(call, d.depthwise);
+  set_weights(&d, call);
+  d.w_channel = call->weight.stride[1];
+  d.w_lane = call->weight.stride[0];
+  return visit(&d, &call->run, bytes);
+}
+
+/* ---------------------------------------------------------------- gradient of x */
+
+static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
+
+/* The taps t0, t0 + s/g, ... of one axis meet the padded coordinates congruent to t0 * dilation modulo the stride s,
+ * g = gcd(s, dilation): a phase.  Coordinate p and tap t read output (p - t * dilation) / s. */
+typedef struct phase {
+  int64_t first_tap, tap_step, taps; /* in the kernel */
+  int64_t first, count;              /* padded coordinates first, first + stride, ... */
+} phase;
+
+static int64_t phases(const ck_conv_shape *s, int d) {
+  return ck_min(s->kernel[d], s->stride[d] / gcd(s->stride[d], s->dilation[d]));
+}
+
+/* The phase of first tap t0, over padded coordinates lo..hi-1. */
+static phase phase_at(const ck_conv_shape *s, int d, int64_t t0, int64_t lo, int64_t hi) {
+  int64_t stride = s->stride[d], residue = t0 * s->dilation[d] % stride;
+  phase p = {.first_tap = t0, .tap_step = stride / gcd(stride, s->dilation[d])};
+  p.taps = (s->kernel[d] - 1 - t0) / p.tap_step + 1;
+  p.first = lo + ((residue - lo) % stride + stride) % stride;
+  p.count = p.first < hi ? (hi - 1 - p.first) / stride + 1 : 0;
+  return p;
+}
+
+static ck_dense grad_x_dense(const ck_conv *call) {
+  const ck_conv_shape *s = &call->shape;
+  ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_out,
+                .lanes = s->c_in, .dst = call->x, .depthwise = ck_conv_is_direct(call)};
+  int64_t item = d.kernels->real_size;
+  d.source = (ck_source){.tensor = call->y, .lane_stride = s->c_out * call->y.stride[1]};
+  d.source.order = order_for(&call->y, d.depthwise, item);
+  d.source.end = tensor_end(&call->y, s->n, s->groups * s->c_out, s->out, item);
+  if (call->activation != CK_IDENTITY) {
+    d.source.act_y = call->act_y;
+    d.source.act_end = tensor_end(&call->act_y, s->n, s->groups * s->c_out, s->out, item);
+    d.source.activation = call->activation;
+    d.source.act_a = call->act_a;
+    d.source.act_b = call->act_b;
+  }
+  set_weights(&d, call);
+  d.w_channel = call->weight.stride[0];
+  d.w_lane = call->weight.stride[1];
+  return d;
+}
+
+static void set_phase(ck_dense *d, const ck_conv *call, int axis, const phase *p, int fold) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t stride = s->stride[axis], dilation = s->dilation[axis], offset = p->first - s->pad_lo[axis];
+  d->source.axis[axis] = (ck_axis){.outputs = p->count, .source = s->out[axis], .step = 1, .taps = p->taps,
+                                   .base = (p->first - p->first_tap * dilation) / stride,
+                                   .tap_step = -(dilation / gcd(stride, dilation)), .mode = CK_ZEROS};
+  d->w += p->first_tap * call->weight.stride[axis + 2];
+  d->w_tap[axis] = p->tap_step * call->weight.stride[axis + 2];
+  if (fold) {
+    d->fold = fold;
+    d->fold_first[axis] = offset;
+    d->fold_step[axis] = stride;
+    d->fold_size[axis] = s->in[axis];
+  } else {
+    d->dst.data = (char *)d->dst.data + offset * d->dst.stride[axis + 2];
+    d->dst.stride[axis + 2] *= stride;
+  }
+}
+
+/* Every phase over the box lo..hi-1 of padded coordinates; fold is the padding mode through which they are added, or 0
+ * to store them. */
+static ck_status grad_x_region(const ck_conv *call, const int64_t lo[3], const int64_t hi[3], int fold,
+                               int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t t[3];
+  for (t[0] = 0; t[0] < phases(s, 0); t[0]++) {
+    for (t[1] = 0; t[1] < phases(s, 1); t[1]++) {
+      for (t[2] = 0; t[2] < phases(s, 2); t[2]++) {
+        ck_dense d = grad_x_dense(call);
+        int64_t outputs = 1;
+        for (int i = 0; i < 3; i++) {
+          phase p = phase_at(s, i, t[i], lo[i], hi[i]);
+          set_phase(&d, call, i, &p, fold);
+          outputs = ck_min(outputs, p.count);
+        }
+        if (outputs == 0)
+          continue;
+        ck_status status = visit(&d, &call->run, bytes);
+        if (status != CK_OK)
+          return status;
+      }
+    }
+  }
+  return CK_OK;
+}
+
+/* Coordinates that no tap meets get zeros: a correlation over no taps. */
+static ck_status grad_x_zeros(const ck_conv *call, int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  int gaps = 0;
+  ck_dense d = grad_x_dense(call);
+  for (int i = 0; i < 3; i++) {
+    gaps |= phases(s, i) < s->stride[i];
+    d.source.axis[i] = (ck_axis){.outputs = s->in[i], .source = s->out[i], .step = 1, .tap_step = 1};
+  }
+  return gaps ? visit(&d, &call->run, bytes) : CK_OK;
+}
+
+ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t edge[3][4]; /* the segments of each axis: before, inside, after */
+  for (int d = 0; d < 3; d++) {
+    edge[d][0] = 0;
+    edge[d][1] = s->pad_lo[d];
+    edge[d][2] = edge[d][1] + s->in[d];
+    edge[d][3] = edge[d][2] + s->pad_hi[d];
+  }
+  int64_t lo[3] = {edge[0][1], edge[1][1], edge[2][1]}, hi[3] = {edge[0][2], edge[1][2], edge[2][2]};
+  ck_status status = grad_x_zeros(call, bytes);
+  if (status == CK_OK)
+    status = grad_x_region(call, lo, hi, 0, bytes);
+  for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
+    int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
+    for (int d = 0; d < 3; d++) {
+      lo[d] = edge[d][part[d]];
+      hi[d] = edge[d][part[d] + 1];
+      empty |= lo[d] == hi[d];
+    }
+    if (!empty)
+      status = grad_x_region(call, lo, hi, s->padding_mode, bytes);
+  }
+  return status;
+}
+
+/* ---------------------------------------------------------------- entry */
+
+static ck_status route(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
+  if (call->algorithm == CK_IM2COL)
+    return op == CK_FORWARD  ? ck_im2col_forward(call, bytes)
+           : op == CK_GRAD_X ? ck_im2col_grad_x(call, bytes)
+                             : ck_im2col_grad_weight(call, bytes);
+  return op == CK_FORWARD  ? ck_conv_forward(call, bytes)
+         : op == CK_GRAD_X ? ck_conv_grad_x(call, bytes)
+                           : ck_conv_grad_weight(call, bytes);
+}
+
+/* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
+static int threads_for(const ck_conv *call) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t all[9] = {s->n, s->groups, s->c_in, s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
+                    s->out[0], s->out[1], s->out[2], 1};
+  int64_t work;
+  if (!ck_product(all, 9, &work))
+    return call->run.threads;
+  return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
+}
+
+ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
+  ck_conv sized = *call;
+  sized.run.threads = threads_for(call);
+  *bytes = 0;
+  return route(&sized, op, bytes);
+}
+
+ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
+  ck_conv sized = *call;
+  sized.run.threads = threads_for(call);
+  if (ck_conv_supports(&call->shape, op, call->algorithm) != CK_OK)
+    return CK_UNSUPPORTED;
+  return route(&sized, op, NULL);
+}

@@ -1,0 +1,119 @@
+/* convkit: the C library's one public header.
+ *
+ * A plain C library that knows nothing of Python.  The caller owns every buffer; nothing here allocates.
+ * Sizes are 64-bit counts, strides are 64-bit byte counts and may be zero, negative or unaligned.
+ * 1-D and 2-D problems are 3-D ones with leading axes of length one: spatial arrays are (depth, height, width).
+ */
+#ifndef CONVKIT_H
+#define CONVKIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum ck_status {
+  CK_OK = 0,
+  CK_INTERRUPTED = 1, /* poll() asked to stop; outputs hold unspecified values */
+  CK_OVERFLOW = 2,    /* a size or a product of sizes does not fit 64 bits */
+  CK_WORKSPACE = 3,   /* the workspace given is smaller than ck_*_workspace asked for */
+  CK_UNSUPPORTED = 4, /* the algorithm named cannot do this shape */
+} ck_status;
+
+typedef enum ck_dtype { CK_F32 = 0, CK_F64 = 1, CK_DTYPES = 2 } ck_dtype;
+
+/* Rising order of preference; dispatch.c fills one table of kernels for each. */
+typedef enum ck_isa { CK_GENERIC = 0, CK_NEON = 1, CK_AVX2 = 2, CK_AVX512 = 3, CK_ISAS = 4 } ck_isa;
+
+typedef enum ck_padding_mode { CK_ZEROS = 0, CK_REFLECT = 1, CK_REPLICATE = 2, CK_CIRCULAR = 3 } ck_padding_mode;
+
+typedef enum ck_activation {
+  CK_IDENTITY = 0,
+  CK_RELU = 1,
+  CK_LEAKY_RELU = 2, /* a = slope */
+  CK_SIGMOID = 3,
+  CK_TANH = 4,
+  CK_CLIP = 5, /* a = lo, b = hi */
+} ck_activation;
+
+typedef enum ck_algorithm { CK_AUTO = 0, CK_IMPLICIT_GEMM = 1, CK_IM2COL = 2, CK_DIRECT = 3 } ck_algorithm;
+
+/* How a call runs: threads, workspace, and the hook that lets Ctrl-C through.
+ * poll is called from the calling thread about every 50 ms; non-zero stops the call with CK_INTERRUPTED. */
+typedef struct ck_run {
+  int threads;
+  int (*poll)(void *);
+  void *poll_context;
+  void *workspace; /* 64-byte aligned */
+  int64_t workspace_bytes;
+} ck_run;
+
+/* ------------------------------------------------------------------ convolution */
+
+/* The arithmetic of one convolution, without its arrays. */
+typedef struct ck_conv_shape {
+  int64_t n, groups;
+  int64_t c_in, c_out; /* per group */
+  int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad_lo[3], pad_hi[3];
+  int padding_mode;
+} ck_conv_shape;
+
+/* strides: (batch, channel, depth, height, width), in bytes. */
+typedef struct ck_tensor {
+  void *data;
+  int64_t stride[5];
+} ck_tensor;
+
+/* One call of the family.  Which arrays are read and written:
+ *   forward      x, weight, bias?            -> y
+ *   grad x       y (the gradient), weight    -> x
+ *   grad weight  y (the gradient), x         -> weight?, bias?
+ * weight.stride: (output channel, input channel in the group, depth, height, width).
+ * In a backward call with an activation, act_y is the forward's output and y is the gradient after it. */
+typedef struct ck_conv {
+  ck_conv_shape shape;
+  int dtype;
+  int algorithm;
+  ck_tensor x, weight, y, act_y;
+  void *bias; /* may be NULL */
+  int64_t bias_stride;
+  int activation;
+  double act_a, act_b;
+  ck_run run;
+} ck_conv;
+
+typedef enum ck_conv_op { CK_FORWARD = 0, CK_GRAD_X = 1, CK_GRAD_WEIGHT = 2 } ck_conv_op;
+
+/* Bytes of workspace that ck_conv_run will ask for; fields of run other than threads are not read. */
+ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes);
+ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
+/* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
+ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
+
+/* cols: (n, c_in * taps, positions), y holds its tensor with strides (batch, row, -, -, position); groups = 1.
+ * im2col reads x and writes y; col2im reads y and writes x (its adjoint, sums included). */
+ck_status ck_im2col(const ck_conv *call);
+ck_status ck_col2im(const ck_conv *call);
+
+/* ------------------------------------------------------------------ machine */
+
+const char *ck_isa_name(int isa);
+int ck_isa_available(int isa); /* built in, and offered by CPU and operating system */
+int ck_isa_current(void);
+int ck_isa_set(int isa); /* 0, or -1 if it is not available */
+
+/* What the dispatcher looks at, so that tests can show it synthetic machines. */
+typedef struct ck_cpu {
+  uint32_t leaf1_ecx, leaf7_ebx;
+  uint64_t xcr0; /* 0 where OSXSAVE is off */
+} ck_cpu;
+ck_cpu ck_cpu_read(void);
+int ck_isa_from_cpu(ck_cpu cpu); /* best of CK_GENERIC, CK_AVX2, CK_AVX512 */
+
+const char *ck_threading(void); /* "openmp", "pthread" or "serial": how it was built */
+int ck_after_fork(void);        /* 1 in a forked child, where every call runs on one thread */
+
+/* Multiply-add rate of the current instruction set, in FLOP/s, and triad bandwidth (a = b + s*c, three arrays of
+ * `bytes` bytes each in `buffer`, write-allocate not counted), in bytes/s; best burst within `seconds`. */
+double ck_measure_fma(int dtype, int threads, double seconds);
+double ck_measure_triad(void *buffer, int64_t bytes, int threads, double seconds);
+
+#endif

@@ -1,0 +1,13 @@
+/* What this machine's CPU and operating system offer, as far as dispatch needs to know. */
+#ifndef CK_CPU_H
+#define CK_CPU_H
+
+#include "convkit.h"
+
+/* Whether kernels of this instruction set may run here, whether or not they were built. */
+int ck_cpu_offers(int isa);
+
+/* The compiler that built the library, such as "gcc 12.2.0". */
+const char *ck_compiler(void);
+
+#endif

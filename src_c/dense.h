@@ -1,0 +1,56 @@
+/* The engine: a correlation over lists of taps, blocked, threaded, through the one micro-kernel.
+ *
+ *   dst[n][lane][o] = activation(sum over (k, tap) of src[n][k][base + o * step + tap * tap_step] * w[lane][k][tap] + bias)
+ *
+ * Forward convolution is one such correlation; the gradient of x, which is also transposed convolution, is one for each
+ * residue of the stride. Any strides serve any layout. */
+#ifndef CK_DENSE_H
+#define CK_DENSE_H
+
+#include "parallel.h"
+#include "window.h"
+
+typedef struct ck_dense {
+  const ck_kernels *kernels;
+  int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
+  ck_source source;                   /* whole tensor; the axes of this correlation */
+  const char *w, *w_end;
+  int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
+  ck_tensor dst;
+  const char *bias;
+  int64_t bias_stride;
+  int activation;
+  double act_a, act_b;
+  /* Adding into the sources of padded positions (gradient of padding modes): output o of axis d stands for padded
+   * coordinate fold_first[d] + o * fold_step[d] of an axis of fold_size[d]. */
+  int fold;
+  int64_t fold_first[3], fold_step[3], fold_size[3];
+  int depthwise; /* lanes are groups */
+} ck_dense;
+
+/* How a dense correlation is cut: every field but the reduction may change without changing bits. */
+typedef struct ck_dense_plan {
+  ck_reduction reduction;
+  ck_grid grid;
+  ck_window_size window;
+  int64_t outer, tiles;           /* groups and lane tiles; depthwise: vectors of groups and output channels a group */
+  int64_t tile_lanes;             /* lanes of a full tile */
+  int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
+  int64_t pixels, kmax;
+  int64_t tasks, bytes; /* scratch for each thread */
+} ck_dense_plan;
+
+ck_dense_plan ck_dense_make_plan(const ck_dense *dense, int threads);
+ck_status ck_dense_run(const ck_dense *dense, const ck_run *run);
+
+/* Scratch a thread may use for one block: window, accumulators, panel and tables. Half of a common 1 MiB level-2 cache
+ * and more; 8 threads fit in 8 MiB. */
+enum { CK_THREAD_BYTES = 768 * 1024 };
+
+/* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1. */
+static inline int64_t ck_kblock_cap(const ck_kernels *k) { return k->real_size == 4 ? 576 : 288; }
+
+/* Panels of balanced height over `pixels` rows. */
+static inline int64_t ck_panel_start(int64_t pixels, int64_t panels, int64_t i) { return pixels * i / panels; }
+
+#endif

@@ -1,0 +1,103 @@
+/* The table of kernels: one for each instruction set and dtype, filled at compile time, chosen once at import.
+ *
+ * Every kernel works on scratch of the element type it was compiled for; offsets and strides in scratch are counted in
+ * elements, strides of user memory in bytes.  Panels are [k][ld] with ld a whole number of vectors. */
+#ifndef CK_DISPATCH_H
+#define CK_DISPATCH_H
+
+#include "convkit.h"
+#include "peak.h"
+
+enum { CK_MAX_HEIGHT = 14, CK_MAX_LANE_VECTORS = 6 };
+
+/* acc[i][j] = sum over k of s[ro[i] + ko[k]] * panel[k][j]: rows are scalars, broadcast; lanes are vectors.
+ * c is [height][ld] with ld the panel's; accumulate adds the whole chain to what c holds. */
+typedef void (*ck_rows_fn)(int64_t k, const void *s, const int32_t *ko, const int32_t *ro, const void *panel, void *c,
+                           int accumulate);
+
+/* The other orientation: acc[i][j] = sum over k of panel[k][i] * s[ko[k] + j], j over lane_vectors[height] vectors.
+ * panel is [k][height], c is [height][ldc]. */
+typedef void (*ck_lanes_fn)(int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc,
+                            int accumulate);
+
+/* A sum that must skip what was staged as padding, because 0 * Inf is not 0: plain loops in the kernels' own order.
+ * acc[i][j] over s[ro[i] + ko[k] + j * s_lane] * panel[k * ld + i * panel_row + j * panel_lane]; the element of s at
+ * index p counts if valid[p / position_stride % plane % positions]: a channel's plane holds an image after the other. */
+typedef struct ck_plain {
+  int64_t k, height, lanes, s_lane, ld, panel_row, panel_lane, ldc;
+  const void *s, *panel;
+  void *c;
+  const int32_t *ko, *ro;
+  const uint8_t *valid;
+  int64_t position_stride, plane, positions;
+  int accumulate;
+} ck_plain;
+
+/* panel[k][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j < ld.
+ * Returns whether anything read was not finite. */
+typedef struct ck_pack {
+  void *panel;
+  const char *src, *src_end; /* no byte from src_end on is ever read */
+  int64_t ld, lanes, lane_stride, nc, c_stride, nt;
+  const int64_t *t_off;
+} ck_pack;
+
+/* A run of positions along the innermost axis: `length` of them from window offset dst, from source offset src (bytes)
+ * on, src_step bytes apart. */
+typedef struct ck_span {
+  int32_t dst, length;
+  int64_t src, src_step;
+} ck_span;
+
+/* Copies one block's window, un-expanded: for every image, (z, y) row, channel and span.
+ * Element (channel c, window offset p) of image i lands at dst[i * dst_image + c * dst_channel + p * dst_position]. */
+typedef struct ck_stage {
+  void *dst;
+  const char *src, *src_end; /* no byte from src_end on is ever read */
+  int64_t images, dst_image, src_image;
+  int64_t channels, dst_channel, src_channel;
+  int64_t lanes, src_lane; /* lanes > 0: besides, lane j of position p lands at p * dst_position + j */
+  int64_t dst_position;
+  int64_t rows;
+  const int32_t *row_dst; /* [rows] window offsets */
+  const int64_t *row_src; /* [rows] source offsets in bytes */
+  int64_t spans;
+  const ck_span *span;
+} ck_stage;
+
+/* Bias, activation and store of one run of `count` pixels by `lanes` channels out of c[pixel][ld]. */
+typedef struct ck_drain {
+  const void *c;
+  int64_t c_pixel, c_lane; /* strides in scratch */
+  char *dst;
+  int64_t count, lanes, dst_pixel, dst_lane; /* strides in bytes */
+  const void *bias;                          /* [lanes] in scratch, or NULL */
+  int activation;
+  double a, b;
+  int add; /* add to dst instead of storing */
+} ck_drain;
+
+typedef struct ck_kernels {
+  int isa, dtype, real_size, vector; /* vector: reals in one */
+  int max_height;
+  ck_rows_fn rows[2][CK_MAX_HEIGHT + 1];  /* [vectors - 1][height]: scalars times vectors */
+  ck_rows_fn depth[CK_MAX_HEIGHT + 1];    /* vector times vector, lane by lane; ro and ko still count elements */
+  ck_lanes_fn lanes[CK_MAX_HEIGHT + 1];
+  int lane_vectors[CK_MAX_HEIGHT + 1];
+  void (*plain)(const ck_plain *);
+  int (*pack)(const ck_pack *);
+  void (*stage)(const ck_stage *);
+  void (*drain)(const ck_drain *);
+  /* g[i] *= activation'(y[i]) */
+  void (*activation_gradient)(void *g, const void *y, int64_t count, int activation, double a, double b);
+  /* sum[j] += panel[k][j] over k, in order */
+  void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
+  /* dst[i] += src[i], over scratch */
+  void (*add)(void *dst, const void *src, int64_t count);
+  ck_peak_kernels peak;
+} ck_kernels;
+
+/* The table in force for this dtype. */
+const ck_kernels *ck_kernels_for(int dtype);
+
+#endif

@@ -1,0 +1,146 @@
+#include "geometry.h"
+
+int ck_product(const int64_t *sizes, int count, int64_t *product) {
+  int64_t total = 1;
+  int zero = 0;
+  for (int i = 0; i < count; i++) {
+    zero |= sizes[i] == 0;
+    if (sizes[i] != 0 && __builtin_mul_overflow(total, sizes[i], &total))
+      return 0;
+  }
+  *product = zero ? 0 : total;
+  return 1;
+}
+
+int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode) {
+  if (coordinate >= 0 && coordinate < size)
+    return coordinate;
+  int64_t mapped = -1;
+  if (mode == CK_REFLECT)
+    mapped = coordinate < 0 ? -coordinate : 2 * (size - 1) - coordinate;
+  else if (mode == CK_REPLICATE)
+    mapped = coordinate < 0 ? 0 : size - 1;
+  else if (mode == CK_CIRCULAR)
+    mapped = coordinate < 0 ? coordinate + size : coordinate - size;
+  return mapped >= 0 && mapped < size ? mapped : -1;
+}
+
+static int64_t magnitude(int64_t a) { return a < 0 ? -a : a; }
+
+static int64_t hull(const ck_axis *axis, int64_t n, int64_t m) {
+  return (n - 1) * axis->step + (m - 1) * magnitude(axis->tap_step) + 1;
+}
+
+int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) { return ck_min(hull(axis, n, m), n * m); }
+
+int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
+                  int32_t *tap) {
+  int64_t tap_step = axis->tap_step, corner = axis->base + o0 * axis->step + t0 * tap_step;
+  int padded = 0;
+  if (hull(axis, n, m) <= n * m) {
+    int64_t lowest = tap_step < 0 ? (m - 1) * tap_step : 0, extent = hull(axis, n, m);
+    for (int64_t o = 0; o < n; o++)
+      output[o] = (int32_t)(o * axis->step);
+    for (int64_t t = 0; t < m; t++)
+      tap[t] = (int32_t)(t * tap_step - lowest);
+    for (int64_t p = 0; p < extent; p++) {
+      source[p] = ck_map_axis(corner + lowest + p, axis->source, axis->mode);
+      padded |= source[p] < 0;
+    }
+    return padded;
+  }
+  for (int64_t o = 0; o < n; o++)
+    output[o] = (int32_t)o;
+  for (int64_t t = 0; t < m; t++) {
+    tap[t] = (int32_t)(t * n);
+    for (int64_t o = 0; o < n; o++) {
+      int64_t at = ck_map_axis(corner + o * axis->step + t * tap_step, axis->source, axis->mode);
+      source[t * n + o] = at;
+      padded |= at < 0;
+    }
+  }
+  return padded;
+}
+
+ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]) {
+  ck_grid grid;
+  for (int d = 0; d < 4; d++) {
+    grid.size[d] = size[d];
+    grid.parts[d] = size[d] ? ck_ceil_div(size[d], ck_max(1, block[d])) : 0;
+  }
+  return grid;
+}
+
+int64_t ck_grid_count(const ck_grid *grid) {
+  return grid->parts[0] * grid->parts[1] * grid->parts[2] * grid->parts[3];
+}
+
+int64_t ck_grid_largest(const ck_grid *grid, int dimension) {
+  return grid->parts[dimension] ? ck_ceil_div(grid->size[dimension], grid->parts[dimension]) : 0;
+}
+
+/* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
+static int64_t part_start(int64_t size, int64_t parts, int64_t i) {
+  return size / parts * i + ck_min(i, size % parts);
+}
+
+ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
+  ck_box box;
+  for (int d = 3; d >= 0; d--) {
+    int64_t i = index % grid->parts[d];
+    index /= grid->parts[d];
+    box.first[d] = part_start(grid->size[d], grid->parts[d], i);
+    box.size[d] = part_start(grid->size[d], grid->parts[d], i + 1) - box.first[d];
+  }
+  return box;
+}
+
+int64_t ck_box_count(const ck_box *box) { return box->size[0] * box->size[1] * box->size[2] * box->size[3]; }
+
+ck_reduction ck_reduction_make(int64_t channels, const int64_t taps[3], int64_t cap) {
+  int64_t row = taps[2], plane = taps[1] * taps[2], all = taps[0] * plane;
+  ck_reduction r = {.channels = channels, .taps = {taps[0], taps[1], taps[2]}};
+  if (channels == 0 || all == 0)
+    return r; /* parts are zero: nothing to sum */
+  r.parts[0] = ck_ceil_div(channels, ck_max(1, cap / all));
+  r.parts[1] = all <= cap ? 1 : plane > cap ? taps[0] : ck_ceil_div(taps[0], cap / plane);
+  r.parts[2] = plane <= cap ? 1 : row > cap ? taps[1] : ck_ceil_div(taps[1], cap / row);
+  r.parts[3] = row <= cap ? 1 : ck_ceil_div(row, cap);
+  return r;
+}
+
+int64_t ck_reduction_count(const ck_reduction *r) { return r->parts[0] * r->parts[1] * r->parts[2] * r->parts[3]; }
+
+ck_kblock ck_reduction_block(const ck_reduction *r, int64_t index) {
+  ck_kblock block;
+  for (int d = 3; d >= 0; d--) {
+    int64_t i = index % r->parts[d], size = d ? r->taps[d - 1] : r->channels;
+    index /= r->parts[d];
+    int64_t first = part_start(size, r->parts[d], i), count = part_start(size, r->parts[d], i + 1) - first;
+    if (d) {
+      block.tap[d - 1] = first;
+      block.taps[d - 1] = count;
+    } else {
+      block.channel = first;
+      block.channels = count;
+    }
+  }
+  return block;
+}
+
+ck_kblock ck_reduction_largest(const ck_reduction *r) {
+  ck_kblock block = {0};
+  if (ck_reduction_count(r) == 0)
+    return block;
+  block.channels = ck_ceil_div(r->channels, r->parts[0]);
+  for (int d = 0; d < 3; d++)
+    block.taps[d] = ck_ceil_div(r->taps[d], r->parts[d + 1]);
+  return block;
+}
+
+const char *ck_end(const void *data, const int64_t *sizes, const int64_t *strides, int dimensions, int64_t item) {
+  const char *end = (const char *)data + item;
+  for (int d = 0; d < dimensions; d++)
+    end += sizes[d] > 1 && strides[d] > 0 ? (sizes[d] - 1) * strides[d] : 0;
+  return end;
+}

@@ -1,0 +1,63 @@
+/* Sizes, axis maps and block decomposition: integer arithmetic only, no arrays of the user's. */
+#ifndef CK_GEOMETRY_H
+#define CK_GEOMETRY_H
+
+#include "convkit.h"
+
+static inline int64_t ck_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t ck_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
+
+/* Whether the product of `count` sizes fits 64 bits; *product is set if so. */
+int ck_product(const int64_t *sizes, int count, int64_t *product);
+
+/* One spatial axis of a correlation: output o reads, for tap t, source coordinate base + o * step + t * tap_step.
+ * Coordinates outside 0..source-1 are padding, mapped by mode. */
+typedef struct ck_axis {
+  int64_t outputs, source, base, step, taps, tap_step;
+  int mode;
+} ck_axis;
+
+/* Source coordinate of a padded one, or -1 for a zero. */
+int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode);
+
+/* Window positions that a block of n outputs and m taps needs: the hull of what it reads, or, where the hull is mostly
+ * holes (large stride or dilation), one position for each output and tap. */
+int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m);
+
+/* Fills, for outputs o0.. and taps t0.., the source coordinate of each window position, and the offsets whose sum is
+ * the position that output o reads for tap t. Returns 1 if any position is padding. */
+int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
+                  int32_t *tap);
+
+/* An (images, depth, height, width) region cut into balanced blocks. */
+typedef struct ck_grid {
+  int64_t size[4], parts[4];
+} ck_grid;
+typedef struct ck_box {
+  int64_t first[4], size[4];
+} ck_box;
+ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]);
+int64_t ck_grid_count(const ck_grid *grid);
+int64_t ck_grid_largest(const ck_grid *grid, int dimension);
+ck_box ck_grid_box(const ck_grid *grid, int64_t index);
+int64_t ck_box_count(const ck_box *box);
+
+/* The reduction over (channel, tap), cut into k-blocks: whole channels, about `cap` products; a kernel of more than
+ * `cap` taps is cut itself, outermost axis first.  Fixed by channels, taps and cap alone: it decides bits. */
+typedef struct ck_reduction {
+  int64_t channels, taps[3], parts[4]; /* parts: channels, depth, height, width */
+} ck_reduction;
+typedef struct ck_kblock {
+  int64_t channel, channels, tap[3], taps[3];
+} ck_kblock;
+ck_reduction ck_reduction_make(int64_t channels, const int64_t taps[3], int64_t cap);
+int64_t ck_reduction_count(const ck_reduction *reduction);
+ck_kblock ck_reduction_block(const ck_reduction *reduction, int64_t index);
+ck_kblock ck_reduction_largest(const ck_reduction *reduction);
+
+/* One past the last byte of a strided array. */
+const char *ck_end(const void *data, const int64_t *sizes, const int64_t *strides, int dimensions, int64_t item);
+
+#endif

@@ -1,0 +1,94 @@
+/* The drain: bias, activation and store.  The only writer of user tensors.  The element is (sum + bias), activated. */
+#ifndef CK_DRAIN_H
+#define CK_DRAIN_H
+
+#include "activation.h"
+#include "transpose.h"
+
+CK_INLINE vreal finish(const ck_drain *p, vreal v, vreal bias) {
+  return activate(p->bias ? v + bias : v, p->activation, (REAL)p->a, (REAL)p->b);
+}
+
+CK_INLINE void put(const ck_drain *p, char *dst, vreal v, int64_t n) {
+  if (n >= VL)
+    v_storeu(dst, p->add ? v_loadu(dst) + v : v);
+  else
+    store_part(dst, p->add ? load_part(dst, n) + v : v, n);
+}
+
+/* Scratch [pixel][lane] to pixels adjacent in memory: transposed.  The last block overlaps the one before, unless it
+ * adds: then nothing may be touched twice. */
+static void CK_NAME(drain_transposed)(const ck_drain *p) {
+  for (int64_t j = 0; j < p->lanes; j += VL) {
+    int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+    vreal bias = p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0};
+    for (int64_t next = 0; next < p->count; next += VL) {
+      int64_t x = p->count >= VL && next + VL > p->count && !p->add ? p->count - VL : next;
+      int64_t count = p->count - x < VL ? p->count - x : VL;
+      const REAL *c = (const REAL *)p->c + x * p->c_pixel + j;
+      vreal r[VL];
+#pragma GCC unroll 16
+      for (int64_t q = 0; q < VL; q++)
+        r[q] = q < count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
+      transpose(r);
+      char *dst = p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL);
+      for (int64_t q = 0; q < lanes; q++)
+        put(p, dst + q * p->dst_lane, r[q], count);
+    }
+  }
+}
+
+/* Scratch [pixel][lane] to lanes adjacent in memory. */
+static void CK_NAME(drain_lanes)(const ck_drain *p) {
+  for (int64_t x = 0; x < p->count; x++) {
+    for (int64_t j = 0; j < p->lanes; j += VL) {
+      vreal v = v_load((const REAL *)p->c + x * p->c_pixel + j);
+      v = finish(p, v, p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0});
+      put(p, p->dst + x * p->dst_pixel + j * (int64_t)sizeof(REAL), v, p->lanes - j);
+    }
+  }
+}
+
+/* Scratch [lane][pixel] to pixels adjacent in memory. */
+static void CK_NAME(drain_rows)(const ck_drain *p) {
+  for (int64_t j = 0; j < p->lanes; j++) {
+    vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
+    const REAL *c = (const REAL *)p->c + j * p->c_lane;
+    for (int64_t x = 0; x < p->count; x += VL)
+      put(p, p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL), finish(p, v_loadu(c + x), bias), p->count - x);
+  }
+}
+
+/* Anything to anywhere: a vector gathered in scratch, finished, scattered. */
+static void CK_NAME(drain_any)(const ck_drain *p) {
+  for (int64_t j = 0; j < p->lanes; j++) {
+    vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
+    const REAL *c = (const REAL *)p->c + j * p->c_lane;
+    char *dst = p->dst + j * p->dst_lane;
+    for (int64_t x = 0; x < p->count; x += VL) {
+      int64_t count = p->count - x < VL ? p->count - x : VL;
+      vreal v = {0};
+      for (int64_t q = 0; q < count; q++)
+        v[q] = c[(x + q) * p->c_pixel];
+      v = finish(p, v, bias);
+      for (int64_t q = 0; q < count; q++) {
+        real_u *at = (real_u *)(dst + (x + q) * p->dst_pixel);
+        *at = p->add ? *at + v[q] : v[q];
+      }
+    }
+  }
+}
+
+static void CK_NAME(drain)(const ck_drain *p) {
+  const int64_t size = sizeof(REAL);
+  if (p->c_lane == 1 && p->dst_lane == size && p->lanes > 1)
+    CK_NAME(drain_lanes)(p);
+  else if (p->c_lane == 1 && p->dst_pixel == size && p->count > 1)
+    CK_NAME(drain_transposed)(p);
+  else if (p->c_pixel == 1 && p->dst_pixel == size)
+    CK_NAME(drain_rows)(p);
+  else
+    CK_NAME(drain_any)(p);
+}
+
+#endif

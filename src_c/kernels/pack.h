@@ -1,0 +1,114 @@
+/* Panels: a strided matrix of the user's, laid out [k][ld] for the micro-kernel, and its small companions. */
+#ifndef CK_PACK_H
+#define CK_PACK_H
+
+#include "transpose.h"
+
+/* Becomes NaN where anything added to it was not finite. */
+CK_INLINE vreal note_nonfinite(vreal seen, vreal v) { return seen + v * (REAL)0; }
+
+CK_INLINE int any_nonfinite(vreal seen) {
+  REAL sum = 0;
+  for (int i = 0; i < VL; i++)
+    sum += seen[i];
+  return sum != 0;
+}
+
+/* A whole vector may be loaded where it ends inside the tensor's memory: the surplus is not used. */
+CK_INLINE vreal load_upto(const char *src, int64_t n, const char *end) {
+  return n >= VL || src + VBYTES <= end ? v_loadu(src) : load_part(src, n);
+}
+
+/* Lanes adjacent in memory: rows of the panel are copied. */
+static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
+  REAL *out = p->panel;
+  for (int64_t c = 0; c < p->nc; c++) {
+    for (int64_t t = 0; t < p->nt; t++, out += p->ld) {
+      const char *row = p->src + c * p->c_stride + p->t_off[t];
+      for (int64_t j = 0; j < p->ld; j += VL) {
+        int64_t n = p->lanes - j;
+        vreal v = n >= VL ? v_loadu(row + j * (int64_t)sizeof(REAL)) : load_part(row + j * (int64_t)sizeof(REAL), n);
+        seen = note_nonfinite(seen, v);
+        v_store(out + j, v);
+      }
+    }
+  }
+  return seen;
+}
+
+/* k adjacent in memory: VL x VL transposes.  A last block short of VL is moved back to overlap the one before. */
+static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, vreal seen) {
+  for (int64_t c = 0; c < nc; c++) {
+    for (int64_t j = 0; j < p->ld; j += VL) {
+      int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+      for (int64_t next = 0; next < nt; next += VL) {
+        int64_t t = nt >= VL && next + VL > nt ? nt - VL : next;
+        int64_t count = nt - t < VL ? nt - t : VL;
+        const char *src = p->src + c * p->c_stride + t * (int64_t)sizeof(REAL) + j * p->lane_stride;
+        REAL *out = (REAL *)p->panel + (c * nt + t) * p->ld + j;
+        vreal r[VL];
+#pragma GCC unroll 16
+        for (int64_t q = 0; q < VL; q++)
+          r[q] = q < lanes ? load_upto(src + q * p->lane_stride, count, p->src_end) : (vreal){0};
+        transpose(r);
+        for (int64_t q = 0; q < count; q++) {
+          seen = note_nonfinite(seen, r[q]);
+          v_store(out + q * p->ld, r[q]);
+        }
+      }
+    }
+  }
+  return seen;
+}
+
+static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
+  REAL *out = p->panel, sum = 0;
+  for (int64_t c = 0; c < p->nc; c++) {
+    for (int64_t t = 0; t < p->nt; t++, out += p->ld) {
+      const char *src = p->src + c * p->c_stride + p->t_off[t];
+      for (int64_t j = 0; j < p->lanes; j++) {
+        out[j] = *(const real_u *)(src + j * p->lane_stride);
+        sum += out[j] * 0;
+      }
+      for (int64_t j = p->lanes; j < p->ld; j++)
+        out[j] = 0;
+    }
+  }
+  return note_nonfinite(seen, v_set1(sum));
+}
+
+static int CK_NAME(pack)(const ck_pack *p) {
+  const int64_t size = sizeof(REAL);
+  int adjacent = p->ld % VL == 0;
+  for (int64_t t = 0; adjacent && t < p->nt; t++)
+    adjacent = p->t_off[t] == t * size;
+  vreal seen = {0};
+  if (p->lane_stride == size && p->ld % VL == 0)
+    seen = CK_NAME(pack_lanes)(p, seen);
+  else if (adjacent && (p->nc == 1 || p->c_stride == p->nt * size))
+    seen = CK_NAME(pack_transposed)(p, 1, p->nc * p->nt, seen);
+  else if (adjacent && p->nt > 1)
+    seen = CK_NAME(pack_transposed)(p, p->nc, p->nt, seen);
+  else
+    seen = CK_NAME(pack_any)(p, seen);
+  return any_nonfinite(seen);
+}
+
+static void CK_NAME(column_sums)(const void *panel, int64_t k, int64_t ld, void *sum) {
+  for (int64_t j = 0; j < ld; j += VL) {
+    const REAL *row = (const REAL *)panel + j;
+    vreal total = v_load((REAL *)sum + j);
+    for (int64_t q = 0; q < k; q++, row += ld)
+      total += v_load(row);
+    v_store((REAL *)sum + j, total);
+  }
+}
+
+static void CK_NAME(add)(void *dst, const void *src, int64_t count) {
+  REAL *d = dst;
+  const REAL *s = src;
+  for (int64_t i = 0; i < count; i++)
+    d[i] += s[i];
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* The stage: a block's window of the input, copied un-expanded into scratch.  The only reader of user tensors. */
+#ifndef CK_STAGE_H
+#define CK_STAGE_H
+
+#include "pack.h"
+
+#define COPY_TWICE(bytes)                                                                                              \
+  if (n >= (bytes)) {                                                                                                  \
+    __builtin_memcpy(dst, src, bytes);                                                                                 \
+    __builtin_memcpy(dst + n - (bytes), src + n - (bytes), bytes);                                                     \
+    return;                                                                                                            \
+  }
+
+/* n bytes by whole vectors, the last of them moved back: rows of 7 to 60 elements, for which memcpy's call is dear. */
+CK_INLINE void copy_bytes(char *dst, const char *src, int64_t n) {
+  if (n >= VBYTES) {
+    for (int64_t i = 0; i <= n - VBYTES; i += VBYTES)
+      v_storeu(dst + i, v_loadu(src + i));
+    v_storeu(dst + n - VBYTES, v_loadu(src + n - VBYTES));
+    return;
+  }
+  COPY_TWICE(32)
+  COPY_TWICE(16)
+  COPY_TWICE(8)
+  COPY_TWICE(4)
+}
+
+CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    dst[i * dst_step] = *(const real_u *)(src + i * src_step);
+}
+
+/* Positions adjacent in the window, one plane a channel. */
+CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
+  const int64_t size = sizeof(REAL);
+  for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {
+    for (int64_t r = 0; r < p->rows; r++) {
+      REAL *d = dst + p->row_dst[r];
+      const char *s = src + p->row_src[r];
+      for (int64_t i = 0; i < p->spans; i++) {
+        ck_span span = p->span[i];
+        if (span.src_step == size)
+          copy_bytes((char *)(d + span.dst), s + span.src, span.length * size);
+        else
+          copy_strided(d + span.dst, 1, s + span.src, span.src_step, span.length);
+      }
+    }
+  }
+}
+
+/* Channels adjacent in the window. */
+CK_INLINE void stage_interleaved(const ck_stage *p, REAL *dst, const char *src) {
+  const int64_t size = sizeof(REAL), adjacent = p->src_channel == size && p->dst_channel == 1;
+  for (int64_t r = 0; r < p->rows; r++) {
+    for (int64_t i = 0; i < p->spans; i++) {
+      ck_span span = p->span[i];
+      REAL *d = dst + (p->row_dst[r] + span.dst) * p->dst_position;
+      const char *s = src + p->row_src[r] + span.src;
+      if (adjacent && span.src_step == p->channels * size && p->dst_position == p->channels) {
+        copy_bytes((char *)d, s, span.length * p->channels * size);
+        continue;
+      }
+      for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
+        if (adjacent)
+          copy_bytes((char *)d, s, p->channels * size);
+        else
+          copy_strided(d, p->dst_channel, s, p->src_channel, p->channels);
+      }
+    }
+  }
+}
+
+/* One span of VL lanes that lie apart in memory: VL x VL transposes. */
+CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst, const char *src) {
+  for (int64_t next = 0; next < span.length; next += VL) {
+    int64_t x = span.length >= VL && next + VL > span.length ? span.length - VL : next;
+    int64_t count = span.length - x < VL ? span.length - x : VL;
+    vreal r[VL];
+#pragma GCC unroll 16
+    for (int64_t q = 0; q < VL; q++)
+      r[q] = q < p->lanes ? load_upto(src + q * p->src_lane + x * (int64_t)sizeof(REAL), count, p->src_end)
+                          : (vreal){0};
+    transpose(r);
+    for (int64_t q = 0; q < count; q++)
+      v_store(dst + (x + q) * p->dst_position, r[q]);
+  }
+}
+
+/* A vector of groups at each position: dst_position == VL. */
+CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
+  const int64_t size = sizeof(REAL);
+  for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {
+    for (int64_t r = 0; r < p->rows; r++) {
+      for (int64_t i = 0; i < p->spans; i++) {
+        ck_span span = p->span[i];
+        REAL *d = dst + (p->row_dst[r] + span.dst) * p->dst_position;
+        const char *s = src + p->row_src[r] + span.src;
+        if (span.src_step == size && p->src_lane != size) {
+          stage_lanes_transposed(p, span, d, s);
+          continue;
+        }
+        for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
+          if (p->src_lane == size)
+            v_store(d, load_upto(s, p->lanes, p->src_end));
+          else
+            copy_strided(d, 1, s, p->src_lane, p->lanes);
+        }
+      }
+    }
+  }
+}
+
+static void CK_NAME(stage)(const ck_stage *p) {
+  for (int64_t i = 0; i < p->images; i++) {
+    REAL *dst = (REAL *)p->dst + i * p->dst_image;
+    const char *src = p->src + i * p->src_image;
+    if (p->lanes)
+      stage_lanes(p, dst, src);
+    else if (p->dst_position == 1)
+      stage_planes(p, dst, src);
+    else
+      stage_interleaved(p, dst, src);
+  }
+}
+
+#endif

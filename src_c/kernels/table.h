@@ -1,0 +1,36 @@
+/* Everything one instruction set and dtype needs, and the table that names it. */
+#include "../dispatch.h"
+
+#include "activation.h"
+#include "drain.h"
+#include "micro.h"
+#include "pack.h"
+#include "peak.h"
+#include "stage.h"
+
+#define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
+#define ROWS_2(h) [h] = CK_NAME(rows_##h##x2),
+#define DEPTH(h) [h] = CK_NAME(depth_##h),
+#define LANES(h) [h] = CK_NAME(lanes_##h),
+#define LANE_COUNT(h) [h] = LANE_VECTORS(h),
+
+extern const ck_kernels CK_NAME(kernels);
+const ck_kernels CK_NAME(kernels) = {
+    .isa = CK_ISA,
+    .dtype = REAL_IS_FLOAT ? CK_F32 : CK_F64,
+    .real_size = sizeof(REAL),
+    .vector = VL,
+    .max_height = MAX_HEIGHT,
+    .rows = {{FOR_EACH_HEIGHT(ROWS_1)}, {FOR_EACH_HEIGHT(ROWS_2)}},
+    .depth = {FOR_EACH_HEIGHT(DEPTH)},
+    .lanes = {FOR_EACH_HEIGHT(LANES)},
+    .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
+    .plain = CK_NAME(plain),
+    .pack = CK_NAME(pack),
+    .stage = CK_NAME(stage),
+    .drain = CK_NAME(drain),
+    .activation_gradient = CK_NAME(activation_gradient),
+    .column_sums = CK_NAME(column_sums),
+    .add = CK_NAME(add),
+    .peak = CK_PEAK_KERNELS,
+};

@@ -1,0 +1,96 @@
+/* A VL x VL transpose in registers: interleave within 128 bits, then move 128-bit quarters.  The shuffles are those
+ * that every x86 vector width has as one instruction, which a plain butterfly of two-source permutes has not. */
+#ifndef CK_TRANSPOSE_H
+#define CK_TRANSPOSE_H
+
+#include "vector.h"
+
+#define PER_QUARTER (16 / (int)sizeof(REAL)) /* reals in 128 bits */
+#define QUARTERS (VBYTES / 16)
+
+/* Index lists: element j of the result, out of x (0..VL-1) and y (VL..2*VL-1). */
+#define IN_QUARTER(j) ((j) / PER_QUARTER * PER_QUARTER)
+#define LOW1(j) (IN_QUARTER(j) + (j) % PER_QUARTER / 2 + ((j) & 1) * VL)
+#define HIGH1(j) (LOW1(j) + PER_QUARTER / 2)
+#define LOW2(j) (IN_QUARTER(j) + ((j) & 1) + (j) % PER_QUARTER / 2 * VL)
+#define HIGH2(j) (LOW2(j) + 2)
+#define QUARTER(j) ((j) / PER_QUARTER)
+#define EVENQ(j)                                                                                                       \
+  (((2 * QUARTER(j)) % QUARTERS) * PER_QUARTER + (j) % PER_QUARTER + (2 * QUARTER(j) >= QUARTERS ? VL : 0))
+#define ODDQ(j) (EVENQ(j) + PER_QUARTER)
+
+#if VBYTES == 64 && REAL_IS_FLOAT
+#define INDICES(F) F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15)
+#elif VBYTES == 64 || (VBYTES == 32 && REAL_IS_FLOAT)
+#define INDICES(F) F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)
+#elif VBYTES == 32 || REAL_IS_FLOAT
+#define INDICES(F) F(0), F(1), F(2), F(3)
+#else
+#define INDICES(F) F(0), F(1)
+#endif
+#define SHUFFLE(x, y, F) __builtin_shufflevector(x, y, INDICES(F))
+
+/* r[i][j] <-> r[j][i] */
+CK_INLINE void transpose(vreal *r) {
+  vreal t[VL];
+#pragma GCC unroll 16
+  for (int i = 0; i < VL; i += 2) {
+    t[i] = SHUFFLE(r[i], r[i + 1], LOW1);
+    t[i + 1] = SHUFFLE(r[i], r[i + 1], HIGH1);
+  }
+#if REAL_IS_FLOAT
+#pragma GCC unroll 16
+  for (int i = 0; i < VL; i += 4) {
+    r[i] = SHUFFLE(t[i], t[i + 2], LOW2);
+    r[i + 1] = SHUFFLE(t[i], t[i + 2], HIGH2);
+    r[i + 2] = SHUFFLE(t[i + 1], t[i + 3], LOW2);
+    r[i + 3] = SHUFFLE(t[i + 1], t[i + 3], HIGH2);
+  }
+#else
+#pragma GCC unroll 16
+  for (int i = 0; i < VL; i++)
+    r[i] = t[i];
+#endif
+  /* Now r[q * PER_QUARTER + m] holds, for rows of quarter q, column (quarter, m) in each of its quarters. */
+#if QUARTERS == 2
+#pragma GCC unroll 16
+  for (int m = 0; m < PER_QUARTER; m++) {
+    vreal a = r[m], b = r[PER_QUARTER + m];
+    r[m] = SHUFFLE(a, b, EVENQ);
+    r[PER_QUARTER + m] = SHUFFLE(a, b, ODDQ);
+  }
+#elif QUARTERS == 4
+#pragma GCC unroll 16
+  for (int m = 0; m < PER_QUARTER; m++) {
+    vreal e0 = SHUFFLE(r[m], r[PER_QUARTER + m], EVENQ), o0 = SHUFFLE(r[m], r[PER_QUARTER + m], ODDQ);
+    vreal e1 = SHUFFLE(r[2 * PER_QUARTER + m], r[3 * PER_QUARTER + m], EVENQ);
+    vreal o1 = SHUFFLE(r[2 * PER_QUARTER + m], r[3 * PER_QUARTER + m], ODDQ);
+    r[m] = SHUFFLE(e0, e1, EVENQ);
+    r[PER_QUARTER + m] = SHUFFLE(o0, o1, EVENQ);
+    r[2 * PER_QUARTER + m] = SHUFFLE(e0, e1, ODDQ);
+    r[3 * PER_QUARTER + m] = SHUFFLE(o0, o1, ODDQ);
+  }
+#endif
+}
+
+/* The first n < VL elements at src, the rest zero. */
+CK_INLINE vreal load_part(const char *src, int64_t n) {
+  union {
+    vreal v;
+    REAL e[VL];
+  } u = {{0}};
+  for (int64_t i = 0; i < n; i++)
+    u.e[i] = *(const real_u *)(src + i * (int64_t)sizeof(REAL));
+  return u.v;
+}
+
+CK_INLINE void store_part(char *dst, vreal v, int64_t n) {
+  union {
+    vreal v;
+    REAL e[VL];
+  } u = {v};
+  for (int64_t i = 0; i < n; i++)
+    *(real_u *)(dst + i * (int64_t)sizeof(REAL)) = u.e[i];
+}
+
+#endif

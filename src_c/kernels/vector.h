@@ -1,0 +1,33 @@
+/* What every kernel template is written against.  The including file defines, before anything else:
+ *   REAL          float or double            REAL_IS_FLOAT  1 or 0
+ *   VBYTES        bytes of a vector: 16, 32 or 64
+ *   CK_SUFFIX     f32__avx512 and the like: the tail of every symbol
+ * All helpers are static: were they not, the linker would merge instruction sets. */
+#ifndef CK_VECTOR_H
+#define CK_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define CK_GLUE2(a, b) a##_##b
+#define CK_GLUE(a, b) CK_GLUE2(a, b)
+#define CK_NAME(stem) CK_GLUE(ck_##stem, CK_SUFFIX)
+#define CK_INLINE static inline __attribute__((always_inline, unused))
+
+#define VL (VBYTES / (int)sizeof(REAL)) /* reals in a vector */
+
+typedef REAL vreal __attribute__((vector_size(VBYTES)));
+typedef REAL vreal_a __attribute__((vector_size(VBYTES), may_alias));
+/* The same vector at any address: user memory promises no alignment at all. */
+typedef REAL vreal_u __attribute__((vector_size(VBYTES), may_alias, aligned(1)));
+/* One real at any address. */
+typedef REAL real_u __attribute__((may_alias, aligned(1)));
+
+CK_INLINE vreal v_load(const void *p) { return *(const vreal_a *)p; }
+CK_INLINE vreal v_loadu(const void *p) { return *(const vreal_u *)p; }
+CK_INLINE void v_store(void *p, vreal v) { *(vreal_a *)p = v; }
+CK_INLINE void v_storeu(void *p, vreal v) { *(vreal_u *)p = v; }
+CK_INLINE vreal v_set1(REAL a) { return a - (vreal){0}; }
+
+#endif

@@ -1,0 +1,158 @@
+/* Threads, three ways: an OpenMP team, a chain of POSIX threads (for the thread sanitizer, which cannot see into
+ * OpenMP run-times), or none.  All three run the same loop over one shared counter, so a team that turns out smaller
+ * than asked for, down to one, still finishes every task.
+ *
+ * Thread 0 is always the thread that called, and the only one that polls: it alone may hold Python's thread state. */
+#include "parallel.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#if defined(CK_THREADS_OPENMP)
+#include <omp.h>
+#endif
+
+enum { CACHE_LINE = 64, POLL_NANOSECONDS = 50 * 1000 * 1000 };
+
+typedef struct ck_team {
+  _Alignas(CACHE_LINE) _Atomic int64_t next; /* written for every task: kept off the line the rest is read from */
+  _Alignas(CACHE_LINE) atomic_int stop;
+  int64_t ntasks;
+  ck_task task;
+  void *context;
+  const ck_run *run;
+  char *base;
+  int64_t stride;
+} ck_team;
+
+/* ------------------------------------------------------------------ fork */
+
+/* libgomp's pool does not survive fork(): the child's first region would wait for threads that were never copied.
+ * It may be another library that filled the pool, so the hook is set before the first call, not before the first team. */
+static atomic_int forked;
+static void mark_forked(void) { atomic_store_explicit(&forked, 1, memory_order_relaxed); }
+static void watch_for_fork(void) { pthread_atfork(NULL, NULL, mark_forked); }
+
+int ck_after_fork(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, watch_for_fork);
+  return atomic_load_explicit(&forked, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------ signals */
+
+/* Kept across calls, since an operation may be many short ones: each thread that calls polls on its own clock. */
+static _Thread_local int64_t last_poll;
+
+static int64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int ck_stopped(ck_worker *worker) {
+  ck_team *team = worker->team;
+  const ck_run *run = team->run;
+  if (atomic_load_explicit(&team->stop, memory_order_relaxed))
+    return 1;
+  if (worker->tid != 0 || !run->poll)
+    return 0;
+  int64_t now = nanoseconds();
+  if (now - last_poll < POLL_NANOSECONDS)
+    return 0;
+  int stop = run->poll(run->poll_context) != 0;
+  last_poll = nanoseconds(); /* poll may have waited long for Python's lock */
+  if (stop)
+    atomic_store_explicit(&team->stop, 1, memory_order_relaxed);
+  return stop;
+}
+
+/* ------------------------------------------------------------------ teams */
+
+static int64_t take(ck_team *team) { return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed); }
+
+/* A call of one task reads no clock. */
+static void work(ck_team *team, int tid) {
+  ck_worker worker = {.tid = tid, .scratch = team->base ? team->base + tid * team->stride : NULL, .team = team};
+  int64_t index = take(team);
+  while (index < team->ntasks) {
+    team->task(&worker, team->context, index);
+    index = take(team);
+    if (index < team->ntasks && ck_stopped(&worker))
+      return;
+  }
+}
+
+#if defined(CK_THREADS_OPENMP)
+
+const char *ck_threading(void) { return "openmp"; }
+
+/* Inside somebody else's team the cores are taken already. */
+static int confined(void) { return omp_in_parallel(); }
+
+static void run_team(ck_team *team, int threads) {
+#pragma omp parallel num_threads(threads)
+  work(team, omp_get_thread_num());
+}
+
+#elif defined(CK_THREADS_PTHREAD)
+
+const char *ck_threading(void) { return "pthread"; }
+
+static int confined(void) { return 0; }
+
+typedef struct link {
+  ck_team *team;
+  int tid, threads;
+} link;
+
+/* Each thread starts the next and waits for it: no table of threads, whose number has no bound.  Where the system
+ * gives no more threads, the chain ends early. */
+static void *run_link(void *argument) {
+  const link *self = argument;
+  link after = {self->team, self->tid + 1, self->threads};
+  pthread_t thread;
+  int started = after.tid < after.threads && pthread_create(&thread, NULL, run_link, &after) == 0;
+  work(self->team, self->tid);
+  if (started)
+    pthread_join(thread, NULL);
+  return NULL;
+}
+
+static void run_team(ck_team *team, int threads) {
+  link first = {team, 0, threads};
+  run_link(&first);
+}
+
+#else
+
+const char *ck_threading(void) { return "serial"; }
+
+static int confined(void) { return 1; }
+
+static void run_team(ck_team *team, int threads) {
+  (void)threads;
+  work(team, 0);
+}
+
+#endif
+
+int ck_effective_threads(int threads, int64_t ntasks) {
+  if (threads <= 1 || ntasks <= 1 || ck_after_fork() || confined())
+    return 1;
+  return ntasks < threads ? (int)ntasks : threads;
+}
+
+ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride) {
+  assert((uintptr_t)base % CACHE_LINE == 0 && stride % CACHE_LINE == 0);
+  ck_team team = {
+      .ntasks = ntasks, .task = task, .context = context, .run = run, .base = base, .stride = stride};
+  int threads = ck_effective_threads(run->threads, ntasks);
+  if (threads == 1)
+    work(&team, 0);
+  else
+    run_team(&team, threads);
+  return atomic_load_explicit(&team.stop, memory_order_relaxed) ? CK_INTERRUPTED : CK_OK;
+}

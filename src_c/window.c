@@ -1,0 +1,211 @@
+#include "window.h"
+
+#include <string.h>
+
+/* Kernels may read up to this many bytes past a window's last element. */
+enum { SLACK = 64 * CK_MAX_LANE_VECTORS };
+
+static int64_t positions_of(const ck_source *source, const ck_window_size *size, int64_t extent[3]) {
+  int64_t positions = 1;
+  for (int d = 0; d < 3; d++) {
+    extent[d] = ck_axis_extent(&source->axis[d], ck_max(1, size->outputs[d + 1]), ck_max(1, size->taps[d]));
+    positions *= extent[d];
+  }
+  return positions;
+}
+
+/* A plane that is a multiple of 4096 bytes would put all channels of a position into one cache set. */
+static int64_t plane_of(int64_t positions, int64_t item) {
+  return positions * item % 1024 == 0 ? positions + 64 / item : positions;
+}
+
+static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
+  return order == CK_PLANES ? 1 : order == CK_LANES ? k->vector : channels;
+}
+
+int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
+  int64_t extent[3], positions = positions_of(source, size, extent) * ck_max(1, size->outputs[0]);
+  int64_t item = source->order == CK_LANES ? k->vector * k->real_size : k->real_size;
+  if (source->order == CK_INTERLEAVED)
+    return positions * size->channels;
+  return plane_of(positions, item) * size->channels * unit_of(k, source->order, size->channels);
+}
+
+char *ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source, const ck_window_size *size,
+                      char *scratch) {
+  int64_t extent[3], positions = positions_of(source, size, extent);
+  int64_t bytes = ck_window_elements(k, source, size) * k->real_size + SLACK;
+  char *at = scratch;
+  memset(w, 0, sizeof *w);
+  w->kernels = k;
+  w->source = source;
+  w->data = ck_take(&at, bytes);
+  if (source->act_y.data)
+    w->act_data = ck_take(&at, bytes);
+  for (int d = 0; d < 3; d++) {
+    w->axis_source[d] = ck_take(&at, extent[d] * (int64_t)sizeof(int64_t));
+    w->axis_output[d] = ck_take(&at, ck_max(1, size->outputs[d + 1]) * (int64_t)sizeof(int32_t));
+    w->axis_tap[d] = ck_take(&at, ck_max(1, size->taps[d]) * (int64_t)sizeof(int32_t));
+  }
+  w->row_dst = ck_take(&at, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
+  w->row_src = ck_take(&at, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
+  w->span = ck_take(&at, extent[2] * (int64_t)sizeof(ck_span));
+  w->valid = ck_take(&at, positions);
+  return at;
+}
+
+int64_t ck_window_bytes(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
+  ck_window w;
+  return ck_window_place(&w, k, source, size, NULL) - (char *)NULL;
+}
+
+/* Runs of constant step along the innermost axis, zeros left out. */
+static void make_spans(ck_window *w, int64_t stride) {
+  const int64_t *source = w->axis_source[2], extent = w->extent[2];
+  w->spans = 0;
+  for (int64_t x = 0; x < extent;) {
+    if (source[x] < 0) {
+      x++;
+      continue;
+    }
+    int64_t end = x + 1, step = end < extent && source[end] >= 0 ? source[end] - source[x] : 1;
+    while (end < extent && source[end] >= 0 && source[end] - source[end - 1] == step)
+      end++;
+    w->span[w->spans++] = (ck_span){(int32_t)x, (int32_t)(end - x), source[x] * stride, step * stride};
+    x = end;
+  }
+}
+
+static void make_rows(ck_window *w, const int64_t stride[5]) {
+  w->rows = 0;
+  for (int64_t z = 0; z < w->extent[0]; z++) {
+    for (int64_t y = 0; y < w->extent[1]; y++) {
+      int64_t sz = w->axis_source[0][z], sy = w->axis_source[1][y];
+      if (sz < 0 || sy < 0)
+        continue;
+      w->row_dst[w->rows] = (int32_t)((z * w->extent[1] + y) * w->extent[2]);
+      w->row_src[w->rows++] = sz * stride[2] + sy * stride[3];
+    }
+  }
+}
+
+/* Tables for a block whose geometry differs from the one before. */
+static void set_geometry(ck_window *w, const ck_box *box, const ck_kblock *kb) {
+  const ck_source *s = w->source;
+  const ck_kernels *k = w->kernels;
+  w->positions = 1;
+  w->padded = 0;
+  for (int d = 0; d < 3; d++) {
+    w->extent[d] = ck_axis_extent(&s->axis[d], box->size[d + 1], kb->taps[d]);
+    w->positions *= w->extent[d];
+    w->padded |= ck_axis_block(&s->axis[d], box->first[d + 1], box->size[d + 1], kb->tap[d], kb->taps[d],
+                               w->axis_source[d], w->axis_output[d], w->axis_tap[d]);
+  }
+  w->unit = unit_of(k, s->order, kb->channels);
+  w->plane = w->positions * box->size[0];
+  if (s->order != CK_INTERLEAVED)
+    w->plane = plane_of(w->plane, w->unit * k->real_size);
+  w->channel_step = s->order == CK_INTERLEAVED ? 1 : w->plane * w->unit;
+  w->valid_known = 0;
+  w->zeroed = kb->channels;
+  if (w->padded) {
+    int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
+    memset(w->data, 0, (size_t)(planes * w->plane * w->unit * k->real_size));
+    if (w->act_data)
+      memset(w->act_data, 0, (size_t)(planes * w->plane * w->unit * k->real_size));
+  }
+}
+
+static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock *kb) {
+  int same = memcmp(w->kblock.taps, kb->taps, sizeof kb->taps) == 0 &&
+             memcmp(w->kblock.tap, kb->tap, sizeof kb->tap) == 0 && memcmp(&w->box, box, sizeof *box) == 0;
+  /* Fewer channels than before keep a plane's layout, but not an interleaved position's. */
+  return same && (w->source->order == CK_INTERLEAVED ? w->zeroed == kb->channels : w->zeroed >= kb->channels);
+}
+
+static void copy_in(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *dst) {
+  const ck_source *s = w->source;
+  make_rows(w, tensor->stride);
+  make_spans(w, tensor->stride[4]);
+  ck_stage stage = {
+      .dst = dst,
+      .src = (const char *)tensor->data + channel_offset + w->box.first[0] * tensor->stride[0] +
+             w->kblock.channel * tensor->stride[1],
+      .src_end = end,
+      .images = w->box.size[0],
+      .dst_image = w->positions * w->unit,
+      .src_image = tensor->stride[0],
+      .channels = w->kblock.channels,
+      .dst_channel = w->channel_step,
+      .src_channel = tensor->stride[1],
+      .lanes = s->order == CK_LANES ? w->lanes : 0,
+      .src_lane = s->lane_stride,
+      .dst_position = w->unit,
+      .rows = w->rows,
+      .row_dst = w->row_dst,
+      .row_src = w->row_src,
+      .spans = w->spans,
+      .span = w->span,
+  };
+  w->kernels->stage(&stage);
+}
+
+void ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t channel_offset,
+                    int64_t act_channel_offset, int64_t lanes) {
+  const ck_source *s = w->source;
+  int fresh = !same_geometry(w, box, kb) || lanes != w->lanes;
+  w->lanes = lanes;
+  w->box = *box;
+  w->kblock = *kb;
+  if (fresh)
+    set_geometry(w, box, kb);
+  copy_in(w, &s->tensor, s->end, channel_offset, w->data);
+  if (w->act_data) {
+    copy_in(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);
+    int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
+    w->kernels->activation_gradient(w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
+                                    s->act_b);
+  }
+}
+
+void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {
+  for (int64_t n = 0; n < w->box.size[0]; n++) {
+    for (int64_t z = 0; z < w->box.size[1]; z++) {
+      for (int64_t y = 0; y < w->box.size[2]; y++) {
+        int64_t row = w->axis_output[0][z] * w->extent[1] + w->axis_output[1][y];
+        int64_t at = n * w->positions + row * w->extent[2];
+        for (int64_t x = 0; x < w->box.size[3]; x++)
+          *offsets++ = (int32_t)((at + w->axis_output[2][x]) * w->unit);
+      }
+    }
+  }
+}
+
+void ck_window_tap_offsets(const ck_window *w, int32_t *offsets) {
+  const ck_kblock *kb = &w->kblock;
+  for (int64_t c = 0; c < kb->channels; c++) {
+    for (int64_t z = 0; z < kb->taps[0]; z++) {
+      for (int64_t y = 0; y < kb->taps[1]; y++) {
+        int64_t row = (w->axis_tap[0][z] * w->extent[1] + w->axis_tap[1][y]) * w->extent[2];
+        for (int64_t x = 0; x < kb->taps[2]; x++)
+          *offsets++ = (int32_t)(c * w->channel_step + (row + w->axis_tap[2][x]) * w->unit);
+      }
+    }
+  }
+}
+
+void ck_window_validity(ck_window *w, ck_plain *plain) {
+  if (!w->valid_known) {
+    uint8_t *valid = w->valid;
+    for (int64_t z = 0; z < w->extent[0]; z++)
+      for (int64_t y = 0; y < w->extent[1]; y++)
+        for (int64_t x = 0; x < w->extent[2]; x++)
+          *valid++ = w->axis_source[0][z] >= 0 && w->axis_source[1][y] >= 0 && w->axis_source[2][x] >= 0;
+    w->valid_known = 1;
+  }
+  plain->s = w->data;
+  plain->valid = w->valid;
+  plain->position_stride = w->unit;
+  plain->plane = w->source->order == CK_INTERLEAVED ? INT64_MAX : w->plane;
+  plain->positions = w->positions;
+}

@@ -1,0 +1,80 @@
+/* The window: what one block reads of its source, padded but not expanded, in scratch, with the offset tables through
+ * which the micro-kernel finds (output, channel, tap) in it. */
+#ifndef CK_WINDOW_H
+#define CK_WINDOW_H
+
+#include "dispatch.h"
+#include "geometry.h"
+
+typedef enum ck_order {
+  CK_PLANES,      /* one plane of positions a channel */
+  CK_INTERLEAVED, /* the block's channels adjacent at each position */
+  CK_LANES,       /* one plane a channel, a vector of groups at each position */
+} ck_order;
+
+/* Where windows of a call come from; the pointer already stands at the call's first channel. */
+typedef struct ck_source {
+  ck_axis axis[3];
+  ck_tensor tensor, act_y; /* act_y.data may be NULL: else the source is tensor * activation'(act_y) */
+  const char *end, *act_end;
+  int64_t lane_stride; /* CK_LANES: bytes between the channels of neighbouring lanes */
+  int activation;
+  double act_a, act_b;
+  ck_order order;
+} ck_source;
+
+/* Block sizes at their largest, from which every buffer's size follows. */
+typedef struct ck_window_size {
+  int64_t outputs[4], channels, taps[3];
+} ck_window_size;
+
+typedef struct ck_window {
+  const ck_kernels *kernels;
+  const ck_source *source;
+  ck_box box;
+  ck_kblock kblock;
+  int64_t extent[3], positions; /* of one image */
+  int64_t plane;                /* positions of one channel, over the block's images */
+  int64_t unit, channel_step;   /* elements between neighbouring positions, between channels */
+  int padded;
+  int64_t zeroed; /* channels whose padding holds zeros */
+  int64_t lanes, rows, spans;
+  int valid_known;
+  void *data, *act_data;
+  int64_t *axis_source[3];
+  int32_t *axis_output[3], *axis_tap[3];
+  int32_t *row_dst;
+  int64_t *row_src;
+  ck_span *span;
+  uint8_t *valid;
+} ck_window;
+
+/* Elements of scratch that hold one window, and the bytes of it with all tables. */
+int64_t ck_window_elements(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
+int64_t ck_window_bytes(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
+
+/* Lays the buffers out in scratch; returns the first byte after them. */
+char *ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_source *source,
+                      const ck_window_size *size, char *scratch);
+
+/* Chooses the block: outputs `box`, reduction `kblock`. Tables and, where there is padding, zeros are written if the
+ * geometry changed; then the data are copied. data points at the source's element (image 0, channel 0); `lanes` is
+ * the number of lanes in use (CK_LANES). */
+void ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t channel_offset,
+                    int64_t act_channel_offset, int64_t lanes);
+
+/* Offsets of the outputs, images first, and of the (channel, tap) pairs, channels first. */
+void ck_window_output_offsets(const ck_window *window, int32_t *offsets);
+void ck_window_tap_offsets(const ck_window *window, int32_t *offsets);
+
+/* Sets what ck_plain needs to know of padding. */
+void ck_window_validity(ck_window *window, ck_plain *plain);
+
+/* A bump allocator over scratch, 64-byte steps; with base NULL it only counts. */
+static inline void *ck_take(char **at, int64_t bytes) {
+  void *p = *at;
+  *at += ck_round_up(bytes, 64);
+  return p;
+}
+
+#endif
