@@ -32,7 +32,7 @@ ck_source ck_conv_x_source(const ck_conv *call, int depthwise) {
   const ck_conv_shape *s = &call->shape;
   int64_t item = ck_kernels_for(call->dtype)->real_size;
   ck_source source = {.tensor = call->x, .lane_stride = s->c_in * call->x.stride[1]};
-  source.order = order_for(&call->x, depthwise, item);
+  source.order = call->algorithm == CK_IM2COL ? CK_COLUMNS : order_for(&call->x, depthwise, item);
   source.end = tensor_end(&call->x, s->n, s->groups * s->c_in, s->in, item);
   for (int d = 0; d < 3; d++)
     source.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->in[d], .base = -s->pad_lo[d], .step = s->stride[d],
@@ -97,21 +97,27 @@ static phase phase_at(const ck_conv_shape *s, int d, int64_t t0, int64_t lo, int
   return p;
 }
 
+ck_source ck_conv_gradient_source(const ck_conv *call, int depthwise) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t item = ck_kernels_for(call->dtype)->real_size, channels = s->groups * s->c_out;
+  ck_source source = {.tensor = call->y, .lane_stride = s->c_out * call->y.stride[1]};
+  source.order = order_for(&call->y, depthwise, item);
+  source.end = tensor_end(&call->y, s->n, channels, s->out, item);
+  if (call->activation != CK_IDENTITY) {
+    source.act_y = call->act_y;
+    source.act_end = tensor_end(&call->act_y, s->n, channels, s->out, item);
+    source.activation = call->activation;
+    source.act_a = call->act_a;
+    source.act_b = call->act_b;
+  }
+  return source;
+}
+
 static ck_dense grad_x_dense(const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_out,
                 .lanes = s->c_in, .dst = call->x, .depthwise = ck_conv_is_direct(call)};
-  int64_t item = d.kernels->real_size;
-  d.source = (ck_source){.tensor = call->y, .lane_stride = s->c_out * call->y.stride[1]};
-  d.source.order = order_for(&call->y, d.depthwise, item);
-  d.source.end = tensor_end(&call->y, s->n, s->groups * s->c_out, s->out, item);
-  if (call->activation != CK_IDENTITY) {
-    d.source.act_y = call->act_y;
-    d.source.act_end = tensor_end(&call->act_y, s->n, s->groups * s->c_out, s->out, item);
-    d.source.activation = call->activation;
-    d.source.act_a = call->act_a;
-    d.source.act_b = call->act_b;
-  }
+  d.source = ck_conv_gradient_source(call, d.depthwise);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[0];
   d.w_lane = call->weight.stride[1];
@@ -164,29 +170,28 @@ static ck_status grad_x_region(const ck_conv *call, const int64_t lo[3], const i
   return CK_OK;
 }
 
-/* Coordinates that no tap meets get zeros: a correlation over no taps. */
-static ck_status grad_x_zeros(const ck_conv *call, int64_t *bytes) {
-  const ck_conv_shape *s = &call->shape;
-  int gaps = 0;
+/* A correlation over no taps. */
+ck_status ck_conv_zero_x(const ck_conv *call, int64_t *bytes) {
   ck_dense d = grad_x_dense(call);
-  for (int i = 0; i < 3; i++) {
-    gaps |= phases(s, i) < s->stride[i];
-    d.source.axis[i] = (ck_axis){.outputs = s->in[i], .source = s->out[i], .step = 1, .tap_step = 1};
-  }
-  return gaps ? visit(&d, &call->run, bytes) : CK_OK;
+  d.source.act_y.data = NULL;
+  for (int i = 0; i < 3; i++)
+    d.source.axis[i] = (ck_axis){.outputs = call->shape.in[i], .source = 1, .step = 1, .tap_step = 1};
+  return visit(&d, &call->run, bytes);
 }
 
 ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   int64_t edge[3][4]; /* the segments of each axis: before, inside, after */
+  int gaps = 0;       /* coordinates that no tap meets */
   for (int d = 0; d < 3; d++) {
     edge[d][0] = 0;
     edge[d][1] = s->pad_lo[d];
     edge[d][2] = edge[d][1] + s->in[d];
     edge[d][3] = edge[d][2] + s->pad_hi[d];
+    gaps |= phases(s, d) < s->stride[d];
   }
   int64_t lo[3] = {edge[0][1], edge[1][1], edge[2][1]}, hi[3] = {edge[0][2], edge[1][2], edge[2][2]};
-  ck_status status = grad_x_zeros(call, bytes);
+  ck_status status = gaps ? ck_conv_zero_x(call, bytes) : CK_OK;
   if (status == CK_OK)
     status = grad_x_region(call, lo, hi, 0, bytes);
   for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
@@ -205,13 +210,19 @@ ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
 /* ---------------------------------------------------------------- entry */
 
 static ck_status route(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
-  if (call->algorithm == CK_IM2COL)
-    return op == CK_FORWARD  ? ck_im2col_forward(call, bytes)
-           : op == CK_GRAD_X ? ck_im2col_grad_x(call, bytes)
-                             : ck_im2col_grad_weight(call, bytes);
-  return op == CK_FORWARD  ? ck_conv_forward(call, bytes)
-         : op == CK_GRAD_X ? ck_conv_grad_x(call, bytes)
-                           : ck_conv_grad_weight(call, bytes);
+  switch (op) {
+  case CK_FORWARD:
+    return ck_conv_forward(call, bytes);
+  case CK_GRAD_X:
+    return call->algorithm == CK_IM2COL ? ck_im2col_grad_x(call, bytes) : ck_conv_grad_x(call, bytes);
+  case CK_GRAD_WEIGHT:
+    return ck_conv_grad_weight(call, bytes);
+  case CK_IM2COL_OP:
+    return ck_im2col(call, bytes);
+  case CK_COL2IM_OP:
+    return ck_col2im(call, bytes);
+  }
+  return CK_UNSUPPORTED;
 }
 
 /* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */

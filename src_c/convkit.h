@@ -80,18 +80,21 @@ typedef struct ck_conv {
   ck_run run;
 } ck_conv;
 
-typedef enum ck_conv_op { CK_FORWARD = 0, CK_GRAD_X = 1, CK_GRAD_WEIGHT = 2 } ck_conv_op;
+/* For im2col and col2im, y is the columns, (n, c_in * taps, positions), as a tensor with strides (batch, row, -, -,
+ * position), and groups is 1: im2col reads x and writes y, col2im, its adjoint, reads y and writes x. */
+typedef enum ck_conv_op {
+  CK_FORWARD = 0,
+  CK_GRAD_X = 1,
+  CK_GRAD_WEIGHT = 2,
+  CK_IM2COL_OP = 3,
+  CK_COL2IM_OP = 4,
+} ck_conv_op;
 
 /* Bytes of workspace that ck_conv_run will ask for; fields of run other than threads are not read. */
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes);
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
 ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
-
-/* cols: (n, c_in * taps, positions), y holds its tensor with strides (batch, row, -, -, position); groups = 1.
- * im2col reads x and writes y; col2im reads y and writes x (its adjoint, sums included). */
-ck_status ck_im2col(const ck_conv *call);
-ck_status ck_col2im(const ck_conv *call);
 
 /* ------------------------------------------------------------------ machine */
 

@@ -15,10 +15,10 @@ enum { CK_MAX_HEIGHT = 14, CK_MAX_LANE_VECTORS = 6 };
 typedef void (*ck_rows_fn)(int64_t k, const void *s, const int32_t *ko, const int32_t *ro, const void *panel, void *c,
                            int accumulate);
 
-/* The other orientation: acc[i][j] = sum over k of panel[k][i] * s[ko[k] + j], j over lane_vectors[height] vectors.
- * panel is [k][height], c is [height][ldc]. */
+/* The other orientation: acc[i][j] = sum over k of panel[k][i] * s[ko[k] + j], j over lane_vectors[height] vectors, of
+ * which the first `lanes` elements are kept. panel is [k][height], c is [height][ldc]. */
 typedef void (*ck_lanes_fn)(int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc,
-                            int accumulate);
+                            int64_t lanes, int accumulate);
 
 /* A sum that must skip what was staged as padding, because 0 * Inf is not 0: plain loops in the kernels' own order.
  * acc[i][j] over s[ro[i] + ko[k] + j * s_lane] * panel[k * ld + i * panel_row + j * panel_lane]; the element of s at
@@ -53,7 +53,8 @@ typedef struct ck_span {
  * Element (channel c, window offset p) of image i lands at dst[i * dst_image + c * dst_channel + p * dst_position]. */
 typedef struct ck_stage {
   void *dst;
-  const char *src, *src_end; /* no byte from src_end on is ever read */
+  char *src;
+  const char *src_end; /* no byte from src_end on is ever read */
   int64_t images, dst_image, src_image;
   int64_t channels, dst_channel, src_channel;
   int64_t lanes, src_lane; /* lanes > 0: besides, lane j of position p lands at p * dst_position + j */
@@ -65,7 +66,8 @@ typedef struct ck_stage {
   const ck_span *span;
 } ck_stage;
 
-/* Bias, activation and store of one run of `count` pixels by `lanes` channels out of c[pixel][ld]. */
+/* Bias, activation and store of one run of `count` pixels by `lanes` channels, out of c[pixel][lane] (c_lane 1, rows of
+ * whole aligned vectors) or c[lane][pixel] (c_pixel 1). */
 typedef struct ck_drain {
   const void *c;
   int64_t c_pixel, c_lane; /* strides in scratch */
@@ -87,6 +89,7 @@ typedef struct ck_kernels {
   void (*plain)(const ck_plain *);
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
+  void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */
   void (*drain)(const ck_drain *);
   /* g[i] *= activation'(y[i]) */
   void (*activation_gradient)(void *g, const void *y, int64_t count, int activation, double a, double b);

@@ -23,7 +23,16 @@ static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
   return order == CK_PLANES ? 1 : order == CK_LANES ? k->vector : channels;
 }
 
+static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
+
+/* Elements from one row of columns to the next. */
+static int64_t column_of(const ck_kernels *k, const int64_t outputs[4]) {
+  return plane_of(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->real_size);
+}
+
 int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
+  if (source->order == CK_COLUMNS)
+    return size->channels * taps_of(size->taps) * column_of(k, size->outputs);
   int64_t extent[3], positions = positions_of(source, size, extent) * ck_max(1, size->outputs[0]);
   int64_t item = source->order == CK_LANES ? k->vector * k->real_size : k->real_size;
   if (source->order == CK_INTERLEAVED)
@@ -50,7 +59,7 @@ char *ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source
   w->row_dst = ck_take(&at, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
   w->row_src = ck_take(&at, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
   w->span = ck_take(&at, extent[2] * (int64_t)sizeof(ck_span));
-  w->valid = ck_take(&at, positions);
+  w->valid = ck_take(&at, source->order == CK_COLUMNS ? taps_of(size->taps) * column_of(k, size->outputs) : positions);
   return at;
 }
 
@@ -89,18 +98,25 @@ static void make_rows(ck_window *w, const int64_t stride[5]) {
   }
 }
 
+/* The axes' tables for outputs `box` and these taps; returns whether any position is padding. */
+static int set_axes(ck_window *w, const ck_box *box, const int64_t tap[3], const int64_t taps[3]) {
+  int padded = 0;
+  w->positions = 1;
+  for (int d = 0; d < 3; d++) {
+    const ck_axis *axis = &w->source->axis[d];
+    w->extent[d] = ck_axis_extent(axis, box->size[d + 1], taps[d]);
+    w->positions *= w->extent[d];
+    padded |= ck_axis_block(axis, box->first[d + 1], box->size[d + 1], tap[d], taps[d], w->axis_source[d],
+                            w->axis_output[d], w->axis_tap[d]);
+  }
+  return padded;
+}
+
 /* Tables for a block whose geometry differs from the one before. */
 static void set_geometry(ck_window *w, const ck_box *box, const ck_kblock *kb) {
   const ck_source *s = w->source;
   const ck_kernels *k = w->kernels;
-  w->positions = 1;
-  w->padded = 0;
-  for (int d = 0; d < 3; d++) {
-    w->extent[d] = ck_axis_extent(&s->axis[d], box->size[d + 1], kb->taps[d]);
-    w->positions *= w->extent[d];
-    w->padded |= ck_axis_block(&s->axis[d], box->first[d + 1], box->size[d + 1], kb->tap[d], kb->taps[d],
-                               w->axis_source[d], w->axis_output[d], w->axis_tap[d]);
-  }
+  w->padded = set_axes(w, box, kb->tap, kb->taps);
   w->unit = unit_of(k, s->order, kb->channels);
   w->plane = w->positions * box->size[0];
   if (s->order != CK_INTERLEAVED)
@@ -123,13 +139,13 @@ static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock 
   return same && (w->source->order == CK_INTERLEAVED ? w->zeroed == kb->channels : w->zeroed >= kb->channels);
 }
 
-static void copy_in(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *dst) {
-  const ck_source *s = w->source;
+/* What the stage copies of `tensor`, tables and all; dst and dst_channel are the caller's to change. */
+static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *dst) {
   make_rows(w, tensor->stride);
   make_spans(w, tensor->stride[4]);
-  ck_stage stage = {
+  return (ck_stage){
       .dst = dst,
-      .src = (const char *)tensor->data + channel_offset + w->box.first[0] * tensor->stride[0] +
+      .src = (char *)tensor->data + channel_offset + w->box.first[0] * tensor->stride[0] +
              w->kblock.channel * tensor->stride[1],
       .src_end = end,
       .images = w->box.size[0],
@@ -138,8 +154,8 @@ static void copy_in(ck_window *w, const ck_tensor *tensor, const char *end, int6
       .channels = w->kblock.channels,
       .dst_channel = w->channel_step,
       .src_channel = tensor->stride[1],
-      .lanes = s->order == CK_LANES ? w->lanes : 0,
-      .src_lane = s->lane_stride,
+      .lanes = w->source->order == CK_LANES ? w->lanes : 0,
+      .src_lane = w->source->lane_stride,
       .dst_position = w->unit,
       .rows = w->rows,
       .row_dst = w->row_dst,
@@ -147,6 +163,49 @@ static void copy_in(ck_window *w, const ck_tensor *tensor, const char *end, int6
       .spans = w->spans,
       .span = w->span,
   };
+}
+
+/* One row of columns at a time: a window of a single tap is that row, for every channel. */
+static void each_column(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data,
+                        void (*move)(const ck_stage *)) {
+  static const int64_t one[3] = {1, 1, 1};
+  const ck_kblock *kb = &w->kblock;
+  int64_t column = column_of(w->kernels, w->box.size), item = w->kernels->real_size, index = 0, tap[3];
+  for (tap[0] = kb->tap[0]; tap[0] < kb->tap[0] + kb->taps[0]; tap[0]++) {
+    for (tap[1] = kb->tap[1]; tap[1] < kb->tap[1] + kb->taps[1]; tap[1]++) {
+      for (tap[2] = kb->tap[2]; tap[2] < kb->tap[2] + kb->taps[2]; tap[2]++, index++) {
+        set_axes(w, &w->box, tap, one);
+        ck_stage stage = stage_of(w, tensor, end, channel_offset, (char *)data + index * column * item);
+        move(&stage);
+      }
+    }
+  }
+}
+
+static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {
+  memset(data, 0, (size_t)(w->kblock.channels * w->plane * w->kernels->real_size));
+  each_column(w, tensor, end, channel_offset, data, w->kernels->stage);
+}
+
+void ck_window_set_columns(ck_window *w, const ck_box *box, const ck_kblock *kb) {
+  w->box = *box;
+  w->kblock = *kb;
+  w->padded = set_axes(w, box, kb->tap, kb->taps);
+  w->valid_known = 0;
+  w->unit = 1;
+  w->plane = w->channel_step = taps_of(kb->taps) * column_of(w->kernels, box->size);
+}
+
+void ck_window_add_back(ck_window *w, int64_t channel_offset) {
+  each_column(w, &w->source->tensor, w->source->end, channel_offset, w->data, w->kernels->add_back);
+}
+
+static void fill(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {
+  if (w->source->order == CK_COLUMNS) {
+    fill_columns(w, tensor, end, channel_offset, data);
+    return;
+  }
+  ck_stage stage = stage_of(w, tensor, end, channel_offset, data);
   w->kernels->stage(&stage);
 }
 
@@ -157,11 +216,13 @@ void ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_
   w->lanes = lanes;
   w->box = *box;
   w->kblock = *kb;
-  if (fresh)
+  if (s->order == CK_COLUMNS)
+    ck_window_set_columns(w, box, kb);
+  else if (fresh)
     set_geometry(w, box, kb);
-  copy_in(w, &s->tensor, s->end, channel_offset, w->data);
+  fill(w, &s->tensor, s->end, channel_offset, w->data);
   if (w->act_data) {
-    copy_in(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);
+    fill(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);
     int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
     w->kernels->activation_gradient(w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
                                     s->act_b);
@@ -169,6 +230,12 @@ void ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_
 }
 
 void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {
+  if (w->source->order == CK_COLUMNS) {
+    int64_t count = ck_box_count(&w->box);
+    for (int64_t i = 0; i < count; i++)
+      offsets[i] = (int32_t)i;
+    return;
+  }
   for (int64_t n = 0; n < w->box.size[0]; n++) {
     for (int64_t z = 0; z < w->box.size[1]; z++) {
       for (int64_t y = 0; y < w->box.size[2]; y++) {
@@ -183,6 +250,12 @@ void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {
 
 void ck_window_tap_offsets(const ck_window *w, int32_t *offsets) {
   const ck_kblock *kb = &w->kblock;
+  if (w->source->order == CK_COLUMNS) {
+    int64_t count = kb->channels * taps_of(kb->taps), column = column_of(w->kernels, w->box.size);
+    for (int64_t i = 0; i < count; i++)
+      offsets[i] = (int32_t)(i * column);
+    return;
+  }
   for (int64_t c = 0; c < kb->channels; c++) {
     for (int64_t z = 0; z < kb->taps[0]; z++) {
       for (int64_t y = 0; y < kb->taps[1]; y++) {
@@ -194,18 +267,41 @@ void ck_window_tap_offsets(const ck_window *w, int32_t *offsets) {
   }
 }
 
-void ck_window_validity(ck_window *w, ck_plain *plain) {
-  if (!w->valid_known) {
-    uint8_t *valid = w->valid;
-    for (int64_t z = 0; z < w->extent[0]; z++)
-      for (int64_t y = 0; y < w->extent[1]; y++)
-        for (int64_t x = 0; x < w->extent[2]; x++)
-          *valid++ = w->axis_source[0][z] >= 0 && w->axis_source[1][y] >= 0 && w->axis_source[2][x] >= 0;
-    w->valid_known = 1;
+static uint8_t is_source(const ck_window *w, int64_t z, int64_t y, int64_t x) {
+  return w->axis_source[0][z] >= 0 && w->axis_source[1][y] >= 0 && w->axis_source[2][x] >= 0;
+}
+
+static void mark_positions(const ck_window *w, uint8_t *valid) {
+  for (int64_t z = 0; z < w->extent[0]; z++)
+    for (int64_t y = 0; y < w->extent[1]; y++)
+      for (int64_t x = 0; x < w->extent[2]; x++)
+        *valid++ = is_source(w, z, y, x);
+}
+
+/* A row of columns for each tap; the images of a block alike. */
+static void mark_columns(ck_window *w) {
+  static const int64_t one[3] = {1, 1, 1};
+  const ck_kblock *kb = &w->kblock;
+  int64_t column = column_of(w->kernels, w->box.size), taps = taps_of(kb->taps);
+  for (int64_t t = 0; t < taps; t++) {
+    int64_t tap[3] = {kb->tap[0] + t / (kb->taps[1] * kb->taps[2]), kb->tap[1] + t / kb->taps[2] % kb->taps[1],
+                      kb->tap[2] + t % kb->taps[2]};
+    set_axes(w, &w->box, tap, one);
+    for (int64_t n = 0; n < w->box.size[0]; n++)
+      mark_positions(w, w->valid + t * column + n * w->positions);
   }
+}
+
+void ck_window_validity(ck_window *w, ck_plain *plain) {
+  int columns = w->source->order == CK_COLUMNS;
+  if (!w->valid_known && columns)
+    mark_columns(w);
+  else if (!w->valid_known)
+    mark_positions(w, w->valid);
+  w->valid_known = 1;
   plain->s = w->data;
   plain->valid = w->valid;
   plain->position_stride = w->unit;
   plain->plane = w->source->order == CK_INTERLEAVED ? INT64_MAX : w->plane;
-  plain->positions = w->positions;
+  plain->positions = columns ? w->plane : w->positions;
 }

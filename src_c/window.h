@@ -10,6 +10,7 @@ typedef enum ck_order {
   CK_PLANES,      /* one plane of positions a channel */
   CK_INTERLEAVED, /* the block's channels adjacent at each position */
   CK_LANES,       /* one plane a channel, a vector of groups at each position */
+  CK_COLUMNS,     /* im2col: a row of the block's outputs for each (channel, tap) */
 } ck_order;
 
 /* Where windows of a call come from; the pointer already stands at the call's first channel. */
@@ -62,6 +63,11 @@ char *ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_sou
  * the number of lanes in use (CK_LANES). */
 void ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t channel_offset,
                     int64_t act_channel_offset, int64_t lanes);
+
+/* For CK_COLUMNS: the same choice of block without reading anything, and the way back, col2im: every column entry in
+ * w->data is added to the element of the source's tensor that it stands for. */
+void ck_window_set_columns(ck_window *window, const ck_box *box, const ck_kblock *kblock);
+void ck_window_add_back(ck_window *window, int64_t channel_offset);
 
 /* Offsets of the outputs, images first, and of the (channel, tap) pairs, channels first. */
 void ck_window_output_offsets(const ck_window *window, int32_t *offsets);

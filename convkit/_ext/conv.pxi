@@ -137,23 +137,17 @@ def im2col(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray cols 
            int threads):
     """cols[n, c * taps + t, o] = x[n, c, o * stride + t * dilation - pad]."""
     cdef ck.ck_conv call
-    cdef ck.ck_status status
     set_call(&call, geometry, cols, ck.CK_IDENTITY, 0, 0, 0, threads)
     set_tensor(&call.x, x, channel_last)
     set_columns(&call, cols)
-    with nogil:
-        status = ck.ck_im2col(&call)
-    raise_status(status)
+    run_conv(&call, ck.CK_IM2COL_OP)
 
 
 def col2im(Geometry geometry not None, cnp.ndarray cols not None, cnp.ndarray x not None, bint channel_last,
            int threads):
     """The adjoint of im2col: every column entry is added to the element that it was read from."""
     cdef ck.ck_conv call
-    cdef ck.ck_status status
     set_call(&call, geometry, cols, ck.CK_IDENTITY, 0, 0, 0, threads)
     set_tensor(&call.x, x, channel_last)
     set_columns(&call, cols)
-    with nogil:
-        status = ck.ck_col2im(&call)
-    raise_status(status)
+    run_conv(&call, ck.CK_COL2IM_OP)

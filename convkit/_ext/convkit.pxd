@@ -20,6 +20,8 @@ cdef extern from "convkit.h" nogil:
         CK_FORWARD
         CK_GRAD_X
         CK_GRAD_WEIGHT
+        CK_IM2COL_OP
+        CK_COL2IM_OP
 
     ctypedef struct ck_run:
         int threads
@@ -56,8 +58,6 @@ cdef extern from "convkit.h" nogil:
     ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) noexcept
     ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) noexcept
     ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) noexcept
-    ck_status ck_im2col(const ck_conv *call) noexcept
-    ck_status ck_col2im(const ck_conv *call) noexcept
 
     ctypedef struct ck_cpu:
         uint32_t leaf1_ecx, leaf7_ebx

@@ -16,8 +16,18 @@ CK_INLINE void put(const ck_drain *p, char *dst, vreal v, int64_t n) {
     store_part(dst, p->add ? load_part(dst, n) + v : v, n);
 }
 
-/* Scratch [pixel][lane] to pixels adjacent in memory: transposed.  The last block overlaps the one before, unless it
- * adds: then nothing may be touched twice. */
+/* n pixels dst_pixel apart: a gradient's phase of a strided convolution. */
+CK_INLINE void put_strided(const ck_drain *p, char *dst, vreal v, int64_t n) {
+  union {
+    vreal v;
+    REAL e[VL];
+  } u = {v};
+  for (int64_t i = 0; i < n; i++, dst += p->dst_pixel)
+    *(real_u *)dst = p->add ? *(real_u *)dst + u.e[i] : u.e[i];
+}
+
+/* Scratch [pixel][lane] to a row of pixels for each lane: transposed.  The last block overlaps the one before, unless
+ * it adds: then nothing may be touched twice. */
 static void CK_NAME(drain_transposed)(const ck_drain *p) {
   for (int64_t j = 0; j < p->lanes; j += VL) {
     int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
@@ -31,9 +41,13 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
       for (int64_t q = 0; q < VL; q++)
         r[q] = q < count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
       transpose(r);
-      char *dst = p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL);
-      for (int64_t q = 0; q < lanes; q++)
-        put(p, dst + q * p->dst_lane, r[q], count);
+      char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
+      for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
+        if (p->dst_pixel == sizeof(REAL))
+          put(p, dst, r[q], count);
+        else
+          put_strided(p, dst, r[q], count);
+      }
     }
   }
 }
@@ -59,7 +73,7 @@ static void CK_NAME(drain_rows)(const ck_drain *p) {
   }
 }
 
-/* Anything to anywhere: a vector gathered in scratch, finished, scattered. */
+/* What is left, one pixel or one lane at a time: gathered in scratch, finished, scattered. */
 static void CK_NAME(drain_any)(const ck_drain *p) {
   for (int64_t j = 0; j < p->lanes; j++) {
     vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
@@ -81,12 +95,14 @@ static void CK_NAME(drain_any)(const ck_drain *p) {
 
 static void CK_NAME(drain)(const ck_drain *p) {
   const int64_t size = sizeof(REAL);
-  if (p->c_lane == 1 && p->dst_lane == size && p->lanes > 1)
-    CK_NAME(drain_lanes)(p);
-  else if (p->c_lane == 1 && p->dst_pixel == size && p->count > 1)
-    CK_NAME(drain_transposed)(p);
-  else if (p->c_pixel == 1 && p->dst_pixel == size)
+  if (p->c_pixel == 1 && p->dst_pixel == size)
     CK_NAME(drain_rows)(p);
+  else if (p->c_pixel == 1)
+    CK_NAME(drain_any)(p);
+  else if (p->dst_lane == size && p->lanes > 1)
+    CK_NAME(drain_lanes)(p);
+  else if (p->count > 1)
+    CK_NAME(drain_transposed)(p);
   else
     CK_NAME(drain_any)(p);
 }

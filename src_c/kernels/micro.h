@@ -6,7 +6,7 @@
 #ifndef CK_MICRO_H
 #define CK_MICRO_H
 
-#include "vector.h"
+#include "transpose.h"
 
 /* Registers less the panel's vectors and a broadcast, over two vectors a row: 14 with 32 registers, 6 with 16. */
 #define MAX_HEIGHT ((REGISTERS - 4) / 2)
@@ -76,7 +76,7 @@ CK_INLINE void depth_tile(int height, int64_t k, const REAL *restrict s, const i
 }
 
 CK_INLINE void lanes_tile(int height, int vectors, int64_t k, const REAL *restrict s, const int32_t *restrict ko,
-                          const REAL *restrict panel, REAL *restrict c, int64_t ldc, int accumulate) {
+                          const REAL *restrict panel, REAL *restrict c, int64_t ldc, int64_t lanes, int accumulate) {
   vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
   clear_tile(height, vectors, acc);
   for (int64_t q = 0; q < k; q++, panel += height) {
@@ -93,7 +93,18 @@ CK_INLINE void lanes_tile(int height, int vectors, int64_t k, const REAL *restri
         acc[i][j] += a * b[j];
     }
   }
-  add_tile(height, vectors, acc, c, ldc, accumulate);
+  if (lanes == vectors * VL) {
+    add_tile(height, vectors, acc, c, ldc, accumulate);
+    return;
+  }
+  for (int i = 0; i < height; i++) {
+    for (int j = 0; j * VL < lanes; j++) {
+      char *p = (char *)(c + i * ldc + j * VL);
+      int64_t n = lanes - j * VL < VL ? lanes - j * VL : VL;
+      vreal v = acc[i][j];
+      store_part(p, accumulate ? load_part(p, n) + v : v, n);
+    }
+  }
 }
 
 static void CK_NAME(plain)(const ck_plain *p) {
@@ -117,13 +128,14 @@ static void CK_NAME(plain)(const ck_plain *p) {
 #define ROWS_ARGUMENTS                                                                                                 \
   int64_t k, const void *s, const int32_t *ko, const int32_t *ro, const void *panel, void *c, int accumulate
 #define LANES_ARGUMENTS                                                                                                \
-  int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc, int accumulate
+  int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc,             \
+      int64_t lanes, int accumulate
 #define HEIGHT(h)                                                                                                      \
   static void CK_NAME(rows_##h##x1)(ROWS_ARGUMENTS) { rows_tile(h, 1, k, s, ko, ro, panel, c, accumulate); }           \
   static void CK_NAME(rows_##h##x2)(ROWS_ARGUMENTS) { rows_tile(h, 2, k, s, ko, ro, panel, c, accumulate); }           \
   static void CK_NAME(depth_##h)(ROWS_ARGUMENTS) { depth_tile(h, k, s, ko, ro, panel, c, accumulate); }                \
   static void CK_NAME(lanes_##h)(LANES_ARGUMENTS) {                                                                    \
-    lanes_tile(h, LANE_VECTORS(h), k, s, ko, panel, c, ldc, accumulate);                                               \
+    lanes_tile(h, LANE_VECTORS(h), k, s, ko, panel, c, ldc, lanes, accumulate);                                               \
   }
 
 #define FOR_EACH_HEIGHT_TO_6(X) X(1) X(2) X(3) X(4) X(5) X(6)

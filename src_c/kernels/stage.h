@@ -123,4 +123,22 @@ static void CK_NAME(stage)(const ck_stage *p) {
   }
 }
 
+static void CK_NAME(add_back)(const ck_stage *p) {
+  for (int64_t i = 0; i < p->images; i++) {
+    for (int64_t c = 0; c < p->channels; c++) {
+      const REAL *from = (const REAL *)p->dst + i * p->dst_image + c * p->dst_channel;
+      char *to = p->src + i * p->src_image + c * p->src_channel;
+      for (int64_t r = 0; r < p->rows; r++) {
+        for (int64_t q = 0; q < p->spans; q++) {
+          ck_span span = p->span[q];
+          const REAL *d = from + p->row_dst[r] + span.dst;
+          char *s = to + p->row_src[r] + span.src;
+          for (int64_t x = 0; x < span.length; x++, s += span.src_step)
+            *(real_u *)s += d[x];
+        }
+      }
+    }
+  }
+}
+
 #endif

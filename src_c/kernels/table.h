@@ -28,6 +28,7 @@ const ck_kernels CK_NAME(kernels) = {
     .plain = CK_NAME(plain),
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
+    .add_back = CK_NAME(add_back),
     .drain = CK_NAME(drain),
     .activation_gradient = CK_NAME(activation_gradient),
     .column_sums = CK_NAME(column_sums),
