@@ -30,7 +30,7 @@ typedef struct ck_team {
 /* ------------------------------------------------------------------ fork */
 
 /* libgomp's pool does not survive fork(): the child's first region would wait for threads that were never copied.
- * It may be another library that filled the pool, so the hook is set before the first call, not before the first team. */
+ * Another library may have filled the pool, so the hook is set before the first call, not before the first team. */
 static atomic_int forked;
 static void mark_forked(void) { atomic_store_explicit(&forked, 1, memory_order_relaxed); }
 static void watch_for_fork(void) { pthread_atfork(NULL, NULL, mark_forked); }
@@ -147,8 +147,7 @@ int ck_effective_threads(int threads, int64_t ntasks) {
 
 ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride) {
   assert((uintptr_t)base % CACHE_LINE == 0 && stride % CACHE_LINE == 0);
-  ck_team team = {
-      .ntasks = ntasks, .task = task, .context = context, .run = run, .base = base, .stride = stride};
+  ck_team team = {.ntasks = ntasks, .task = task, .context = context, .run = run, .base = base, .stride = stride};
   int threads = ck_effective_threads(run->threads, ntasks);
   if (threads == 1)
     work(&team, 0);

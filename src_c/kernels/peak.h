@@ -32,7 +32,6 @@ static void CK_NAME(triad)(void *restrict a, const void *restrict b, const void 
     v_store((vreal *)a + i, v_load((const vreal *)b + i) + s * v_load((const vreal *)c + i));
 }
 
-#define CK_PEAK_KERNELS                                                                                                \
-  { .fma = CK_NAME(fma_burst), .fma_flops = 2 * CHAINS * VL, .triad = CK_NAME(triad) }
+#define CK_PEAK_KERNELS {.fma = CK_NAME(fma_burst), .fma_flops = 2 * CHAINS * VL, .triad = CK_NAME(triad)}
 
 #endif

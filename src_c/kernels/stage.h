@@ -25,6 +25,12 @@ CK_INLINE void copy_bytes(char *dst, const char *src, int64_t n) {
   COPY_TWICE(4)
 }
 
+/* The same row of the next channel: planes lie too far apart for the machine to guess (8 % of a 64-channel layer). */
+CK_INLINE void prefetch(const char *src, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64)
+    __builtin_prefetch(src + i);
+}
+
 CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     dst[i * dst_step] = *(const real_u *)(src + i * src_step);
@@ -39,9 +45,10 @@ CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
       const char *s = src + p->row_src[r];
       for (int64_t i = 0; i < p->spans; i++) {
         ck_span span = p->span[i];
-        if (span.src_step == size)
+        if (span.src_step == size) {
+          prefetch(s + span.src + p->src_channel, span.length * size);
           copy_bytes((char *)(d + span.dst), s + span.src, span.length * size);
-        else
+        } else
           copy_strided(d + span.dst, 1, s + span.src, span.src_step, span.length);
       }
     }
