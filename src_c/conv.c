@@ -40,6 +40,16 @@ ck_source ck_conv_x_source(const ck_conv *call, int depthwise) {
   return source;
 }
 
+/* Fewer output channels than half a vector leave most lanes of a panel empty: the lanes are pixels instead. */
+static void set_flavour(ck_dense *d, const ck_conv *call) {
+  if (ck_conv_is_direct(call)) {
+    d->flavour = CK_BY_GROUP;
+  } else if (2 * d->lanes <= d->kernels->vector && d->channels > 0 && d->source.order != CK_COLUMNS) {
+    d->flavour = CK_BY_CHANNEL;
+    d->source.order = CK_PLANES;
+  }
+}
+
 static void set_weights(ck_dense *d, const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
   const int64_t *stride = call->weight.stride;
@@ -52,7 +62,8 @@ static void set_weights(ck_dense *d, const ck_conv *call) {
 }
 
 /* Plans or runs one correlation. */
-static ck_status visit(const ck_dense *d, const ck_run *run, int64_t *bytes) {
+static ck_status visit(ck_dense *d, const ck_run *run, int64_t *bytes) {
+  d->source.axis[2].adjacent = d->flavour == CK_BY_CHANNEL;
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run->threads).bytes);
@@ -63,9 +74,9 @@ ck_status ck_conv_forward(const ck_conv *call, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_in,
                 .lanes = s->c_out, .dst = call->y, .bias = call->bias, .bias_stride = call->bias_stride,
-                .activation = call->activation, .act_a = call->act_a, .act_b = call->act_b,
-                .depthwise = ck_conv_is_direct(call)};
-  d.source = ck_conv_x_source(call, d.depthwise);
+                .activation = call->activation, .act_a = call->act_a, .act_b = call->act_b};
+  d.source = ck_conv_x_source(call, ck_conv_is_direct(call));
+  set_flavour(&d, call);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
@@ -116,8 +127,9 @@ ck_source ck_conv_gradient_source(const ck_conv *call, int depthwise) {
 static ck_dense grad_x_dense(const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_out,
-                .lanes = s->c_in, .dst = call->x, .depthwise = ck_conv_is_direct(call)};
-  d.source = ck_conv_gradient_source(call, d.depthwise);
+                .lanes = s->c_in, .dst = call->x};
+  d.source = ck_conv_gradient_source(call, ck_conv_is_direct(call));
+  set_flavour(&d, call);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[0];
   d.w_lane = call->weight.stride[1];
@@ -173,6 +185,7 @@ static ck_status grad_x_region(const ck_conv *call, const int64_t lo[3], const i
 /* A correlation over no taps. */
 ck_status ck_conv_zero_x(const ck_conv *call, int64_t *bytes) {
   ck_dense d = grad_x_dense(call);
+  d.flavour = CK_BY_PIXEL;
   d.source.act_y.data = NULL;
   for (int i = 0; i < 3; i++)
     d.source.axis[i] = (ck_axis){.outputs = call->shape.in[i], .source = 1, .step = 1, .tap_step = 1};

@@ -32,21 +32,23 @@ static double task_cost(const ck_dense *d, const ck_dense_plan *p) {
   double panels = (double)ck_ceil_div(p->pixels, d->kernels->max_height);
   double tiles = (double)p->part_tiles, window = (double)ck_window_elements(d->kernels, &d->source, &p->window);
   double multiply = k * tiles * ((double)p->pixels + panels), pack = 12 * k * tiles;
+  if (d->flavour == CK_BY_CHANNEL)
+    multiply = k * (double)(p->tile_lanes * p->run) / (2 * d->kernels->vector);
   double stage = 0.3 * window * (double)ck_max(1, ck_reduction_count(&p->reduction));
   return multiply + pack + stage + 16.0 * (double)p->pixels * tiles + 2000;
 }
 
 static char *place_buffers(const ck_dense *d, const ck_dense_plan *p, char *scratch, ck_window *window, char **acc,
                            char **panel, char **bias, int32_t **ko, int32_t **ro, int64_t **w_off) {
-  const int64_t item = d->kernels->real_size, ld = p->tile_lanes;
+  const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   char *at = ck_window_place(window, d->kernels, &d->source, &p->window, scratch);
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
-  *acc = ck_take(&at, kept * p->pixels * ld * item);
+  *acc = ck_take(&at, kept * (d->flavour == CK_BY_CHANNEL ? p->run * p->tile_lanes : p->pixels * ld) * item);
   *panel = ck_take(&at, p->kmax * ld * item);
   *bias = ck_take(&at, ld * item);
   *ko = ck_take(&at, p->kmax * (int64_t)sizeof(int32_t));
-  *ro = ck_take(&at, p->pixels * (int64_t)sizeof(int32_t));
+  *ro = ck_take(&at, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
   *w_off = ck_take(&at, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   return at;
 }
@@ -65,6 +67,8 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
   p->pixels = 1;
   for (int i = 0; i < 4; i++)
     p->pixels *= p->window.outputs[i];
+  p->run = p->window.outputs[0] * p->window.outputs[1] * p->window.outputs[2] *
+           ck_axis_extent(&d->source.axis[2], p->window.outputs[3], ck_max(1, p->window.taps[2]));
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
@@ -118,9 +122,11 @@ ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {
   }
   p.grid.size[0] = d->n;
   p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
-  p.tile_lanes = d->depthwise || d->lanes <= k->vector ? k->vector : 2 * k->vector;
-  p.outer = d->depthwise ? ck_ceil_div(d->groups, k->vector) : d->groups;
-  p.tiles = d->depthwise ? d->lanes : ck_ceil_div(d->lanes, p.tile_lanes);
+  p.tile_lanes = d->flavour == CK_BY_GROUP || d->lanes <= k->vector ? k->vector : 2 * k->vector;
+  if (d->flavour == CK_BY_CHANNEL)
+    p.tile_lanes = ck_max(1, ck_min(d->lanes, k->max_height));
+  p.outer = d->flavour == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
+  p.tiles = d->flavour == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, p.tile_lanes);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all > 0)
     choose_block(d, &p, threads);
@@ -151,7 +157,7 @@ typedef struct ck_tile {
 static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
   int64_t vector = d->kernels->vector, first, group, lane;
   ck_tile t = {.ld = p->tile_lanes};
-  if (d->depthwise) {
+  if (d->flavour == CK_BY_GROUP) {
     group = outer * vector;
     lane = tile;
     first = group * d->lanes + tile;
@@ -168,7 +174,9 @@ static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer,
     t.dst_lane = d->dst.stride[1];
     t.bias_lane = d->bias_stride;
   }
-  if (t.lanes <= vector)
+  if (d->flavour == CK_BY_CHANNEL)
+    t.ld = t.lanes;
+  else if (t.lanes <= vector)
     t.ld = vector;
   t.w = d->w + group * d->w_group + lane * d->w_lane;
   t.dst = (char *)d->dst.data + first * d->dst.stride[1];
@@ -194,17 +202,60 @@ static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb
   return b->d->kernels->pack(&pack);
 }
 
+/* How far the lanes run by channel: over whole planes of the window, the padding between rows included, where that is
+ * little; else row by row. Sets the step from one output row to the next in a run. */
+static int64_t run_length(const ck_block *b, int64_t *rows, int64_t *step) {
+  const ck_window *w = &b->window;
+  int64_t ny = b->box.size[2], nx = b->box.size[3], adjacent = ny == 1 || w->axis_output[1][1] == 1;
+  int whole = adjacent && w->extent[2] * 4 <= nx * 5;
+  *rows = whole ? ny : 1;
+  *step = whole ? w->extent[2] : nx;
+  return whole ? (ny - 1) * w->extent[2] + nx : nx;
+}
+
+static int64_t run_count(const ck_block *b, int64_t rows) {
+  return b->box.size[0] * b->box.size[1] * b->box.size[2] / rows;
+}
+
+static void multiply_by_channel(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate, int nonfinite) {
+  const ck_kernels *kernels = b->d->kernels;
+  int64_t rows, step, run = run_length(b, &rows, &step), item = kernels->real_size;
+  int64_t runs = run_count(b, rows), ldc = runs * run, wide = kernels->lane_vectors[t->lanes] * kernels->vector;
+  for (int64_t r = 0; r < runs; r++) {
+    int32_t at = b->ro[r * rows * b->box.size[3]];
+    if (nonfinite && b->window.padded) {
+      int32_t same[CK_MAX_HEIGHT];
+      for (int64_t i = 0; i < t->lanes; i++)
+        same[i] = at;
+      ck_plain plain = {.k = k, .height = t->lanes, .lanes = run, .s_lane = 1, .ld = t->lanes, .panel_row = 1,
+                        .ldc = ldc, .panel = b->panel, .c = acc + r * run * item, .ko = b->ko, .ro = same,
+                        .accumulate = accumulate};
+      ck_window_validity(&b->window, &plain);
+      kernels->plain(&plain);
+      continue;
+    }
+    for (int64_t o = 0; o < run; o += wide)
+      kernels->lanes[t->lanes](k, (char *)b->window.data + (at + o) * item, b->ko, b->panel, acc + (r * run + o) * item,
+                               ldc, ck_min(wide, run - o), accumulate);
+  }
+}
+
 static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate, int nonfinite) {
   const ck_kernels *kernels = b->d->kernels;
+  int by_group = b->d->flavour == CK_BY_GROUP;
+  if (b->d->flavour == CK_BY_CHANNEL) {
+    multiply_by_channel(b, t, k, acc, accumulate, nonfinite);
+    return;
+  }
   if (nonfinite && b->window.padded) {
-    ck_plain plain = {.k = k, .height = b->pixels, .lanes = t->ld, .s_lane = b->d->depthwise, .ld = t->ld,
+    ck_plain plain = {.k = k, .height = b->pixels, .lanes = t->ld, .s_lane = by_group, .ld = t->ld,
                       .panel_lane = 1, .ldc = t->ld, .panel = b->panel, .c = acc, .ko = b->ko, .ro = b->ro,
                       .accumulate = accumulate};
     ck_window_validity(&b->window, &plain);
     kernels->plain(&plain);
     return;
   }
-  const ck_rows_fn *table = b->d->depthwise ? kernels->depth : kernels->rows[t->ld > kernels->vector];
+  const ck_rows_fn *table = by_group ? kernels->depth : kernels->rows[t->ld > kernels->vector];
   int64_t panels = ck_ceil_div(b->pixels, kernels->max_height);
   for (int64_t i = 0; i < panels; i++) {
     int64_t first = ck_panel_start(b->pixels, panels, i);
@@ -221,8 +272,29 @@ static void load_bias(const ck_block *b, const ck_tile *t) {
   b->d->kernels->pack(&pack);
 }
 
-/* Adds each padded position into the source that it repeats. */
-static void drain_folded(const ck_block *b, ck_drain *drain, const char *acc, char *image, int64_t ld) {
+/* How accumulators lie in scratch; image, plane, row and pixel in bytes. */
+typedef struct ck_layout {
+  int64_t c_pixel, c_lane, image, plane, row, pixel;
+  int adjacent; /* all pixels follow each other */
+} ck_layout;
+
+static ck_layout layout_of(const ck_block *b, const ck_tile *t) {
+  const int64_t *size = b->box.size, item = b->d->kernels->real_size;
+  ck_layout in = {.c_pixel = t->ld, .c_lane = 1, .row = size[3], .plane = size[2] * size[3], .adjacent = 1};
+  if (b->d->flavour == CK_BY_CHANNEL) {
+    int64_t rows, step, run = run_length(b, &rows, &step), runs = run_count(b, rows);
+    in = (ck_layout){.c_pixel = 1, .c_lane = runs * run, .row = step, .plane = size[2] / rows * run};
+    in.adjacent = step == size[3];
+  }
+  in.pixel = in.c_pixel * item;
+  in.row *= in.pixel;
+  in.plane *= in.pixel;
+  in.image = size[1] * in.plane;
+  return in;
+}
+
+/* Adds each padded position of an image into the source that it repeats. */
+static void drain_folded(const ck_block *b, ck_drain *drain, const ck_layout *in, const char *acc, char *image) {
   const ck_dense *d = b->d;
   int64_t at[3], offset[3];
   for (at[0] = 0; at[0] < b->box.size[1]; at[0]++) {
@@ -232,38 +304,37 @@ static void drain_folded(const ck_block *b, ck_drain *drain, const char *acc, ch
           int64_t padded = d->fold_first[i] + (b->box.first[i + 1] + at[i]) * d->fold_step[i];
           offset[i] = ck_map_axis(padded, d->fold_size[i], d->fold) * d->dst.stride[i + 2];
         }
-        drain->c = acc;
+        drain->c = acc + at[0] * in->plane + at[1] * in->row + at[2] * in->pixel;
         drain->dst = image + offset[0] + offset[1] + offset[2];
         d->kernels->drain(drain);
-        acc += ld * d->kernels->real_size;
       }
     }
   }
 }
 
-/* Stores a tile, in runs of pixels as long as the output's strides let them be. */
+/* Stores a tile, in runs of pixels as long as scratch and the output's strides let them be. */
 static void drain_tile(const ck_block *b, const ck_tile *t, const char *acc) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
+  ck_layout in = layout_of(b, t);
   int64_t run = size[3], whole = 3; /* axes from `whole` on are one run */
-  while (whole > 1 && (size[whole - 1] == 1 || stride[whole] == run * stride[4]))
+  while (whole > 1 && in.adjacent && (size[whole - 1] == 1 || stride[whole] == run * stride[4]))
     run *= size[--whole];
-  ck_drain drain = {.c_pixel = t->ld, .c_lane = 1, .count = d->fold ? 1 : run, .lanes = t->lanes,
+  ck_drain drain = {.c_pixel = in.c_pixel, .c_lane = in.c_lane, .count = d->fold ? 1 : run, .lanes = t->lanes,
                     .dst_pixel = stride[4], .dst_lane = t->dst_lane, .bias = t->bias ? b->bias : NULL,
                     .activation = d->activation, .a = d->act_a, .b = d->act_b, .add = d->fold != 0};
   if (t->bias)
     load_bias(b, t);
-  int64_t step = run * t->ld * d->kernels->real_size;
   for (int64_t n = 0; n < size[0]; n++) {
     char *image = t->dst + (first[0] + n) * stride[0];
     if (d->fold) {
-      drain_folded(b, &drain, acc, image, t->ld);
+      drain_folded(b, &drain, &in, acc + n * in.image, image);
       continue;
     }
     image += first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
     for (int64_t z = 0; z < (whole > 1 ? size[1] : 1); z++) {
-      for (int64_t y = 0; y < (whole > 2 ? size[2] : 1); y++, acc += step) {
-        drain.c = acc;
+      for (int64_t y = 0; y < (whole > 2 ? size[2] : 1); y++) {
+        drain.c = acc + n * in.image + z * in.plane + y * in.row;
         drain.dst = image + z * stride[2] + y * stride[3];
         d->kernels->drain(&drain);
       }
@@ -283,15 +354,17 @@ static void run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_en
   const ck_dense *d = b->d;
   const ck_source *s = &d->source;
   ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
-  int64_t channel = b->outer * (d->depthwise ? d->kernels->vector : 1) * d->channels;
-  int64_t lanes = d->depthwise ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
+  int by_group = d->flavour == CK_BY_GROUP;
+  int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
+  int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
   ck_window_fill(&b->window, &b->box, &kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
   ck_window_output_offsets(&b->window, b->ro);
   ck_window_tap_offsets(&b->window, b->ko);
   weight_offsets(b, &kb);
   int64_t k = kb.channels * kb.taps[0] * kb.taps[1] * kb.taps[2];
   int kept = ck_reduction_count(&b->p->reduction) > 1;
-  int64_t acc_step = kept ? b->p->pixels * b->p->tile_lanes * d->kernels->real_size : 0;
+  int64_t rows = d->flavour == CK_BY_CHANNEL ? b->p->run : b->p->pixels;
+  int64_t acc_step = kept ? rows * b->p->tile_lanes * d->kernels->real_size : 0;
   char *acc = b->acc;
   for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
     ck_tile t = tile_at(d, b->p, b->outer, tile);

@@ -10,8 +10,16 @@
 #include "parallel.h"
 #include "window.h"
 
+/* What the micro-kernel's rows and lanes are. */
+typedef enum ck_flavour {
+  CK_BY_PIXEL, /* rows: pixels, broadcast; lanes: output channels */
+  CK_BY_GROUP, /* rows: pixels; lanes: groups, for depthwise and narrow groups */
+  CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: pixels, where output channels are few */
+} ck_flavour;
+
 typedef struct ck_dense {
   const ck_kernels *kernels;
+  ck_flavour flavour;
   int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
   ck_source source;                   /* whole tensor; the axes of this correlation */
   const char *w, *w_end;
@@ -25,7 +33,6 @@ typedef struct ck_dense {
    * coordinate fold_first[d] + o * fold_step[d] of an axis of fold_size[d]. */
   int fold;
   int64_t fold_first[3], fold_step[3], fold_size[3];
-  int depthwise; /* lanes are groups */
 } ck_dense;
 
 /* How a dense correlation is cut: every field but the reduction may change without changing bits. */
@@ -33,10 +40,10 @@ typedef struct ck_dense_plan {
   ck_reduction reduction;
   ck_grid grid;
   ck_window_size window;
-  int64_t outer, tiles;           /* groups and lane tiles; depthwise: vectors of groups and output channels a group */
+  int64_t outer, tiles;           /* groups and lane tiles; by group: vectors of groups and output channels a group */
   int64_t tile_lanes;             /* lanes of a full tile */
   int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
-  int64_t pixels, kmax;
+  int64_t pixels, run, kmax;      /* of the largest block; run: pixels with the padding between rows */
   int64_t tasks, bytes; /* scratch for each thread */
 } ck_dense_plan;
 

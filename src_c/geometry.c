@@ -31,13 +31,19 @@ static int64_t hull(const ck_axis *axis, int64_t n, int64_t m) {
   return (n - 1) * axis->step + (m - 1) * magnitude(axis->tap_step) + 1;
 }
 
-int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) { return ck_min(hull(axis, n, m), n * m); }
+static int takes_hull(const ck_axis *axis, int64_t n, int64_t m) {
+  return hull(axis, n, m) <= n * m && !(axis->adjacent && axis->step > 1);
+}
+
+int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) {
+  return takes_hull(axis, n, m) ? hull(axis, n, m) : n * m;
+}
 
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
                   int32_t *tap) {
   int64_t tap_step = axis->tap_step, corner = axis->base + o0 * axis->step + t0 * tap_step;
   int padded = 0;
-  if (hull(axis, n, m) <= n * m) {
+  if (takes_hull(axis, n, m)) {
     int64_t lowest = tap_step < 0 ? (m - 1) * tap_step : 0, extent = hull(axis, n, m);
     for (int64_t o = 0; o < n; o++)
       output[o] = (int32_t)(o * axis->step);

@@ -17,6 +17,7 @@ int ck_product(const int64_t *sizes, int count, int64_t *product);
 typedef struct ck_axis {
   int64_t outputs, source, base, step, taps, tap_step;
   int mode;
+  int adjacent; /* neighbouring outputs must have neighbouring window positions */
 } ck_axis;
 
 /* Source coordinate of a padded one, or -1 for a zero. */

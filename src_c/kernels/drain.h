@@ -37,6 +37,7 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
       int64_t count = p->count - x < VL ? p->count - x : VL;
       const REAL *c = (const REAL *)p->c + x * p->c_pixel + j;
       vreal r[VL];
+      /* As many streams as lanes are more than the machine follows by itself: without this, 8 % of a 64-channel layer. */
       char *ahead = p->dst + j * p->dst_lane + (x + 4 * VL) * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++)
         __builtin_prefetch(ahead + q * p->dst_lane, 1);
