@@ -1,0 +1,76 @@
+# Everything from a fresh clone: each target sets up what it needs in .venv, and a second run finds it there.
+#
+#   make demo        train a network on handwritten digits, draw what it learned, measure this machine
+#   make test        all tests, on every instruction set of this machine
+#   make bench       the benchmarks, by pytest-benchmark
+#   make test-peers  comparisons with a live PyTorch (a large download)
+#   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
+#   make clean       back to the fresh clone
+
+# The first Python that is new enough; make PYTHON=... chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+
+SOURCES := setup.py pyproject.toml MANIFEST.in README.md LICENSE \
+	$(shell find convkit src_c -name '*.py' -o -name '*.p[yx][xdi]' -o -name '*.[ch]')
+C_FILES := $(shell find src_c -name '*.[ch]')
+
+# Tests and demo must see the package that was installed, never the source tree they happen to be started from.
+export PYTHONSAFEPATH := 1
+
+.PHONY: demo test test-peers bench lint format clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	$(BIN)/convkit demo $(ARGS)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest $(ARGS)
+
+test-peers: $(VENV)/peers
+	$(BIN)/python -m pytest tests/peers $(ARGS)
+
+bench: $(VENV)/installed
+	$(BIN)/python -m pytest bench $(ARGS)
+
+lint: $(VENV)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: $(VENV)/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+clean:
+	rm -rf $(VENV) build dist convkit.egg-info convkit-demo .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find convkit -name '*.so' -delete
+
+# The environment, with what the build needs: it is then built without isolation, against objects kept in build/.
+$(VENV)/tools: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "convkit needs Python 3.11 or newer; none was found"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], \
+		sep='\n')" > $(VENV)/requires.txt
+	$(PIP) -r $(VENV)/requires.txt
+	@touch $@
+
+# build/lib keeps modules that are gone from the tree, and setuptools would install them.
+$(VENV)/installed: $(VENV)/tools $(SOURCES)
+	rm -rf build/lib*
+	$(PIP) --no-build-isolation ".[train,analysis,bench,test]"
+	@touch $@
+
+$(VENV)/peers: $(VENV)/installed
+	$(PIP) torch==2.13.0
+	@touch $@
+
+$(VENV)/lint: $(VENV)/tools
+	$(PIP) ruff==0.17.5 clang-format==23.1.5
+	@touch $@

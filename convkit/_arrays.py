@@ -1,0 +1,100 @@
+"""Arrays: what is taken in, what may be written to, and allocation that says what it could not get.
+
+After `as_array` an array is a plain ndarray in native byte order whose dtype *is* FLOAT32 or FLOAT64, the objects
+themselves, so that everything after may compare dtypes by identity. Nothing is copied but arrays of foreign byte order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+# Work that np.shares_memory may spend on strides no bound can tell apart (the question is NP-hard): a few milliseconds.
+_OVERLAP_WORK = 100_000
+
+
+def as_array(value, name: str) -> np.ndarray:
+    """`value` as a float32 or float64 ndarray, without a copy unless its byte order is foreign."""
+    if type(value) is np.ndarray:
+        dtype = value.dtype
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            return value
+    return _take_in(value, name)
+
+
+def _take_in(value, name: str) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a float32 or float64 array, got a MaskedArray, whose mask would be lost")
+    # Looked up on the type: a class that defines __array__ is not itself an array.
+    if not hasattr(type(value), "__array__"):
+        raise TypeError(f"{name} must be a float32 or float64 array, got {type(value).__name__}")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a float32 or float64 array, got {type(value).__name__}: {error}") from error
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} must be float32 or float64, got dtype {array.dtype}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.view(FLOAT32 if array.dtype.itemsize == 4 else FLOAT64)
+
+
+def same_dtype(array: np.ndarray, name: str, first: np.ndarray, first_name: str) -> None:
+    """All arrays of a call share one dtype; there is no silent promotion."""
+    if array.dtype is not first.dtype:
+        raise TypeError(f"{name} must have the dtype of {first_name}, {first.dtype}, got {array.dtype}")
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """np.empty; where it is refused, a MemoryError that says how many bytes were asked for."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: more bytes than an address can count
+        size = math.prod(shape) * dtype.itemsize
+        raise MemoryError(f"cannot allocate {size} bytes for a {dtype} array of shape {shape}") from error
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays share a byte; True as well where finding out would take too long."""
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def overlaps_itself(array: np.ndarray) -> bool:
+    """Whether two elements share a byte.
+
+    Two such elements first differ in some axis; seen from there, the first slice of that axis meets one of the others.
+    """
+    if array.flags.c_contiguous:
+        return False
+    while array.ndim and array.size:
+        if overlap(array[:1], array[1:]):
+            return True
+        array = array[0]
+    return False
+
+
+def as_out(out, name: str, shape: tuple[int, ...], dtype: np.dtype, inputs) -> np.ndarray:
+    """`out` as a plain ndarray, once it is known to be fit for writing; `inputs` are (name, array or None) pairs."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a {dtype} ndarray, got {type(out).__name__}")
+    if out.dtype is not dtype and out.dtype != dtype:
+        if out.dtype.newbyteorder("=") == dtype:
+            raise ValueError(f"{name} must have the native byte order, got dtype {out.dtype.str}")
+        raise TypeError(f"{name} must have dtype {dtype}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} must be writable, got a read-only array")
+    if overlaps_itself(out):
+        raise ValueError(f"{name} must not overlap itself, got strides {out.strides} for shape {out.shape}")
+    for other, array in inputs:
+        if array is not None and overlap(out, array):
+            raise ValueError(f"{name} must not share memory with {other}, got an array that does")
+    return np.asarray(out)

@@ -1,0 +1,77 @@
+"""Options given by name, and the codes that the engine knows them by."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+LAYOUTS = ("NCHW", "NHWC")
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
+_ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "clip": 5}
+_ACTIVATION_FORMS = 'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)'
+_PARAMETERS = {"leaky_relu": ("slope",), "clip": ("lo", "hi")}
+_PLAIN_ACTIVATIONS = ("relu", "sigmoid", "tanh")
+NO_ACTIVATION = (0, 0.0, 0.0)
+
+
+def _one_of(value, choices: tuple[str, ...], name: str, remark: str = "") -> int:
+    """Index of a name among those an argument may have."""
+    expected = f"{name} must be one of {', '.join(choices)}"
+    if not isinstance(value, str):
+        raise TypeError(f"{expected}, got {value!r} of type {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"{expected}, got {value!r}{remark}")
+    return choices.index(value)
+
+
+def channel_last(layout) -> bool:
+    """Whether the layout has the channel axis last."""
+    return _one_of(layout, LAYOUTS, "layout") == 1
+
+
+def padding_mode(mode) -> int:
+    """The engine's code of a padding mode."""
+    return _one_of(mode, PADDING_MODES, "padding_mode")
+
+
+def algorithm(name) -> int:
+    """The engine's code of an algorithm."""
+    remark = ", which this version has no kernels for" if isinstance(name, str) and name == "winograd" else ""
+    return _one_of(name, ALGORITHMS, "algorithm", remark)
+
+
+def activation(value) -> tuple[int, float, float]:
+    """(code, a, b) of an activation; a and b are 0 where it has no parameters."""
+    if value is None:
+        return NO_ACTIVATION
+    if type(value) is str and value in _PLAIN_ACTIVATIONS:
+        return _ACTIVATIONS[value], 0.0, 0.0
+    name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
+    if not isinstance(name, str):
+        raise TypeError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
+    if name not in _ACTIVATIONS or len(parameters) != len(_PARAMETERS.get(name, ())):
+        raise ValueError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
+    for number, label in zip(parameters, _PARAMETERS.get(name, ()), strict=True):
+        if isinstance(number, bool) or not isinstance(number, numbers.Real):
+            kind = type(number).__name__
+            raise TypeError(f"activation's {label} must be a real number, got {number!r} of type {kind}")
+    a, b = (*map(float, parameters), 0.0, 0.0)[:2]
+    if name == "leaky_relu" and not (a >= 0 and math.isfinite(a)):
+        raise ValueError(f"activation's slope must be finite and at least 0, got {a}")
+    if name == "clip" and not a <= b:
+        raise ValueError(f"activation's lo must not exceed hi, got lo {a}, hi {b}")
+    return _ACTIVATIONS[name], a, b
+
+
+def need(value, names: tuple[str, ...]) -> tuple[bool, ...]:
+    """For each of `names`, whether it is asked for; `value` is one name or several."""
+    if value is names:
+        return (True,) * len(names)
+    try:
+        chosen = (value,) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        raise TypeError(f"need must be one or several of {', '.join(names)}, got {value!r}") from None
+    for name in chosen:
+        _one_of(name, names, "need")
+    return tuple(name in chosen for name in names)

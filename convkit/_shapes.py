@@ -1,0 +1,327 @@
+"""Sizes: arguments to plain ints, paddings to (lo, hi), and the output-size formulas, each in one place.
+
+Nothing here touches an array. Python's ints have no limit, so sizes are computed exactly and compared with int64 after.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _options
+
+INT64_MAX = 2**63 - 1
+_PADDING_NAMES = ("valid", "full", "same", "same_upper", "same_lower")
+_AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+
+
+class Window(NamedTuple):
+    """How a kernel moves over the spatial axes; every field but the last is one int per axis."""
+
+    in_: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pad_lo: tuple[int, ...]
+    pad_hi: tuple[int, ...]
+    out: tuple[int, ...]
+    padding_mode: int  # index into PADDING_MODES
+
+
+class ConvShape(NamedTuple):
+    """One convolution without its arrays: the arguments of `engine.Geometry`. Channels are per group."""
+
+    n: int
+    groups: int
+    c_in: int
+    c_out: int
+    in_: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pad_lo: tuple[int, ...]
+    pad_hi: tuple[int, ...]
+    out: tuple[int, ...]
+    padding_mode: int
+
+
+# ---------------------------------------------------------------- ints
+
+
+def integer(value, name: str, expected: str = "an int") -> int:
+    """`value` as a plain int that fits 64 bits. A bool is not an int; a NumPy integer is."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
+    value = int(value)
+    if not -INT64_MAX - 1 <= value <= INT64_MAX:
+        raise OverflowError(f"{name} must fit a 64-bit integer, got {value}")
+    return value
+
+
+def plain(value, name: str):
+    """`value` with every int made plain and every list a tuple, so that equal results mean equal sizes.
+
+    It makes cache keys: True equals 1 and hashes like it, and must not be let through because 1 went before.
+    """
+    if isinstance(value, (tuple, list)):
+        small = [type(item) is int and 0 <= item <= INT64_MAX for item in value]  # nearly always, and quicker
+        return tuple(value) if all(small) else tuple(plain(item, name) for item in value)
+    return integer(value, name, "an int, or a tuple of ints")
+
+
+def plain_padding(value):
+    """`plain` for the argument padding, which may also be a name."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return plain(value, "padding")
+    return integer(value, "padding", "an int, a tuple of ints, a tuple of (lo, hi) pairs, or a name")
+
+
+def per_axis(value, nd: int, name: str, least: int) -> tuple[int, ...]:
+    """One int per spatial axis, each at least `least`, from one int or `nd` of them."""
+    value = plain(value, name)
+    values = (value,) * nd if isinstance(value, int) else value
+    if any(isinstance(item, tuple) for item in values):
+        raise TypeError(f"{name} must be one int or {nd} ints, one per spatial dimension, got {value}")
+    if len(values) != nd:
+        raise ValueError(f"{name} must be one int or {nd} ints, one per spatial dimension, got {value}")
+    if any(item < least for item in values):
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return values
+
+
+def elements(shape, name: str) -> int:
+    """Number of elements of `shape`, and a promise that every partial product of its sizes fits 64 bits too."""
+    if math.prod(size or 1 for size in shape) > INT64_MAX:
+        raise OverflowError(f"{name} of shape {tuple(shape)} must have fewer than 2**63 elements")
+    return math.prod(shape)
+
+
+def array_shape(value, name: str) -> tuple[int, ...]:
+    """A shape that stands for an array: a tuple or list of ints that an array could have."""
+    shape = plain(value, name)
+    if any(isinstance(size, tuple) for size in shape):
+        raise TypeError(f"{name} as a shape must be a tuple of ints, got {value!r}")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{name} as a shape must have sizes of at least 0, got {shape}")
+    elements(shape, name)
+    return shape
+
+
+# ---------------------------------------------------------------- paddings
+
+
+def output_size(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int) -> int:
+    """Outputs along one axis: floor((size + lo + hi - dilation*(kernel - 1) - 1) / stride) + 1."""
+    return (size + lo + hi - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """TensorFlow's and ONNX's SAME_UPPER: ceil(size / stride) outputs, the odd element of padding at the end."""
+    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def _named_padding(name: str, in_, kernel, stride, dilation) -> list[tuple[int, int]]:
+    if name == "valid":
+        return [(0, 0)] * len(in_)
+    if name == "full":
+        return [(d * (k - 1), d * (k - 1)) for k, d in zip(kernel, dilation, strict=True)]
+    if name in ("same", "same_upper", "same_lower"):
+        pairs = [_same(*axis) for axis in zip(in_, kernel, stride, dilation, strict=True)]
+        return [(hi, lo) for lo, hi in pairs] if name == "same_lower" else pairs
+    names = ", ".join(_PADDING_NAMES)
+    raise ValueError(f"padding must be an int, ints, (lo, hi) pairs or one of {names}, got {name!r}")
+
+
+def _counted_padding(padding: tuple, nd: int) -> list[tuple[int, int]]:
+    """Pairs from a flat tuple (both sides alike) or from a tuple of pairs: the nesting alone decides."""
+    nested = [isinstance(item, tuple) for item in padding]
+    if len(padding) == nd and not any(nested):
+        return [(item, item) for item in padding]
+    if len(padding) == nd and all(nested) and all(len(item) == 2 for item in padding):
+        if any(isinstance(side, tuple) for item in padding for side in item):
+            raise ValueError(f"padding must not be nested deeper than (lo, hi) pairs, got {padding}")
+        return list(padding)
+    hint = ""
+    if not any(nested) and len(padding) == 2 * nd:
+        pairs = tuple(zip(padding[::2], padding[1::2], strict=True))
+        hint = f"; different sides are written as pairs, such as {pairs}"
+    expected = f"one int, {nd} ints" if nd > 1 else "one int"
+    raise ValueError(f"padding must be {expected} or {nd} (lo, hi) pair{'s' * (nd > 1)}, got {padding}{hint}")
+
+
+def paddings(padding, in_, kernel, stride, dilation) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Every form of the argument `padding` as (lo of each axis, hi of each axis)."""
+    padding, nd = plain_padding(padding), len(in_)
+    if isinstance(padding, str):
+        pairs = _named_padding(padding, in_, kernel, stride, dilation)
+    else:
+        pairs = [(padding, padding)] * nd if isinstance(padding, int) else _counted_padding(padding, nd)
+    if any(side < 0 for pair in pairs for side in pair):
+        raise ValueError(f"padding must be at least 0, got {padding}")
+    return tuple(lo for lo, _ in pairs), tuple(hi for _, hi in pairs)
+
+
+def _check_padding_mode(mode: str, in_, lo, hi) -> int:
+    """Index of the mode, once every axis is found to have enough elements for it."""
+    index = _options.padding_mode(mode)
+    for size, pad in zip(in_, map(max, lo, hi), strict=True):
+        limit = {"reflect": size - 1, "circular": size}.get(mode, pad)
+        if pad > max(limit, 0):
+            kind = "less than" if mode == "reflect" else "at most"
+            raise ValueError(
+                f"padding must be {kind} the input's size where padding_mode is {mode!r}, got {pad} on {size}"
+            )
+        if mode == "replicate" and pad and not size:
+            raise ValueError(
+                f"x must have an element to repeat where padding_mode is 'replicate', got size 0, padding {pad}"
+            )
+    return index
+
+
+# ---------------------------------------------------------------- windows
+
+
+def window(in_, kernel, stride, padding, dilation, padding_mode: str, kernel_name: str) -> Window:
+    """All sizes of a moving window, checked."""
+    nd = len(in_)
+    kernel = per_axis(kernel, nd, kernel_name, 1)
+    stride = per_axis(stride, nd, "stride", 1)
+    dilation = per_axis(dilation, nd, "dilation", 1)
+    lo, hi = paddings(padding, in_, kernel, stride, dilation)
+    for size, k, d, a, b in zip(in_, kernel, dilation, lo, hi, strict=True):
+        reach, padded = d * (k - 1) + 1, size + a + b
+        if padded > INT64_MAX:
+            raise OverflowError(f"padding must keep the padded input below 2**63, got {size} + {a} + {b}")
+        if reach > INT64_MAX:
+            raise OverflowError(f"dilation must keep dilation*(kernel-1)+1 below 2**63, got dilation {d}, kernel {k}")
+        if reach > padded:
+            raise ValueError(
+                f"{kernel_name} must fit the padded input: a kernel of {k} at dilation {d} reaches over {reach}, "
+                f"got an input of {size} padded to {padded}"
+            )
+    mode = _check_padding_mode(padding_mode, in_, lo, hi)
+    out = tuple(map(output_size, in_, kernel, stride, dilation, lo, hi))
+    return Window(in_, kernel, stride, dilation, lo, hi, out, mode)
+
+
+def _image_text(nd: int, channel_last: bool) -> str:
+    """Both shapes an image argument may have, for messages: '(N, C, H, W) or (C, H, W)'."""
+    axes = (*_AXES[nd], "C") if channel_last else ("C", *_AXES[nd])
+    return f"({', '.join(('N', *axes))}) or ({', '.join(axes)})"
+
+
+def split_image(shape, nd: int, name: str, channel_last: bool) -> tuple[int, int, tuple[int, ...]]:
+    """(n, channels, spatial) of an image of `nd` spatial axes; n is 1 where it has no batch axis."""
+    if len(shape) not in (nd + 1, nd + 2):
+        raise ValueError(f"{name} must have shape {_image_text(nd, channel_last)}, got shape {tuple(shape)}")
+    n = shape[0] if len(shape) == nd + 2 else 1
+    image = shape[-nd - 1 :]
+    return (n, image[-1], image[:-1]) if channel_last else (n, image[0], image[1:])
+
+
+def image_shape(n: int, channels: int, spatial, channel_last: bool, batched: bool) -> tuple[int, ...]:
+    """The inverse of `split_image`."""
+    image = (*spatial, channels) if channel_last else (channels, *spatial)
+    return (n, *image) if batched else image
+
+
+def _check_groups(groups, c_in: int, weight_shape) -> int:
+    groups = integer(groups, "groups")
+    c_out, per_group = weight_shape[:2]
+    if groups < 1:
+        raise ValueError(f"groups must be at least 1, got {groups}")
+    if c_in % groups:
+        raise ValueError(f"groups must divide the channels of x, got groups {groups} for {c_in} channels")
+    if c_in != per_group * groups:
+        raise ValueError(
+            f"x must have weight.shape[1] * groups = {per_group} * {groups} = {per_group * groups} channels, "
+            f"got {c_in} (weight has shape {weight_shape})"
+        )
+    if c_out % groups:
+        raise ValueError(f"groups must divide weight.shape[0], the output channels, got groups {groups} for {c_out}")
+    return groups
+
+
+def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, channel_last) -> ConvShape:
+    """Every size of a convolution, checked; an input without a batch axis counts as a batch of one."""
+    n, c_in, in_ = split_image(x_shape, nd, "x", channel_last)
+    if len(weight_shape) != nd + 2:
+        kernel = ", ".join("k" + axis for axis in _AXES[nd])
+        raise ValueError(f"weight must have shape (C_out, C_in/groups, {kernel}), got shape {tuple(weight_shape)}")
+    groups = _check_groups(groups, c_in, weight_shape)
+    moves = window(in_, weight_shape[2:], stride, padding, dilation, padding_mode, "weight.shape[2:]")
+    elements((n, weight_shape[0], *moves.out), "the output")
+    return ConvShape(n, groups, c_in // groups, weight_shape[0] // groups, *moves)
+
+
+def columns(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, channel_last) -> ConvShape:
+    """Every size of im2col and col2im, whose columns have shape (n, c_in * prod(kernel), prod(out))."""
+    n, channels, in_ = split_image(x_shape, nd, "x", channel_last)
+    moves = window(in_, kernel_size, stride, padding, dilation, padding_mode, "kernel_size")
+    elements((n, channels, *moves.kernel, *moves.out), "cols")
+    return ConvShape(n, 1, channels, 1, *moves)
+
+
+def _check_axes(nd: int, name: str, value) -> None:
+    """Whether an argument that says how many spatial axes there are says one, two or three."""
+    if nd not in _AXES:
+        raise ValueError(f"{name} must be an int, or a tuple of 1, 2 or 3 ints, got {value}")
+
+
+def unfolded(ndim: int, kernel_size) -> int:
+    """Number of spatial axes of im2col's image: what a tuple says, else PyTorch's two, else what is left."""
+    nd = len(kernel_size) if isinstance(kernel_size, (tuple, list)) else {2: 1, 5: 3}.get(ndim, 2)
+    _check_axes(nd, "kernel_size", kernel_size)
+    return nd
+
+
+def folded(output_size, kernel_size) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(kernel, spatial) of col2im, either of which may be a tuple and then says how many axes there are."""
+    output_size, kernel_size = plain(output_size, "output_size"), plain(kernel_size, "kernel_size")
+    name, value = ("output_size", output_size) if isinstance(output_size, tuple) else ("kernel_size", kernel_size)
+    nd = len(value) if isinstance(value, tuple) else 2
+    _check_axes(nd, name, value)
+    return per_axis(kernel_size, nd, "kernel_size", 1), per_axis(output_size, nd, "output_size", 0)
+
+
+def folded_image(cols_shape, kernel, spatial, channel_last: bool) -> tuple[tuple[int, ...], bool]:
+    """Shape of the image, with a batch axis, that columns of this shape belong to; and whether the columns have one."""
+    if len(cols_shape) not in (2, 3):
+        expected = "(N, C*prod(kernel_size), L) or (C*prod(kernel_size), L)"
+        raise ValueError(f"cols must have shape {expected}, got shape {tuple(cols_shape)}")
+    rows, taps = cols_shape[-2], math.prod(kernel)
+    if rows % taps:
+        raise ValueError(f"cols must have a multiple of prod(kernel_size) = {taps} rows, got shape {tuple(cols_shape)}")
+    batched = len(cols_shape) == 3
+    shape = image_shape(cols_shape[0] if batched else 1, rows // taps, spatial, channel_last, True)
+    elements(shape, "the output")
+    return shape, batched
+
+
+def check_positions(cols_shape, shape: ConvShape) -> None:
+    """Whether columns are as many as a kernel has positions in the image."""
+    positions = math.prod(shape.out)
+    if cols_shape[-1] != positions:
+        raise ValueError(
+            f"cols must have L = {positions} columns, the product of the output sizes {shape.out}, "
+            f"got shape {tuple(cols_shape)}"
+        )
+
+
+# ---------------------------------------------------------------- linear
+
+
+def check_features(x_shape, weight_shape) -> None:
+    """Whether x (*, in) and weight (out, in) fit."""
+    if len(weight_shape) != 2:
+        raise ValueError(f"weight must have shape (out, in), got shape {tuple(weight_shape)}")
+    if not x_shape:
+        raise ValueError("x must have shape (*, in), got shape ()")
+    if x_shape[-1] != weight_shape[1]:
+        raise ValueError(f"x must have weight.shape[1] = {weight_shape[1]} features, got shape {tuple(x_shape)}")
+    elements((*x_shape[:-1], weight_shape[0]), "the output")

@@ -1,0 +1,180 @@
+"""How many threads a call may use: a process-wide number, and a smaller or larger one for the calling Python thread."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from ._shapes import integer
+
+_MOST = 2**31 - 1  # the engine counts threads in a C int
+_here: ContextVar[int | None] = ContextVar("convkit_threads", default=None)
+
+
+def _count(n) -> int:
+    n = integer(n, "n")
+    if not 1 <= n <= _MOST:
+        raise ValueError(f"n must be a number of threads from 1 to {_MOST}, got {n}")
+    return n
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads every call in this process may use, except inside `threads`.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. It may exceed the number of cores.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an int.
+    ValueError
+        If `n` is below 1 or above 2**31 - 1.
+
+    Notes
+    -----
+    At import the number is ``CONVKIT_NUM_THREADS``, else the first of ``OMP_NUM_THREADS``, else the number of cores
+    that the process may run on, no more than its cgroup's CPU quota rounded up. Results have the same bits for any
+    number of threads.
+    """
+    global _everywhere, _decided_by
+    _everywhere, _decided_by = _count(n), "set_num_threads"
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call made here and now may use.
+
+    Returns
+    -------
+    int
+        The number given to the innermost `threads` around the caller, else the process-wide one.
+    """
+    return _here.get() or _everywhere
+
+
+def threads(n: int) -> AbstractContextManager[None]:
+    """Context manager: calls of this Python thread use up to `n` threads.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. It may exceed the number of cores.
+
+    Returns
+    -------
+    context manager
+        It may be nested; it holds for the current context (`contextvars`), that is, for the calling Python thread or
+        asyncio task alone.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an int.
+    ValueError
+        If `n` is below 1 or above 2**31 - 1.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> with convkit.threads(1):
+    ...     convkit.get_num_threads()
+    1
+    """
+    return _held(_count(n))
+
+
+@contextmanager
+def _held(n: int) -> Iterator[None]:
+    token = _here.set(n)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+current = get_num_threads  # what the operators call
+
+
+def source() -> str:
+    """Who decided on the number: "threads", "set_num_threads", a variable's name, "affinity" or "cgroup"."""
+    return "threads" if _here.get() else _decided_by
+
+
+# ---------------------------------------------------------------- the number at import
+
+
+def _number(text: str) -> int | None:
+    """A count of threads from a variable's text, or None."""
+    text = text.strip()
+    readable = text.isascii() and text.isdigit() and len(text) < 100
+    return int(text) if readable and 1 <= int(text) <= _MOST else None
+
+
+def _quota_v2(folder: Path) -> float | None:
+    quota, period = (folder / "cpu.max").read_text().split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(folder: Path) -> float | None:
+    quota = int((folder / "cpu.cfs_quota_us").read_text())
+    return None if quota < 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
+
+
+def _smallest_quota(mount: Path, group: str, read) -> float:
+    """The least quota of a group and its ancestors, each of which limits it.
+
+    Inside a container the group's path may not exist below the mount; the mount's own files then are the group's.
+    """
+    parts, least = Path(group.lstrip("/")).parts, math.inf
+    for depth in range(len(parts), -1, -1):
+        try:
+            quota = read(mount.joinpath(*parts[:depth]))
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+        if quota is not None:
+            least = min(least, quota)
+    return least
+
+
+def cgroup_cpus(root: str = "/") -> float:
+    """CPUs that the process's cgroups (version 1 or 2) grant it, infinity where nothing limits it."""
+    try:
+        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    least = math.inf
+    for line in lines:
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            least = min(least, _smallest_quota(Path(root, "sys/fs/cgroup"), group, _quota_v2))
+        elif "cpu" in controllers.split(","):
+            for mount in ("cpu", controllers):
+                least = min(least, _smallest_quota(Path(root, "sys/fs/cgroup", mount), group, _quota_v1))
+    return least
+
+
+def _allowed_cores() -> tuple[int, str]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_cpus()
+    return (max(1, math.ceil(quota)), "cgroup") if quota < cores else (cores, "affinity")
+
+
+def _at_import() -> tuple[int, str]:
+    own = os.environ.get("CONVKIT_NUM_THREADS", "").strip()
+    if own:
+        n = _number(own)
+        if n is None:
+            raise RuntimeError(f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {_MOST}, got {own!r}")
+        return n, "CONVKIT_NUM_THREADS"
+    # OpenMP's variable is a list, one number per level of nesting; a value OpenMP could not read is not ours to report.
+    openmp = _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+    return (openmp, "OMP_NUM_THREADS") if openmp else _allowed_cores()
+
+
+_everywhere, _decided_by = _at_import()

@@ -1,0 +1,48 @@
+"""The command `convkit`.
+
+A command is a module here with `add_arguments(parser)` and `run(args)`, which returns the exit status, and a line in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import convkit
+
+from .._extras import MissingExtraError
+
+COMMANDS = {
+    "demo": "train a small network on real handwritten digits, draw what it learned, and time this machine",
+    "bench": "time the layers of well-known networks against this machine's peak",
+    "info": "show how convkit was built, what it chose here, and this machine's peak",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (by default the process's own) and return the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except MissingExtraError as error:
+        print(f"convkit {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"convkit {args.command}: interrupted", file=sys.stderr)
+        return 130  # 128 + SIGINT, as shells have it
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="convkit", description="Convolutions and their gradients for NumPy, on all cores of a CPU."
+    )
+    parser.add_argument("--version", action="version", version=f"convkit {convkit.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        module = importlib.import_module(f".{name}", __name__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,168 @@
+"""`convkit demo`: a small convolutional network learns to read real handwritten digits; then this machine's throughput.
+
+The held-out digits are looked at once, after the last step of training.  Architecture and schedule are fixed; they were chosen
+by cross-validation among the images to learn from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import convkit
+
+from .. import _extras, data, nn, optim
+from ..layers import LAYERS
+from ..nn.losses import softmax_cross_entropy
+from . import _pictures, bench
+
+EPOCHS, BATCH, RATE, MOMENTUM, DECAY = 40, 64, 0.08, 0.9, 1e-3
+KINDS = {
+    "standard": "r50_3x3_64",
+    "1x1": "r50_1x1_256_1024",
+    "grouped": "resnext_g32",
+    "depthwise": "dw3_32_112",
+    "dilated": "deeplab_d2",
+}
+
+
+@dataclass
+class History:
+    """Mean loss and share of right guesses of each epoch, on the shifted training images as they came by."""
+
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+
+
+def network(rng: np.random.Generator) -> nn.Sequential:
+    """Four convolutions, 8x8 pixels to 2x2, and a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1, rng=rng),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1, rng=rng),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1, rng=rng),
+        nn.ReLU(),
+        nn.Conv2d(64, 128, 3, stride=2, padding=1, rng=rng),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128 * 2 * 2, 10, init="glorot", rng=rng),
+    )
+
+
+def learning_rate(step: int, steps: int, warm_up: int) -> float:
+    """Half a cosine from RATE to nought, risen to in `warm_up` steps: the first gradients of a fresh network are wild."""
+    return RATE * min(1.0, (step + 1) / warm_up) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, rng: np.random.Generator) -> History:
+    """Train in place, with a progress bar; every image is shifted by up to a pixel each time it comes by."""
+    optimizer = optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True)
+    batches = data.minibatches(x, y, BATCH, rng=rng)
+    history = History()
+    model.train()
+    with _extras.need("tqdm", "train").tqdm(total=epochs * len(batches), desc="training", unit="step") as bar:
+        for _ in range(epochs):
+            loss, right = 0.0, 0
+            for images, labels in batches:
+                optimizer.lr = learning_rate(bar.n, bar.total, len(batches))
+                scores = model(data.shift(images, rng=rng))
+                batch = softmax_cross_entropy(scores, labels)
+                model.zero_grad()
+                model.backward(batch.grad)
+                optimizer.step()
+                loss += batch.value * len(labels)
+                right += int((scores.argmax(axis=1) == labels).sum())
+                bar.update()
+            history.losses.append(loss / len(x))
+            history.accuracies.append(right / len(x))
+            bar.set_postfix(loss=f"{history.losses[-1]:.4f}", accuracy=f"{history.accuracies[-1]:.1%}")
+    return history
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes, ``(N, classes)``."""
+    exps = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return exps / exps.sum(axis=1, keepdims=True)
+
+
+def learn(seed: int, epochs: int, out: Path) -> None:
+    """Train, test once, and write pictures and weights."""
+    split = data.digits_split()
+    rng = np.random.default_rng(seed)
+    model = network(rng)
+    learned, held_out = len(split.y_train), len(split.y_test)
+    print(f"{learned + held_out:,} handwritten digits of 8x8 pixels: {learned:,} to learn from, {held_out} held out")
+    print(f"4 convolutions and a linear layer, {sum(p.size for p in model.parameters()):,} parameters, seed {seed}")
+    begin = time.perf_counter()
+    history = train(model, split.x_train, split.y_train, epochs=epochs, rng=rng)
+    seconds = time.perf_counter() - begin
+    probabilities = softmax(model.eval()(split.x_test))
+    guesses = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(guesses != split.y_test)
+    accuracy = 1 - len(wrong) / held_out
+    print(f"test accuracy: {accuracy:.1%}".replace("%", " %"))
+    print(f"{len(wrong)} of {held_out} wrong; trained for {epochs} epochs in {seconds:.1f} s")
+    _pictures.curves(out / "curves.png", history.losses, history.accuracies, accuracy, held_out)
+    shown = split.x_test[np.argmax(split.y_test == 0)]  # a nought has edges in every direction
+    _pictures.filters(out / "filters.png", model[0].weight.data[:, 0], shown[0], model[:2](shown[np.newaxis])[0])
+    certainties = probabilities[wrong, guesses[wrong]]
+    _pictures.mistakes(
+        out / "mistakes.png", split.x_test[wrong, 0], split.y_test[wrong], guesses[wrong], certainties, held_out
+    )
+    _extras.need("safetensors.numpy", "train").save_file(model.state_dict(), out / "weights.safetensors")
+    print(f"written to {out}: curves.png, filters.png, mistakes.png, weights.safetensors")
+
+
+def throughput() -> None:
+    """Time one layer of each kind, forward and backward, and print a table."""
+    threads = convkit.get_num_threads()
+    peak = convkit.machine_peak(dtypes=("float32",))
+    print(
+        f"this machine: {peak.gflops['float32'][threads]:.0f} GFLOP/s of multiply-adds ({peak.isa}, float32, "
+        f"{threads} thread{'s' if threads > 1 else ''}), {peak.triad:.0f} GB/s of memory"
+    )
+    layers = {layer.name: layer for layer in LAYERS}
+    print(f"{'':<42}{'forward':^28}{'backward':^28}")
+    print(f"{'convolution':<42}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
+    for kind, name in KINDS.items():
+        layer = layers[name]
+        size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
+        print(f"{kind:<11}{f'{taps}, {layer.c_in} to {layer.c_out}, {layer.n} of {size}':<31}", end="", flush=True)
+        for direction in ("forward", "backward"):
+            timing = bench.measure(layer, direction, bench.Setting(threads=threads))
+            print(f"{timing.median_s * 1e3:>8.2f}{timing.gflops:>10.0f}{timing.share:>9.0%} ", end="", flush=True)
+        print()
+    print("a multiply-add counts as 2 FLOPs; backward is all three gradients; the peak is measured anew around each timing")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's options to `parser`."""
+    parser.add_argument("--seed", type=int, default=0, help="of the weights, the order and the shifts (default: 0)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"times every image is seen (default: {EPOCHS})")
+    parser.add_argument("--out", type=Path, default=Path("convkit-demo"), metavar="DIR", help="default: convkit-demo")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; the exit status."""
+    for name, least in (("seed", 0), ("epochs", 1)):
+        if getattr(args, name) < least:
+            print(f"convkit demo: --{name} must be at least {least}, got {getattr(args, name)}", file=sys.stderr)
+            return 2
+    for module in ("sklearn.datasets", "tqdm", "matplotlib", "safetensors.numpy"):
+        _extras.need(module, "train")  # better to stop now than after the training
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"convkit demo: --out must be a directory, got {args.out}: {error.strerror}", file=sys.stderr)
+        return 2
+    learn(args.seed, args.epochs, args.out)
+    print()
+    throughput()
+    return 0

@@ -1,0 +1,62 @@
+"""The real handwritten digits that scikit-learn carries."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _extras
+
+
+class Split(NamedTuple):
+    """Samples to learn from, and samples held out for the one final test."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return 1,797 handwritten digits.
+
+    Returns
+    -------
+    x : ndarray of float32, ``(1797, 1, 8, 8)``
+        Grey values from 0 (paper) to 1 (ink).
+    y : ndarray of int64, ``(1797,)``
+        The digit, 0 to 9.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn, of the extra ``[train]``, is not installed.
+
+    References
+    ----------
+    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (its test part).
+    """
+    source = _extras.need("sklearn.datasets", "train").load_digits()
+    x = (source.images / 16).astype(np.float32)[:, np.newaxis]
+    return x, source.target.astype(np.int64)
+
+
+def digits_split() -> Split:
+    """Return the digits in the two parts that convkit always uses.
+
+    Held out are the images whose index leaves 4 when divided by 5: 359 of them; 1,438 are left to learn from.
+
+    Returns
+    -------
+    Split
+        ``(x_train, y_train, x_test, y_test)``.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn, of the extra ``[train]``, is not installed.
+    """
+    x, y = digits()
+    held_out = np.arange(len(x)) % 5 == 4
+    return Split(x[~held_out], y[~held_out], x[held_out], y[held_out])

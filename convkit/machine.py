@@ -1,0 +1,216 @@
+"""This machine as convkit sees it: instruction sets, threads, and the peak that timings are shares of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _threads
+from ._ext import engine
+
+_TRIAD_BYTES = 64 * 2**20  # each of three arrays, together several times the cache that two cores share
+
+
+class Peak(NamedTuple):
+    """What `machine_peak` measured.
+
+    Attributes
+    ----------
+    isa : str
+        The instruction set it was measured with.
+    gflops : dict of str to dict of int to float
+        Multiply-add rate in GFLOP/s by dtype and number of threads, a multiply-add being two operations:
+        ``peak.gflops["float32"][2]``.
+    triad : float
+        Memory bandwidth in GB/s (1e9 bytes) of ``a = b + s*c`` on the largest number of threads: two arrays read and
+        one written, the reading of a line before it is written not counted.
+    """
+
+    isa: str
+    gflops: dict[str, dict[int, float]]
+    triad: float
+
+    def __str__(self) -> str:
+        rates = [
+            f"  {dtype}, {n} thread{'s' if n > 1 else ''}: {rate:.0f} GFLOP/s"
+            for dtype, by_threads in self.gflops.items()
+            for n, rate in by_threads.items()
+        ]
+        return "\n".join([f"peak of this machine ({self.isa}):", *rates, f"  triad: {self.triad:.0f} GB/s"])
+
+
+def machine_peak(
+    *, dtypes: Sequence[str] = ("float32", "float64"), threads: Sequence[int] | None = None, seconds: float = 0.1
+) -> Peak:
+    """Measure the peak of this machine, as it is now: multiply-adds and memory bandwidth.
+
+    Parameters
+    ----------
+    dtypes : sequence of str, optional
+        Which of ``"float32"`` and ``"float64"`` to measure.
+    threads : sequence of int, optional
+        Numbers of threads to measure with; one and `get_num_threads` unless given.
+    seconds : float, optional
+        Time for each figure, 0.1 s unless given: about 0.6 s in all.
+
+    Returns
+    -------
+    Peak
+        The best of the rounds of about 1 ms that fit in `seconds`, all threads working at once.
+
+    Raises
+    ------
+    ValueError
+        If a dtype is neither of the two, or there is no number of threads, or one is below 1.
+    MemoryError
+        If the 192 MiB of the triad's arrays are refused.
+
+    Notes
+    -----
+    The rate is that of the instruction set in force: without a fused multiply-add (``"generic"`` on x86), that of
+    multiplications and additions.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> peak = convkit.machine_peak(dtypes=["float32"], threads=[1], seconds=0.01)
+    >>> peak.gflops["float32"][1] > 0
+    True
+    """
+    counts = sorted({1, _threads.get_num_threads()} if threads is None else set(threads))
+    if not counts or counts[0] < 1:
+        raise ValueError(f"threads must be numbers of threads from 1 up, got {threads!r}")
+    for dtype in dtypes:
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtypes must be of 'float32' and 'float64', got {dtype!r}")
+    gflops = {dtype: {n: engine.measure_fma(dtype, n, seconds) / 1e9 for n in counts} for dtype in dtypes}
+    return Peak(engine.isa(), gflops, engine.measure_triad(_TRIAD_BYTES, counts[-1], seconds) / 1e9)
+
+
+# ---------------------------------------------------------------- instruction sets
+
+
+def isa() -> str:
+    """Return the name of the instruction set whose kernels are in force.
+
+    Returns
+    -------
+    str
+        ``"generic"``, ``"neon"``, ``"avx2"`` or ``"avx512"``.
+    """
+    return engine.isa()
+
+
+def available_isas() -> tuple[str, ...]:
+    """Return the instruction sets that `set_isa` accepts here, the best last.
+
+    Returns
+    -------
+    tuple of str
+        Those that were built, that CPU and operating system offer, and that ``CONVKIT_ISA`` does not exclude.
+    """
+    return _available
+
+
+def set_isa(name: str) -> None:
+    """Choose the instruction set for every call of this process from now on.
+
+    Parameters
+    ----------
+    name : str
+        One of `available_isas`.
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a str.
+    ValueError
+        If it is not one of `available_isas`.
+
+    Notes
+    -----
+    At import the best is chosen; the environment variable ``CONVKIT_ISA`` caps it, for this function too: no better one
+    is available then. A name in it that is unknown or that this machine lacks is a RuntimeError at import. Calls in
+    other threads that are under way go on with the kernels they started with.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, got {type(name).__name__}")
+    if name not in _available:
+        raise ValueError(f"name must be an instruction set available here ({_listed(_available)}), got {name!r}")
+    engine.set_isa(name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _capped(available: tuple[str, ...], cap: str) -> tuple[str, ...]:
+    """`available` up to `cap`, the value of CONVKIT_ISA; all of it if that is empty."""
+    if not cap:
+        return available
+    if cap not in available:
+        raise RuntimeError(f"CONVKIT_ISA must be an instruction set available here ({_listed(available)}), got {cap!r}")
+    return available[: available.index(cap) + 1]
+
+
+_available = _capped(engine.available_isas(), os.environ.get("CONVKIT_ISA", "").strip())
+engine.set_isa(_available[-1])
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def show_config(mode: str = "stdout") -> dict[str, dict] | None:
+    """Show how this convkit was built, and what it chose on this machine.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}, optional
+        Print it, or return it.
+
+    Returns
+    -------
+    dict of str to dict, or None
+        None after printing. The keys: ``"versions"`` of convkit and NumPy; ``"build"``: the compiler, the threading
+        (``"openmp"``, ``"pthread"`` or ``"serial"``) and the instruction sets built in; ``"isa"``: the one in force and
+        the ones available; ``"threads"``: their number, what decided it, whether OpenMP runs them, and whether this is
+        a forked child, where every call runs on one thread.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is neither of the two.
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
+    config = _config()
+    if mode == "dicts":
+        return config
+    for section, fields in config.items():
+        print(f"{section}:")
+        for name, value in fields.items():
+            print(f"  {name}: {', '.join(value) if isinstance(value, tuple) else value}")
+    return None
+
+
+def _config() -> dict[str, dict]:
+    from . import __version__  # set after this module was imported
+
+    return {
+        "versions": {"convkit": __version__, "numpy": np.__version__},
+        "build": {
+            "compiler": engine.compiler(),
+            "threading": engine.threading(),
+            "isas": engine.built_isas(),
+        },
+        "isa": {"current": isa(), "available": available_isas()},
+        "threads": {
+            "number": _threads.get_num_threads(),
+            "source": _threads.source(),
+            "openmp": engine.threading() == "openmp",
+            "after_fork": engine.after_fork(),
+        },
+    }

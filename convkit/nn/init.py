@@ -1,0 +1,105 @@
+"""Values that a layer's weights start from.
+
+Every initialiser has one signature, ``init(shape, *, rng=None, dtype="float32")``, and so may be one's own.  The numbers are
+drawn in float64 and rounded once, so a float32 and a float64 layer of the same seed start from the same values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Rng = np.random.Generator | int | None
+Initialiser = Callable[..., np.ndarray]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many inputs feed one output and how many outputs one input feeds, as PyTorch counts them.
+
+    `shape` is a weight's, ``(out, in / groups, *kernel)``.
+    """
+    taps = math.prod(shape[2:])
+    return shape[1] * taps, shape[0] * taps
+
+
+def he(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
+    """Draw from N(0, 2 / fan_in), which keeps the size of activations through ReLU layers.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        A weight's, ``(out, in / groups, *kernel)``.
+    rng : numpy.random.Generator, int or None
+        Source of the numbers, or its seed; None takes a fresh one.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    ndarray
+
+    References
+    ----------
+    He, Zhang, Ren, Sun: Delving deep into rectifiers, ICCV 2015, equation 10.
+    """
+    fan_in, _ = fans(shape)
+    return np.random.default_rng(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
+
+
+def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
+    """Draw from U(-a, a), a = sqrt(6 / (fan_in + fan_out)), for layers that are linear around zero (tanh, sigmoid, softmax).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        A weight's, ``(out, in / groups, *kernel)``.
+    rng : numpy.random.Generator, int or None
+        Source of the numbers, or its seed; None takes a fresh one.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    ndarray
+
+    References
+    ----------
+    Glorot, Bengio: Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010, equation 16.
+    """
+    bound = math.sqrt(6 / max(sum(fans(shape)), 1))
+    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+
+
+def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
+    """Return zeros; `rng` is not used.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rng : object
+        Taken so that all initialisers look alike.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    ndarray
+    """
+    return np.zeros(shape, dtype)
+
+
+BY_NAME: dict[str, Initialiser] = {"he": he, "glorot": glorot, "zeros": zeros}
+
+
+def get(init: str | Initialiser) -> Initialiser:
+    """Return the initialiser of that name, or `init` itself if it is a function.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if callable(init):
+        return init
+    if init not in BY_NAME:
+        raise ValueError(f"init must be one of {', '.join(map(repr, BY_NAME))} or a function, got {init!r}")
+    return BY_NAME[init]

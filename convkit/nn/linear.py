@@ -1,0 +1,70 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import linear, linear_backward
+from . import init as initialisers
+from .module import Module, Parameter
+
+
+class Linear(Module):
+    """y = x W^T + b over the last axis.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Length of the last axis of the input and of the output.
+    bias : bool, default True
+        Whether there is one; it starts from zeros.
+    activation : str, tuple or None
+        Passed on to `convkit.linear`.
+    init : {"he", "glorot", "zeros"} or function
+        What the weight starts from, see `convkit.nn.init`.
+    rng : numpy.random.Generator, int or None
+        Source of the initial numbers; give all layers of a model one Generator.
+    dtype : {"float32", "float64"}
+        Of the parameters, and so of every batch.
+
+    Attributes
+    ----------
+    weight : Parameter, ``(out_features, in_features)``
+    bias : Parameter, ``(out_features,)``, or None
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        activation: str | tuple | None = None,
+        init: str | initialisers.Initialiser = "he",
+        rng: initialisers.Rng = None,
+        dtype: str = "float32",
+    ) -> None:
+        self.weight = Parameter(initialisers.get(init)((out_features, in_features), rng=rng, dtype=dtype))
+        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+        self.activation = activation
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Map ``(*, in_features)`` to ``(*, out_features)``."""
+        bias = None if self.bias is None else self.bias.data
+        y = linear(x, self.weight.data, bias, activation=self.activation)
+        self.keep(x, y if self.activation else None)
+        return y
+
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Add to the weight's and bias's gradients and return the input's, if wanted."""
+        x, y = self.kept(grad)
+        need = self.need(need_input)
+        grads = linear_backward(grad, x, self.weight.data, activation=self.activation, y=y, need=need)
+        self.accumulate(grads)
+        return grads.x
+
+    def describe(self) -> str:
+        """Return the sizes, and what is not the default."""
+        out_features, in_features = self.weight.shape
+        activation = f", activation={self.activation!r}" if self.activation else ""
+        return f"{in_features}, {out_features}{activation}{', bias=False' if self.bias is None else ''}"

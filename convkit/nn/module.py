@@ -1,0 +1,304 @@
+"""What every layer and model is made of: `Parameter` and `Module`.
+
+There is no graph and no tape.  A layer's `forward` keeps the few arrays its `backward` needs, `backward` takes the gradient
+of the loss with respect to the output, adds to the parameters' gradients and returns the gradient with respect to the input;
+a container calls its layers' `backward` in reverse.  Gradients are those of `convkit`'s own operators.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Parameter:
+    """An array that is learned, and its gradient.
+
+    Parameters
+    ----------
+    data : ndarray of float32 or float64
+        The values, kept and not copied; optimizers change them in place.
+    trainable : bool, default True
+        False freezes the parameter: its gradient is not computed and optimizers leave it alone.
+
+    Attributes
+    ----------
+    grad : ndarray or None
+        The sum of the gradients since the last `zero_grad`, of the shape and dtype of `data`; None before the first.
+
+    Raises
+    ------
+    TypeError
+        If `data` is not an array of float32 or float64.
+    """
+
+    def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
+        if not isinstance(data, np.ndarray) or data.dtype not in (np.float32, np.float64):
+            raise TypeError(f"data must be an ndarray of float32 or float64, got {_kind(data)}")
+        self.data = data
+        self.grad: np.ndarray | None = None
+        self.trainable = trainable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `data`."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Element type of `data`."""
+        return self.data.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.data.size
+
+    def accumulate(self, grad: np.ndarray) -> None:
+        """Add `grad` to the gradient; a frozen parameter ignores it.
+
+        Parameters
+        ----------
+        grad : ndarray
+            Of the shape of `data`.  The first one after `zero_grad` is kept without a copy, so it has to be a fresh array,
+            as every backward of `convkit` returns.
+
+        Raises
+        ------
+        ValueError
+            If the shape is another one: broadcasting would hide the mistake.
+        """
+        if not self.trainable:
+            return
+        if grad.shape != self.shape:
+            raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
+        if self.grad is None:
+            self.grad = grad
+        else:
+            self.grad += grad
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `Module.load_state_dict` did not find a partner for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module(ABC):
+    """Base of layers and models.
+
+    A layer is a constructor, a `forward` and a `backward`.  Parameters and inner modules are found among the attributes, in
+    the order in which the constructor sets them; lists of modules count too, as ``name.0``, ``name.1``...
+
+    For the author of a layer there are four helpers: `keep` and `kept` carry arrays from forward to backward, `need` gives an
+    operator's ``need=``, and `accumulate` adds the gradients it returned to the parameters of the same names::
+
+        class Scale(Module):
+            def __init__(self, channels):
+                self.weight = Parameter(np.ones((1, channels, 1, 1), np.float32))
+
+            def forward(self, x):
+                self.keep(x)
+                return x * self.weight.data
+
+            def backward(self, grad, *, need_input=True):
+                (x,) = self.kept(grad)
+                self.weight.accumulate((grad * x).sum(axis=(0, 2, 3), keepdims=True))
+                return grad * self.weight.data if need_input else None
+    """
+
+    training = True
+    _kept: tuple[Any, ...] | None = None
+
+    @abstractmethod
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Compute the output for a batch `x`, and keep what `backward` needs."""
+
+    @abstractmethod
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Go back through the last `forward`.
+
+        Parameters
+        ----------
+        grad : ndarray
+            Gradient of the loss with respect to the output, of the output's shape and dtype.
+        need_input : bool
+            Whether the input's gradient is wanted.  True by default for a layer.  `Sequential`, which mostly is a whole
+            model, has False: it never computes what nothing below will use.
+
+        Returns
+        -------
+        ndarray or None
+            Gradient with respect to the input; None if it was not wanted.  Parameter gradients are added to
+            `Parameter.grad`.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward; one forward serves one backward.
+        """
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.forward(x)
+
+    # ---------------------------------------------------------------- for the author of a layer
+
+    def keep(self, *arrays: Any) -> None:
+        """Keep arrays (by reference) for the coming `backward`."""
+        self._kept = arrays
+
+    def kept(self, grad: np.ndarray) -> tuple[Any, ...]:
+        """Hand over, once, what `forward` kept; `grad` is what `backward` was given, looked at for the error message only."""
+        name = type(self).__name__
+        if grad is None:
+            raise TypeError(
+                f"grad must be an array, got None in {name}.backward; a Sequential's backward returns its input's gradient "
+                "only with need_input=True"
+            )
+        if self._kept is None:
+            raise RuntimeError(f"{name}.backward: nothing to go back through; call forward first, once for each backward")
+        arrays, self._kept = self._kept, None
+        return arrays
+
+    def need(self, need_input: bool) -> tuple[str, ...]:
+        """Names for an operator's ``need=``: x if its gradient is wanted, and the layer's own parameters that learn."""
+        learning = (name for name, value in vars(self).items() if isinstance(value, Parameter) and value.trainable)
+        return ("x", *learning) if need_input else tuple(learning)
+
+    def accumulate(self, grads: NamedTuple) -> None:
+        """Add an operator's gradients to the parameters of the same names."""
+        for name, grad in grads._asdict().items():
+            parameter = getattr(self, name, None)
+            if grad is not None and isinstance(parameter, Parameter):
+                parameter.accumulate(grad)
+
+    # ---------------------------------------------------------------- the tree of modules
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the name and module of every direct part."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield the path and module of this module and of every one inside, depth first."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and every one inside."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self, prefix: str = "", *, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Yield the path and `Parameter` of every parameter, frozen ones too.
+
+        A parameter that two layers share comes once, under its first name, unless `remove_duplicate` is False.
+        """
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix):
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter once, frozen ones too."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def zero_grad(self) -> None:
+        """Forget the gradients: every `Parameter.grad` becomes None, as in PyTorch."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, mode: bool = True) -> Module:
+        """Set this module and all inside to training (or, with False, to evaluation) and return it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Set this module and all inside to evaluation and return it."""
+        return self.train(False)
+
+    # ---------------------------------------------------------------- weights in and out
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return every parameter's array under its path, ``"0.weight"``; names and shapes are PyTorch's.
+
+        As in PyTorch the arrays are the parameters' own, not copies; training on changes them.
+        """
+        return {name: parameter.data for name, parameter in self.named_parameters(remove_duplicate=False)}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True) -> IncompatibleKeys:
+        """Copy arrays into the parameters of the same names.
+
+        Everything is checked first: after an error nothing has changed.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            As `state_dict` returns it, or as loaded from a PyTorch safetensors file.  float32 and float64 are converted into
+            each other.
+        strict : bool, default True
+            Whether a name that only one side has is an error.  A wrong shape always is.
+
+        Returns
+        -------
+        IncompatibleKeys
+            Names that only the model has (`missing_keys`) and that only `state` has (`unexpected_keys`).
+
+        Raises
+        ------
+        TypeError
+            If `state` is not a mapping, or a value is not of float32 or float64.
+        ValueError
+            If names or shapes disagree; the message lists every disagreement with the shape expected and the shape got.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a mapping of names to arrays, got {_kind(state)}")
+        own = self.state_dict()
+        keys = IncompatibleKeys([name for name in own if name not in state], [name for name in state if name not in own])
+        new = {name: np.asarray(state[name]) for name in own if name in state}
+        for name, value in new.items():
+            if value.dtype not in (np.float32, np.float64):
+                raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}")
+        wrong = [
+            f"{name!r}: expected shape {own[name].shape}, got {value.shape}"
+            for name, value in new.items()
+            if value.shape != own[name].shape
+        ]
+        if strict:
+            wrong += [f"{name!r}: expected shape {own[name].shape}, got no such key" for name in keys.missing_keys]
+            wrong += [f"{name!r}: expected no such key, got shape {np.shape(state[name])}" for name in keys.unexpected_keys]
+        if wrong:
+            raise ValueError("state must fit the model; " + "; ".join(wrong))
+        for name, value in new.items():
+            np.copyto(own[name], value, casting="same_kind")
+        return keys
+
+    def describe(self) -> str:
+        """Return the arguments that `repr` shows in the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        inside = "\n" + "\n".join(lines) + "\n" if lines else self.describe()
+        return f"{type(self).__name__}({inside})"
+
+
+def _kind(value: object) -> str:
+    """Name what a caller passed, for an error message."""
+    return f"an ndarray of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -1,0 +1,1 @@
+"""Public operators: one file per family, forward and gradients together."""

@@ -1,0 +1,168 @@
+"""The fully connected map: a convolution with a kernel of one pixel, over rows of features, the channel axis last."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from .. import _options, _shapes
+from .._arrays import as_array, as_out, empty, same_dtype
+from .._ext import engine
+from .._results import ConvGrads
+from .._threads import current
+from .conv import array_or_shape, taken_y
+
+_NAMES = ConvGrads._fields
+_MOST_AXES = 4  # a batch axis and three spatial ones
+
+
+@lru_cache(maxsize=1024)
+def _geometry(lead: tuple[int, ...], features: int, weight_shape: tuple[int, int]) -> engine.Geometry:
+    nd = len(lead) - 1
+    shape = _shapes.conv(nd, (*lead, features), (*weight_shape, *(1,) * nd), 1, 0, 1, 1, "zeros", True)
+    return engine.Geometry(*shape)
+
+
+def _rows(lead: tuple[int, ...], arrays) -> tuple[int, ...]:
+    """Leading sizes under which the engine reads all the arrays as (n, *spatial, features).
+
+    One long axis of rows is best, and contiguous arrays have it for nothing. Others keep their axes, so that no array
+    is copied, as long as the engine has axes enough.
+    """
+    rows = _shapes.elements(lead, "x")
+    if rows == 0:
+        return (0, 1)  # an empty batch: a convolution has no image without pixels
+    folds = all(array is None or array.flags.c_contiguous for array in arrays)
+    return (1, rows) if folds or not 2 <= len(lead) <= _MOST_AXES else lead
+
+
+def _as_image(array: np.ndarray | None, lead: tuple[int, ...]) -> np.ndarray | None:
+    return array if array is None else array.reshape(*lead, array.shape[-1])
+
+
+def _as_kernel(weight: np.ndarray | None, nd: int) -> np.ndarray | None:
+    return weight if weight is None else weight.reshape(*weight.shape, *(1,) * nd)
+
+
+def linear(x, weight, bias=None, *, activation=None, out=None):
+    """
+    Fully connected map: act(x @ weight.T + bias) over the last axis of x.
+
+    Parameters
+    ----------
+    x : ndarray, (*, in)
+        Input, float32 or float64, of any strides and leading axes. All arrays of a call share one dtype.
+    weight : ndarray, (out, in)
+        One row of factors per output feature.
+    bias : ndarray, (out,), optional
+        Added to every row of the result.
+    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
+        Applied to the sum before it is stored; NaN passes through. Parameters are rounded to the call's dtype.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
+        itself nor an input.
+
+    Returns
+    -------
+    ndarray, (*, out)
+        The leading axes are those of x.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, an array a dtype other than float32 and float64, or arrays have two dtypes.
+    ValueError
+        If a shape or option does not fit.
+    OverflowError
+        If the number of elements of the result does not fit 64 bits.
+    MemoryError
+        If the result cannot be allocated.
+
+    Notes
+    -----
+    Computed as a 1x1 convolution (M. Lin, Q. Chen and S. Yan, "Network in network", 2014, arXiv:1312.4400, section 3)
+    by the same engine as `conv2d`. An array with more than four leading axes that cannot be folded in place is copied.
+    """
+    x, weight = as_array(x, "x"), as_array(weight, "weight")
+    same_dtype(weight, "weight", x, "x")
+    _shapes.check_features(x.shape, weight.shape)
+    if bias is not None:
+        bias = as_array(bias, "bias")
+        same_dtype(bias, "bias", x, "x")
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(f"bias must have shape {weight.shape[:1]}, one per output feature, got shape {bias.shape}")
+    act, a, b = _options.activation(activation)
+    y_shape = (*x.shape[:-1], weight.shape[0])
+    target = None
+    if out is not None:
+        target = as_out(out, "out", y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
+    lead = _rows(x.shape[:-1], (x, target))
+    geometry = _geometry(lead, x.shape[-1], weight.shape)
+    y = empty(y_shape, x.dtype) if target is None else target
+    image = _as_image(y, lead)
+    kernel = _as_kernel(weight, len(lead) - 1)
+    engine.conv_forward(geometry, _as_image(x, lead), kernel, bias, image, act, a, b, True, 0, current())
+    if not np.may_share_memory(image, y):  # more axes than the engine has, in an order that does not fold
+        y[...] = image.reshape(y_shape)
+    return y if out is None else out
+
+
+def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
+    """
+    Gradients of `linear` with respect to its input, weight and bias.
+
+    With g the gradient before the activation, as rows: x = g @ weight, weight = g.T @ x, bias = the sum of g's rows.
+
+    Parameters
+    ----------
+    grad : ndarray, (*, out)
+        Gradient of the loss with respect to the output of `linear`; with `activation`, after it.
+    x : ndarray, (*, in), or tuple of int
+        The input, or its shape where `need` does not include "weight".
+    weight : ndarray, (out, in), or tuple of int
+        The weight, or its shape where `need` does not include "x".
+    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
+        As in the forward call. With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else
+        slope; sigmoid, y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0. Without it g = grad.
+    y : ndarray, (*, out), optional
+        The output of the forward call: required with `activation`, not looked at without.
+    need : str or sequence of str, default: ("x", "weight", "bias")
+        The gradients to compute. The others come back as None and cost nothing.
+
+    Returns
+    -------
+    ConvGrads
+        Named tuple (x, weight, bias) of arrays that have the shapes of the input, the weight, and (out,).
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError, MemoryError
+        As `linear`; ValueError too if `need` has an unknown name, or `activation` comes without `y`.
+
+    Notes
+    -----
+    The chain rule of D. Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors",
+    Nature 323, 1986. Without rows all gradients are zero.
+    """
+    needs = need_x, need_weight, need_bias = _options.need(need, _NAMES)
+    grad = as_array(grad, "grad")
+    x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
+    weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
+    _shapes.check_features(x_shape, weight_shape)
+    y_shape = (*x_shape[:-1], weight_shape[0])
+    if grad.shape != y_shape:
+        raise ValueError(f"grad must have shape {y_shape}, that of the output, got shape {grad.shape}")
+    act, a, b = _options.activation(activation)
+    y = taken_y(y, activation, grad)
+    lead = _rows(x_shape[:-1], (grad, x, y))
+    geometry = _geometry(lead, x_shape[-1], weight_shape)
+    shapes = (x_shape, weight_shape, y_shape[-1:])
+    grads = [empty(shape, grad.dtype) if needed else None for needed, shape in zip(needs, shapes, strict=True)]
+    dx, dw, db = _as_image(grads[0], lead), _as_kernel(grads[1], len(lead) - 1), grads[2]
+    grad, x, y = (_as_image(array, lead) for array in (grad, x, y))
+    if need_x:
+        engine.conv_grad_x(geometry, grad, _as_kernel(weight, len(lead) - 1), dx, act, a, b, y, True, 0, current())
+    if need_weight or need_bias:
+        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, True, 0, current())
+    return ConvGrads(*grads)

@@ -1,0 +1,413 @@
+"""What every operator means, in float64 and plain NumPy: slow, short, independent of the C code it is there to judge.
+
+Functions have the signatures of `convkit`'s, without `out`, take arrays of any real dtype, and return float64. One loop
+over kernel taps serves all of them: for each tap, the outputs that see an element of the input, and which element each
+sees. What lies in zero padding is seen by nobody, so it contributes nothing, not even 0 * inf.
+
+`terms` and `bound` say how far from these values a correct result in float32 or float64 may lie.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+
+import numpy as np
+
+from . import _options, _shapes
+from ._results import ConvGrads
+
+_NAMES = ConvGrads._fields
+
+
+# ---------------------------------------------------------------- taps
+
+
+def _axis_taps(shape: _shapes.ConvShape, axis: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """For each tap of one axis: the tap, the outputs that see an element through it, and the element each sees."""
+    size, mode = shape.in_[axis], _options.PADDING_MODES[shape.padding_mode]
+    start = np.arange(shape.out[axis]) * shape.stride[axis] - shape.pad_lo[axis]
+    taps = []
+    for tap in range(shape.kernel[axis]):
+        position = start + tap * shape.dilation[axis]
+        seen = np.arange(position.size)
+        if mode == "zeros":
+            seen = np.flatnonzero((position >= 0) & (position < size))
+        elif mode == "reflect":
+            position = np.abs(position)
+            position = np.where(position >= size, 2 * (size - 1) - position, position)
+        elif mode == "replicate":
+            position = np.clip(position, 0, size - 1)
+        else:
+            position = position % size
+        taps.append((tap, seen, position[seen]))
+    return taps
+
+
+def _taps(shape: _shapes.ConvShape):
+    """For each tap of the kernel: its index, the outputs that see an element through it, and the elements they see."""
+    axes = [_axis_taps(shape, axis) for axis in range(len(shape.in_))]
+    for taps in itertools.product(*axes):
+        tap, seen, source = zip(*taps, strict=True)
+        yield tap, np.ix_(*seen), np.ix_(*source)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """(n, groups, channels, *spatial) with its positions in one axis."""
+    return values.reshape(*values.shape[:3], math.prod(values.shape[3:]))
+
+
+def _add_at(target: np.ndarray, source, values: np.ndarray) -> None:
+    """target[..., source] += values; an element seen several times receives each of them."""
+    index = (..., *source)
+    if all(np.unique(along).size == along.size for along in source):
+        target[index] += values
+    else:
+        np.add.at(target, index, values)
+
+
+# ---------------------------------------------------------------- arrays of shape (n, channels, *spatial)
+
+
+def _convolve(shape: _shapes.ConvShape, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    x = x.reshape(shape.n, shape.groups, shape.c_in, *shape.in_)
+    weight = weight.reshape(shape.groups, shape.c_out, shape.c_in, *shape.kernel)
+    y = np.zeros((shape.n, shape.groups, shape.c_out, *shape.out))
+    for tap, seen, source in _taps(shape):
+        patch = x[(..., *source)]  # (n, groups, c_in, *seen)
+        sums = np.einsum("ngcp,goc->ngop", _flat(patch), weight[(..., *tap)])
+        y[(..., *seen)] += sums.reshape(*sums.shape[:3], *patch.shape[3:])
+    return y.reshape(shape.n, shape.groups * shape.c_out, *shape.out)
+
+
+def _grad_x(shape: _shapes.ConvShape, grad: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    grad = grad.reshape(shape.n, shape.groups, shape.c_out, *shape.out)
+    weight = weight.reshape(shape.groups, shape.c_out, shape.c_in, *shape.kernel)
+    dx = np.zeros((shape.n, shape.groups, shape.c_in, *shape.in_))
+    for tap, seen, source in _taps(shape):
+        patch = grad[(..., *seen)]  # (n, groups, c_out, *seen)
+        sums = np.einsum("ngop,goc->ngcp", _flat(patch), weight[(..., *tap)])
+        _add_at(dx, source, sums.reshape(*sums.shape[:3], *patch.shape[3:]))
+    return dx.reshape(shape.n, shape.groups * shape.c_in, *shape.in_)
+
+
+def _grad_weight(shape: _shapes.ConvShape, grad: np.ndarray, x: np.ndarray) -> np.ndarray:
+    grad = grad.reshape(shape.n, shape.groups, shape.c_out, *shape.out)
+    x = x.reshape(shape.n, shape.groups, shape.c_in, *shape.in_)
+    dw = np.zeros((shape.groups, shape.c_out, shape.c_in, *shape.kernel))
+    for tap, seen, source in _taps(shape):
+        dw[(..., *tap)] = np.einsum("ngcp,ngop->goc", _flat(x[(..., *source)]), _flat(grad[(..., *seen)]))
+    return dw.reshape(shape.groups * shape.c_out, shape.c_in, *shape.kernel)
+
+
+def _im2col(shape: _shapes.ConvShape, x: np.ndarray) -> np.ndarray:
+    cols = np.zeros((shape.n, shape.c_in, *shape.kernel, *shape.out))
+    for tap, seen, source in _taps(shape):
+        cols[(slice(None), slice(None), *tap, *seen)] = x[(..., *source)]
+    return cols.reshape(shape.n, shape.c_in * math.prod(shape.kernel), math.prod(shape.out))
+
+
+def _col2im(shape: _shapes.ConvShape, cols: np.ndarray) -> np.ndarray:
+    cols = cols.reshape(shape.n, shape.c_in, *shape.kernel, *shape.out)
+    x = np.zeros((shape.n, shape.c_in, *shape.in_))
+    for tap, seen, source in _taps(shape):
+        _add_at(x, source, cols[(slice(None), slice(None), *tap, *seen)])
+    return x
+
+
+# ---------------------------------------------------------------- activations
+
+
+def _parameters(activation, dtype: np.dtype) -> tuple[str | None, float, float]:
+    """Name and parameters of an activation, the latter rounded to the call's dtype, as they are by definition."""
+    _, a, b = _options.activation(activation)
+    name = activation if activation is None or isinstance(activation, str) else activation[0]
+    if dtype == np.float32:
+        a, b = float(np.float32(a)), float(np.float32(b))
+    return name, a, b
+
+
+def _activate(z: np.ndarray, activation, dtype: np.dtype) -> np.ndarray:
+    name, a, b = _parameters(activation, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if name == "relu":
+            return np.maximum(z, 0)
+        if name == "leaky_relu":
+            return np.where(z < 0, z * a, z)
+        if name == "sigmoid":
+            return 1 / (1 + np.exp(-z))
+        if name == "tanh":
+            return np.tanh(z)
+        return np.clip(z, a, b) if name == "clip" else z
+
+
+def _before_activation(grad: np.ndarray, y: np.ndarray | None, activation, dtype: np.dtype) -> np.ndarray:
+    """grad * act'(y). Where the derivative is zero the result is zero, also of an infinite gradient."""
+    name, a, b = _parameters(activation, dtype)
+    if name is None:
+        return grad
+    if name in ("relu", "leaky_relu"):
+        return np.where(y > 0, grad, grad * a if name == "leaky_relu" else 0)
+    if name == "clip":
+        return np.where((a < y) & (y < b), grad, 0)
+    return grad * (y * (1 - y) if name == "sigmoid" else 1 - y * y)
+
+
+# ---------------------------------------------------------------- shapes and layouts
+
+
+def _dtype(value) -> np.dtype:
+    """The dtype that a call with this first array has."""
+    return np.dtype(np.float32 if np.asarray(value).dtype.newbyteorder("=") == np.float32 else np.float64)
+
+
+def _canonical(image: np.ndarray, nd: int, channel_last: bool) -> np.ndarray:
+    """An image argument as (n, channels, *spatial)."""
+    image = np.asarray(image, np.float64)
+    if image.ndim == nd + 1:
+        image = image[None]
+    return np.moveaxis(image, -1, 1) if channel_last else image
+
+
+def _as_called(image: np.ndarray, channel_last: bool, batched: bool) -> np.ndarray:
+    """The inverse of `_canonical`."""
+    image = np.ascontiguousarray(np.moveaxis(image, 1, -1) if channel_last else image)
+    return image if batched else image[0]
+
+
+def _shape_of(value) -> tuple[int, ...]:
+    """The shape of an argument that is an array or a shape."""
+    return _shapes.array_shape(value, "shape") if isinstance(value, (tuple, list)) else np.shape(value)
+
+
+def _must_have_shape(name: str, value, shape: tuple[int, ...]) -> None:
+    if np.shape(value) != tuple(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got shape {np.shape(value)}")
+
+
+# ---------------------------------------------------------------- the definitions
+
+
+def _conv(nd, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout) -> np.ndarray:
+    last, dtype = _options.channel_last(layout), _dtype(x)
+    shape = _shapes.conv(nd, np.shape(x), np.shape(weight), stride, padding, dilation, groups, padding_mode, last)
+    y = _convolve(shape, _canonical(x, nd, last), np.asarray(weight, np.float64))
+    if bias is not None:
+        _must_have_shape("bias", bias, np.shape(weight)[:1])
+        y += np.asarray(bias, np.float64).reshape(-1, *(1,) * nd)
+    return _as_called(_activate(y, activation, dtype), last, np.ndim(x) == nd + 2)
+
+
+def _conv_backward(nd, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need):
+    last, dtype, x_shape, weight_shape = _options.channel_last(layout), _dtype(grad), _shape_of(x), _shape_of(weight)
+    need_x, need_weight, need_bias = _options.need(need, _NAMES)
+    shape = _shapes.conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, last)
+    batched = len(x_shape) == nd + 2
+    y_shape = _shapes.image_shape(shape.n, weight_shape[0], shape.out, last, batched)
+    _must_have_shape("grad", grad, y_shape)
+    grad = _canonical(grad, nd, last)
+    if activation is not None:
+        _must_have_shape("y", y, y_shape)
+        grad = _before_activation(grad, _canonical(y, nd, last), activation, dtype)
+    dx = dw = db = None
+    if need_x:
+        dx = _as_called(_grad_x(shape, grad, np.asarray(weight, np.float64)), last, batched)
+    if need_weight:
+        dw = _grad_weight(shape, grad, _canonical(x, nd, last))
+    if need_bias:
+        db = grad.sum(axis=(0, *range(2, nd + 2)))
+    return ConvGrads(dx, dw, db)
+
+
+def _conv_of(nd: int):
+    def conv(
+        x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
+        padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
+    ):  # fmt: skip
+        _options.algorithm(algorithm)
+        return _conv(nd, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout)
+
+    conv.__name__ = conv.__qualname__ = f"conv{nd}d"
+    conv.__doc__ = f"`convkit.conv{nd}d` in float64; algorithm makes no difference."
+    return conv
+
+
+def _conv_backward_of(nd: int):
+    def conv_backward(
+        grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
+        padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto",
+    ):  # fmt: skip
+        _options.algorithm(algorithm)
+        return _conv_backward(
+            nd, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need
+        )
+
+    conv_backward.__name__ = conv_backward.__qualname__ = f"conv{nd}d_backward"
+    conv_backward.__doc__ = f"`convkit.conv{nd}d_backward` in float64; algorithm makes no difference."
+    return conv_backward
+
+
+conv1d, conv2d, conv3d = map(_conv_of, (1, 2, 3))
+conv1d_backward, conv2d_backward, conv3d_backward = map(_conv_backward_of, (1, 2, 3))
+
+
+def im2col(x, kernel_size, stride=1, padding=0, dilation=1, *, padding_mode="zeros", layout="NCHW"):
+    """`convkit.im2col` in float64."""
+    last = _options.channel_last(layout)
+    nd = _shapes.unfolded(np.ndim(x), kernel_size)
+    shape = _shapes.columns(nd, np.shape(x), kernel_size, stride, padding, dilation, padding_mode, last)
+    cols = _im2col(shape, _canonical(x, nd, last))
+    return cols if np.ndim(x) == nd + 2 else cols[0]
+
+
+def col2im(cols, output_size, kernel_size, stride=1, padding=0, dilation=1, *, padding_mode="zeros", layout="NCHW"):
+    """`convkit.col2im` in float64."""
+    last = _options.channel_last(layout)
+    kernel, spatial = _shapes.folded(output_size, kernel_size)
+    x_shape, _ = _shapes.folded_image(np.shape(cols), kernel, spatial, last)
+    shape = _shapes.columns(len(spatial), x_shape, kernel, stride, padding, dilation, padding_mode, last)
+    _shapes.check_positions(np.shape(cols), shape)
+    return _as_called(_col2im(shape, np.asarray(cols, np.float64)), last, np.ndim(cols) == 3)
+
+
+def linear(x, weight, bias=None, *, activation=None):
+    """`convkit.linear` in float64."""
+    _shapes.check_features(np.shape(x), np.shape(weight))
+    y = np.einsum("...i,oi->...o", np.asarray(x, np.float64), np.asarray(weight, np.float64))
+    if bias is not None:
+        _must_have_shape("bias", bias, np.shape(weight)[:1])
+        y = y + np.asarray(bias, np.float64)
+    return _activate(y, activation, _dtype(x))
+
+
+def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
+    """`convkit.linear_backward` in float64."""
+    need_x, need_weight, need_bias = _options.need(need, _NAMES)
+    x_shape, weight_shape, dtype = _shape_of(x), _shape_of(weight), _dtype(grad)
+    _shapes.check_features(x_shape, weight_shape)
+    _must_have_shape("grad", grad, (*x_shape[:-1], weight_shape[0]))
+    grad = np.asarray(grad, np.float64)
+    if activation is not None:
+        _must_have_shape("y", y, grad.shape)
+        grad = _before_activation(grad, np.asarray(y, np.float64), activation, dtype)
+    rows = grad.reshape(math.prod(grad.shape[:-1]), grad.shape[-1])
+    dx = dw = db = None
+    if need_x:
+        dx = np.einsum("...o,oi->...i", grad, np.asarray(weight, np.float64))
+    if need_weight:
+        dw = np.einsum("ro,ri->oi", rows, np.asarray(x, np.float64).reshape(len(rows), x_shape[-1]))
+    if need_bias:
+        db = rows.sum(axis=0)
+    return ConvGrads(dx, dw, db)
+
+
+# ---------------------------------------------------------------- how far a correct result may lie from these
+
+_OPERANDS = ("x", "weight", "bias", "grad", "cols")
+_ROUNDINGS = {"leaky_relu": 1, "sigmoid": 3, "tanh": 3}  # in forming grad * act'(y)
+
+
+def _call(name: str, args, kwargs) -> dict:
+    """The arguments of a call by name."""
+    call = inspect.signature(globals()[name]).bind(*args, **kwargs)
+    call.apply_defaults()
+    return call.arguments
+
+
+def _first(call: dict):
+    """The array that settles a call's dtype."""
+    return next(call[operand] for operand in ("grad", "x", "cols") if operand in call)
+
+
+def _each(function, result, *others):
+    """function over an array, or over the arrays of a named tuple."""
+    if isinstance(result, tuple):
+        rows = zip(result, *others, strict=True)
+        return type(result)(*(None if row[0] is None else function(*row) for row in rows))
+    return function(result, *others)
+
+
+def _steepness(grad: np.ndarray, y, activation, dtype: np.dtype) -> np.ndarray:
+    """|grad| * act'(y) with the sums in the derivative's formula on absolute values too."""
+    grad, y = np.abs(np.asarray(grad, np.float64)), np.asarray(y, np.float64)
+    name, _, _ = _parameters(activation, dtype)
+    if name == "sigmoid":
+        return grad * np.abs(y) * (1 + np.abs(y))
+    return grad * (1 + y * y) if name == "tanh" else _before_activation(grad, y, activation, dtype)
+
+
+def terms(name: str, *args, **kwargs):
+    """
+    Size and number of the products that an operator sums for each element of its result, before the activation.
+
+    Parameters
+    ----------
+    name : str
+        The operator, a function of this module.
+    *args, **kwargs
+        Its arguments.
+
+    Returns
+    -------
+    S, K : ndarray or ConvGrads each
+        The sum of the absolute values of the products, |bias| included, and their number, bias included; both have the
+        form and shapes of the operator's result. A tap in zero padding is no product.
+    """
+    call = _call(name, args, kwargs)
+    if call.get("activation") is not None and "grad" in call:
+        call["grad"] = _steepness(call["grad"], call["y"], call["activation"], _dtype(call["grad"]))
+    if "activation" in call:
+        call["activation"] = None
+    arrays = [n for n in _OPERANDS if call.get(n) is not None and not isinstance(call[n], (tuple, list))]
+    magnitudes = {n: np.abs(np.asarray(call[n], np.float64)) for n in arrays}
+    ones = {n: np.ones(np.shape(call[n])) for n in arrays}
+    return globals()[name](**{**call, **magnitudes}), globals()[name](**{**call, **ones})
+
+
+def bound(name: str, *args, dtype=None, **kwargs):
+    """
+    How far a correct result may lie from this module's: gamma_{K+2} * S + (K+2) * tiny, derived and not tuned.
+
+    With S and K from `terms`, u = 2**-24 or 2**-53 and gamma_n = n*u / (1 - n*u), it holds for sums in any order,
+    fused or not. In float64 it is twice that, because the reference rounds as well. A sigmoid or tanh may be off by 4
+    units in the last place more. In a gradient with an activation n counts the roundings of its derivative too.
+
+    Parameters
+    ----------
+    name : str
+        The operator, a function of this module.
+    *args, **kwargs
+        Its arguments, as the call under test had them.
+    dtype : dtype, optional
+        float32 or float64; by default that of the call's first array.
+
+    Returns
+    -------
+    ndarray or ConvGrads
+        Of the form and shapes of the operator's result.
+
+    References
+    ----------
+    N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002: section 3.1.
+    """
+    call = _call(name, args, kwargs)
+    dtype = np.dtype(dtype or _dtype(_first(call)))
+    function, a, _ = _parameters(call.get("activation"), dtype)
+    backward = "grad" in call
+    extra = 2 + (_ROUNDINGS.get(function, 0) if backward else 0)
+    limits = np.finfo(dtype)
+    u, times = limits.eps / 2, 2 if dtype == np.float64 else 1
+
+    def error(s, k):
+        n = k + extra
+        return times * (n * float(u) / (1 - n * float(u)) * s + n * float(limits.smallest_subnormal))
+
+    allowed = _each(error, *terms(name, *args, **kwargs))
+    if backward or function is None:
+        return allowed
+    allowed = allowed * {"leaky_relu": max(1.0, a), "sigmoid": 0.25}.get(function, 1.0)  # how steep they are
+    if function in ("sigmoid", "tanh"):
+        result = globals()[name](**call).astype(dtype)
+        allowed += 4 * np.spacing(np.abs(result)).astype(np.float64)
+    return allowed

@@ -1,0 +1,157 @@
+"""A problem filled with data and its float64 answers, and the calls that every test makes."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import convkit
+import numpy as np
+import pytest
+from bounds import assert_within_bound
+from problems import Problem
+
+DTYPES = ("float32", "float64")
+LAYOUTS = ("NCHW", "NHWC")
+ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
+GRADIENTS = ("x", "weight", "bias")
+
+# As the first decorator of a test: instruction sets change fastest, so that a solved case is kept from one to the next.
+every_isa = pytest.mark.parametrize("isa", convkit.available_isas(), indirect=True)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Operands of one problem, all in NCHW order and C-contiguous; `y` is for the gradient of a fused activation."""
+
+    problem: Problem
+    x: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray | None
+    grad: np.ndarray
+    y: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """Data with the float64 answer and the error bound of "y", "x", "weight" and "bias"."""
+
+    data: Data
+    expected: dict
+    bound: dict
+
+
+def arrange(array, layout: str) -> np.ndarray:
+    """An NCHW array in `layout`, contiguous."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1) if layout == "NHWC" else array)
+
+
+def restore(array, layout: str) -> np.ndarray:
+    """The NCHW view of an array in `layout`."""
+    return np.moveaxis(array, -1, 1) if layout == "NHWC" else array
+
+
+def fill(problem: Problem, dtype, draw) -> Data:
+    """Data whose arrays come from `draw(shape)`."""
+    x, weight = draw(problem.x_shape).astype(dtype), draw(problem.weight_shape).astype(dtype)
+    bias = draw((problem.c_out,)).astype(dtype) if problem.bias else None
+    data = Data(problem, x, weight, bias, draw(problem.y_shape).astype(dtype), None)
+    return data if problem.activation is None else replace(data, y=reference_forward(data).astype(dtype))
+
+
+def seed_of(problem: Problem) -> np.random.Generator:
+    """A generator that depends on nothing but the problem's name."""
+    return np.random.default_rng(zlib.crc32(problem.name.encode()))
+
+
+def random_data(problem: Problem, dtype) -> Data:
+    """Normal deviates."""
+    return fill(problem, dtype, seed_of(problem).standard_normal)
+
+
+def integer_data(problem: Problem, dtype) -> Data:
+    """Integers from -4 to 4: every sum of fewer than a million products is exact in float32, in any order."""
+    rng = seed_of(problem)
+    return fill(problem, dtype, lambda shape: rng.integers(-4, 5, shape))
+
+
+def reference_forward(data: Data) -> np.ndarray:
+    """The float64 forward pass of `data`."""
+    problem = data.problem
+    operator = getattr(convkit.reference, problem.forward)
+    return operator(data.x, data.weight, data.bias, **problem.arguments, activation=problem.activation)
+
+
+def reference_gradients(data: Data) -> dict:
+    """The float64 gradients of `data`."""
+    problem = data.problem
+    operator = getattr(convkit.reference, problem.backward)
+    options = problem.arguments | {"activation": problem.activation, "y": data.y}
+    return operator(data.grad, data.x, data.weight, **options)._asdict()
+
+
+def solve(data: Data) -> Case:
+    """Answers and bounds of `data` by the reference."""
+    problem, bound = data.problem, convkit.reference.bound
+    options = problem.arguments | {"activation": problem.activation}
+    y_bound = bound(problem.forward, data.x, data.weight, data.bias, **options)
+    bounds = bound(problem.backward, data.grad, data.x, data.weight, y=data.y, **options)
+    return Case(data, {"y": reference_forward(data)} | reference_gradients(data), {"y": y_bound} | bounds._asdict())
+
+
+@lru_cache(maxsize=8)
+def random_case(problem: Problem, dtype: str) -> Case:
+    """The solved case of a problem with normal deviates; kept for the tests that follow on other instruction sets."""
+    return solve(random_data(problem, dtype))
+
+
+@lru_cache(maxsize=8)
+def integer_case(problem: Problem, dtype: str) -> Case:
+    """The exact case of a problem with small integers: every bound is 0."""
+    data = integer_data(problem, dtype)
+    expected = {"y": reference_forward(data)} | reference_gradients(data)
+    return Case(data, expected, {name: np.zeros_like(array) for name, array in expected.items()})
+
+
+def forward(data: Data, layout: str = "NCHW", **options) -> np.ndarray:
+    """convkit's forward pass of `data`, computed in `layout`, returned in NCHW order."""
+    problem = data.problem
+    operator = getattr(convkit, problem.forward)
+    options = problem.arguments | {"activation": problem.activation} | options
+    return restore(operator(arrange(data.x, layout), data.weight, data.bias, layout=layout, **options), layout)
+
+
+def backward(data: Data, layout: str = "NCHW", **options) -> dict:
+    """convkit's gradients of `data` by name, computed in `layout`, returned in NCHW order."""
+    problem = data.problem
+    if problem.activation is not None:
+        options |= {"activation": problem.activation, "y": arrange(data.y, layout)}
+    operator = getattr(convkit, problem.backward)
+    grads = operator(
+        arrange(data.grad, layout), arrange(data.x, layout), data.weight, layout=layout, **(problem.arguments | options)
+    )._asdict()
+    return grads | {"x": None if grads["x"] is None else restore(grads["x"], layout)}
+
+
+def everything(data: Data, layout: str = "NCHW", **options) -> dict:
+    """The forward pass as "y" and every gradient."""
+    return {"y": forward(data, layout, **options)} | backward(data, layout, **options)
+
+
+def assert_case(case: Case, layout: str = "NCHW", **options) -> None:
+    """Fail unless the forward pass and every gradient keep their bounds."""
+    dtype = case.data.x.dtype
+    for name, got in everything(case.data, layout, **options).items():
+        what = f"{name} of {case.data.problem}, {layout}, {options}"
+        assert got.dtype == dtype, f"{what}: dtype {got.dtype}"
+        assert_within_bound(got, case.expected[name], case.bound[name], what)
+
+
+def assert_same_bits(got: dict, expected: dict, what: str = "") -> None:
+    """Fail unless the arrays of two results are equal to the bit."""
+    assert got.keys() == expected.keys()
+    for name, array in expected.items():
+        assert got[name].dtype == array.dtype, f"{name}, {what}"
+        assert got[name].shape == array.shape, f"{name}, {what}"
+        assert got[name].tobytes() == array.tobytes(), f"{name} differs: {what}"

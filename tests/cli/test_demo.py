@@ -1,0 +1,135 @@
+"""`convkit demo`, and that what it says of itself is true."""
+
+import re
+
+import convkit
+import numpy as np
+import pytest
+from convkit import data
+from convkit.cli import bench, demo, main
+from matplotlib.image import imread
+from missing import hide
+from safetensors.numpy import load_file
+
+PICTURES = ("curves.png", "filters.png", "mistakes.png")
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """The table is printed all the same, of timings that nobody looks at."""
+    monkeypatch.setattr(bench, "BURSTS", 1)
+    monkeypatch.setattr(bench, "ATTEMPTS", 1)
+    monkeypatch.setattr(bench, "PEAK_SECONDS", 0.005)
+
+
+@pytest.fixture
+def short_split(monkeypatch):
+    """A quarter of the images to learn from."""
+    whole = data.digits_split()
+    monkeypatch.setattr(data, "digits_split", lambda: whole._replace(x_train=whole.x_train[::4], y_train=whole.y_train[::4]))
+
+
+def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
+    out = tmp_path / "new" / "folder"
+    assert main(["demo", "--epochs", "3", "--seed", "1", "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", text, re.MULTILINE)
+    assert 50 < float(accuracy) <= 100
+    assert sorted(path.name for path in out.iterdir()) == sorted([*PICTURES, "weights.safetensors"])
+    for name in PICTURES:
+        picture = imread(out / name)
+        assert min(picture.shape[:2]) > 100
+        assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20, f"{name} is blank"
+    numbers = r"(?: +\d+\.\d\d +\d+ +\d+%){2}"
+    for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
+        assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d of \d+x\d+{numbers}", text, re.MULTILINE), kind
+
+
+def test_the_weights_give_the_accuracy_that_was_printed(tmp_path, capsys, short_split):
+    demo.learn(0, 2, tmp_path)
+    (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", capsys.readouterr().out, re.MULTILINE)
+    model = demo.network(np.random.default_rng(99))
+    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    x, y = data.digits()
+    right = model(x[4::5]).argmax(axis=1) == y[4::5]
+    assert f"{100 * right.mean():.1f}" == accuracy
+
+
+def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split):
+    """Trained beside other held-out images and labels, the network is the same to the bit."""
+    split = data.digits_split()
+    demo.learn(0, 1, tmp_path)
+    others = split._replace(x_test=1 - split.x_test, y_test=(split.y_test + 1) % 10)
+    monkeypatch.setattr(data, "digits_split", lambda: others)
+    other = tmp_path / "other"
+    other.mkdir()
+    demo.learn(0, 1, other)
+    assert (tmp_path / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
+
+
+def test_no_held_out_image_is_ever_in_a_batch(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(data, "shift", lambda images, *, rng: seen.extend(images) or images)
+    split = data.digits_split()
+    demo.learn(0, 1, tmp_path)
+    assert sorted(map(bytes, seen)) == sorted(map(bytes, split.x_train))
+    assert not set(map(bytes, seen)) & set(map(bytes, split.x_test))
+
+
+def test_one_seed_gives_one_network_on_any_number_of_threads():
+    split = data.digits_split()
+
+    def weights(threads, seed=0):
+        rng = np.random.default_rng(seed)
+        model = demo.network(rng)
+        with convkit.threads(threads):
+            history = demo.train(model, split.x_train[:300], split.y_train[:300], epochs=2, rng=rng)
+        return [array.tobytes() for array in model.state_dict().values()], history
+
+    first = weights(1)
+    assert weights(1) == weights(2) == weights(3) == first
+    assert weights(1, seed=1) != first
+
+
+def test_the_accuracy_that_is_promised():
+    """At least 98 % on the held-out images, as the mean of three seeds."""
+    split = data.digits_split()
+    accuracies = []
+    for seed in (0, 1, 2):
+        rng = np.random.default_rng(seed)
+        model = demo.network(rng)
+        demo.train(model, split.x_train, split.y_train, epochs=demo.EPOCHS, rng=rng)
+        accuracies.append((model(split.x_test).argmax(axis=1) == split.y_test).mean())
+    assert np.mean(accuracies) >= 0.98, accuracies
+
+
+def test_without_a_mistake_and_with_many(tmp_path):
+    from convkit.cli import _pictures
+
+    x, y = data.digits()
+    for n in (0, 1, 50):
+        _pictures.mistakes(tmp_path / f"{n}.png", x[:n, 0], y[:n], y[:n], np.ones(n), 359)
+        assert imread(tmp_path / f"{n}.png").std() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--epochs", "0"], "--epochs must be at least 1, got 0"), (["--seed", "-1"], "--seed must be at least 0, got -1")],
+)
+def test_bad_arguments(arguments, message, capsys):
+    assert main(["demo", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_out_must_be_a_directory(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 2
+    assert "--out must be a directory, got" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["sklearn", "tqdm", "matplotlib", "safetensors"])
+def test_a_missing_package_is_named_with_its_extra_before_anything_is_done(package, tmp_path, monkeypatch, capsys):
+    hide(monkeypatch, package)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 1
+    assert f"{package} is not installed; it comes with the extra [train]: pip install convkit[train]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

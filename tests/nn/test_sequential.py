@@ -1,0 +1,72 @@
+"""Chains: slices, names, modes, and errors that say which layer."""
+
+import numpy as np
+import pytest
+from convkit import nn
+
+
+def chain():
+    return nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3, rng=1))
+
+
+def test_indices_and_slices_share_the_layers():
+    model, x = chain(), np.ones((2, 1, 4, 4), np.float32)
+    body = model[:-1]
+    assert isinstance(body, nn.Sequential)
+    assert len(model) == 4 and len(body) == 3
+    assert model[-1] is list(model)[3] and body[0] is model[0]
+    np.testing.assert_array_equal(model[-1](body(x)), model(x))
+    assert [name for name, _ in model[3:].named_parameters()] == ["3.weight", "3.bias"]  # PyTorch keeps the names too
+    with pytest.raises(IndexError):
+        model[4]
+
+
+def test_a_new_head_on_a_frozen_body():
+    body = chain()[:-1]
+    for parameter in body.parameters():
+        parameter.trainable = False
+    model = nn.Sequential(body, nn.Linear(8, 2, rng=2))
+    before = body[0].weight.data.copy()
+    model.backward(np.ones_like(model(np.ones((2, 1, 4, 4), np.float32))))
+    assert model[1].weight.grad is not None and body[0].weight.grad is None
+    np.testing.assert_array_equal(body[0].weight.data, before)
+
+
+def test_layers_may_have_names():
+    model = nn.Sequential({"features": nn.Sequential(nn.Conv2d(1, 2, 3)), "head": nn.Linear(8, 2)})
+    assert list(model.state_dict()) == ["features.0.weight", "features.0.bias", "head.weight", "head.bias"]
+
+
+def test_modes_reach_every_module():
+    model = nn.Sequential(nn.Sequential(nn.ReLU()), nn.ReLU())
+    assert all(module.training for module in model.modules())
+    assert model.eval() is model
+    assert not any(module.training for module in model.modules())
+    assert model.train() is model
+    assert all(module.training for module in model.modules())
+    assert len(list(model.modules())) == 4
+
+
+def test_a_shared_parameter_comes_once_but_has_all_its_names():
+    first, second = nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1)
+    second.weight = first.weight
+    model = nn.Sequential(first, second)
+    assert [name for name, _ in model.named_parameters()] == ["0.weight", "0.bias", "1.bias"]
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+def test_an_error_names_the_layer():
+    with pytest.raises(ValueError, match="channels") as caught:
+        nn.Sequential(nn.ReLU(), chain())(np.ones((1, 3, 4, 4), np.float32))
+    assert caught.value.__notes__ == [
+        "in layer '0': Conv2d(1, 2, kernel_size=(3, 3))",
+        "in layer '1': Sequential()",
+    ]
+
+
+def test_what_is_no_chain():
+    relu = nn.ReLU()
+    with pytest.raises(ValueError, match="layers must each occur once, got the same ReLU as '0' and as '1.0'"):
+        nn.Sequential(relu, nn.Sequential(relu))
+    with pytest.raises(TypeError, match=r"layers\['1'\] must be a Module, got function"):
+        nn.Sequential(relu, lambda x: x)

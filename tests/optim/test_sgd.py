@@ -1,0 +1,101 @@
+"""SGD against hand-worked numbers and a plain scalar loop of PyTorch's formula."""
+
+import numpy as np
+import pytest
+from convkit import nn, optim
+
+
+def quadratic(w, curvature=1.0):
+    """Set the gradient of sum(curvature * w**2)."""
+    w.grad = 2 * curvature * w.data
+
+
+def test_down_a_parabola():
+    w = nn.Parameter(np.array([10.0]))
+    optimizer = optim.SGD([w], lr=0.2)
+    for expected in (6.0, 3.6):
+        quadratic(w)
+        optimizer.step()
+        np.testing.assert_allclose(w.data, [expected], rtol=1e-15)
+
+
+def test_down_a_valley():
+    w = nn.Parameter(np.array([-3.5, -3.5]))
+    quadratic(w, np.array([1.0, 2.0]))
+    optim.SGD([w], lr=0.1).step()
+    np.testing.assert_allclose(w.data, [-2.8, -2.1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_momentum_in_pytorchs_form(weight_decay, nesterov):
+    w = nn.Parameter(np.array([2.0]))
+    optimizer = optim.SGD([w], lr=0.1, momentum=0.9, weight_decay=weight_decay, nesterov=nesterov)
+    value, velocity = 2.0, 0.0
+    for rate in (0.1, 0.1, 0.05, 0.02):
+        optimizer.lr = rate
+        quadratic(w)
+        optimizer.step()
+        slope = 2 * value + weight_decay * value
+        velocity = 0.9 * velocity + slope
+        value -= rate * (slope + 0.9 * velocity if nesterov else velocity)
+        np.testing.assert_allclose(w.data, [value], rtol=1e-14)
+
+
+def test_steps_in_place_and_in_the_parameters_dtype():
+    w = nn.Parameter(np.ones(3, np.float32))
+    data, w.grad = w.data, np.ones(3, np.float32)
+    optim.SGD([w], lr=0.5, momentum=0.9, weight_decay=0.1, nesterov=True).step()
+    assert w.data is data and data.dtype == np.float32
+    np.testing.assert_array_equal(w.grad, np.ones(3))  # the gradient is left as it was
+
+
+def test_frozen_and_untouched_parameters_stay():
+    learning, frozen, unused = (nn.Parameter(np.ones(2)) for _ in range(3))
+    learning.grad, frozen.grad, frozen.trainable = np.ones(2), np.ones(2), False
+    optimizer = optim.SGD([learning, frozen, unused], lr=0.1, weight_decay=0.5)
+    optimizer.step()
+    assert np.all(learning.data < 1) and np.all(frozen.data == 1) and np.all(unused.data == 1)
+    optimizer.zero_grad()
+    assert learning.grad is None
+
+
+def test_a_parameter_given_twice_is_stepped_once():
+    w = nn.Parameter(np.array([1.0]))
+    w.grad = np.array([1.0])
+    optim.SGD([w, w], lr=0.1).step()
+    assert w.data[0] == pytest.approx(0.9)
+
+
+def test_step_before_backward_is_an_error():
+    model = nn.Linear(2, 2)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(RuntimeError, match=r"SGD.step: no parameter has a gradient; call .*backward"):
+        optimizer.step()
+    model.backward(model(np.ones((1, 2), np.float32)))
+    optimizer.step()
+    model.zero_grad()
+    with pytest.raises(RuntimeError, match="no parameter has a gradient"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"lr": -1}, ValueError, r"lr must be a number in \[0, inf\), got -1"),
+        ({"lr": float("nan")}, ValueError, "lr must be a number"),
+        ({"lr": 0.1, "momentum": 1}, ValueError, r"momentum must be a number in \[0, 1\), got 1"),
+        ({"lr": 0.1, "weight_decay": -1e-4}, ValueError, "weight_decay must be a number"),
+        ({"lr": 0.1, "nesterov": True}, ValueError, "momentum must be above 0 where nesterov is True"),
+    ],
+)
+def test_bad_numbers(options, error, message):
+    with pytest.raises(error, match=message):
+        optim.SGD([nn.Parameter(np.ones(1))], **options)
+
+
+def test_what_has_no_parameters():
+    with pytest.raises(ValueError, match="parameters must be at least one"):
+        optim.SGD(nn.ReLU().parameters(), lr=0.1)
+    with pytest.raises(TypeError, match="parameters must be Parameters, got a Linear"):
+        optim.SGD(nn.Sequential(nn.Linear(1, 1)), lr=0.1)

@@ -1,0 +1,291 @@
+"""The one list of named shapes that tests and benchmarks share.
+
+`NETWORK` are the convolutions of `convkit.layers` at full size, for timing; `NAMED` is what the tests run: the same
+layers with fewer and smaller images, so that a float64 reference stays quick (channels, kernels and strides are never
+reduced), and the awkward shapes below. Every bug that is ever fixed adds a line here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from convkit.layers import LAYERS, Layer
+
+REDUCED_FLOPS = 120e6  # a network layer is reduced until its forward pass costs no more than this
+
+
+def _named_pad(padding: str, size: int, taps: int, step: int, gap: int) -> tuple[int, int]:
+    """(lo, hi) of a padding given by name, on one axis."""
+    span = gap * (taps - 1) + 1
+    total = max((-(-size // step) - 1) * step + span - size, 0)
+    less, more = total // 2, total - total // 2
+    pads = {"valid": (0, 0), "full": (span - 1, span - 1), "same": (less, more), "same_upper": (less, more)}
+    return (pads | {"same_lower": (more, less)})[padding]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One convolution: sizes as `convkit.conv1d/2d/3d` take them. `c_in` and `c_out` are totals, not per group."""
+
+    name: str
+    n: int
+    c_in: int
+    spatial: tuple[int, ...]
+    c_out: int
+    kernel: tuple[int, ...]
+    stride: int | tuple[int, ...] = 1
+    padding: int | str | tuple = 0
+    dilation: int | tuple[int, ...] = 1
+    groups: int = 1
+    padding_mode: str = "zeros"
+    bias: bool = True
+    activation: str | tuple | None = None
+
+    @property
+    def nd(self) -> int:
+        """Number of spatial dimensions."""
+        return len(self.kernel)
+
+    @property
+    def forward(self) -> str:
+        """Name of the operator in `convkit` and in `convkit.reference`."""
+        return f"conv{self.nd}d"
+
+    @property
+    def backward(self) -> str:
+        """Name of its gradient."""
+        return f"conv{self.nd}d_backward"
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of the input, (N, C_in, *spatial)."""
+        return (self.n, self.c_in, *self.spatial)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight, (C_out, C_in / groups, *kernel)."""
+        return (self.c_out, self.c_in // self.groups, *self.kernel)
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """(lo, hi) of every axis, whatever form `padding` has."""
+        if not isinstance(self.padding, str):
+            return tuple(pad if isinstance(pad, tuple) else (pad, pad) for pad in self._axes(self.padding))
+        axes = zip(self.spatial, self.kernel, self._axes(self.stride), self._axes(self.dilation), strict=True)
+        return tuple(_named_pad(self.padding, *axis) for axis in axes)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """Shape of the output, (N, C_out, *out)."""
+        steps, gaps = self._axes(self.stride), self._axes(self.dilation)
+        axes = zip(self.spatial, self.kernel, steps, gaps, self.pads, strict=True)
+        return (self.n, self.c_out, *((n + sum(pad) - gap * (k - 1) - 1) // step + 1 for n, k, step, gap, pad in axes))
+
+    def _axes(self, size) -> tuple[int, ...]:
+        return tuple(size) if isinstance(size, (tuple, list)) else (size,) * self.nd
+
+    @property
+    def arguments(self) -> dict:
+        """Keyword arguments shared by the operator and its gradient; layout and activation are left to the caller."""
+        names = ("stride", "padding", "dilation", "groups", "padding_mode")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def depthwise(self) -> bool:
+        """One input channel per group: what the direct kernels are made for."""
+        return self.c_in == self.groups > 0
+
+    def but(self, **changes) -> Problem:
+        """The same problem with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def of_layer(layer: Layer) -> Problem:
+    """The problem of a `convkit.layers` convolution, at full size."""
+    fields = {field.name for field in dataclasses.fields(Problem)}
+    return Problem(**{name: value for name, value in dataclasses.asdict(layer).items() if name in fields})
+
+
+def reduced(layer: Layer) -> Layer:
+    """The layer with a batch of at most 2 and its image cut by thirds until it is cheap or as small as its kernel."""
+    layer = dataclasses.replace(layer, n=min(layer.n, 2))
+    while layer.flops > REDUCED_FLOPS:
+        smaller = tuple(size - size // 3 for size in layer.spatial)
+        spans = (layer.dilation * (taps - 1) + 1 for taps in layer.kernel)
+        if layer.n > 1:
+            layer = dataclasses.replace(layer, n=1)
+        elif all(size >= max(7, (span + 1) // 2) for size, span in zip(smaller, spans, strict=True)):
+            layer = dataclasses.replace(layer, spatial=smaller)
+        else:
+            break
+    return layer
+
+
+NETWORK = tuple(of_layer(layer) for layer in LAYERS if layer.kind == "conv")
+
+# fmt: off
+AWKWARD = (
+    # name                        n  c_in spatial   c_out kernel  stride padding dilation groups
+    Problem("single_pixel",       1,   1, (1, 1),       1, (1, 1)),
+    Problem("single_pixel_3x3",   2,   5, (1, 1),       7, (3, 3), 1, 1),
+    Problem("one_row",            1,   3, (1, 37),      4, (1, 3), 1, (0, 1)),
+    Problem("one_column",         1,   3, (37, 1),      4, (3, 1), 1, (1, 0)),
+    Problem("odd_sizes",          3,   7, (13, 17),    11, (3, 5), 1, (1, 2)),
+    Problem("primes",             2,  13, (29, 31),    37, (5, 7), (2, 3), (2, 3)),
+    Problem("even_kernel",        2,   6, (9, 10),      8, (2, 4), 1, "same"),
+    Problem("even_kernel_lower",  2,   6, (9, 10),      8, (2, 4), 2, "same_lower"),
+    Problem("same_upper_s3",      1,   5, (17, 20),     6, (4, 3), 3, "same_upper", 2),
+    Problem("full",               2,   4, (6, 7),       5, (3, 4), 1, "full", (2, 1)),
+    Problem("valid",              2,   4, (6, 7),       5, (3, 4), 1, "valid"),
+    Problem("no_bias",            2,   9, (12, 11),    10, (3, 3), 1, 1, bias=False),
+    Problem("stride_over_kernel", 2,   5, (23, 22),     6, (2, 2), (5, 4), (1, 0)),
+    Problem("stride_over_image",  1,   4, (5, 6),       3, (3, 3), 9, 1),
+    Problem("stride_leaves_tail", 1,   4, (10, 10),     5, (3, 3), 4),
+    Problem("1x1",                2,  20, (9, 9),      24, (1, 1)),
+    Problem("1x1_s2",             2,  20, (9, 10),     24, (1, 1), 2),
+    Problem("1x1_padded",         1,   6, (5, 5),       7, (1, 1), 1, 2),
+    Problem("1x1_padded_s3",      1,   6, (5, 7),       7, (1, 1), 3, 1),
+    Problem("kernel_is_image",    2,   8, (7, 7),      12, (7, 7)),
+    Problem("kernel_over_image",  1,   3, (3, 4),       5, (7, 7), 1, 3),
+    Problem("dilation_past",      1,   4, (5, 6),       6, (3, 3), 1, 8, 8),
+    Problem("dilated",            2,   6, (19, 18),     7, (3, 3), 1, (3, 2), (3, 2)),
+    Problem("dilated_strided",    1,   6, (21, 20),     7, (3, 2), (2, 3), (4, 3), (4, 3)),
+    Problem("asymmetric",         2,   5, (8, 9),       6, (3, 3), 1, ((1, 2), (3, 0))),
+    Problem("asymmetric_s2",      2,   5, (8, 9),       6, (3, 3), 2, ((0, 1), (2, 1))),
+    Problem("right_padding",      1,   4, (6, 6),       4, (3, 3), 1, ((0, 9), (0, 7))),
+    Problem("padding_only",       1,   4, (2, 2),       4, (3, 3), 3, 7),
+    Problem("tails_19_13",        2,  19, (9, 11),     13, (3, 3), 1, 1),
+    Problem("tails_23_29",        1,  23, (10, 7),     29, (3, 3), 1, 1),
+    Problem("tails_29_65",        1,  29, (8, 9),      65, (3, 3), 2, 1),
+    Problem("tails_65_153",       1,  65, (7, 7),     153, (3, 3), 1, 1),
+    Problem("tails_153_207",      1, 153, (5, 6),     207, (1, 1)),
+    Problem("tails_207_33",       1, 207, (6, 5),      33, (2, 2)),
+    Problem("over_k_block",       2, 130, (6, 9),      17, (3, 3), 1, 1),
+    Problem("many_k_blocks",      1, 700, (4, 5),       9, (3, 3), 1, 1),
+    Problem("long_1x1",           1, 1500, (5, 5),     18, (1, 1)),
+    Problem("577_taps",           1,   2, (30, 28),     3, (25, 24), 1, 4),
+    Problem("961_taps",           1,   3, (33, 32),     4, (31, 31), 1, 15),
+    Problem("long_kernel_row",    1,   3, (4, 700),     2, (1, 650)),
+    Problem("one_output",         2,  33, (11, 12),     1, (3, 3), 1, 1),
+    Problem("two_outputs",        1,  40, (21, 20),     2, (3, 3), 1, 1),
+    Problem("one_input",          2,   1, (21, 20),    40, (5, 5), 1, 2),
+    Problem("wide_row",           1,   3, (2, 1025),    4, (2, 5), 1, (0, 2)),
+    Problem("many_pixel_blocks",  1,   4, (67, 71),     5, (3, 3), 1, 1),
+    Problem("small_images",      17,   5, (3, 3),       6, (3, 3), 1, 1),
+    Problem("small_images_s2",   33,   3, (4, 4),      18, (2, 2), 2),
+    Problem("grouped",            2,  12, (9, 8),      18, (3, 3), 1, 1, 1, 3),
+    Problem("grouped_odd",        2,  15, (9, 8),      21, (3, 3), 2, 1, 1, 3),
+    Problem("grouped_narrow",     1,  64, (10, 10),    64, (3, 3), 1, 1, 1, 16),
+    Problem("grouped_1x1",        2,  24, (6, 7),      36, (1, 1), 1, 0, 1, 4),
+    Problem("grouped_wide",       1,  70, (6, 6),      66, (3, 3), 1, 1, 2, 2),
+    Problem("depthwise",          2,  13, (11, 10),    13, (3, 3), 1, 1, 1, 13),
+    Problem("depthwise_s2",       2,  17, (12, 11),    17, (3, 3), 2, 1, 1, 17),
+    Problem("depthwise_5x5_d2",   1,  18, (13, 14),    18, (5, 5), 1, 4, 2, 18),
+    Problem("depthwise_x3",       2,   7, (9, 8),      21, (3, 3), 1, 1, 1, 7),
+    Problem("depthwise_1x1",      2,  19, (5, 6),      19, (1, 1), 1, 0, 1, 19),
+    Problem("depthwise_31",       1,   3, (28, 29),     3, (31, 31), 1, 15, 1, 3),
+    Problem("depthwise_wide",     1,   2, (3, 600),     2, (3, 3), 1, 1, 1, 2),
+    Problem("depthwise_asym",     1,   9, (7, 8),       9, (4, 3), (3, 2), ((0, 3), (2, 1)), 1, 9),
+    Problem("one_channel",        2,   1, (14, 15),     1, (3, 3), 1, 1),
+    Problem("1d",                 2,   5, (31,),        7, (3,), 1, 1),
+    Problem("1d_one_sample",      1,   1, (1,),         1, (1,)),
+    Problem("1d_long",            1,   2, (20011,),     3, (9,), 1, 4),
+    Problem("1d_long_kernel",     1,   2, (1500,),      2, (800,), 3, 17),
+    Problem("1d_s4_d3",           3,   6, (101,),       8, (5,), 4, ((3, 6),), 3),
+    Problem("1d_depthwise",       2,  20, (97,),       20, (31,), 1, 15, 1, 20),
+    Problem("1d_grouped",         2,  12, (40,),        8, (4,), 2, "same", 1, 4),
+    Problem("3d",                 1,   4, (5, 6, 7),    6, (3, 3, 3), 1, 1),
+    Problem("3d_mixed",           2,   3, (7, 9, 8),    5, (2, 3, 4), (2, 1, 3), ((0, 1), (2, 0), (1, 2)), (1, 2, 1)),
+    Problem("3d_1x1x1",           1,  18, (3, 4, 5),   20, (1, 1, 1)),
+    Problem("3d_depthwise",       1,   6, (6, 5, 7),    6, (3, 3, 3), 1, 1, 1, 6),
+    Problem("3d_grouped_s2",      1,   6, (7, 7, 7),    9, (3, 3, 3), 2, 1, 1, 3),
+    Problem("3d_k7",              1,   2, (8, 9, 8),    2, (7, 7, 7), 1, 3),
+    Problem("reflect",            2,   5, (8, 9),       6, (3, 3), 1, ((1, 2), (3, 0)), padding_mode="reflect"),
+    Problem("reflect_max",        1,   3, (5, 4),       4, (3, 2), 2, ((4, 4), (3, 3)), padding_mode="reflect"),
+    Problem("reflect_k9",         1,   6, (16, 15),     5, (9, 9), 1, 4, padding_mode="reflect"),
+    Problem("replicate",          2,   5, (8, 9),       6, (3, 3), 2, ((1, 2), (3, 0)), padding_mode="replicate"),
+    Problem("replicate_far",      1,   3, (2, 1),       4, (3, 3), 1, 6, 2, padding_mode="replicate"),
+    Problem("circular",           2,   5, (8, 9),       6, (3, 3), 1, ((1, 2), (3, 0)), padding_mode="circular"),
+    Problem("circular_max",       1,   3, (5, 4),       4, (3, 2), (3, 1), ((5, 5), (4, 4)), padding_mode="circular"),
+    Problem("circular_depthwise", 1,  11, (7, 8),      11, (3, 3), 1, 1, 1, 11, padding_mode="circular"),
+    Problem("reflect_depthwise",  1,  11, (7, 8),      11, (5, 5), 2, 2, 1, 11, padding_mode="reflect"),
+    Problem("replicate_grouped",  2,  10, (7, 6),      15, (3, 3), 1, 2, 2, 5, padding_mode="replicate"),
+    Problem("reflect_1d",         2,   4, (19,),        5, (5,), 2, ((2, 7),), padding_mode="reflect"),
+    Problem("circular_3d",        1,   3, (4, 5, 6),    4, (3, 3, 3), 1, 1, padding_mode="circular"),
+    Problem("reflect_1x1",        1,  10, (6, 6),      12, (1, 1), 2, 3, padding_mode="reflect"),
+    Problem("many_pixels_reflect", 1,  3, (40, 60),     4, (3, 3), 1, 1, padding_mode="reflect"),
+)
+
+EMPTY = (
+    Problem("no_images",          0,   4, (6, 7),       5, (3, 3), 1, 1),
+    Problem("no_images_1x1",      0,   4, (6, 7),       5, (1, 1)),
+    Problem("no_images_reflect",  0,   4, (6, 7),       5, (3, 3), 1, 1, padding_mode="reflect"),
+    Problem("no_images_depthwise", 0,  4, (6, 7),       4, (3, 3), 1, 1, 1, 4),
+    Problem("no_inputs",          2,   0, (6, 7),       5, (3, 3), 1, 1),
+    Problem("no_inputs_no_bias",  2,   0, (6, 7),       5, (3, 3), 1, 1, bias=False),
+    Problem("no_inputs_grouped",  2,   0, (6, 7),       6, (3, 3), 2, 1, 1, 2),
+    Problem("no_outputs",         2,   4, (6, 7),       0, (3, 3), 1, 1),
+    Problem("no_outputs_3d",      1,   4, (3, 4, 5),    0, (2, 2, 2)),
+    Problem("nothing",            0,   0, (6,),         0, (3,)),
+)
+# fmt: on
+
+NAMED = tuple(of_layer(reduced(layer)) for layer in LAYERS if layer.kind == "conv") + AWKWARD
+
+
+def named(*names: str) -> tuple[Problem, ...]:
+    """The problems of these names, in this order."""
+    by_name = {problem.name: problem for problem in NAMED + EMPTY}
+    return tuple(by_name[name] for name in names)
+
+
+MODES = ("zeros", "reflect", "replicate", "circular")
+RANDOM_BUDGET = 60_000  # multiply-adds of a random problem's forward pass, so that thousands take a minute
+
+
+def _random_sizes(rng: np.random.Generator) -> tuple[dict, int]:
+    """Geometry of a random problem, and the multiply-adds of one channel pair of one image."""
+    nd = int(rng.choice((1, 2, 2, 2, 3)))
+    kernel = tuple(int(k) for k in rng.integers(1, 8, nd))
+    stride = tuple(int(s) for s in rng.integers(1, 5, nd))
+    dilation = tuple(int(d) for d in rng.integers(1, 5, nd))
+    mode = MODES[rng.integers(4)]
+    spatial, padding = [], []
+    for taps, step, gap in zip(kernel, stride, dilation, strict=True):
+        span = gap * (taps - 1) + 1
+        low, high = (int(p) for p in rng.integers(0, span + 2, 2))
+        # Outputs along this axis; a third of the axes have a few, so that most problems stay small.
+        outputs = int(rng.integers(1, 4 if nd == 3 or rng.random() < 0.3 else 12))
+        size = max(span + (outputs - 1) * step + int(rng.integers(0, step)) - low - high, 1)
+        limit = {"reflect": size - 1, "circular": size}.get(mode, low + high)
+        if low > limit or high > limit:  # the mode cannot pad that much: give the image the size instead
+            size = max(size, span)
+            low, high = min(low, size - 1), min(high, size - 1)
+        spatial.append(size)
+        padding.append((low, high))
+    outs = (
+        (size + sum(pad) - gap * (taps - 1) - 1) // step + 1
+        for size, pad, gap, taps, step in zip(spatial, padding, dilation, kernel, stride, strict=True)
+    )
+    sizes = {"spatial": tuple(spatial), "kernel": kernel, "stride": stride, "dilation": dilation}
+    return sizes | {"padding": tuple(padding), "padding_mode": mode}, math.prod(outs) * math.prod(kernel)
+
+
+def random_problem(index: int) -> Problem:
+    """Random configuration number `index`, which alone decides everything, so that a failure is replayed by its name.
+
+    Stride 1-4, dilation 1-4, kernel 1-7, asymmetric padding, the four modes, groups, one to three dimensions.
+    """
+    rng = np.random.default_rng((2, index))
+    sizes, cost = _random_sizes(rng)
+    groups = int(rng.choice((1, 1, 1, 2, 3, 4, 5)))
+    most = max(1, math.isqrt(max(RANDOM_BUDGET // (cost * groups), 1)))  # channels per group that the budget allows
+    c_in, c_out = (int(c) for c in rng.integers(1, min(most, 40) + 1, 2))
+    n = int(rng.integers(1, 1 + min(4, max(1, RANDOM_BUDGET // (cost * groups * c_in * c_out)))))
+    if rng.random() < 0.15:  # depthwise, with a multiplier of 1 or 2
+        groups, c_in, c_out = c_in * groups, 1, int(rng.integers(1, 3))
+    bias = bool(rng.random() < 0.8)
+    return Problem(f"random_{index}", n, c_in * groups, c_out=c_out * groups, groups=groups, bias=bias, **sizes)

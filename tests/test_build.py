@@ -1,0 +1,128 @@
+"""The built package: what importing it does, and what is in its machine code."""
+
+import importlib.metadata
+import re
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+
+import convkit
+from convkit._ext import engine
+
+
+def test_version_is_the_distributions():
+    assert importlib.metadata.version("convkit") == convkit.__version__
+
+
+def test_import_needs_numpy_alone(python):
+    done = python("""
+import sys, numpy
+before = set(sys.modules)
+import convkit
+roots = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*(name for name in roots - sys.stdlib_module_names if not name.startswith(("_cython", "cython_runtime"))))
+""")
+    assert done.stdout.split() == ["convkit"], done.stderr
+
+
+def test_import_gives_no_warning(python):
+    done = python("import convkit", "-W", "error")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", convkit.available_isas())
+def test_subnormal_numbers_survive(python, name):
+    """A library built with relaxed arithmetic would turn them off for the whole process, on every thread."""
+    done = python(f"""
+import sys, threading
+import convkit, numpy as np
+convkit.set_isa({name!r})
+ok = []
+def check():
+    x = np.full((4, 8, 32, 32), 2.0**-1070)
+    y = convkit.conv2d(x, np.ones((8, 8, 3, 3)), padding=1)
+    ok.append(sys.float_info.min / 2 != 0 and (y[:, :, 1:-1, 1:-1] == 72 * 2.0**-1070).all())
+check()
+thread = threading.Thread(target=check)
+thread.start()
+thread.join()
+print(*ok)
+""")
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+def test_small_enough_to_ship():
+    assert len(zlib.compress(Path(engine.__file__).read_bytes())) < 1_800_000  # of a wheel of 2 MB
+
+
+# ---------------------------------------------------------------- machine code
+
+
+@pytest.fixture(scope="module")
+def functions():
+    """Name of a function in the extension module: its instructions."""
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", "--wide", engine.__file__]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found, body = {}, []
+    for line in text.splitlines():
+        if head := re.match(r"[0-9a-f]+ <(.+)>:$", line):
+            body = found.setdefault(head[1].partition(".")[0], [])  # a compiler's clone is f.constprop.0 and the like
+        elif instruction := re.match(r"\s+[0-9a-f]+:\s+(.*)", line):
+            body.append(instruction[1])
+    return found
+
+
+FUSED = {"avx2": r"vfn?madd.*%ymm", "avx512": r"vfn?madd.*%zmm", "neon": r"fmla\s"}
+BUILT_FUSED = [name for name in engine.built_isas() if name in FUSED]
+
+
+def _kernels(functions, name, dtype):
+    """(family, height, vectors, instructions) of each micro-kernel of an instruction set and dtype."""
+    for function, body in functions.items():
+        if kernel := re.fullmatch(rf"ck_(rows|depth|lanes)_(\d+)(?:x(\d+))?_{dtype}__{name}", function):
+            yield kernel[1], int(kernel[2]), int(kernel[3] or 1), body
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("name", BUILT_FUSED)
+def test_micro_kernels_are_fused_multiply_adds(functions, name, dtype):
+    """One for each accumulator at least: a flag that turns contraction off costs half of the speed, silently."""
+    kernels = list(_kernels(functions, name, dtype))
+    tallest = 6 if name == "avx2" else 14
+    assert {(family, height) for family, height, _, _ in kernels} == {
+        (family, height) for family in ("rows", "depth", "lanes") for height in range(1, tallest + 1)
+    }
+    for family, height, vectors, body in kernels:
+        fused = sum(bool(re.match(FUSED[name], line)) for line in body)
+        assert fused >= height * vectors, (family, height, vectors)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("name", BUILT_FUSED)
+def test_the_peaks_loop_is_nothing_else(functions, name, dtype):
+    body = functions[f"ck_fma_burst_{dtype}__{name}"]
+    fused = [i for i, line in enumerate(body) if re.match(FUSED[name], line)]
+    assert len(fused) >= (12 if name == "avx2" else 24)
+    loop = body[fused[0] : fused[-1] + 1]
+    assert len(loop) <= len(fused) + 2  # counting
+    assert not any(re.search(r"[(\[]", line) for line in loop)  # and no memory
+
+
+def test_portable_code_is_portable(functions):
+    """Outside the kernels of AVX there is no instruction of AVX: neither from a flag, nor merged in by the linker."""
+    for function, body in functions.items():
+        if not function.endswith(("__avx2", "__avx512")):
+            assert not [line for line in body if re.match(r"v(?!err|erw)\w+ .*%[xyz]mm|k\w+ .*%k\d", line)], function
+
+
+def test_avx2_kernels_have_no_avx512(functions):
+    for function, body in functions.items():
+        if function.endswith("__avx2"):
+            assert not [line for line in body if re.search(r"%zmm|%k\d|%[xy]mm(1[6-9]|[23]\d)", line)], function
+
+
+def test_nothing_sets_the_floating_point_mode(functions):
+    assert functions
+    assert not [function for function, body in functions.items() if any("ldmxcsr" in line for line in body)]

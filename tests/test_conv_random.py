@@ -1,0 +1,74 @@
+"""2,000 random configurations, forward and every gradient, none outside the derived bound.
+
+A failure is named by its number: `python -m pytest "tests/test_conv_random.py::test_block[13]"` runs the hundred it
+lies in, and `check(1307)` that one alone. The number decides the sizes, the data, the layout, the dtype, the algorithm,
+the number of threads and, among those that the machine has, the instruction set.
+"""
+
+from collections import Counter
+
+import convkit
+import numpy as np
+import pytest
+from cases import DTYPES, LAYOUTS, assert_case, random_data, solve
+from problems import MODES, random_problem
+
+COUNT, PER_BLOCK = 2000, 100
+ALGORITHMS = ("auto", "implicit_gemm", "im2col")
+ACTIVATIONS = (None, None, None, "relu", ("leaky_relu", 0.25), "sigmoid", "tanh", ("clip", -1.0, 0.5))
+
+
+def choices(index: int) -> tuple[str, str, str]:
+    """(dtype, layout, algorithm) of configuration `index`; every combination in turn."""
+    index, dtype = divmod(index, len(DTYPES))
+    index, layout = divmod(index, len(LAYOUTS))
+    return DTYPES[dtype], LAYOUTS[layout], ALGORITHMS[index % len(ALGORITHMS)]
+
+
+def check(index: int) -> None:
+    """Run configuration `index` on its instruction set and compare everything with the reference."""
+    dtype, layout, algorithm = choices(index)
+    problem = random_problem(index).but(activation=ACTIVATIONS[index // 12 % len(ACTIVATIONS)])
+    isas = convkit.available_isas()
+    convkit.set_isa(isas[(index // 12) % len(isas)])
+    with convkit.threads(1 + index % 3):
+        assert_case(solve(random_data(problem, dtype)), layout, algorithm=algorithm)
+
+
+@pytest.fixture
+def any_isa():
+    """Restores the instruction set, which each configuration chooses for itself."""
+    isa = convkit.isa()
+    yield
+    convkit.set_isa(isa)
+
+
+@pytest.mark.parametrize("block", range(COUNT // PER_BLOCK))
+def test_block(block, any_isa):
+    executed, failures = 0, []
+    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
+        try:
+            check(index)
+        except AssertionError as error:
+            failures.append(f"configuration {index} on {convkit.isa()}: {error}")
+        executed += 1
+    assert executed == PER_BLOCK
+    assert not failures, f"{len(failures)} of {executed}\n" + "\n".join(failures[:5])
+
+
+def test_the_blocks_cover_what_they_promise():
+    """Every value of every choice occurs often among the 2,000: a generator that lost one would prove nothing."""
+    seen = Counter()
+    for index in range(COUNT):
+        problem = random_problem(index)
+        for axis in range(problem.nd):
+            seen.update([("stride", problem.stride[axis]), ("dilation", problem.dilation[axis])])
+            seen.update([("kernel", problem.kernel[axis]), ("asymmetric", len(set(problem.padding[axis])) == 2)])
+        seen.update([problem.padding_mode, ("nd", problem.nd), ("grouped", problem.groups > 1), choices(index)])
+    expected = [("stride", n) for n in range(1, 5)] + [("dilation", n) for n in range(1, 5)]
+    expected += [("kernel", n) for n in range(1, 8)] + [("nd", n) for n in range(1, 4)]
+    expected += [("asymmetric", True), ("grouped", True), *MODES]
+    expected += [(d, layout, a) for d in DTYPES for layout in LAYOUTS for a in ALGORITHMS]
+    assert sum(seen[key] for key in seen if isinstance(key, tuple) and key[0] == "nd") == COUNT
+    assert min(seen[key] for key in expected) >= 100, seen
+    assert np.prod([len(DTYPES), len(LAYOUTS), len(ALGORITHMS)]) == 12

@@ -1,0 +1,354 @@
+"""What needs a process of its own: signals, forks, several callers, peak memory, guard pages, giant arrays.
+
+Each test runs a script in a fresh interpreter; the scripts are the functions below, sent as source.
+"""
+
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import convkit
+import numpy as np
+import pytest
+from cases import assert_same_bits, everything, random_data
+from problems import named
+
+HERE = Path(__file__).parent
+
+
+def source(function, *arguments) -> str:
+    """A script that defines `function` and calls it."""
+    return f"{textwrap.dedent(inspect.getsource(function))}\n{function.__name__}(*{arguments!r})\n"
+
+
+def run(function, *arguments, timeout=120) -> str:
+    """What `function` prints in a fresh interpreter; a crash or an exception there fails the test with its output."""
+    command = [sys.executable, "-X", "faulthandler", "-c", source(function, *arguments)]
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+# ---- Ctrl-C ----
+
+
+def long_call(direction, isa):
+    """Prints "ready", starts a call of about 20 seconds, and prints when and how that ended."""
+    import time
+
+    import convkit
+    import numpy as np
+
+    convkit.set_isa(isa)
+    rng = np.random.default_rng(0)
+    # A long kernel makes much work for a small output; the batch is one image with stride 0.
+    image = rng.standard_normal((1, 64, 40, 40), np.float32)
+    weight = rng.standard_normal((64, 64, 21, 21), np.float32)
+    grad = rng.standard_normal((1, 64, 20, 20), np.float32)
+
+    def call(n):
+        x, g = np.broadcast_to(image, (n, *image.shape[1:])), np.broadcast_to(grad, (n, *grad.shape[1:]))
+        if direction == "forward":
+            return convkit.conv2d(x, weight)
+        return convkit.conv2d_backward(g, x, weight, need=direction)
+
+    call(1)
+    begin = time.monotonic()
+    call(4)
+    images = max(4, int(20 / ((time.monotonic() - begin) / 4)))
+    small = convkit.conv2d(image, weight)
+    print("ready", flush=True)
+    try:
+        call(images)
+        print("finished", flush=True)
+    except KeyboardInterrupt:
+        print(time.monotonic(), flush=True)
+    assert convkit.conv2d(image, weight).tobytes() == small.tobytes()
+    print("usable", flush=True)
+
+
+@pytest.mark.parametrize("direction", ("forward", "x", "weight"))
+def test_control_c(direction):
+    """SIGINT 0.3 s into a call of 20 s: KeyboardInterrupt within a second, and the next call is right."""
+    # The slowest instruction set needs the fewest images, so the least memory for the result.
+    script = source(long_call, direction, convkit.available_isas()[0])
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        time.sleep(0.3)
+        sent = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    ended, usable = out.split()
+    assert ended != "finished", "the call ran to its end"
+    assert float(ended) - sent < 1.0
+    assert usable == "usable", err
+    assert child.returncode == 0, err
+
+
+# ---- fork ----
+
+
+def forking():
+    """Calls before, in and after forked children; a hanging child is killed and fails the test."""
+    import os
+    import signal
+    import time
+
+    import convkit
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((4, 32, 30, 30), np.float32), rng.standard_normal((32, 32, 3, 3), np.float32)
+
+    def call():
+        y = convkit.conv2d(x, weight, padding=1)
+        return y.tobytes() + b"".join(g.tobytes() for g in convkit.conv2d_backward(y, x, weight, padding=1))
+
+    with convkit.threads(2):
+        expected = call()
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if [call() for _ in range(3)] == [expected] * 3 else 1)
+            deadline = time.monotonic() + 60
+            while os.waitpid(child, os.WNOHANG) == (0, 0):
+                if time.monotonic() > deadline:
+                    os.kill(child, signal.SIGKILL)
+                    raise SystemExit("the child hangs")
+                time.sleep(0.01)
+            assert call() == expected
+        child = os.fork()
+        if child == 0:
+            os._exit(int(call() != expected))
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_fork_after_use():
+    run(forking)
+
+
+def pooling():
+    """A pool of forked workers, used after the parent has used its threads."""
+    import multiprocessing
+
+    import convkit
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((6, 2, 16, 20, 20), np.float32)
+    weight = rng.standard_normal((16, 16, 3, 3), np.float32)
+    convkit.set_num_threads(2)
+    expected = [convkit.conv2d(image, weight, padding=1).tobytes() for image in images]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        results = pool.starmap_async(convkit.conv2d, [(image, weight, None, 1, 1) for image in images]).get(60)
+    assert [y.tobytes() for y in results] == expected
+    assert [convkit.conv2d(image, weight, padding=1).tobytes() for image in images] == expected
+
+
+def test_fork_pool():
+    run(pooling)
+
+
+# ---- several callers ----
+
+
+def test_python_threads():
+    """Eight Python threads at once, each with its own number of threads, on shared operands: the bits of one alone."""
+    cases = [random_data(problem, "float32") for problem in named("primes", "tails_65_153", "depthwise", "cifar_32")]
+    expected = [everything(data) for data in cases]
+    barrier, failures = threading.Barrier(8), []
+
+    def call(number):
+        try:
+            barrier.wait()
+            for turn in range(12):
+                which = (number + turn) % len(cases)
+                with convkit.threads(1 + number % 3):
+                    assert_same_bits(everything(cases[which]), expected[which], f"thread {number}")
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread
+            failures.append(error)
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not failures
+
+
+def test_the_interpreter_runs_meanwhile():
+    """The lock is released: another Python thread counts while one is inside a call."""
+    x, weight = np.zeros((8, 64, 56, 56), np.float32), np.zeros((64, 64, 3, 3), np.float32)
+    inside, counted = threading.Event(), [0]
+
+    def work():
+        inside.set()
+        for _ in range(20):
+            convkit.conv2d(x, weight, padding=1)
+        inside.clear()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    inside.wait()
+    while inside.is_set():
+        counted[0] += 1
+        time.sleep(0.001)
+    worker.join()
+    assert counted[0] >= 5
+
+
+# ---- memory ----
+
+
+def peak_memory(size, direction, algorithm):
+    """Prints by how many bytes beyond its result a call of 64 to 64 channels, 3x3, raises the peak."""
+    import convkit
+    import numpy as np
+
+    def status(field):
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+    x, grad = np.ones((1, 64, size, size), np.float32), np.ones((1, 64, size, size), np.float32)
+    weight = np.ones((64, 64, 3, 3), np.float32)
+
+    def call(x, grad):
+        if direction == "forward":
+            return [convkit.conv2d(x, weight, padding=1, algorithm=algorithm)]
+        return [convkit.conv2d_backward(grad, x, weight, padding=1, need=direction, algorithm=algorithm)]
+
+    convkit.set_num_threads(2)
+    call(x[..., :20, :20], grad[..., :20, :20])
+    with open("/proc/self/clear_refs", "w") as control:
+        control.write("5")
+    before = status("VmRSS")
+    result = call(x, grad)
+    needed = sum(a.nbytes for part in result for a in (part if isinstance(part, tuple) else (part,)) if a is not None)
+    print(status("VmHWM") - before - needed)
+
+
+@pytest.mark.parametrize("algorithm", ("implicit_gemm", "im2col"))
+@pytest.mark.parametrize("direction", ("forward", "x", "weight"))
+@pytest.mark.parametrize("size", (112, 224, 448))
+def test_peak_memory(size, direction, algorithm):
+    """At any image size: the result and at most 8 MiB."""
+    assert int(run(peak_memory, size, direction, algorithm)) <= 8 * 2**20
+
+
+# ---- guard pages ----
+
+
+def guarded(isa):
+    """Every operand and result flush against unreadable pages, before and after: one byte too far is a crash."""
+    import ctypes
+    import faulthandler
+    import itertools
+    import mmap
+
+    import convkit
+    import numpy as np
+    from cases import GRADIENTS, LAYOUTS, arrange, everything, random_data
+    from problems import Problem, named
+
+    faulthandler.enable()
+    convkit.set_isa(isa)
+    page, libc, keep = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True), []
+
+    def flush(array, at_end):
+        """A copy of `array` that ends, or begins, where a page without access begins, or ends."""
+        body = -(-max(array.nbytes, 1) // page) * page
+        memory = mmap.mmap(-1, body + 2 * page)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for start in (base, base + page + body):
+            assert libc.mprotect(ctypes.c_void_p(start), page, 0) == 0
+        offset = page + (body - array.nbytes if at_end else 0)
+        view = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
+        view[...] = array
+        keep.append((memory, view))
+        return view
+
+    names = (
+        "odd_sizes", "primes", "tails_19_13", "tails_29_65", "tails_153_207", "1x1", "1x1_s2", "1x1_padded_s3",
+        "one_output", "two_outputs", "one_input", "single_pixel", "stride_over_kernel", "kernel_over_image",
+        "dilated_strided", "asymmetric_s2", "small_images_s2", "grouped_odd", "grouped_narrow", "depthwise",
+        "depthwise_s2", "depthwise_x3", "depthwise_31", "reflect_max", "circular_max", "replicate_far", "1d_s4_d3",
+        "1d_long", "3d_mixed", "over_k_block", "many_pixel_blocks", "tiny_digits",
+    )  # fmt: skip
+    widths = (1, 2, 3, 7, 15, 16, 17, 31, 33)
+    shapes = named(*names) + tuple(Problem(f"width_{w}", 1, 5, (3, w), w, (2, 3), 1, 1) for w in widths)
+    for problem in shapes:
+        for dtype, layout, at_end in itertools.product(("float32", "float64"), LAYOUTS, (True, False)):
+            for algorithm in ("auto", "implicit_gemm", "im2col"):
+                print(problem.name, dtype, layout, at_end, algorithm, flush=True)
+                data = random_data(problem, dtype)
+                expected = everything(data, layout, algorithm=algorithm)
+                x, grad = (flush(arrange(a, layout), at_end) for a in (data.x, data.grad))
+                weight, bias = flush(data.weight, at_end), flush(data.bias, at_end)
+                wanted = {name: arrange(a, layout) if name in "xy" else a for name, a in expected.items()}
+                outs = [flush(0 * wanted[name], at_end) for name in ("y", *GRADIENTS)]
+                options = problem.arguments | {"layout": layout, "algorithm": algorithm}
+                getattr(convkit, problem.forward)(x, weight, bias, out=outs[0], **options)
+                getattr(convkit, problem.backward)(grad, x, weight, out=tuple(outs[1:]), **options)
+                for got, name in zip(outs, ("y", *GRADIENTS), strict=True):
+                    assert got.tobytes() == wanted[name].tobytes(), f"{problem}: {name}"
+                keep.clear()
+    print("unharmed")
+
+
+@pytest.mark.parametrize("isa_name", convkit.available_isas())
+def test_guard_pages(isa_name):
+    assert run(guarded, isa_name).endswith("unharmed\n")
+
+
+# ---- arrays larger than memory ----
+
+
+def test_past_two_to_the_31_elements(tmp_path):
+    """Offsets need 64 bits: a sparse file of more than 2^31 numbers, of which a long stride reads a few."""
+    size, step = 2**31 + 12345, 2**27
+    path = tmp_path / "sparse"
+    path.touch()
+    os.truncate(path, 4 * size)
+    x = np.memmap(path, np.float32, "r+", shape=(1, 1, size))
+    weight = np.array([[[2, 3]]], np.float32)
+    x[0, 0, ::step], x[0, 0, 1::step] = np.arange(1, 18), np.arange(101, 118)
+    y = convkit.conv1d(x, weight, stride=step)
+    assert np.array_equal(y[0, 0], 2 * np.arange(1, 18) + 3 * np.arange(101, 118))
+    grads = convkit.conv1d_backward(np.ones_like(y), x, weight, stride=step, need=("weight", "bias"))
+    assert grads.weight.tolist() == [[[17 * 9, 17 * 109]]]
+
+
+def test_virtual_giants():
+    """Arrays of stride 0 and more elements than memory has bytes are read where that is all they need ..."""
+    x = np.broadcast_to(np.float32(2), (1, 1, 2**20, 2**20))
+    weight = np.ones((1, 1, 1, 1), np.float32)
+    assert np.array_equal(convkit.conv2d(x, weight, stride=2**18), np.full((1, 1, 4, 4), 2, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "error"),
+    (
+        ((2**31, 8, 2**10, 2**10), {}, MemoryError),  # 2**54 outputs of 4 bytes
+        ((1, 8, 2**30, 2**29), {}, (MemoryError, OverflowError)),  # 2**62 outputs: the bytes do not fit in 63 bits
+        ((1, 8, 4, 4), {"padding": 2**62}, OverflowError),
+        ((1, 8, 4, 4), {"padding": ((0, 2**62), (2**62, 2**62))}, OverflowError),
+        ((1, 8, 4, 4), {"padding": 2**40}, (MemoryError, OverflowError)),
+        ((1, 8, 4, 4), {"dilation": 2**63}, (OverflowError, ValueError)),
+        ((1, 8, 4, 4), {"stride": 2**63}, OverflowError),
+    ),
+)
+def test_sizes_past_everything(shape, options, error):
+    """... and refused at once, with nothing written, where the result could not exist."""
+    x = np.broadcast_to(np.float32(0), shape)
+    with pytest.raises(error):
+        convkit.conv2d(x, np.zeros((3, 8, 1, 1), np.float32), **options)

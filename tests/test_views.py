@@ -1,0 +1,238 @@
+"""Any strided view gives the bits of its contiguous copy; a strided `out` is written, and nothing else."""
+
+import convkit
+import numpy as np
+import pytest
+from cases import LAYOUTS, arrange, assert_same_bits, everything, random_data, restore
+from problems import named
+
+SHAPES = named(
+    "odd_sizes", "tails_29_65", "1x1_s2", "depthwise_x3", "grouped_odd", "reflect", "1d_s4_d3", "3d_mixed",
+    "asymmetric_s2",
+)  # fmt: skip
+CANARY = -77.25
+
+
+def of(problem):
+    return problem.name
+
+
+# Every maker returns a view with the values of its argument, laid out otherwise.
+
+
+def reversed_everywhere(array):
+    flip = (slice(None, None, -1),) * array.ndim
+    return array[flip].copy()[flip]
+
+
+def reversed_last(array):
+    return array[..., ::-1].copy()[..., ::-1]
+
+
+def fortran(array):
+    return np.asfortranarray(array)
+
+
+def transposed(array):
+    """The two first axes change places in memory."""
+    return array.swapaxes(0, 1).copy().swapaxes(0, 1) if array.ndim > 1 else array
+
+
+def rotated(array):
+    """The last axis lies outermost."""
+    return np.moveaxis(np.moveaxis(array, -1, 0).copy(), 0, -1)
+
+
+def stepped(array):
+    """Every second, third, ... element of a larger array filled with NaN: what must not be read shows."""
+    steps = tuple(2 + axis % 2 for axis in range(array.ndim))
+    larger = np.full(tuple(size * step + 1 for size, step in zip(array.shape, steps, strict=True)), np.nan, array.dtype)
+    inside = larger[tuple(slice(1, 1 + size * step, step) for size, step in zip(array.shape, steps, strict=True))]
+    inside[...] = array
+    return inside
+
+
+def misaligned(array):
+    """One byte past an aligned address."""
+    view = np.frombuffer(bytearray(array.nbytes + 1), np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    assert not view.flags.aligned
+    return view
+
+
+def misaligned_steps(array):
+    """Elements 4k + 1 or 8k + 1 bytes apart, as a field of a packed record has them."""
+    record = np.zeros(array.shape, np.dtype([("tag", "u1"), ("value", array.dtype)]))
+    record["value"] = array
+    return record["value"]
+
+
+def read_only(array):
+    view = array.copy()
+    view.flags.writeable = False
+    return view
+
+
+def swapped_bytes(array):
+    return array.astype(array.dtype.newbyteorder())
+
+
+def garbage_strides(array):
+    """Axes of size 1 get absurd strides, which nobody may use."""
+    strides = (2**40 + 3 if size == 1 else stride for size, stride in zip(array.shape, array.strides, strict=True))
+    return np.lib.stride_tricks.as_strided(array.copy(), array.shape, tuple(strides))
+
+
+def subclass(array):
+    class Named(np.ndarray):
+        pass
+
+    return array.copy().view(Named)
+
+
+VIEWS = (
+    reversed_everywhere, reversed_last, fortran, transposed, rotated, stepped, misaligned, misaligned_steps, read_only,
+    swapped_bytes, garbage_strides, subclass,
+)  # fmt: skip
+
+
+def run(data, layout, view):
+    """Forward and gradients with every operand passed through `view`."""
+    problem = data.problem
+    x, grad = view(arrange(data.x, layout)), view(arrange(data.grad, layout))
+    weight, bias = view(data.weight), None if data.bias is None else view(data.bias)
+    common = problem.arguments | {"layout": layout}
+    y = getattr(convkit, problem.forward)(x, weight, bias, **common)
+    grads = getattr(convkit, problem.backward)(grad, x, weight, **common)
+    for result in (y, *grads):
+        assert type(result) is np.ndarray
+    return {"y": restore(y, layout), "x": restore(grads.x, layout), "weight": grads.weight, "bias": grads.bias}
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
+@pytest.mark.parametrize("problem", SHAPES, ids=of)
+def test_views_give_the_bits_of_copies(problem, view, isa):
+    for dtype in ("float32", "float64"):
+        data = random_data(problem, dtype)
+        for layout in LAYOUTS:
+            assert_same_bits(run(data, layout, view), everything(data, layout), f"{problem}, {layout}, {dtype}")
+
+
+@pytest.mark.parametrize("problem", SHAPES, ids=of)
+def test_size_one_axes_with_garbage_strides(problem):
+    """As above where there are such axes: one image, one channel, one tap."""
+    one_channel, one_tap = {"n": 1, "c_in": problem.groups}, {"kernel": (1,) * problem.nd, "padding": 0}
+    for small in (problem.but(n=1), problem.but(**one_channel), problem.but(**one_tap)):
+        data = random_data(small, "float32")
+        for layout in LAYOUTS:
+            assert_same_bits(run(data, layout, garbage_strides), everything(data, layout), f"{small}, {layout}")
+
+
+@pytest.mark.parametrize("algorithm", ("implicit_gemm", "im2col"))
+@pytest.mark.parametrize("problem", SHAPES, ids=of)
+def test_broadcast_operands(problem, algorithm, isa):
+    """Stride 0: one image for the whole batch, one value for a plane, one row for every channel."""
+    data = random_data(problem.but(n=3), "float32")
+    common = problem.arguments | {"algorithm": algorithm}
+    forward, backward = getattr(convkit, problem.forward), getattr(convkit, problem.backward)
+    for keep in (slice(0, 1), (slice(None), slice(0, 1)), (..., slice(0, 1))):
+        x, grad = np.broadcast_to(data.x[keep], data.x.shape), np.broadcast_to(data.grad[keep], data.grad.shape)
+        weight = np.broadcast_to(data.weight[keep], data.weight.shape)
+        bias = np.broadcast_to(data.bias[:1], data.bias.shape)
+        y, grads = forward(x, weight, bias, **common), backward(grad, x, weight, **common)
+        copies = [a.copy() for a in (x, weight, bias, grad)]
+        expected = backward(copies[3], copies[0], copies[1], **common)._asdict() | {"y": forward(*copies[:3], **common)}
+        assert_same_bits(grads._asdict() | {"y": y}, expected, f"{keep}")
+
+
+def test_memory_maps(tmp_path, isa):
+    """Read from a file opened read-only, written into one opened for writing."""
+    (problem,) = named("odd_sizes")
+    data = random_data(problem, "float32")
+    expected = everything(data)["y"]
+    maps = {}
+    for name, array in {"x": data.x, "weight": data.weight, "bias": data.bias}.items():
+        array.tofile(tmp_path / name)
+        maps[name] = np.memmap(tmp_path / name, np.float32, "r", shape=array.shape)
+    out = np.memmap(tmp_path / "y", np.float32, "w+", shape=expected.shape)
+    assert convkit.conv2d(**maps, out=out, **problem.arguments) is out
+    assert out.tobytes() == expected.tobytes()
+
+
+def test_objects_with_an_array_are_arrays():
+    class Holder:
+        def __init__(self, array):
+            self.array = array
+
+        def __array__(self, dtype=None, copy=None):
+            return self.array
+
+    (problem,) = named("odd_sizes")
+    data = random_data(problem, "float32")
+    got = convkit.conv2d(Holder(data.x), Holder(data.weight), Holder(data.bias), **problem.arguments)
+    assert got.tobytes() == everything(data)["y"].tobytes()
+
+
+def with_canaries(shape, dtype, form):
+    """A writable array of `shape` inside a larger one full of canaries, and a check that none of them has changed."""
+    lead = 3 if form == "rows" else 0
+    steps = {"rows": (1,) * len(shape), "steps": (2,) * len(shape), "reversed": (-3,) + (2,) * (len(shape) - 1)}[form]
+    larger = np.full(
+        tuple(max(size, 1) * abs(step) + 7 for size, step in zip(shape, steps, strict=True)), CANARY, dtype
+    )
+    inside = []
+    for size, step in zip(shape, steps, strict=True):
+        first = lead + (0 if step > 0 else (size - 1) * -step)
+        last = first + size * step
+        inside.append(slice(first, None if last < 0 else last, step))
+    view, untouched = larger[tuple(inside)], np.ones(larger.shape, bool)
+    untouched[tuple(inside)] = False
+    assert view.shape == shape
+
+    def check():
+        assert (larger[untouched] == CANARY).all()
+
+    return view, check
+
+
+@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("problem", SHAPES, ids=of)
+def test_strided_out(problem, form, isa):
+    """Every result into a strided array; the elements between its own keep their values."""
+    for dtype, layout in (("float32", "NCHW"), ("float32", "NHWC"), ("float64", "NCHW")):
+        data = random_data(problem, dtype)
+        expected = everything(data, layout)
+        common = problem.arguments | {"layout": layout}
+        shapes = {name: (arrange(a, layout) if name in "xy" else a).shape for name, a in expected.items()}
+        views, checks = {}, []
+        for name, shape in shapes.items():
+            views[name], check = with_canaries(shape, dtype, form)
+            checks.append(check)
+        x, grad = arrange(data.x, layout), arrange(data.grad, layout)
+        getattr(convkit, problem.forward)(x, data.weight, data.bias, out=views["y"], **common)
+        outs = (views["x"], views["weight"], views["bias"])
+        getattr(convkit, problem.backward)(grad, x, data.weight, out=outs, **common)
+        got = {name: restore(view, layout) if name in "xy" else view for name, view in views.items()}
+        assert_same_bits(got, expected, f"{problem}, {layout}, {form}")
+        for check in checks:
+            check()
+
+
+@pytest.mark.parametrize("problem", SHAPES, ids=of)
+def test_misaligned_out(problem, isa):
+    data = random_data(problem, "float32")
+    expected = everything(data)
+    y = misaligned(np.zeros_like(expected["y"]))
+    outs = tuple(misaligned(np.zeros(expected[name].shape, np.float32)) for name in ("x", "weight", "bias"))
+    getattr(convkit, problem.forward)(data.x, data.weight, data.bias, out=y, **problem.arguments)
+    getattr(convkit, problem.backward)(data.grad, data.x, data.weight, out=outs, **problem.arguments)
+    assert_same_bits(dict(zip(("y", "x", "weight", "bias"), (y, *outs), strict=True)), expected, problem.name)
+
+
+def test_operands_are_not_written(isa):
+    for problem in SHAPES:
+        data = random_data(problem, "float32")
+        kept = [a.copy() for a in (data.x, data.weight, data.bias, data.grad)]
+        everything(data)
+        for array, copy in zip((data.x, data.weight, data.bias, data.grad), kept, strict=True):
+            assert array.tobytes() == copy.tobytes()
