@@ -99,6 +99,7 @@ ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algori
 /* ------------------------------------------------------------------ machine */
 
 const char *ck_isa_name(int isa);
+int ck_isa_built(int isa);
 int ck_isa_available(int isa); /* built in, and offered by CPU and operating system */
 int ck_isa_current(void);
 int ck_isa_set(int isa); /* 0, or -1 if it is not available */
@@ -111,6 +112,7 @@ typedef struct ck_cpu {
 ck_cpu ck_cpu_read(void);
 int ck_isa_from_cpu(ck_cpu cpu); /* best of CK_GENERIC, CK_AVX2, CK_AVX512 */
 
+const char *ck_compiler(void);  /* such as "gcc 12.2.0" */
 const char *ck_threading(void); /* "openmp", "pthread" or "serial": how it was built */
 int ck_after_fork(void);        /* 1 in a forked child, where every call runs on one thread */
 

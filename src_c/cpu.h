@@ -7,7 +7,4 @@
 /* Whether kernels of this instruction set may run here, whether or not they were built. */
 int ck_cpu_offers(int isa);
 
-/* The compiler that built the library, such as "gcc 12.2.0". */
-const char *ck_compiler(void);
-
 #endif

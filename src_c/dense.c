@@ -38,27 +38,24 @@ static double task_cost(const ck_dense *d, const ck_dense_plan *p) {
   return multiply + pack + stage + 16.0 * (double)p->pixels * tiles + 2000;
 }
 
-static char *place_buffers(const ck_dense *d, const ck_dense_plan *p, char *scratch, ck_window *window, char **acc,
-                           char **panel, char **bias, int32_t **ko, int32_t **ro, int64_t **w_off) {
-  const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
-  char *at = ck_window_place(window, d->kernels, &d->source, &p->window, scratch);
-  int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
-  int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
-  *acc = ck_take(&at, kept * (d->flavour == CK_BY_CHANNEL ? p->run * p->tile_lanes : p->pixels * ld) * item);
-  *panel = ck_take(&at, p->kmax * ld * item);
-  *bias = ck_take(&at, ld * item);
-  *ko = ck_take(&at, p->kmax * (int64_t)sizeof(int32_t));
-  *ro = ck_take(&at, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
-  *w_off = ck_take(&at, ck_max(1, taps) * (int64_t)sizeof(int64_t));
-  return at;
-}
-
-static int64_t plan_bytes(const ck_dense *d, const ck_dense_plan *p) {
+typedef struct ck_buffers {
   ck_window window;
   char *acc, *panel, *bias;
   int32_t *ko, *ro;
   int64_t *w_off;
-  return place_buffers(d, p, NULL, &window, &acc, &panel, &bias, &ko, &ro, &w_off) - (char *)NULL;
+} ck_buffers;
+
+static void place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
+  const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
+  ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
+  int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
+  int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
+  b->acc = ck_take(arena, kept * (d->flavour == CK_BY_CHANNEL ? p->run * p->tile_lanes : p->pixels * ld) * item);
+  b->panel = ck_take(arena, p->kmax * ld * item);
+  b->bias = ck_take(arena, ld * item);
+  b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
+  b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
+  b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
 }
 
 static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4], int64_t tile_parts) {
@@ -73,7 +70,10 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
   p->tasks = p->outer * p->tile_parts * (d->fold ? p->grid.parts[0] : ck_grid_count(&p->grid));
-  p->bytes = plan_bytes(d, p);
+  ck_arena count = {0};
+  ck_buffers b;
+  place(d, p, &count, &b);
+  p->bytes = count.used;
 }
 
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
@@ -138,10 +138,7 @@ ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {
 typedef struct ck_block {
   const ck_dense *d;
   const ck_dense_plan *p;
-  ck_window window;
-  char *acc, *panel, *bias;
-  int32_t *ko, *ro;
-  int64_t *w_off;
+  ck_buffers b;
   ck_box box;
   int64_t outer, pixels;
   ck_worker *worker;
@@ -186,7 +183,7 @@ static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer,
 
 static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb) {
   ck_pack pack = {
-      .panel = b->panel,
+      .panel = b->b.panel,
       .src = t->w + kb->channel * b->d->w_channel,
       .src_end = b->d->w_end,
       .ld = t->ld,
@@ -195,7 +192,7 @@ static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb
       .nc = kb->channels,
       .c_stride = b->d->w_channel,
       .nt = kb->taps[0] * kb->taps[1] * kb->taps[2],
-      .t_off = b->w_off,
+      .t_off = b->b.w_off,
   };
   for (int d = 0; d < 3; d++)
     pack.src += kb->tap[d] * b->d->w_tap[d];
@@ -205,7 +202,7 @@ static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb
 /* How far the lanes run by channel: over whole planes of the window, the padding between rows included, where that is
  * little; else row by row. Sets the step from one output row to the next in a run. */
 static int64_t run_length(const ck_block *b, int64_t *rows, int64_t *step) {
-  const ck_window *w = &b->window;
+  const ck_window *w = &b->b.window;
   int64_t ny = b->box.size[2], nx = b->box.size[3], adjacent = ny == 1 || w->axis_output[1][1] == 1;
   int whole = adjacent && w->extent[2] * 4 <= nx * 5;
   *rows = whole ? ny : 1;
@@ -222,20 +219,20 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, int64_t k, char *
   int64_t rows, step, run = run_length(b, &rows, &step), item = kernels->real_size;
   int64_t runs = run_count(b, rows), ldc = runs * run, wide = kernels->lane_vectors[t->lanes] * kernels->vector;
   for (int64_t r = 0; r < runs; r++) {
-    int32_t at = b->ro[r * rows * b->box.size[3]];
-    if (nonfinite && b->window.padded) {
+    int32_t at = b->b.ro[r * rows * b->box.size[3]];
+    if (nonfinite && b->b.window.padded) {
       int32_t same[CK_MAX_HEIGHT];
       for (int64_t i = 0; i < t->lanes; i++)
         same[i] = at;
       ck_plain plain = {.k = k, .height = t->lanes, .lanes = run, .s_lane = 1, .ld = t->lanes, .panel_row = 1,
-                        .ldc = ldc, .panel = b->panel, .c = acc + r * run * item, .ko = b->ko, .ro = same,
+                        .ldc = ldc, .panel = b->b.panel, .c = acc + r * run * item, .ko = b->b.ko, .ro = same,
                         .accumulate = accumulate};
-      ck_window_validity(&b->window, &plain);
+      ck_window_validity(&b->b.window, &plain);
       kernels->plain(&plain);
       continue;
     }
     for (int64_t o = 0; o < run; o += wide)
-      kernels->lanes[t->lanes](k, (char *)b->window.data + (at + o) * item, b->ko, b->panel, acc + (r * run + o) * item,
+      kernels->lanes[t->lanes](k, (char *)b->b.window.data + (at + o) * item, b->b.ko, b->b.panel, acc + (r * run + o) * item,
                                ldc, ck_min(wide, run - o), accumulate);
   }
 }
@@ -247,11 +244,11 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
     multiply_by_channel(b, t, k, acc, accumulate, nonfinite);
     return;
   }
-  if (nonfinite && b->window.padded) {
+  if (nonfinite && b->b.window.padded) {
     ck_plain plain = {.k = k, .height = b->pixels, .lanes = t->ld, .s_lane = by_group, .ld = t->ld,
-                      .panel_lane = 1, .ldc = t->ld, .panel = b->panel, .c = acc, .ko = b->ko, .ro = b->ro,
+                      .panel_lane = 1, .ldc = t->ld, .panel = b->b.panel, .c = acc, .ko = b->b.ko, .ro = b->b.ro,
                       .accumulate = accumulate};
-    ck_window_validity(&b->window, &plain);
+    ck_window_validity(&b->b.window, &plain);
     kernels->plain(&plain);
     return;
   }
@@ -260,14 +257,14 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   for (int64_t i = 0; i < panels; i++) {
     int64_t first = ck_panel_start(b->pixels, panels, i);
     int64_t height = ck_panel_start(b->pixels, panels, i + 1) - first;
-    table[height](k, b->window.data, b->ko, b->ro + first, b->panel, acc + first * t->ld * kernels->real_size,
+    table[height](k, b->b.window.data, b->b.ko, b->b.ro + first, b->b.panel, acc + first * t->ld * kernels->real_size,
                   accumulate);
   }
 }
 
 static void load_bias(const ck_block *b, const ck_tile *t) {
   static const int64_t zero = 0;
-  ck_pack pack = {.panel = b->bias, .src = t->bias, .src_end = t->bias, .ld = t->ld, .lanes = t->lanes,
+  ck_pack pack = {.panel = b->b.bias, .src = t->bias, .src_end = t->bias, .ld = t->ld, .lanes = t->lanes,
                   .lane_stride = t->bias_lane, .nc = 1, .nt = 1, .t_off = &zero};
   b->d->kernels->pack(&pack);
 }
@@ -321,7 +318,7 @@ static void drain_tile(const ck_block *b, const ck_tile *t, const char *acc) {
   while (whole > 1 && in.adjacent && (size[whole - 1] == 1 || stride[whole] == run * stride[4]))
     run *= size[--whole];
   ck_drain drain = {.c_pixel = in.c_pixel, .c_lane = in.c_lane, .count = d->fold ? 1 : run, .lanes = t->lanes,
-                    .dst_pixel = stride[4], .dst_lane = t->dst_lane, .bias = t->bias ? b->bias : NULL,
+                    .dst_pixel = stride[4], .dst_lane = t->dst_lane, .bias = t->bias ? b->b.bias : NULL,
                     .activation = d->activation, .a = d->act_a, .b = d->act_b, .add = d->fold != 0};
   if (t->bias)
     load_bias(b, t);
@@ -343,7 +340,7 @@ static void drain_tile(const ck_block *b, const ck_tile *t, const char *acc) {
 }
 
 static void weight_offsets(const ck_block *b, const ck_kblock *kb) {
-  int64_t *off = b->w_off, at[3];
+  int64_t *off = b->b.w_off, at[3];
   for (at[0] = 0; at[0] < kb->taps[0]; at[0]++)
     for (at[1] = 0; at[1] < kb->taps[1]; at[1]++)
       for (at[2] = 0; at[2] < kb->taps[2]; at[2]++)
@@ -357,15 +354,15 @@ static void run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_en
   int by_group = d->flavour == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
-  ck_window_fill(&b->window, &b->box, &kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
-  ck_window_output_offsets(&b->window, b->ro);
-  ck_window_tap_offsets(&b->window, b->ko);
+  ck_window_fill(&b->b.window, &b->box, &kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
+  ck_window_output_offsets(&b->b.window, b->b.ro);
+  ck_window_tap_offsets(&b->b.window, b->b.ko);
   weight_offsets(b, &kb);
   int64_t k = kb.channels * kb.taps[0] * kb.taps[1] * kb.taps[2];
   int kept = ck_reduction_count(&b->p->reduction) > 1;
   int64_t rows = d->flavour == CK_BY_CHANNEL ? b->p->run : b->p->pixels;
   int64_t acc_step = kept ? rows * b->p->tile_lanes * d->kernels->real_size : 0;
-  char *acc = b->acc;
+  char *acc = b->b.acc;
   for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
     ck_tile t = tile_at(d, b->p, b->outer, tile);
     int nonfinite = pack_weights(b, &t, &kb);
@@ -384,8 +381,8 @@ static void run_block(ck_block *b, int64_t tile, int64_t tile_end) {
     return;
   for (; tile < tile_end; tile++) { /* nothing to sum: the bias alone */
     ck_tile t = tile_at(b->d, b->p, b->outer, tile);
-    memset(b->acc, 0, (size_t)(b->pixels * t.ld * b->d->kernels->real_size));
-    drain_tile(b, &t, b->acc);
+    memset(b->b.acc, 0, (size_t)(b->pixels * t.ld * b->d->kernels->real_size));
+    drain_tile(b, &t, b->b.acc);
   }
 }
 
@@ -398,7 +395,8 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   const ck_dense_call *call = context;
   const ck_dense_plan *p = &call->plan;
   ck_block b = {.d = call->d, .p = p, .worker = worker};
-  place_buffers(b.d, p, worker->scratch, &b.window, &b.acc, &b.panel, &b.bias, &b.ko, &b.ro, &b.w_off);
+  ck_arena arena = {.base = worker->scratch};
+  place(b.d, p, &arena, &b.b);
   int64_t blocks = ck_grid_count(&p->grid), part = index % p->tile_parts, here = index / p->tile_parts;
   int64_t tile = p->tiles * part / p->tile_parts, tile_end = p->tiles * (part + 1) / p->tile_parts;
   /* A folding task keeps all blocks of its image, which add into the same elements. */

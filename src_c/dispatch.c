@@ -25,13 +25,9 @@ static const ck_kernels *const tables[CK_ISAS][CK_DTYPES] = {
 
 static atomic_int current = -1; /* -1: not chosen yet */
 
-int ck_isa_available(int isa) {
-  if (isa < 0 || isa >= CK_ISAS || !tables[isa][CK_F32])
-    return 0;
-  if (isa == CK_GENERIC || isa == CK_NEON)
-    return 1;
-  return isa <= ck_isa_from_cpu(ck_cpu_read());
-}
+int ck_isa_built(int isa) { return isa >= 0 && isa < CK_ISAS && tables[isa][CK_F32]; }
+
+int ck_isa_available(int isa) { return ck_isa_built(isa) && ck_cpu_offers(isa); }
 
 int ck_isa_current(void) {
   int isa = atomic_load_explicit(&current, memory_order_relaxed);

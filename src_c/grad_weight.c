@@ -35,17 +35,16 @@ typedef struct gw_buffers {
   int64_t *x_off, *y_off;
 } gw_buffers;
 
-static char *place(const gw_plan *p, char *scratch, gw_buffers *b) {
+static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const int64_t item = p->k->real_size;
-  char *at = ck_window_place(&b->window, p->k, &p->source, &p->window, scratch);
-  b->acc = ck_take(&at, p->partial * item);
-  b->g = ck_take(&at, p->pixels * p->ld * item);
-  b->y = ck_take(&at, p->call->activation ? p->pixels * p->ld * item : 0);
-  b->output = ck_take(&at, p->pixels * (int64_t)sizeof(int32_t));
-  b->tap = ck_take(&at, p->max_rows * (int64_t)sizeof(int32_t));
-  b->x_off = ck_take(&at, p->window.outputs[3] * (int64_t)sizeof(int64_t));
-  b->y_off = ck_take(&at, p->window.outputs[3] * (int64_t)sizeof(int64_t));
-  return at;
+  ck_window_place(&b->window, p->k, &p->source, &p->window, arena);
+  b->acc = ck_take(arena, p->partial * item);
+  b->g = ck_take(arena, p->pixels * p->ld * item);
+  b->y = ck_take(arena, p->call->activation ? p->pixels * p->ld * item : 0);
+  b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
+  b->tap = ck_take(arena, p->max_rows * (int64_t)sizeof(int32_t));
+  b->x_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
+  b->y_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
 }
 
 /* ---------------------------------------------------------------- plan */
@@ -66,7 +65,9 @@ static void set_rows(gw_plan *p, int64_t cap, int64_t tile_parts) {
   p->partial = (p->max_rows + 1) * p->ld * p->part_tiles; /* a last row holds the bias's sums */
   p->tasks = p->segments * p->outer * p->row_parts * p->tile_parts;
   gw_buffers b;
-  p->bytes = place(p, NULL, &b) - (char *)NULL;
+  ck_arena count = {0};
+  place(p, &count, &b);
+  p->bytes = count.used;
 }
 
 /* In cycles, up to a factor; ranks the ways to cut dW. */
@@ -103,7 +104,7 @@ static void choose_tile(gw_plan *p, int threads) {
 static int64_t count_segments(const gw_plan *p, int64_t rows, int64_t pixels) {
   int64_t height_tiles = ck_ceil_div(rows, p->k->max_height), most = ck_min(MAX_SEGMENTS, pixels / SEGMENT_PIXELS);
   int64_t bytes = p->outer * p->tiles * (rows + 1) * p->ld * p->k->real_size;
-  if (p->outer * p->tiles * height_tiles >= FEW_TILES || bytes > PARTIAL_BYTES)
+  if (bytes == 0 || bytes > PARTIAL_BYTES || p->outer * p->tiles * height_tiles >= FEW_TILES)
     return 1;
   return ck_max(1, ck_min(most, ck_min(PARTIAL_BYTES / bytes, ck_grid_count(&p->chunks))));
 }
@@ -284,7 +285,8 @@ static void gw_run_task(ck_worker *worker, void *context, int64_t index) {
   const ck_conv *call = p->call;
   gw_task t = task_at(p, index);
   int64_t bytes = p->partial * p->k->real_size, chunks = ck_grid_count(&p->chunks);
-  place(p, worker->scratch, &t.b);
+  ck_arena arena = {.base = worker->scratch};
+  place(p, &arena, &t.b);
   if (p->segments > 1) /* sums stay in the shared part of the workspace until all are there */
     t.b.acc = (char *)call->run.workspace + index * bytes;
   memset(t.b.acc, 0, (size_t)bytes);

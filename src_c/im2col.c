@@ -37,17 +37,16 @@ static ck_window_size tile_size(const ck_grid *grid, const ck_reduction *rows) {
 
 static int64_t k_of(const ck_kblock *kb) { return kb->channels * kb->taps[0] * kb->taps[1] * kb->taps[2]; }
 
-static char *place(const col_plan *p, char *scratch, col_buffers *b) {
+static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   const int64_t item = p->k->real_size;
-  char *at = ck_window_place(&b->x, p->k, &p->x, &p->x_size, scratch);
   int64_t most = ck_max(p->max_rows, p->g_size.channels);
+  ck_window_place(&b->x, p->k, &p->x, &p->x_size, arena);
   if (p->g.tensor.data)
-    at = ck_window_place(&b->g, p->k, &p->g, &p->g_size, at);
-  b->weight = ck_take(&at, p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item);
-  b->panel = ck_take(&at, p->g_size.channels * p->k->max_height * item);
-  b->ko = ck_take(&at, most * (int64_t)sizeof(int32_t));
-  b->offset = ck_take(&at, most * (int64_t)sizeof(int64_t));
-  return at;
+    ck_window_place(&b->g, p->k, &p->g, &p->g_size, arena);
+  b->weight = ck_take(arena, p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item);
+  b->panel = ck_take(arena, p->g_size.channels * p->k->max_height * item);
+  b->ko = ck_take(arena, most * (int64_t)sizeof(int32_t));
+  b->offset = ck_take(arena, most * (int64_t)sizeof(int64_t));
 }
 
 /* with_gradient: the tiles of grad x, whose columns are computed from y; otherwise y holds the columns. */
@@ -74,7 +73,9 @@ static col_plan make_plan(const ck_conv *call, int with_gradient) {
     p.g_size = tile_size(&p.grid, &p.outputs);
   }
   col_buffers b;
-  p.bytes = place(&p, NULL, &b) - (char *)NULL;
+  ck_arena count = {0};
+  place(&p, &count, &b);
+  p.bytes = count.used;
   return p;
 }
 
@@ -146,7 +147,8 @@ static void im2col_task(ck_worker *worker, void *context, int64_t index) {
   int64_t rows = ck_reduction_count(&p->rows);
   ck_kblock kb = ck_reduction_block(&p->rows, index % rows);
   t.box = ck_grid_box(&p->grid, index / rows);
-  place(p, worker->scratch, &t.b);
+  ck_arena arena = {.base = worker->scratch};
+  place(p, &arena, &t.b);
   ck_window_fill(&t.b.x, &t.box, &kb, 0, 0, 0);
   each_run(p, &kb, store_run, &t);
 }
@@ -161,7 +163,8 @@ static void add_back(ck_worker *worker, const col_plan *p, int64_t index, fill_t
   int64_t parts = p->rows.parts[0], taps = ck_reduction_count(&p->rows) / parts, part = index % parts;
   int64_t group = index / parts % p->call->shape.groups, image = index / parts / p->call->shape.groups;
   int64_t boxes = ck_grid_count(&p->grid) / ck_max(1, p->call->shape.n);
-  place(p, worker->scratch, &t.b);
+  ck_arena arena = {.base = worker->scratch};
+  place(p, &arena, &t.b);
   for (int64_t i = image * boxes; i < (image + 1) * boxes; i++) {
     t.box = ck_grid_box(&p->grid, i);
     for (int64_t tap = 0; tap < taps && !ck_stopped(worker); tap++) {

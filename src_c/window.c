@@ -40,32 +40,25 @@ int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const c
   return plane_of(positions, item) * size->channels * unit_of(k, source->order, size->channels);
 }
 
-char *ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source, const ck_window_size *size,
-                      char *scratch) {
+void ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source, const ck_window_size *size,
+                     ck_arena *arena) {
   int64_t extent[3], positions = positions_of(source, size, extent);
   int64_t bytes = ck_window_elements(k, source, size) * k->real_size + SLACK;
-  char *at = scratch;
   memset(w, 0, sizeof *w);
   w->kernels = k;
   w->source = source;
-  w->data = ck_take(&at, bytes);
+  w->data = ck_take(arena, bytes);
   if (source->act_y.data)
-    w->act_data = ck_take(&at, bytes);
+    w->act_data = ck_take(arena, bytes);
   for (int d = 0; d < 3; d++) {
-    w->axis_source[d] = ck_take(&at, extent[d] * (int64_t)sizeof(int64_t));
-    w->axis_output[d] = ck_take(&at, ck_max(1, size->outputs[d + 1]) * (int64_t)sizeof(int32_t));
-    w->axis_tap[d] = ck_take(&at, ck_max(1, size->taps[d]) * (int64_t)sizeof(int32_t));
+    w->axis_source[d] = ck_take(arena, extent[d] * (int64_t)sizeof(int64_t));
+    w->axis_output[d] = ck_take(arena, ck_max(1, size->outputs[d + 1]) * (int64_t)sizeof(int32_t));
+    w->axis_tap[d] = ck_take(arena, ck_max(1, size->taps[d]) * (int64_t)sizeof(int32_t));
   }
-  w->row_dst = ck_take(&at, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
-  w->row_src = ck_take(&at, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
-  w->span = ck_take(&at, extent[2] * (int64_t)sizeof(ck_span));
-  w->valid = ck_take(&at, source->order == CK_COLUMNS ? taps_of(size->taps) * column_of(k, size->outputs) : positions);
-  return at;
-}
-
-int64_t ck_window_bytes(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
-  ck_window w;
-  return ck_window_place(&w, k, source, size, NULL) - (char *)NULL;
+  w->row_dst = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
+  w->row_src = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
+  w->span = ck_take(arena, extent[2] * (int64_t)sizeof(ck_span));
+  w->valid = ck_take(arena, source->order == CK_COLUMNS ? taps_of(size->taps) * column_of(k, size->outputs) : positions);
 }
 
 /* Runs of constant step along the innermost axis, zeros left out. */

@@ -50,13 +50,24 @@ typedef struct ck_window {
   uint8_t *valid;
 } ck_window;
 
-/* Elements of scratch that hold one window, and the bytes of it with all tables. */
-int64_t ck_window_elements(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
-int64_t ck_window_bytes(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
+/* A bump allocator over scratch, in steps of 64 bytes. Without a base it only counts. */
+typedef struct ck_arena {
+  char *base;
+  int64_t used;
+} ck_arena;
 
-/* Lays the buffers out in scratch; returns the first byte after them. */
-char *ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_source *source,
-                      const ck_window_size *size, char *scratch);
+static inline void *ck_take(ck_arena *arena, int64_t bytes) {
+  void *p = arena->base ? arena->base + arena->used : NULL;
+  arena->used += ck_round_up(bytes, 64);
+  return p;
+}
+
+/* Elements of scratch that hold one window. */
+int64_t ck_window_elements(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
+
+/* Takes the window and its tables out of scratch. */
+void ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_source *source,
+                     const ck_window_size *size, ck_arena *arena);
 
 /* Chooses the block: outputs `box`, reduction `kblock`. Tables and, where there is padding, zeros are written if the
  * geometry changed; then the data are copied. data points at the source's element (image 0, channel 0); `lanes` is
@@ -75,12 +86,5 @@ void ck_window_tap_offsets(const ck_window *window, int32_t *offsets);
 
 /* Sets what ck_plain needs to know of padding. */
 void ck_window_validity(ck_window *window, ck_plain *plain);
-
-/* A bump allocator over scratch, 64-byte steps; with base NULL it only counts. */
-static inline void *ck_take(char **at, int64_t bytes) {
-  void *p = *at;
-  *at += ck_round_up(bytes, 64);
-  return p;
-}
 
 #endif

@@ -336,19 +336,29 @@ def test_virtual_giants():
 
 
 @pytest.mark.parametrize(
-    ("shape", "options", "error"),
+    ("x_shape", "weight_shape", "options", "error"),
     (
-        ((2**31, 8, 2**10, 2**10), {}, MemoryError),  # 2**54 outputs of 4 bytes
-        ((1, 8, 2**30, 2**29), {}, (MemoryError, OverflowError)),  # 2**62 outputs: the bytes do not fit in 63 bits
-        ((1, 8, 4, 4), {"padding": 2**62}, OverflowError),
-        ((1, 8, 4, 4), {"padding": ((0, 2**62), (2**62, 2**62))}, OverflowError),
-        ((1, 8, 4, 4), {"padding": 2**40}, (MemoryError, OverflowError)),
-        ((1, 8, 4, 4), {"dilation": 2**63}, (OverflowError, ValueError)),
-        ((1, 8, 4, 4), {"stride": 2**63}, OverflowError),
+        ((2**31, 8, 2**10, 2**10), (3, 8, 1, 1), {}, MemoryError),  # 2**54 bytes of output
+        ((1, 1, 2**30, 2**30), (8, 1, 1, 1), {}, OverflowError),  # 2**63 elements
+        (
+            (1, 1, 2**30, 2**30),
+            (7, 1, 1, 1),
+            {},
+            (OverflowError, MemoryError),
+        ),  # fewer, but more bytes than 64 bits count
+        ((1, 8, 4, 4), (3, 8, 1, 1), {"padding": 2**40}, (OverflowError, MemoryError)),
+        ((1, 8, 4, 4), (3, 8, 1, 1), {"padding": 2**62}, OverflowError),
+        ((1, 8, 4, 4), (3, 8, 1, 1), {"padding": ((0, 2**62), (2**62, 2**62))}, OverflowError),
+        ((1, 8, 4, 4), (3, 8, 3, 3), {"dilation": 2**62}, (OverflowError, ValueError)),
+        ((1, 8, 4, 4), (3, 8, 1, 1), {"stride": 2**63}, OverflowError),
     ),
 )
-def test_sizes_past_everything(shape, options, error):
+def test_sizes_past_everything(x_shape, weight_shape, options, error):
     """... and refused at once, with nothing written, where the result could not exist."""
-    x = np.broadcast_to(np.float32(0), shape)
+    x, weight = np.broadcast_to(np.float32(0), x_shape), np.zeros(weight_shape, np.float32)
+    out = np.full((1, 3, 4, 4), 7, np.float32)
     with pytest.raises(error):
-        convkit.conv2d(x, np.zeros((3, 8, 1, 1), np.float32), **options)
+        convkit.conv2d(x, weight, **options)
+    with pytest.raises((OverflowError, ValueError)):  # out cannot have the shape
+        convkit.conv2d(x, weight, out=out, **options)
+    assert (out == 7).all()

@@ -64,10 +64,12 @@ cdef extern from "convkit.h" nogil:
         uint64_t xcr0
 
     const char *ck_isa_name(int isa) noexcept
+    int ck_isa_built(int isa) noexcept
     int ck_isa_available(int isa) noexcept
     int ck_isa_current() noexcept
     int ck_isa_set(int isa) noexcept
     int ck_isa_from_cpu(ck_cpu cpu) noexcept
+    const char *ck_compiler() noexcept
     const char *ck_threading() noexcept
     int ck_after_fork() noexcept
     double ck_measure_fma(int dtype, int threads, double seconds) noexcept

@@ -16,6 +16,7 @@ cimport numpy as cnp
 from convkit._ext cimport convkit as ck
 
 cnp.import_array()
+ck.ck_after_fork()  # from here on a fork is noticed, even one before the first call
 
 
 cdef extern from "Python.h":

@@ -6,6 +6,11 @@ def isa():
     return ck.ck_isa_name(ck.ck_isa_current()).decode()
 
 
+def built_isas():
+    """Those that were built in, in rising order."""
+    return tuple([ck.ck_isa_name(i).decode() for i in range(ck.CK_ISAS) if ck.ck_isa_built(i)])
+
+
 def available_isas():
     """Those that are built in and that CPU and operating system offer, in rising order."""
     return tuple(ck.ck_isa_name(i).decode() for i in range(ck.CK_ISAS) if ck.ck_isa_available(i))
@@ -26,6 +31,11 @@ def isa_from_cpu(leaf1_ecx, leaf7_ebx, xcr0):
     cpu.leaf7_ebx = leaf7_ebx
     cpu.xcr0 = xcr0
     return ck.ck_isa_name(ck.ck_isa_from_cpu(cpu)).decode()
+
+
+def compiler():
+    """What compiled the library, such as "gcc 12.2.0"."""
+    return ck.ck_compiler().decode()
 
 
 def threading():

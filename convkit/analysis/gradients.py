@@ -67,19 +67,19 @@ def check_gradients(
     Parameters
     ----------
     target : Module or function
-        A module is checked as ``sum(v * module(x))`` for a random v, in its input and in every parameter that learns.  It is
-        copied first, the copy in float64: its own parameters, gradients and kept arrays stay as they are.
+        A module is checked as ``sum(v * module(x))`` for a random v, in its input and in every parameter that learns.
+        It is copied first, the copy in float64: its own parameters, gradients and kept arrays stay as they are.
         A function ``target(x, *args) -> (value, grad)``, such as a loss, is checked in `x`; an array `value` is summed.
     x : ndarray
-        Where to check; converted to float64.  Central differences see both sides of a kink, so stay `step` away from one
+        Where to check; converted to float64. Central differences see both sides of a kink, so stay `step` away from one
         (ReLU at 0).
     *args
         Passed on after `x`.
     step : float, default 1e-6
         Half the distance between the two points.
     rtol, atol : float
-        A gradient g passes where ``|g - numeric| <= rtol * |numeric| + atol``.  `atol` covers the rounding of the difference,
-        about ``1e-16 * |value| / step``.
+        A gradient g passes where ``|g - numeric| <= rtol * |numeric| + atol``. `atol` covers the rounding of the
+        difference, about ``1e-16 * |value| / step``.
     max_elements : int or None
         Look at so many elements of each array, chosen at random; None looks at all.
     rng : numpy.random.Generator, int or None
@@ -137,7 +137,7 @@ def _of_function(function: Callable, x: np.ndarray, args: tuple, rng: np.random.
 
 
 def _difference(value: Callable[[], np.ndarray], array: np.ndarray, i: int, step: float) -> float:
-    """Central difference of the sum of `value()` with respect to one element; subtracted before summing, to lose less."""
+    """Central difference of the sum of `value()` in one element; subtracted before summing, to lose less."""
     here = array.flat[i]
     array.flat[i] = here + step
     above, upper = np.array(value()), array.flat[i]

@@ -1,6 +1,7 @@
 """The command `convkit`.
 
-A command is a module here with `add_arguments(parser)` and `run(args)`, which returns the exit status, and a line in COMMANDS.
+A command is a module here with `add_arguments(parser)` and `run(args)`, which returns the exit status, and a line in
+COMMANDS.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pictures that `convkit demo` draws.  matplotlib is loaded by the first; no window and no global state."""
+"""The pictures that `convkit demo` draws. matplotlib is loaded by the first; no window and no global state."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BLUE, ORANGE = "#2166ac", "#d6604d"
 DPI = 130
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float, layout: str | None = "constrained"):
     """A figure of so many inches, drawn without a display."""
-    return _extras.need("matplotlib.figure", "train").Figure(figsize=(width, height), layout="constrained")
+    return _extras.need("matplotlib.figure", "train").Figure(figsize=(width, height), layout=layout)
 
 
-def _grid(part, n: int, columns: int) -> list:
+def _grid(part, n: int, columns: int, **spacing: float) -> list:
     """Axes for `n` small images under each other in `columns`, without ticks; surplus ones are not shown."""
-    axes = part.subplots(math.ceil(n / columns), columns, squeeze=False).ravel()
+    axes = part.subplots(math.ceil(n / columns), columns, squeeze=False, gridspec_kw=spacing).ravel()
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(color="lightgrey", linewidth=0.6)
@@ -30,7 +30,9 @@ def _grid(part, n: int, columns: int) -> list:
     return list(axes[:n])
 
 
-def curves(path: Path, losses: Sequence[float], accuracies: Sequence[float], test_accuracy: float, held_out: int) -> None:
+def curves(
+    path: Path, losses: Sequence[float], accuracies: Sequence[float], test_accuracy: float, held_out: int
+) -> None:
     """Draw loss and accuracy against the epoch, and the one measurement on the held-out images."""
     figure = _figure(9.5, 4)
     left, right = figure.subplots(1, 2)
@@ -38,7 +40,9 @@ def curves(path: Path, losses: Sequence[float], accuracies: Sequence[float], tes
     mark = "o" if len(losses) == 1 else None  # a line through one point would not be seen
     left.semilogy(epochs, losses, color=BLUE, marker=mark)
     left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
-    right.plot(epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="images to learn from, shifted, on the way")
+    right.plot(
+        epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="images to learn from, shifted, on the way"
+    )
     label = f"{held_out} held-out images, seen once, at the end: {100 * test_accuracy:.1f} %"
     right.plot(epochs[-1], 100 * test_accuracy, "D", color=ORANGE, markersize=7, label=label, clip_on=False, zorder=3)
     # The last percents are the interesting ones: a good run's first epochs may come in from below the frame.
@@ -55,7 +59,7 @@ def curves(path: Path, losses: Sequence[float], accuracies: Sequence[float], tes
 
 
 def filters(path: Path, kernels: np.ndarray, image: np.ndarray, responses: np.ndarray) -> None:
-    """Draw the first layer's kernels ``(n, k, k)``, an image ``(H, W)``, and what each kernel answers to it ``(n, H, W)``.
+    """Draw the first layer's kernels ``(n, k, k)``, an image ``(H, W)``, and the answers to it ``(n, H, W)``.
 
     The strongest answers come first.
     """
@@ -89,9 +93,14 @@ def mistakes(
     """Draw every held-out image ``(n, H, W)`` that was misread, with its true and its guessed label."""
     n = len(images)
     columns = min(max(n, 4), 6 if n <= 36 else 12)
-    figure = _figure(1.6 * columns, 0.5 + 2.1 * math.ceil(n / columns) if n else 1)
-    figure.suptitle(f"{n} of {held_out} held-out digits misread" if n else f"All {held_out} held-out digits read right")
-    axes = _grid(figure, n, columns) if n else []
+    rows = max(1, math.ceil(n / columns))
+    height = 2 * rows + 0.4 if n else 1
+    # Placed by hand: "constrained" takes seconds over the hundreds of mistakes of a network that has not learned yet.
+    figure = _figure(1.6 * columns, height, layout=None)
+    heading = f"{n} of {held_out} held-out digits misread" if n else f"All {held_out} held-out digits read right"
+    figure.suptitle(heading, y=1 - 0.2 / height, va="center")
+    edges = {"left": 0.02, "right": 0.98, "bottom": 0.45 / height, "top": 1 - 0.7 / height}
+    axes = _grid(figure, n, columns, wspace=0.08, hspace=0.55, **edges) if n else []
     for ax, image, label, guess, certainty in zip(axes, images, true, guessed, certainties, strict=True):
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         ax.set_title(f"true: {label}", fontsize="medium", pad=3)

@@ -1,7 +1,7 @@
 """`convkit demo`: a small convolutional network learns to read real handwritten digits; then this machine's throughput.
 
-The held-out digits are looked at once, after the last step of training.  Architecture and schedule are fixed; they were chosen
-by cross-validation among the images to learn from.
+The held-out digits are looked at once, after the last step of training. Architecture and schedule are fixed; they were
+chosen by cross-validation among the images to learn from.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def network(rng: np.random.Generator) -> nn.Sequential:
 
 
 def learning_rate(step: int, steps: int, warm_up: int) -> float:
-    """Half a cosine from RATE to nought, risen to in `warm_up` steps: the first gradients of a fresh network are wild."""
+    """Half a cosine from RATE to nought, after a rise of `warm_up` steps: a fresh network's first gradients are wild."""
     return RATE * min(1.0, (step + 1) / warm_up) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
@@ -139,7 +139,7 @@ def throughput() -> None:
             timing = bench.measure(layer, direction, bench.Setting(threads=threads))
             print(f"{timing.median_s * 1e3:>8.2f}{timing.gflops:>10.0f}{timing.share:>9.0%} ", end="", flush=True)
         print()
-    print("a multiply-add counts as 2 FLOPs; backward is all three gradients; the peak is measured anew around each timing")
+    print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is measured anew around each timing")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

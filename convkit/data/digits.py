@@ -35,7 +35,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
     References
     ----------
-    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (its test part).
+    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
     """
     source = _extras.need("sklearn.datasets", "train").load_digits()
     x = (source.images / 16).astype(np.float32)[:, np.newaxis]

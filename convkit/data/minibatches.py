@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Minibatches:
-    """The batches of a set; see `minibatches`.  Every iteration is one epoch, shuffled anew; `len` is the number of batches."""
+    """The batches of a set, see `minibatches`: every iteration is one epoch, `len` the number of batches."""
 
     def __init__(
         self, x: np.ndarray, y: np.ndarray, batch_size: int, rng: np.random.Generator, shuffle: bool, drop_last: bool

@@ -1,6 +1,6 @@
 """Layers, and what they are made of.
 
-A model is a `Module`, usually a `Sequential`.  One step of training::
+A model is a `Module`, usually a `Sequential`. One step of training::
 
     scores = model(x)
     loss = nn.losses.softmax_cross_entropy(scores, labels)

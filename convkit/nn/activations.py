@@ -1,4 +1,4 @@
-"""Activations as layers.  Each works on any shape; `convkit.nn.Conv2d(activation=...)` fuses one into the convolution."""
+"""Activations as layers, on arrays of any shape. `convkit.nn.Conv2d(activation=...)` fuses one into the convolution."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .module import Module
 
 
 class ReLU(Module):
-    """y = max(x, 0), element by element; NaN passes through.  At zero the derivative is zero."""
+    """y = max(x, 0), element by element; NaN passes through. At zero the derivative is zero."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return max(x, 0) of an array of any shape."""

@@ -39,7 +39,9 @@ class _Conv(Module):
         dtype: str = "float32",
     ) -> None:
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}")
+            raise ValueError(
+                f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"
+            )
         kernel = per_axis(kernel_size, self._nd, "kernel_size", 1)
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
@@ -98,7 +100,8 @@ _DOC = """{nd}-D convolution with learned weight and bias.
     init : {{"he", "glorot", "zeros"}} or function
         What the weight starts from, see `convkit.nn.init`.
     rng : numpy.random.Generator, int or None
-        Source of the initial numbers.  Give all layers of a model one Generator: the same int would start all of them alike.
+        Source of the initial numbers. Give all layers of a model one Generator: the same int would start all of them
+        alike.
     dtype : {{"float32", "float64"}}
         Of the parameters, and so of every batch.
 

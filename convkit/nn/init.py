@@ -1,7 +1,7 @@
 """Values that a layer's weights start from.
 
-Every initialiser has one signature, ``init(shape, *, rng=None, dtype="float32")``, and so may be one's own.  The numbers are
-drawn in float64 and rounded once, so a float32 and a float64 layer of the same seed start from the same values.
+Every initialiser has one signature, ``init(shape, *, rng=None, dtype="float32")``, and so may be one's own. The numbers
+are drawn in float64 and rounded once, so a float32 and a float64 layer of the same seed start from the same values.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def he(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np
 
     References
     ----------
-    He, Zhang, Ren, Sun: Delving deep into rectifiers, ICCV 2015, equation 10.
+    K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers, ICCV 2015, eq. 10.
     """
     fan_in, _ = fans(shape)
     return np.random.default_rng(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
 
 
 def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
-    """Draw from U(-a, a), a = sqrt(6 / (fan_in + fan_out)), for layers that are linear around zero (tanh, sigmoid, softmax).
+    """Draw from U(-a, a), a = sqrt(6 / (fan_in + fan_out)), for layers that are linear around zero (tanh, softmax).
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -
 
     References
     ----------
-    Glorot, Bengio: Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010, equation 16.
+    X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward networks, AISTATS 2010, eq. 16.
     """
     bound = math.sqrt(6 / max(sum(fans(shape)), 1))
     return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)

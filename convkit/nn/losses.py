@@ -1,7 +1,8 @@
 """Losses: the value and its gradient side by side.
 
-A loss is a function of a model's output and of what is known of the samples; it returns a `Loss`, and ``loss.grad`` goes
-straight into ``model.backward``.  The loss of one sample is ``reduction="none"``; the cost of a set is its mean or its sum.
+A loss is a function of a model's output and of what is known of the samples; it returns a `Loss`, and ``loss.grad``
+goes straight into ``model.backward``. The loss of one sample is ``reduction="none"``; the cost of a set is its mean or
+its sum.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 class Loss(NamedTuple):
     """A loss and its gradient with respect to the model's output.
 
-    With ``reduction="none"`` `value` is an array, one loss for each sample, and `grad` holds each sample's own gradient;
-    else `value` is a float.
+    With ``reduction="none"`` `value` is an array, one loss for each sample, and `grad` holds each sample's own
+    gradient; else `value` is a float.
     """
 
     value: float | np.ndarray
@@ -25,13 +26,13 @@ class Loss(NamedTuple):
 def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean") -> Loss:
     """Cross-entropy between softmax(scores) and the true classes.
 
-    For a sample with scores s and true class c the loss is ``log(sum(exp(s))) - s[c]``, its gradient ``softmax(s) - onehot(c)``.
-    The largest score is taken off first, so scores of 1e4 and more are safe.
+    For a sample with scores s and true class c the loss is ``log(sum(exp(s))) - s[c]``, its gradient
+    ``softmax(s) - onehot(c)``. The largest score is taken off first, so scores of 1e4 and more are safe.
 
     Parameters
     ----------
     scores : ndarray of float32 or float64, ``(N, classes, *)``
-        Not yet through a softmax.  Further axes (the pixels of a segmentation) are further samples.
+        Not yet through a softmax. Further axes (the pixels of a segmentation) are further samples.
     labels : ndarray of integers, ``(N, *)``
         The true classes, 0 to classes - 1.
     reduction : {"mean", "sum", "none"}

@@ -1,8 +1,8 @@
 """What every layer and model is made of: `Parameter` and `Module`.
 
-There is no graph and no tape.  A layer's `forward` keeps the few arrays its `backward` needs, `backward` takes the gradient
-of the loss with respect to the output, adds to the parameters' gradients and returns the gradient with respect to the input;
-a container calls its layers' `backward` in reverse.  Gradients are those of `convkit`'s own operators.
+There is no graph and no tape. A layer's `forward` keeps the few arrays its `backward` needs, `backward` takes the
+gradient of the loss with respect to the output, adds to the parameters' gradients and returns the gradient with respect
+to the input; a container calls its layers' `backward` in reverse. Gradients are those of `convkit`'s own operators.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Parameter:
         Parameters
         ----------
         grad : ndarray
-            Of the shape of `data`.  The first one after `zero_grad` is kept without a copy, so it has to be a fresh array,
-            as every backward of `convkit` returns.
+            Of the shape of `data`. The first one after `zero_grad` is kept without a copy, so it has to be a fresh
+            array, as every backward of `convkit` returns.
 
         Raises
         ------
@@ -97,11 +97,11 @@ class IncompatibleKeys(NamedTuple):
 class Module(ABC):
     """Base of layers and models.
 
-    A layer is a constructor, a `forward` and a `backward`.  Parameters and inner modules are found among the attributes, in
-    the order in which the constructor sets them; lists of modules count too, as ``name.0``, ``name.1``...
+    A layer is a constructor, a `forward` and a `backward`. Parameters and inner modules are found among the attributes,
+    in the order in which the constructor sets them; lists of modules count too, as ``name.0``, ``name.1``...
 
-    For the author of a layer there are four helpers: `keep` and `kept` carry arrays from forward to backward, `need` gives an
-    operator's ``need=``, and `accumulate` adds the gradients it returned to the parameters of the same names::
+    For the author of a layer there are four helpers: `keep` and `kept` carry arrays from forward to backward, `need`
+    gives an operator's ``need=``, and `accumulate` adds the gradients it returned to the parameters of the same names::
 
         class Scale(Module):
             def __init__(self, channels):
@@ -133,13 +133,13 @@ class Module(ABC):
         grad : ndarray
             Gradient of the loss with respect to the output, of the output's shape and dtype.
         need_input : bool
-            Whether the input's gradient is wanted.  True by default for a layer.  `Sequential`, which mostly is a whole
+            Whether the input's gradient is wanted. True by default for a layer. `Sequential`, which mostly is a whole
             model, has False: it never computes what nothing below will use.
 
         Returns
         -------
         ndarray or None
-            Gradient with respect to the input; None if it was not wanted.  Parameter gradients are added to
+            Gradient with respect to the input; None if it was not wanted. Parameter gradients are added to
             `Parameter.grad`.
 
         Raises
@@ -158,15 +158,17 @@ class Module(ABC):
         self._kept = arrays
 
     def kept(self, grad: np.ndarray) -> tuple[Any, ...]:
-        """Hand over, once, what `forward` kept; `grad` is what `backward` was given, looked at for the error message only."""
+        """Hand over, once, what `forward` kept. `grad`, what `backward` was given, is looked at for the message only."""
         name = type(self).__name__
         if grad is None:
             raise TypeError(
-                f"grad must be an array, got None in {name}.backward; a Sequential's backward returns its input's gradient "
-                "only with need_input=True"
+                f"grad must be an array, got None in {name}.backward; a Sequential's backward returns its input's "
+                "gradient only with need_input=True"
             )
         if self._kept is None:
-            raise RuntimeError(f"{name}.backward: nothing to go back through; call forward first, once for each backward")
+            raise RuntimeError(
+                f"{name}.backward: nothing to go back through; call forward first, once for each backward"
+            )
         arrays, self._kept = self._kept, None
         return arrays
 
@@ -250,10 +252,10 @@ class Module(ABC):
         Parameters
         ----------
         state : mapping of str to array
-            As `state_dict` returns it, or as loaded from a PyTorch safetensors file.  float32 and float64 are converted into
-            each other.
+            As `state_dict` returns it, or as loaded from a PyTorch safetensors file. float32 and float64 are converted
+            into each other.
         strict : bool, default True
-            Whether a name that only one side has is an error.  A wrong shape always is.
+            Whether a name that only one side has is an error. A wrong shape always is.
 
         Returns
         -------
@@ -270,7 +272,9 @@ class Module(ABC):
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a mapping of names to arrays, got {_kind(state)}")
         own = self.state_dict()
-        keys = IncompatibleKeys([name for name in own if name not in state], [name for name in state if name not in own])
+        keys = IncompatibleKeys(
+            [name for name in own if name not in state], [name for name in state if name not in own]
+        )
         new = {name: np.asarray(state[name]) for name in own if name in state}
         for name, value in new.items():
             if value.dtype not in (np.float32, np.float64):
@@ -282,7 +286,9 @@ class Module(ABC):
         ]
         if strict:
             wrong += [f"{name!r}: expected shape {own[name].shape}, got no such key" for name in keys.missing_keys]
-            wrong += [f"{name!r}: expected no such key, got shape {np.shape(state[name])}" for name in keys.unexpected_keys]
+            wrong += [
+                f"{name!r}: expected no such key, got shape {np.shape(state[name])}" for name in keys.unexpected_keys
+            ]
         if wrong:
             raise ValueError("state must fit the model; " + "; ".join(wrong))
         for name, value in new.items():

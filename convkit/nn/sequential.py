@@ -20,8 +20,8 @@ class Sequential(Module):
 
     Notes
     -----
-    ``model[0]`` is a layer.  ``model[:-1]`` is a Sequential of the same layers (shared, not copied) under the same names, as
-    in PyTorch.
+    ``model[0]`` is a layer. ``model[:-1]`` is a Sequential of the same layers (shared, not copied) under the same
+    names, as in PyTorch.
 
     A layer keeps the arrays of its last forward, so the same object cannot stand twice in a chain.
 
@@ -72,8 +72,8 @@ class Sequential(Module):
         grad : ndarray
             Gradient of the loss with respect to the output.
         need_input : bool, default False
-            Whether the gradient with respect to the chain's input is wanted.  Without it the lowest layer that has something
-            to learn does not compute its input's gradient, and the frozen ones below it do nothing at all.
+            Whether the gradient with respect to the chain's input is wanted. Without it the lowest layer that has
+            something to learn does not compute its input's gradient, and the frozen ones below it do nothing at all.
 
         Returns
         -------

@@ -13,15 +13,15 @@ from ..nn.module import Parameter
 class Optimizer(ABC):
     """Base of the optimizers: holds the parameters, walks over those that learn.
 
-    An optimizer is a constructor and an `update` of one parameter.  What it remembers of a parameter between steps lives in
-    the dict that `update` is given, empty at first.
+    An optimizer is a constructor and an `update` of one parameter. What it remembers of a parameter between steps lives
+    in the dict that `update` is given, empty at first.
 
     Parameters
     ----------
     parameters : iterable of Parameter
         ``model.parameters()``.
     lr : float
-        Learning rate, >= 0.  An attribute that may be set between steps.
+        Learning rate, >= 0. An attribute that may be set between steps.
 
     Raises
     ------
@@ -53,7 +53,11 @@ class Optimizer(ABC):
         RuntimeError
             If no parameter has one.
         """
-        ready = [pair for pair in zip(self.parameters, self.state, strict=True) if pair[0].trainable and pair[0].grad is not None]
+        ready = [
+            pair
+            for pair in zip(self.parameters, self.state, strict=True)
+            if pair[0].trainable and pair[0].grad is not None
+        ]
         if not ready:
             raise RuntimeError(
                 f"{type(self).__name__}.step: no parameter has a gradient; "

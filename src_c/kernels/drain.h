@@ -41,7 +41,7 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
       char *ahead = p->dst + j * p->dst_lane + (x + 4 * VL) * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++)
         __builtin_prefetch(ahead + q * p->dst_lane, 1);
-#pragma GCC unroll 16
+CK_UNROLL
       for (int64_t q = 0; q < VL; q++)
         r[q] = q < count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
       transpose(r);

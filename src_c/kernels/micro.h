@@ -13,9 +13,9 @@
 
 CK_INLINE void add_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], REAL *c, int64_t ldc,
                         int accumulate) {
-#pragma GCC unroll 16
+CK_UNROLL
   for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 8
+CK_UNROLL
     for (int j = 0; j < vectors; j++) {
       REAL *p = c + i * ldc + j * VL;
       v_storeu(p, accumulate ? v_loadu(p) + acc[i][j] : acc[i][j]);
@@ -24,9 +24,9 @@ CK_INLINE void add_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
 }
 
 CK_INLINE void clear_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-#pragma GCC unroll 16
+CK_UNROLL
   for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 8
+CK_UNROLL
     for (int j = 0; j < vectors; j++)
       acc[i][j] = (vreal){0};
   }
@@ -37,19 +37,19 @@ CK_INLINE void rows_tile(int height, int vectors, int64_t k, const REAL *restric
   vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
   int64_t row[CK_MAX_HEIGHT];
   clear_tile(height, vectors, acc);
-#pragma GCC unroll 16
+CK_UNROLL
   for (int i = 0; i < height; i++)
     row[i] = ro[i];
   for (int64_t q = 0; q < k; q++, panel += vectors * VL) {
     const REAL *at = s + ko[q];
     vreal b[2];
-#pragma GCC unroll 2
+CK_UNROLL
     for (int j = 0; j < vectors; j++)
       b[j] = v_load(panel + j * VL);
-#pragma GCC unroll 16
+CK_UNROLL
     for (int i = 0; i < height; i++) {
       REAL a = at[row[i]];
-#pragma GCC unroll 2
+CK_UNROLL
       for (int j = 0; j < vectors; j++)
         acc[i][j] += a * b[j];
     }
@@ -62,13 +62,13 @@ CK_INLINE void depth_tile(int height, int64_t k, const REAL *restrict s, const i
   vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
   int64_t row[CK_MAX_HEIGHT];
   clear_tile(height, 1, acc);
-#pragma GCC unroll 16
+CK_UNROLL
   for (int i = 0; i < height; i++)
     row[i] = ro[i];
   for (int64_t q = 0; q < k; q++, panel += VL) {
     const REAL *at = s + ko[q];
     vreal b = v_load(panel);
-#pragma GCC unroll 16
+CK_UNROLL
     for (int i = 0; i < height; i++)
       acc[i][0] += v_load(at + row[i]) * b;
   }
@@ -82,13 +82,13 @@ CK_INLINE void lanes_tile(int height, int vectors, int64_t k, const REAL *restri
   for (int64_t q = 0; q < k; q++, panel += height) {
     const REAL *at = s + ko[q];
     vreal b[CK_MAX_LANE_VECTORS];
-#pragma GCC unroll 8
+CK_UNROLL
     for (int j = 0; j < vectors; j++)
       b[j] = v_loadu(at + j * VL);
-#pragma GCC unroll 16
+CK_UNROLL
     for (int i = 0; i < height; i++) {
       REAL a = panel[i];
-#pragma GCC unroll 8
+CK_UNROLL
       for (int j = 0; j < vectors; j++)
         acc[i][j] += a * b[j];
     }

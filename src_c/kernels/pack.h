@@ -47,7 +47,7 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
         const char *src = p->src + c * p->c_stride + t * (int64_t)sizeof(REAL) + j * p->lane_stride;
         REAL *out = (REAL *)p->panel + (c * nt + t) * p->ld + j;
         vreal r[VL];
-#pragma GCC unroll 16
+CK_UNROLL
         for (int64_t q = 0; q < VL; q++)
           r[q] = q < lanes ? load_upto(src + q * p->lane_stride, count, p->src_end) : (vreal){0};
         transpose(r);

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from convkit import nn
 from convkit.analysis import check_gradients
 
@@ -53,7 +54,11 @@ def test_a_wrong_shape_is_an_error():
 def test_the_module_and_the_input_stay_as_they_are():
     layer, x = nn.Conv2d(1, 2, 3, rng=0), np.random.default_rng(0).standard_normal((1, 1, 4, 4)).astype(np.float32)
     layer.backward(np.ones_like(layer(x)))
-    grad, weight, before = layer.weight.grad, layer.weight.data, (layer.weight.grad.copy(), layer.weight.data.copy(), x.copy())
+    grad, weight, before = (
+        layer.weight.grad,
+        layer.weight.data,
+        (layer.weight.grad.copy(), layer.weight.data.copy(), x.copy()),
+    )
     check_gradients(layer, x)
     assert layer.weight.grad is grad and layer.weight.data is weight and weight.dtype == np.float32
     for now, then in zip((grad, weight, x), before, strict=True):

@@ -2,14 +2,15 @@
 
 import re
 
-import convkit
 import numpy as np
 import pytest
-from convkit import data
-from convkit.cli import bench, demo, main
 from matplotlib.image import imread
-from missing import hide
 from safetensors.numpy import load_file
+
+import convkit
+from convkit import data
+from convkit.cli import _pictures, bench, demo, main
+from missing import hide
 
 PICTURES = ("curves.png", "filters.png", "mistakes.png")
 
@@ -26,7 +27,16 @@ def hurried(monkeypatch):
 def short_split(monkeypatch):
     """A quarter of the images to learn from."""
     whole = data.digits_split()
-    monkeypatch.setattr(data, "digits_split", lambda: whole._replace(x_train=whole.x_train[::4], y_train=whole.y_train[::4]))
+    monkeypatch.setattr(
+        data, "digits_split", lambda: whole._replace(x_train=whole.x_train[::4], y_train=whole.y_train[::4])
+    )
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No pictures: drawing hundreds of mistakes takes longer than making them."""
+    for name in ("curves", "filters", "mistakes"):
+        monkeypatch.setattr(_pictures, name, lambda *args: None)
 
 
 def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
@@ -45,7 +55,7 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d of \d+x\d+{numbers}", text, re.MULTILINE), kind
 
 
-def test_the_weights_give_the_accuracy_that_was_printed(tmp_path, capsys, short_split):
+def test_the_weights_give_the_accuracy_that_was_printed(tmp_path, capsys, short_split, undrawn):
     demo.learn(0, 2, tmp_path)
     (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", capsys.readouterr().out, re.MULTILINE)
     model = demo.network(np.random.default_rng(99))
@@ -55,7 +65,7 @@ def test_the_weights_give_the_accuracy_that_was_printed(tmp_path, capsys, short_
     assert f"{100 * right.mean():.1f}" == accuracy
 
 
-def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split):
+def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split, undrawn):
     """Trained beside other held-out images and labels, the network is the same to the bit."""
     split = data.digits_split()
     demo.learn(0, 1, tmp_path)
@@ -67,7 +77,7 @@ def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split):
     assert (tmp_path / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
 
 
-def test_no_held_out_image_is_ever_in_a_batch(tmp_path, monkeypatch):
+def test_no_held_out_image_is_ever_in_a_batch(tmp_path, monkeypatch, undrawn):
     seen = []
     monkeypatch.setattr(data, "shift", lambda images, *, rng: seen.extend(images) or images)
     split = data.digits_split()
@@ -104,8 +114,6 @@ def test_the_accuracy_that_is_promised():
 
 
 def test_without_a_mistake_and_with_many(tmp_path):
-    from convkit.cli import _pictures
-
     x, y = data.digits()
     for n in (0, 1, 50):
         _pictures.mistakes(tmp_path / f"{n}.png", x[:n, 0], y[:n], y[:n], np.ones(n), 359)
@@ -114,7 +122,10 @@ def test_without_a_mistake_and_with_many(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--epochs", "0"], "--epochs must be at least 1, got 0"), (["--seed", "-1"], "--seed must be at least 0, got -1")],
+    [
+        (["--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
+    ],
 )
 def test_bad_arguments(arguments, message, capsys):
     assert main(["demo", *arguments]) == 2
@@ -131,5 +142,8 @@ def test_out_must_be_a_directory(tmp_path, capsys):
 def test_a_missing_package_is_named_with_its_extra_before_anything_is_done(package, tmp_path, monkeypatch, capsys):
     hide(monkeypatch, package)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 1
-    assert f"{package} is not installed; it comes with the extra [train]: pip install convkit[train]" in capsys.readouterr().err
+    assert (
+        f"{package} is not installed; it comes with the extra [train]: pip install convkit[train]"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()

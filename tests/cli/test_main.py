@@ -2,8 +2,9 @@
 
 import re
 
-import convkit
 import pytest
+
+import convkit
 from convkit import _extras
 from convkit.cli import COMMANDS, main
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+
 from convkit import data
 from missing import hide
-from sklearn.datasets import load_digits
 
 
 def test_they_are_scikit_learns():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from convkit import data
 
 
@@ -28,7 +29,10 @@ def test_every_epoch_has_each_sample_once_in_an_order_of_its_own():
     assert [epoch(again), epoch(again)] == [first, second]
 
 
-@pytest.mark.parametrize(("n", "size", "drop", "count"), [(50_000, 256, False, 196), (50_000, 256, True, 195), (4, 2, True, 2), (0, 3, False, 0)])
+@pytest.mark.parametrize(
+    ("n", "size", "drop", "count"),
+    [(50_000, 256, False, 196), (50_000, 256, True, 195), (4, 2, True, 2), (0, 3, False, 0)],
+)
 def test_length(n, size, drop, count):
     batches = data.minibatches(np.zeros(n), np.zeros(n), size, drop_last=drop)
     assert len(batches) == len(list(batches)) == count

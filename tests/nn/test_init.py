@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from convkit import nn
 from convkit.nn import init
 

@@ -1,8 +1,9 @@
 """Layers: their gradients, what they add up, what they leave out, and what they say when used wrongly."""
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from convkit import nn
 from convkit.analysis import check_gradients
 
@@ -146,7 +147,12 @@ def test_frozen_in_the_middle_still_lets_the_gradient_through(monkeypatch):
 
 
 def test_backward_without_forward_and_a_second_backward_are_errors():
-    for layer, x in ((nn.Conv2d(1, 1, 1), (1, 1, 2, 2)), (nn.Linear(2, 2), (1, 2)), (nn.ReLU(), (2,)), (nn.Flatten(), (2, 2))):
+    for layer, x in (
+        (nn.Conv2d(1, 1, 1), (1, 1, 2, 2)),
+        (nn.Linear(2, 2), (1, 2)),
+        (nn.ReLU(), (2,)),
+        (nn.Flatten(), (2, 2)),
+    ):
         with pytest.raises(RuntimeError, match=f"{type(layer).__name__}.backward: .* call forward first"):
             layer.backward(np.ones((1, 1, 2, 2), np.float32))
         y = layer(np.ones(x, np.float32))
@@ -199,13 +205,25 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: nn.Conv2d(4, 6, 3, groups=3), ValueError, "groups must divide the 4 input and the 6 output channels, got 3"),
+        (
+            lambda: nn.Conv2d(4, 6, 3, groups=3),
+            ValueError,
+            "groups must divide the 4 input and the 6 output channels, got 3",
+        ),
         (lambda: nn.Conv2d(4, 6, 3, groups=0), ValueError, "groups must divide .* got 0"),
         (lambda: nn.Conv2d(4, 6, (3, 3, 3)), ValueError, "kernel_size must be one int or 2 ints"),
         (lambda: nn.Conv2d(4, 6, 0), ValueError, "kernel_size must be at least 1, got"),
         (lambda: nn.Conv2d(4, 6, 1.5), TypeError, "kernel_size must be an int"),
-        (lambda: nn.Conv2d(4, 6, 3, init="best"), ValueError, "init must be one of 'he', 'glorot', 'zeros' .* got 'best'"),
-        (lambda: nn.Linear(2, 2, dtype="float16"), TypeError, "data must be an ndarray of float32 or float64, got .*float16"),
+        (
+            lambda: nn.Conv2d(4, 6, 3, init="best"),
+            ValueError,
+            "init must be one of 'he', 'glorot', 'zeros' .* got 'best'",
+        ),
+        (
+            lambda: nn.Linear(2, 2, dtype="float16"),
+            TypeError,
+            "data must be an ndarray of float32 or float64, got .*float16",
+        ),
         (lambda: nn.Parameter([1.0]), TypeError, "data must be an ndarray of float32 or float64, got list"),
     ],
 )

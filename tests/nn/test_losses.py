@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from convkit.analysis import check_gradients
 from convkit.nn.losses import softmax_cross_entropy
 
@@ -78,7 +79,13 @@ def test_no_samples():
         (np.zeros((2, 3)), [0], {}, ValueError, r"labels must have shape \(2,\) .* got \(1,\)"),
         (np.zeros((2, 3)), [0, 3], {}, ValueError, r"labels must be classes 0 to 2, got 3 at \(1,\)"),
         (np.zeros((2, 3)), [-1, 0], {}, ValueError, r"labels must be classes 0 to 2, got -1 at \(0,\)"),
-        (np.zeros((2, 3)), [0, 1], {"reduction": "max"}, ValueError, "reduction must be 'mean', 'sum' or 'none', got 'max'"),
+        (
+            np.zeros((2, 3)),
+            [0, 1],
+            {"reduction": "max"},
+            ValueError,
+            "reduction must be 'mean', 'sum' or 'none', got 'max'",
+        ),
     ],
 )
 def test_bad_input(scores, labels, options, error, message):

@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
-from convkit import nn
 from safetensors.numpy import load_file, save_file
+
+from convkit import nn
 
 
 def network(seed, dtype="float32"):
     rng = np.random.default_rng(seed)
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3, rng=rng, dtype=dtype), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3, bias=False, rng=rng, dtype=dtype)
+        nn.Conv2d(1, 4, 3, rng=rng, dtype=dtype),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16, 3, bias=False, rng=rng, dtype=dtype),
     )
 
 
