@@ -74,7 +74,8 @@ ck_status ck_conv_forward(const ck_conv *call, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_in,
                 .lanes = s->c_out, .dst = call->y, .bias = call->bias, .bias_stride = call->bias_stride,
-                .activation = call->activation, .act_a = call->act_a, .act_b = call->act_b};
+                .activation = call->activation, .act_a = call->act_a, .act_b = call->act_b,
+                .phases = {1, 1, 1}};
   d.source = ck_conv_x_source(call, ck_conv_is_direct(call));
   set_flavour(&d, call);
   set_weights(&d, call);
@@ -84,29 +85,6 @@ ck_status ck_conv_forward(const ck_conv *call, int64_t *bytes) {
 }
 
 /* ---------------------------------------------------------------- gradient of x */
-
-static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
-
-/* The taps t0, t0 + s/g, ... of one axis meet the padded coordinates congruent to t0 * dilation modulo the stride s,
- * g = gcd(s, dilation): a phase.  Coordinate p and tap t read output (p - t * dilation) / s. */
-typedef struct phase {
-  int64_t first_tap, tap_step, taps; /* in the kernel */
-  int64_t first, count;              /* padded coordinates first, first + stride, ... */
-} phase;
-
-static int64_t phases(const ck_conv_shape *s, int d) {
-  return ck_min(s->kernel[d], s->stride[d] / gcd(s->stride[d], s->dilation[d]));
-}
-
-/* The phase of first tap t0, over padded coordinates lo..hi-1. */
-static phase phase_at(const ck_conv_shape *s, int d, int64_t t0, int64_t lo, int64_t hi) {
-  int64_t stride = s->stride[d], residue = t0 * s->dilation[d] % stride;
-  phase p = {.first_tap = t0, .tap_step = stride / gcd(stride, s->dilation[d])};
-  p.taps = (s->kernel[d] - 1 - t0) / p.tap_step + 1;
-  p.first = lo + ((residue - lo) % stride + stride) % stride;
-  p.count = p.first < hi ? (hi - 1 - p.first) / stride + 1 : 0;
-  return p;
-}
 
 ck_source ck_conv_gradient_source(const ck_conv *call, int depthwise) {
   const ck_conv_shape *s = &call->shape;
@@ -136,50 +114,26 @@ static ck_dense grad_x_dense(const ck_conv *call) {
   return d;
 }
 
-static void set_phase(ck_dense *d, const ck_conv *call, int axis, const phase *p, int fold) {
-  const ck_conv_shape *s = &call->shape;
-  int64_t stride = s->stride[axis], dilation = s->dilation[axis], offset = p->first - s->pad_lo[axis];
-  d->source.axis[axis] = (ck_axis){.outputs = p->count, .source = s->out[axis], .step = 1, .taps = p->taps,
-                                   .base = (p->first - p->first_tap * dilation) / stride,
-                                   .tap_step = -(dilation / gcd(stride, dilation)), .mode = CK_ZEROS};
-  d->w += p->first_tap * call->weight.stride[axis + 2];
-  d->w_tap[axis] = p->tap_step * call->weight.stride[axis + 2];
-  if (fold) {
-    d->fold = fold;
-    d->fold_first[axis] = offset;
-    d->fold_step[axis] = stride;
-    d->fold_size[axis] = s->in[axis];
-  } else {
-    d->dst.data = (char *)d->dst.data + offset * d->dst.stride[axis + 2];
-    d->dst.stride[axis + 2] *= stride;
-  }
-}
-
-/* Every phase over the box lo..hi-1 of padded coordinates; fold is the padding mode through which they are added, or 0
- * to store them. */
+/* The gradient over the box lo..hi-1 of padded coordinates; fold is the padding mode through which it is added, or 0 to
+ * store it.  Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
 static ck_status grad_x_region(const ck_conv *call, const int64_t lo[3], const int64_t hi[3], int fold,
                                int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
-  int64_t t[3];
-  for (t[0] = 0; t[0] < phases(s, 0); t[0]++) {
-    for (t[1] = 0; t[1] < phases(s, 1); t[1]++) {
-      for (t[2] = 0; t[2] < phases(s, 2); t[2]++) {
-        ck_dense d = grad_x_dense(call);
-        int64_t outputs = 1;
-        for (int i = 0; i < 3; i++) {
-          phase p = phase_at(s, i, t[i], lo[i], hi[i]);
-          set_phase(&d, call, i, &p, fold);
-          outputs = ck_min(outputs, p.count);
-        }
-        if (outputs == 0)
-          continue;
-        ck_status status = visit(&d, &call->run, bytes);
-        if (status != CK_OK)
-          return status;
-      }
-    }
+  ck_dense d = grad_x_dense(call);
+  d.fold = fold;
+  for (int i = 0; i < 3; i++) {
+    int64_t size = hi[i] - lo[i], offset = lo[i] - s->pad_lo[i];
+    d.source.axis[i] = (ck_axis){.outputs = ck_ceil_div(size, s->stride[i]), .source = s->out[i], .step = 1,
+                                 .taps = s->kernel[i], .tap_step = s->dilation[i], .stride = s->stride[i],
+                                 .shift = lo[i], .mode = CK_ZEROS};
+    d.phases[i] = ck_max(1, ck_min(s->stride[i], size));
+    d.dst_size[i] = size;
+    d.fold_first[i] = offset;
+    d.fold_size[i] = s->in[i];
+    if (!fold)
+      d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
   }
-  return CK_OK;
+  return visit(&d, &call->run, bytes);
 }
 
 /* A correlation over no taps. */
@@ -187,26 +141,24 @@ ck_status ck_conv_zero_x(const ck_conv *call, int64_t *bytes) {
   ck_dense d = grad_x_dense(call);
   d.flavour = CK_BY_PIXEL;
   d.source.act_y.data = NULL;
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 3; i++) {
     d.source.axis[i] = (ck_axis){.outputs = call->shape.in[i], .source = 1, .step = 1, .tap_step = 1};
+    d.phases[i] = 1;
+  }
   return visit(&d, &call->run, bytes);
 }
 
 ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   int64_t edge[3][4]; /* the segments of each axis: before, inside, after */
-  int gaps = 0;       /* coordinates that no tap meets */
   for (int d = 0; d < 3; d++) {
     edge[d][0] = 0;
     edge[d][1] = s->pad_lo[d];
     edge[d][2] = edge[d][1] + s->in[d];
     edge[d][3] = edge[d][2] + s->pad_hi[d];
-    gaps |= phases(s, d) < s->stride[d];
   }
   int64_t lo[3] = {edge[0][1], edge[1][1], edge[2][1]}, hi[3] = {edge[0][2], edge[1][2], edge[2][2]};
-  ck_status status = gaps ? ck_conv_zero_x(call, bytes) : CK_OK;
-  if (status == CK_OK)
-    status = grad_x_region(call, lo, hi, 0, bytes);
+  ck_status status = grad_x_region(call, lo, hi, 0, bytes);
   for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
     int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
     for (int d = 0; d < 3; d++) {

@@ -3,7 +3,7 @@
  *   dst[n][lane][o] = activation(sum over (k, tap) of src[n][k][base + o * step + tap * tap_step] * w[lane][k][tap] + bias)
  *
  * Forward convolution is one such correlation; the gradient of x, which is also transposed convolution, is one for each
- * residue of the stride. Any strides serve any layout. */
+ * residue (phase) of the stride, all of which share one window. Any strides serve any layout. */
 #ifndef CK_DENSE_H
 #define CK_DENSE_H
 
@@ -29,10 +29,13 @@ typedef struct ck_dense {
   int64_t bias_stride;
   int activation;
   double act_a, act_b;
-  /* Adding into the sources of padded positions (gradient of padding modes): output o of axis d stands for padded
-   * coordinate fold_first[d] + o * fold_step[d] of an axis of fold_size[d]. */
+  /* Output o of an axis stands for dst_size's elements o * phases .. o * phases + phases - 1: more than one phase where
+   * the axis has a stride of its own. dst.stride steps by element. */
+  int64_t phases[3], dst_size[3];
+  /* Adding into the sources of padded positions (gradient of a padding mode, `fold`): element i of axis d stands for
+   * padded coordinate fold_first[d] + i of an axis of fold_size[d]. */
   int fold;
-  int64_t fold_first[3], fold_step[3], fold_size[3];
+  int64_t fold_first[3], fold_size[3];
 } ck_dense;
 
 /* How a dense correlation is cut: every field but the reduction may change without changing bits. */
@@ -44,7 +47,10 @@ typedef struct ck_dense_plan {
   int64_t tile_lanes;             /* lanes of a full tile */
   int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
   int64_t pixels, run, kmax;      /* of the largest block; run: pixels with the padding between rows */
-  int64_t tasks, bytes; /* scratch for each thread */
+  int64_t phases, phase_parts, part_phases; /* of all axes, and how they are split over tasks */
+  int sorted;                               /* whether taps differ in phase: then panel rows are sorted by it */
+  int64_t acc_phase;                        /* bytes of one phase's accumulators */
+  int64_t tasks, bytes;                     /* scratch for each thread */
 } ck_dense_plan;
 
 ck_dense_plan ck_dense_make_plan(const ck_dense *dense, int threads);

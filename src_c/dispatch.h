@@ -33,13 +33,14 @@ typedef struct ck_plain {
   int accumulate;
 } ck_plain;
 
-/* panel[k][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j < ld.
- * Returns whether anything read was not finite. */
+/* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j < ld;
+ * without row, row[k] = k. Returns whether anything read was not finite. */
 typedef struct ck_pack {
   void *panel;
   const char *src, *src_end; /* no byte from src_end on is ever read */
   int64_t ld, lanes, lane_stride, nc, c_stride, nt;
   const int64_t *t_off;
+  const int32_t *row;
 } ck_pack;
 
 /* A run of positions along the innermost axis: `length` of them from window offset dst, from source offset src (bytes)
@@ -77,6 +78,9 @@ typedef struct ck_drain {
   int activation;
   double a, b;
   int add; /* add to dst instead of storing */
+  /* Transposed convolution: pixel x of the run is pixel x / phases of accumulators c + (x % phases) * c_phase (bytes).
+   * 0 and 1 both say that there is but one. */
+  int64_t phases, c_phase;
 } ck_drain;
 
 typedef struct ck_kernels {

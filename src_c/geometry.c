@@ -25,10 +25,21 @@ int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode) {
   return mapped >= 0 && mapped < size ? mapped : -1;
 }
 
-static int64_t magnitude(int64_t a) { return a < 0 ? -a : a; }
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
+int64_t ck_tap_offset(const ck_axis *axis, int64_t t) {
+  return axis->stride ? -floor_div(t * axis->tap_step - axis->shift, axis->stride) : t * axis->tap_step;
+}
+
+int64_t ck_tap_phase(const ck_axis *axis, int64_t t) {
+  int64_t at = t * axis->tap_step - axis->shift;
+  return axis->stride ? at - floor_div(at, axis->stride) * axis->stride : 0;
+}
+
+/* At least what n outputs and any m neighbouring taps reach. */
 static int64_t hull(const ck_axis *axis, int64_t n, int64_t m) {
-  return (n - 1) * axis->step + (m - 1) * magnitude(axis->tap_step) + 1;
+  int64_t taps = (m - 1) * axis->tap_step;
+  return (n - 1) * axis->step + (axis->stride ? ck_ceil_div(taps, axis->stride) : taps) + 1;
 }
 
 static int takes_hull(const ck_axis *axis, int64_t n, int64_t m) {
@@ -41,14 +52,14 @@ int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) {
 
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
                   int32_t *tap) {
-  int64_t tap_step = axis->tap_step, corner = axis->base + o0 * axis->step + t0 * tap_step;
+  int64_t corner = axis->base + o0 * axis->step;
   int padded = 0;
   if (takes_hull(axis, n, m)) {
-    int64_t lowest = tap_step < 0 ? (m - 1) * tap_step : 0, extent = hull(axis, n, m);
+    int64_t lowest = ck_min(ck_tap_offset(axis, t0), ck_tap_offset(axis, t0 + m - 1)), extent = hull(axis, n, m);
     for (int64_t o = 0; o < n; o++)
       output[o] = (int32_t)(o * axis->step);
     for (int64_t t = 0; t < m; t++)
-      tap[t] = (int32_t)(t * tap_step - lowest);
+      tap[t] = (int32_t)(ck_tap_offset(axis, t0 + t) - lowest);
     for (int64_t p = 0; p < extent; p++) {
       source[p] = ck_map_axis(corner + lowest + p, axis->source, axis->mode);
       padded |= source[p] < 0;
@@ -60,7 +71,7 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
   for (int64_t t = 0; t < m; t++) {
     tap[t] = (int32_t)(t * n);
     for (int64_t o = 0; o < n; o++) {
-      int64_t at = ck_map_axis(corner + o * axis->step + t * tap_step, axis->source, axis->mode);
+      int64_t at = ck_map_axis(corner + o * axis->step + ck_tap_offset(axis, t0 + t), axis->source, axis->mode);
       source[t * n + o] = at;
       padded |= at < 0;
     }

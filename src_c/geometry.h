@@ -12,13 +12,20 @@ static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, 
 /* Whether the product of `count` sizes fits 64 bits; *product is set if so. */
 int ck_product(const int64_t *sizes, int count, int64_t *product);
 
-/* One spatial axis of a correlation: output o reads, for tap t, source coordinate base + o * step + t * tap_step.
- * Coordinates outside 0..source-1 are padding, mapped by mode. */
+/* One spatial axis of a correlation: output o reads, for tap t, source coordinate base + o * step + ck_tap_offset(t).
+ * Coordinates outside 0..source-1 are padding, mapped by mode.
+ *
+ * stride == 0: the offset is t * tap_step, as in forward convolution.  stride >= 1: outputs are those of a transposed
+ * convolution, in `stride` phases: output o stands for coordinates o * stride + f, f = 0..stride-1, shifted by `shift`,
+ * and tap t contributes to phase ck_tap_phase(t) alone. */
 typedef struct ck_axis {
-  int64_t outputs, source, base, step, taps, tap_step;
+  int64_t outputs, source, base, step, taps, tap_step, stride, shift;
   int mode;
   int adjacent; /* neighbouring outputs must have neighbouring window positions */
 } ck_axis;
+
+int64_t ck_tap_offset(const ck_axis *axis, int64_t t);
+int64_t ck_tap_phase(const ck_axis *axis, int64_t t);
 
 /* Source coordinate of a padded one, or -1 for a zero. */
 int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode);

@@ -57,7 +57,7 @@ def network(rng: np.random.Generator) -> nn.Sequential:
 
 
 def learning_rate(step: int, steps: int, warm_up: int) -> float:
-    """Half a cosine from RATE to nought, after a rise of `warm_up` steps: a fresh network's first gradients are wild."""
+    """Half a cosine from RATE to nought, after a rise of `warm_up` steps: a fresh network's gradients are wild."""
     return RATE * min(1.0, (step + 1) / warm_up) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
@@ -65,13 +65,13 @@ def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, rng: n
     """Train in place, with a progress bar; every image is shifted by up to a pixel each time it comes by."""
     optimizer = optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True)
     batches = data.minibatches(x, y, BATCH, rng=rng)
-    history = History()
+    history, step, steps = History(), 0, epochs * len(batches)
     model.train()
-    with _extras.need("tqdm", "train").tqdm(total=epochs * len(batches), desc="training", unit="step") as bar:
+    with _extras.need("tqdm", "train").tqdm(total=steps, desc="training", unit="step") as bar:
         for _ in range(epochs):
             loss, right = 0.0, 0
             for images, labels in batches:
-                optimizer.lr = learning_rate(bar.n, bar.total, len(batches))
+                optimizer.lr = learning_rate(step, steps, len(batches))
                 scores = model(data.shift(images, rng=rng))
                 batch = softmax_cross_entropy(scores, labels)
                 model.zero_grad()
@@ -79,6 +79,7 @@ def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, rng: n
                 optimizer.step()
                 loss += batch.value * len(labels)
                 right += int((scores.argmax(axis=1) == labels).sum())
+                step += 1
                 bar.update()
             history.losses.append(loss / len(x))
             history.accuracies.append(right / len(x))
@@ -129,12 +130,12 @@ def throughput() -> None:
         f"{threads} thread{'s' if threads > 1 else ''}), {peak.triad:.0f} GB/s of memory"
     )
     layers = {layer.name: layer for layer in LAYERS}
-    print(f"{'':<42}{'forward':^28}{'backward':^28}")
-    print(f"{'convolution':<42}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
+    print(f"{'':<44}{'forward':^28}{'backward':^28}")
+    print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
     for kind, name in KINDS.items():
         layer = layers[name]
         size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
-        print(f"{kind:<11}{f'{taps}, {layer.c_in} to {layer.c_out}, {layer.n} of {size}':<31}", end="", flush=True)
+        print(f"{kind:<11}{f'{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}':<33}", end="", flush=True)
         for direction in ("forward", "backward"):
             timing = bench.measure(layer, direction, bench.Setting(threads=threads))
             print(f"{timing.median_s * 1e3:>8.2f}{timing.gflops:>10.0f}{timing.share:>9.0%} ", end="", flush=True)

@@ -158,7 +158,7 @@ class Module(ABC):
         self._kept = arrays
 
     def kept(self, grad: np.ndarray) -> tuple[Any, ...]:
-        """Hand over, once, what `forward` kept. `grad`, what `backward` was given, is looked at for the message only."""
+        """Hand over, once, what `forward` kept. `grad`, what `backward` was given, is only looked at for None."""
         name = type(self).__name__
         if grad is None:
             raise TypeError(

@@ -97,7 +97,7 @@ static void CK_NAME(drain_any)(const ck_drain *p) {
   }
 }
 
-static void CK_NAME(drain)(const ck_drain *p) {
+static void CK_NAME(drain_one)(const ck_drain *p) {
   const int64_t size = sizeof(REAL);
   if (p->c_pixel == 1 && p->dst_pixel == size)
     CK_NAME(drain_rows)(p);
@@ -109,6 +109,52 @@ static void CK_NAME(drain)(const ck_drain *p) {
     CK_NAME(drain_transposed)(p);
   else
     CK_NAME(drain_any)(p);
+}
+
+/* Two phases, pixels adjacent in memory: both transposed, then interleaved. */
+static void CK_NAME(drain_two_phases)(const ck_drain *p) {
+  for (int64_t j = 0; j < p->lanes; j += VL) {
+    int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+    vreal bias = p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0};
+    for (int64_t x = 0; x < p->count; x += 2 * VL) {
+      int64_t count = p->count - x < 2 * VL ? p->count - x : 2 * VL;
+      const REAL *even = (const REAL *)p->c + x / 2 * p->c_pixel + j;
+      const REAL *odd = (const REAL *)((const char *)p->c + p->c_phase) + x / 2 * p->c_pixel + j;
+      vreal r[VL], s[VL];
+      CK_UNROLL
+      for (int64_t q = 0; q < VL; q++) {
+        r[q] = 2 * q < count ? finish(p, v_load(even + q * p->c_pixel), bias) : (vreal){0};
+        s[q] = 2 * q + 1 < count ? finish(p, v_load(odd + q * p->c_pixel), bias) : (vreal){0};
+      }
+      transpose(r);
+      transpose(s);
+      char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
+      for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
+        put(p, dst, SHUFFLE(r[q], s[q], INTERLEAVE), count);
+        if (count > VL)
+          put(p, dst + VBYTES, SHUFFLE(r[q], s[q], INTERLEAVE_HIGH), count - VL);
+      }
+    }
+  }
+}
+
+static void CK_NAME(drain)(const ck_drain *p) {
+  if (p->phases <= 1) {
+    CK_NAME(drain_one)(p);
+    return;
+  }
+  if (p->phases == 2 && p->c_pixel != 1 && p->dst_pixel == sizeof(REAL) && p->count > 1) {
+    CK_NAME(drain_two_phases)(p);
+    return;
+  }
+  for (int64_t f = 0; f < p->phases && f < p->count; f++) {
+    ck_drain one = *p;
+    one.c = (const char *)p->c + f * p->c_phase;
+    one.dst += f * p->dst_pixel;
+    one.dst_pixel *= p->phases;
+    one.count = (p->count - f - 1) / p->phases + 1;
+    CK_NAME(drain_one)(&one);
+  }
 }
 
 #endif

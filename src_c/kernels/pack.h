@@ -19,11 +19,15 @@ CK_INLINE vreal load_upto(const char *src, int64_t n, const char *end) {
   return n >= VL || src + VBYTES <= end ? v_loadu(src) : load_part(src, n);
 }
 
+CK_INLINE REAL *panel_row(const ck_pack *p, int64_t k) {
+  return (REAL *)p->panel + (p->row ? p->row[k] : k) * p->ld;
+}
+
 /* Lanes adjacent in memory: rows of the panel are copied. */
 static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
-  REAL *out = p->panel;
   for (int64_t c = 0; c < p->nc; c++) {
-    for (int64_t t = 0; t < p->nt; t++, out += p->ld) {
+    for (int64_t t = 0; t < p->nt; t++) {
+      REAL *out = panel_row(p, c * p->nt + t);
       const char *row = p->src + c * p->c_stride + p->t_off[t];
       for (int64_t j = 0; j < p->ld; j += VL) {
         int64_t n = p->lanes - j;
@@ -45,7 +49,6 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
         int64_t t = nt >= VL && next + VL > nt ? nt - VL : next;
         int64_t count = nt - t < VL ? nt - t : VL;
         const char *src = p->src + c * p->c_stride + t * (int64_t)sizeof(REAL) + j * p->lane_stride;
-        REAL *out = (REAL *)p->panel + (c * nt + t) * p->ld + j;
         vreal r[VL];
 CK_UNROLL
         for (int64_t q = 0; q < VL; q++)
@@ -53,7 +56,7 @@ CK_UNROLL
         transpose(r);
         for (int64_t q = 0; q < count; q++) {
           seen = note_nonfinite(seen, r[q]);
-          v_store(out + q * p->ld, r[q]);
+          v_store(panel_row(p, c * nt + t + q) + j, r[q]);
         }
       }
     }
@@ -62,9 +65,10 @@ CK_UNROLL
 }
 
 static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
-  REAL *out = p->panel, sum = 0;
+  REAL sum = 0;
   for (int64_t c = 0; c < p->nc; c++) {
-    for (int64_t t = 0; t < p->nt; t++, out += p->ld) {
+    for (int64_t t = 0; t < p->nt; t++) {
+      REAL *out = panel_row(p, c * p->nt + t);
       const char *src = p->src + c * p->c_stride + p->t_off[t];
       for (int64_t j = 0; j < p->lanes; j++) {
         out[j] = *(const real_u *)(src + j * p->lane_stride);

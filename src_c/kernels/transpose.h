@@ -19,6 +19,9 @@
   (((2 * QUARTER(j)) % QUARTERS) * PER_QUARTER + (j) % PER_QUARTER + (2 * QUARTER(j) >= QUARTERS ? VL : 0))
 #define ODDQ(j) (EVENQ(j) + PER_QUARTER)
 
+#define INTERLEAVE(j) ((j) / 2 + ((j) & 1) * VL) /* the first halves of x and y, in turn */
+#define INTERLEAVE_HIGH(j) (INTERLEAVE(j) + VL / 2)
+
 #if VBYTES == 64 && REAL_IS_FLOAT
 #define INDICES(F) F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15)
 #elif VBYTES == 64 || (VBYTES == 32 && REAL_IS_FLOAT)

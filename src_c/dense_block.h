@@ -1,0 +1,43 @@
+/* What dense_plan.c, dense.c and dense_drain.c share: one block of a correlation, at work. */
+#ifndef CK_DENSE_BLOCK_H
+#define CK_DENSE_BLOCK_H
+
+#include "dense.h"
+
+typedef struct ck_buffers {
+  ck_window window;
+  char *acc, *panel, *bias;
+  int32_t *ko, *ro;
+  int64_t *w_off;
+  /* Sorted by phase only: each tap's phase, the panel row of each (channel, tap), window offsets before they are
+   * sorted into those rows, and each phase's first row. */
+  int32_t *tap_phase, *row, *ko_all, *phase_start;
+} ck_buffers;
+
+void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);
+
+typedef struct ck_block {
+  const ck_dense *d;
+  const ck_dense_plan *p;
+  ck_buffers b;
+  ck_box box;
+  int64_t outer, pixels;
+  int64_t phase, phase_end; /* the phases of this task */
+  ck_worker *worker;
+} ck_block;
+
+/* A tile's place: its lanes, how many, and where they begin in weights, output and bias. */
+typedef struct ck_tile {
+  int64_t lanes, ld, w_lane, dst_lane, bias_lane;
+  const char *w, *bias;
+  char *dst;
+} ck_tile;
+
+/* By channel: how far the lanes run, over whole planes of the window, the padding between rows included, where that is
+ * little; else row by row. Sets the rows of a run and the step from one to the next. */
+int64_t ck_dense_run_length(const ck_block *block, int64_t *rows, int64_t *step);
+
+/* Bias, activation and store of one tile, whose accumulators begin at acc, one phase after the other. */
+void ck_dense_drain(const ck_block *block, const ck_tile *tile, const char *acc);
+
+#endif

@@ -1,0 +1,129 @@
+/* From accumulators to the output: which pixels follow each other, in scratch and in the user's tensor. */
+#include "dense_block.h"
+
+static void load_bias(const ck_block *b, const ck_tile *t) {
+  static const int64_t zero = 0;
+  ck_pack pack = {.panel = b->b.bias, .src = t->bias, .src_end = t->bias, .ld = t->ld, .lanes = t->lanes,
+                  .lane_stride = t->bias_lane, .nc = 1, .nt = 1, .t_off = &zero};
+  b->d->kernels->pack(&pack);
+}
+
+/* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */
+typedef struct layout {
+  int64_t c_pixel, c_lane, image, plane, row, pixel;
+  int adjacent; /* all pixels follow each other */
+} layout;
+
+static layout layout_of(const ck_block *b, const ck_tile *t) {
+  const int64_t *size = b->box.size, item = b->d->kernels->real_size;
+  layout in = {.c_pixel = t->ld, .c_lane = 1, .row = size[3], .plane = size[2] * size[3], .adjacent = 1};
+  if (b->d->flavour == CK_BY_CHANNEL) {
+    int64_t rows, step, run = ck_dense_run_length(b, &rows, &step), runs = size[0] * size[1] * size[2] / rows;
+    in = (layout){.c_pixel = 1, .c_lane = runs * run, .row = step, .plane = size[2] / rows * run};
+    in.adjacent = step == size[3];
+  }
+  in.pixel = in.c_pixel * item;
+  in.row *= in.pixel;
+  in.plane *= in.pixel;
+  in.image = size[1] * in.plane;
+  return in;
+}
+
+/* The phase f as one of each axis. */
+static void phases_of(const ck_dense *d, int64_t f, int64_t phase[3]) {
+  phase[0] = f / (d->phases[1] * d->phases[2]);
+  phase[1] = f / d->phases[2] % d->phases[1];
+  phase[2] = f % d->phases[2];
+}
+
+/* Adds each padded position of an image into the source that it repeats. */
+static void drain_folded(const ck_block *b, ck_drain *drain, const layout *in, const char *acc, char *image,
+                         const int64_t phase[3]) {
+  const ck_dense *d = b->d;
+  int64_t at[3], offset[3];
+  for (at[0] = 0; at[0] < b->box.size[1]; at[0]++) {
+    for (at[1] = 0; at[1] < b->box.size[2]; at[1]++) {
+      for (at[2] = 0; at[2] < b->box.size[3]; at[2]++) {
+        int there = 1;
+        for (int i = 0; i < 3; i++) {
+          int64_t output = (b->box.first[i + 1] + at[i]) * d->phases[i] + phase[i];
+          there &= output < d->dst_size[i];
+          offset[i] = ck_map_axis(d->fold_first[i] + output, d->fold_size[i], d->fold) * d->dst.stride[i + 2];
+        }
+        if (!there)
+          continue;
+        drain->c = acc + at[0] * in->plane + at[1] * in->row + at[2] * in->pixel;
+        drain->dst = image + offset[0] + offset[1] + offset[2];
+        d->kernels->drain(drain);
+      }
+    }
+  }
+}
+
+/* Stores an image of one phase, in runs of pixels as long as scratch and the output's strides let them be. */
+static void drain_runs(const ck_block *b, ck_drain *drain, const layout *in, const char *acc, char *image) {
+  const int64_t *stride = b->d->dst.stride, *size = b->box.size, *first = b->box.first;
+  int64_t run = size[3], whole = 3; /* axes from `whole` on are one run */
+  while (whole > 1 && in->adjacent && (size[whole - 1] == 1 || stride[whole] == run * stride[4]))
+    run *= size[--whole];
+  drain->count = run;
+  image += first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
+  for (int64_t z = 0; z < (whole > 1 ? size[1] : 1); z++) {
+    for (int64_t y = 0; y < (whole > 2 ? size[2] : 1); y++) {
+      drain->c = acc + z * in->plane + y * in->row;
+      drain->dst = image + z * stride[2] + y * stride[3];
+      b->d->kernels->drain(drain);
+    }
+  }
+}
+
+/* Stores an image of phase f and of those after it along the innermost axis, `together` in all. */
+static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, const char *acc, char *image,
+                         const int64_t phase[3], int64_t together) {
+  const ck_dense *d = b->d;
+  const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
+  int64_t x = first[3] * d->phases[2] + phase[2], left = d->dst_size[2] - x;
+  int64_t step = together == 1 ? d->phases[2] : 1;
+  drain->phases = together;
+  drain->c_phase = b->p->acc_phase;
+  drain->dst_pixel = step * stride[4];
+  drain->count = ck_min(size[3] * together, (left + step - 1) / step);
+  if (left <= 0)
+    return;
+  for (int64_t z = 0; z < size[1]; z++) {
+    int64_t at_z = (first[1] + z) * d->phases[0] + phase[0];
+    for (int64_t y = 0; y < size[2] && at_z < d->dst_size[0]; y++) {
+      int64_t at_y = (first[2] + y) * d->phases[1] + phase[1];
+      if (at_y >= d->dst_size[1])
+        break;
+      drain->c = acc + z * in->plane + y * in->row;
+      drain->dst = image + at_z * stride[2] + at_y * stride[3] + x * stride[4];
+      d->kernels->drain(drain);
+    }
+  }
+}
+
+void ck_dense_drain(const ck_block *b, const ck_tile *t, const char *acc) {
+  const ck_dense *d = b->d;
+  layout in = layout_of(b, t);
+  ck_drain drain = {.c_pixel = in.c_pixel, .c_lane = in.c_lane, .count = 1, .lanes = t->lanes,
+                    .dst_pixel = d->dst.stride[4], .dst_lane = t->dst_lane, .bias = t->bias ? b->b.bias : NULL,
+                    .activation = d->activation, .a = d->act_a, .b = d->act_b, .add = d->fold != 0};
+  if (t->bias)
+    load_bias(b, t);
+  for (int64_t n = 0; n < b->box.size[0]; n++) {
+    char *image = t->dst + (b->box.first[0] + n) * d->dst.stride[0];
+    const char *from = acc + n * in.image;
+    for (int64_t f = b->phase, together = 1; f < b->phase_end; f += together, from += together * b->p->acc_phase) {
+      int64_t phase[3];
+      phases_of(d, f, phase);
+      together = !d->fold && phase[2] == 0 && f + d->phases[2] <= b->phase_end ? d->phases[2] : 1;
+      if (d->fold)
+        drain_folded(b, &drain, &in, from, image, phase);
+      else if (b->p->phases == 1)
+        drain_runs(b, &drain, &in, from, image);
+      else
+        drain_phases(b, &drain, &in, from, image, phase, together);
+    }
+  }
+}

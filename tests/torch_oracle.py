@@ -1,0 +1,72 @@
+"""What PyTorch answers in float64: forward by its own padding and convolution, gradients by its autograd."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+ACTIVATIONS = {
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "clip": functional.hardtanh,
+}
+
+
+def as_tensor(array) -> torch.Tensor:
+    """A float64 leaf that autograd follows."""
+    return torch.tensor(np.asarray(array, np.float64), requires_grad=True)
+
+
+def activated(y: torch.Tensor, activation) -> torch.Tensor:
+    """An activation as convkit names it."""
+    if activation is None:
+        return y
+    name, *parameters = [activation] if isinstance(activation, str) else activation
+    return ACTIVATIONS[name](y, *parameters)
+
+
+def convolution(x, weight, bias, *, stride, pads, dilation, groups, padding_mode, activation) -> torch.Tensor:
+    """The forward pass of tensors; `pads` has a pair per axis."""
+    last_axis_first = [number for pair in reversed(pads) for number in pair]
+    operator = (functional.conv1d, functional.conv2d, functional.conv3d)[len(pads) - 1]
+    padded = functional.pad(x, last_axis_first, MODES[padding_mode])
+    return activated(operator(padded, weight, bias, stride=stride, dilation=dilation, groups=groups), activation)
+
+
+def conv_answers(problem, x, weight, bias, grad) -> dict:
+    """ "y", "x", "weight" and "bias" (None without one) of a problem of tests/problems.py."""
+    leaves = [None if a is None else as_tensor(a) for a in (x, weight, bias)]
+    y = convolution(
+        *leaves,
+        stride=problem.stride,
+        pads=problem.pads,
+        dilation=problem.dilation,
+        groups=problem.groups,
+        padding_mode=problem.padding_mode,
+        activation=problem.activation,
+    )
+    y.backward(torch.tensor(np.asarray(grad, np.float64)))
+    grads = {name: None if leaf is None else leaf.grad.numpy() for name, leaf in zip(("x", "weight", "bias"), leaves)}
+    return {"y": y.detach().numpy()} | grads
+
+
+def linear_answers(x, weight, bias, grad) -> dict:
+    """The same of a linear map."""
+    leaves = [as_tensor(a) for a in (x, weight, bias)]
+    y = functional.linear(*leaves)
+    y.backward(torch.tensor(np.asarray(grad, np.float64)))
+    return {"y": y.detach().numpy()} | {
+        name: leaf.grad.numpy() for name, leaf in zip(("x", "weight", "bias"), leaves, strict=True)
+    }
+
+
+def columns(x, kernel, **sizes) -> np.ndarray:
+    """unfold, in its own order of arguments."""
+    return functional.unfold(torch.tensor(np.asarray(x, np.float64)), kernel, **sizes).numpy()
+
+
+def image(cols, output_size, kernel, **sizes) -> np.ndarray:
+    """fold, the adjoint of unfold."""
+    return functional.fold(torch.tensor(np.asarray(cols, np.float64)), output_size, kernel, **sizes).numpy()

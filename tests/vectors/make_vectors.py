@@ -1,0 +1,60 @@
+"""Writes conv.npz: small convolutions and their gradients as PyTorch computes them in float64.
+
+    python tests/vectors/make_vectors.py
+
+needs PyTorch; the tests that read the file do not. Operands are normal deviates rounded to float32, so both dtypes start
+from the same numbers. Each case NAME is stored as NAME/x, NAME/weight, NAME/bias, NAME/grad (operands), NAME/y, NAME/dx,
+NAME/dw, NAME/db (answers) and NAME/arguments, the keyword arguments as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+
+from problems import Problem, named  # noqa: E402
+from torch_oracle import conv_answers  # noqa: E402
+
+CASES = (
+    *named(
+        "single_pixel_3x3", "one_row", "even_kernel", "even_kernel_lower", "same_upper_s3", "full", "valid",
+        "stride_over_kernel", "stride_over_image", "1x1_padded_s3", "kernel_over_image", "dilation_past", "dilated",
+        "dilated_strided", "asymmetric", "asymmetric_s2", "right_padding", "small_images_s2", "depthwise_x3",
+        "depthwise_asym", "grouped", "1d", "1d_s4_d3", "1d_grouped", "3d", "3d_mixed", "reflect", "reflect_max",
+        "replicate", "replicate_far", "circular", "circular_max", "reflect_1d", "circular_3d", "reflect_depthwise",
+    ),
+    Problem("no_padding", 2, 3, (6, 7), 4, (3, 3)),
+    Problem("relu", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation="relu"),
+    Problem("leaky_relu", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation=("leaky_relu", 0.125)),
+    Problem("sigmoid", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation="sigmoid"),
+    Problem("tanh", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation="tanh"),
+    Problem("clip", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation=("clip", -0.75, 1.5)),
+)  # fmt: skip
+
+
+def vectors(problem: Problem, rng: np.random.Generator) -> dict:
+    """The arrays of one case by name."""
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    operands = {"x": draw(*problem.x_shape), "weight": draw(*problem.weight_shape)}
+    operands |= {"bias": draw(problem.c_out), "grad": draw(*problem.y_shape)}
+    answers = conv_answers(problem, **operands)
+    named_answers = {"y": answers["y"], "dx": answers["x"], "dw": answers["weight"], "db": answers["bias"]}
+    arguments = json.dumps(problem.arguments | {"activation": problem.activation})
+    return operands | named_answers | {"arguments": np.array(arguments)}
+
+
+def main() -> None:
+    rng = np.random.default_rng(20261120)
+    arrays = {f"{case.name}/{key}": array for case in CASES for key, array in vectors(case, rng).items()}
+    np.savez_compressed(HERE / "conv.npz", **arrays)
+
+
+if __name__ == "__main__":
+    main()
