@@ -28,12 +28,33 @@ static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channe
   return tensor->data ? ck_end(tensor->data, sizes, tensor->stride, 5, item) : NULL;
 }
 
-ck_source ck_conv_x_source(const ck_conv *call, int depthwise) {
+/* channels: of a group. */
+static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t channels, const int64_t spatial[3],
+                           int gradient, int depthwise) {
   const ck_conv_shape *s = &call->shape;
   int64_t item = ck_kernels_for(call->dtype)->real_size;
-  ck_source source = {.tensor = call->x, .lane_stride = s->c_in * call->x.stride[1]};
-  source.order = call->algorithm == CK_IM2COL ? CK_COLUMNS : order_for(&call->x, depthwise, item);
-  source.end = tensor_end(&call->x, s->n, s->groups * s->c_in, s->in, item);
+  ck_source source = {.tensor = *tensor, .lane_channels = channels};
+  source.order = order_for(tensor, depthwise, item);
+  source.end = tensor_end(tensor, s->n, s->groups * channels, spatial, item);
+  if (gradient && call->activation != CK_IDENTITY) {
+    source.act_y = call->act_y;
+    source.act_end = tensor_end(&call->act_y, s->n, s->groups * channels, spatial, item);
+    source.activation = call->activation;
+    source.act_a = call->act_a;
+    source.act_b = call->act_b;
+  }
+  return source;
+}
+
+ck_source ck_conv_y_source(const ck_conv *call, int gradient, int depthwise) {
+  return source_of(call, &call->y, call->shape.c_out, call->shape.out, gradient, depthwise);
+}
+
+ck_source ck_conv_x_source(const ck_conv *call, int gradient, int depthwise) {
+  const ck_conv_shape *s = &call->shape;
+  ck_source source = source_of(call, &call->x, s->c_in, s->in, gradient, depthwise);
+  if (call->algorithm == CK_IM2COL)
+    source.order = CK_COLUMNS;
   for (int d = 0; d < 3; d++)
     source.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->in[d], .base = -s->pad_lo[d], .step = s->stride[d],
                                .taps = s->kernel[d], .tap_step = s->dilation[d], .mode = s->padding_mode};
@@ -70,13 +91,21 @@ static ck_status visit(ck_dense *d, const ck_run *run, int64_t *bytes) {
   return CK_OK;
 }
 
-ck_status ck_conv_forward(const ck_conv *call, int64_t *bytes) {
+static void set_output(ck_dense *d, const ck_conv *call) {
+  d->bias = call->bias;
+  d->bias_stride = call->bias_stride;
+  d->activation = call->activation;
+  d->act_a = call->act_a;
+  d->act_b = call->act_b;
+}
+
+ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_in,
-                .lanes = s->c_out, .dst = call->y, .bias = call->bias, .bias_stride = call->bias_stride,
-                .activation = call->activation, .act_a = call->act_a, .act_b = call->act_b,
-                .phases = {1, 1, 1}};
-  d.source = ck_conv_x_source(call, ck_conv_is_direct(call));
+                .lanes = s->c_out, .dst = call->y, .phases = {1, 1, 1}};
+  if (!transposed)
+    set_output(&d, call);
+  d.source = ck_conv_x_source(call, transposed, ck_conv_is_direct(call));
   set_flavour(&d, call);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
@@ -86,27 +115,13 @@ ck_status ck_conv_forward(const ck_conv *call, int64_t *bytes) {
 
 /* ---------------------------------------------------------------- gradient of x */
 
-ck_source ck_conv_gradient_source(const ck_conv *call, int depthwise) {
-  const ck_conv_shape *s = &call->shape;
-  int64_t item = ck_kernels_for(call->dtype)->real_size, channels = s->groups * s->c_out;
-  ck_source source = {.tensor = call->y, .lane_stride = s->c_out * call->y.stride[1]};
-  source.order = order_for(&call->y, depthwise, item);
-  source.end = tensor_end(&call->y, s->n, channels, s->out, item);
-  if (call->activation != CK_IDENTITY) {
-    source.act_y = call->act_y;
-    source.act_end = tensor_end(&call->act_y, s->n, channels, s->out, item);
-    source.activation = call->activation;
-    source.act_a = call->act_a;
-    source.act_b = call->act_b;
-  }
-  return source;
-}
-
-static ck_dense grad_x_dense(const ck_conv *call) {
+static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_out,
                 .lanes = s->c_in, .dst = call->x};
-  d.source = ck_conv_gradient_source(call, ck_conv_is_direct(call));
+  if (transposed)
+    set_output(&d, call);
+  d.source = ck_conv_y_source(call, !transposed, ck_conv_is_direct(call));
   set_flavour(&d, call);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[0];
@@ -116,10 +131,10 @@ static ck_dense grad_x_dense(const ck_conv *call) {
 
 /* The gradient over the box lo..hi-1 of padded coordinates; fold is the padding mode through which it is added, or 0 to
  * store it.  Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
-static ck_status grad_x_region(const ck_conv *call, const int64_t lo[3], const int64_t hi[3], int fold,
-                               int64_t *bytes) {
+static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3],
+                               int fold, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
-  ck_dense d = grad_x_dense(call);
+  ck_dense d = grad_x_dense(call, transposed);
   d.fold = fold;
   for (int i = 0; i < 3; i++) {
     int64_t size = hi[i] - lo[i], offset = lo[i] - s->pad_lo[i];
@@ -137,8 +152,9 @@ static ck_status grad_x_region(const ck_conv *call, const int64_t lo[3], const i
 }
 
 /* A correlation over no taps. */
-ck_status ck_conv_zero_x(const ck_conv *call, int64_t *bytes) {
-  ck_dense d = grad_x_dense(call);
+ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes) {
+  ck_dense d = grad_x_dense(call, transposed);
+  d.activation = CK_IDENTITY;
   d.flavour = CK_BY_PIXEL;
   d.source.act_y.data = NULL;
   for (int i = 0; i < 3; i++) {
@@ -148,7 +164,7 @@ ck_status ck_conv_zero_x(const ck_conv *call, int64_t *bytes) {
   return visit(&d, &call->run, bytes);
 }
 
-ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
+ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   int64_t edge[3][4]; /* the segments of each axis: before, inside, after */
   for (int d = 0; d < 3; d++) {
@@ -158,7 +174,7 @@ ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
     edge[d][3] = edge[d][2] + s->pad_hi[d];
   }
   int64_t lo[3] = {edge[0][1], edge[1][1], edge[2][1]}, hi[3] = {edge[0][2], edge[1][2], edge[2][2]};
-  ck_status status = grad_x_region(call, lo, hi, 0, bytes);
+  ck_status status = grad_x_region(call, transposed, lo, hi, 0, bytes);
   for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
     int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
     for (int d = 0; d < 3; d++) {
@@ -167,7 +183,7 @@ ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
       empty |= lo[d] == hi[d];
     }
     if (!empty)
-      status = grad_x_region(call, lo, hi, s->padding_mode, bytes);
+      status = grad_x_region(call, transposed, lo, hi, s->padding_mode, bytes);
   }
   return status;
 }
@@ -177,11 +193,16 @@ ck_status ck_conv_grad_x(const ck_conv *call, int64_t *bytes) {
 static ck_status route(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
   switch (op) {
   case CK_FORWARD:
-    return ck_conv_forward(call, bytes);
+  case CK_TRANSPOSED_GRAD_X:
+    return ck_conv_forward(call, op == CK_TRANSPOSED_GRAD_X, bytes);
   case CK_GRAD_X:
-    return call->algorithm == CK_IM2COL ? ck_im2col_grad_x(call, bytes) : ck_conv_grad_x(call, bytes);
+  case CK_TRANSPOSED:
+    if (call->algorithm == CK_IM2COL)
+      return ck_im2col_grad_x(call, op == CK_TRANSPOSED, bytes);
+    return ck_conv_grad_x(call, op == CK_TRANSPOSED, bytes);
   case CK_GRAD_WEIGHT:
-    return ck_conv_grad_weight(call, bytes);
+  case CK_TRANSPOSED_GRAD_WEIGHT:
+    return ck_conv_grad_weight(call, op == CK_TRANSPOSED_GRAD_WEIGHT, bytes);
   case CK_IM2COL_OP:
     return ck_im2col(call, bytes);
   case CK_COL2IM_OP:

@@ -80,7 +80,13 @@ typedef struct ck_conv {
   ck_run run;
 } ck_conv;
 
-/* For im2col and col2im, y is the columns, (n, c_in * taps, positions), as a tensor with strides (batch, row, -, -,
+/* Transposed convolution is the adjoint of a convolution, and is described by it: x is the larger side, the transposed
+ * one's output, and y the smaller, its input; bias and activation belong to x, and in a backward call x is the gradient
+ * after the activation and act_y the forward's output, of x's shape.
+ *   transposed forward      y, weight, bias?       -> x
+ *   transposed grad x       x (the gradient), weight -> y
+ *   transposed grad weight  x (the gradient), y    -> weight?, bias?
+ * For im2col and col2im, y is the columns, (n, c_in * taps, positions), as a tensor with strides (batch, row, -, -,
  * position), and groups is 1: im2col reads x and writes y, col2im, its adjoint, reads y and writes x. */
 typedef enum ck_conv_op {
   CK_FORWARD = 0,
@@ -88,6 +94,9 @@ typedef enum ck_conv_op {
   CK_GRAD_WEIGHT = 2,
   CK_IM2COL_OP = 3,
   CK_COL2IM_OP = 4,
+  CK_TRANSPOSED = 5,
+  CK_TRANSPOSED_GRAD_X = 6,
+  CK_TRANSPOSED_GRAD_WEIGHT = 7,
 } ck_conv_op;
 
 /* Bytes of workspace that ck_conv_run will ask for; fields of run other than threads are not read. */

@@ -20,6 +20,7 @@ typedef struct gw_plan {
   const ck_conv *call;
   const ck_kernels *k;
   ck_source source;
+  int transposed; /* then x is the gradient, with the activation, and y the input */
   ck_grid chunks;
   ck_reduction rows; /* dW's (channel, tap) pairs, cut into blocks */
   ck_window_size window;
@@ -40,7 +41,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   ck_window_place(&b->window, p->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, p->partial * item);
   b->g = ck_take(arena, p->pixels * p->ld * item);
-  b->y = ck_take(arena, p->call->activation ? p->pixels * p->ld * item : 0);
+  b->y = ck_take(arena, p->call->activation && !p->transposed ? p->pixels * p->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
   b->tap = ck_take(arena, p->max_rows * (int64_t)sizeof(int32_t));
   b->x_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
@@ -109,15 +110,16 @@ static int64_t count_segments(const gw_plan *p, int64_t rows, int64_t pixels) {
   return ck_max(1, ck_min(most, ck_min(PARTIAL_BYTES / bytes, ck_grid_count(&p->chunks))));
 }
 
-static gw_plan make_plan(const ck_conv *call) {
+static gw_plan make_plan(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  gw_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .depthwise = ck_conv_is_direct(call)};
+  gw_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .depthwise = ck_conv_is_direct(call),
+               .transposed = transposed};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4], room = CHUNK_PIXELS, vector = p.k->vector;
   for (int d = 3; d >= 0; d--) { /* whole inner axes, then whole small images */
     block[d] = d == 3 || block[d + 1] == size[d + 1] ? ck_max(1, ck_min(size[d], room)) : 1;
     room = ck_max(1, room / block[d]);
   }
-  p.source = ck_conv_x_source(call, p.depthwise);
+  p.source = ck_conv_x_source(call, transposed, p.depthwise);
   p.chunks = ck_grid_make(size, block);
   p.pixels = 1;
   for (int d = 0; d < 4; d++)
@@ -199,7 +201,7 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   const ck_conv *call = t->p->call;
   const ck_kernels *k = t->p->k;
   int nonfinite = pack_chunk(t, &call->y, box, tile, t->b.y_off, panel);
-  if (call->activation) {
+  if (call->activation && !t->p->transposed) {
     int64_t count = ck_box_count(box) * t->p->ld;
     nonfinite |= pack_chunk(t, &call->act_y, box, tile, t->b.x_off, t->b.y);
     k->activation_gradient(panel, t->b.y, count, call->activation, call->act_a, call->act_b);
@@ -233,7 +235,8 @@ static void run_chunk(gw_task *t, const ck_box *box) {
   if (t->row_count) {
     int64_t vector = p->k->vector, channel = t->outer * (p->depthwise ? vector : 1) * s->c_in;
     int64_t lanes = p->depthwise ? ck_min(vector, s->groups - t->outer * vector) : 0;
-    ck_window_fill(&t->b.window, box, &t->rows, channel * p->source.tensor.stride[1], 0, lanes);
+    ck_window_fill(&t->b.window, box, &t->rows, channel * p->source.tensor.stride[1],
+                   channel * p->source.act_y.stride[1], lanes);
     ck_window_output_offsets(&t->b.window, t->b.output);
     ck_window_tap_offsets(&t->b.window, t->b.tap);
   }
@@ -316,16 +319,39 @@ static void gw_join_task(ck_worker *worker, void *context, int64_t index) {
     drain_tile(&t, tile, total + (tile - t.tile) * (p->max_rows + 1) * p->ld * p->k->real_size);
 }
 
-ck_status ck_conv_grad_weight(const ck_conv *call, int64_t *bytes) {
-  gw_plan p = make_plan(call);
+/* The transposed convolution's bias belongs to x: it is that of a convolution whose output x is. */
+static ck_status transposed_bias(const ck_conv *call, int64_t *bytes) {
+  ck_conv sum = *call;
+  sum.shape.c_out = call->shape.groups * call->shape.c_in;
+  sum.shape.groups = 1;
+  sum.shape.c_in = 0;
+  sum.y = call->x;
+  sum.weight.data = NULL;
+  for (int d = 0; d < 3; d++) {
+    sum.shape.out[d] = call->shape.in[d];
+    sum.shape.kernel[d] = 1;
+  }
+  return ck_conv_grad_weight(&sum, 0, bytes);
+}
+
+ck_status ck_conv_grad_weight(const ck_conv *call, int transposed, int64_t *bytes) {
+  ck_conv here = *call;
+  ck_status status = CK_OK;
+  if (transposed && call->bias) {
+    status = transposed_bias(call, bytes);
+    here.bias = NULL;
+  }
+  if (status != CK_OK || (transposed && !call->weight.data))
+    return status;
+  gw_plan p = make_plan(&here, transposed);
   int64_t shared = p.segments > 1 ? ck_round_up(p.tasks * p.partial * p.k->real_size, 64) : 0;
   if (bytes) {
-    *bytes = shared + call->run.threads * p.bytes;
+    *bytes = ck_max(*bytes, shared + call->run.threads * p.bytes);
     return CK_OK;
   }
   if (p.tasks == 0)
     return CK_OK;
-  ck_status status = ck_parallel(p.tasks, gw_run_task, &p, &call->run, (char *)call->run.workspace + shared, p.bytes);
+  status = ck_parallel(p.tasks, gw_run_task, &p, &call->run, (char *)call->run.workspace + shared, p.bytes);
   if (status == CK_OK && p.segments > 1)
     status = ck_parallel(p.tasks / p.segments, gw_join_task, &p, &call->run, NULL, 0);
   return status;

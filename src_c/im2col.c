@@ -50,7 +50,7 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
 }
 
 /* with_gradient: the tiles of grad x, whose columns are computed from y; otherwise y holds the columns. */
-static col_plan make_plan(const ck_conv *call, int with_gradient) {
+static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed) {
   const ck_conv_shape *s = &call->shape;
   col_plan p = {.call = call, .k = ck_kernels_for(call->dtype)};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4] = {1, 1, 1, ck_min(s->out[2], TILE_OUTPUTS)};
@@ -58,14 +58,14 @@ static col_plan make_plan(const ck_conv *call, int with_gradient) {
   for (int d = 2; d >= 1 && block[d + 1] == size[d + 1]; d--)
     block[d] = ck_max(1, ck_min(size[d], TILE_OUTPUTS / ck_max(1, block[1] * block[2] * block[3])));
   p.grid = ck_grid_make(size, block);
-  p.x = ck_conv_x_source(call, 0);
+  p.x = ck_conv_x_source(call, 0, 0);
   p.x.order = CK_COLUMNS;
   p.rows = ck_reduction_make(s->c_in, s->kernel, TILE_ROWS);
   p.x_size = tile_size(&p.grid, &p.rows);
   ck_kblock largest = ck_reduction_largest(&p.rows);
   p.max_rows = k_of(&largest);
   if (with_gradient) {
-    p.g = ck_conv_gradient_source(call, 0);
+    p.g = ck_conv_y_source(call, !transposed, 0);
     p.g.order = CK_PLANES;
     for (int d = 0; d < 3; d++)
       p.g.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->out[d], .step = 1, .taps = 1, .tap_step = 1};
@@ -186,7 +186,7 @@ static void col2im_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_im2col(const ck_conv *call, int64_t *bytes) {
-  col_plan p = make_plan(call, 0);
+  col_plan p = make_plan(call, 0, 0);
   if (bytes) {
     *bytes = call->run.threads * p.bytes;
     return CK_OK;
@@ -195,9 +195,9 @@ ck_status ck_im2col(const ck_conv *call, int64_t *bytes) {
                      call->run.workspace, p.bytes);
 }
 
-/* Zeros first, then sums. */
-static ck_status plan_or_add(const ck_conv *call, const col_plan *p, ck_task task, int64_t *bytes) {
-  ck_status status = ck_conv_zero_x(call, bytes);
+/* Zeros or the bias first, then sums. */
+static ck_status plan_or_add(const ck_conv *call, const col_plan *p, int transposed, ck_task task, int64_t *bytes) {
+  ck_status status = ck_conv_start_x(call, transposed, bytes);
   if (bytes)
     *bytes = ck_max(*bytes, call->run.threads * p->bytes);
   else if (status == CK_OK && ck_grid_count(&p->grid) && ck_reduction_count(&p->rows))
@@ -206,8 +206,8 @@ static ck_status plan_or_add(const ck_conv *call, const col_plan *p, ck_task tas
 }
 
 ck_status ck_col2im(const ck_conv *call, int64_t *bytes) {
-  col_plan p = make_plan(call, 0);
-  return plan_or_add(call, &p, col2im_task, bytes);
+  col_plan p = make_plan(call, 0, 0);
+  return plan_or_add(call, &p, 0, col2im_task, bytes);
 }
 
 /* ---------------------------------------------------------------- gradient of x */
@@ -271,7 +271,35 @@ static void grad_x_task(ck_worker *worker, void *context, int64_t index) {
   add_back(worker, context, index, multiply_columns);
 }
 
-ck_status ck_im2col_grad_x(const ck_conv *call, int64_t *bytes) {
-  col_plan p = make_plan(call, 1);
-  return plan_or_add(call, &p, grad_x_task, bytes);
+/* The activation of a transposed convolution, once all sums are there: staged, and stored through the drain. */
+static void activate_task(ck_worker *worker, void *context, int64_t index) {
+  const col_plan *p = context;
+  const ck_conv *call = p->call;
+  const int64_t *in = call->shape.in, channels = call->shape.groups * call->shape.c_in;
+  const int64_t stride = call->x.stride[4], item = p->k->real_size;
+  char *row = (char *)call->x.data + index % in[1] * call->x.stride[3] + index / in[1] % in[0] * call->x.stride[2] +
+              index / in[1] / in[0] % channels * call->x.stride[1] +
+              index / in[1] / in[0] / channels * call->x.stride[0];
+  for (int64_t x = 0; x < in[2]; x += TILE_OUTPUTS, row += TILE_OUTPUTS * stride) {
+    int32_t zero = 0;
+    int64_t none = 0, count = ck_min(TILE_OUTPUTS, in[2] - x);
+    ck_span span = {0, (int32_t)count, 0, stride};
+    ck_stage stage = {.dst = worker->scratch, .src = row, .images = 1, .channels = 1, .dst_position = 1, .rows = 1,
+                      .row_dst = &zero, .row_src = &none, .spans = 1, .span = &span};
+    ck_drain drain = {.c = worker->scratch, .c_pixel = 1, .c_lane = count, .count = count, .lanes = 1, .dst = row,
+                      .dst_pixel = stride, .dst_lane = item, .activation = call->activation, .a = call->act_a,
+                      .b = call->act_b};
+    p->k->stage(&stage);
+    p->k->drain(&drain);
+  }
+}
+
+ck_status ck_im2col_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  col_plan p = make_plan(call, 1, transposed);
+  ck_status status = plan_or_add(call, &p, transposed, grad_x_task, bytes);
+  if (bytes || status != CK_OK || !transposed || !call->activation)
+    return status;
+  return ck_parallel(s->n * s->groups * s->c_in * s->in[0] * s->in[1], activate_task, &p, &call->run,
+                     call->run.workspace, p.bytes);
 }

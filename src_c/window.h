@@ -18,7 +18,7 @@ typedef struct ck_source {
   ck_axis axis[3];
   ck_tensor tensor, act_y; /* act_y.data may be NULL: else the source is tensor * activation'(act_y) */
   const char *end, *act_end;
-  int64_t lane_stride; /* CK_LANES: bytes between the channels of neighbouring lanes */
+  int64_t lane_channels; /* CK_LANES: channels from a lane to its neighbour */
   int activation;
   double act_a, act_b;
   ck_order order;

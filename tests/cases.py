@@ -6,9 +6,10 @@ import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from bounds import assert_within_bound
 from problems import Problem
 

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from convkit.layers import LAYERS, Layer
 
 REDUCED_FLOPS = 120e6  # a network layer is reduced until its forward pass costs no more than this

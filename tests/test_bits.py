@@ -1,8 +1,9 @@
 """Equal bits: whatever the threads, the run, the batch, the address, the route, or the instruction set."""
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from cases import DTYPES, LAYOUTS, assert_same_bits, backward, everything, forward, random_data
 from problems import named
 

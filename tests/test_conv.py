@@ -2,9 +2,10 @@
 
 import itertools
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from bounds import assert_within_bound
 from cases import (
     ALGORITHMS,

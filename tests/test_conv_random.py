@@ -7,9 +7,10 @@ the number of threads and, among those that the machine has, the instruction set
 
 from collections import Counter
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from cases import DTYPES, LAYOUTS, assert_case, random_data, solve
 from problems import MODES, random_problem
 

@@ -7,9 +7,10 @@ output finite where its tap lies outside the image. Which outputs read what is c
 import dataclasses
 import itertools
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from bounds import assert_within_bound
 from cases import GRADIENTS, LAYOUTS, Data, every_isa, everything, random_case, reference_gradients
 from problems import Problem, named

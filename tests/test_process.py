@@ -13,9 +13,10 @@ import threading
 import time
 from pathlib import Path
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from cases import assert_same_bits, everything, random_data
 from problems import named
 
@@ -45,8 +46,9 @@ def long_call(direction, isa):
     """Prints "ready", starts a call of about 20 seconds, and prints when and how that ended."""
     import time
 
-    import convkit
     import numpy as np
+
+    import convkit
 
     convkit.set_isa(isa)
     rng = np.random.default_rng(0)
@@ -104,8 +106,9 @@ def forking():
     import signal
     import time
 
-    import convkit
     import numpy as np
+
+    import convkit
 
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((4, 32, 30, 30), np.float32), rng.standard_normal((32, 32, 3, 3), np.float32)
@@ -141,8 +144,9 @@ def pooling():
     """A pool of forked workers, used after the parent has used its threads."""
     import multiprocessing
 
-    import convkit
     import numpy as np
+
+    import convkit
 
     rng = np.random.default_rng(0)
     images = rng.standard_normal((6, 2, 16, 20, 20), np.float32)
@@ -212,8 +216,9 @@ def test_the_interpreter_runs_meanwhile():
 
 def peak_memory(size, direction, algorithm):
     """Prints by how many bytes beyond its result a call of 64 to 64 channels, 3x3, raises the peak."""
-    import convkit
     import numpy as np
+
+    import convkit
 
     def status(field):
         with open("/proc/self/status") as lines:
@@ -255,8 +260,9 @@ def guarded(isa):
     import itertools
     import mmap
 
-    import convkit
     import numpy as np
+
+    import convkit
     from cases import GRADIENTS, LAYOUTS, arrange, everything, random_data
     from problems import Problem, named
 

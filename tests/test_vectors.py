@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, arrange, restore
 

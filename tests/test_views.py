@@ -1,8 +1,9 @@
 """Any strided view gives the bits of its contiguous copy; a strided `out` is written, and nothing else."""
 
-import convkit
 import numpy as np
 import pytest
+
+import convkit
 from cases import LAYOUTS, arrange, assert_same_bits, everything, random_data, restore
 from problems import named
 

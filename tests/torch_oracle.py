@@ -35,6 +35,12 @@ def convolution(x, weight, bias, *, stride, pads, dilation, groups, padding_mode
     return activated(operator(padded, weight, bias, stride=stride, dilation=dilation, groups=groups), activation)
 
 
+def gradients(leaves) -> dict:
+    """The gradients of x, weight and bias; None of what is None."""
+    names = ("x", "weight", "bias")
+    return {name: None if leaf is None else leaf.grad.numpy() for name, leaf in zip(names, leaves, strict=True)}
+
+
 def conv_answers(problem, x, weight, bias, grad) -> dict:
     """ "y", "x", "weight" and "bias" (None without one) of a problem of tests/problems.py."""
     leaves = [None if a is None else as_tensor(a) for a in (x, weight, bias)]
@@ -48,8 +54,7 @@ def conv_answers(problem, x, weight, bias, grad) -> dict:
         activation=problem.activation,
     )
     y.backward(torch.tensor(np.asarray(grad, np.float64)))
-    grads = {name: None if leaf is None else leaf.grad.numpy() for name, leaf in zip(("x", "weight", "bias"), leaves)}
-    return {"y": y.detach().numpy()} | grads
+    return {"y": y.detach().numpy()} | gradients(leaves)
 
 
 def linear_answers(x, weight, bias, grad) -> dict:
@@ -57,9 +62,7 @@ def linear_answers(x, weight, bias, grad) -> dict:
     leaves = [as_tensor(a) for a in (x, weight, bias)]
     y = functional.linear(*leaves)
     y.backward(torch.tensor(np.asarray(grad, np.float64)))
-    return {"y": y.detach().numpy()} | {
-        name: leaf.grad.numpy() for name, leaf in zip(("x", "weight", "bias"), leaves, strict=True)
-    }
+    return {"y": y.detach().numpy()} | gradients(leaves)
 
 
 def columns(x, kernel, **sizes) -> np.ndarray:

@@ -119,6 +119,55 @@ def conv_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.
     run_conv(&call, ck.CK_GRAD_WEIGHT)
 
 
+# Transposed convolution: the geometry is that of the convolution whose adjoint it is, so that x, the input here, has the
+# convolution's output size, and y its input size.
+
+
+def conv_transpose_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray weight not None,
+                           cnp.ndarray bias, cnp.ndarray y not None, int activation, double a, double b,
+                           bint channel_last, int algorithm, int threads):
+    """y = activation(the adjoint of conv applied to x, + bias)."""
+    cdef ck.ck_conv call
+    set_call(&call, geometry, y, activation, a, b, algorithm, threads)
+    set_tensor(&call.y, x, channel_last)
+    set_tensor(&call.weight, weight, False)
+    set_tensor(&call.x, y, channel_last)
+    if bias is not None:
+        set_bias(&call, bias)
+    run_conv(&call, ck.CK_TRANSPOSED)
+
+
+def conv_transpose_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
+                          cnp.ndarray dx not None, int activation, double a, double b, cnp.ndarray act_y,
+                          bint channel_last, int algorithm, int threads):
+    """dx, the gradient of the input."""
+    cdef ck.ck_conv call
+    set_call(&call, geometry, dx, activation, a, b, algorithm, threads)
+    set_tensor(&call.x, grad, channel_last)
+    set_tensor(&call.weight, weight, False)
+    set_tensor(&call.y, dx, channel_last)
+    if act_y is not None:
+        set_tensor(&call.act_y, act_y, channel_last)
+    run_conv(&call, ck.CK_TRANSPOSED_GRAD_X)
+
+
+def conv_transpose_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray x, cnp.ndarray dw,
+                               cnp.ndarray db, int activation, double a, double b, cnp.ndarray act_y,
+                               bint channel_last, int algorithm, int threads):
+    """dw and db, either of which may be None; x is not read without dw."""
+    cdef ck.ck_conv call
+    set_call(&call, geometry, grad, activation, a, b, algorithm, threads)
+    set_tensor(&call.x, grad, channel_last)
+    if dw is not None:
+        set_tensor(&call.y, x, channel_last)
+        set_tensor(&call.weight, dw, False)
+    if db is not None:
+        set_bias(&call, db)
+    if act_y is not None:
+        set_tensor(&call.act_y, act_y, channel_last)
+    run_conv(&call, ck.CK_TRANSPOSED_GRAD_WEIGHT)
+
+
 def conv_supports(Geometry geometry not None, int op, int algorithm):
     """Whether the algorithm can do this shape."""
     return ck.ck_conv_supports(&geometry.shape, <ck.ck_conv_op>op, algorithm) == ck.CK_OK

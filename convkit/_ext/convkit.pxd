@@ -22,6 +22,9 @@ cdef extern from "convkit.h" nogil:
         CK_GRAD_WEIGHT
         CK_IM2COL_OP
         CK_COL2IM_OP
+        CK_TRANSPOSED
+        CK_TRANSPOSED_GRAD_X
+        CK_TRANSPOSED_GRAD_WEIGHT
 
     ctypedef struct ck_run:
         int threads

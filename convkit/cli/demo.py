@@ -132,15 +132,20 @@ def throughput() -> None:
     layers = {layer.name: layer for layer in LAYERS}
     print(f"{'':<44}{'forward':^28}{'backward':^28}")
     print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
+    quiet = True
     for kind, name in KINDS.items():
         layer = layers[name]
         size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
         print(f"{kind:<11}{f'{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}':<33}", end="", flush=True)
         for direction in ("forward", "backward"):
             timing = bench.measure(layer, direction, bench.Setting(threads=threads))
-            print(f"{timing.median_s * 1e3:>8.2f}{timing.gflops:>10.0f}{timing.share:>9.0%} ", end="", flush=True)
+            quiet &= timing.steady
+            mark = " " if timing.steady else "~"
+            print(f"{timing.median_s * 1e3:>8.2f}{timing.gflops:>10.0f}{timing.share:>9.0%}{mark}", end="", flush=True)
         print()
     print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is measured anew around each timing")
+    if not quiet:
+        print("~ other work on this machine disturbed the timing, or its peak")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

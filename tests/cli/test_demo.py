@@ -50,7 +50,7 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
         picture = imread(out / name)
         assert min(picture.shape[:2]) > 100
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20, f"{name} is blank"
-    numbers = r"(?: +\d+\.\d\d +\d+ +\d+%){2}"
+    numbers = r"(?: +\d+\.\d\d +\d+ +\d+%[ ~]){2}"
     for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d+x\d+, batch \d{numbers}", text, re.MULTILINE), kind
 

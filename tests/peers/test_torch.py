@@ -2,10 +2,11 @@
 
 import itertools
 
-import convkit
 import numpy as np
 import pytest
 import torch
+
+import convkit
 import torch_oracle as oracle
 from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, everything, random_data, solve

@@ -2,9 +2,9 @@
 
     python tests/vectors/make_vectors.py
 
-needs PyTorch; the tests that read the file do not. Operands are normal deviates rounded to float32, so both dtypes start
-from the same numbers. Each case NAME is stored as NAME/x, NAME/weight, NAME/bias, NAME/grad (operands), NAME/y, NAME/dx,
-NAME/dw, NAME/db (answers) and NAME/arguments, the keyword arguments as JSON.
+needs PyTorch; the tests that read the file do not. Operands are normal deviates rounded to float32, so both dtypes
+start from the same numbers. Each case NAME is stored as NAME/x, NAME/weight, NAME/bias, NAME/grad (operands), NAME/y,
+NAME/dx, NAME/dw, NAME/db (answers) and NAME/arguments, the keyword arguments as JSON.
 """
 
 import json
@@ -19,21 +19,25 @@ sys.path.append(str(HERE.parent))
 from problems import Problem, named  # noqa: E402
 from torch_oracle import conv_answers  # noqa: E402
 
+NAMED = named(
+    "single_pixel_3x3", "one_row", "even_kernel", "even_kernel_lower", "same_upper_s3", "full", "valid",
+    "stride_over_kernel", "stride_over_image", "1x1_padded_s3", "kernel_over_image", "dilation_past",
+    "dilated_strided", "asymmetric", "asymmetric_s2", "right_padding", "small_images_s2",
+    "depthwise_asym", "1d", "1d_s4_d3", "1d_grouped", "3d_mixed", "reflect", "reflect_max",
+    "replicate", "replicate_far", "circular", "circular_max", "reflect_1d", "circular_3d", "reflect_depthwise",
+)  # fmt: skip
 CASES = (
-    *named(
-        "single_pixel_3x3", "one_row", "even_kernel", "even_kernel_lower", "same_upper_s3", "full", "valid",
-        "stride_over_kernel", "stride_over_image", "1x1_padded_s3", "kernel_over_image", "dilation_past", "dilated",
-        "dilated_strided", "asymmetric", "asymmetric_s2", "right_padding", "small_images_s2", "depthwise_x3",
-        "depthwise_asym", "grouped", "1d", "1d_s4_d3", "1d_grouped", "3d", "3d_mixed", "reflect", "reflect_max",
-        "replicate", "replicate_far", "circular", "circular_max", "reflect_1d", "circular_3d", "reflect_depthwise",
-    ),
+    *(problem.but(n=1) for problem in NAMED),
     Problem("no_padding", 2, 3, (6, 7), 4, (3, 3)),
+    Problem("groups", 2, 4, (5, 4), 6, (3, 3), 1, 1, 1, 2),
+    Problem("multiplier", 2, 3, (5, 4), 6, (3, 3), 1, 1, 1, 3),
+    Problem("volume", 1, 2, (3, 4, 5), 3, (3, 3, 3), 1, 1),
     Problem("relu", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation="relu"),
     Problem("leaky_relu", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation=("leaky_relu", 0.125)),
     Problem("sigmoid", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation="sigmoid"),
     Problem("tanh", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation="tanh"),
     Problem("clip", 2, 3, (6, 5), 4, (3, 3), 1, 1, activation=("clip", -0.75, 1.5)),
-)  # fmt: skip
+)
 
 
 def vectors(problem: Problem, rng: np.random.Generator) -> dict:
