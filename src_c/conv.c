@@ -99,7 +99,7 @@ static void set_output(ck_dense *d, const ck_conv *call) {
   d->act_b = call->act_b;
 }
 
-ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
+ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_in,
                 .lanes = s->c_out, .dst = call->y, .phases = {1, 1, 1}};
@@ -110,6 +110,11 @@ ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
+  return d;
+}
+
+ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
+  ck_dense d = ck_conv_forward_dense(call, transposed);
   return visit(&d, &call->run, bytes);
 }
 

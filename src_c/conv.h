@@ -18,6 +18,14 @@ ck_status ck_im2col_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 /* Zeros, or the bias, in all of x. */
 ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes);
 
+/* The correlation that forward is. */
+ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
+
+/* panel[pixel][lane] of a box of y-like pixels: `lanes` channels from `first` on, `step` apart; x_off[x] is the offset of
+ * pixel x of a row. Returns whether anything was not finite. */
+int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
+                        int64_t lanes, int64_t ld, const int64_t *x_off, char *panel);
+
 /* Whether this call goes group by group on the lanes ("direct") rather than through dense panels. */
 int ck_conv_is_direct(const ck_conv *call);
 

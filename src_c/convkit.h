@@ -105,6 +105,24 @@ ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
 ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
 
+/* ------------------------------------------------------------------ deformable convolution */
+
+/* offset: (batch, group * taps * nd + tap * nd + axis, spatial), mask: (batch, group * taps + tap, spatial).
+ *   forward    x, offset, mask?, weight, bias?                      -> y
+ *   backward   y (the gradient), act_y?, x, offset, mask?, weight   -> those of dx, d_offset, d_mask, d_weight and bias
+ *              whose data is not NULL
+ * A field of conv that is not used is ignored: its algorithm, and in a backward call its activation's bias. */
+typedef struct ck_deform {
+  ck_conv conv;
+  int nd; /* spatial dimensions that have offsets: the last ones */
+  int64_t offset_groups;
+  ck_tensor offset, mask;
+  ck_tensor dx, d_offset, d_mask, d_weight;
+} ck_deform;
+
+ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *bytes);
+ck_status ck_deform_run(const ck_deform *call, int backward);
+
 /* ------------------------------------------------------------------ machine */
 
 const char *ck_isa_name(int isa);

@@ -185,9 +185,15 @@ static void run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_en
   int by_group = d->flavour == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
-  ck_window_fill(&b->b.window, &b->box, &kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
-  ck_window_output_offsets(&b->b.window, b->b.ro);
-  ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
+  if (d->sampler) {
+    ck_samples_columns(&b->b.samples, &b->box, &kb, channel, b->b.columns);
+    ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
+    b->b.window.data = b->b.columns;
+  } else {
+    ck_window_fill(&b->b.window, &b->box, &kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
+    ck_window_output_offsets(&b->b.window, b->b.ro);
+    ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
+  }
   weight_offsets(b, &kb);
   if (b->p->sorted)
     sort_by_phase(b, &kb);

@@ -8,6 +8,7 @@
 #define CK_DENSE_H
 
 #include "parallel.h"
+#include "sampler.h"
 #include "window.h"
 
 /* What the micro-kernel's rows and lanes are. */
@@ -22,6 +23,7 @@ typedef struct ck_dense {
   ck_flavour flavour;
   int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
   ck_source source;                   /* whole tensor; the axes of this correlation */
+  const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */
   const char *w, *w_end;
   int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
   ck_tensor dst;

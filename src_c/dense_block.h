@@ -6,6 +6,8 @@
 
 typedef struct ck_buffers {
   ck_window window;
+  ck_samples samples; /* in place of the window, of a deformable one */
+  char *columns;
   char *acc, *panel, *bias;
   int32_t *ko, *ro;
   int64_t *w_off;

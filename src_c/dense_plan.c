@@ -39,7 +39,13 @@ static double task_cost(const ck_dense *d, const ck_dense_plan *p) {
 
 void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
-  ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
+  if (d->sampler) {
+    int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
+    ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
+    b->columns = ck_take(arena, p->pixels * all * ck_samples_pixel_step(d->sampler, p->window.channels) * item + 64);
+  } else {
+    ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
+  }
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
@@ -92,8 +98,8 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
     for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || p->grid.size[3] / cuts >= 28); cuts *= 2) {
       int64_t block[4];
       block_for(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
-      if (d->fold)
-        block[0] = 1; /* padded positions of one image meet in one task */
+      if (d->fold || d->sampler)
+        block[0] = 1; /* padded positions of one image meet in one task; points are located image by image */
       for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
         set_block(d, &trial, block, parts);
         if (trial.bytes > CK_THREAD_BYTES)

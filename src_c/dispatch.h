@@ -83,6 +83,48 @@ typedef struct ck_drain {
   int64_t phases, c_phase;
 } ck_drain;
 
+/* Deformable sampling points of one block: point t * pixels + p is tap t at pixel p.
+ * coordinate = (real)(base[d][p] + tap[d][t]) + offset, rounded once; low = its floor, fraction what is left. */
+typedef struct ck_points {
+  int nd;
+  int64_t pixels, taps, size[3];
+  const int64_t *base[3], *tap[3];
+  const void *offset, *mask; /* [taps * nd][pixels] and [taps][pixels] in scratch; mask may be NULL */
+  int64_t *low[3];           /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
+  void *fraction[3];
+  int64_t least[3], most[3]; /* source coordinates that are read, or least > most */
+  /* Of each of the 2^nd corners: where it lies, in steps from `first`, and its weight times the mask. A corner outside
+   * lies `nowhere`, with weight zero. */
+  int64_t first[3], step[3], nowhere;
+  int64_t *at;
+  void *weight;
+} ck_points;
+enum { CK_OUTSIDE = -2 };
+
+/* Interpolates one vector of channels at every point: out[p * pixel_step + t * tap_step ..]. The image is staged, a vector
+ * at each place, or read in place: then `at` counts bytes, lanes lie lane_stride bytes apart, and -1 is nowhere. */
+typedef struct ck_sample {
+  const ck_points *points;
+  char *image;
+  int in_place;
+  int64_t lanes, lane_stride;
+  void *out;
+  int64_t pixel_step, tap_step;
+} ck_sample;
+
+/* The way back, for the same vector of channels. g[point][lane] is the gradient of every sample; dx, laid out like the
+ * image, gets its corners' shares added; partial[d][point], d < nd, the sums over lanes of the derivative along axis d,
+ * and partial[nd][point] that of the mask. dx and partial may be NULL. */
+typedef struct ck_sample_back {
+  const ck_points *points;
+  char *image, *dx;
+  int in_place;
+  int64_t lanes, lane_stride, dx_lane_stride;
+  const int64_t *dx_at; /* in place: the corners' places in dx */
+  const void *g;
+  void *partial;
+} ck_sample_back;
+
 typedef struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
@@ -101,6 +143,10 @@ typedef struct ck_kernels {
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */
   void (*add)(void *dst, const void *src, int64_t count);
+  void (*locate)(ck_points *);  /* low, fraction, least, most */
+  void (*corners)(ck_points *); /* at, weight */
+  void (*sample)(const ck_sample *);
+  void (*sample_back)(const ck_sample_back *);
   ck_peak_kernels peak;
 } ck_kernels;
 

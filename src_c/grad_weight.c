@@ -176,22 +176,21 @@ static void tile_lanes(const gw_task *t, int64_t tile, int64_t *first, int64_t *
   }
 }
 
-/* The gradient of one chunk, transposed: panel[pixel][lane]. */
-static int pack_chunk(const gw_task *t, const ck_tensor *tensor, const ck_box *box, int64_t tile, const int64_t *x_off,
-                      char *panel) {
-  const ck_conv_shape *s = &t->p->call->shape;
+int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
+                        int64_t lanes, int64_t ld, const int64_t *x_off, char *panel) {
+  const ck_conv_shape *s = &call->shape;
+  const ck_kernels *k = ck_kernels_for(call->dtype);
   const int64_t *stride = tensor->stride;
-  int64_t first, step, lanes, nonfinite = 0, sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
-  tile_lanes(t, tile, &first, &step, &lanes);
-  ck_pack pack = {.panel = panel, .ld = t->p->ld, .lanes = lanes, .lane_stride = step * stride[1], .nc = box->size[2],
+  int64_t nonfinite = 0, sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
+  ck_pack pack = {.panel = panel, .ld = ld, .lanes = lanes, .lane_stride = step * stride[1], .nc = box->size[2],
                   .c_stride = stride[3], .nt = box->size[3], .t_off = x_off};
-  pack.src_end = ck_end(tensor->data, sizes, stride, 5, t->p->k->real_size);
+  pack.src_end = ck_end(tensor->data, sizes, stride, 5, k->real_size);
   for (int64_t n = 0; n < box->size[0]; n++) {
     for (int64_t z = 0; z < box->size[1]; z++) {
       pack.src = (const char *)tensor->data + first * stride[1] + (box->first[0] + n) * stride[0] +
                  (box->first[1] + z) * stride[2] + box->first[2] * stride[3] + box->first[3] * stride[4];
-      nonfinite |= t->p->k->pack(&pack);
-      pack.panel = (char *)pack.panel + pack.nc * pack.nt * pack.ld * t->p->k->real_size;
+      nonfinite |= k->pack(&pack);
+      pack.panel = (char *)pack.panel + pack.nc * pack.nt * pack.ld * k->real_size;
     }
   }
   return (int)nonfinite;
@@ -200,10 +199,12 @@ static int pack_chunk(const gw_task *t, const ck_tensor *tensor, const ck_box *b
 static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char *panel) {
   const ck_conv *call = t->p->call;
   const ck_kernels *k = t->p->k;
-  int nonfinite = pack_chunk(t, &call->y, box, tile, t->b.y_off, panel);
+  int64_t first, step, lanes, ld = t->p->ld;
+  tile_lanes(t, tile, &first, &step, &lanes);
+  int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
   if (call->activation && !t->p->transposed) {
     int64_t count = ck_box_count(box) * t->p->ld;
-    nonfinite |= pack_chunk(t, &call->act_y, box, tile, t->b.x_off, t->b.y);
+    nonfinite |= ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.x_off, t->b.y);
     k->activation_gradient(panel, t->b.y, count, call->activation, call->act_a, call->act_b);
   }
   return nonfinite;

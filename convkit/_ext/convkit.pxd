@@ -62,6 +62,15 @@ cdef extern from "convkit.h" nogil:
     ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) noexcept
     ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) noexcept
 
+    ctypedef struct ck_deform:
+        ck_conv conv
+        int nd
+        int64_t offset_groups
+        ck_tensor offset, mask, dx, d_offset, d_mask, d_weight
+
+    ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *bytes) noexcept
+    ck_status ck_deform_run(const ck_deform *call, int backward) noexcept
+
     ctypedef struct ck_cpu:
         uint32_t leaf1_ecx, leaf7_ebx
         uint64_t xcr0

@@ -103,4 +103,5 @@ cdef int give_back(Buffer *buffer) except -1:
 
 
 include "conv.pxi"
+include "deform.pxi"
 include "machine.pxi"

@@ -108,7 +108,7 @@ CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
         }
         for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
           if (p->src_lane == size)
-            v_store(d, load_upto(s, p->lanes, p->src_end));
+            v_store(d, p->lanes >= VL ? v_loadu(s) : load_part(s, p->lanes));
           else
             copy_strided(d, 1, s, p->src_lane, p->lanes);
         }

@@ -2,6 +2,7 @@
 #include "../dispatch.h"
 
 #include "activation.h"
+#include "deform.h"
 #include "drain.h"
 #include "micro.h"
 #include "pack.h"
@@ -33,5 +34,9 @@ const ck_kernels CK_NAME(kernels) = {
     .activation_gradient = CK_NAME(activation_gradient),
     .column_sums = CK_NAME(column_sums),
     .add = CK_NAME(add),
+    .locate = CK_NAME(locate),
+    .corners = CK_NAME(corners),
+    .sample = CK_NAME(sample),
+    .sample_back = CK_NAME(sample_back),
     .peak = CK_PEAK_KERNELS,
 };
