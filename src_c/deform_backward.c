@@ -1,9 +1,10 @@
-/* Deformable convolution, all gradients in one pass.
+/* Deformable convolution, the gradients: weight and bias as in convolution, over sampled columns; x, offset and mask in
+ * one pass of their own.
  *
- * Pixels are worked off in chunks, image after image.  Within a chunk, tasks are runs of channel blocks, a block being
+ * There pixels are worked off in chunks, image after image.  Within a chunk, tasks are runs of channel blocks, a block being
  * one vector of channels.  For each block: columns of the gradient (weight times gradient, one vector for each point) are
- * consumed at once by dx, which the task alone writes for these channels, and by the derivatives of offset and mask; the
- * sampled columns meet the gradient in this block's rows of dW.  The sums for offset and mask are kept block by block and
+ * consumed at once by dx, which the task alone writes for these channels, and by the derivatives of offset and mask.  The
+ * sums for offset and mask are kept block by block and
  * added in the blocks' order when the chunk's tasks are done: no atomics, the same bits for any number of threads. */
 #include <string.h>
 
@@ -23,14 +24,13 @@ typedef struct back_plan {
   int64_t bytes, partial_bytes;        /* scratch of a thread; sums of one block */
   ck_box box;                          /* the chunk at work */
   ck_kblock kblock;
-  int first;                           /* the first chunk stores dW, others add to it */
 } back_plan;
 
 typedef struct back_buffers {
   ck_samples samples;
-  char *g, *act, *weights, *g_columns, *columns, *dx, *dw;
+  char *g, *act, *weights, *g_columns, *dx;
   int64_t *offset, *y_off, *act_off, *dx_at;
-  int32_t *ko, *ro, *row, *sample_ko, *sample_ro;
+  int32_t *ko, *ro, *row;
 } back_buffers;
 
 static void place(const back_plan *p, ck_arena *arena, back_buffers *b) {
@@ -41,9 +41,7 @@ static void place(const back_plan *p, ck_arena *arena, back_buffers *b) {
   b->act = ck_take(arena, p->call->conv.activation ? p->pixels * p->ld * item : 0);
   b->weights = ck_take(arena, p->tap_count * p->out_block * vector * item);
   b->g_columns = ck_take(arena, p->points * vector * item);
-  b->columns = ck_take(arena, p->points * vector * item);
   b->dx = ck_take(arena, p->call->dx.data ? CK_REGION_BYTES + 64 : 0);
-  b->dw = ck_take(arena, p->tap_count * vector * p->ld * item);
   b->offset = ck_take(arena, p->tap_count * i64);
   b->y_off = ck_take(arena, p->pixels * i64);
   b->act_off = ck_take(arena, p->pixels * i64);
@@ -51,8 +49,6 @@ static void place(const back_plan *p, ck_arena *arena, back_buffers *b) {
   b->ko = ck_take(arena, p->out_block * i32);
   b->ro = ck_take(arena, p->pixels * i32);
   b->row = ck_take(arena, p->tap_count * p->out_block * i32);
-  b->sample_ko = ck_take(arena, p->pixels * i32);
-  b->sample_ro = ck_take(arena, p->tap_count * vector * i32);
 }
 
 /* ---------------------------------------------------------------- plan */
@@ -234,51 +230,12 @@ static void sample_gradients(const back_plan *p, back_buffers *b, int64_t channe
   p->k->sample_back(&back);
 }
 
-/* This block's rows of dW: [(channel, tap)][output channel], one panel of output channels after the other. */
-static void weight_gradient(const back_plan *p, back_buffers *b, int64_t group, int64_t channel, int64_t lanes) {
-  const ck_kernels *k = p->k;
-  const ck_conv_shape *s = &p->call->conv.shape;
-  const int64_t *stride = p->call->d_weight.stride, *tap = p->kblock.tap, *taps = p->kblock.taps, item = k->real_size;
-  int64_t pixels = b->samples.points.pixels, all = b->samples.points.taps, rows = lanes * all;
-  ck_sample source = ck_samples_source(&b->samples, channel, lanes);
-  source.out = b->columns;
-  source.tap_step = k->vector;
-  source.pixel_step = all * k->vector;
-  k->sample(&source);
-  for (int64_t x = 0; x < pixels; x++)
-    b->sample_ko[x] = (int32_t)(x * all * k->vector);
-  for (int64_t i = 0; i < rows; i++)
-    b->sample_ro[i] = (int32_t)(i % all * k->vector + i / all);
-  int64_t panels = ck_ceil_div(rows, k->max_height);
-  for (int64_t tile = 0; tile < p->tiles; tile++) {
-    for (int64_t i = 0; i < panels; i++) {
-      int64_t at = ck_panel_start(rows, panels, i), height = ck_panel_start(rows, panels, i + 1) - at;
-      k->rows[p->ld > k->vector][height](pixels, b->columns, b->sample_ko, b->sample_ro + at,
-                                         b->g + tile * pixels * p->ld * item, b->dw + at * p->ld * item, 0);
-    }
-    char *base = (char *)p->call->d_weight.data + (group * s->c_out + tile * p->ld) * stride[0] +
-                 (channel - group * s->c_in) * stride[1] + tap[0] * stride[2] + tap[1] * stride[3] + tap[2] * stride[4];
-    ck_drain drain = {.c = b->dw, .c_pixel = p->ld, .c_lane = 1, .count = taps[2], .dst_pixel = stride[4],
-                      .lanes = ck_min(p->ld, s->c_out - tile * p->ld), .dst_lane = stride[0], .add = !p->first};
-    int dense = stride[3] == taps[2] * stride[4] && stride[2] == taps[1] * stride[3];
-    drain.count = dense ? all : taps[2];
-    for (int64_t c = 0; c < lanes; c++) {
-      for (int64_t y = 0; y < (dense ? 1 : taps[0] * taps[1]); y++) {
-        drain.dst = base + c * stride[1] + y / taps[1] * stride[2] + y % taps[1] * stride[3];
-        k->drain(&drain);
-        drain.c = (const char *)drain.c + drain.count * p->ld * item;
-      }
-    }
-  }
-}
-
 static void back_task(ck_worker *worker, void *context, int64_t index) {
   const back_plan *p = context;
   const ck_deform *call = p->call;
   const ck_conv_shape *s = &call->conv.shape;
   int64_t end = p->blocks * (index + 1) / p->parts, per_group = s->groups * s->c_in / call->offset_groups;
   int64_t group = -1;
-  int points = call->dx.data || call->d_offset.data || call->d_mask.data;
   ck_arena arena = {.base = worker->scratch};
   back_buffers b = {0};
   place(p, &arena, &b);
@@ -288,13 +245,9 @@ static void back_task(ck_worker *worker, void *context, int64_t index) {
       load_gradient(p, &b, group = channel / s->c_in);
     ck_samples_locate(&b.samples, &p->box, &p->kblock, channel / per_group);
     ck_samples_stage(&b.samples, channel, lanes);
-    if (points) {
-      char *partial = (char *)call->conv.run.workspace + block * p->partial_bytes;
-      gradient_columns(p, &b, group, channel, lanes);
-      sample_gradients(p, &b, channel, lanes, call->d_offset.data || call->d_mask.data ? partial : NULL);
-    }
-    if (call->d_weight.data)
-      weight_gradient(p, &b, group, channel, lanes);
+    char *partial = (char *)call->conv.run.workspace + block * p->partial_bytes;
+    gradient_columns(p, &b, group, channel, lanes);
+    sample_gradients(p, &b, channel, lanes, call->d_offset.data || call->d_mask.data ? partial : NULL);
   }
 }
 
@@ -349,41 +302,37 @@ static ck_status run_chunks(back_plan *p, int64_t shared) {
   int joins = call->d_offset.data || call->d_mask.data;
   for (int64_t part = 0; part < ck_reduction_count(&p->taps); part++) {
     p->kblock = ck_reduction_block(&p->taps, part);
-    p->first = 1;
     for (int64_t i = 0; i < ck_grid_count(&p->chunks) && status == CK_OK; i++) {
       p->box = ck_grid_box(&p->chunks, i);
       status = ck_parallel(p->parts, back_task, p, run, scratch, p->bytes);
       int64_t rows = call->offset_groups * p->kblock.taps[0] * p->kblock.taps[1] * p->kblock.taps[2];
       if (status == CK_OK && joins)
         status = ck_parallel(rows, join_task, p, run, NULL, 0);
-      p->first = 0;
     }
   }
   return status;
 }
 
-/* dx and dW are added to, chunk by chunk; without chunks dW is a gradient of convolution's, all zeros. */
-static ck_status start(const ck_deform *call, int64_t *bytes, int no_pixels) {
+static ck_status weight_and_bias(const ck_deform *call, int64_t *bytes) {
+  const ck_conv_shape *s = &call->conv.shape;
+  ck_sampler sampler = ck_sampler_make(ck_kernels_for(call->conv.dtype), call);
   ck_conv here = call->conv;
-  ck_status status = CK_OK;
-  here.x = call->dx;
-  if (call->dx.data)
-    status = ck_conv_start_x(&here, 0, bytes);
-  here.x = call->conv.x;
   here.weight = call->d_weight;
-  if (!no_pixels)
-    here.weight.data = NULL;
-  if (status == CK_OK && (here.bias || here.weight.data))
-    status = ck_conv_grad_weight(&here, 0, bytes);
-  return status;
+  if (!here.weight.data && !here.bias)
+    return CK_OK;
+  if (!here.weight.data || s->n == 0 || s->c_in == 0)
+    return ck_conv_grad_weight(&here, 0, bytes);
+  return ck_conv_grad_weight_sampled(&here, &sampler, bytes);
 }
 
 ck_status ck_deform_backward(const ck_deform *call, int64_t *bytes) {
   const ck_conv_shape *s = &call->conv.shape;
-  int64_t outputs = s->n * s->out[0] * s->out[1] * s->out[2];
-  int wanted = call->dx.data || call->d_offset.data || call->d_mask.data || call->d_weight.data;
-  ck_status status = start(call, bytes, outputs == 0);
-  if (status != CK_OK || outputs == 0 || !wanted || s->c_in == 0)
+  ck_status status = weight_and_bias(call, bytes);
+  ck_conv here = call->conv;
+  here.x = call->dx;
+  if (status == CK_OK && call->dx.data) /* added to, chunk by chunk */
+    status = ck_conv_start_x(&here, 0, bytes);
+  if (status != CK_OK || s->n == 0 || !(call->dx.data || call->d_offset.data || call->d_mask.data))
     return status;
   back_plan p = make_plan(call);
   int64_t shared = p.blocks * p.partial_bytes;
