@@ -105,7 +105,7 @@ class Problem:
 
 
 def of_layer(layer: Layer) -> Problem:
-    """The problem of a `convkit.layers` convolution, at full size."""
+    """The problem of a `convkit.layers` convolution."""
     fields = {field.name for field in dataclasses.fields(Problem)}
     return Problem(**{name: value for name, value in dataclasses.asdict(layer).items() if name in fields})
 
@@ -125,7 +125,7 @@ def reduced(layer: Layer) -> Layer:
     return layer
 
 
-NETWORK = tuple(of_layer(layer) for layer in LAYERS if layer.kind == "conv")
+NETWORK = tuple(layer for layer in LAYERS if layer.kind == "conv")
 
 # fmt: off
 AWKWARD = (
@@ -234,7 +234,7 @@ EMPTY = (
 )
 # fmt: on
 
-NAMED = tuple(of_layer(reduced(layer)) for layer in LAYERS if layer.kind == "conv") + AWKWARD
+NAMED = tuple(of_layer(reduced(layer)) for layer in NETWORK) + AWKWARD
 
 
 def named(*names: str) -> tuple[Problem, ...]:

@@ -320,18 +320,33 @@ def test_guard_pages(isa_name):
 
 
 def test_past_two_to_the_31_elements(tmp_path):
-    """Offsets need 64 bits: a sparse file of more than 2^31 numbers, of which a long stride reads a few."""
-    size, step = 2**31 + 12345, 2**27
+    """Offsets need 64 bits along every axis: a sparse file of 2^31 numbers, of which long strides read a few."""
+    step, count = 2**27, 17
     path = tmp_path / "sparse"
     path.touch()
-    os.truncate(path, 4 * size)
-    x = np.memmap(path, np.float32, "r+", shape=(1, 1, size))
-    weight = np.array([[[2, 3]]], np.float32)
-    x[0, 0, ::step], x[0, 0, 1::step] = np.arange(1, 18), np.arange(101, 118)
-    y = convkit.conv1d(x, weight, stride=step)
-    assert np.array_equal(y[0, 0], 2 * np.arange(1, 18) + 3 * np.arange(101, 118))
-    grads = convkit.conv1d_backward(np.ones_like(y), x, weight, stride=step, need=("weight", "bias"))
-    assert grads.weight.tolist() == [[[17 * 9, 17 * 109]]]
+    os.truncate(path, 4 * (step * (count - 1) + 4096))
+    x = np.memmap(path, np.float32, "r+")
+    values = x[::step] = np.arange(1, count + 1, dtype=np.float32)
+    x, weight = x[: step * (count - 1)], np.array([2, 3, 5, 7], np.float32)
+    far = sum(
+        weight[t] * values[4 * t : 4 * t + 4] for t in range(4)
+    )  # four taps, each 2^31 bytes after the one before
+
+    along = x.reshape(1, 1, -1), weight.reshape(1, 1, 4), {"stride": step, "dilation": 4 * step}
+    down = x.reshape(1, 1, -1, 2**15), weight.reshape(1, 1, 4, 1), {"stride": 2**12, "dilation": (2**14, 1)}
+    for image, kernel, sizes in (along, down):
+        name = f"conv{image.ndim - 2}d"
+        operator, gradient = getattr(convkit, name), getattr(convkit, name + "_backward")
+        for algorithm in ("implicit_gemm", "im2col"):
+            y = operator(image, kernel, algorithm=algorithm, **sizes)
+            assert np.array_equal(y[..., 0] if y.ndim == 4 else y, far.reshape(1, 1, 4))
+            grads = gradient(np.ones_like(y), image, kernel, need="weight", algorithm=algorithm, **sizes)
+            assert np.array_equal(grads.weight.ravel(), values[:16].reshape(4, 4).sum(axis=1))
+
+    one = np.ones((1, 1, 1), np.float32)
+    assert np.array_equal(convkit.conv1d(x.reshape(count - 1, 1, -1), one, stride=step).ravel(), values[:16])
+    channels = convkit.conv1d(x.reshape(1, count - 1, -1), np.repeat(one, count - 1, axis=1), stride=step)
+    assert channels.tolist() == [[[values[:16].sum()]]]
 
 
 def test_virtual_giants():

@@ -2,7 +2,7 @@
 
 A timing is the median of a burst of calls with `out=`, the best of several bursts: a burst is short enough to fall
 between the slow episodes of a shared machine. The peak is measured right before and right after; where the two differ,
-or the bursts do, the machine was not quiet and the layer is timed again.
+or the bursts do, or the peak is far below an earlier one, the machine was not quiet and the layer is timed again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BUILT = {"conv": "conv{nd}d"}  # the operator of each kind of layer; other kinds
 
 BURSTS, CALLS = 5, 7
 PEAK_SECONDS = 0.05
-PEAKS_DIFFER, BURSTS_DIFFER = 0.03, 0.10
+PEAKS_DIFFER, BURSTS_DIFFER, PEAK_FELL = 0.03, 0.10, 0.10
 ATTEMPTS = 4
 
 UNITS = (
@@ -110,8 +110,11 @@ def measure_peak(dtype: str, threads: int) -> float:
     return engine.measure_fma(dtype, threads, PEAK_SECONDS) / 1e9
 
 
-def measure(layer: Layer, direction: str, setting: Setting) -> Timing:
-    """Time one layer in one direction between two measurements of the peak; of several attempts the quietest counts."""
+def measure(layer: Layer, direction: str, setting: Setting, known_peak: float = 0.0) -> Timing:
+    """Time one layer in one direction between two measurements of the peak; of several attempts the quietest counts.
+
+    `known_peak` is the highest that this run has seen in this setting: both peaks can fall into one slow episode.
+    """
     attempts = []
     with convkit.threads(setting.threads):
         call = prepare(layer, direction, setting)
@@ -121,7 +124,11 @@ def measure(layer: Layer, direction: str, setting: Setting) -> Timing:
             bursts = sorted(burst(call) for _ in range(BURSTS))
             after = measure_peak(setting.dtype, setting.threads)
             low, high = sorted((before, after))
-            unrest = max((high / low - 1) / PEAKS_DIFFER, (bursts[BURSTS // 2] / bursts[0] - 1) / BURSTS_DIFFER)
+            unrest = max(
+                (high / low - 1) / PEAKS_DIFFER,
+                (known_peak / low - 1) / PEAK_FELL,
+                (bursts[BURSTS // 2] / bursts[0] - 1) / BURSTS_DIFFER,
+            )
             attempts.append((unrest, bursts[0], (low + high) / 2))
             if unrest <= 1:
                 break
@@ -146,6 +153,15 @@ def select(patterns: str, batch: int | None = None) -> list[Layer]:
     fits = re.compile("|".join(map(fnmatch.translate, patterns.split(",")))).match
     chosen = [layer for layer in LAYERS if layer.kind in BUILT and fits(layer.name)]
     return chosen if batch is None else [replace(layer, n=batch) for layer in chosen]
+
+
+def timed(layers: list[Layer], directions: list[str], setting: Setting, timings: list[Timing]) -> Iterator[Timing]:
+    """Time the layers in turn; each timing is appended to `timings` and yielded."""
+    for layer in layers:
+        for direction in directions:
+            known_peak = max((timing.peak_gflops for timing in timings), default=0.0)
+            timings.append(measure(layer, direction, setting, known_peak))
+            yield timings[-1]
 
 
 # ---------------------------------------------------------------- the table
@@ -197,15 +213,8 @@ def run(args: argparse.Namespace) -> int:
     table = sys.stderr if args.json == "-" else sys.stdout
     print(*asdict(setting).values(), convkit.isa(), sep=", ", file=table)
     timings: list[Timing] = []
-
-    def measured() -> Iterator[Timing]:
-        for layer in layers:
-            for direction in args.direction:
-                timings.append(measure(layer, direction, setting))
-                yield timings[-1]
-
     try:
-        for row in rows(measured()):
+        for row in rows(timed(layers, args.direction, setting, timings)):
             print(row, file=table, flush=True)
     except ValueError as error:  # an algorithm that cannot do one of the layers
         print(f"convkit bench: {error}; --layers chooses those that it can do", file=sys.stderr)

@@ -1,0 +1,72 @@
+"""`convkit bench`: what it prints and writes; how fast anything is, no test says."""
+
+import json
+
+import pytest
+
+from convkit.cli import bench, main
+from convkit.layers import LAYERS
+
+FIELDS = set(
+    "name direction dtype layout threads algorithm isa median_s repeats gflops peak_gflops share steady".split()
+)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Few and short measurements."""
+    monkeypatch.setattr(bench, "ATTEMPTS", 1)
+    monkeypatch.setattr(bench, "PEAK_SECONDS", 0.002)
+
+
+def test_json_has_a_row_per_layer_and_direction(brief, tmp_path, capsys):
+    path = tmp_path / "timings.json"
+    options = ["--layers", "tiny_*,conv1d_k9", "--direction", "forward", "x", "weight", "backward"]
+    assert main(["bench", *options, "--batch", "1", "--threads", "2", "--dtype", "float64", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())
+    assert [(row["name"], row["direction"]) for row in rows] == [
+        (name, direction) for name in ("conv1d_k9", "tiny_digits") for direction in bench.DIRECTIONS
+    ]
+    flops = {layer.name: layer.flops / layer.n for layer in LAYERS}
+    for row in rows:
+        assert row.keys() == FIELDS
+        assert (row["dtype"], row["threads"], row["algorithm"]) == ("float64", 2, "auto")
+        assert row["repeats"] == bench.BURSTS * bench.CALLS
+        assert row["share"] == pytest.approx(row["gflops"] / row["peak_gflops"])
+        passes = 2 if row["direction"] == "backward" else 1
+        assert row["gflops"] * 1e9 * row["median_s"] == pytest.approx(passes * flops[row["name"]])
+    table = capsys.readouterr().out
+    assert "geometric mean" in table
+    assert "multiply-add as 2 FLOPs" in table
+
+
+def test_json_on_standard_output_stands_alone(brief, capsys):
+    assert main(["bench", "--layers", "tiny_digits", "--layout", "NHWC", "--algorithm", "im2col", "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    assert [row["direction"] for row in json.loads(captured.out)] == ["forward", "backward"]
+    assert "tiny_digits" in captured.err
+
+
+def test_only_what_is_built_is_timed():
+    assert {layer.kind for layer in bench.select("*")} == {"conv"}
+    assert bench.select("dcn*") == []
+
+
+@pytest.mark.parametrize(
+    "options", (["--layers", "nothing*"], ["--layers", "tiny_digits,conv1d_k9", "--algorithm", "direct"])
+)
+def test_what_cannot_be_timed_is_said(brief, options, capsys):
+    status = main(["bench", *options])
+    message = capsys.readouterr().err
+    assert status == 2
+    assert "--layers" in message
+
+
+@pytest.mark.parametrize(
+    "options", (["--batch", "0"], ["--threads", "-1"], ["--direction", "sideways"], ["--dtype", "int8"])
+)
+def test_bad_options(options, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", *options])
+    assert exit_.value.code == 2
+    assert options[0] in capsys.readouterr().err
