@@ -57,7 +57,8 @@ def measure(row: Row) -> list[dict]:
     """The timings of a row's layers, by `convkit bench` in a process of its own."""
     command = [sys.executable, "-m", "convkit", "bench", "--layers", ",".join(row.wanted), "--direction", row.direction]
     command += ["--algorithm", "implicit_gemm", "--threads", str(THREADS), *row.options, "--json", "-"]
-    environment = os.environ | ({} if row.isa is None else {"CONVKIT_ISA": row.isa})
+    # The installed package, not a source tree that this may have been started from.
+    environment = os.environ | {"PYTHONSAFEPATH": "1"} | ({} if row.isa is None else {"CONVKIT_ISA": row.isa})
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, check=True)
     return json.loads(done.stdout)
 

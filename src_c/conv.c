@@ -85,6 +85,7 @@ static void set_weights(ck_dense *d, const ck_conv *call) {
 /* Plans or runs one correlation. */
 static ck_status visit(ck_dense *d, const ck_run *run, int64_t *bytes) {
   d->source.axis[2].adjacent = d->flavour == CK_BY_CHANNEL;
+  d->in_place = ck_dense_reads_in_place(d);
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run->threads).bytes);

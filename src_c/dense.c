@@ -178,6 +178,22 @@ static void sort_by_phase(const ck_block *b, const ck_kblock *kb) {
     u->ko[u->row[k]] = u->ko_all[k];
 }
 
+/* The offset tables straight into the source's tensor. */
+static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel) {
+  const ck_tensor *t = &b->d->source.tensor;
+  const int64_t item = b->d->kernels->real_size, *stride = t->stride, *first = b->box.first, *size = b->box.size;
+  int32_t *ro = b->b.ro;
+  b->b.window.data = (char *)t->data + (channel + kb->channel) * stride[1] + first[0] * stride[0] +
+                     first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
+  for (int64_t n = 0; n < size[0]; n++)
+    for (int64_t z = 0; z < size[1]; z++)
+      for (int64_t y = 0; y < size[2]; y++)
+        for (int64_t x = 0; x < size[3]; x++)
+          *ro++ = (int32_t)((n * stride[0] + z * stride[2] + y * stride[3] + x * stride[4]) / item);
+  for (int64_t c = 0; c < kb->channels; c++)
+    b->b.ko[c] = (int32_t)(c * stride[1] / item);
+}
+
 static void run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int last) {
   const ck_dense *d = b->d;
   const ck_source *s = &d->source;
@@ -185,7 +201,9 @@ static void run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_en
   int by_group = d->flavour == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
-  if (d->sampler) {
+  if (d->in_place) {
+    read_in_place(b, &kb, channel);
+  } else if (d->sampler) {
     ck_samples_columns(&b->b.samples, &b->box, &kb, channel, b->b.columns);
     ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
     b->b.window.data = b->b.columns;

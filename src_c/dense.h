@@ -23,6 +23,7 @@ typedef struct ck_dense {
   ck_flavour flavour;
   int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
   ck_source source;                   /* whole tensor; the axes of this correlation */
+  int in_place; /* one tap, no padding: rows are read where they are, there is no window */
   const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */
   const char *w, *w_end;
   int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
@@ -54,6 +55,9 @@ typedef struct ck_dense_plan {
   int64_t acc_phase;                        /* bytes of one phase's accumulators */
   int64_t tasks, bytes;                     /* scratch for each thread */
 } ck_dense_plan;
+
+/* Whether the rows can be read in place: a copy would cost more than it brings. */
+int ck_dense_reads_in_place(const ck_dense *dense);
 
 ck_dense_plan ck_dense_make_plan(const ck_dense *dense, int threads);
 ck_status ck_dense_run(const ck_dense *dense, const ck_run *run);

@@ -33,7 +33,7 @@ static double task_cost(const ck_dense *d, const ck_dense_plan *p) {
   double multiply = k * tiles * ((double)p->pixels + panels), pack = 12 * k * tiles; /* each tap is of one phase */
   if (d->flavour == CK_BY_CHANNEL)
     multiply = k * (double)(p->tile_lanes * p->run) / (2 * d->kernels->vector);
-  double stage = 0.3 * window * (double)ck_max(1, ck_reduction_count(&p->reduction));
+  double stage = d->in_place ? 0 : 0.3 * window * (double)ck_max(1, ck_reduction_count(&p->reduction));
   return multiply + pack + stage + 16.0 * (double)(p->pixels * p->part_phases) * tiles + 2000;
 }
 
@@ -43,7 +43,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
     ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
     b->columns = ck_take(arena, p->pixels * all * ck_samples_pixel_step(d->sampler, p->window.channels) * item + 64);
-  } else {
+  } else if (!d->in_place) {
     ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
   }
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
@@ -117,6 +117,24 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
     int64_t one[4] = {1, 1, 1, 1};
     set_block(d, p, one, p->tiles);
   }
+}
+
+int ck_dense_reads_in_place(const ck_dense *d) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
+  int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
+  int fits = d->flavour == CK_BY_PIXEL && s->order == CK_PLANES && !s->act_y.data && !d->fold && !d->sampler;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    fits &= a->taps == 1 && a->step == 1 && a->stride <= 1 && a->base + ck_tap_offset(a, 0) == 0 &&
+            a->outputs == a->source;
+  }
+  for (int i = 0; i < 5 && fits; i++) {
+    fits &= stride[i] >= 0 && stride[i] % item == 0;
+    reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
+  }
+  /* Planes a multiple of 4096 bytes apart would meet in one cache set. */
+  return fits && (uintptr_t)s->tensor.data % (uintptr_t)item == 0 && stride[1] % 4096 != 0 && reach < INT32_MAX / 8;
 }
 
 ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {

@@ -217,7 +217,17 @@ AWKWARD = (
     Problem("reflect_1d",         2,   4, (19,),        5, (5,), 2, ((2, 7),), padding_mode="reflect"),
     Problem("circular_3d",        1,   3, (4, 5, 6),    4, (3, 3, 3), 1, 1, padding_mode="circular"),
     Problem("reflect_1x1",        1,  10, (6, 6),      12, (1, 1), 2, 3, padding_mode="reflect"),
-    Problem("many_pixels_reflect", 1,  3, (40, 60),     4, (3, 3), 1, 1, padding_mode="reflect"),
+    # Large enough to be shared out among threads and cut into several blocks, each in a way of its own.
+    Problem("blocks_phases",      2,  24, (61, 67),    40, (5, 6), (3, 7), 2),
+    Problem("blocks_few_outputs", 1,  48, (96, 100),    5, (3, 3), 1, 1),
+    Problem("blocks_asymmetric",  2,  33, (45, 47),    50, (4, 3), (2, 1), ((0, 3), (2, 1)), 2),
+    Problem("blocks_grouped_s2",  3,  66, (30, 31),    90, (3, 3), 2, 1, 1, 3),
+    Problem("blocks_narrow",      2,  96, (37, 41),    96, (3, 3), 1, 2, 2, 24),
+    Problem("blocks_multiplier",  2,  24, (57, 59),    48, (5, 5), 2, 2, 1, 24),
+    Problem("blocks_1d",          2,  40, (3001,),     33, (7,), 2, 3),
+    Problem("blocks_reflect_s2",  2,  16, (45, 47),    24, (5, 5), 2, 4, padding_mode="reflect"),
+    Problem("blocks_circular_3d", 2,   8, (9, 14, 15), 12, (3, 3, 3), 1, 2, padding_mode="circular"),
+    Problem("blocks_replicate_dw", 2, 40, (40, 41),    40, (7, 7), 1, 3, 1, 40, padding_mode="replicate"),
 )
 
 EMPTY = (

@@ -328,25 +328,27 @@ def test_past_two_to_the_31_elements(tmp_path):
     x = np.memmap(path, np.float32, "r+")
     values = x[::step] = np.arange(1, count + 1, dtype=np.float32)
     x, weight = x[: step * (count - 1)], np.array([2, 3, 5, 7], np.float32)
-    far = sum(
-        weight[t] * values[4 * t : 4 * t + 4] for t in range(4)
-    )  # four taps, each 2^31 bytes after the one before
+    table = values[:16].reshape(4, 4)
 
-    along = x.reshape(1, 1, -1), weight.reshape(1, 1, 4), {"stride": step, "dilation": 4 * step}
-    down = x.reshape(1, 1, -1, 2**15), weight.reshape(1, 1, 4, 1), {"stride": 2**12, "dilation": (2**14, 1)}
-    for image, kernel, sizes in (along, down):
+    flat, plane, taps = x.reshape(1, 1, -1), x.reshape(1, 1, -1, 2**15), weight.reshape(1, 1, 4)
+    for image, kernel, sizes, products in (
+        (flat, taps, {"stride": step, "dilation": 4 * step}, table.T),  # taps 2^31 bytes apart
+        (flat, taps, {"stride": 4 * step, "dilation": step}, table),  # outputs 2^31 bytes apart
+        (plane, taps[..., None], {"stride": (2**12, 2**15), "dilation": (2**14, 1)}, table.T),
+    ):
         name = f"conv{image.ndim - 2}d"
         operator, gradient = getattr(convkit, name), getattr(convkit, name + "_backward")
         for algorithm in ("implicit_gemm", "im2col"):
             y = operator(image, kernel, algorithm=algorithm, **sizes)
-            assert np.array_equal(y[..., 0] if y.ndim == 4 else y, far.reshape(1, 1, 4))
+            assert np.array_equal(y[0, 0].ravel(), products @ weight)
             grads = gradient(np.ones_like(y), image, kernel, need="weight", algorithm=algorithm, **sizes)
-            assert np.array_equal(grads.weight.ravel(), values[:16].reshape(4, 4).sum(axis=1))
+            assert np.array_equal(grads.weight.ravel(), products.sum(axis=0))
 
-    one = np.ones((1, 1, 1), np.float32)
-    assert np.array_equal(convkit.conv1d(x.reshape(count - 1, 1, -1), one, stride=step).ravel(), values[:16])
-    channels = convkit.conv1d(x.reshape(1, count - 1, -1), np.repeat(one, count - 1, axis=1), stride=step)
-    assert channels.tolist() == [[[values[:16].sum()]]]
+    # Images and channels 2^29 bytes apart; 300 taps, so that the channels are summed in several blocks.
+    images, channels = x.reshape(16, 1, -1), x.reshape(1, 16, -1)
+    assert np.array_equal(convkit.conv1d(images, weight[:1].reshape(1, 1, 1), stride=step).ravel(), 2 * values[:16])
+    ones = np.ones((1, 16, 300), np.float32)
+    assert convkit.conv1d(channels, ones, stride=step).tolist() == [[[values[:16].sum()]]]
 
 
 def test_virtual_giants():
