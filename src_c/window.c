@@ -19,6 +19,9 @@ static int64_t plane_of(int64_t positions, int64_t item) {
   return positions * item % 1024 == 0 ? positions + 64 / item : positions;
 }
 
+/* What plane_of gives at most, for this many positions or fewer. */
+static int64_t plane_bound(int64_t positions, int64_t item) { return positions + 64 / item; }
+
 static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
   return order == CK_PLANES ? 1 : order == CK_LANES ? k->vector : channels;
 }
@@ -30,14 +33,18 @@ static int64_t column_of(const ck_kernels *k, const int64_t outputs[4]) {
   return plane_of(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->real_size);
 }
 
+static int64_t column_bound(const ck_kernels *k, const int64_t outputs[4]) {
+  return plane_bound(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->real_size);
+}
+
 int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
   if (source->order == CK_COLUMNS)
-    return size->channels * taps_of(size->taps) * column_of(k, size->outputs);
+    return size->channels * taps_of(size->taps) * column_bound(k, size->outputs);
   int64_t extent[3], positions = positions_of(source, size, extent) * ck_max(1, size->outputs[0]);
   int64_t item = source->order == CK_LANES ? k->vector * k->real_size : k->real_size;
   if (source->order == CK_INTERLEAVED)
     return positions * size->channels;
-  return plane_of(positions, item) * size->channels * unit_of(k, source->order, size->channels);
+  return plane_bound(positions, item) * size->channels * unit_of(k, source->order, size->channels);
 }
 
 void ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source, const ck_window_size *size,
@@ -58,7 +65,7 @@ void ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source,
   w->row_dst = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
   w->row_src = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
   w->span = ck_take(arena, extent[2] * (int64_t)sizeof(ck_span));
-  w->valid = ck_take(arena, source->order == CK_COLUMNS ? taps_of(size->taps) * column_of(k, size->outputs) : positions);
+  w->valid = ck_take(arena, source->order == CK_COLUMNS ? taps_of(size->taps) * column_bound(k, size->outputs) : positions);
 }
 
 /* Runs of constant step along the innermost axis, zeros left out. */

@@ -8,8 +8,8 @@ from cases import DTYPES, LAYOUTS, assert_same_bits, backward, everything, forwa
 from problems import NAMED, named
 
 THREADS = (1, 2, 3, 5, 8)
-# Cut in every way: pooled images, many blocks, few tiles of dW and many, phases, folded padding, direct kernels. Most are
-# large, since a small problem runs on one thread whatever is asked for.
+# Cut in every way: pooled images, many blocks, few tiles of dW and many, phases, folded padding, direct kernels. Most
+# are large, since a small problem runs on one thread whatever is asked for.
 SHAPES = named(
     "r50_3x3_64", "r50_3x3s2_128", "r50_1x1_256_1024", "stem7x7s2", "resnext_g32", "dw3_32_112", "conv1d_k9",
     "conv3d_k3", "primes", "small_images", "over_k_block", "577_taps", "long_1x1", "reflect_k9",
