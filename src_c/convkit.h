@@ -16,6 +16,7 @@ typedef enum ck_status {
   CK_OVERFLOW = 2,    /* a size or a product of sizes does not fit 64 bits */
   CK_WORKSPACE = 3,   /* the workspace given is smaller than ck_*_workspace asked for */
   CK_UNSUPPORTED = 4, /* the algorithm named cannot do this shape */
+  CK_BAD_INDEX = 5,   /* an index points outside its plane; outputs hold unspecified values */
 } ck_status;
 
 typedef enum ck_dtype { CK_F32 = 0, CK_F64 = 1, CK_DTYPES = 2 } ck_dtype;
@@ -122,6 +123,47 @@ typedef struct ck_deform {
 
 ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *bytes);
 ck_status ck_deform_run(const ck_deform *call, int backward);
+
+/* ------------------------------------------------------------------ pooling */
+
+/* Windows of pooling: output o covers, along each axis, coordinates o * stride + t * dilation - pad_lo for t < kernel;
+ * adaptive, floor(o * in / out) to ceil((o + 1) * in / out) - 1, and kernel, stride, dilation and padding are not read.
+ * Averages are divided by the number of taps inside the image or, with count_pad, inside the padded image. */
+typedef struct ck_pool_shape {
+  int64_t n, channels;
+  int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad_lo[3], pad_hi[3];
+  int adaptive, count_pad;
+} ck_pool_shape;
+
+/* x is the larger side, of size `in`, y the smaller, of size `out`; indices, int64 and of y's shape, are row-major in
+ * the image plane of x.  What is read and written:
+ *   max            x             -> y, indices?   a tie goes to the first, NaN wins; no element: -inf and -1
+ *   average        x             -> y
+ *   average grad   y (gradient)  -> x
+ *   scatter add    y, indices    -> x             zero but for sums; index -1 is passed over: max pooling's gradient
+ *   scatter        y, indices    -> x             zero but for the last value of each: unpooling
+ *   gather         x, indices    -> y             unpooling's gradient
+ *   check          indices       -> nothing       CK_BAD_INDEX where scatter would give it */
+typedef enum ck_pool_op {
+  CK_POOL_MAX = 0,
+  CK_POOL_AVERAGE = 1,
+  CK_POOL_AVERAGE_GRAD = 2,
+  CK_POOL_SCATTER_ADD = 3,
+  CK_POOL_SCATTER = 4,
+  CK_POOL_GATHER = 5,
+  CK_POOL_CHECK = 6,
+} ck_pool_op;
+
+typedef struct ck_pool {
+  ck_pool_shape shape;
+  int dtype;
+  ck_tensor x, y, indices;
+  ck_run run;
+} ck_pool;
+
+/* Bytes of workspace that ck_pool_run will ask for; pointers are not followed. */
+ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes);
+ck_status ck_pool_run(const ck_pool *call, ck_pool_op op);
 
 /* ------------------------------------------------------------------ machine */
 

@@ -125,6 +125,46 @@ typedef struct ck_sample_back {
   void *partial;
 } ck_sample_back;
 
+/* The taps of one group of sums or maxima in a row: tap t lies at list[t] or, without a list, at first + t * step, in
+ * bytes from the row's start; its index is index + t * index_step. */
+typedef struct ck_pool_taps {
+  const int64_t *list;
+  int64_t first, step, count;
+  int32_t index, index_step;
+} ck_pool_taps;
+
+/* h[g * vectors * vector + j] (op)= row[tap + j] over the taps of group g, in order; op is + or, with max, the larger, the
+ * first of equals, or NaN; what h holds counts unless `fresh`. With h_index, and then fresh, also the index of the
+ * larger, in integers as wide as a real, plus lane[j]. */
+typedef struct ck_pool_reduce {
+  int max, fresh;
+  int64_t groups, vectors;
+  const ck_pool_taps *taps;
+  const char *row; /* at any address */
+  void *h, *h_index;
+  const void *lane; /* [vectors] of such integers, or NULL for zeros */
+} ck_pool_reduce;
+
+/* acc[i] (op)= h[i]; with h_index also acc_index[i] = base + h_index[i] where h is larger. count: of whole vectors. */
+typedef struct ck_pool_combine {
+  int max;
+  int64_t count, base;
+  void *acc;
+  const void *h, *h_index;
+  int64_t *acc_index;
+} ck_pool_combine;
+
+/* One line of scattering or gathering: point i belongs to element index[i] of the plane at plane + i * plane_step.
+ * Element e lies e * step bytes on or, with step 0, where the plane's sizes and strides say. Steps are in bytes. */
+typedef struct ck_pool_points {
+  int op; /* CK_POOL_SCATTER_ADD, _SCATTER, _GATHER or _CHECK */
+  int64_t count, elements;
+  char *plane, *points;
+  const char *index;
+  int64_t plane_step, point_step, index_step, step;
+  int64_t size[3], stride[3];
+} ck_pool_points;
+
 typedef struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
@@ -147,6 +187,17 @@ typedef struct ck_kernels {
   void (*corners)(ck_points *); /* at, weight */
   void (*sample)(const ck_sample *);
   void (*sample_back)(const ck_sample_back *);
+  void (*pool_reduce)(const ck_pool_reduce *);
+  void (*pool_combine)(const ck_pool_combine *);
+  /* a[g][j] /= scale * divisor, divisor[j] where each lane has its own, else divisor[g]; `lanes` whole vectors a group */
+  void (*pool_divide)(void *a, int64_t groups, int64_t lanes, const void *divisor, int each_lane, double scale);
+  /* to[f * ld + i] = from[i * phases + f] for i < ld, ld whole vectors; and the way back */
+  void (*pool_split)(void *to, const void *from, int64_t phases, int64_t ld);
+  void (*pool_join)(void *to, const void *from, int64_t phases, int64_t ld);
+  void (*pool_fill)(void *to, int64_t count, double value);
+  void (*pool_divisors)(void *to, const int64_t *from, int64_t count); /* int64 to real */
+  void (*pool_lanes)(void *to, int64_t count, int64_t step);           /* to[j] = j * step, integers as wide as a real */
+  int (*pool_points)(const ck_pool_points *);                          /* 0 if an index lies outside */
   ck_peak_kernels peak;
 } ck_kernels;
 

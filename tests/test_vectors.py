@@ -57,7 +57,7 @@ def test_convkit(name, dtype, isa):
     bounds["y"] = convkit.reference.bound(operator, x, weight, bias, **arguments)
     if arguments["activation"] is not None:
         # PyTorch formed the derivative from its own y, not from the rounded one that convkit is given.
-        answers |= convkit.reference.__dict__[operator + "_backward"](grad, x, weight, y=y, **arguments)._asdict()
+        answers |= getattr(convkit.reference, operator + "_backward")(grad, x, weight, y=y, **arguments)._asdict()
     for layout in LAYOUTS:
         for key, got in compute(convkit, operands, y, arguments, layout).items():
             assert_within_bound(got, answers[key], bounds[key], f"{key}, {layout}")

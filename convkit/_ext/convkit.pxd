@@ -9,6 +9,7 @@ cdef extern from "convkit.h" nogil:
         CK_OVERFLOW
         CK_WORKSPACE
         CK_UNSUPPORTED
+        CK_BAD_INDEX
 
     enum:
         CK_F32
@@ -70,6 +71,35 @@ cdef extern from "convkit.h" nogil:
 
     ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *bytes) noexcept
     ck_status ck_deform_run(const ck_deform *call, int backward) noexcept
+
+    ctypedef enum ck_pool_op:
+        CK_POOL_MAX
+        CK_POOL_AVERAGE
+        CK_POOL_AVERAGE_GRAD
+        CK_POOL_SCATTER_ADD
+        CK_POOL_SCATTER
+        CK_POOL_GATHER
+        CK_POOL_CHECK
+
+    ctypedef struct ck_pool_shape:
+        int64_t n, channels
+        int64_t in_ "in"[3]
+        int64_t out[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t pad_lo[3]
+        int64_t pad_hi[3]
+        int adaptive, count_pad
+
+    ctypedef struct ck_pool:
+        ck_pool_shape shape
+        int dtype
+        ck_tensor x, y, indices
+        ck_run run
+
+    ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes) noexcept
+    ck_status ck_pool_run(const ck_pool *call, ck_pool_op op) noexcept
 
     ctypedef struct ck_cpu:
         uint32_t leaf1_ecx, leaf7_ebx

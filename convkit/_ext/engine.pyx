@@ -105,3 +105,4 @@ cdef int give_back(Buffer *buffer) except -1:
 include "conv.pxi"
 include "deform.pxi"
 include "machine.pxi"
+include "pool.pxi"

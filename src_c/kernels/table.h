@@ -7,6 +7,7 @@
 #include "micro.h"
 #include "pack.h"
 #include "peak.h"
+#include "pool.h"
 #include "stage.h"
 
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
@@ -38,5 +39,14 @@ const ck_kernels CK_NAME(kernels) = {
     .corners = CK_NAME(corners),
     .sample = CK_NAME(sample),
     .sample_back = CK_NAME(sample_back),
+    .pool_reduce = CK_NAME(pool_reduce),
+    .pool_combine = CK_NAME(pool_combine),
+    .pool_divide = CK_NAME(pool_divide),
+    .pool_split = CK_NAME(pool_split),
+    .pool_join = CK_NAME(pool_join),
+    .pool_fill = CK_NAME(pool_fill),
+    .pool_divisors = CK_NAME(pool_divisors),
+    .pool_lanes = CK_NAME(pool_lanes),
+    .pool_points = CK_NAME(pool_points),
     .peak = CK_PEAK_KERNELS,
 };

@@ -15,8 +15,8 @@ import math
 
 import numpy as np
 
-from . import _options, _shapes
-from ._results import ConvGrads
+from .. import _options, _shapes
+from .._results import ConvGrads
 
 _NAMES = ConvGrads._fields
 

@@ -1,0 +1,53 @@
+# Pooling: fills ck_pool and calls it.
+
+
+@cython.final
+cdef class PoolGeometry:
+    """One pooling's arithmetic, checked and ready for C; sizes one per spatial dimension. Without a kernel the windows
+    are adaptive, or there are none."""
+
+    cdef ck.ck_pool_shape shape
+
+    def __cinit__(self, n, channels, tuple in_, tuple out, tuple kernel=None, tuple stride=None, tuple dilation=None,
+                  tuple pad_lo=None, tuple pad_hi=None, bint count_pad=False):
+        self.shape.n = n
+        self.shape.channels = channels
+        fill_axes(self.shape.in_, in_, 1)
+        fill_axes(self.shape.out, out, 1)
+        self.shape.adaptive = kernel is None
+        self.shape.count_pad = count_pad
+        if kernel is not None:
+            fill_axes(self.shape.kernel, kernel, 1)
+            fill_axes(self.shape.stride, stride, 1)
+            fill_axes(self.shape.dilation, dilation, 1)
+            fill_axes(self.shape.pad_lo, pad_lo, 0)
+            fill_axes(self.shape.pad_hi, pad_hi, 0)
+
+
+def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices, bint channel_last,
+         int threads):
+    """Runs one ck_pool_op; arrays that it has no use for may be None. Returns whether all indices lay inside."""
+    cdef ck.ck_pool call
+    cdef Buffer buffer
+    cdef ck.ck_status status
+    memset(&call, 0, sizeof(ck.ck_pool))
+    call.shape = geometry.shape
+    if x is not None:
+        set_tensor(&call.x, x, channel_last)
+        call.dtype = ck.CK_F32 if cnp.PyArray_ITEMSIZE(x) == 4 else ck.CK_F64
+    if y is not None:
+        set_tensor(&call.y, y, channel_last)
+    if indices is not None:
+        set_tensor(&call.indices, indices, channel_last)
+    call.run.threads = threads
+    call.run.poll = poll_signals
+    raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
+    take_buffer(&buffer, call.run.workspace_bytes)
+    call.run.workspace = buffer.data
+    with nogil:
+        status = ck.ck_pool_run(&call, <ck.ck_pool_op>op)
+    give_back(&buffer)
+    if status == ck.CK_BAD_INDEX:
+        return False
+    raise_status(status)
+    return True

@@ -1,0 +1,128 @@
+"""What all pooling operators share: indices taken in and checked, results allocated, the engine called."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import numpy as np
+
+from .. import _shapes
+from .._arrays import as_out, empty
+from .._ext import engine
+from .._threads import current
+
+MAX, AVERAGE, AVERAGE_GRAD, SCATTER_ADD, SCATTER, GATHER, CHECK = range(7)  # what engine.pool calls them
+INT64 = np.dtype(np.int64)
+
+
+def as_indices(value, name: str = "indices") -> np.ndarray:
+    """`value` as an int64 ndarray, without a copy unless its byte order is foreign."""
+    if isinstance(value, np.ma.MaskedArray) or not hasattr(type(value), "__array__"):
+        raise TypeError(f"{name} must be an int64 array, got {type(value).__name__}")
+    array = np.asarray(value)
+    if array.dtype.kind != "i" or array.dtype.itemsize != 8:
+        raise TypeError(f"{name} must be int64, got dtype {array.dtype}")
+    return array.astype(INT64, copy=False)
+
+
+def check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) -> None:
+    """Whether an array has the shape that another argument gives it."""
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, {why}, got shape {array.shape}")
+
+
+def pooled_out(out, shape, dtype, x: np.ndarray, return_indices: bool):
+    """(y, indices or None) to fill: `out`, or the parts of it that are given, or new arrays."""
+    inputs = (("x", x),)
+    if not return_indices:
+        return (empty(shape, dtype) if out is None else as_out(out, "out", shape, dtype, inputs)), None
+    if out is None:
+        return empty(shape, dtype), empty(shape, INT64)
+    if not isinstance(out, tuple):
+        raise TypeError(f"out must be a tuple (y, indices) where return_indices is True, got {type(out).__name__}")
+    if len(out) != 2:
+        raise ValueError(f"out must be a tuple (y, indices) where return_indices is True, got {len(out)} entries")
+    y, indices = out
+    y = empty(shape, dtype) if y is None else as_out(y, "out[0]", shape, dtype, inputs)
+    others = (*inputs, ("out[0]", y))
+    return y, empty(shape, INT64) if indices is None else as_out(indices, "out[1]", shape, INT64, others)
+
+
+def given(out, filled):
+    """What to return: the objects that the caller gave, or where they gave none, the arrays filled."""
+    if out is None:
+        return filled
+    if isinstance(out, tuple):
+        return tuple(array if mine is None else mine for mine, array in zip(out, filled, strict=True))
+    return out
+
+
+def run(geometry: engine.PoolGeometry, op: int, x, y, indices, channel_last: bool, batched: bool) -> bool:
+    """One call of the engine; arrays without a batch axis get one. Whether all indices lay inside."""
+    if not batched:
+        x, y, indices = (None if array is None else array[None] for array in (x, y, indices))
+    return engine.pool(geometry, op, x, y, indices, channel_last, current())
+
+
+def refuse_indices(indices: np.ndarray, plane: tuple[int, ...], least: int):
+    """Say which index lies outside the plane."""
+    elements = math.prod(plane)
+    where = tuple(int(i) for i in np.argwhere((indices < least) | (indices >= elements))[0])
+    raise ValueError(
+        f"indices must be at least {least} and less than {elements}, the number of elements of a plane {plane}, "
+        f"got {indices[where]} at {where}"
+    )
+
+
+def point_geometry(nd, small, large, small_name, large_name, channel_last) -> tuple[engine.PoolGeometry, bool]:
+    """Geometry of a move by index between images of two sizes, which must agree in all else; and whether batched."""
+    n, channels, out = _shapes.split_image(small, nd, small_name, channel_last)
+    n_large, channels_large, in_ = _shapes.split_image(large, nd, large_name, channel_last)
+    if len(small) != len(large) or (n, channels) != (n_large, channels_large):
+        raise ValueError(
+            f"{small_name} must have the batch and channels of {large_name}, shape {tuple(large)}, "
+            f"got shape {tuple(small)}"
+        )
+    return engine.PoolGeometry(n, channels, in_, out), len(small) == nd + 2
+
+
+def words(nd: int) -> dict[str, object]:
+    """How the docstrings of one to three dimensions differ."""
+    axes = ("L",) if nd == 1 else ("D", "H", "W")[-nd:]
+    space, out = ", ".join(axes), ", ".join(axis + "_out" for axis in axes)
+    return {
+        "nd": nd,
+        "ints": "1 int" if nd == 1 else f"{nd} ints",
+        "x": f"(N, C, {space})",
+        "x1": f"(C, {space})",
+        "x_last": f"(N, {space}, C)",
+        "y": f"(N, C, {out})",
+        "y1": f"(C, {out})",
+        "plane": f"({space})",
+    }
+
+
+def documented(template: str):
+    """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them."""
+
+    def document(function):
+        nd = next(int(letter) for letter in function.__name__ if letter.isdigit())
+        function.__doc__ = inspect.cleandoc(template).format(**words(nd))
+        return function
+
+    return document
+
+
+RAISES = """
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or an array a dtype other than float32 and float64 (indices: int64).
+    ValueError
+        If a shape, size or option does not fit.
+    OverflowError
+        If a size, or the number of elements of the result, does not fit 64 bits.
+    MemoryError
+        If the result cannot be allocated.
+"""

@@ -1,0 +1,225 @@
+"""Pooling to a given output size, forward and gradients; to size 1 it is global pooling."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from .. import _options, _pool_shapes, _shapes
+from .._arrays import as_array, empty
+from .._ext import engine
+from . import _pooling
+from ._pooling import RAISES, check_shape, documented, given, pooled_out
+from .pool import max_backward
+
+
+class _Plan(NamedTuple):
+    geometry: engine.PoolGeometry
+    y_shape: tuple[int, ...]
+    batched: bool
+    channel_last: bool
+
+
+@lru_cache(maxsize=1024)
+def _plan(nd, x_shape, output_size, layout, name) -> _Plan:
+    last = _options.channel_last(layout)
+    n, channels, in_ = _shapes.split_image(x_shape, nd, name, last)
+    _pool_shapes.check_not_empty(in_, name, x_shape)
+    out = _pool_shapes.adaptive_out(in_, output_size)
+    _shapes.elements((n, channels, *out), "the output")
+    batched = len(x_shape) == nd + 2
+    y_shape = _shapes.image_shape(n, channels, out, last, batched)
+    return _Plan(engine.PoolGeometry(n, channels, in_, out), y_shape, batched, last)
+
+
+def _forward(op, nd, x, output_size, return_indices, layout, out):
+    x = as_array(x, "x")
+    _options.channel_last(layout)
+    sizes = _plan(nd, x.shape, _pool_shapes.plain_output_size(output_size), layout, "x")
+    with_indices = _pool_shapes.flag(return_indices, "return_indices")
+    y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
+    _pooling.run(sizes.geometry, op, x, y, indices, sizes.channel_last, sizes.batched)
+    return given(out, (y, indices) if with_indices else y)
+
+
+def _avg_backward(nd, grad, x_shape, layout):
+    grad, x_shape = as_array(grad, "grad"), _pool_shapes.x_shape(x_shape)
+    _, _, out = _shapes.split_image(grad.shape, nd, "grad", _options.channel_last(layout))
+    sizes = _plan(nd, x_shape, out, layout, "x_shape")
+    check_shape(grad, "grad", sizes.y_shape, "with the batch and channels of x_shape")
+    dx = empty(x_shape, grad.dtype)
+    _pooling.run(sizes.geometry, _pooling.AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)
+    return dx
+
+
+_SIZES_DOC = """
+    Output o of an axis covers the inputs from floor(o*in/out) to ceil((o + 1)*in/out) - 1.
+
+    Parameters
+    ----------
+    x : ndarray, {x} or {x1}
+        Input, float32 or float64, of any strides, with spatial sizes of at least 1.
+    output_size : int or tuple of {ints}
+        Size of the output, at least 0, larger than the input's if need be; None stands for the input's size.
+        1 is global pooling.
+"""
+
+_END_DOC = """
+    layout : {{"NCHW", "NHWC"}}
+        "NHWC" has the channel axis of arrays last: {x_last}.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
+        itself nor `x`.
+"""
+
+_SOURCE_DOC = """
+    References
+    ----------
+    M. Lin, Q. Chen and S. Yan, "Network in network", 2013, arXiv:1312.4400: global average pooling.
+"""
+
+_AVG_DOC = (
+    """
+    Average over as many windows of the last {nd} axes as are asked for.
+"""
+    + _SIZES_DOC
+    + _END_DOC.strip("\n")
+    + """
+
+    Returns
+    -------
+    ndarray, {y} or {y1}
+        The spatial sizes are `output_size`.
+"""
+    + RAISES
+    + _SOURCE_DOC
+)
+
+_MAX_DOC = (
+    """
+    Maximum over as many windows of the last {nd} axes as are asked for.
+"""
+    + _SIZES_DOC.rstrip("\n")
+    + """
+    return_indices : bool, default: False
+        Whether to return where each maximum was found, too. `out` is then a tuple (y, indices), None entries allocated.
+"""
+    + _END_DOC.strip("\n")
+    + """
+
+    Returns
+    -------
+    y : ndarray, {y} or {y1}
+        The spatial sizes are `output_size`.
+    indices : ndarray of int64, of the same shape
+        Only with `return_indices`: as in `max_pool{nd}d`, which has the rules for equal elements and NaN, too.
+"""
+    + RAISES
+    + _SOURCE_DOC
+)
+
+_AVG_BACKWARD_DOC = (
+    """
+    Gradient of `adaptive_avg_pool{nd}d` with respect to its input.
+
+    Each element receives the sum of the gradients of all windows it is in, each divided by the window's size.
+
+    Parameters
+    ----------
+    grad : ndarray, {y} or {y1}
+        Gradient of the loss with respect to the output, whose size it has.
+    x_shape : tuple of int
+        Shape of the input.
+    layout : {{"NCHW", "NHWC"}}
+        As in the forward call.
+
+    Returns
+    -------
+    ndarray, {x} or {x1}
+"""
+    + RAISES
+)
+
+_MAX_BACKWARD_DOC = (
+    """
+    Gradient of `adaptive_max_pool{nd}d` with respect to its input.
+
+    Each element receives the sum of the gradients of all windows whose maximum it is, added in row-major order.
+
+    Parameters
+    ----------
+    grad : ndarray, {y} or {y1}
+        Gradient of the loss with respect to the output.
+    indices : ndarray of int64, of the same shape
+        From the forward call.
+    x_shape : tuple of int
+        Shape of the input.
+    layout : {{"NCHW", "NHWC"}}
+        As in the forward call.
+
+    Returns
+    -------
+    ndarray, {x} or {x1}
+"""
+    + RAISES
+)
+
+
+@documented(_AVG_DOC)
+def adaptive_avg_pool1d(x, output_size, *, layout="NCHW", out=None):
+    return _forward(_pooling.AVERAGE, 1, x, output_size, False, layout, out)
+
+
+@documented(_AVG_DOC)
+def adaptive_avg_pool2d(x, output_size, *, layout="NCHW", out=None):
+    return _forward(_pooling.AVERAGE, 2, x, output_size, False, layout, out)
+
+
+@documented(_AVG_DOC)
+def adaptive_avg_pool3d(x, output_size, *, layout="NCHW", out=None):
+    return _forward(_pooling.AVERAGE, 3, x, output_size, False, layout, out)
+
+
+@documented(_MAX_DOC)
+def adaptive_max_pool1d(x, output_size, *, return_indices=False, layout="NCHW", out=None):
+    return _forward(_pooling.MAX, 1, x, output_size, return_indices, layout, out)
+
+
+@documented(_MAX_DOC)
+def adaptive_max_pool2d(x, output_size, *, return_indices=False, layout="NCHW", out=None):
+    return _forward(_pooling.MAX, 2, x, output_size, return_indices, layout, out)
+
+
+@documented(_MAX_DOC)
+def adaptive_max_pool3d(x, output_size, *, return_indices=False, layout="NCHW", out=None):
+    return _forward(_pooling.MAX, 3, x, output_size, return_indices, layout, out)
+
+
+@documented(_AVG_BACKWARD_DOC)
+def adaptive_avg_pool1d_backward(grad, x_shape, *, layout="NCHW"):
+    return _avg_backward(1, grad, x_shape, layout)
+
+
+@documented(_AVG_BACKWARD_DOC)
+def adaptive_avg_pool2d_backward(grad, x_shape, *, layout="NCHW"):
+    return _avg_backward(2, grad, x_shape, layout)
+
+
+@documented(_AVG_BACKWARD_DOC)
+def adaptive_avg_pool3d_backward(grad, x_shape, *, layout="NCHW"):
+    return _avg_backward(3, grad, x_shape, layout)
+
+
+@documented(_MAX_BACKWARD_DOC)
+def adaptive_max_pool1d_backward(grad, indices, x_shape, *, layout="NCHW"):
+    return max_backward(1, grad, indices, x_shape, layout)
+
+
+@documented(_MAX_BACKWARD_DOC)
+def adaptive_max_pool2d_backward(grad, indices, x_shape, *, layout="NCHW"):
+    return max_backward(2, grad, indices, x_shape, layout)
+
+
+@documented(_MAX_BACKWARD_DOC)
+def adaptive_max_pool3d_backward(grad, indices, x_shape, *, layout="NCHW"):
+    return max_backward(3, grad, indices, x_shape, layout)

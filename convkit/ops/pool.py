@@ -1,0 +1,324 @@
+"""Max and average pooling over moving windows, forward and gradients: documentation, every check, output shapes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from .. import _options, _pool_shapes, _shapes
+from .._arrays import as_array, empty
+from .._ext import engine
+from . import _pooling
+from ._pooling import RAISES, as_indices, check_shape, documented, given, point_geometry, pooled_out
+
+
+class _Plan(NamedTuple):
+    geometry: engine.PoolGeometry
+    y_shape: tuple[int, ...]
+    batched: bool
+    channel_last: bool
+
+
+@lru_cache(maxsize=1024)
+def _plan(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name) -> _Plan:
+    last = _options.channel_last(layout)
+    shape = _pool_shapes.windows(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, last, name)
+    batched = len(x_shape) == nd + 2
+    y_shape = _shapes.image_shape(shape.n, shape.channels, shape.out, last, batched)
+    return _Plan(engine.PoolGeometry(*shape, count_pad), y_shape, batched, last)
+
+
+def _planned(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name="x") -> _Plan:
+    _options.channel_last(layout)  # perhaps not hashable
+    return _plan(
+        nd, x_shape, _shapes.plain(kernel_size, "kernel_size"),
+        None if stride is None else _shapes.plain(stride, "stride"), _shapes.plain_padding(padding),
+        _shapes.plain(dilation, "dilation"), _pool_shapes.flag(ceil_mode, "ceil_mode"),
+        _pool_shapes.flag(count_pad, "count_include_pad"), layout, name,
+    )  # fmt: skip
+
+
+def _max_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):
+    x = as_array(x, "x")
+    sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, False, layout)
+    with_indices = _pool_shapes.flag(return_indices, "return_indices")
+    y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
+    _pooling.run(sizes.geometry, _pooling.MAX, x, y, indices, sizes.channel_last, sizes.batched)
+    return given(out, (y, indices) if with_indices else y)
+
+
+def max_backward(nd, grad, indices, x_shape, layout):
+    """Gradient of any max pooling: what it needs to know of the windows is in the indices."""
+    grad, indices = as_array(grad, "grad"), as_indices(indices)
+    channel_last, x_shape = _options.channel_last(layout), _pool_shapes.x_shape(x_shape)
+    geometry, batched = point_geometry(nd, grad.shape, x_shape, "grad", "x_shape", channel_last)
+    check_shape(indices, "indices", grad.shape, "that of grad")
+    dx = empty(x_shape, grad.dtype)
+    if not _pooling.run(geometry, _pooling.SCATTER_ADD, dx, grad, indices, channel_last, batched):
+        _, _, plane = _shapes.split_image(x_shape, nd, "x_shape", channel_last)
+        _pooling.refuse_indices(indices, plane, -1)
+    return dx
+
+
+def _avg_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out):
+    x = as_array(x, "x")
+    sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
+    y, _ = pooled_out(out, sizes.y_shape, x.dtype, x, False)
+    _pooling.run(sizes.geometry, _pooling.AVERAGE, x, y, None, sizes.channel_last, sizes.batched)
+    return given(out, y)
+
+
+def _avg_backward(nd, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout):
+    grad, x_shape = as_array(grad, "grad"), _pool_shapes.x_shape(x_shape)
+    sizes = _planned(
+        nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, "x_shape"
+    )
+    check_shape(grad, "grad", sizes.y_shape, "that of the output")
+    dx = empty(x_shape, grad.dtype)
+    _pooling.run(sizes.geometry, _pooling.AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)
+    return dx
+
+
+_WINDOWS_DOC = """
+    kernel_size : int or tuple of {ints}
+        Size of the window, at least 1.
+    stride : int or tuple of {ints}, optional
+        Step of the window over the input, at least 1; by default `kernel_size`.
+    padding : int, tuple or str, default: 0
+        Positions added on both sides of the input: one int; a tuple of {ints}, one per dimension; a tuple of pairs
+        ``(lo, hi)``, one per dimension; ``"valid"``, none; ``"same"`` or ``"same_upper"``: as many as ceil(in/stride)
+        windows need, an odd one at the end; ``"same_lower"``, an odd one at the start. Each side is less than
+        dilation*(kernel_size - 1) + 1.
+    dilation : int or tuple of {ints}, default: 1
+        Step between the elements of a window, at least 1.
+    ceil_mode : bool, default: False
+        Round the output size up, so that a last window may reach past the padding. One that would start past the image
+        and the padding before it is dropped.
+"""
+
+_FORWARD_END = """
+    layout : {{"NCHW", "NHWC"}}
+        "NHWC" has the channel axis of arrays last: {x_last}.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
+        itself nor `x`.
+"""
+
+_SIZE_DOC = """
+        Along each axis out = floor((in + lo + hi - dilation*(kernel_size - 1) - 1) / stride) + 1, or ceil with
+        `ceil_mode`, then one less if (out - 1)*stride >= in + lo.
+"""
+
+_MAX_DOC = (
+    """
+    Maximum over moving windows of the last {nd} axes.
+
+    Parameters
+    ----------
+    x : ndarray, {x} or {x1}
+        Input, float32 or float64, of any strides.
+"""
+    + _WINDOWS_DOC.strip("\n")
+    + """
+    return_indices : bool, default: False
+        Whether to return where each maximum was found, too. `out` is then a tuple (y, indices), None entries allocated.
+"""
+    + _FORWARD_END.strip("\n")
+    + """
+
+    Returns
+    -------
+    y : ndarray, {y} or {y1}
+"""
+    + _SIZE_DOC.strip("\n")
+    + """
+    indices : ndarray of int64, of the same shape
+        Only with `return_indices`: the maximum's place, row-major in the plane {plane} of that image and channel
+        without its padding, the same numbers in both layouts.
+
+    Notes
+    -----
+    Of equal elements the first in row-major order is the maximum; a NaN is, and of several the last. Padding is never
+    the maximum: a window without any element inside the image gives -inf and index -1.
+"""
+    + RAISES
+    + """
+    References
+    ----------
+    M. Ranzato, F. J. Huang, Y. Boureau and Y. LeCun, "Unsupervised learning of invariant feature hierarchies with
+    applications to object recognition", CVPR 2007.
+"""
+)
+
+_MAX_BACKWARD_DOC = (
+    """
+    Gradient of `max_pool{nd}d` with respect to its input.
+
+    Each element receives the sum of the gradients of all windows whose maximum it is, added in row-major order.
+
+    Parameters
+    ----------
+    grad : ndarray, {y} or {y1}
+        Gradient of the loss with respect to the output.
+    indices : ndarray of int64, of the same shape
+        From the forward call. Index -1 gives its gradient to nobody; any other outside the plane is a ValueError.
+    x_shape : tuple of int
+        Shape of the input.
+    layout : {{"NCHW", "NHWC"}}
+        As in the forward call.
+
+    Returns
+    -------
+    ndarray, {x} or {x1}
+"""
+    + RAISES
+)
+
+_AVG_DOC = (
+    """
+    Average over moving windows of the last {nd} axes.
+
+    Parameters
+    ----------
+    x : ndarray, {x} or {x1}
+        Input, float32 or float64, of any strides.
+"""
+    + _WINDOWS_DOC.strip("\n")
+    + """
+    count_include_pad : bool, default: True
+        Whether padding counts, as zeros. A sum is divided by the number of its elements inside the image or, if padding
+        counts, inside the padded image; what `ceil_mode` reaches over never counts.
+"""
+    + _FORWARD_END.strip("\n")
+    + """
+
+    Returns
+    -------
+    ndarray, {y} or {y1}
+"""
+    + _SIZE_DOC.strip("\n")
+    + """
+
+    Notes
+    -----
+    A window without any element inside the image gives 0. The elements of a window are summed along each row, then the
+    sums of the rows are added: the result has the same bits in both layouts and for any number of threads.
+"""
+    + RAISES
+    + """
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE 86, 1998.
+"""
+)
+
+_AVG_BACKWARD_DOC = (
+    """
+    Gradient of `avg_pool{nd}d` with respect to its input.
+
+    Each element receives the sum, in row-major order, of the gradients of all windows it is in, each divided by what
+    the forward call divided the window's sum by.
+
+    Parameters
+    ----------
+    grad : ndarray, {y} or {y1}
+        Gradient of the loss with respect to the output.
+    x_shape : tuple of int
+        Shape of the input.
+    kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout
+        As in the forward call.
+
+    Returns
+    -------
+    ndarray, {x} or {x1}
+"""
+    + RAISES
+)
+
+
+@documented(_MAX_DOC)
+def max_pool1d(
+    x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW",
+    out=None,
+):  # fmt: skip
+    return _max_forward(1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
+
+
+@documented(_MAX_DOC)
+def max_pool2d(
+    x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW",
+    out=None,
+):  # fmt: skip
+    return _max_forward(2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
+
+
+@documented(_MAX_DOC)
+def max_pool3d(
+    x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW",
+    out=None,
+):  # fmt: skip
+    return _max_forward(3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
+
+
+@documented(_MAX_BACKWARD_DOC)
+def max_pool1d_backward(grad, indices, x_shape, *, layout="NCHW"):
+    return max_backward(1, grad, indices, x_shape, layout)
+
+
+@documented(_MAX_BACKWARD_DOC)
+def max_pool2d_backward(grad, indices, x_shape, *, layout="NCHW"):
+    return max_backward(2, grad, indices, x_shape, layout)
+
+
+@documented(_MAX_BACKWARD_DOC)
+def max_pool3d_backward(grad, indices, x_shape, *, layout="NCHW"):
+    return max_backward(3, grad, indices, x_shape, layout)
+
+
+@documented(_AVG_DOC)
+def avg_pool1d(
+    x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
+    out=None,
+):  # fmt: skip
+    return _avg_forward(1, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
+
+
+@documented(_AVG_DOC)
+def avg_pool2d(
+    x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
+    out=None,
+):  # fmt: skip
+    return _avg_forward(2, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
+
+
+@documented(_AVG_DOC)
+def avg_pool3d(
+    x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
+    out=None,
+):  # fmt: skip
+    return _avg_forward(3, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
+
+
+@documented(_AVG_BACKWARD_DOC)
+def avg_pool1d_backward(
+    grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
+    layout="NCHW",
+):  # fmt: skip
+    return _avg_backward(1, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
+
+
+@documented(_AVG_BACKWARD_DOC)
+def avg_pool2d_backward(
+    grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
+    layout="NCHW",
+):  # fmt: skip
+    return _avg_backward(2, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
+
+
+@documented(_AVG_BACKWARD_DOC)
+def avg_pool3d_backward(
+    grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
+    layout="NCHW",
+):  # fmt: skip
+    return _avg_backward(3, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)

@@ -1,0 +1,37 @@
+"""The operator test vectors of the ONNX standard, as the package `onnx` brings them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+NODES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
+
+
+def names(operator: str) -> list[str]:
+    """Names of all cases whose model is one node of this operator, such as "MaxPool"."""
+    found = []
+    for path in sorted(NODES.glob("test_*")):
+        nodes = onnx.load(path / "model.onnx").graph.node
+        if len(nodes) == 1 and nodes[0].op_type == operator:
+            found.append(path.name)
+    return found
+
+
+def _array(path: Path) -> np.ndarray:
+    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def load(name: str) -> tuple[dict, list[np.ndarray | None], list[np.ndarray]]:
+    """(attributes of the node, its inputs, its outputs) of one case; an input that is left out is None."""
+    folder = NODES / name
+    (node,) = onnx.load(folder / "model.onnx").graph.node
+    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = {key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()}
+    data = folder / "test_data_set_0"
+    files = iter(range(len(node.input)))
+    inputs = [_array(data / f"input_{next(files)}.pb") if argument else None for argument in node.input]
+    return attributes, inputs, [_array(data / f"output_{i}.pb") for i in range(len(node.output))]
