@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 from . import reference
-from ._results import ConvGrads
+from ._results import ConvGrads, DeformGrads
 from ._threads import get_num_threads, set_num_threads, threads
 from .machine import Peak, available_isas, isa, machine_peak, set_isa, show_config
 from .ops.adaptive_pool import (
@@ -28,6 +28,14 @@ from .ops.adaptive_pool import (
 )
 from .ops.columns import col2im, im2col
 from .ops.conv import conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
+from .ops.deform import (
+    deform_conv1d,
+    deform_conv1d_backward,
+    deform_conv2d,
+    deform_conv2d_backward,
+    deform_conv3d,
+    deform_conv3d_backward,
+)
 from .ops.linear import linear, linear_backward
 from .ops.pool import (
     avg_pool1d,
@@ -56,6 +64,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConvGrads",
+    "DeformGrads",
     "Peak",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -83,6 +92,12 @@ __all__ = [
     "conv2d_backward",
     "conv3d",
     "conv3d_backward",
+    "deform_conv1d",
+    "deform_conv1d_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
+    "deform_conv3d",
+    "deform_conv3d_backward",
     "get_num_threads",
     "im2col",
     "isa",

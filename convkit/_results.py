@@ -13,3 +13,13 @@ class ConvGrads(NamedTuple):
     x: np.ndarray | None
     weight: np.ndarray | None
     bias: np.ndarray | None
+
+
+class DeformGrads(NamedTuple):
+    """Gradients of a deformable convolution; None for those not asked for, and for a mask that is not there."""
+
+    x: np.ndarray | None
+    offset: np.ndarray | None
+    mask: np.ndarray | None
+    weight: np.ndarray | None
+    bias: np.ndarray | None

@@ -247,16 +247,80 @@ def _check_groups(groups, c_in: int, weight_shape) -> int:
     return groups
 
 
-def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, channel_last) -> ConvShape:
-    """Every size of a convolution, checked; an input without a batch axis counts as a batch of one."""
-    n, c_in, in_ = split_image(x_shape, nd, "x", channel_last)
+def _check_weight_axes(nd: int, weight_shape) -> None:
     if len(weight_shape) != nd + 2:
         kernel = ", ".join("k" + axis for axis in _AXES[nd])
         raise ValueError(f"weight must have shape (C_out, C_in/groups, {kernel}), got shape {tuple(weight_shape)}")
+
+
+def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, channel_last) -> ConvShape:
+    """Every size of a convolution, checked; an input without a batch axis counts as a batch of one."""
+    n, c_in, in_ = split_image(x_shape, nd, "x", channel_last)
+    _check_weight_axes(nd, weight_shape)
     groups = _check_groups(groups, c_in, weight_shape)
     moves = window(in_, weight_shape[2:], stride, padding, dilation, padding_mode, "weight.shape[2:]")
     elements((n, weight_shape[0], *moves.out), "the output")
     return ConvShape(n, groups, c_in // groups, weight_shape[0] // groups, *moves)
+
+
+class DeformShape(NamedTuple):
+    """One deformable convolution without its arrays."""
+
+    conv: ConvShape
+    offset_groups: int
+    mask: tuple[int, ...]
+
+
+def _weight_groups(nd: int, c_in: int, weight_shape) -> int:
+    """How many groups a deformable convolution's weight makes of the input channels."""
+    _check_weight_axes(nd, weight_shape)
+    c_out, per_group = weight_shape[:2]
+    if c_in == per_group:
+        return 1
+    if not per_group or not c_in or c_in % per_group:
+        raise ValueError(
+            f"x must have a multiple of weight.shape[1] = {per_group} channels, one share per weight group, "
+            f"got {c_in} (weight has shape {tuple(weight_shape)})"
+        )
+    groups = c_in // per_group
+    if c_out % groups:
+        raise ValueError(
+            f"weight must have a multiple of C_in / weight.shape[1] = {c_in} / {per_group} = {groups} output channels, "
+            f"one share per weight group, got shape {tuple(weight_shape)}"
+        )
+    return groups
+
+
+def _offset_groups(shape, offset_shape, c_in: int, channel_last: bool, batched: bool) -> int:
+    """Number of groups that the channels of offset make, for a deformable convolution of this shape."""
+    nd, taps = len(shape.out), math.prod(shape.kernel)
+    channels = offset_shape[-1 if channel_last else -nd - 1] if len(offset_shape) > nd else 0
+    expected = image_shape(shape.n, channels, shape.out, channel_last, batched)
+    if tuple(offset_shape) != expected or not channels or channels % (nd * taps):
+        sizes = image_shape(shape.n, f"{nd * taps}*G", shape.out, channel_last, batched)
+        formula = image_shape("N", f"{nd}*G*prod(kernel)", ("*out",), channel_last, batched)
+        raise ValueError(
+            f"offset must have shape ({', '.join(formula)}) = ({', '.join(map(str, sizes))}) with G >= 1 offset "
+            f"groups, got shape {tuple(offset_shape)}"
+        )
+    groups = channels // (nd * taps)
+    if c_in % groups:
+        raise ValueError(
+            f"offset must have a number of groups that divides the {c_in} channels of x, got {channels} channels, "
+            f"which at {nd}*prod(kernel) = {nd * taps} a group are {groups} groups"
+        )
+    return groups
+
+
+def deform(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, channel_last) -> DeformShape:
+    """Every size of a deformable convolution, checked but for the mask's shape, which is returned."""
+    _, c_in, _ = split_image(x_shape, nd, "x", channel_last)
+    groups = _weight_groups(nd, c_in, weight_shape)
+    shape = conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, "zeros", channel_last)
+    batched = len(x_shape) == nd + 2
+    offset_groups = _offset_groups(shape, offset_shape, c_in, channel_last, batched)
+    rows = offset_groups * math.prod(shape.kernel)
+    return DeformShape(shape, offset_groups, image_shape(shape.n, rows, shape.out, channel_last, batched))
 
 
 def columns(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, channel_last) -> ConvShape:

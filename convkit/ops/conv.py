@@ -20,6 +20,7 @@ from .._threads import current
 
 FORWARD, GRAD_X, GRAD_WEIGHT = 0, 1, 2  # what engine.conv_supports calls them
 _NAMES = ConvGrads._fields
+_COUNTS = {3: "three", 5: "five"}
 _DIRECT = _options.ALGORITHMS.index("direct")
 
 
@@ -71,7 +72,8 @@ def _check_algorithm(name, sizes: Plan, *ops: int) -> int:
     return code
 
 
-def _check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) -> None:
+def check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) -> None:
+    """Whether an array has the one shape that the others leave it."""
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, {why}, got shape {array.shape}")
 
@@ -90,7 +92,7 @@ def forward(
         if bias.dtype is not dtype:
             same_dtype(bias, "bias", x, "x")
         if bias.shape != sizes.bias_shape:
-            _check_shape(bias, "bias", sizes.bias_shape, "one per output channel")
+            check_shape(bias, "bias", sizes.bias_shape, "one per output channel")
     act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
     code = 0 if algorithm == "auto" else _check_algorithm(algorithm, sizes, FORWARD)
     if out is None:
@@ -124,20 +126,21 @@ def taken_y(y, activation, grad: np.ndarray):
         raise ValueError("y must be the output of the forward call where activation is given, got None")
     y = as_array(y, "y")
     same_dtype(y, "y", grad, "grad")
-    _check_shape(y, "y", grad.shape, "that of grad")
+    check_shape(y, "y", grad.shape, "that of grad")
     return y
 
 
-def _results(needs, shapes, dtype, out, inputs) -> tuple[list, list]:
+def results(names, needs, shapes, dtype, out, inputs) -> tuple[list, list]:
     """The arrays to return and the plain ndarrays to fill, both None where a gradient is not needed."""
     if out is None:
-        out = (None, None, None)
-    elif not isinstance(out, tuple):
-        raise TypeError(f"out must be a tuple of three arrays or None for {_NAMES}, got {type(out).__name__}")
-    elif len(out) != 3:
-        raise ValueError(f"out must be a tuple of three arrays or None for {_NAMES}, got {len(out)} entries")
+        out = (None,) * len(names)
+    elif not isinstance(out, tuple) or len(out) != len(names):
+        expected = f"out must be a tuple of {_COUNTS[len(names)]} arrays or None for {names}"
+        if isinstance(out, tuple):
+            raise ValueError(f"{expected}, got {len(out)} entries")
+        raise TypeError(f"{expected}, got {type(out).__name__}")
     filled = []
-    for name, needed, shape, given in zip(_NAMES, needs, shapes, out, strict=True):
+    for name, needed, shape, given in zip(names, needs, shapes, out, strict=True):
         if given is not None and not needed:
             raise ValueError(f"out.{name} must be None where need does not include {name!r}, got an array")
         if given is None:
@@ -160,14 +163,14 @@ def backward(
     weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
     sizes = plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout)
     geometry = sizes.geometry
-    _check_shape(grad, "grad", sizes.y_shape, "that of the output")
+    check_shape(grad, "grad", sizes.y_shape, "that of the output")
     act, a, b = _options.activation(activation)
     y = taken_y(y, activation, grad)
     code = 0
     if algorithm != "auto":
         code = _check_algorithm(algorithm, sizes, *[GRAD_X] * need_x, *[GRAD_WEIGHT] * need_weight)
     inputs = (("grad", grad), ("x", x), ("weight", weight), ("y", y))
-    grads, (dx, dw, db) = _results(needs, (x_shape, weight_shape, sizes.bias_shape), grad.dtype, out, inputs)
+    grads, (dx, dw, db) = results(_NAMES, needs, (x_shape, weight_shape, sizes.bias_shape), grad.dtype, out, inputs)
     if not sizes.batched:
         grad, x, dx, y = (array if array is None else array[None] for array in (grad, x, dx, y))
     if need_x:
@@ -308,20 +311,25 @@ def _words(nd: int) -> dict[str, object]:
         "y1": f"(C_out, {out})",
         "w": f"(C_out, C_in/groups, {kernel})",
         "flip": ", ".join(["..."] + ["::-1"] * nd),
+        "out": out,
+        "per_tap": ", ".join("zyx"[-nd:]),
+        "corners": 2**nd,
+        "sampled": ("linear", "bilinear", "trilinear")[nd - 1],
     }
 
 
-def _documented(template: str):
+def documented(template: str):
     """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them."""
 
     def document(function):
-        function.__doc__ = inspect.cleandoc(template).format(**_words(int(function.__name__[4])))
+        nd = next(int(character) for character in function.__name__ if character.isdigit())
+        function.__doc__ = inspect.cleandoc(template).format(**_words(nd))
         return function
 
     return document
 
 
-@_documented(_FORWARD_DOC)
+@documented(_FORWARD_DOC)
 def conv1d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
@@ -331,7 +339,7 @@ def conv1d(
     )
 
 
-@_documented(_FORWARD_DOC)
+@documented(_FORWARD_DOC)
 def conv2d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
@@ -341,7 +349,7 @@ def conv2d(
     )
 
 
-@_documented(_FORWARD_DOC)
+@documented(_FORWARD_DOC)
 def conv3d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
@@ -351,7 +359,7 @@ def conv3d(
     )
 
 
-@_documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC)
 def conv1d_backward(
     grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
@@ -361,7 +369,7 @@ def conv1d_backward(
     )
 
 
-@_documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC)
 def conv2d_backward(
     grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
@@ -371,7 +379,7 @@ def conv2d_backward(
     )
 
 
-@_documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC)
 def conv3d_backward(
     grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,

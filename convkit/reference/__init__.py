@@ -18,6 +18,14 @@ from .conv import (
     linear_backward,
     terms,
 )
+from .deform import (
+    deform_conv1d,
+    deform_conv1d_backward,
+    deform_conv2d,
+    deform_conv2d_backward,
+    deform_conv3d,
+    deform_conv3d_backward,
+)
 from .pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool1d_backward,
@@ -78,6 +86,12 @@ __all__ = [
     "conv2d_backward",
     "conv3d",
     "conv3d_backward",
+    "deform_conv1d",
+    "deform_conv1d_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
+    "deform_conv3d",
+    "deform_conv3d_backward",
     "im2col",
     "linear",
     "linear_backward",

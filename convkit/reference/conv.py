@@ -1,10 +1,7 @@
-"""What every operator means, in float64 and plain NumPy: slow, short, independent of the C code it is there to judge.
+"""Convolution, columns and the linear map; and how far from the reference a correct result may lie.
 
-Functions have the signatures of `convkit`'s, without `out`, take arrays of any real dtype, and return float64. One loop
-over kernel taps serves all of them: for each tap, the outputs that see an element of the input, and which element each
-sees. What lies in zero padding is seen by nobody, so it contributes nothing, not even 0 * inf.
-
-`terms` and `bound` say how far from these values a correct result in float32 or float64 may lie.
+One loop over kernel taps serves all of them: for each tap, the outputs that see an element of the input, and which
+element each sees. What lies in zero padding is seen by nobody, so it contributes nothing, not even 0 * inf.
 """
 
 from __future__ import annotations
@@ -12,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import sys
 
 import numpy as np
 
@@ -304,13 +302,21 @@ def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
 
 # ---------------------------------------------------------------- how far a correct result may lie from these
 
-_OPERANDS = ("x", "weight", "bias", "grad", "cols")
+_OPERANDS = ("x", "weight", "mask", "bias", "grad", "cols")
+# Families whose products have other factors than these, by operator: how to get S and K from two sets of arguments, one
+# with the operands' magnitudes and one with ones in their place.
+TERMS = {}
 _ROUNDINGS = {"leaky_relu": 1, "sigmoid": 3, "tanh": 3}  # in forming grad * act'(y)
+
+
+def _operator(name: str):
+    """The operator of this package that has this name, of whichever family."""
+    return getattr(sys.modules[__package__], name)
 
 
 def _call(name: str, args, kwargs) -> dict:
     """The arguments of a call by name."""
-    call = inspect.signature(globals()[name]).bind(*args, **kwargs)
+    call = inspect.signature(_operator(name)).bind(*args, **kwargs)
     call.apply_defaults()
     return call.arguments
 
@@ -344,7 +350,7 @@ def terms(name: str, *args, **kwargs):
     Parameters
     ----------
     name : str
-        The operator, a function of this module.
+        The operator, a function of `convkit.reference`.
     *args, **kwargs
         Its arguments.
 
@@ -362,12 +368,15 @@ def terms(name: str, *args, **kwargs):
     arrays = [n for n in _OPERANDS if call.get(n) is not None and not isinstance(call[n], (tuple, list))]
     magnitudes = {n: np.abs(np.asarray(call[n], np.float64)) for n in arrays}
     ones = {n: np.ones(np.shape(call[n])) for n in arrays}
-    return globals()[name](**{**call, **magnitudes}), globals()[name](**{**call, **ones})
+    if name in TERMS:
+        return TERMS[name]({**call, **magnitudes}, {**call, **ones})
+    operator = _operator(name)
+    return operator(**{**call, **magnitudes}), operator(**{**call, **ones})
 
 
 def bound(name: str, *args, dtype=None, **kwargs):
     """
-    How far a correct result may lie from this module's: gamma_{K+2} * S + (K+2) * tiny, derived and not tuned.
+    How far a correct result may lie from the reference's: gamma_{K+2} * S + (K+2) * tiny, derived and not tuned.
 
     With S and K from `terms`, u = 2**-24 or 2**-53 and gamma_n = n*u / (1 - n*u), it holds for sums in any order,
     fused or not. In float64 it is twice that, because the reference rounds as well. A sigmoid or tanh may be off by 4
@@ -376,7 +385,7 @@ def bound(name: str, *args, dtype=None, **kwargs):
     Parameters
     ----------
     name : str
-        The operator, a function of this module.
+        The operator, a function of `convkit.reference`.
     *args, **kwargs
         Its arguments, as the call under test had them.
     dtype : dtype, optional
@@ -408,6 +417,6 @@ def bound(name: str, *args, dtype=None, **kwargs):
         return allowed
     allowed = allowed * {"leaky_relu": max(1.0, a), "sigmoid": 0.25}.get(function, 1.0)  # how steep they are
     if function in ("sigmoid", "tanh"):
-        result = globals()[name](**call).astype(dtype)
+        result = _operator(name)(**call).astype(dtype)
         allowed += 4 * np.spacing(np.abs(result)).astype(np.float64)
     return allowed
