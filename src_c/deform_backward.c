@@ -244,7 +244,8 @@ static void back_task(ck_worker *worker, void *context, int64_t index) {
     if (group != channel / s->c_in)
       load_gradient(p, &b, group = channel / s->c_in);
     ck_samples_locate(&b.samples, &p->box, &p->kblock, channel / per_group);
-    ck_samples_stage(&b.samples, channel, lanes);
+    if (call->d_offset.data || call->d_mask.data) /* x alone is not read, and may not be there */
+      ck_samples_stage(&b.samples, channel, lanes);
     char *partial = (char *)call->conv.run.workspace + block * p->partial_bytes;
     gradient_columns(p, &b, group, channel, lanes);
     sample_gradients(p, &b, channel, lanes, call->d_offset.data || call->d_mask.data ? partial : NULL);
@@ -286,6 +287,8 @@ static void join_task(ck_worker *worker, void *context, int64_t index) {
       continue;
     char *sum = (char *)call->conv.run.workspace + group * per_group * p->partial_bytes +
                 (d * all + tap) * pixels * item;
+    if (per_group == 0) /* no input channels */
+      memset(sum, 0, (size_t)(pixels * item));
     for (int64_t block = 1; block < per_group; block++)
       p->k->add(sum, sum + block * p->partial_bytes, pixels);
     store_row(p, tensor, d < nd ? row * nd + d : row, sum);
@@ -335,7 +338,7 @@ ck_status ck_deform_backward(const ck_deform *call, int64_t *bytes) {
   if (status != CK_OK || s->n == 0 || !(call->dx.data || call->d_offset.data || call->d_mask.data))
     return status;
   back_plan p = make_plan(call);
-  int64_t shared = p.blocks * p.partial_bytes;
+  int64_t shared = ck_max(p.blocks, call->offset_groups) * p.partial_bytes;
   if (!bytes)
     return run_chunks(&p, shared);
   *bytes = ck_max(*bytes, shared + call->conv.run.threads * p.bytes);

@@ -139,10 +139,11 @@ void ck_samples_locate(ck_samples *samples, const ck_box *box, const ck_kblock *
   const ck_deform *call = samples->sampler->call;
   const ck_kernels *k = samples->sampler->kernels;
   ck_points *p = &samples->points;
-  if (located(samples, box, kb, group))
+  int same = located(samples, box, kb, group);
+  samples->kblock = *kb; /* channels too, which say how far pixels lie apart */
+  if (same)
     return;
   samples->box = *box;
-  samples->kblock = *kb;
   samples->group = group;
   for (int d = 0; d < p->nd; d++)
     p->size[d] = call->conv.shape.in[3 - p->nd + d];

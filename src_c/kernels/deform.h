@@ -142,12 +142,13 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
   for (int64_t e = 0; e < points; e++) {
     const vreal g = v_load((const REAL *)b->g + e * VL);
     const REAL mask = p->mask ? ((const REAL *)p->mask)[e] : 1;
-    REAL high[3] = {0}, low[3] = {0};
+    REAL high[3] = {0}, low[3] = {0}, poison = 0; /* NaN where a coordinate is */
     vreal value = {0}, slope[3] = {{0}, {0}, {0}};
     CK_UNROLL
     for (int d = 0; d < nd; d++) {
       high[d] = ((const REAL *)p->fraction[d])[e];
       low[d] = 1 - high[d];
+      poison += high[d] * 0;
     }
     for (int q = 0; b->dx && q < corners; q++)
       add_corner(b, (b->dx_at ? b->dx_at : p->at)[e * corners + q], ((const REAL *)p->weight)[e * corners + q] * g,
@@ -171,7 +172,7 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
     }
     CK_UNROLL
     for (int d = 0; d < nd; d++)
-      ((REAL *)b->partial)[d * points + e] = mask * sum_lanes(g * slope[d]);
+      ((REAL *)b->partial)[d * points + e] = mask * sum_lanes(g * slope[d]) + poison;
     ((REAL *)b->partial)[nd * points + e] = sum_lanes(g * value);
   }
 }

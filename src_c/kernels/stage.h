@@ -107,10 +107,12 @@ CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
           continue;
         }
         for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
-          if (p->src_lane == size)
+          if (p->src_lane == size) {
             v_store(d, p->lanes >= VL ? v_loadu(s) : load_part(s, p->lanes));
-          else
+          } else {
+            v_store(d, (vreal){0}); /* deformable gradients add lanes up: those that are not there must be zero */
             copy_strided(d, 1, s, p->src_lane, p->lanes);
+          }
         }
       }
     }
