@@ -26,28 +26,26 @@ def operands(layer: Layer) -> tuple[np.ndarray, ...]:
     """(x, weight, bias, grad) of a layer."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((layer.n, layer.c_in, *layer.spatial), np.float32)
-    weight = rng.standard_normal((layer.c_out, layer.c_in // layer.groups, *layer.kernel), np.float32)
+    weight = rng.standard_normal(layer.weight_shape, np.float32)
     grad = rng.standard_normal((layer.n, layer.c_out, *layer.out_spatial), np.float32)
     return x, weight, rng.standard_normal(layer.c_out, np.float32), grad
 
 
 def pytorch(layer: Layer, direction: str) -> Callable[[], object]:
-    """A call of PyTorch: its functional convolution, or its backward operator for x, weight and bias at once."""
+    """A call of PyTorch: its convolution, transposed or not, or its gradients of x, weight and bias at once."""
     x, weight, bias, grad = map(torch.from_numpy, operands(layer))
-    nd = len(layer.kernel)
+    nd, transposed = len(layer.kernel), layer.kind == "convT"
     stride, padding, dilation = ([size] * nd for size in (layer.stride, layer.padding, layer.dilation))
+    sizes = (stride, padding, dilation, transposed, [0] * nd, layer.groups)
     if direction == "forward":
-        forward = getattr(torch.nn.functional, f"conv{nd}d")
 
         def call():
             with torch.inference_mode():
-                return forward(x, weight, bias, stride, padding, dilation, layer.groups)
+                return torch.convolution(x, weight, bias, *sizes)
 
         return call
     backward, needed = torch.ops.aten.convolution_backward, [True] * 3
-    return lambda: backward(
-        grad, x, weight, [layer.c_out], stride, padding, dilation, False, [0] * nd, layer.groups, needed
-    )
+    return lambda: backward(grad, x, weight, [layer.c_out], *sizes, needed)
 
 
 def onnx_runtime(layer: Layer, threads: int) -> Callable[[], object]:
@@ -55,7 +53,7 @@ def onnx_runtime(layer: Layer, threads: int) -> Callable[[], object]:
     x, weight, bias, grad = operands(layer)
     nd = len(layer.kernel)
     node = onnx.helper.make_node(
-        "Conv",
+        "ConvTranspose" if layer.kind == "convT" else "Conv",
         ["x", "weight", "bias"],
         ["y"],
         strides=[layer.stride] * nd,

@@ -28,6 +28,14 @@ from .ops.adaptive_pool import (
 )
 from .ops.columns import col2im, im2col
 from .ops.conv import conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
+from .ops.conv_transpose import (
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+)
 from .ops.deform import (
     deform_conv1d,
     deform_conv1d_backward,
@@ -92,6 +100,12 @@ __all__ = [
     "conv2d_backward",
     "conv3d",
     "conv3d_backward",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
     "deform_conv1d",
     "deform_conv1d_backward",
     "deform_conv2d",

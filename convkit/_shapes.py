@@ -14,6 +14,7 @@ from . import _options
 
 INT64_MAX = 2**63 - 1
 _PADDING_NAMES = ("valid", "full", "same", "same_upper", "same_lower")
+_TRANSPOSED_PADDING_NAMES = tuple(name for name in _PADDING_NAMES if name != "full")
 _AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
@@ -31,7 +32,11 @@ class Window(NamedTuple):
 
 
 class ConvShape(NamedTuple):
-    """One convolution without its arrays: the arguments of `engine.Geometry`. Channels are per group."""
+    """One convolution without its arrays: the arguments of `engine.Geometry`. Channels are per group.
+
+    It also describes the transposed convolution that is its adjoint: then `in_` and `c_in` are the output's, `out` and
+    `c_out` the input's, and `pad_hi` is below 0 where the output is longer than what the kernel reaches.
+    """
 
     n: int
     groups: int
@@ -125,16 +130,15 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]
     return total // 2, total - total // 2
 
 
-def _named_padding(name: str, in_, kernel, stride, dilation) -> list[tuple[int, int]]:
+def _named_padding(name: str, in_, kernel, stride, dilation, names) -> list[tuple[int, int]]:
+    if name not in names:
+        raise ValueError(f"padding must be an int, ints, (lo, hi) pairs or one of {', '.join(names)}, got {name!r}")
     if name == "valid":
         return [(0, 0)] * len(in_)
     if name == "full":
         return [(d * (k - 1), d * (k - 1)) for k, d in zip(kernel, dilation, strict=True)]
-    if name in ("same", "same_upper", "same_lower"):
-        pairs = [_same(*axis) for axis in zip(in_, kernel, stride, dilation, strict=True)]
-        return [(hi, lo) for lo, hi in pairs] if name == "same_lower" else pairs
-    names = ", ".join(_PADDING_NAMES)
-    raise ValueError(f"padding must be an int, ints, (lo, hi) pairs or one of {names}, got {name!r}")
+    pairs = [_same(*axis) for axis in zip(in_, kernel, stride, dilation, strict=True)]
+    return [(hi, lo) for lo, hi in pairs] if name == "same_lower" else pairs
 
 
 def _counted_padding(padding: tuple, nd: int) -> list[tuple[int, int]]:
@@ -154,11 +158,11 @@ def _counted_padding(padding: tuple, nd: int) -> list[tuple[int, int]]:
     raise ValueError(f"padding must be {expected} or {nd} (lo, hi) pair{'s' * (nd > 1)}, got {padding}{hint}")
 
 
-def paddings(padding, in_, kernel, stride, dilation) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Every form of the argument `padding` as (lo of each axis, hi of each axis)."""
+def paddings(padding, in_, kernel, stride, dilation, names=_PADDING_NAMES) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Every form of the argument `padding` as (lo of each axis, hi of each axis); `names` are those it may have."""
     padding, nd = plain_padding(padding), len(in_)
     if isinstance(padding, str):
-        pairs = _named_padding(padding, in_, kernel, stride, dilation)
+        pairs = _named_padding(padding, in_, kernel, stride, dilation, names)
     else:
         pairs = [(padding, padding)] * nd if isinstance(padding, int) else _counted_padding(padding, nd)
     if any(side < 0 for pair in pairs for side in pair):
@@ -247,10 +251,10 @@ def _check_groups(groups, c_in: int, weight_shape) -> int:
     return groups
 
 
-def _check_weight_axes(nd: int, weight_shape) -> None:
+def _check_weight_axes(nd: int, weight_shape, channels: str = "C_out, C_in/groups") -> None:
     if len(weight_shape) != nd + 2:
         kernel = ", ".join("k" + axis for axis in _AXES[nd])
-        raise ValueError(f"weight must have shape (C_out, C_in/groups, {kernel}), got shape {tuple(weight_shape)}")
+        raise ValueError(f"weight must have shape ({channels}, {kernel}), got shape {tuple(weight_shape)}")
 
 
 def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, channel_last) -> ConvShape:
@@ -261,6 +265,85 @@ def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_m
     moves = window(in_, weight_shape[2:], stride, padding, dilation, padding_mode, "weight.shape[2:]")
     elements((n, weight_shape[0], *moves.out), "the output")
     return ConvShape(n, groups, c_in // groups, weight_shape[0] // groups, *moves)
+
+
+def transposed_reach(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """Elements that inputs reach along one axis of a transposed convolution's output, before padding crops them."""
+    return (size - 1) * stride + dilation * (kernel - 1) + 1
+
+
+def _check_transposed_groups(groups, c_in: int, weight_shape) -> int:
+    groups = integer(groups, "groups")
+    if groups < 1:
+        raise ValueError(f"groups must be at least 1, got {groups}")
+    if c_in % groups:
+        raise ValueError(f"groups must divide the channels of x, got groups {groups} for {c_in} channels")
+    if c_in != weight_shape[0]:
+        raise ValueError(
+            f"x must have weight.shape[0] = {weight_shape[0]} channels, got {c_in} (weight has shape {weight_shape})"
+        )
+    return groups
+
+
+def _lengthened(shortest, most, output_padding, output_size, named_same: bool) -> tuple[int, ...]:
+    """The output's size: `shortest`, and at its end output_padding, or what output_size asks for; at most `most`."""
+    nd = len(shortest)
+    added = per_axis(output_padding, nd, "output_padding", 0)
+    if any(added) and (named_same or output_size is not None):
+        why = "output_size is given" if output_size is not None else "padding is 'same', which settles the size"
+        raise ValueError(f"output_padding must be 0 where {why}, got {output_padding}")
+    for count, limit in zip(added, most, strict=True):
+        if count > limit:
+            raise ValueError(f"output_padding must be less than max(stride, dilation) = {limit + 1}, got {count}")
+    if output_size is None:
+        return tuple(map(sum, zip(shortest, added, strict=True)))
+    sizes = per_axis(output_size, nd, "output_size", 1)
+    for size, least, limit in zip(sizes, shortest, most, strict=True):
+        if not least <= size <= least + limit:
+            raise ValueError(
+                f"output_size must be from {least} to {least + limit} along an axis of these sizes, got {output_size}"
+            )
+    return sizes
+
+
+def _transposed_out(reach, kernel, stride, dilation, size, padding, output_padding, output_size):
+    """(pad_lo, out) of a transposed convolution: what is cropped at the start of each axis, and what is left."""
+    same = isinstance(padding, str) and padding.startswith("same")
+    whole = tuple(count * step for count, step in zip(size, stride, strict=True))  # what "same" is to give
+    lo, hi = paddings(padding, whole, kernel, stride, dilation, _TRANSPOSED_PADDING_NAMES)
+    if same:
+        shortest, most = whole, (0,) * len(size)
+    else:
+        shortest = tuple(length - a - b for length, a, b in zip(reach, lo, hi, strict=True))
+        most = tuple(max(step, gap) - 1 for step, gap in zip(stride, dilation, strict=True))
+    out = _lengthened(shortest, most, output_padding, output_size, same)
+    if min(out) < 1:
+        raise ValueError(f"padding must leave an output of at least 1 element per axis, got {padding}, leaving {out}")
+    return lo, out
+
+
+def conv_transpose(
+    nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, channel_last
+) -> ConvShape:
+    """Every size of a transposed convolution, checked, as those of the convolution whose adjoint it is."""
+    n, c_in, size = split_image(x_shape, nd, "x", channel_last)
+    _check_weight_axes(nd, weight_shape, "C_in, C_out/groups")
+    groups = _check_transposed_groups(groups, c_in, weight_shape)
+    kernel = per_axis(weight_shape[2:], nd, "weight.shape[2:]", 1)
+    stride = per_axis(stride, nd, "stride", 1)
+    dilation = per_axis(dilation, nd, "dilation", 1)
+    if 0 in size:
+        raise ValueError(f"x must have a size of at least 1 along every spatial axis, got shape {tuple(x_shape)}")
+    reach = tuple(map(transposed_reach, size, kernel, stride, dilation))
+    if max(reach) > INT64_MAX:
+        raise OverflowError(
+            "stride and dilation must keep (in-1)*stride + dilation*(kernel-1) + 1 below 2**63, "
+            f"got stride {stride}, dilation {dilation} for in {size}, kernel {kernel}"
+        )
+    lo, out = _transposed_out(reach, kernel, stride, dilation, size, padding, output_padding, output_size)
+    elements((n, groups * weight_shape[1], *out), "the output")
+    hi = tuple(length - a - count for length, a, count in zip(reach, lo, out, strict=True))
+    return ConvShape(n, groups, weight_shape[1], c_in // groups, out, kernel, stride, dilation, lo, hi, size, 0)
 
 
 class DeformShape(NamedTuple):

@@ -43,6 +43,12 @@ class Layer:
         )
 
     @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight; a transposed convolution's has the input channels first."""
+        first, second = (self.c_in, self.c_out) if self.kind == "convT" else (self.c_out, self.c_in)
+        return (first, second // self.groups, *self.kernel)
+
+    @property
     def flops(self) -> int:
         """FLOPs of the forward pass, one multiply-add = 2, taps on padding counted.
 
@@ -85,5 +91,11 @@ LAYERS = (
     Layer("dcn_64_56",        "dcn",    2,  64, (56, 56),       64, (3, 3),    1,  1),
     Layer("dcn_256_28",       "dcn",    2, 256, (28, 28),      256, (3, 3),    1,  1),
     Layer("dcnv2_128_28",     "dcn2",   2, 128, (28, 28),      128, (3, 3),    1,  1),
+)
+
+# U-Net's up-sampling and its sibling for volumes, beside the thirty: kernel == stride, every output is touched once.
+UPSAMPLING = (
+    Layer("unet_t2s2",        "convT",  1, 128, (64, 64),       64, (2, 2),    2),
+    Layer("unet3d_t2s2",      "convT",  1,  64, (16, 16, 16),   32, (2, 2, 2), 2),
 )
 # fmt: on

@@ -6,7 +6,7 @@
 
 static inline int64_t ck_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t ck_max(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); } /* a + b may not fit */
 static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
 
 /* Whether the product of `count` sizes fits 64 bits; *product is set if so. */

@@ -347,7 +347,7 @@ static ck_status transposed_bias(const ck_conv *call, int64_t *bytes) {
   sum.weight.data = NULL;
   for (int d = 0; d < 3; d++) {
     sum.shape.out[d] = call->shape.in[d];
-    sum.shape.kernel[d] = 1;
+    sum.shape.kernel[d] = sum.shape.stride[d] = 1; /* far steps to so many outputs would not fit 64 bits */
   }
   return ck_conv_grad_weight(&sum, 0, bytes);
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convkit.layers import LAYERS, Layer
+from convkit.layers import LAYERS, UPSAMPLING, Layer
 
 REDUCED_FLOPS = 120e6  # a network layer is reduced until its forward pass costs no more than this
 
@@ -104,10 +104,77 @@ class Problem:
         return dataclasses.replace(self, **changes)
 
 
+@dataclass(frozen=True)
+class Transposed(Problem):
+    """One transposed convolution: sizes as `convkit.conv_transpose1d/2d/3d` take them."""
+
+    output_padding: int | tuple[int, ...] = 0
+    output_size: int | tuple[int, ...] | None = None
+
+    @property
+    def forward(self) -> str:
+        """Name of the operator in `convkit` and in `convkit.reference`."""
+        return f"conv_transpose{self.nd}d"
+
+    @property
+    def backward(self) -> str:
+        """Name of its gradient."""
+        return f"conv_transpose{self.nd}d_backward"
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight, (C_in, C_out / groups, *kernel)."""
+        return (self.c_in, self.c_out // self.groups, *self.kernel)
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """Spatial size of the output before anything is cropped or added."""
+        axes = zip(self.spatial, self.kernel, self._axes(self.stride), self._axes(self.dilation), strict=True)
+        return tuple((size - 1) * step + gap * (taps - 1) + 1 for size, taps, step, gap in axes)
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Spatial size of the output under padding "same": in * stride."""
+        return tuple(size * step for size, step in zip(self.spatial, self._axes(self.stride), strict=True))
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """(lo, hi) cropped from every axis, whatever form `padding` has."""
+        if not isinstance(self.padding, str):
+            return super().pads
+        if self.padding == "valid":
+            return ((0, 0),) * self.nd
+        surplus = (max(size - whole, 0) for size, whole in zip(self.reach, self.whole, strict=True))
+        pairs = ((count // 2, count - count // 2) for count in surplus)
+        return tuple(pair[::-1] if self.padding == "same_lower" else pair for pair in pairs)
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """Spatial size of the output."""
+        if self.output_size is not None:
+            return self._axes(self.output_size)
+        if isinstance(self.padding, str) and self.padding != "valid":
+            return self.whole
+        axes = zip(self.reach, self.pads, self._axes(self.output_padding), strict=True)
+        return tuple(size - sum(pad) + added for size, pad, added in axes)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """Shape of the output, (N, C_out, *out)."""
+        return (self.n, self.c_out, *self.out)
+
+    @property
+    def arguments(self) -> dict:
+        """Keyword arguments shared by the operator and its gradient; layout and activation are left to the caller."""
+        names = ("stride", "padding", "output_padding", "groups", "dilation", "output_size")
+        return {name: getattr(self, name) for name in names}
+
+
 def of_layer(layer: Layer) -> Problem:
     """The problem of a `convkit.layers` convolution."""
     fields = {field.name for field in dataclasses.fields(Problem)}
-    return Problem(**{name: value for name, value in dataclasses.asdict(layer).items() if name in fields})
+    kind = {"conv": Problem, "convT": Transposed}[layer.kind]
+    return kind(**{name: value for name, value in dataclasses.asdict(layer).items() if name in fields})
 
 
 def reduced(layer: Layer) -> Layer:
@@ -126,6 +193,7 @@ def reduced(layer: Layer) -> Layer:
 
 
 NETWORK = tuple(layer for layer in LAYERS if layer.kind == "conv")
+NETWORK_TRANSPOSED = tuple(layer for layer in LAYERS if layer.kind == "convT") + UPSAMPLING
 
 # fmt: off
 AWKWARD = (
@@ -242,14 +310,94 @@ EMPTY = (
     Problem("no_outputs_3d",      1,   4, (3, 4, 5),    0, (2, 2, 2)),
     Problem("nothing",            0,   0, (6,),         0, (3,)),
 )
+
+AWKWARD_TRANSPOSED = (
+    # name                           n  c_in spatial    c_out kernel  stride padding dilation groups
+    Transposed("t_single_pixel",     1,   1, (1, 1),       1, (1, 1)),
+    Transposed("t_one_pixel_3x3",    2,   5, (1, 1),       7, (3, 3), 2, 1),
+    Transposed("t_one_row",          1,   3, (1, 37),      4, (1, 3), (1, 2), (0, 1)),
+    Transposed("t_stride_1",         2,   6, (9, 8),      11, (3, 5), 1, (1, 2)),
+    Transposed("t_primes",           2,  13, (11, 13),    37, (5, 7), (2, 3), (2, 3)),
+    Transposed("t_no_bias",          2,   9, (7, 6),      10, (3, 3), 2, 1, bias=False),
+    Transposed("t_1x1",              2,  20, (9, 9),      24, (1, 1)),
+    Transposed("t_1x1_s2",           2,  20, (6, 5),      24, (1, 1), 2, 0, output_padding=1),
+    Transposed("t_1x1_cropped",      1,   6, (7, 8),       7, (1, 1), 3, (4, 2), output_padding=(2, 1)),
+    Transposed("t_kernel_is_stride", 2,  17, (7, 6),      13, (3, 2), (3, 2)),
+    Transposed("t_under_stride",     2,   5, (5, 4),       6, (2, 3), (5, 4), (1, 0)),
+    Transposed("t_under_stride_out", 2,   5, (5, 4),       6, (2, 3), (5, 4), (1, 0), output_padding=(4, 3)),
+    Transposed("t_far_stride",       1,   4, (3, 2),       3, (3, 3), 19, 1),
+    Transposed("t_out_over_crop",    2,   4, (5, 6),       6, (3, 3), 4, 1, output_padding=3),
+    Transposed("t_out_is_crop",      2,   4, (5, 6),       6, (4, 4), 2, ((0, 1), (3, 1)), output_padding=1),
+    Transposed("t_out_over_stride",  2,   4, (5, 6),       6, (3, 2), (2, 1), 1, (5, 4), output_padding=(4, 3)),
+    Transposed("t_past_the_reach",   1,   3, (2, 3),       4, (2, 2), 4, ((5, 1), (0, 0)), output_padding=3),
+    Transposed("t_bias_alone",       1,   3, (1, 1),       4, (2, 1), 6, ((2, 0), (1, 0)), output_padding=5),
+    Transposed("t_cropped_to_one",   2,   4, (4, 3),       5, (3, 3), 2, ((5, 3), (0, 6))),
+    Transposed("t_cropped_outside",  1,   4, (6, 6),       5, (3, 3), 1, ((5, 0), (0, 5))),
+    Transposed("t_asymmetric",       2,   5, (8, 7),       6, (4, 3), 2, ((0, 3), (2, 1))),
+    Transposed("t_dilated",          2,   6, (7, 8),       7, (3, 3), 1, (3, 2), (3, 2)),
+    Transposed("t_dilated_strided",  1,   6, (6, 5),       7, (3, 2), (2, 3), (4, 3), (4, 3)),
+    Transposed("t_dilation_past",    1,   4, (3, 4),       6, (3, 3), 2, 3, 9),
+    Transposed("t_same",             2,   6, (5, 6),       8, (4, 5), 2, "same"),
+    Transposed("t_same_lower",       2,   6, (5, 6),       8, (4, 5), (3, 2), "same_lower"),
+    Transposed("t_same_deficit",     2,   6, (5, 6),       8, (2, 1), (3, 4), "same_lower"),
+    Transposed("t_same_dilated",     1,   5, (5, 6),       6, (4, 3), 3, "same_upper", 2),
+    Transposed("t_output_size",      1,   3, (5, 6),       4, (3, 3), (3, 2), 1, output_size=(15, 11)),
+    Transposed("t_tails_19_13",      2,  19, (6, 7),      13, (3, 3), 2, 1),
+    Transposed("t_tails_23_29",      1,  23, (7, 5),      29, (4, 4), 2, 1),
+    Transposed("t_tails_65_153",     1,  65, (5, 5),     153, (3, 3), 2, 1, output_padding=1),
+    Transposed("t_tails_207_33",     1, 207, (6, 5),      33, (2, 2), 2),
+    Transposed("t_over_k_block",     2, 130, (5, 6),      17, (3, 3), 1, 1),
+    Transposed("t_many_k_blocks",    1, 700, (4, 5),       9, (4, 4), 2, 1),
+    Transposed("t_long_1x1",         1, 1500, (3, 4),     18, (1, 1), 2),
+    Transposed("t_577_taps",         1,   2, (9, 8),       3, (25, 24), 3, 4),
+    Transposed("t_long_kernel_row",  1,   3, (4, 60),      2, (1, 650), 2, (0, 31)),
+    Transposed("t_one_output",       2,  33, (7, 6),       1, (3, 3), 2, 1),
+    Transposed("t_two_outputs",      1,  40, (11, 12),     2, (4, 4), 2, 1),
+    Transposed("t_one_input",        2,   1, (11, 10),    40, (5, 5), 2, 2, output_padding=1),
+    Transposed("t_wide_row",         1,   3, (2, 515),     4, (2, 5), 2, (0, 2)),
+    Transposed("t_small_images",    17,   5, (3, 3),       6, (3, 3), 2, 1),
+    Transposed("t_grouped",          2,  12, (6, 5),      18, (3, 3), 2, 1, 1, 3),
+    Transposed("t_grouped_odd",      2,  15, (6, 5),      21, (4, 3), (2, 3), 1, 1, 3),
+    Transposed("t_grouped_narrow",   1,  64, (6, 6),      64, (3, 3), 2, 1, 1, 16),
+    Transposed("t_grouped_wide",     1,  70, (5, 5),      66, (3, 3), 2, 1, 2, 2),
+    Transposed("t_depthwise",        2,  13, (7, 6),      13, (3, 3), 2, 1, 1, 13, output_padding=1),
+    Transposed("t_depthwise_s1",     2,  19, (9, 8),      19, (5, 5), 1, 4, 2, 19),
+    Transposed("t_depthwise_x3",     2,   7, (6, 5),      21, (4, 4), 2, 1, 1, 7),
+    Transposed("t_depthwise_x9",     1,   5, (6, 5),      45, (3, 3), 2, 1, 1, 5),
+    Transposed("t_gathered",         2,  21, (6, 5),       7, (4, 4), 2, 1, 1, 7),
+    Transposed("t_bilinear",         1,  21, (12, 13),    21, (4, 4), 2, 1, 1, 21),
+    Transposed("t_1d",               2,   5, (31,),        7, (4,), 2, 1),
+    Transposed("t_1d_one_sample",    1,   1, (1,),         1, (1,)),
+    Transposed("t_1d_long",          1,   2, (5003,),      3, (9,), 4, 4),
+    Transposed("t_1d_s4_d3",         3,   6, (25,),        8, (5,), 4, ((3, 6),), 3, output_padding=3),
+    Transposed("t_1d_depthwise",     2,  20, (33,),       20, (31,), 3, 14, 1, 20),
+    Transposed("t_3d",               1,   4, (3, 4, 5),    6, (3, 3, 3), 2, 1, output_padding=1),
+    Transposed("t_3d_mixed",        2, 3, (4, 5, 3), 5, (2, 3, 4), (2, 1, 3), ((0, 1), (2, 0), (1, 2)), (1, 2, 1)),
+    Transposed("t_3d_depthwise",     1,   6, (3, 4, 5),    6, (3, 3, 3), 2, 1, 1, 6),
+    Transposed("t_blocks_phases",    2,  40, (21, 19),    24, (5, 6), (3, 7), 2, output_padding=(2, 6)),
+    Transposed("t_blocks_two_out",   1,  48, (48, 50),     2, (4, 4), 2, 1),
+    Transposed("t_blocks_narrow",    2,  96, (19, 21),    96, (3, 3), 2, 2, 2, 24),
+    Transposed("t_blocks_1d",        2,  33, (1501,),     40, (7,), 2, ((0, 5),)),
+)
+
+EMPTY_TRANSPOSED = (
+    Transposed("t_no_images",        0,   4, (6, 7),       5, (3, 3), 2, 1),
+    Transposed("t_no_inputs",        2,   0, (6, 7),       5, (3, 3), 2, 1),
+    Transposed("t_no_inputs_bare",   2,   0, (6, 7),       5, (3, 3), 2, 1, bias=False),
+    Transposed("t_no_inputs_groups", 2,   0, (6, 7),       6, (3, 3), 1, 1, 1, 2),
+    Transposed("t_no_outputs",       2,   4, (6, 7),       0, (3, 3), 2, 1),
+    Transposed("t_no_outputs_3d",    1,   4, (3, 4, 5),    0, (2, 2, 2), 2),
+    Transposed("t_nothing",          0,   0, (6,),         0, (3,)),
+)
 # fmt: on
 
 NAMED = tuple(of_layer(reduced(layer)) for layer in NETWORK) + AWKWARD
+NAMED_TRANSPOSED = tuple(of_layer(reduced(layer)) for layer in NETWORK_TRANSPOSED) + AWKWARD_TRANSPOSED
 
 
 def named(*names: str) -> tuple[Problem, ...]:
     """The problems of these names, in this order."""
-    by_name = {problem.name: problem for problem in NAMED + EMPTY}
+    by_name = {problem.name: problem for problem in NAMED + EMPTY + NAMED_TRANSPOSED + EMPTY_TRANSPOSED}
     return tuple(by_name[name] for name in names)
 
 
@@ -285,13 +433,8 @@ def _random_sizes(rng: np.random.Generator) -> tuple[dict, int]:
     return sizes | {"padding": tuple(padding), "padding_mode": mode}, math.prod(outs) * math.prod(kernel)
 
 
-def random_problem(index: int) -> Problem:
-    """Random configuration number `index`, which alone decides everything, so that a failure is replayed by its name.
-
-    Stride 1-4, dilation 1-4, kernel 1-7, asymmetric padding, the four modes, groups, one to three dimensions.
-    """
-    rng = np.random.default_rng((2, index))
-    sizes, cost = _random_sizes(rng)
+def _random_channels(rng: np.random.Generator, cost: int) -> dict:
+    """Batch, channels, groups and bias of a random problem with so many multiply-adds a channel pair."""
     groups = int(rng.choice((1, 1, 1, 2, 3, 4, 5)))
     most = max(1, math.isqrt(max(RANDOM_BUDGET // (cost * groups), 1)))  # channels per group that the budget allows
     c_in, c_out = (int(c) for c in rng.integers(1, min(most, 40) + 1, 2))
@@ -299,7 +442,41 @@ def random_problem(index: int) -> Problem:
     if rng.random() < 0.15:  # depthwise, with a multiplier of 1 or 2
         groups, c_in, c_out = c_in * groups, 1, int(rng.integers(1, 3))
     bias = bool(rng.random() < 0.8)
-    return Problem(f"random_{index}", n, c_in * groups, c_out=c_out * groups, groups=groups, bias=bias, **sizes)
+    return {"n": n, "c_in": c_in * groups, "c_out": c_out * groups, "groups": groups, "bias": bias}
+
+
+def random_problem(index: int) -> Problem:
+    """Random configuration number `index`, which alone decides everything, so that a failure is replayed by its name.
+
+    Stride 1-4, dilation 1-4, kernel 1-7, asymmetric padding, the four modes, groups, one to three dimensions.
+    """
+    rng = np.random.default_rng((2, index))
+    sizes, cost = _random_sizes(rng)
+    return Problem(f"random_{index}", **_random_channels(rng, cost), **sizes)
+
+
+def random_transposed(index: int) -> Transposed:
+    """Random transposed configuration number `index`.
+
+    Stride 1-4, dilation 1-4, kernel 1-7, asymmetric crops of up to the whole reach, every output_padding, given as that
+    or through output_size, and "same", groups, one to three dimensions.
+    """
+    rng = np.random.default_rng((3, index))
+    nd = int(rng.choice((1, 2, 2, 2, 3)))
+    kernel, stride, dilation = (tuple(int(v) for v in rng.integers(1, most, nd)) for most in (8, 5, 5))
+    spatial = tuple(int(rng.integers(1, 4 if nd == 3 or rng.random() < 0.3 else 10)) for _ in range(nd))
+    cost = math.prod(spatial) * math.prod(kernel)
+    sizes = {"spatial": spatial, "kernel": kernel, "stride": stride, "dilation": dilation}
+    problem = Transposed(f"random_transposed_{index}", **_random_channels(rng, cost), **sizes)
+    if rng.random() < 0.15:
+        return problem.but(padding=str(rng.choice(("same", "same_lower"))))
+    added = tuple(int(rng.integers(0, max(pair))) for pair in zip(stride, dilation, strict=True))
+    pads = []
+    for reach, count in zip(problem.reach, added, strict=True):
+        low = int(rng.integers(0, reach + count if rng.random() < 0.2 else min(reach + count, 6)))
+        pads.append((low, int(rng.integers(0, min(reach + count - low, 7)))))
+    problem = problem.but(padding=tuple(pads), output_padding=added)
+    return problem if rng.random() < 0.7 else problem.but(output_padding=0, output_size=problem.out)
 
 
 # ---------------------------------------------------------------- pooling

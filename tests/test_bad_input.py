@@ -1,6 +1,7 @@
 """Every bad input: the exception, a message with the argument, what was expected and what was got, nothing written.
 
-Each case is one change to a good call of `conv1d/2d/3d` (in both directions), `im2col`, `col2im` or `linear`.
+Each case is one change to a good call of `conv1d/2d/3d` (in both directions), `im2col`, `col2im` or `linear`. What is
+said of arrays holds for the transposed convolutions too; their own sizes are in test_bad_transposed.py.
 """
 
 import inspect
@@ -9,17 +10,7 @@ import numpy as np
 import pytest
 
 import convkit
-
-NDS = (1, 2, 3)
-
-
-def ones(*shape, dtype=np.float32):
-    return np.ones(shape, dtype)
-
-
-def huge(*shape):
-    """As large as one likes, in four bytes."""
-    return np.broadcast_to(np.float32(1), shape)
+from refusals import NDS, assert_refused, axes_of, good_call, huge, ones
 
 
 class Sparse:
@@ -38,41 +29,9 @@ class Refuses:
         raise RuntimeError("call detach first")
 
 
-def good_call(name):
-    """Function and good arguments of an operator, first the array that settles the dtype; `out` where it has one."""
-    function = getattr(convkit, name)
-    if name.startswith("linear"):
-        x, weight = {"x": ones(3, 4)}, {"weight": ones(5, 4)}
-        if name.endswith("backward"):
-            return function, {"grad": ones(3, 5)} | x | weight
-        return function, x | weight | {"bias": ones(5), "out": ones(3, 5)}
-    if name == "im2col":
-        return function, {"x": ones(2, 4, 6, 6), "kernel_size": (3, 3)}
-    if name == "col2im":
-        return function, {"cols": ones(2, 36, 16), "output_size": (6, 6), "kernel_size": (3, 3)}
-    nd = int(name[4])
-    x, weight, y = ones(2, 4, *(6,) * nd), ones(8, 2, *(3,) * nd), ones(2, 8, *(4,) * nd)
-    if not name.endswith("backward"):
-        return function, {"x": x, "weight": weight, "bias": ones(8), "groups": 2, "out": ones(*y.shape)}
-    out = convkit.ConvGrads(ones(*x.shape), ones(*weight.shape), ones(8))
-    return function, {"grad": y, "x": x, "weight": weight, "groups": 2, "out": out}
-
-
 CONVS = [f"conv{nd}d{tail}" for nd in NDS for tail in ("", "_backward")]
-OPERATORS = [*CONVS, "im2col", "col2im", "linear", "linear_backward"]
-
-
-def assert_refused(name, changes, error, message):
-    """The call with these changes raises `error` with `message`, and leaves `out` as it was."""
-    function, call = good_call(name)
-    function(**{**call, "out": None} if "out" in call else call)  # the call is good without the changes
-    call |= changes
-    out = call.get("out")
-    arrays = [array for array in (out if isinstance(out, tuple) else (out,)) if isinstance(array, np.ndarray)]
-    before = [array.tobytes() for array in arrays]
-    with pytest.raises(error, match="^" + message):
-        function(**call)
-    assert [array.tobytes() for array in arrays] == before
+TRANSPOSED = [name.replace("conv", "conv_transpose") for name in CONVS]
+OPERATORS = [*CONVS, *TRANSPOSED, "im2col", "col2im", "linear", "linear_backward"]
 
 
 # ---------------------------------------------------------------- arrays that are none, or of no dtype we have
@@ -227,7 +186,7 @@ SHAPES_AND_OPTIONS = [
 @pytest.mark.parametrize("case", SHAPES_AND_OPTIONS, ids=lambda case: case[0])
 def test_convolutions(case, name):
     _, changes, error, message = case
-    assert_refused(name, changes(int(name[4])), error, message)
+    assert_refused(name, changes(axes_of(name)), error, message)
 
 
 @pytest.mark.parametrize("nd", NDS)
@@ -237,6 +196,9 @@ def test_direct_says_why_it_cannot(nd):
     assert_refused(f"conv{nd}d", wide | {"bias": None}, ValueError, message)
     grad = {"grad": ones(1, 64, *(4,) * nd), "out": None}
     assert_refused(f"conv{nd}d_backward", wide | grad, ValueError, message)
+    assert_refused(f"conv_transpose{nd}d", wide | {"bias": None, "out": None}, ValueError, message)
+    grad = {"grad": ones(1, 64, *(8,) * nd), "out": None}
+    assert_refused(f"conv_transpose{nd}d_backward", wide | grad, ValueError, message)
 
 
 FORWARD = [
@@ -450,6 +412,9 @@ def test_allocation_refused():
     bytes_asked = 2**50 * 4 * 4
     message = rf"cannot allocate {bytes_asked} bytes for a float32 array of shape \(1073741824, 1048576, 4\)"
     assert_refused("conv1d", vast, MemoryError, message)
+    vast = {"bias": None, "dilation": 2**45, "out": None}
+    message = r"cannot allocate 2251799813685376 bytes for a float32 array of shape \(2, 4, 70368744177668\)"
+    assert_refused("conv_transpose1d", vast, MemoryError, message)
 
 
 # ---------------------------------------------------------------- anything at all
@@ -464,7 +429,7 @@ VALUES = [
 DOCUMENTED = (TypeError, ValueError, OverflowError, MemoryError)
 
 
-@pytest.mark.parametrize("name", ["conv2d", "conv2d_backward", "im2col", "col2im", "linear", "linear_backward"])
+@pytest.mark.parametrize("name", [name for name in OPERATORS if "1d" not in name and "3d" not in name])
 def test_only_documented_exceptions(name):
     """Two arguments replaced by anything: a result, or an exception that the documentation names."""
     rng = np.random.default_rng(38)

@@ -19,6 +19,9 @@ SHAPES = named(
     "odd_sizes", "tails_23_29", "even_kernel_lower", "asymmetric_s2", "dilated_strided", "dilation_past",
     "stride_over_kernel", "1x1_padded_s3", "1x1_s2", "kernel_over_image", "grouped_odd", "depthwise", "depthwise_s2",
     "depthwise_x3", "one_output", "reflect", "circular", "replicate_grouped", "1d_s4_d3", "3d_mixed",
+    "t_stride_1", "t_primes", "t_tails_23_29", "t_asymmetric", "t_dilated_strided", "t_under_stride_out",
+    "t_out_over_stride", "t_kernel_is_stride", "t_cropped_to_one", "t_one_output", "t_grouped_odd", "t_depthwise",
+    "t_depthwise_x3", "t_same_deficit", "t_1d_s4_d3", "t_3d_mixed",
 )  # fmt: skip
 VALUES = (np.nan, np.inf, -np.inf)
 

@@ -223,6 +223,39 @@ def test_an_image_without_pixels(mode):
         convkit.conv1d(x, w, padding_mode=mode)
 
 
+@pytest.mark.parametrize("nd", NDS)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("batched", [True, False])
+def test_result_shapes_of_the_transposed(nd, layout, batched):
+    spatial, out = (3, 4, 5)[:nd], (8, 10, 12)[:nd]  # kernel 3, stride 2: 7, 9 and 11, and one more
+
+    def image(channels, sizes):
+        shape = (*sizes, channels) if layout == "NHWC" else (channels, *sizes)
+        return (2, *shape) if batched else shape
+
+    x, w, b = np.ones(image(4, spatial)), np.ones((4, 3) + (3,) * nd), np.ones(6)
+    arguments = {"stride": 2, "groups": 2, "output_padding": 1, "layout": layout}
+    y = getattr(convkit, f"conv_transpose{nd}d")(x, w, b, **arguments)
+    assert y.shape == image(6, out)
+    backward = getattr(convkit, f"conv_transpose{nd}d_backward")
+    grads = backward(y, x, w, **arguments)
+    assert isinstance(grads, convkit.ConvGrads)
+    assert [g.shape for g in grads] == [x.shape, w.shape, b.shape]
+    assert backward(y, x.shape, w, need="x", **arguments).x.shape == x.shape
+    assert backward(y, x.shape, list(w.shape), need=["bias"], **arguments).bias.shape == b.shape
+    assert backward(y, x, w.shape, need={"weight"}, **arguments).weight.shape == w.shape
+    assert backward(y, x.shape, w.shape, need=(), **arguments) == (None, None, None)
+
+
+def test_an_equal_bool_is_not_let_through_in_the_transposed():
+    x, w = np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3))
+    for argument in ("stride", "padding", "output_padding", "groups", "dilation", "output_size"):
+        common = {"output_padding": {"stride": 2}, "output_size": {"stride": 2, "padding": 4}}.get(argument, {})
+        convkit.conv_transpose2d(x, w, **common, **{argument: 1})
+        with pytest.raises(TypeError, match=f"^{argument} must be"):
+            convkit.conv_transpose2d(x, w, **common, **{argument: True})
+
+
 # ---------------------------------------------------------------- past 64 bits
 
 
@@ -235,6 +268,28 @@ def test_far_steps_and_paddings_that_still_fit(nd):
     assert far.shape == (1, 1) + (3,) * nd
     assert far.sum() == 3**nd  # only the middle one sees the image
     assert (conv(x, w, dilation=2**60, padding=2**60, stride=2**62) == 1).all()
+
+
+@pytest.mark.parametrize("algorithm", ("auto", "im2col"))
+@pytest.mark.parametrize("operator", ("conv", "conv_transpose"))
+@pytest.mark.parametrize("nd", NDS)
+def test_gradients_of_far_steps(nd, operator, algorithm, isa):
+    """Forward and gradients where a step, a crop or a reach is near 2**62 or 2**63, exact in integers."""
+    forward, backward = (f"{operator}{nd}d", f"{operator}{nd}d_backward")
+    both = [({"stride": 2**62}, 5), ({"stride": 2**63 - 1}, 5), ({"stride": 2**61, "padding": 2**61}, 5)]
+    both += [({"dilation": 2**60, "padding": 2**60, "stride": 2**62}, 5)]
+    transposed = [({"stride": 2**62}, 1), ({"stride": 2**63 - 1}, 1), ({"stride": 2**61, "padding": 2**61}, 3)]
+    transposed += [({"dilation": 2**60, "padding": 2**60}, 3), ({"stride": 2**62 - 1, "padding": 2**61}, 2)]
+    rng = np.random.default_rng(0)
+    for arguments, size in both if operator == "conv" else transposed:
+        x, w = (rng.integers(-4, 5, (2, 2) + (length,) * nd).astype(np.float64) for length in (size, 3))
+        y = getattr(convkit, forward)(x, w, algorithm=algorithm, **arguments)
+        np.testing.assert_array_equal(y, getattr(convkit.reference, forward)(x, w, **arguments))
+        g = rng.integers(-4, 5, y.shape).astype(np.float64)
+        expected = getattr(convkit.reference, backward)(g, x, w, **arguments)
+        got = getattr(convkit, backward)(g, x, w, algorithm=algorithm, **arguments)
+        for array, other in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(array, other)
 
 
 @pytest.mark.parametrize("nd", NDS)
@@ -281,22 +336,22 @@ def test_virtual_arrays_of_too_many_elements(nd):
 # ---------------------------------------------------------------- signatures
 
 
+ORDER = {
+    "conv": ["stride", "padding", "dilation", "groups"],
+    "conv_transpose": ["stride", "padding", "output_padding", "groups", "dilation"],
+}
+
+
+@pytest.mark.parametrize("operator", ORDER)
 @pytest.mark.parametrize("nd", NDS)
-def test_documentation_and_signatures(nd):
-    conv, backward = getattr(convkit, f"conv{nd}d"), getattr(convkit, f"conv{nd}d_backward")
-    assert list(inspect.signature(conv).parameters)[:7] == [
-        "x",
-        "weight",
-        "bias",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-    ]
-    assert list(inspect.signature(backward).parameters)[:4] == ["grad", "x", "weight", "stride"]
+def test_documentation_and_signatures(nd, operator):
+    name, order = f"{operator}{nd}d", ORDER[operator]
+    conv, backward = getattr(convkit, name), getattr(convkit, name + "_backward")
+    assert list(inspect.signature(conv).parameters)[: 3 + len(order)] == ["x", "weight", "bias", *order]
+    assert list(inspect.signature(backward).parameters)[: 3 + len(order)] == ["grad", "x", "weight", *order]
     for function in (conv, backward):
         assert "{" not in function.__doc__.replace('{"', "")
-        assert f"conv{nd}d" in function.__doc__ or function is conv
+        assert name in function.__doc__ or function is conv
         for section in ("Parameters", "Returns", "Raises", "References"):
             assert f"\n{section}\n----" in function.__doc__
         reference = getattr(convkit.reference, function.__name__)

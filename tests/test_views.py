@@ -10,7 +10,8 @@ from views import VIEWS, garbage_strides, misaligned, with_canaries
 
 SHAPES = named(
     "odd_sizes", "tails_29_65", "1x1_s2", "depthwise_x3", "grouped_odd", "reflect", "1d_s4_d3", "3d_mixed",
-    "asymmetric_s2",
+    "asymmetric_s2", "t_asymmetric", "t_tails_23_29", "t_kernel_is_stride", "t_under_stride_out", "t_depthwise_x3",
+    "t_grouped_odd", "t_1d_s4_d3", "t_3d_mixed",
 )  # fmt: skip
 
 

@@ -35,6 +35,16 @@ def convolution(x, weight, bias, *, stride, pads, dilation, groups, padding_mode
     return activated(operator(padded, weight, bias, stride=stride, dilation=dilation, groups=groups), activation)
 
 
+def transposed(x, weight, bias, *, stride, pads, out, dilation, groups, activation) -> torch.Tensor:
+    """The forward pass of a transposed convolution, cropped by `pads` or lengthened to `out` after it."""
+    operator = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[len(pads) - 1]
+    y = operator(x, weight, None, stride=stride, groups=groups, dilation=dilation)
+    for axis, ((low, _), size) in enumerate(zip(pads, out, strict=True), start=2):
+        missing = max(low + size - y.shape[axis], 0)
+        y = torch.cat([y, y.new_zeros(*y.shape[:axis], missing, *y.shape[axis + 1 :])], axis).narrow(axis, low, size)
+    return activated(y if bias is None else y + bias.reshape(-1, *[1] * len(pads)), activation)
+
+
 def gradients(leaves) -> dict:
     """The gradients of x, weight and bias; None of what is None."""
     names = ("x", "weight", "bias")
@@ -53,6 +63,15 @@ def conv_answers(problem, x, weight, bias, grad) -> dict:
         padding_mode=problem.padding_mode,
         activation=problem.activation,
     )
+    y.backward(torch.tensor(np.asarray(grad, np.float64)))
+    return {"y": y.detach().numpy()} | gradients(leaves)
+
+
+def transposed_answers(problem, x, weight, bias, grad) -> dict:
+    """The same of a transposed problem, whose padding PyTorch would not take as it is."""
+    leaves = [None if a is None else as_tensor(a) for a in (x, weight, bias)]
+    sizes = {name: getattr(problem, name) for name in ("stride", "pads", "out", "dilation", "groups", "activation")}
+    y = transposed(*leaves, **sizes)
     y.backward(torch.tensor(np.asarray(grad, np.float64)))
     return {"y": y.detach().numpy()} | gradients(leaves)
 

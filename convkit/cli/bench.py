@@ -25,11 +25,12 @@ import convkit
 
 from .._ext import engine
 from .._options import ALGORITHMS, LAYOUTS
-from ..layers import LAYERS, Layer
+from ..layers import LAYERS, UPSAMPLING, Layer
 
 DIRECTIONS = ("forward", "x", "weight", "backward")
 PASSES = {"forward": 1, "x": 1, "weight": 1, "backward": 2}  # FLOPs, as multiples of the forward pass's
-BUILT = {"conv": "conv{nd}d"}  # the operator of each kind of layer; other kinds are not timed
+# The operator of each kind of layer; other kinds are not timed.
+BUILT = {"conv": "conv{nd}d", "convT": "conv_transpose{nd}d"}
 
 BURSTS, CALLS = 5, 7
 PEAK_SECONDS = 0.05
@@ -81,7 +82,7 @@ def prepare(layer: Layer, direction: str, setting: Setting) -> Callable[[], obje
         return rng.standard_normal(shape, setting.dtype)
 
     x, grad = image(layer.c_in, layer.spatial), image(layer.c_out, layer.out_spatial)
-    weight = rng.standard_normal((layer.c_out, layer.c_in // layer.groups, *layer.kernel), setting.dtype)
+    weight = rng.standard_normal(layer.weight_shape, setting.dtype)
     bias = rng.standard_normal(layer.c_out, setting.dtype)
     sizes = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
     options = sizes | {"layout": setting.layout, "algorithm": setting.algorithm}
@@ -151,7 +152,7 @@ def measure(layer: Layer, direction: str, setting: Setting, known_peak: float = 
 def select(patterns: str, batch: int | None = None) -> list[Layer]:
     """The layers whose operator is built and whose name fits one of the comma-separated patterns."""
     fits = re.compile("|".join(map(fnmatch.translate, patterns.split(",")))).match
-    chosen = [layer for layer in LAYERS if layer.kind in BUILT and fits(layer.name)]
+    chosen = [layer for layer in (*LAYERS, *UPSAMPLING) if layer.kind in BUILT and fits(layer.name)]
     return chosen if batch is None else [replace(layer, n=batch) for layer in chosen]
 
 

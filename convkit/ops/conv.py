@@ -7,6 +7,7 @@ on sizes alone is checked once and kept, under a key of plain ints; what is left
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
 
-FORWARD, GRAD_X, GRAD_WEIGHT = 0, 1, 2  # what engine.conv_supports calls them
 _NAMES = ConvGrads._fields
 _COUNTS = {3: "three", 5: "five"}
 _DIRECT = _options.ALGORITHMS.index("direct")
@@ -35,6 +35,16 @@ class Plan(NamedTuple):
     channels_per_group: tuple[int, int]
 
 
+class Family(NamedTuple):
+    """Where convolution and its relatives differ; `forward` and `backward` have what they share."""
+
+    plan: Callable[..., Plan]  # of x's shape, weight's shape and the sizes that follow in the call
+    forward: Callable
+    grad_x: Callable
+    grad_weight: Callable
+    ops: tuple[int, int, int]  # what engine.conv_supports calls these three
+
+
 @lru_cache(maxsize=1024)
 def _plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout) -> Plan:
     channel_last = _options.channel_last(layout)
@@ -45,8 +55,7 @@ def _plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_
     return Plan(engine.Geometry(*shape), y_shape, weight_shape[:1], batched, channel_last, channels)
 
 
-def plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout) -> Plan:
-    """The plan of a convolution with these arguments, all of them checked."""
+def _planned(x_shape, weight_shape, nd, stride, padding, dilation, groups, padding_mode, layout) -> Plan:
     if type(stride) is not int:
         stride = _shapes.plain(stride, "stride")
     if type(padding) is not int:
@@ -61,10 +70,13 @@ def plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_m
     return _plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout)
 
 
-def _check_algorithm(name, sizes: Plan, *ops: int) -> int:
+_CONV = Family(_planned, engine.conv_forward, engine.conv_grad_x, engine.conv_grad_weight, (0, 1, 2))
+
+
+def _check_algorithm(name, plan: Plan, *ops: int) -> int:
     code = _options.algorithm(name)
-    if code == _DIRECT and not all(engine.conv_supports(sizes.geometry, op, code) for op in ops):
-        c_in, c_out = sizes.channels_per_group
+    if code == _DIRECT and not all(engine.conv_supports(plan.geometry, op, code) for op in ops):
+        c_in, c_out = plan.channels_per_group
         raise ValueError(
             "algorithm must be another than 'direct', which does depthwise convolution and groups of a few channels; "
             f"got a shape outside that (channels per group: {c_in} in, {c_out} out)"
@@ -78,30 +90,28 @@ def check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) 
         raise ValueError(f"{name} must have shape {shape}, {why}, got shape {array.shape}")
 
 
-def forward(
-    nd, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, out
-) -> np.ndarray:
-    """conv1d, conv2d and conv3d."""
+def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm, out) -> np.ndarray:
+    """The forward pass of a convolution of this family; `sizes` are what its plan takes."""
     x, weight = as_array(x, "x"), as_array(weight, "weight")
     dtype = x.dtype
     if weight.dtype is not dtype:
         same_dtype(weight, "weight", x, "x")
-    sizes = plan(nd, x.shape, weight.shape, stride, padding, dilation, groups, padding_mode, layout)
+    plan = family.plan(x.shape, weight.shape, *sizes)
     if bias is not None:
         bias = as_array(bias, "bias")
         if bias.dtype is not dtype:
             same_dtype(bias, "bias", x, "x")
-        if bias.shape != sizes.bias_shape:
-            check_shape(bias, "bias", sizes.bias_shape, "one per output channel")
+        if bias.shape != plan.bias_shape:
+            check_shape(bias, "bias", plan.bias_shape, "one per output channel")
     act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
-    code = 0 if algorithm == "auto" else _check_algorithm(algorithm, sizes, FORWARD)
+    code = 0 if algorithm == "auto" else _check_algorithm(algorithm, plan, family.ops[0])
     if out is None:
-        y = out = empty(sizes.y_shape, dtype)
+        y = out = empty(plan.y_shape, dtype)
     else:
-        y = as_out(out, "out", sizes.y_shape, dtype, (("x", x), ("weight", weight), ("bias", bias)))
-    if not sizes.batched:
+        y = as_out(out, "out", plan.y_shape, dtype, (("x", x), ("weight", weight), ("bias", bias)))
+    if not plan.batched:
         x, y = x[None], y[None]
-    engine.conv_forward(sizes.geometry, x, weight, bias, y, act, a, b, sizes.channel_last, code, current())
+    family.forward(plan.geometry, x, weight, bias, y, act, a, b, plan.channel_last, code, current())
     return out
 
 
@@ -153,31 +163,29 @@ def results(names, needs, shapes, dtype, out, inputs) -> tuple[list, list]:
     return [f if o is None else o for f, o in zip(fresh, out, strict=True)], fresh
 
 
-def backward(
-    nd, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need, algorithm, out
-) -> ConvGrads:
-    """conv1d_backward, conv2d_backward and conv3d_backward."""
+def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need, algorithm, out) -> ConvGrads:
+    """The gradients of `forward`."""
     needs = need_x, need_weight, need_bias = _options.need(need, _NAMES)
     grad = as_array(grad, "grad")
     x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
     weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
-    sizes = plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout)
-    geometry = sizes.geometry
-    check_shape(grad, "grad", sizes.y_shape, "that of the output")
+    plan = family.plan(x_shape, weight_shape, *sizes)
+    check_shape(grad, "grad", plan.y_shape, "that of the output")
     act, a, b = _options.activation(activation)
     y = taken_y(y, activation, grad)
     code = 0
     if algorithm != "auto":
-        code = _check_algorithm(algorithm, sizes, *[GRAD_X] * need_x, *[GRAD_WEIGHT] * need_weight)
+        _, op_x, op_weight = family.ops
+        code = _check_algorithm(algorithm, plan, *[op_x] * need_x, *[op_weight] * need_weight)
     inputs = (("grad", grad), ("x", x), ("weight", weight), ("y", y))
-    grads, (dx, dw, db) = results(_NAMES, needs, (x_shape, weight_shape, sizes.bias_shape), grad.dtype, out, inputs)
-    if not sizes.batched:
+    grads, (dx, dw, db) = results(_NAMES, needs, (x_shape, weight_shape, plan.bias_shape), grad.dtype, out, inputs)
+    if not plan.batched:
         grad, x, dx, y = (array if array is None else array[None] for array in (grad, x, dx, y))
     if need_x:
-        engine.conv_grad_x(geometry, grad, weight, dx, act, a, b, y, sizes.channel_last, code, current())
+        family.grad_x(plan.geometry, grad, weight, dx, act, a, b, y, plan.channel_last, code, current())
     if need_weight or need_bias:
         code = code if need_weight else 0  # the sum for the bias alone is every algorithm's
-        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, sizes.channel_last, code, current())
+        family.grad_weight(plan.geometry, grad, x, dw, db, act, a, b, y, plan.channel_last, code, current())
     return ConvGrads(*grads)
 
 
@@ -310,6 +318,7 @@ def _words(nd: int) -> dict[str, object]:
         "y": f"(N, C_out, {out})",
         "y1": f"(C_out, {out})",
         "w": f"(C_out, C_in/groups, {kernel})",
+        "w_transposed": f"(C_in, C_out/groups, {kernel})",
         "flip": ", ".join(["..."] + ["::-1"] * nd),
         "out": out,
         "per_tap": ", ".join("zyx"[-nd:]),
@@ -334,9 +343,8 @@ def conv1d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
-    return forward(
-        1, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, out
-    )
+    sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
+    return forward(_CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
@@ -344,9 +352,8 @@ def conv2d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
-    return forward(
-        2, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, out
-    )
+    sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
+    return forward(_CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
@@ -354,9 +361,8 @@ def conv3d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
-    return forward(
-        3, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, out
-    )
+    sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
+    return forward(_CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -364,9 +370,8 @@ def conv1d_backward(
     grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
-    return backward(
-        1, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need, algorithm, out
-    )
+    sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
+    return backward(_CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -374,9 +379,8 @@ def conv2d_backward(
     grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
-    return backward(
-        2, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need, algorithm, out
-    )
+    sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
+    return backward(_CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -384,6 +388,5 @@ def conv3d_backward(
     grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
-    return backward(
-        3, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need, algorithm, out
-    )
+    sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
+    return backward(_CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)

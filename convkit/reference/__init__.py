@@ -18,6 +18,14 @@ from .conv import (
     linear_backward,
     terms,
 )
+from .conv_transpose import (
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+)
 from .deform import (
     deform_conv1d,
     deform_conv1d_backward,
@@ -86,6 +94,12 @@ __all__ = [
     "conv2d_backward",
     "conv3d",
     "conv3d_backward",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
     "deform_conv1d",
     "deform_conv1d_backward",
     "deform_conv2d",

@@ -22,7 +22,7 @@ _NAMES = ConvGrads._fields
 # ---------------------------------------------------------------- taps
 
 
-def _axis_taps(shape: _shapes.ConvShape, axis: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+def axis_taps(shape: _shapes.ConvShape, axis: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """For each tap of one axis: the tap, the outputs that see an element through it, and the element each sees."""
     size, mode = shape.in_[axis], _options.PADDING_MODES[shape.padding_mode]
     start = np.arange(shape.out[axis]) * shape.stride[axis] - shape.pad_lo[axis]
@@ -45,7 +45,7 @@ def _axis_taps(shape: _shapes.ConvShape, axis: int) -> list[tuple[int, np.ndarra
 
 def _taps(shape: _shapes.ConvShape):
     """For each tap of the kernel: its index, the outputs that see an element through it, and the elements they see."""
-    axes = [_axis_taps(shape, axis) for axis in range(len(shape.in_))]
+    axes = [axis_taps(shape, axis) for axis in range(len(shape.in_))]
     for taps in itertools.product(*axes):
         tap, seen, source = zip(*taps, strict=True)
         yield tap, np.ix_(*seen), np.ix_(*source)

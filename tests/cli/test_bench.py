@@ -47,8 +47,18 @@ def test_json_on_standard_output_stands_alone(brief, capsys):
     assert "tiny_digits" in captured.err
 
 
+@pytest.mark.parametrize("layout", ("NCHW", "NHWC"))
+def test_transposed_layers_are_timed_in_every_direction(brief, layout, capsys):
+    options = ["--layers", "dcgan_t4s2b", "--batch", "1", "--layout", layout, "--direction", *bench.DIRECTIONS]
+    assert main(["bench", *options, "--json", "-"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    (layer,) = (layer for layer in LAYERS if layer.name == "dcgan_t4s2b")
+    assert [row["direction"] for row in rows] == list(bench.DIRECTIONS)
+    assert rows[0]["gflops"] * 1e9 * rows[0]["median_s"] == pytest.approx(layer.flops / layer.n)
+
+
 def test_only_what_is_built_is_timed():
-    assert {layer.kind for layer in bench.select("*")} == {"conv"}
+    assert {layer.kind for layer in bench.select("*")} == {"conv", "convT"}
     assert bench.select("dcn*") == []
 
 

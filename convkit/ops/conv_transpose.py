@@ -1,0 +1,236 @@
+"""Transposed convolution in one, two and three dimensions, forward and gradients: the adjoint of convolution.
+
+It is described to the engine by the convolution whose adjoint it is: that one's input is the output here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from .. import _options, _shapes
+from .._ext import engine
+from .._results import ConvGrads
+from .conv import Family, Plan, backward, documented, forward
+
+_NAMES = ConvGrads._fields
+
+
+@lru_cache(maxsize=1024)
+def _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout) -> Plan:
+    channel_last = _options.channel_last(layout)
+    shape = _shapes.conv_transpose(
+        nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, channel_last
+    )
+    batched, c_out = len(x_shape) == nd + 2, shape.groups * shape.c_in
+    y_shape = _shapes.image_shape(shape.n, c_out, shape.in_, channel_last, batched)
+    channels = (shape.c_out, shape.c_in)
+    return Plan(engine.Geometry(*shape), y_shape, (c_out,), batched, channel_last, channels)
+
+
+def _planned(x_shape, weight_shape, nd, stride, padding, output_padding, groups, dilation, output_size, layout) -> Plan:
+    if type(stride) is not int:
+        stride = _shapes.plain(stride, "stride")
+    if type(padding) is not int:
+        padding = _shapes.plain_padding(padding)
+    if type(output_padding) is not int:
+        output_padding = _shapes.plain(output_padding, "output_padding")
+    if type(groups) is not int:
+        groups = _shapes.integer(groups, "groups")
+    if type(dilation) is not int:
+        dilation = _shapes.plain(dilation, "dilation")
+    if output_size is not None:
+        output_size = _shapes.plain(output_size, "output_size")
+    if type(layout) is not str:  # perhaps not hashable
+        _options.channel_last(layout)
+    return _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout)
+
+
+_CONV_TRANSPOSE = Family(
+    _planned,
+    engine.conv_transpose_forward,
+    engine.conv_transpose_grad_x,
+    engine.conv_transpose_grad_weight,
+    (5, 6, 7),
+)
+
+
+# ---------------------------------------------------------------- the public functions
+
+_FORWARD_DOC = """
+    {nd}-D transposed convolution of a batch of images with a bank of kernels, plus bias and activation.
+
+    y[n, o, i] = act(bias[o] + sum over c, p, t with p*stride + t*dilation - lo = i of x[n, c, p] * weight[c, o, t]),
+    where p and t run over input positions and kernel taps, and c over the input channels of o's group: every element
+    of x puts a copy of its kernels, scaled by it, into the output, `stride` apart, and copies that overlap add up. It
+    is the adjoint of `conv{nd}d` with the same weight and arguments, that is, the gradient of that one's input, and not
+    its inverse.
+
+    Parameters
+    ----------
+    x : ndarray, {x} or {x1}
+        Input, float32 or float64, of any strides, at least 1 long along every spatial axis. All arrays of a call share
+        one dtype.
+    weight : ndarray, {w_transposed}
+        Kernels; the input channels come first. Depthwise is ``groups=C_in`` with ``weight.shape[1] == 1``.
+    bias : ndarray, (C_out,), optional
+        Added to every output of its channel.
+    stride, dilation : int or tuple of {nd} int, default: 1
+        Step between the kernel's copies in the output, and between its taps; at least 1.
+    padding : int, tuple or str, default: 0
+        Elements cropped from both sides of the output, which are the padding of the convolution that this is the
+        adjoint of: one int; a tuple of {nd} int, one per dimension; a tuple of {nd} pairs ``(lo, hi)``; ``"valid"``,
+        none; ``"same"`` or ``"same_upper"``, as many as make out = in*stride, an odd one at the end; ``"same_lower"``,
+        an odd one at the start. Where dilation*(k - 1) + 1 < stride, "same" has nothing to crop and adds what is
+        missing at the end. There is no ``"full"``.
+    output_padding : int or tuple of {nd} int, default: 0
+        Elements added at the end of the output, less than max(stride, dilation). They are not empty: what `padding`
+        would have cropped comes back first, and the rest holds the bias. They make the choice among the input sizes
+        that a convolution of this stride takes to one output size. Must be 0 with `output_size` or "same".
+    groups : int, default: 1
+        Channels are cut into this many groups, each with its own kernels; divides C_in.
+    output_size : int or tuple of {nd} int, optional
+        Spatial size of the output, instead of `output_padding`: one that some allowed `output_padding` gives, or, with
+        "same", in*stride.
+    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
+        Applied to the sum before it is stored; NaN passes through. Parameters are rounded to the call's dtype.
+    layout : {{"NCHW", "NHWC"}}
+        "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
+    algorithm : {{"auto", "implicit_gemm", "im2col", "direct"}}
+        "implicit_gemm" and "im2col" can do every shape, "direct" depthwise convolution and narrow groups.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
+        itself nor an input.
+
+    Returns
+    -------
+    ndarray, {y} or {y1}
+        C_out = weight.shape[1]*groups, and along each axis
+        out = (in - 1)*stride + dilation*(k - 1) + 1 - lo - hi + output_padding.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, an array a dtype other than float32 and float64, or arrays have two dtypes.
+    ValueError
+        If a shape, size or option does not fit, nothing is left of the output, or `algorithm` cannot do the shape.
+    OverflowError
+        If a size, or the number of elements of the result, does not fit 64 bits.
+    MemoryError
+        If the result cannot be allocated.
+
+    Notes
+    -----
+    N, C_in and C_out may be 0; without input channels the result is the bias alone. The output of an image has the same
+    bits alone and in a batch, and for any number of threads. Nothing is scattered: each residue of the stride is a
+    small dense convolution with the taps that fall on it.
+
+    References
+    ----------
+    V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285: chapter 4.
+    M. Zeiler, D. Krishnan, G. Taylor and R. Fergus, "Deconvolutional networks", CVPR 2010.
+"""
+
+_BACKWARD_DOC = """
+    Gradients of `conv_transpose{nd}d` with respect to its input, weight and bias.
+
+    With g the gradient of the loss before the activation,
+    x[n, c, p] is the sum of g[n, o, p*stride + t*dilation - lo] * weight[c, o, t] over o and t, a convolution of g,
+    weight[c, o, t] the sum of x[n, c, p] * g[n, o, p*stride + t*dilation - lo] over n and p, and
+    bias[o] the sum of g[n, o, i] over n and i; g is 0 outside the output.
+
+    Parameters
+    ----------
+    grad : ndarray, {y} or {y1}
+        Gradient of the loss with respect to the output of `conv_transpose{nd}d`; with `activation`, after it.
+    x : ndarray or tuple of int
+        The input, or its shape where `need` does not include "weight".
+    weight : ndarray or tuple of int
+        The weight, or its shape where `need` does not include "x".
+    stride, padding, output_padding, groups, dilation, output_size, layout
+        As in the forward call.
+    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
+        As in the forward call. With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else
+        slope; sigmoid, y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0. Without it g = grad.
+    y : ndarray, optional
+        The output of the forward call: required with `activation`, not looked at without.
+    need : str or sequence of str, default: ("x", "weight", "bias")
+        The gradients to compute. The others come back as None and cost nothing.
+    algorithm : {{"auto", "implicit_gemm", "im2col", "direct"}}
+        As in `conv_transpose{nd}d`.
+    out : tuple of three arrays or None, optional
+        A ConvGrads or tuple of arrays to fill and return, under the rules of `conv_transpose{nd}d`; None entries are
+        allocated.
+
+    Returns
+    -------
+    ConvGrads
+        Named tuple (x, weight, bias) of arrays that have the shapes of the input, the weight, and (C_out,).
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError, MemoryError
+        As `conv_transpose{nd}d`; ValueError too if `need` has an unknown name, or `activation` comes without `y`.
+
+    Notes
+    -----
+    All gradients have the same bits for any number of threads; that of the input of an image also alone and in a batch.
+    An empty batch gives zeros.
+
+    References
+    ----------
+    V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285: chapter 4.
+"""
+
+
+@documented(_FORWARD_DOC)
+def conv_transpose1d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
+):  # fmt: skip
+    sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return forward(_CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
+
+
+@documented(_FORWARD_DOC)
+def conv_transpose2d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
+):  # fmt: skip
+    sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return forward(_CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
+
+
+@documented(_FORWARD_DOC)
+def conv_transpose3d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
+):  # fmt: skip
+    sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return forward(_CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
+
+
+@documented(_BACKWARD_DOC)
+def conv_transpose1d_backward(
+    grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
+):  # fmt: skip
+    sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return backward(_CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
+
+
+@documented(_BACKWARD_DOC)
+def conv_transpose2d_backward(
+    grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
+):  # fmt: skip
+    sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return backward(_CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
+
+
+@documented(_BACKWARD_DOC)
+def conv_transpose3d_backward(
+    grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
+):  # fmt: skip
+    sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return backward(_CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)

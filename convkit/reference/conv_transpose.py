@@ -1,0 +1,88 @@
+"""Transposed convolution: the adjoint of a convolution, whose input is the output here and whose output the input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _options, _shapes
+from .._results import ConvGrads
+from .conv import (
+    _activate,
+    _as_called,
+    _before_activation,
+    _canonical,
+    _convolve,
+    _dtype,
+    _grad_weight,
+    _grad_x,
+    _must_have_shape,
+    _shape_of,
+)
+
+_NAMES = ConvGrads._fields
+
+
+def _conv_transpose(nd, x, weight, bias, sizes, activation, layout) -> np.ndarray:
+    last, dtype = _options.channel_last(layout), _dtype(x)
+    shape = _shapes.conv_transpose(nd, np.shape(x), np.shape(weight), *sizes, last)
+    # Every element of x is spread over the outputs that the convolution would have read to compute it.
+    y = _grad_x(shape, _canonical(x, nd, last), np.asarray(weight, np.float64))
+    if bias is not None:
+        _must_have_shape("bias", bias, (y.shape[1],))
+        y += np.asarray(bias, np.float64).reshape(-1, *(1,) * nd)
+    return _as_called(_activate(y, activation, dtype), last, np.ndim(x) == nd + 2)
+
+
+def _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need) -> ConvGrads:
+    last, dtype, x_shape, weight_shape = _options.channel_last(layout), _dtype(grad), _shape_of(x), _shape_of(weight)
+    need_x, need_weight, need_bias = _options.need(need, _NAMES)
+    shape = _shapes.conv_transpose(nd, x_shape, weight_shape, *sizes, last)
+    batched = len(x_shape) == nd + 2
+    y_shape = _shapes.image_shape(shape.n, shape.groups * shape.c_in, shape.in_, last, batched)
+    _must_have_shape("grad", grad, y_shape)
+    grad = _canonical(grad, nd, last)
+    if activation is not None:
+        _must_have_shape("y", y, y_shape)
+        grad = _before_activation(grad, _canonical(y, nd, last), activation, dtype)
+    dx = dw = db = None
+    if need_x:
+        dx = _as_called(_convolve(shape, grad, np.asarray(weight, np.float64)), last, batched)
+    if need_weight:
+        dw = _grad_weight(shape, _canonical(x, nd, last), grad)
+    if need_bias:
+        db = grad.sum(axis=(0, *range(2, nd + 2)))
+    return ConvGrads(dx, dw, db)
+
+
+def _conv_transpose_of(nd: int):
+    def conv_transpose(
+        x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+        output_size=None, activation=None, layout="NCHW", algorithm="auto",
+    ):  # fmt: skip
+        _options.algorithm(algorithm)
+        sizes = (stride, padding, output_padding, groups, dilation, output_size)
+        return _conv_transpose(nd, x, weight, bias, sizes, activation, layout)
+
+    conv_transpose.__name__ = conv_transpose.__qualname__ = f"conv_transpose{nd}d"
+    conv_transpose.__doc__ = f"`convkit.conv_transpose{nd}d` in float64; algorithm makes no difference."
+    return conv_transpose
+
+
+def _conv_transpose_backward_of(nd: int):
+    def conv_transpose_backward(
+        grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+        output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto",
+    ):  # fmt: skip
+        _options.algorithm(algorithm)
+        sizes = (stride, padding, output_padding, groups, dilation, output_size)
+        return _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need)
+
+    conv_transpose_backward.__name__ = conv_transpose_backward.__qualname__ = f"conv_transpose{nd}d_backward"
+    conv_transpose_backward.__doc__ = f"`convkit.conv_transpose{nd}d_backward` in float64."
+    return conv_transpose_backward
+
+
+conv_transpose1d, conv_transpose2d, conv_transpose3d = map(_conv_transpose_of, (1, 2, 3))
+conv_transpose1d_backward, conv_transpose2d_backward, conv_transpose3d_backward = map(
+    _conv_transpose_backward_of, (1, 2, 3)
+)

@@ -1,0 +1,58 @@
+"""Good calls of the operators, and the one way to show that a bad one is refused: with a message, nothing written."""
+
+import numpy as np
+import pytest
+
+import convkit
+
+NDS = (1, 2, 3)
+
+
+def ones(*shape, dtype=np.float32):
+    return np.ones(shape, dtype)
+
+
+def huge(*shape):
+    """As large as one likes, in four bytes."""
+    return np.broadcast_to(np.float32(1), shape)
+
+
+def good_call(name):
+    """Function and good arguments of an operator, first the array that settles the dtype; `out` where it has one."""
+    function = getattr(convkit, name)
+    if name.startswith("linear"):
+        x, weight = {"x": ones(3, 4)}, {"weight": ones(5, 4)}
+        if name.endswith("backward"):
+            return function, {"grad": ones(3, 5)} | x | weight
+        return function, x | weight | {"bias": ones(5), "out": ones(3, 5)}
+    if name == "im2col":
+        return function, {"x": ones(2, 4, 6, 6), "kernel_size": (3, 3)}
+    if name == "col2im":
+        return function, {"cols": ones(2, 36, 16), "output_size": (6, 6), "kernel_size": (3, 3)}
+    nd = axes_of(name)
+    x, weight, y = ones(2, 4, *(6,) * nd), ones(8, 2, *(3,) * nd), ones(2, 8, *(4,) * nd)
+    if name.startswith("conv_transpose"):
+        x, weight, y = y, weight, x
+    channels = y.shape[1]
+    if not name.endswith("backward"):
+        return function, {"x": x, "weight": weight, "bias": ones(channels), "groups": 2, "out": ones(*y.shape)}
+    out = convkit.ConvGrads(ones(*x.shape), ones(*weight.shape), ones(channels))
+    return function, {"grad": y, "x": x, "weight": weight, "groups": 2, "out": out}
+
+
+def axes_of(name):
+    """Spatial axes of a convolution, by its name."""
+    return int(name.removesuffix("_backward")[-2])
+
+
+def assert_refused(name, changes, error, message):
+    """The call with these changes raises `error` with `message`, and leaves `out` as it was."""
+    function, call = good_call(name)
+    function(**{**call, "out": None} if "out" in call else call)  # the call is good without the changes
+    call |= changes
+    out = call.get("out")
+    arrays = [array for array in (out if isinstance(out, tuple) else (out,)) if isinstance(array, np.ndarray)]
+    before = [array.tobytes() for array in arrays]
+    with pytest.raises(error, match="^" + message):
+        function(**call)
+    assert [array.tobytes() for array in arrays] == before
