@@ -56,8 +56,13 @@ ck_source ck_conv_x_source(const ck_conv *call, int gradient, int depthwise) {
   if (call->algorithm == CK_IM2COL)
     source.order = CK_COLUMNS;
   for (int d = 0; d < 3; d++)
-    source.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->in[d], .base = -s->pad_lo[d], .step = s->stride[d],
-                               .taps = s->kernel[d], .tap_step = s->dilation[d], .mode = s->padding_mode};
+    source.axis[d] = (ck_axis){.outputs = s->out[d],
+                               .source = s->in[d],
+                               .base = -s->pad_lo[d],
+                               .step = s->stride[d],
+                               .taps = s->kernel[d],
+                               .tap_step = s->dilation[d],
+                               .mode = s->padding_mode};
   return source;
 }
 
@@ -102,8 +107,13 @@ static void set_output(ck_dense *d, const ck_conv *call) {
 
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_in,
-                .lanes = s->c_out, .dst = call->y, .phases = {1, 1, 1}};
+  ck_dense d = {.kernels = ck_kernels_for(call->dtype),
+                .n = s->n,
+                .groups = s->groups,
+                .channels = s->c_in,
+                .lanes = s->c_out,
+                .dst = call->y,
+                .phases = {1, 1, 1}};
   if (!transposed)
     set_output(&d, call);
   d.source = ck_conv_x_source(call, transposed, ck_conv_is_direct(call));
@@ -123,8 +133,12 @@ ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
 
 static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  ck_dense d = {.kernels = ck_kernels_for(call->dtype), .n = s->n, .groups = s->groups, .channels = s->c_out,
-                .lanes = s->c_in, .dst = call->x};
+  ck_dense d = {.kernels = ck_kernels_for(call->dtype),
+                .n = s->n,
+                .groups = s->groups,
+                .channels = s->c_out,
+                .lanes = s->c_in,
+                .dst = call->x};
   if (transposed)
     set_output(&d, call);
   d.source = ck_conv_y_source(call, !transposed, ck_conv_is_direct(call));
@@ -137,16 +151,21 @@ static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
 
 /* The gradient over the box lo..hi-1 of padded coordinates; fold is the padding mode through which it is added, or 0 to
  * store it.  Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
-static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3],
-                               int fold, int64_t *bytes) {
+static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
+                               int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = grad_x_dense(call, transposed);
   d.fold = fold;
   for (int i = 0; i < 3; i++) {
     int64_t size = hi[i] - lo[i], offset = lo[i] - s->pad_lo[i];
-    d.source.axis[i] = (ck_axis){.outputs = ck_ceil_div(size, s->stride[i]), .source = s->out[i], .step = 1,
-                                 .taps = s->kernel[i], .tap_step = s->dilation[i], .stride = s->stride[i],
-                                 .shift = lo[i], .mode = CK_ZEROS};
+    d.source.axis[i] = (ck_axis){.outputs = ck_ceil_div(size, s->stride[i]),
+                                 .source = s->out[i],
+                                 .step = 1,
+                                 .taps = s->kernel[i],
+                                 .tap_step = s->dilation[i],
+                                 .stride = s->stride[i],
+                                 .shift = lo[i],
+                                 .mode = CK_ZEROS};
     d.phases[i] = ck_max(1, ck_min(s->stride[i], size));
     d.dst_size[i] = size;
     d.fold_first[i] = offset;
@@ -220,7 +239,7 @@ static ck_status route(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
 /* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
 static int threads_for(const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
-  int64_t all[9] = {s->n, s->groups, s->c_in, s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
+  int64_t all[9] = {s->n,      s->groups, s->c_in,   s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
                     s->out[0], s->out[1], s->out[2], 1};
   int64_t work;
   if (!ck_product(all, 9, &work))

@@ -4,8 +4,8 @@
 
 #include "dense.h"
 
-/* Each either plans (bytes != NULL: sets the workspace it needs, touches nothing) or runs.  Transposed convolution swaps
- * the first two: its forward is grad_x with bias and activation, its gradient of x is forward without. */
+/* Each either plans (bytes != NULL: sets the workspace it needs, touches nothing) or runs.  Transposed convolution
+ * swaps the first two: its forward is grad_x with bias and activation, its gradient of x is forward without. */
 ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes);
 ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 ck_status ck_conv_grad_weight(const ck_conv *call, int transposed, int64_t *bytes);
@@ -24,8 +24,8 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes);
 /* The correlation that forward is. */
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
 
-/* panel[pixel][lane] of a box of y-like pixels: `lanes` channels from `first` on, `step` apart; x_off[x] is the offset of
- * pixel x of a row. Returns whether anything was not finite. */
+/* panel[pixel][lane] of a box of y-like pixels: `lanes` channels from `first` on, `step` apart; x_off[x] is the offset
+ * of pixel x of a row. Returns whether anything was not finite. */
 int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
                         int64_t lanes, int64_t ld, const int64_t *x_off, char *panel);
 

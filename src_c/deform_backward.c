@@ -1,11 +1,11 @@
 /* Deformable convolution, the gradients: weight and bias as in convolution, over sampled columns; x, offset and mask in
  * one pass of their own.
  *
- * There pixels are worked off in chunks, image after image.  Within a chunk, tasks are runs of channel blocks, a block being
- * one vector of channels.  For each block: columns of the gradient (weight times gradient, one vector for each point) are
- * consumed at once by dx, which the task alone writes for these channels, and by the derivatives of offset and mask.  The
- * sums for offset and mask are kept block by block and
- * added in the blocks' order when the chunk's tasks are done: no atomics, the same bits for any number of threads. */
+ * There pixels are worked off in chunks, image after image.  Within a chunk, tasks are runs of channel blocks, a block
+ * being one vector of channels.  For each block: columns of the gradient (weight times gradient, one vector for each
+ * point) are consumed at once by dx, which the task alone writes for these channels, and by the derivatives of offset
+ * and mask.  The sums for offset and mask are kept block by block and added in the blocks' order when the chunk's tasks
+ * are done: no atomics, the same bits for any number of threads. */
 #include <string.h>
 
 #include "deform.h"
@@ -17,12 +17,12 @@ typedef struct back_plan {
   const ck_kernels *k;
   ck_sampler sampler;
   ck_grid chunks;
-  ck_reduction taps;                   /* tap boxes, a channel at a time */
-  int64_t pixels, points, tap_count;   /* of the largest chunk and tap box */
-  int64_t ld, tiles, out_block;        /* output channels: lanes of a panel, panels, and how many weights are packed */
-  int64_t blocks, parts;               /* vectors of channels, and the tasks they are dealt to */
-  int64_t bytes, partial_bytes;        /* scratch of a thread; sums of one block */
-  ck_box box;                          /* the chunk at work */
+  ck_reduction taps;                 /* tap boxes, a channel at a time */
+  int64_t pixels, points, tap_count; /* of the largest chunk and tap box */
+  int64_t ld, tiles, out_block;      /* output channels: lanes of a panel, panels, and how many weights are packed */
+  int64_t blocks, parts;             /* vectors of channels, and the tasks they are dealt to */
+  int64_t bytes, partial_bytes;      /* scratch of a thread; sums of one block */
+  ck_box box;                        /* the chunk at work */
   ck_kblock kblock;
 } back_plan;
 
@@ -139,12 +139,19 @@ static void load_weights(const back_plan *p, back_buffers *b, int64_t group, int
   for (int64_t o = 0; o < outputs; o++)
     for (int64_t t = 0; t < all; t++)
       b->row[o * all + t] = (int32_t)(t * outputs + o);
-  ck_pack pack = {.panel = b->weights, .ld = p->k->vector, .lanes = lanes, .lane_stride = stride[1], .nc = outputs,
+  ck_pack pack = {.panel = b->weights,
+                  .ld = p->k->vector,
+                  .lanes = lanes,
+                  .lane_stride = stride[1],
+                  .nc = outputs,
                   .src = (const char *)conv->weight.data + (group * s->c_out + first) * stride[0] +
                          (channel - group * s->c_in) * stride[1] + tap[0] * stride[2] + tap[1] * stride[3] +
                          tap[2] * stride[4],
-                  .src_end = ck_end(conv->weight.data, sizes, stride, 5, p->k->real_size), .c_stride = stride[0],
-                  .nt = all, .t_off = b->offset, .row = b->row};
+                  .src_end = ck_end(conv->weight.data, sizes, stride, 5, p->k->real_size),
+                  .c_stride = stride[0],
+                  .nt = all,
+                  .t_off = b->offset,
+                  .row = b->row};
   p->k->pack(&pack);
 }
 
@@ -194,8 +201,14 @@ static void store_dx(const back_plan *p, back_buffers *b, char *base, int64_t la
     extent[3 - points->nd + d] = ck_max(0, points->most[d] - points->least[d] + 1);
     least[3 - points->nd + d] = points->least[d];
   }
-  ck_drain drain = {.c = b->dx, .c_pixel = p->k->vector, .c_lane = 1, .count = extent[2], .lanes = lanes,
-                    .dst_pixel = stride[4], .dst_lane = stride[1], .add = 1};
+  ck_drain drain = {.c = b->dx,
+                    .c_pixel = p->k->vector,
+                    .c_lane = 1,
+                    .count = extent[2],
+                    .lanes = lanes,
+                    .dst_pixel = stride[4],
+                    .dst_lane = stride[1],
+                    .add = 1};
   for (int64_t z = 0; z < extent[0] && extent[2]; z++) {
     for (int64_t y = 0; y < extent[1]; y++) {
       drain.dst = base + (least[0] + z) * stride[2] + (least[1] + y) * stride[3] + least[2] * stride[4];
@@ -209,8 +222,13 @@ static void store_dx(const back_plan *p, back_buffers *b, char *base, int64_t la
 static void sample_gradients(const back_plan *p, back_buffers *b, int64_t channel, int64_t lanes, char *partial) {
   const ck_tensor *dx = &p->call->dx;
   ck_sample source = ck_samples_source(&b->samples, channel, lanes);
-  ck_sample_back back = {.points = &b->samples.points, .image = source.image, .in_place = source.in_place,
-                         .lanes = lanes, .lane_stride = source.lane_stride, .g = b->g_columns, .partial = partial};
+  ck_sample_back back = {.points = &b->samples.points,
+                         .image = source.image,
+                         .in_place = source.in_place,
+                         .lanes = lanes,
+                         .lane_stride = source.lane_stride,
+                         .g = b->g_columns,
+                         .partial = partial};
   if (!dx->data) {
     p->k->sample_back(&back);
     return;
@@ -257,7 +275,12 @@ static void back_task(ck_worker *worker, void *context, int64_t index) {
 /* Stores one row of the chunk's pixels, given in scratch. */
 static void store_row(const back_plan *p, const ck_tensor *tensor, int64_t channel, const char *row) {
   const int64_t *stride = tensor->stride, *size = p->box.size, *first = p->box.first;
-  ck_drain drain = {.c = row, .c_pixel = 1, .c_lane = size[3], .count = size[3], .lanes = 1, .dst_pixel = stride[4],
+  ck_drain drain = {.c = row,
+                    .c_pixel = 1,
+                    .c_lane = size[3],
+                    .count = size[3],
+                    .lanes = 1,
+                    .dst_pixel = stride[4],
                     .dst_lane = stride[1]};
   for (int64_t z = 0; z < size[1]; z++) {
     for (int64_t y = 0; y < size[2]; y++) {
@@ -285,8 +308,8 @@ static void join_task(ck_worker *worker, void *context, int64_t index) {
     const ck_tensor *tensor = d < nd ? &call->d_offset : &call->d_mask;
     if (!tensor->data)
       continue;
-    char *sum = (char *)call->conv.run.workspace + group * per_group * p->partial_bytes +
-                (d * all + tap) * pixels * item;
+    char *sum =
+        (char *)call->conv.run.workspace + group * per_group * p->partial_bytes + (d * all + tap) * pixels * item;
     if (per_group == 0) /* no input channels */
       memset(sum, 0, (size_t)(pixels * item));
     for (int64_t block = 1; block < per_group; block++)

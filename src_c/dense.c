@@ -80,8 +80,17 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
       int32_t same[CK_MAX_HEIGHT];
       for (int64_t i = 0; i < t->lanes; i++)
         same[i] = at;
-      ck_plain plain = {.k = p->k, .height = t->lanes, .lanes = run, .s_lane = 1, .ld = t->lanes, .panel_row = 1,
-                        .ldc = ldc, .panel = p->panel, .c = p->acc + r * run * item, .ko = p->ko, .ro = same,
+      ck_plain plain = {.k = p->k,
+                        .height = t->lanes,
+                        .lanes = run,
+                        .s_lane = 1,
+                        .ld = t->lanes,
+                        .panel_row = 1,
+                        .ldc = ldc,
+                        .panel = p->panel,
+                        .c = p->acc + r * run * item,
+                        .ko = p->ko,
+                        .ro = same,
                         .accumulate = p->accumulate};
       ck_window_validity(&b->b.window, &plain);
       kernels->plain(&plain);
@@ -97,8 +106,17 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
   const ck_kernels *kernels = b->d->kernels;
   int by_group = b->d->flavour == CK_BY_GROUP;
   if (p->skip_padding) {
-    ck_plain plain = {.k = p->k, .height = b->pixels, .lanes = t->ld, .s_lane = by_group, .ld = t->ld,
-                      .panel_lane = 1, .ldc = t->ld, .panel = p->panel, .c = p->acc, .ko = p->ko, .ro = b->b.ro,
+    ck_plain plain = {.k = p->k,
+                      .height = b->pixels,
+                      .lanes = t->ld,
+                      .s_lane = by_group,
+                      .ld = t->ld,
+                      .panel_lane = 1,
+                      .ldc = t->ld,
+                      .panel = p->panel,
+                      .c = p->acc,
+                      .ko = p->ko,
+                      .ro = b->b.ro,
                       .accumulate = p->accumulate};
     ck_window_validity(&b->b.window, &plain);
     kernels->plain(&plain);
@@ -109,8 +127,8 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
   for (int64_t i = 0; i < panels; i++) {
     int64_t first = ck_panel_start(b->pixels, panels, i);
     int64_t height = ck_panel_start(b->pixels, panels, i + 1) - first;
-    table[height](p->k, b->b.window.data, p->ko, b->b.ro + first, p->panel,
-                  p->acc + first * t->ld * kernels->real_size, p->accumulate);
+    table[height](p->k, b->b.window.data, p->ko, b->b.ro + first, p->panel, p->acc + first * t->ld * kernels->real_size,
+                  p->accumulate);
   }
 }
 
@@ -120,8 +138,12 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
     int64_t first = b->p->sorted ? b->b.phase_start[f] : 0;
     int64_t end = b->p->sorted ? b->b.phase_start[f + 1] : k;
-    part p = {.k = end - first, .panel = b->b.panel + first * row, .ko = b->b.ko + first, .acc = acc,
-              .accumulate = accumulate, .skip_padding = nonfinite && b->b.window.padded};
+    part p = {.k = end - first,
+              .panel = b->b.panel + first * row,
+              .ko = b->b.ko + first,
+              .acc = acc,
+              .accumulate = accumulate,
+              .skip_padding = nonfinite && b->b.window.padded};
     if (b->d->flavour == CK_BY_CHANNEL)
       multiply_by_channel(b, t, &p);
     else
@@ -157,7 +179,8 @@ static void tap_phases(const ck_block *b, const ck_kblock *kb) {
   }
 }
 
-/* Sorts (channel, tap) rows by phase, channels outermost within one as everywhere, and their window offsets with them. */
+/* Sorts (channel, tap) rows by phase, channels outermost within one as everywhere, and their window offsets with them.
+ */
 static void sort_by_phase(const ck_block *b, const ck_kblock *kb) {
   const ck_buffers *u = &b->b;
   int64_t taps = kb->taps[0] * kb->taps[1] * kb->taps[2], phases = b->p->phases;

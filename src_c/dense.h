@@ -1,6 +1,7 @@
 /* The engine: a correlation over lists of taps, blocked, threaded, through the one micro-kernel.
  *
- *   dst[n][lane][o] = activation(sum over (k, tap) of src[n][k][base + o * step + tap * tap_step] * w[lane][k][tap] + bias)
+ *   dst[n][lane][o] = activation(sum over (k, tap) of src[n][k][base + o * step + tap * tap_step] * w[lane][k][tap] +
+ * bias)
  *
  * Forward convolution is one such correlation; the gradient of x, which is also transposed convolution, is one for each
  * residue (phase) of the stride, all of which share one window. Any strides serve any layout. */
@@ -13,8 +14,8 @@
 
 /* What the micro-kernel's rows and lanes are. */
 typedef enum ck_flavour {
-  CK_BY_PIXEL, /* rows: pixels, broadcast; lanes: output channels */
-  CK_BY_GROUP, /* rows: pixels; lanes: groups, for depthwise and narrow groups */
+  CK_BY_PIXEL,   /* rows: pixels, broadcast; lanes: output channels */
+  CK_BY_GROUP,   /* rows: pixels; lanes: groups, for depthwise and narrow groups */
   CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: pixels, where output channels are few */
 } ck_flavour;
 
@@ -23,7 +24,7 @@ typedef struct ck_dense {
   ck_flavour flavour;
   int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
   ck_source source;                   /* whole tensor; the axes of this correlation */
-  int in_place; /* one tap, no padding: rows are read where they are, there is no window */
+  int in_place;                       /* one tap, no padding: rows are read where they are, there is no window */
   const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */
   const char *w, *w_end;
   int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
@@ -66,7 +67,8 @@ ck_status ck_dense_run(const ck_dense *dense, const ck_run *run);
  * and more; 8 threads fit in 8 MiB. */
 enum { CK_THREAD_BYTES = 768 * 1024 };
 
-/* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1. */
+/* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1.
+ */
 static inline int64_t ck_kblock_cap(const ck_kernels *k) { return k->real_size == 4 ? 576 : 288; }
 
 /* Panels of balanced height over `pixels` rows. */

@@ -3,8 +3,15 @@
 
 static void load_bias(const ck_block *b, const ck_tile *t) {
   static const int64_t zero = 0;
-  ck_pack pack = {.panel = b->b.bias, .src = t->bias, .src_end = t->bias, .ld = t->ld, .lanes = t->lanes,
-                  .lane_stride = t->bias_lane, .nc = 1, .nt = 1, .t_off = &zero};
+  ck_pack pack = {.panel = b->b.bias,
+                  .src = t->bias,
+                  .src_end = t->bias,
+                  .ld = t->ld,
+                  .lanes = t->lanes,
+                  .lane_stride = t->bias_lane,
+                  .nc = 1,
+                  .nt = 1,
+                  .t_off = &zero};
   b->d->kernels->pack(&pack);
 }
 
@@ -106,9 +113,17 @@ static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, c
 void ck_dense_drain(const ck_block *b, const ck_tile *t, const char *acc) {
   const ck_dense *d = b->d;
   layout in = layout_of(b, t);
-  ck_drain drain = {.c_pixel = in.c_pixel, .c_lane = in.c_lane, .count = 1, .lanes = t->lanes,
-                    .dst_pixel = d->dst.stride[4], .dst_lane = t->dst_lane, .bias = t->bias ? b->b.bias : NULL,
-                    .activation = d->activation, .a = d->act_a, .b = d->act_b, .add = d->fold != 0};
+  ck_drain drain = {.c_pixel = in.c_pixel,
+                    .c_lane = in.c_lane,
+                    .count = 1,
+                    .lanes = t->lanes,
+                    .dst_pixel = d->dst.stride[4],
+                    .dst_lane = t->dst_lane,
+                    .bias = t->bias ? b->b.bias : NULL,
+                    .activation = d->activation,
+                    .a = d->act_a,
+                    .b = d->act_b,
+                    .add = d->fold != 0};
   if (t->bias)
     load_bias(b, t);
   for (int64_t n = 0; n < b->box.size[0]; n++) {

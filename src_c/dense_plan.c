@@ -73,8 +73,8 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
-  int64_t rows = d->flavour == CK_BY_CHANNEL ? p->run * p->tile_lanes
-                                             : p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
+  int64_t rows =
+      d->flavour == CK_BY_CHANNEL ? p->run * p->tile_lanes : p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
   p->acc_phase = ck_round_up(rows * d->kernels->real_size, 64);
   p->tasks = p->outer * p->tile_parts * (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
   ck_arena count = {0};
@@ -126,8 +126,8 @@ int ck_dense_reads_in_place(const ck_dense *d) {
   int fits = d->flavour == CK_BY_PIXEL && s->order == CK_PLANES && !s->act_y.data && !d->fold && !d->sampler;
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];
-    fits &= a->taps == 1 && a->step == 1 && a->stride <= 1 && a->base + ck_tap_offset(a, 0) == 0 &&
-            a->outputs == a->source;
+    fits &=
+        a->taps == 1 && a->step == 1 && a->stride <= 1 && a->base + ck_tap_offset(a, 0) == 0 && a->outputs == a->source;
   }
   for (int i = 0; i < 5 && fits; i++) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;

@@ -22,7 +22,8 @@ typedef void (*ck_lanes_fn)(int64_t k, const void *s, const int32_t *ko, const v
 
 /* A sum that must skip what was staged as padding, because 0 * Inf is not 0: plain loops in the kernels' own order.
  * acc[i][j] over s[ro[i] + ko[k] + j * s_lane] * panel[k * ld + i * panel_row + j * panel_lane]; the element of s at
- * index p counts if valid[p / position_stride % plane % positions]: a channel's plane holds an image after the other. */
+ * index p counts if valid[p / position_stride % plane % positions]: a channel's plane holds an image after the other.
+ */
 typedef struct ck_plain {
   int64_t k, height, lanes, s_lane, ld, panel_row, panel_lane, ldc;
   const void *s, *panel;
@@ -33,8 +34,8 @@ typedef struct ck_plain {
   int accumulate;
 } ck_plain;
 
-/* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j < ld;
- * without row, row[k] = k. Returns whether anything read was not finite. */
+/* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
+ * ld; without row, row[k] = k. Returns whether anything read was not finite. */
 typedef struct ck_pack {
   void *panel;
   const char *src, *src_end; /* no byte from src_end on is ever read */
@@ -101,8 +102,9 @@ typedef struct ck_points {
 } ck_points;
 enum { CK_OUTSIDE = -2 };
 
-/* Interpolates one vector of channels at every point: out[p * pixel_step + t * tap_step ..]. The image is staged, a vector
- * at each place, or read in place: then `at` counts bytes, lanes lie lane_stride bytes apart, and -1 is nowhere. */
+/* Interpolates one vector of channels at every point: out[p * pixel_step + t * tap_step ..]. The image is staged, a
+ * vector at each place, or read in place: then `at` counts bytes, lanes lie lane_stride bytes apart, and -1 is nowhere.
+ */
 typedef struct ck_sample {
   const ck_points *points;
   char *image;
@@ -133,8 +135,8 @@ typedef struct ck_pool_taps {
   int32_t index, index_step;
 } ck_pool_taps;
 
-/* h[g * vectors * vector + j] (op)= row[tap + j] over the taps of group g, in order; op is + or, with max, the larger, the
- * first of equals, or NaN; what h holds counts unless `fresh`. With h_index, and then fresh, also the index of the
+/* h[g * vectors * vector + j] (op)= row[tap + j] over the taps of group g, in order; op is + or, with max, the larger,
+ * the first of equals, or NaN; what h holds counts unless `fresh`. With h_index, and then fresh, also the index of the
  * larger, in integers as wide as a real, plus lane[j]. */
 typedef struct ck_pool_reduce {
   int max, fresh;
@@ -168,8 +170,8 @@ typedef struct ck_pool_points {
 typedef struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
-  ck_rows_fn rows[2][CK_MAX_HEIGHT + 1];  /* [vectors - 1][height]: scalars times vectors */
-  ck_rows_fn depth[CK_MAX_HEIGHT + 1];    /* vector times vector, lane by lane; ro and ko still count elements */
+  ck_rows_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height]: scalars times vectors */
+  ck_rows_fn depth[CK_MAX_HEIGHT + 1];   /* vector times vector, lane by lane; ro and ko still count elements */
   ck_lanes_fn lanes[CK_MAX_HEIGHT + 1];
   int lane_vectors[CK_MAX_HEIGHT + 1];
   void (*plain)(const ck_plain *);
@@ -189,15 +191,16 @@ typedef struct ck_kernels {
   void (*sample_back)(const ck_sample_back *);
   void (*pool_reduce)(const ck_pool_reduce *);
   void (*pool_combine)(const ck_pool_combine *);
-  /* a[g][j] /= scale * divisor, divisor[j] where each lane has its own, else divisor[g]; `lanes` whole vectors a group */
+  /* a[g][j] /= scale * divisor, divisor[j] where each lane has its own, else divisor[g]; `lanes` whole vectors a group
+   */
   void (*pool_divide)(void *a, int64_t groups, int64_t lanes, const void *divisor, int each_lane, double scale);
   /* to[f * ld + i] = from[i * phases + f] for i < ld, ld whole vectors; and the way back */
   void (*pool_split)(void *to, const void *from, int64_t phases, int64_t ld);
   void (*pool_join)(void *to, const void *from, int64_t phases, int64_t ld);
   void (*pool_fill)(void *to, int64_t count, double value);
   void (*pool_divisors)(void *to, const int64_t *from, int64_t count); /* int64 to real */
-  void (*pool_lanes)(void *to, int64_t count, int64_t step);           /* to[j] = j * step, integers as wide as a real */
-  int (*pool_points)(const ck_pool_points *);                          /* 0 if an index lies outside */
+  void (*pool_lanes)(void *to, int64_t count, int64_t step); /* to[j] = j * step, integers as wide as a real */
+  int (*pool_points)(const ck_pool_points *);                /* 0 if an index lies outside */
   ck_peak_kernels peak;
 } ck_kernels;
 

@@ -88,18 +88,14 @@ ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]) {
   return grid;
 }
 
-int64_t ck_grid_count(const ck_grid *grid) {
-  return grid->parts[0] * grid->parts[1] * grid->parts[2] * grid->parts[3];
-}
+int64_t ck_grid_count(const ck_grid *grid) { return grid->parts[0] * grid->parts[1] * grid->parts[2] * grid->parts[3]; }
 
 int64_t ck_grid_largest(const ck_grid *grid, int dimension) {
   return grid->parts[dimension] ? ck_ceil_div(grid->size[dimension], grid->parts[dimension]) : 0;
 }
 
 /* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
-static int64_t part_start(int64_t size, int64_t parts, int64_t i) {
-  return size / parts * i + ck_min(i, size % parts);
-}
+static int64_t part_start(int64_t size, int64_t parts, int64_t i) { return size / parts * i + ck_min(i, size % parts); }
 
 ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
   ck_box box;

@@ -1,17 +1,17 @@
 /* The gradient of weight and bias: dW[lane][c][t] = sum over pixels of g[lane][pixel] * x[c][pixel * stride + t].
  *
- * The rows of the micro-kernel are (channel, tap) pairs of the staged window of x, its k are pixels, its lanes the output
- * channels of the gradient, transposed chunk by chunk.  Tasks are disjoint tiles of dW that run over all chunks in order:
- * no partial sums, any number of threads.  Only where dW is too small to share out, pixels are cut into a few segments by
- * shape alone, whose sums are kept apart and added in order. */
+ * The rows of the micro-kernel are (channel, tap) pairs of the staged window of x, its k are pixels, its lanes the
+ * output channels of the gradient, transposed chunk by chunk.  Tasks are disjoint tiles of dW that run over all chunks
+ * in order: no partial sums, any number of threads.  Only where dW is too small to share out, pixels are cut into a few
+ * segments by shape alone, whose sums are kept apart and added in order. */
 #include <string.h>
 
 #include "conv.h"
 
 enum {
-  CHUNK_PIXELS = 512,        /* one chain of multiply-adds: 448 to 784 measured alike, 224 3 % less */
-  FEW_TILES = 32,            /* fewer register tiles in dW than this: cut the pixels */
-  SEGMENT_PIXELS = 4096,     /* at least, in a segment */
+  CHUNK_PIXELS = 512,    /* one chain of multiply-adds: 448 to 784 measured alike, 224 3 % less */
+  FEW_TILES = 32,        /* fewer register tiles in dW than this: cut the pixels */
+  SEGMENT_PIXELS = 4096, /* at least, in a segment */
   MAX_SEGMENTS = 16,
   PARTIAL_BYTES = 1024 * 1024,
 };
@@ -86,8 +86,8 @@ static double task_cost(const gw_plan *p) {
   double tiles = (double)p->part_tiles, panels = (double)ck_ceil_div(p->max_rows, p->k->max_height);
   double window = (double)ck_window_elements(p->k, &p->source, &p->window);
   if (p->sampler) /* points are located for each task, and sampled */
-    window = (double)p->pixels * (100.0 * (double)(p->window.taps[0] * p->window.taps[1] * p->window.taps[2]) +
-                                  1.5 * (double)p->max_rows);
+    window = (double)p->pixels *
+             (100.0 * (double)(p->window.taps[0] * p->window.taps[1] * p->window.taps[2]) + 1.5 * (double)p->max_rows);
   return pixels * tiles * ((double)p->max_rows + panels + 12) + 0.3 * window * pixels / (double)ck_max(1, p->pixels) +
          4.0 * (double)p->max_rows * tiles + 2000;
 }
@@ -123,8 +123,11 @@ static int64_t count_segments(const gw_plan *p, int64_t rows, int64_t pixels) {
 
 static gw_plan make_plan(const ck_conv *call, int transposed, const ck_sampler *sampler) {
   const ck_conv_shape *s = &call->shape;
-  gw_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .depthwise = ck_conv_is_direct(call),
-               .transposed = transposed, .sampler = sampler};
+  gw_plan p = {.call = call,
+               .k = ck_kernels_for(call->dtype),
+               .depthwise = ck_conv_is_direct(call),
+               .transposed = transposed,
+               .sampler = sampler};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4], room = CHUNK_PIXELS, vector = p.k->vector;
   for (int d = 3; d >= 0; d--) { /* whole inner axes, then whole small images */
     block[d] = d == 3 || block[d + 1] == size[d + 1] ? ck_max(1, ck_min(size[d], room)) : 1;
@@ -195,8 +198,14 @@ int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_b
   const ck_kernels *k = ck_kernels_for(call->dtype);
   const int64_t *stride = tensor->stride;
   int64_t nonfinite = 0, sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
-  ck_pack pack = {.panel = panel, .ld = ld, .lanes = lanes, .lane_stride = step * stride[1], .nc = box->size[2],
-                  .c_stride = stride[3], .nt = box->size[3], .t_off = x_off};
+  ck_pack pack = {.panel = panel,
+                  .ld = ld,
+                  .lanes = lanes,
+                  .lane_stride = step * stride[1],
+                  .nc = box->size[2],
+                  .c_stride = stride[3],
+                  .nt = box->size[3],
+                  .t_off = x_off};
   pack.src_end = ck_end(tensor->data, sizes, stride, 5, k->real_size);
   for (int64_t n = 0; n < box->size[0]; n++) {
     for (int64_t z = 0; z < box->size[1]; z++) {
@@ -226,8 +235,17 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
 static void multiply(gw_task *t, int64_t pixels, const char *g, char *acc, int nonfinite) {
   const gw_plan *p = t->p;
   if (nonfinite && t->b.window.padded) {
-    ck_plain plain = {.k = pixels, .height = t->row_count, .lanes = p->ld, .s_lane = p->depthwise, .ld = p->ld,
-                      .panel_lane = 1, .ldc = p->ld, .panel = g, .c = acc, .ko = t->b.output, .ro = t->b.tap,
+    ck_plain plain = {.k = pixels,
+                      .height = t->row_count,
+                      .lanes = p->ld,
+                      .s_lane = p->depthwise,
+                      .ld = p->ld,
+                      .panel_lane = 1,
+                      .ldc = p->ld,
+                      .panel = g,
+                      .c = acc,
+                      .ko = t->b.output,
+                      .ro = t->b.tap,
                       .accumulate = 1};
     ck_window_validity(&t->b.window, &plain);
     p->k->plain(&plain);
@@ -276,8 +294,13 @@ static void drain_tile(const gw_task *t, int64_t tile, const char *acc) {
   int64_t first, step, lanes, item = p->k->real_size;
   tile_lanes(t, tile, &first, &step, &lanes);
   if (t->row_part == 0 && call->bias) {
-    ck_drain bias = {.c = acc + p->max_rows * p->ld * item, .c_pixel = p->ld, .c_lane = 1, .count = 1, .lanes = lanes,
-                     .dst = (char *)call->bias + first * call->bias_stride, .dst_pixel = item,
+    ck_drain bias = {.c = acc + p->max_rows * p->ld * item,
+                     .c_pixel = p->ld,
+                     .c_lane = 1,
+                     .count = 1,
+                     .lanes = lanes,
+                     .dst = (char *)call->bias + first * call->bias_stride,
+                     .dst_pixel = item,
                      .dst_lane = step * call->bias_stride};
     p->k->drain(&bias);
   }
@@ -286,7 +309,12 @@ static void drain_tile(const gw_task *t, int64_t tile, const char *acc) {
   int64_t size[4] = {t->rows.channels, taps[0], taps[1], taps[2]}, run = size[3], whole = 3;
   while (whole > 0 && (size[whole - 1] == 1 || stride[whole] == run * stride[4]))
     run *= size[--whole];
-  ck_drain drain = {.c = acc, .c_pixel = p->ld, .c_lane = 1, .count = run, .lanes = lanes, .dst_pixel = stride[4],
+  ck_drain drain = {.c = acc,
+                    .c_pixel = p->ld,
+                    .c_lane = 1,
+                    .count = run,
+                    .lanes = lanes,
+                    .dst_pixel = stride[4],
                     .dst_lane = step * stride[0]};
   char *base = (char *)call->weight.data + first * stride[0] + t->rows.channel * stride[1] +
                t->rows.tap[0] * stride[2] + t->rows.tap[1] * stride[3] + t->rows.tap[2] * stride[4];
@@ -315,8 +343,8 @@ static void gw_run_task(ck_worker *worker, void *context, int64_t index) {
     t.b.y_off[x] = x * call->y.stride[4];
     t.b.x_off[x] = x * call->act_y.stride[4];
   }
-  for (int64_t i = chunks * t.segment / p->segments;
-       i < chunks * (t.segment + 1) / p->segments && !ck_stopped(worker); i++) {
+  for (int64_t i = chunks * t.segment / p->segments; i < chunks * (t.segment + 1) / p->segments && !ck_stopped(worker);
+       i++) {
     ck_box box = ck_grid_box(&p->chunks, i);
     run_chunk(&t, &box);
   }

@@ -1,8 +1,9 @@
 /* The textbook route: columns written out, tile by tile.
  *
- * cols[n][c * taps + t][o] = x[n][c][o * stride + t * dilation - pad].  Forward convolution and the gradient of weight are
- * then plain matrix products, which ck_dense and ck_conv_grad_weight do when the window's order is CK_COLUMNS; here are
- * im2col itself, its adjoint col2im, and the gradient of x, which is col2im of the product of weight and gradient. */
+ * cols[n][c * taps + t][o] = x[n][c][o * stride + t * dilation - pad].  Forward convolution and the gradient of weight
+ * are then plain matrix products, which ck_dense and ck_conv_grad_weight do when the window's order is CK_COLUMNS; here
+ * are im2col itself, its adjoint col2im, and the gradient of x, which is col2im of the product of weight and gradient.
+ */
 #include <string.h>
 
 #include "conv.h"
@@ -104,10 +105,15 @@ static void store_run(void *context, int64_t row, int64_t column, int64_t count)
   const col_tile *t = context;
   const ck_conv_shape *s = &t->p->call->shape;
   const ck_tensor *cols = &t->p->call->y;
-  int64_t item = t->p->k->real_size, step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] *
-                                                           t->b.x.kblock.taps[2]);
-  ck_drain drain = {.c = (char *)t->b.x.data + row * step * item, .c_pixel = 1, .c_lane = step,
-                    .count = t->box.size[3], .lanes = count, .dst_pixel = cols->stride[4], .dst_lane = cols->stride[1]};
+  int64_t item = t->p->k->real_size,
+          step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] * t->b.x.kblock.taps[2]);
+  ck_drain drain = {.c = (char *)t->b.x.data + row * step * item,
+                    .c_pixel = 1,
+                    .c_lane = step,
+                    .count = t->box.size[3],
+                    .lanes = count,
+                    .dst_pixel = cols->stride[4],
+                    .dst_lane = cols->stride[1]};
   char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
   for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
     for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {
@@ -122,14 +128,22 @@ static void load_run(void *context, int64_t row, int64_t column, int64_t count) 
   const col_tile *t = context;
   const ck_conv_shape *s = &t->p->call->shape;
   const ck_tensor *cols = &t->p->call->y;
-  int64_t item = t->p->k->real_size, step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] *
-                                                           t->b.x.kblock.taps[2]);
+  int64_t item = t->p->k->real_size,
+          step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] * t->b.x.kblock.taps[2]);
   int32_t zero = 0;
   int64_t none = 0;
   ck_span span = {0, (int32_t)t->box.size[3], 0, cols->stride[4]};
-  ck_stage stage = {.dst = (char *)t->b.x.data + row * step * item, .images = 1, .channels = count, .dst_channel = step,
-                    .src_channel = cols->stride[1], .dst_position = 1, .rows = 1, .row_dst = &zero, .row_src = &none,
-                    .spans = 1, .span = &span};
+  ck_stage stage = {.dst = (char *)t->b.x.data + row * step * item,
+                    .images = 1,
+                    .channels = count,
+                    .dst_channel = step,
+                    .src_channel = cols->stride[1],
+                    .dst_position = 1,
+                    .rows = 1,
+                    .row_dst = &zero,
+                    .row_src = &none,
+                    .spans = 1,
+                    .span = &span};
   char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
   for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
     for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {
@@ -217,8 +231,14 @@ static void row_panel(const col_tile *t, int64_t first, int64_t height, int64_t 
   const int64_t item = t->p->k->real_size;
   for (int64_t i = 0; i < k; i++)
     t->b.offset[i] = i * item;
-  ck_pack pack = {.panel = t->b.panel, .src = t->b.weight + first * ld * item, .ld = height, .lanes = height,
-                  .lane_stride = ld * item, .nc = 1, .nt = k, .t_off = t->b.offset};
+  ck_pack pack = {.panel = t->b.panel,
+                  .src = t->b.weight + first * ld * item,
+                  .ld = height,
+                  .lanes = height,
+                  .lane_stride = ld * item,
+                  .nc = 1,
+                  .nt = k,
+                  .t_off = t->b.offset};
   t->p->k->pack(&pack);
 }
 
@@ -232,10 +252,16 @@ static void weight_tile(const col_tile *t, const ck_kblock *kb, const ck_kblock 
     for (int64_t y = 0; y < kb->taps[1]; y++)
       for (int64_t x = 0; x < kb->taps[2]; x++)
         *offset++ = (kb->tap[0] + z) * stride[2] + (kb->tap[1] + y) * stride[3] + (kb->tap[2] + x) * stride[4];
-  ck_pack pack = {.panel = t->b.weight, .ld = ld, .lanes = out->channels, .lane_stride = stride[0],
+  ck_pack pack = {.panel = t->b.weight,
+                  .ld = ld,
+                  .lanes = out->channels,
+                  .lane_stride = stride[0],
                   .src = (const char *)call->weight.data + first * stride[0] + kb->channel * stride[1],
-                  .src_end = ck_end(call->weight.data, sizes, stride, 5, t->p->k->real_size), .nc = kb->channels,
-                  .c_stride = stride[1], .nt = kb->taps[0] * kb->taps[1] * kb->taps[2], .t_off = t->b.offset};
+                  .src_end = ck_end(call->weight.data, sizes, stride, 5, t->p->k->real_size),
+                  .nc = kb->channels,
+                  .c_stride = stride[1],
+                  .nt = kb->taps[0] * kb->taps[1] * kb->taps[2],
+                  .t_off = t->b.offset};
   t->p->k->pack(&pack);
 }
 
@@ -284,10 +310,26 @@ static void activate_task(ck_worker *worker, void *context, int64_t index) {
     int32_t zero = 0;
     int64_t none = 0, count = ck_min(TILE_OUTPUTS, in[2] - x);
     ck_span span = {0, (int32_t)count, 0, stride};
-    ck_stage stage = {.dst = worker->scratch, .src = row, .images = 1, .channels = 1, .dst_position = 1, .rows = 1,
-                      .row_dst = &zero, .row_src = &none, .spans = 1, .span = &span};
-    ck_drain drain = {.c = worker->scratch, .c_pixel = 1, .c_lane = count, .count = count, .lanes = 1, .dst = row,
-                      .dst_pixel = stride, .dst_lane = item, .activation = call->activation, .a = call->act_a,
+    ck_stage stage = {.dst = worker->scratch,
+                      .src = row,
+                      .images = 1,
+                      .channels = 1,
+                      .dst_position = 1,
+                      .rows = 1,
+                      .row_dst = &zero,
+                      .row_src = &none,
+                      .spans = 1,
+                      .span = &span};
+    ck_drain drain = {.c = worker->scratch,
+                      .c_pixel = 1,
+                      .c_lane = count,
+                      .count = count,
+                      .lanes = 1,
+                      .dst = row,
+                      .dst_pixel = stride,
+                      .dst_lane = item,
+                      .activation = call->activation,
+                      .a = call->act_a,
                       .b = call->act_b};
     p->k->stage(&stage);
     p->k->drain(&drain);

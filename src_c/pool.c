@@ -33,9 +33,7 @@ static char *at(const ck_tensor *tensor, const pool_task *t, int64_t z, int64_t 
   return (char *)tensor->data + t->image * s[0] + t->channel * s[1] + z * s[2] + y * s[3] + x * s[4];
 }
 
-static int64_t groups_of(const pool_task *t) {
-  return t->p->lanes == CK_POOL_ROW ? t->p->row_groups : t->box.size[3];
-}
+static int64_t groups_of(const pool_task *t) { return t->p->lanes == CK_POOL_ROW ? t->p->row_groups : t->box.size[3]; }
 
 static int64_t row_elements(const pool_task *t) { return groups_of(t) * t->ld; }
 
@@ -140,9 +138,18 @@ static const char *stage_row(pool_task *t, int64_t z, int64_t y) {
     int32_t row_dst = 0;
     int64_t row_src = 0;
     ck_span span = {.dst = (int32_t)(lo - t->x_lo), .length = (int32_t)(hi - lo), .src_step = p->src.stride[4]};
-    ck_stage stage = {.dst = t->b.raw, .src = at(&p->src, t, z, y, lo), .src_end = p->src_end, .images = 1,
-                      .channels = 1, .src_channel = p->src.stride[3], .dst_position = 1, .rows = 1,
-                      .row_dst = &row_dst, .row_src = &row_src, .spans = 1, .span = &span};
+    ck_stage stage = {.dst = t->b.raw,
+                      .src = at(&p->src, t, z, y, lo),
+                      .src_end = p->src_end,
+                      .images = 1,
+                      .channels = 1,
+                      .src_channel = p->src.stride[3],
+                      .dst_position = 1,
+                      .rows = 1,
+                      .row_dst = &row_dst,
+                      .row_src = &row_src,
+                      .spans = 1,
+                      .span = &span};
     k->stage(&stage);
   }
   if (p->backward)
@@ -167,9 +174,19 @@ static void stage_channels(pool_task *t, int64_t z, int64_t y, int64_t rows, int
     t->b.row_dst[r] = (int32_t)(r * width);
     t->b.row_src[r] = r * stride[3];
   }
-  ck_stage stage = {.dst = t->b.raw, .src = at(&p->src, t, z, y, lo), .src_end = p->src_end, .images = 1,
-                    .channels = 1, .lanes = t->lanes, .src_lane = stride[1], .dst_position = vl, .rows = runs,
-                    .row_dst = t->b.row_dst, .row_src = t->b.row_src, .spans = 1, .span = &span};
+  ck_stage stage = {.dst = t->b.raw,
+                    .src = at(&p->src, t, z, y, lo),
+                    .src_end = p->src_end,
+                    .images = 1,
+                    .channels = 1,
+                    .lanes = t->lanes,
+                    .src_lane = stride[1],
+                    .dst_position = vl,
+                    .rows = runs,
+                    .row_dst = t->b.row_dst,
+                    .row_src = t->b.row_src,
+                    .spans = 1,
+                    .span = &span};
   p->k->stage(&stage);
   for (int64_t r = 0; r < rows && p->backward; r++) {
     char *row = t->b.raw + r * width * vl * p->k->real_size;
@@ -179,8 +196,13 @@ static void stage_channels(pool_task *t, int64_t z, int64_t y, int64_t rows, int
 }
 
 static void reduce(pool_task *t, const char *row, int fresh) {
-  ck_pool_reduce call = {.max = t->p->max, .fresh = fresh, .groups = groups_of(t), .vectors = t->vectors,
-                         .taps = t->b.taps, .row = row, .h = t->b.h};
+  ck_pool_reduce call = {.max = t->p->max,
+                         .fresh = fresh,
+                         .groups = groups_of(t),
+                         .vectors = t->vectors,
+                         .taps = t->b.taps,
+                         .row = row,
+                         .h = t->b.h};
   if (t->p->indexed) {
     call.h_index = t->b.h_index;
     call.lane = t->p->lanes == CK_POOL_ROW ? t->b.lane : NULL;
@@ -195,8 +217,8 @@ static void combine(pool_task *t, ck_progression in_z, ck_progression in_y, int6
     for (int64_t j = 0; j < in_y.count; j++) {
       int64_t z = in_z.first + i * in_z.step - t->box.first[1], y = in_y.first + j * in_y.step - t->box.first[2];
       int64_t row = (z * t->box.size[2] + y) * elements;
-      ck_pool_combine call = {.max = t->p->max, .count = elements, .base = base, .acc = t->b.acc + row * item,
-                              .h = t->b.h};
+      ck_pool_combine call = {
+          .max = t->p->max, .count = elements, .base = base, .acc = t->b.acc + row * item, .h = t->b.h};
       if (t->p->indexed) {
         call.h_index = t->b.h_index;
         call.acc_index = t->b.acc_index + row;
@@ -303,9 +325,14 @@ static void drain(pool_task *t) {
   }
   for (int64_t i = 0; i < rows; i += step) {
     char *acc = t->b.acc + i * elements * p->k->real_size;
-    ck_drain call = {.c = acc, .c_pixel = row_lanes ? 1 : t->ld, .c_lane = 1, .count = nx * step,
-                     .dst = at(&p->dst, t, z_of(t, i), y_of(t, i), t->box.first[3]), .lanes = row_lanes ? 1 : t->lanes,
-                     .dst_pixel = p->dst.stride[4], .dst_lane = p->dst.stride[1]};
+    ck_drain call = {.c = acc,
+                     .c_pixel = row_lanes ? 1 : t->ld,
+                     .c_lane = 1,
+                     .count = nx * step,
+                     .dst = at(&p->dst, t, z_of(t, i), y_of(t, i), t->box.first[3]),
+                     .lanes = row_lanes ? 1 : t->lanes,
+                     .dst_pixel = p->dst.stride[4],
+                     .dst_lane = p->dst.stride[1]};
     if (row_lanes && p->row_groups > 1) {
       p->k->pool_join(t->b.joined, acc, p->row_groups, t->ld);
       call.c = t->b.joined;

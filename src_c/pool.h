@@ -27,11 +27,11 @@ typedef struct ck_pool_plan {
   int64_t src_size[3], dst_size[3];
   int64_t images, channels; /* all images' channels may be lanes of one */
   ck_pool_lanes lanes;
-  int64_t vectors, units;    /* most vectors of a unit; units of an image */
-  int64_t width, stage_rows; /* source positions of a staged row at most, rows staged at once */
+  int64_t vectors, units;             /* most vectors of a unit; units of an image */
+  int64_t width, stage_rows;          /* source positions of a staged row at most, rows staged at once */
   int64_t row_groups, row_ld, phases; /* of a row of results: groups, elements of each; phases of the source */
-  ck_grid grid;              /* units of all images, depth, height, width of the result */
-  int64_t bytes;             /* scratch of each thread */
+  ck_grid grid;                       /* units of all images, depth, height, width of the result */
+  int64_t bytes;                      /* scratch of each thread */
 } ck_pool_plan;
 
 ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op, int threads);

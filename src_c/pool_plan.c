@@ -4,11 +4,13 @@
 #include "pool.h"
 
 enum {
-  BLOCK_ELEMENTS = 16384,  /* of results in scratch, in one block */
-  STAGE_POSITIONS = 256,   /* of a vector of channels each */
+  BLOCK_ELEMENTS = 16384, /* of results in scratch, in one block */
+  STAGE_POSITIONS = 256,  /* of a vector of channels each */
   DIRECT_POSITIONS = 1 << 24,
   DIRECT_VECTORS = 4,
-  MOST_TAPS = 1024, MOST_STRIDE = 64, MOST_REACH = 8192, /* of a row whose lanes are neighbours */
+  MOST_TAPS = 1024,
+  MOST_STRIDE = 64,
+  MOST_REACH = 8192, /* of a row whose lanes are neighbours */
   ROW_POSITIONS = 4096,
   MOST_TASK_ELEMENTS = 524288,
   LEAST_TASK_ELEMENTS = 16384,
@@ -52,8 +54,8 @@ static void merge_images(ck_pool_plan *p) {
 
 static int row_lanes_can(const ck_pool_plan *p) {
   const ck_pool_axis *a = &p->axis[2];
-  return !a->adaptive && a->kernel <= MOST_TAPS && a->stride <= MOST_STRIDE &&
-         a->dilation <= MOST_REACH && a->dilation * (a->kernel - 1) <= MOST_REACH;
+  return !a->adaptive && a->kernel <= MOST_TAPS && a->stride <= MOST_STRIDE && a->dilation <= MOST_REACH &&
+         a->dilation * (a->kernel - 1) <= MOST_REACH;
 }
 
 static void choose_lanes(ck_pool_plan *p) {
@@ -167,9 +169,14 @@ void ck_pool_place(const ck_pool_plan *p, ck_arena *arena, ck_pool_buffers *b) {
 ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op, int threads) {
   const ck_pool_shape *s = &call->shape;
   int backward = op == CK_POOL_AVERAGE_GRAD;
-  ck_pool_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .max = op == CK_POOL_MAX, .backward = backward,
-                    .src = backward ? call->y : call->x, .dst = backward ? call->x : call->y,
-                    .images = s->n, .channels = s->channels};
+  ck_pool_plan p = {.call = call,
+                    .k = ck_kernels_for(call->dtype),
+                    .max = op == CK_POOL_MAX,
+                    .backward = backward,
+                    .src = backward ? call->y : call->x,
+                    .dst = backward ? call->x : call->y,
+                    .images = s->n,
+                    .channels = s->channels};
   p.indexed = p.max && call->indices.data;
   p.indices = call->indices;
   for (int d = 0; d < 3; d++) {

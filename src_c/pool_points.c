@@ -93,11 +93,16 @@ static void clear(const points_plan *p, int64_t n, int64_t c0, int64_t channels)
 static int visit(const points_plan *p, int64_t n, int64_t c, int64_t z, int64_t y, int64_t x, int64_t channels) {
   const ck_pool *call = p->call;
   int d = p->inner_channels ? 1 : 4;
-  ck_pool_points line = {.op = p->op, .count = p->inner_channels ? channels : p->line, .elements = p->elements,
-                         .plane = at(&call->x, n, c, 0, 0, 0), .points = at(&call->y, n, c, z, y, x),
+  ck_pool_points line = {.op = p->op,
+                         .count = p->inner_channels ? channels : p->line,
+                         .elements = p->elements,
+                         .plane = at(&call->x, n, c, 0, 0, 0),
+                         .points = at(&call->y, n, c, z, y, x),
                          .index = at(&call->indices, n, c, z, y, x),
-                         .plane_step = p->inner_channels ? call->x.stride[1] : 0, .point_step = call->y.stride[d],
-                         .index_step = call->indices.stride[d], .step = p->step};
+                         .plane_step = p->inner_channels ? call->x.stride[1] : 0,
+                         .point_step = call->y.stride[d],
+                         .index_step = call->indices.stride[d],
+                         .step = p->step};
   for (int i = 0; i < 3; i++) {
     line.size[i] = call->shape.in[i];
     line.stride[i] = call->x.stride[i + 2];

@@ -83,9 +83,16 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
   int32_t zero = 0;
   int64_t none = 0, at[3];
   ck_span span = {0, (int32_t)size[3], 0, stride[4]};
-  ck_stage stage = {.images = 1, .channels = per_tap, .dst_channel = samples->points.pixels,
-                    .src_channel = stride[1], .dst_position = 1, .rows = 1, .row_dst = &zero, .row_src = &none,
-                    .spans = 1, .span = &span};
+  ck_stage stage = {.images = 1,
+                    .channels = per_tap,
+                    .dst_channel = samples->points.pixels,
+                    .src_channel = stride[1],
+                    .dst_position = 1,
+                    .rows = 1,
+                    .row_dst = &zero,
+                    .row_src = &none,
+                    .spans = 1,
+                    .span = &span};
   for (at[0] = tap[0]; at[0] < tap[0] + samples->kblock.taps[0]; at[0]++) {
     for (at[1] = tap[1]; at[1] < tap[1] + samples->kblock.taps[1]; at[1]++) {
       for (at[2] = tap[2]; at[2] < tap[2] + samples->kblock.taps[2]; at[2]++) {
@@ -181,10 +188,19 @@ void ck_samples_stage(ck_samples *samples, int64_t channel, int64_t lanes) {
     }
   }
   ck_span span = {0, (int32_t)extent[2], least[2] * x->stride[4], x->stride[4]};
-  ck_stage stage = {.dst = samples->image, .src_end = ck_end(x->data, sizes, x->stride, 5, k->real_size), .images = 1,
+  ck_stage stage = {.dst = samples->image,
+                    .src_end = ck_end(x->data, sizes, x->stride, 5, k->real_size),
+                    .images = 1,
                     .src = (char *)x->data + samples->box.first[0] * x->stride[0] + channel * x->stride[1],
-                    .channels = 1, .lanes = lanes, .src_lane = x->stride[1], .dst_position = k->vector, .rows = rows,
-                    .row_dst = samples->row_dst, .row_src = samples->row_src, .spans = 1, .span = &span};
+                    .channels = 1,
+                    .lanes = lanes,
+                    .src_lane = x->stride[1],
+                    .dst_position = k->vector,
+                    .rows = rows,
+                    .row_dst = samples->row_dst,
+                    .row_src = samples->row_src,
+                    .spans = 1,
+                    .span = &span};
   k->stage(&stage);
   memset(samples->image + p->nowhere * k->real_size, 0, (size_t)(k->vector * k->real_size));
 }

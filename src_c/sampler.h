@@ -1,6 +1,6 @@
-/* Deformable sampling as a source of columns: for a box of outputs and a block of (channel, tap) rows, points are located
- * once for each offset group, the part of the image that they touch is staged channel-last, a vector of channels at a
- * time, and every point is interpolated from there. */
+/* Deformable sampling as a source of columns: for a box of outputs and a block of (channel, tap) rows, points are
+ * located once for each offset group, the part of the image that they touch is staged channel-last, a vector of
+ * channels at a time, and every point is interpolated from there. */
 #ifndef CK_SAMPLER_H
 #define CK_SAMPLER_H
 
@@ -11,7 +11,7 @@
 typedef struct ck_sampler {
   const ck_kernels *kernels;
   const ck_deform *call;
-  int64_t channels;        /* that share weights' and offsets' groups: vectors of channels do not cross */
+  int64_t channels; /* that share weights' and offsets' groups: vectors of channels do not cross */
 } ck_sampler;
 
 /* Positions of the image that are staged at most; points that lie further apart are read in place. */

@@ -65,7 +65,8 @@ void ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source,
   w->row_dst = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
   w->row_src = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
   w->span = ck_take(arena, extent[2] * (int64_t)sizeof(ck_span));
-  w->valid = ck_take(arena, source->order == CK_COLUMNS ? taps_of(size->taps) * column_bound(k, size->outputs) : positions);
+  w->valid =
+      ck_take(arena, source->order == CK_COLUMNS ? taps_of(size->taps) * column_bound(k, size->outputs) : positions);
 }
 
 /* Runs of constant step along the innermost axis, zeros left out. */

@@ -66,8 +66,8 @@ static inline void *ck_take(ck_arena *arena, int64_t bytes) {
 int64_t ck_window_elements(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
 
 /* Takes the window and its tables out of scratch. */
-void ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_source *source,
-                     const ck_window_size *size, ck_arena *arena);
+void ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_source *source, const ck_window_size *size,
+                     ck_arena *arena);
 
 /* Chooses the block: outputs `box`, reduction `kblock`. Tables and, where there is padding, zeros are written if the
  * geometry changed; then the data are copied. data points at the source's element (image 0, channel 0); `lanes` is

@@ -1,4 +1,4 @@
-"""Every length of a signal up to a few blocks: where blocks differ by one output, no buffer may be sized by the wrong one."""
+"""Every length of a signal up to a few blocks: where blocks differ by one output, buffers must fit the larger plane."""
 
 import numpy as np
 import pytest

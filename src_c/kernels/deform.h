@@ -1,7 +1,7 @@
 /* Bilinear sampling (linear in 1-D, trilinear in 3-D) at deformed positions, and its gradients.
  *
- * Coordinates, corner places and corner weights are worked out once for each point; then lanes are channels, and a point
- * costs 2^nd vector loads.  Corner q takes the upper neighbour along axis d where bit nd-1-d of q is set. */
+ * Coordinates, corner places and corner weights are worked out once for each point; then lanes are channels, and a
+ * point costs 2^nd vector loads.  Corner q takes the upper neighbour along axis d where bit nd-1-d of q is set. */
 #ifndef CK_KERNELS_DEFORM_H
 #define CK_KERNELS_DEFORM_H
 

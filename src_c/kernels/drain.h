@@ -37,11 +37,12 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
       int64_t count = p->count - x < VL ? p->count - x : VL;
       const REAL *c = (const REAL *)p->c + x * p->c_pixel + j;
       vreal r[VL];
-      /* As many streams as lanes are more than the machine follows by itself: without this, 8 % of a 64-channel layer. */
+      /* As many streams as lanes are more than the machine follows by itself: without this, 8 % of a 64-channel layer.
+       */
       char *ahead = p->dst + j * p->dst_lane + (x + 4 * VL) * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++)
         __builtin_prefetch(ahead + q * p->dst_lane, 1);
-CK_UNROLL
+      CK_UNROLL
       for (int64_t q = 0; q < VL; q++)
         r[q] = q < count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
       transpose(r);

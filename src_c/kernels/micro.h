@@ -13,9 +13,9 @@
 
 CK_INLINE void add_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], REAL *c, int64_t ldc,
                         int accumulate) {
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < rows; i++) {
-CK_UNROLL
+    CK_UNROLL
     for (int j = 0; j < vectors; j++) {
       REAL *p = c + i * ldc + j * VL;
       v_storeu(p, accumulate ? v_loadu(p) + acc[i][j] : acc[i][j]);
@@ -24,9 +24,9 @@ CK_UNROLL
 }
 
 CK_INLINE void clear_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < rows; i++) {
-CK_UNROLL
+    CK_UNROLL
     for (int j = 0; j < vectors; j++)
       acc[i][j] = (vreal){0};
   }
@@ -37,19 +37,19 @@ CK_INLINE void rows_tile(int height, int vectors, int64_t k, const REAL *restric
   vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
   int64_t row[CK_MAX_HEIGHT];
   clear_tile(height, vectors, acc);
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < height; i++)
     row[i] = ro[i];
   for (int64_t q = 0; q < k; q++, panel += vectors * VL) {
     const REAL *at = s + ko[q];
     vreal b[2];
-CK_UNROLL
+    CK_UNROLL
     for (int j = 0; j < vectors; j++)
       b[j] = v_load(panel + j * VL);
-CK_UNROLL
+    CK_UNROLL
     for (int i = 0; i < height; i++) {
       REAL a = at[row[i]];
-CK_UNROLL
+      CK_UNROLL
       for (int j = 0; j < vectors; j++)
         acc[i][j] += a * b[j];
     }
@@ -62,13 +62,13 @@ CK_INLINE void depth_tile(int height, int64_t k, const REAL *restrict s, const i
   vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
   int64_t row[CK_MAX_HEIGHT];
   clear_tile(height, 1, acc);
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < height; i++)
     row[i] = ro[i];
   for (int64_t q = 0; q < k; q++, panel += VL) {
     const REAL *at = s + ko[q];
     vreal b = v_load(panel);
-CK_UNROLL
+    CK_UNROLL
     for (int i = 0; i < height; i++)
       acc[i][0] += v_load(at + row[i]) * b;
   }
@@ -82,13 +82,13 @@ CK_INLINE void lanes_tile(int height, int vectors, int64_t k, const REAL *restri
   for (int64_t q = 0; q < k; q++, panel += height) {
     const REAL *at = s + ko[q];
     vreal b[CK_MAX_LANE_VECTORS];
-CK_UNROLL
+    CK_UNROLL
     for (int j = 0; j < vectors; j++)
       b[j] = v_loadu(at + j * VL);
-CK_UNROLL
+    CK_UNROLL
     for (int i = 0; i < height; i++) {
       REAL a = panel[i];
-CK_UNROLL
+      CK_UNROLL
       for (int j = 0; j < vectors; j++)
         acc[i][j] += a * b[j];
     }
@@ -128,14 +128,13 @@ static void CK_NAME(plain)(const ck_plain *p) {
 #define ROWS_ARGUMENTS                                                                                                 \
   int64_t k, const void *s, const int32_t *ko, const int32_t *ro, const void *panel, void *c, int accumulate
 #define LANES_ARGUMENTS                                                                                                \
-  int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc,             \
-      int64_t lanes, int accumulate
+  int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc, int64_t lanes, int accumulate
 #define HEIGHT(h)                                                                                                      \
   static void CK_NAME(rows_##h##x1)(ROWS_ARGUMENTS) { rows_tile(h, 1, k, s, ko, ro, panel, c, accumulate); }           \
   static void CK_NAME(rows_##h##x2)(ROWS_ARGUMENTS) { rows_tile(h, 2, k, s, ko, ro, panel, c, accumulate); }           \
   static void CK_NAME(depth_##h)(ROWS_ARGUMENTS) { depth_tile(h, k, s, ko, ro, panel, c, accumulate); }                \
   static void CK_NAME(lanes_##h)(LANES_ARGUMENTS) {                                                                    \
-    lanes_tile(h, LANE_VECTORS(h), k, s, ko, panel, c, ldc, lanes, accumulate);                                               \
+    lanes_tile(h, LANE_VECTORS(h), k, s, ko, panel, c, ldc, lanes, accumulate);                                        \
   }
 
 #define FOR_EACH_HEIGHT_TO_6(X) X(1) X(2) X(3) X(4) X(5) X(6)

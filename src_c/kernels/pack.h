@@ -19,9 +19,7 @@ CK_INLINE vreal load_upto(const char *src, int64_t n, const char *end) {
   return n >= VL || src + VBYTES <= end ? v_loadu(src) : load_part(src, n);
 }
 
-CK_INLINE REAL *panel_row(const ck_pack *p, int64_t k) {
-  return (REAL *)p->panel + (p->row ? p->row[k] : k) * p->ld;
-}
+CK_INLINE REAL *panel_row(const ck_pack *p, int64_t k) { return (REAL *)p->panel + (p->row ? p->row[k] : k) * p->ld; }
 
 /* Lanes adjacent in memory: rows of the panel are copied. */
 static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
@@ -50,7 +48,7 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
         int64_t count = nt - t < VL ? nt - t : VL;
         const char *src = p->src + c * p->c_stride + t * (int64_t)sizeof(REAL) + j * p->lane_stride;
         vreal r[VL];
-CK_UNROLL
+        CK_UNROLL
         for (int64_t q = 0; q < VL; q++)
           r[q] = q < lanes ? load_upto(src + q * p->lane_stride, count, p->src_end) : (vreal){0};
         transpose(r);

@@ -13,15 +13,15 @@
 static void CK_NAME(fma_burst)(int64_t iterations, void *sink) {
   const vreal m = v_set1((REAL)0.9990234375), s = v_set1((REAL)0.0009765625);
   vreal a[CHAINS];
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < CHAINS; i++)
     a[i] = v_load((vreal *)sink + i);
   for (int64_t n = 0; n < iterations; n++) {
-CK_UNROLL
+    CK_UNROLL
     for (int i = 0; i < CHAINS; i++)
       a[i] = a[i] * m + s;
   }
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < CHAINS; i++)
     v_store((vreal *)sink + i, a[i]);
 }

@@ -9,7 +9,7 @@
 
 typedef __typeof__(((vmask){0})[0]) lane_int; /* an integer as wide as a real */
 
-typedef int64_t vlong __attribute__((vector_size(8 * VL)));         /* indices of a vector of reals */
+typedef int64_t vlong __attribute__((vector_size(8 * VL))); /* indices of a vector of reals */
 
 CK_INLINE vmask wins(vreal b, vreal a) { return (b > a) | (b != b); }
 
@@ -22,7 +22,7 @@ CK_INLINE void pool_tile(const ck_pool_reduce *p, const ck_pool_taps *g, int64_t
   lane_int *h_index = (lane_int *)p->h_index + at + j * VL;
   vreal v[POOL_TILE];
   vmask from[POOL_TILE], won[POOL_TILE];
-CK_UNROLL
+  CK_UNROLL
   for (int q = 0; q < width; q++) {
     v[q] = p->fresh ? v_set1(op == POOL_SUM ? 0 : -(REAL)INFINITY) : v_load(h + q * VL);
     from[q] = won[q] = (vmask){0};
@@ -31,7 +31,7 @@ CK_UNROLL
   for (int64_t t = 0; t < g->count; t++) {
     const char *src = row + (g->list ? g->list[t] : g->first + t * g->step);
     vmask index = (lane_int)(g->index + t * g->index_step) - (vmask){0};
-CK_UNROLL
+    CK_UNROLL
     for (int q = 0; q < width; q++) {
       vreal b = v_loadu(src + q * VBYTES);
       if (op == POOL_SUM) {
@@ -44,7 +44,7 @@ CK_UNROLL
         from[q] = (index & m) | (from[q] & ~m);
     }
   }
-CK_UNROLL
+  CK_UNROLL
   for (int q = 0; q < width; q++) {
     v_store(h + q * VL, v[q]);
     if (op == POOL_MAX_INDEX)

@@ -83,10 +83,10 @@ CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst
     int64_t x = span.length >= VL && next + VL > span.length ? span.length - VL : next;
     int64_t count = span.length - x < VL ? span.length - x : VL;
     vreal r[VL];
-CK_UNROLL
+    CK_UNROLL
     for (int64_t q = 0; q < VL; q++)
-      r[q] = q < p->lanes ? load_upto(src + q * p->src_lane + x * (int64_t)sizeof(REAL), count, p->src_end)
-                          : (vreal){0};
+      r[q] =
+          q < p->lanes ? load_upto(src + q * p->src_lane + x * (int64_t)sizeof(REAL), count, p->src_end) : (vreal){0};
     transpose(r);
     for (int64_t q = 0; q < count; q++)
       v_store(dst + (x + q) * p->dst_position, r[q]);

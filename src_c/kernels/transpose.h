@@ -36,13 +36,13 @@
 /* r[i][j] <-> r[j][i] */
 CK_INLINE void transpose(vreal *r) {
   vreal t[VL];
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < VL; i += 2) {
     t[i] = SHUFFLE(r[i], r[i + 1], LOW1);
     t[i + 1] = SHUFFLE(r[i], r[i + 1], HIGH1);
   }
 #if REAL_IS_FLOAT
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < VL; i += 4) {
     r[i] = SHUFFLE(t[i], t[i + 2], LOW2);
     r[i + 1] = SHUFFLE(t[i], t[i + 2], HIGH2);
@@ -50,20 +50,20 @@ CK_UNROLL
     r[i + 3] = SHUFFLE(t[i + 1], t[i + 3], HIGH2);
   }
 #else
-CK_UNROLL
+  CK_UNROLL
   for (int i = 0; i < VL; i++)
     r[i] = t[i];
 #endif
   /* Now r[q * PER_QUARTER + m] holds, for rows of quarter q, column (quarter, m) in each of its quarters. */
 #if QUARTERS == 2
-CK_UNROLL
+  CK_UNROLL
   for (int m = 0; m < PER_QUARTER; m++) {
     vreal a = r[m], b = r[PER_QUARTER + m];
     r[m] = SHUFFLE(a, b, EVENQ);
     r[PER_QUARTER + m] = SHUFFLE(a, b, ODDQ);
   }
 #elif QUARTERS == 4
-CK_UNROLL
+  CK_UNROLL
   for (int m = 0; m < PER_QUARTER; m++) {
     vreal e0 = SHUFFLE(r[m], r[PER_QUARTER + m], EVENQ), o0 = SHUFFLE(r[m], r[PER_QUARTER + m], ODDQ);
     vreal e1 = SHUFFLE(r[2 * PER_QUARTER + m], r[3 * PER_QUARTER + m], EVENQ);

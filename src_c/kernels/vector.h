@@ -15,8 +15,8 @@
 #define CK_NAME(stem) CK_GLUE(ck_##stem, CK_SUFFIX)
 #define CK_INLINE static inline __attribute__((always_inline, unused))
 
-/* Before a loop over a register tile. Clang ignores GCC's spelling where the count is known only after inlining, and the
- * tile would live in memory. */
+/* Before a loop over a register tile. Clang ignores GCC's spelling where the count is known only after inlining, and
+ * the tile would live in memory. */
 #ifdef __clang__
 #define CK_UNROLL _Pragma("clang loop unroll(full)")
 #else
