@@ -247,11 +247,32 @@ static int threads_for(const ck_conv *call) {
   return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
 }
 
+/* Where there is nothing to write there is nothing to do, however many images or groups of nothing there are. */
+static int writes_nothing(const ck_conv *call, ck_conv_op op) {
+  const ck_conv_shape *s = &call->shape;
+  int no_x = s->groups == 0 || s->c_in == 0, no_y = s->groups == 0 || s->c_out == 0;
+  switch (op) {
+  case CK_FORWARD:
+  case CK_TRANSPOSED_GRAD_X:
+    return s->n == 0 || no_y;
+  case CK_GRAD_X:
+  case CK_TRANSPOSED:
+  case CK_COL2IM_OP:
+  case CK_IM2COL_OP:
+    return s->n == 0 || no_x;
+  case CK_GRAD_WEIGHT: /* without images, zeros */
+    return no_y;
+  case CK_TRANSPOSED_GRAD_WEIGHT:
+    return no_x;
+  }
+  return 0;
+}
+
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
   ck_conv sized = *call;
   sized.run.threads = threads_for(call);
   *bytes = 0;
-  return route(&sized, op, bytes);
+  return writes_nothing(call, op) ? CK_OK : route(&sized, op, bytes);
 }
 
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
@@ -259,5 +280,5 @@ ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
   sized.run.threads = threads_for(call);
   if (ck_conv_supports(&call->shape, op, call->algorithm) != CK_OK)
     return CK_UNSUPPORTED;
-  return route(&sized, op, NULL);
+  return writes_nothing(call, op) ? CK_OK : route(&sized, op, NULL);
 }

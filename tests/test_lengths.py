@@ -1,4 +1,4 @@
-"""Every length of a signal up to a few blocks: where blocks differ by one output, buffers must fit the larger plane."""
+"""Lengths: of signals where blocks differ by one output, so that buffers must fit the larger plane; and of nothing."""
 
 import numpy as np
 import pytest
@@ -25,3 +25,15 @@ def test_every_length(isa, dtype, algorithm):
         assert np.array_equal(cols, windows.transpose(0, 1, 3, 2).reshape(1, 120, length)), length
         grads = convkit.conv1d_backward(y, x, weight, padding=1, algorithm=algorithm)
         assert np.array_equal(grads.weight, np.einsum("nclk,nol->ock", windows, y)), length
+
+
+def test_nothing_to_write_takes_no_time():
+    """A million million images without output channels: virtual, and done at once."""
+    images = np.broadcast_to(np.float32(1), (2**40, 1, 1, 1))
+    assert convkit.conv2d(images, np.ones((0, 1, 1, 1), np.float32)).shape == (2**40, 0, 1, 1)
+    assert convkit.col2im(np.ones((2**40, 0, 9), np.float32), (5, 5), 3).shape == (2**40, 0, 5, 5)
+    grads = convkit.conv2d_backward(
+        np.ones((2**40, 0, 1, 1), np.float32), images, np.ones((0, 1, 1, 1), np.float32), need=("weight", "bias")
+    )
+    assert grads.weight.shape == (0, 1, 1, 1)
+    assert grads.bias.shape == (0,)
