@@ -44,11 +44,15 @@ def run(function, *arguments, timeout=120) -> str:
 
 def long_call(direction, isa):
     """Prints "ready", starts a call of about 20 seconds, and prints when and how that ended."""
+    import signal
     import time
 
     import numpy as np
 
     import convkit
+
+    # Started in the background of a shell, a process inherits SIGINT ignored, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     convkit.set_isa(isa)
     rng = np.random.default_rng(0)
