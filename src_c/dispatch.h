@@ -127,6 +127,8 @@ typedef struct ck_sample_back {
   void *partial;
 } ck_sample_back;
 
+enum { CK_POOL_PARTIALS = 16 };
+
 /* The taps of one group of sums or maxima in a row: tap t lies at list[t] or, without a list, at first + t * step, in
  * bytes from the row's start; its index is index + t * index_step. */
 typedef struct ck_pool_taps {
@@ -200,7 +202,15 @@ typedef struct ck_kernels {
   void (*pool_fill)(void *to, int64_t count, double value);
   void (*pool_divisors)(void *to, const int64_t *from, int64_t count); /* int64 to real */
   void (*pool_lanes)(void *to, int64_t count, int64_t step); /* to[j] = j * step, integers as wide as a real */
-  int (*pool_points)(const ck_pool_points *);                /* 0 if an index lies outside */
+  /* Sums over whole planes, 16 partial ones: element p counts in partial p % 16. partial is [planes][16] or, for
+   * each vector of lanes, [16][vector]. The first is for planes of adjacent elements, and starts at element 0. */
+  void (*pool_planes)(void *partial, const char *src, int64_t plane_step, int64_t planes, int64_t count,
+                      const char *end);
+  void (*pool_lane_planes)(void *partial, const char *src, int64_t step, int64_t count, int64_t phase, int64_t lanes,
+                           const char *end);
+  /* One vector of averages out of partial sums, halves added to halves; `lanes` says that they are [16][vector]. */
+  void (*pool_whole)(void *average, const void *partial, int lanes, double count);
+  int (*pool_points)(const ck_pool_points *); /* 0 if an index lies outside */
   ck_peak_kernels peak;
 } ck_kernels;
 

@@ -407,7 +407,8 @@ ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes) 
   *bytes = 0;
   if (op <= CK_POOL_AVERAGE_GRAD) {
     int threads = threads_for(call);
-    *bytes = threads * ck_pool_plan_make(call, op, threads).bytes;
+    int whole = op == CK_POOL_AVERAGE && ck_pool_is_whole(&call->shape);
+    *bytes = threads * (whole ? ck_pool_whole_bytes(call) : ck_pool_plan_make(call, op, threads).bytes);
   }
   return CK_OK;
 }
@@ -417,6 +418,8 @@ ck_status ck_pool_run(const ck_pool *call, ck_pool_op op) {
   sized.run.threads = threads_for(call);
   if (op > CK_POOL_AVERAGE_GRAD)
     return ck_pool_points_run(&sized, op);
+  if (op == CK_POOL_AVERAGE && ck_pool_is_whole(&call->shape))
+    return ck_pool_whole_run(&sized);
   ck_pool_plan p = ck_pool_plan_make(&sized, op, sized.run.threads);
   return ck_parallel(ck_grid_count(&p.grid), run_task, &p, &sized.run, sized.run.workspace, p.bytes);
 }

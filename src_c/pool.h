@@ -50,6 +50,14 @@ void ck_pool_place(const ck_pool_plan *plan, ck_arena *arena, ck_pool_buffers *b
 ck_progression ck_pool_taps_of(const ck_pool_plan *plan, int d, int64_t result);  /* sources of a result */
 ck_progression ck_pool_users_of(const ck_pool_plan *plan, int d, int64_t source); /* results of a source */
 
+/* The average of whole planes, global pooling, has an order of its own, by shape alone: 16 partial sums. */
+int ck_pool_is_whole(const ck_pool_shape *shape);
+int64_t ck_pool_whole_bytes(const ck_pool *call); /* of scratch, for each thread */
+ck_status ck_pool_whole_run(const ck_pool *call);
+
+/* Bytes between neighbours if a plane's elements are evenly spaced in row-major order, else 0. */
+int64_t ck_pool_even_step(const ck_tensor *tensor, const int64_t size[3]);
+
 ck_status ck_pool_points_run(const ck_pool *call, ck_pool_op op);
 
 #endif

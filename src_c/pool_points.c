@@ -17,8 +17,7 @@ typedef struct points_plan {
   ck_grid grid;           /* images, channel blocks */
 } points_plan;
 
-/* Bytes between neighbouring elements if a plane's elements are evenly spaced in row-major order, else 0. */
-static int64_t even_step(const ck_tensor *t, const int64_t size[3]) {
+int64_t ck_pool_even_step(const ck_tensor *t, const int64_t size[3]) {
   int64_t step = 0, run = 1;
   for (int d = 2; d >= 0; d--) {
     if (size[d] > 1 && step == 0)
@@ -41,7 +40,7 @@ static points_plan make_plan(const ck_pool *call, ck_pool_op op) {
   const ck_pool_shape *s = &call->shape;
   points_plan p = {.call = call, .op = op, .k = ck_kernels_for(call->dtype)};
   p.elements = s->in[0] * s->in[1] * s->in[2];
-  p.step = even_step(&call->x, s->in);
+  p.step = ck_pool_even_step(&call->x, s->in);
   p.inner_channels = channels_adjacent(call, p.k->real_size);
   p.line = s->out[2];
   for (int d = 0; d < 3; d++)
@@ -134,7 +133,10 @@ static void run_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_pool_points_run(const ck_pool *call, ck_pool_op op) {
+  const int64_t *out = call->shape.out;
   points_plan p = make_plan(call, op);
+  if (out[0] * out[1] * out[2] == 0 && p.elements == 0) /* however many images of nothing there are */
+    return CK_OK;
   points_context context = {&p, 0};
   ck_status status = ck_parallel(ck_grid_count(&p.grid), run_task, &context, &call->run, NULL, 0);
   return status == CK_OK && context.bad ? CK_BAD_INDEX : status;

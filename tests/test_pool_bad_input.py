@@ -196,3 +196,5 @@ def test_huge_virtual_inputs():
     y, indices = convkit.max_pool1d(np.broadcast_to(np.float32(1), (1, 1, 2**60)), 1, 2**59, return_indices=True)
     assert y.tolist() == [[[1, 1]]] and indices.tolist() == [[[0, 2**59]]]
     assert convkit.avg_pool1d(np.ones((1, 1, 3)), 1, 2**61, dilation=2**62).tolist() == [[[1]]]
+    none = np.broadcast_to(np.float32(1), (2**50, 1, 0))
+    assert convkit.max_unpool1d(none, np.empty(none.shape, np.int64), 2).shape == none.shape

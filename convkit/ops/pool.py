@@ -202,7 +202,8 @@ _AVG_DOC = (
     Notes
     -----
     A window without any element inside the image gives 0. The elements of a window are summed along each row, then the
-    sums of the rows are added: the result has the same bits in both layouts and for any number of threads.
+    sums of the rows are added; those of a window that is the whole plane, in 16 sums of every 16th element, then these.
+    So the result has the same bits in both layouts and for any number of threads.
 """
     + RAISES
     + """

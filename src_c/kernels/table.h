@@ -47,6 +47,9 @@ const ck_kernels CK_NAME(kernels) = {
     .pool_fill = CK_NAME(pool_fill),
     .pool_divisors = CK_NAME(pool_divisors),
     .pool_lanes = CK_NAME(pool_lanes),
+    .pool_planes = CK_NAME(pool_planes),
+    .pool_lane_planes = CK_NAME(pool_lane_planes),
+    .pool_whole = CK_NAME(pool_whole),
     .pool_points = CK_NAME(pool_points),
     .peak = CK_PEAK_KERNELS,
 };
