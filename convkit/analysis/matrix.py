@@ -15,60 +15,121 @@ import numpy as np
 import convkit
 
 from .. import _extras, _options, _shapes
-from .._arrays import as_array, empty
-from ..reference.conv import axis_taps
+from .._arrays import as_array, empty, same_dtype
+from ..reference import conv, deform
 
 _NOT_LINEAR = ("bias", "activation", "out")  # arguments of operators that a matrix has no place for
+_OF_ONE_IMAGE = ("offset", "mask")  # arguments that are images themselves
 
 
 class _Reads(NamedTuple):
-    """What is read in the plane of one channel: for each entry the output position, the tap, the input position."""
+    """What some input channels are read for: an entry for each output position, tap and input position that meet."""
 
+    channels: range
     output: np.ndarray
     tap: np.ndarray
     input: np.ndarray
+    factor: np.ndarray | float  # of the weight
+
+
+class _Operator(NamedTuple):
+    nd: int
+    sizes: Callable[..., _shapes.ConvShape]
+    reads: Callable[..., list[_Reads]]
+    adjoint: bool = False  # whether these are of the convolution that it is the adjoint of
 
 
 class _Map(NamedTuple):
-    """An operator at fixed arguments: the convolution `shape`, or its adjoint."""
+    """An operator at fixed arguments, on one image: the convolution `shape`, or its adjoint."""
 
     name: str
+    operator: _Operator
     shape: _shapes.ConvShape
-    adjoint: bool
     channel_last: bool
     weight: np.ndarray
     options: dict  # the other arguments of the operator
 
     @property
     def images(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Shapes of one image of x and of y."""
+        """Shapes of x and of y."""
         shape, last = self.shape, self.channel_last
         x = _shapes.image_shape(1, shape.groups * shape.c_in, shape.in_, last, False)
         y = _shapes.image_shape(1, shape.groups * shape.c_out, shape.out, last, False)
-        return (y, x) if self.adjoint else (x, y)
+        return (y, x) if self.operator.adjoint else (x, y)
 
 
 # ---------------------------------------------------------------- the operators
 
 
-def _conv(nd: int, x_shape, weight_shape, call: dict, channel_last: bool) -> _shapes.ConvShape:
+def _conv_sizes(nd: int, x_shape, weight_shape, call: dict, channel_last: bool) -> _shapes.ConvShape:
     names = ("stride", "padding", "dilation", "groups", "padding_mode")
     return _shapes.conv(nd, x_shape, weight_shape, *(call[name] for name in names), channel_last)
 
 
-def _conv_transpose(nd: int, x_shape, weight_shape, call: dict, channel_last: bool) -> _shapes.ConvShape:
+def _transposed_sizes(nd: int, x_shape, weight_shape, call: dict, channel_last: bool) -> _shapes.ConvShape:
     names = ("stride", "padding", "output_padding", "groups", "dilation", "output_size")
     return _shapes.conv_transpose(nd, x_shape, weight_shape, *(call[name] for name in names), channel_last)
 
 
-class _Operator(NamedTuple):
-    nd: int
-    sizes: Callable[..., _shapes.ConvShape]
-    adjoint: bool  # whether these are the sizes of the convolution that it is the adjoint of
+def _deform_sizes(nd: int, x_shape, weight_shape, call: dict, channel_last: bool) -> _shapes.ConvShape:
+    if len(x_shape) == nd + 2 and x_shape[0] != 1:
+        raise ValueError(f"x_shape must be that of one image, whose offsets and mask are given, got {x_shape}")
+    names, mask = ("stride", "padding", "dilation"), call["mask"]
+    offset_shape, sizes = call["offset"].shape, tuple(call[name] for name in names)
+    shape = _shapes.deform(nd, x_shape, offset_shape, weight_shape, *sizes, channel_last)
+    if mask is not None and mask.shape != shape.mask:
+        raise ValueError(f"mask must have shape {shape.mask}, one per tap and output, got shape {mask.shape}")
+    return shape.conv
 
 
-_OPERATORS = {f"conv{nd}d": _Operator(nd, _conv, False) for nd in (1, 2, 3)}
-_OPERATORS |= {f"conv_transpose{nd}d": _Operator(nd, _conv_transpose, True) for nd in (1, 2, 3)}
+def _conv_reads(m: _Map) -> list[_Reads]:
+    """All channels are read alike: the taps of each axis, in every combination."""
+    shape = m.shape
+    output = tap = source = np.zeros(1, np.int64)
+    for axis, sizes in enumerate(zip(shape.out, shape.kernel, shape.in_, strict=True)):
+        entries = conv.axis_taps(shape, axis)
+        along = (
+            np.concatenate([seen for _, seen, _ in entries]),
+            np.repeat([number for number, _, _ in entries], [seen.size for _, seen, _ in entries]),
+            np.concatenate([position for _, _, position in entries]),
+        )
+        output, tap, source = (
+            np.add.outer(outer * size, inner).ravel()
+            for outer, inner, size in zip((output, tap, source), along, sizes, strict=True)
+        )
+    return [_Reads(range(shape.groups * shape.c_in), output, tap, source, 1.0)]
+
+
+def _deform_reads(m: _Map) -> list[_Reads]:
+    """The channels of an offset group are read alike: the corners of every sample that lie in the image."""
+    shape, options = m.shape, m.options
+    x_shape, sizes = m.images[0], tuple(options[name] for name in ("stride", "padding", "dilation"))
+    call, _ = deform.call_of(
+        m.operator.nd, x_shape, options["offset"], m.weight.shape, *sizes, m.channel_last, np.positive
+    )
+    if np.isnan(call.coordinates).any():
+        raise ValueError("offset must have no NaN, which a matrix has no place for, got some")
+    taps, positions = math.prod(shape.kernel), math.prod(shape.out)
+    by_tap = np.ones((call.groups, taps, positions))
+    if options["mask"] is not None:
+        mask = np.moveaxis(options["mask"], -1, 0) if m.channel_last else options["mask"]
+        by_tap = mask.reshape(by_tap.shape).astype(np.float64)
+    corners = [(corner.at[0], by_tap * corner.share[0]) for corner in deform.corners(call)]
+    tap, output = (np.broadcast_to(index, (taps, positions)) for index in np.ogrid[:taps, :positions])
+    channels, reads = shape.groups * shape.c_in // call.groups, []
+    for group in range(call.groups):
+        inside = [at[group] < math.prod(shape.in_) for at, _ in corners]
+        entries = ([values[there] for there in inside] for values in (output, tap))
+        places = [at[group][there] for (at, _), there in zip(corners, inside, strict=True)]
+        shares = [share[group][there] for (_, share), there in zip(corners, inside, strict=True)]
+        first = group * channels
+        reads.append(_Reads(range(first, first + channels), *map(np.concatenate, (*entries, places, shares))))
+    return reads
+
+
+_OPERATORS = {f"conv{nd}d": _Operator(nd, _conv_sizes, _conv_reads) for nd in (1, 2, 3)}
+_OPERATORS |= {f"conv_transpose{nd}d": _Operator(nd, _transposed_sizes, _conv_reads, True) for nd in (1, 2, 3)}
+_OPERATORS |= {f"deform_conv{nd}d": _Operator(nd, _deform_sizes, _deform_reads) for nd in (1, 2, 3)}
 
 
 def _name_of(op) -> str:
@@ -80,62 +141,58 @@ def _name_of(op) -> str:
 
 
 def _map(op, x_shape, weight, arguments: dict[str, Any]) -> _Map:
-    """The map, all arguments checked; a batch axis of x_shape makes no difference."""
+    """The map, all arguments checked."""
     name = _name_of(op)
     operator = _OPERATORS[name]
     weight = as_array(weight, "weight")
     x_shape = _shapes.array_shape(x_shape, "x_shape")
-    call = inspect.signature(getattr(convkit, name)).bind(x_shape, weight, **arguments)
+    call = inspect.signature(getattr(convkit, name)).bind(x=x_shape, weight=weight, **arguments)
     call.apply_defaults()
+    call = call.arguments
     for argument in _NOT_LINEAR:
-        if call.arguments[argument] is not None:
-            raise ValueError(f"{argument} must be left out, a matrix has none, got {call.arguments[argument]!r}")
-    _options.algorithm(call.arguments["algorithm"])
-    last = _options.channel_last(call.arguments["layout"])
-    shape = operator.sizes(operator.nd, x_shape, weight.shape, call.arguments, last)._replace(n=1)
-    options = {key: value for key, value in call.arguments.items() if key not in ("x", "weight", *_NOT_LINEAR)}
-    return _Map(name, shape, operator.adjoint, last, weight, options)
+        if call[argument] is not None:
+            kind = type(call[argument]).__name__
+            raise ValueError(f"{argument} must be left out, a matrix has no place for it, got {kind}")
+    _options.algorithm(call.get("algorithm", "auto"))
+    last = _options.channel_last(call["layout"])
+    for argument in _OF_ONE_IMAGE:
+        if argument in call and not (argument == "mask" and call[argument] is None):
+            call[argument] = as_array(call[argument], argument)
+            same_dtype(call[argument], argument, weight, "weight")
+    shape = operator.sizes(operator.nd, x_shape, weight.shape, call, last)._replace(n=1)
+    options = {key: value for key, value in call.items() if key not in ("x", "weight", *_NOT_LINEAR)}
+    if len(x_shape) == operator.nd + 2:
+        options |= {key: options[key][0] for key in _OF_ONE_IMAGE if options.get(key) is not None}
+    return _Map(name, operator, shape, last, weight, options)
 
 
 # ---------------------------------------------------------------- the matrix
 
 
-def _reads(shape: _shapes.ConvShape) -> _Reads:
-    """Every pair of an output and an input position that a tap connects, the same for all channels."""
-    output = tap = source = np.zeros(1, np.int64)
-    for axis, sizes in enumerate(zip(shape.out, shape.kernel, shape.in_, strict=True)):
-        entries = axis_taps(shape, axis)
-        along = (
-            np.concatenate([seen for _, seen, _ in entries]),
-            np.repeat([number for number, _, _ in entries], [seen.size for _, seen, _ in entries]),
-            np.concatenate([position for _, _, position in entries]),
-        )
-        output, tap, source = (
-            np.add.outer(outer * size, inner).ravel()
-            for outer, inner, size in zip((output, tap, source), along, sizes, strict=True)
-        )
-    return _Reads(output, tap, source)
-
-
 def _entries(m: _Map) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, column and value of every entry of the convolution's matrix, one input channel after the other."""
-    shape, reads = m.shape, _reads(m.shape)
+    shape, all_reads = m.shape, m.operator.reads(m)
     weight = m.weight.reshape(shape.groups, shape.c_out, shape.c_in, math.prod(shape.kernel))
     c_in, c_out = shape.groups * shape.c_in, shape.groups * shape.c_out
     positions_in, positions_out = math.prod(shape.in_), math.prod(shape.out)
-    most = max(c_in * positions_in, c_out * positions_out)
-    index = np.dtype(np.int32 if most < 2**31 else np.int64)
-    blocks = (c_in, shape.c_out, reads.output.size)
-    rows, columns, values = (empty(blocks, dtype) for dtype in (index, index, weight.dtype))
-    for channel in range(c_in):
-        group, within = divmod(channel, shape.c_in)
-        lanes = np.arange(group * shape.c_out, (group + 1) * shape.c_out)[:, None]
-        if m.channel_last:
-            rows[channel], columns[channel] = reads.output * c_out + lanes, reads.input * c_in + channel
-        else:
-            rows[channel], columns[channel] = lanes * positions_out + reads.output, channel * positions_in + reads.input
-        values[channel] = weight[group, :, within, reads.tap].T
-    return rows.ravel(), columns.ravel(), values.ravel()
+    index = np.dtype(np.int32 if max(c_in * positions_in, c_out * positions_out) < 2**31 else np.int64)
+    count = sum(len(reads.channels) * shape.c_out * reads.output.size for reads in all_reads)
+    rows, columns, values = (empty((count,), dtype) for dtype in (index, index, weight.dtype))
+    first = 0
+    for reads in all_reads:
+        for channel in reads.channels:
+            group, within = divmod(channel, shape.c_in)
+            lanes = np.arange(group * shape.c_out, (group + 1) * shape.c_out)[:, None]
+            block = (shape.c_out, reads.output.size)
+            part = slice(first, first + math.prod(block))
+            if m.channel_last:
+                row, column = reads.output * c_out + lanes, reads.input * c_in + channel
+            else:
+                row, column = lanes * positions_out + reads.output, channel * positions_in + reads.input
+            rows[part].reshape(block)[...], columns[part].reshape(block)[...] = row, column
+            values[part].reshape(block)[...] = weight[group, :, within, reads.tap].T * reads.factor
+            first = part.stop
+    return rows, columns, values
 
 
 def _size(m: _Map) -> tuple[int, int]:
@@ -146,7 +203,7 @@ def _size(m: _Map) -> tuple[int, int]:
 
 def conv_matrix(op, x_shape, weight, **arguments):
     """
-    The sparse matrix of a convolution or transposed convolution of one image.
+    The sparse matrix of a convolution of one image: plain, transposed, or deformable at fixed offsets.
 
     ``conv_matrix(op, x.shape, weight, ...) @ x.ravel()`` is ``op(x, weight, ...).ravel()`` for one image x, and the
     transposed matrix times the gradient of the output is the gradient of x. Vectors are images in C order, so `layout`
@@ -156,21 +213,22 @@ def conv_matrix(op, x_shape, weight, **arguments):
     Parameters
     ----------
     op : str or function
-        `convkit.conv1d`, 2d, 3d, `convkit.conv_transpose1d`, 2d or 3d, or the name of one.
+        `convkit.conv1d`, 2d, 3d, `conv_transpose1d`, 2d, 3d, `deform_conv1d`, 2d or 3d, or the name of one.
     x_shape : tuple of int
-        Shape of an input of `op`. The matrix is that of one image: a batch axis makes no difference.
+        Shape of an input of `op`. The matrix is that of one image: a batch axis makes no difference, but that it must
+        be 1 with offsets, which have it too.
     weight : ndarray
         The weight, as for `op`, float32 or float64, which is the matrix's dtype too.
     **arguments
-        Those of `op` by name: stride, padding, groups, ... There is no bias, activation or out; algorithm makes no
-        difference.
+        Those of `op` by name: stride, padding, groups, offset, mask, ... There is no bias, activation or out; algorithm
+        makes no difference.
 
     Returns
     -------
     scipy.sparse.csr_array, (outputs, inputs)
         One row for each element of an image of the output, one column for each of the input. It has an entry wherever
-        the output reads the input, also where the weight is zero; taps in zero padding have none, and taps that another
-        padding mode sends to the same element are added up.
+        the output reads the input, also where the weight is zero; taps in zero padding have none, and what several taps
+        read of the same element, by a padding mode or by their offsets, is added up.
 
     Raises
     ------
@@ -205,7 +263,7 @@ def conv_matrix(op, x_shape, weight, **arguments):
     sparse = _extras.need("scipy.sparse", "analysis")
     m = _map(op, x_shape, weight, arguments)
     rows, columns, values = _entries(m)
-    places = (columns, rows) if m.adjoint else (rows, columns)
+    places = (columns, rows) if m.operator.adjoint else (rows, columns)
     return sparse.coo_array((values, places), shape=_size(m)).tocsr()
 
 
@@ -219,9 +277,15 @@ def _images(columns: np.ndarray, image: tuple[int, ...], dtype: np.dtype) -> np.
     return columns.astype(dtype, copy=False).T.reshape(columns.shape[1], *image)
 
 
+def _for_each(count: int, options: dict) -> dict:
+    """The options of a call on so many images: views of what belongs to one."""
+    shared = {key: options[key] for key in _OF_ONE_IMAGE if options.get(key) is not None}
+    return options | {key: np.broadcast_to(array, (count, *array.shape)) for key, array in shared.items()}
+
+
 def conv_operator(op, x_shape, weight, **arguments):
     """
-    A convolution or transposed convolution of one image as a linear operator that runs the kernels.
+    A convolution of one image, plain, transposed or deformable, as a linear operator that runs the kernels.
 
     It is the map of `conv_matrix`, for SciPy's iterative solvers: ``@`` runs `op`, ``.T @`` its gradient of x. A matrix
     of several columns is one call on a batch. Vectors of other real dtypes are converted to that of `weight`, which is
@@ -267,12 +331,13 @@ def conv_operator(op, x_shape, weight, **arguments):
 
     def matmat(columns: np.ndarray) -> np.ndarray:
         x = _images(columns, x_image, dtype)
-        return forward(x, m.weight, **m.options).reshape(len(x), outputs).T
+        return forward(x, weight=m.weight, **_for_each(len(x), m.options)).reshape(len(x), outputs).T
 
     def rmatmat(columns: np.ndarray) -> np.ndarray:
         grad = _images(columns, y_image, dtype)
-        grads = backward(grad, (len(grad), *x_image), m.weight, need="x", **m.options)
-        return grads.x.reshape(len(grad), inputs).T
+        x_shape, options = (len(grad), *x_image), _for_each(len(grad), m.options)
+        dx = backward(grad, x_shape, weight=m.weight, need="x", **options).x
+        return dx.reshape(len(grad), inputs).T
 
     return linalg.LinearOperator(
         (outputs, inputs),

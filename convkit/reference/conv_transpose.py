@@ -6,49 +6,43 @@ import numpy as np
 
 from .. import _options, _shapes
 from .._results import ConvGrads
-from .conv import (
-    _activate,
-    _as_called,
-    _before_activation,
-    _canonical,
-    _convolve,
-    _dtype,
-    _grad_weight,
-    _grad_x,
-    _must_have_shape,
-    _shape_of,
-)
+from . import conv
 
 _NAMES = ConvGrads._fields
 
 
 def _conv_transpose(nd, x, weight, bias, sizes, activation, layout) -> np.ndarray:
-    last, dtype = _options.channel_last(layout), _dtype(x)
+    last, dtype = _options.channel_last(layout), conv._dtype(x)
     shape = _shapes.conv_transpose(nd, np.shape(x), np.shape(weight), *sizes, last)
     # Every element of x is spread over the outputs that the convolution would have read to compute it.
-    y = _grad_x(shape, _canonical(x, nd, last), np.asarray(weight, np.float64))
+    y = conv._grad_x(shape, conv._canonical(x, nd, last), np.asarray(weight, np.float64))
     if bias is not None:
-        _must_have_shape("bias", bias, (y.shape[1],))
+        conv._must_have_shape("bias", bias, (y.shape[1],))
         y += np.asarray(bias, np.float64).reshape(-1, *(1,) * nd)
-    return _as_called(_activate(y, activation, dtype), last, np.ndim(x) == nd + 2)
+    return conv._as_called(conv._activate(y, activation, dtype), last, np.ndim(x) == nd + 2)
 
 
 def _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need) -> ConvGrads:
-    last, dtype, x_shape, weight_shape = _options.channel_last(layout), _dtype(grad), _shape_of(x), _shape_of(weight)
+    last, dtype, x_shape, weight_shape = (
+        _options.channel_last(layout),
+        conv._dtype(grad),
+        conv._shape_of(x),
+        conv._shape_of(weight),
+    )
     need_x, need_weight, need_bias = _options.need(need, _NAMES)
     shape = _shapes.conv_transpose(nd, x_shape, weight_shape, *sizes, last)
     batched = len(x_shape) == nd + 2
     y_shape = _shapes.image_shape(shape.n, shape.groups * shape.c_in, shape.in_, last, batched)
-    _must_have_shape("grad", grad, y_shape)
-    grad = _canonical(grad, nd, last)
+    conv._must_have_shape("grad", grad, y_shape)
+    grad = conv._canonical(grad, nd, last)
     if activation is not None:
-        _must_have_shape("y", y, y_shape)
-        grad = _before_activation(grad, _canonical(y, nd, last), activation, dtype)
+        conv._must_have_shape("y", y, y_shape)
+        grad = conv._before_activation(grad, conv._canonical(y, nd, last), activation, dtype)
     dx = dw = db = None
     if need_x:
-        dx = _as_called(_convolve(shape, grad, np.asarray(weight, np.float64)), last, batched)
+        dx = conv._as_called(conv._convolve(shape, grad, np.asarray(weight, np.float64)), last, batched)
     if need_weight:
-        dw = _grad_weight(shape, _canonical(x, nd, last), grad)
+        dw = conv._grad_weight(shape, conv._canonical(x, nd, last), grad)
     if need_bias:
         db = grad.sum(axis=(0, *range(2, nd + 2)))
     return ConvGrads(dx, dw, db)

@@ -53,7 +53,7 @@ def _coordinates(shape: _shapes.ConvShape, offset: np.ndarray) -> np.ndarray:
     return coordinates.reshape(*coordinates.shape[:4], math.prod(shape.out))
 
 
-def _corners(call: _Call):
+def corners(call: _Call):
     """Every corner of every sample. A coordinate that is NaN has shares and slopes of NaN, of the zero outside."""
     sizes = np.array(call.shape.in_, np.int64).reshape(-1, 1)
     inside = (call.coordinates >= -1) & (call.coordinates < sizes)
@@ -91,7 +91,7 @@ def _read(call: _Call, x: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _samples(call: _Call, x: np.ndarray) -> np.ndarray:
     """(n, G, channels of a group, taps, positions): what every tap reads."""
-    return sum(corner.share[:, :, None] * _read(call, x, corner.at) for corner in _corners(call))
+    return sum(corner.share[:, :, None] * _read(call, x, corner.at) for corner in corners(call))
 
 
 # ---------------------------------------------------------------- arrays of shape (n, channels, *spatial)
@@ -139,7 +139,7 @@ def _grad_x(call: _Call, grad, mask, weight) -> np.ndarray:
     n, groups, channels = gradient.shape[:3]
     first = np.arange(n * groups * channels).reshape(n, groups, channels, 1, 1) * (elements + 1)
     dx = np.zeros(n * groups * channels * (elements + 1))
-    for corner in _corners(call):
+    for corner in corners(call):
         added = corner.share[:, :, None] * gradient
         dx += np.bincount((first + corner.at[:, :, None]).ravel(), added.ravel(), dx.size)
     return dx.reshape(n, groups * channels, elements + 1)[..., :elements].reshape(n, groups * channels, *shape.in_)
@@ -148,7 +148,7 @@ def _grad_x(call: _Call, grad, mask, weight) -> np.ndarray:
 def _grad_offset(call: _Call, grad, x, mask, weight) -> np.ndarray:
     gradient = _by_tap(call, mask) * _column_gradient(call, grad, weight)
     doffset = np.zeros(call.coordinates.shape)
-    for corner in _corners(call):
+    for corner in corners(call):
         doffset += corner.slopes * (gradient * _read(call, x, corner.at)).sum(axis=2)[:, :, :, None]
     return doffset.reshape(call.shape.n, math.prod(doffset.shape[1:4]), *call.shape.out)
 
@@ -172,7 +172,7 @@ def _canonical(array, nd: int, channel_last: bool) -> np.ndarray | None:
     return None if array is None else conv._canonical(array, nd, channel_last)
 
 
-def _call(nd, x_shape, offset, weight_shape, stride, padding, dilation, channel_last, of) -> tuple[_Call, tuple]:
+def call_of(nd, x_shape, offset, weight_shape, stride, padding, dilation, channel_last, of) -> tuple[_Call, tuple]:
     """The call, and the shape that its mask has."""
     sizes = _shapes.deform(nd, x_shape, np.shape(offset), weight_shape, stride, padding, dilation, channel_last)
     offset = np.asarray(offset)
@@ -184,7 +184,7 @@ def _call(nd, x_shape, offset, weight_shape, stride, padding, dilation, channel_
 
 def _deform(nd, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, of=np.positive):
     last = _options.channel_last(layout)
-    call, mask_shape = _call(nd, np.shape(x), offset, np.shape(weight), stride, padding, dilation, last, of)
+    call, mask_shape = call_of(nd, np.shape(x), offset, np.shape(weight), stride, padding, dilation, last, of)
     if mask is not None:
         conv._must_have_shape("mask", mask, mask_shape)
     y = _forward(call, _canonical(x, nd, last), _canonical(mask, nd, last), np.asarray(weight, np.float64))
@@ -199,7 +199,7 @@ def _deform_backward(
 ) -> DeformGrads:
     last, x_shape, weight_shape = _options.channel_last(layout), conv._shape_of(x), conv._shape_of(weight)
     need = dict(zip(_NAMES, _options.need(need, _NAMES), strict=True))
-    call, mask_shape = _call(nd, x_shape, offset, weight_shape, stride, padding, dilation, last, of)
+    call, mask_shape = call_of(nd, x_shape, offset, weight_shape, stride, padding, dilation, last, of)
     batched = len(x_shape) == nd + 2
     y_shape = _shapes.image_shape(call.shape.n, weight_shape[0], call.shape.out, last, batched)
     conv._must_have_shape("grad", grad, y_shape)
