@@ -164,6 +164,49 @@ typedef struct ck_pool {
 /* Bytes of workspace that ck_pool_run will ask for; pointers are not followed. */
 ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes);
 ck_status ck_pool_run(const ck_pool *call, ck_pool_op op);
+/* ------------------------------------------------------------------ resampling */
+
+typedef enum ck_sampling { CK_NEAREST = 0, CK_LINEAR = 1, CK_CUBIC = 2 } ck_sampling;
+
+/* Interpolation onto another grid of the same axes. Output i of an axis lies at coordinate
+ * (i + before) * times / over - after of the input, formed in double precision: nearest takes the element at its floor,
+ * linear and cubic the two or four elements around it, the image's edge repeated. */
+typedef struct ck_resize {
+  int64_t n, channels, in[3], out[3];
+  int dtype, sampling;
+  double times[3], over[3], before, after;
+  ck_tensor x, y;
+  ck_run run;
+} ck_resize;
+
+typedef enum ck_resize_op {
+  CK_RESIZE = 0,       /* x -> y */
+  CK_RESIZE_GRAD_X = 1 /* y, the gradient -> x */
+} ck_resize_op;
+
+ck_status ck_resize_workspace(const ck_resize *call, ck_resize_op op, int64_t *bytes);
+ck_status ck_resize_run(const ck_resize *call, ck_resize_op op);
+
+typedef enum ck_border { CK_BORDER_ZEROS = 0, CK_BORDER_EDGE = 1, CK_BORDER_REFLECTION = 2 } ck_border;
+
+/* Samples of x at the places that grid names, for each image and output position one coordinate per axis, innermost
+ * axis first. The channel strides of grid and grad_grid are those of their last axis, the coordinates. */
+typedef struct ck_grid_sample {
+  int64_t n, channels, in[3], out[3];
+  int axes; /* 2 or 3: with 2, depths are 1 */
+  int dtype, sampling, border, align_corners;
+  ck_tensor x, grid, y, grad_grid;
+  ck_run run;
+} ck_grid_sample;
+
+typedef enum ck_grid_op {
+  CK_GRID_SAMPLE = 0,   /* x, grid -> y */
+  CK_GRID_GRAD_X = 1,   /* y, the gradient, grid -> x */
+  CK_GRID_GRAD_GRID = 2 /* y, the gradient, x, grid -> grad_grid */
+} ck_grid_op;
+
+ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes);
+ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op);
 
 /* ------------------------------------------------------------------ machine */
 

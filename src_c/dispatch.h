@@ -169,6 +169,51 @@ typedef struct ck_pool_points {
   int64_t size[3], stride[3];
 } ck_pool_points;
 
+/* The offset of what lies outside the image and counts as zero; sums of three such offsets are still told from others.
+ */
+#define CK_NOWHERE (-((int64_t)1 << 60))
+
+/* Positions sampled through tables [taps][ld]: gather is dst[p] = sum over k of weight[k][p] * src[offset[k][p]], for
+ * every lane; scatter is its adjoint, src[offset[k][p]] += weight[k][p] * dst[p]. */
+typedef struct ck_lookup {
+  int64_t count, lanes, taps, ld;
+  const int64_t *offset; /* bytes, or CK_NOWHERE */
+  const void *weight;    /* NULL: one tap of weight 1 */
+  char *src;
+  const char *src_end; /* no byte from src_end on is ever read; NULL: nor any past the last lane */
+  int64_t src_lane;    /* bytes; so are dst's */
+  char *dst;
+  int64_t dst_pixel, dst_lane;
+  int checked; /* some offsets may be CK_NOWHERE */
+  int whole;   /* what is written is scratch: whole vectors may be stored at the last lanes */
+} ck_lookup;
+
+/* dst[p] = (add ? dst[p] : 0) + sum over r of weight[r] * row[r][p], for every lane. */
+typedef struct ck_blend {
+  int64_t rows, count, lanes;
+  const char *const *row;
+  const double *weight; /* rounded to the dtype before use */
+  int64_t row_pixel, row_lane;
+  char *dst;
+  int64_t dst_pixel, dst_lane;
+  int add;
+} ck_blend;
+
+/* Where grid_sample's positions fall along one axis: for each of the axis's taps (1, 2 or 4) the offset of the element
+ * that it reads, its weight, and the derivative of that weight with respect to the grid's coordinate. */
+typedef struct ck_locate {
+  const char *grid; /* the axis's coordinate of the first position */
+  int64_t step;     /* bytes from position to position */
+  int64_t count, size;
+  int64_t first, last; /* elements outside first..last-1 are left out */
+  int64_t unit;        /* what one element is worth in offsets */
+  int sampling, border, align_corners;
+  int64_t *offset;      /* [taps][ld] */
+  void *weight, *slope; /* [taps][ld]; either may be NULL */
+  int64_t ld;           /* whole vectors, at least count */
+  int64_t least, most;  /* lowered and raised to the elements that are not left out */
+} ck_locate;
+
 typedef struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
@@ -211,6 +256,20 @@ typedef struct ck_kernels {
   /* One vector of averages out of partial sums, halves added to halves; `lanes` says that they are [16][vector]. */
   void (*pool_whole)(void *average, const void *partial, int lanes, double count);
   int (*pool_points)(const ck_pool_points *); /* 0 if an index lies outside */
+  void (*gather)(const ck_lookup *);
+  void (*scatter)(const ck_lookup *);
+  void (*blend)(const ck_blend *);
+  /* dst[i] = src[i], rounded to the dtype */
+  void (*narrow)(void *dst, const double *src, int64_t count);
+  void (*grid_locate)(ck_locate *);
+  /* dst[i] = a[i] * b[i], over scratch */
+  void (*multiply)(void *dst, const void *a, const void *b, int64_t count);
+  /* sum[a][p] += dst[p] * (sum over k of slope[a][k][p] * src[offset[k][p]]): for a vector of lanes, dst being scratch,
+   * [count][vector], and sum [axes][ld][vector]; and for one lane, sum being [axes][ld]. */
+  void (*slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
+  void (*plane_slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
+  /* dst[p] = sum over sum[p][0..lanes-1], dst's elements `step` bytes apart */
+  void (*lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step);
   ck_peak_kernels peak;
 } ck_kernels;
 

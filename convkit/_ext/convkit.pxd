@@ -100,6 +100,39 @@ cdef extern from "convkit.h" nogil:
 
     ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes) noexcept
     ck_status ck_pool_run(const ck_pool *call, ck_pool_op op) noexcept
+    ctypedef enum ck_resize_op:
+        CK_RESIZE
+        CK_RESIZE_GRAD_X
+
+    ctypedef struct ck_resize:
+        int64_t n, channels
+        int64_t in_ "in"[3]
+        int64_t out[3]
+        int dtype, sampling
+        double times[3]
+        double over[3]
+        double before, after
+        ck_tensor x, y
+        ck_run run
+
+    ck_status ck_resize_workspace(const ck_resize *call, ck_resize_op op, int64_t *bytes) noexcept
+    ck_status ck_resize_run(const ck_resize *call, ck_resize_op op) noexcept
+
+    ctypedef enum ck_grid_op:
+        CK_GRID_SAMPLE
+        CK_GRID_GRAD_X
+        CK_GRID_GRAD_GRID
+
+    ctypedef struct ck_grid_sample:
+        int64_t n, channels
+        int64_t in_ "in"[3]
+        int64_t out[3]
+        int axes, dtype, sampling, border, align_corners
+        ck_tensor x, grid, y, grad_grid
+        ck_run run
+
+    ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes) noexcept
+    ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op) noexcept
 
     ctypedef struct ck_cpu:
         uint32_t leaf1_ecx, leaf7_ebx

@@ -104,5 +104,7 @@ cdef int give_back(Buffer *buffer) except -1:
 
 include "conv.pxi"
 include "deform.pxi"
+include "resize.pxi"
+include "grid.pxi"
 include "machine.pxi"
 include "pool.pxi"

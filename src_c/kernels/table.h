@@ -4,10 +4,12 @@
 #include "activation.h"
 #include "deform.h"
 #include "drain.h"
+#include "grid.h"
 #include "micro.h"
 #include "pack.h"
 #include "peak.h"
 #include "pool.h"
+#include "resize.h"
 #include "stage.h"
 
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
@@ -51,5 +53,14 @@ const ck_kernels CK_NAME(kernels) = {
     .pool_lane_planes = CK_NAME(pool_lane_planes),
     .pool_whole = CK_NAME(pool_whole),
     .pool_points = CK_NAME(pool_points),
+    .gather = CK_NAME(gather),
+    .scatter = CK_NAME(scatter),
+    .blend = CK_NAME(blend),
+    .narrow = CK_NAME(narrow),
+    .grid_locate = CK_NAME(grid_locate),
+    .multiply = CK_NAME(multiply),
+    .slopes = CK_NAME(slopes),
+    .plane_slopes = CK_NAME(plane_slopes),
+    .lane_sums = CK_NAME(lane_sums),
     .peak = CK_PEAK_KERNELS,
 };

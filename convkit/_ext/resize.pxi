@@ -1,0 +1,48 @@
+# interpolate: fills ck_resize and calls it.
+
+
+cdef inline int dtype_code(cnp.ndarray array) noexcept:
+    return ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64
+
+
+@cython.final
+cdef class ResizeGeometry:
+    """Sizes of one interpolation, checked, and where its outputs lie: what ck_resize says, one entry per axis."""
+
+    cdef ck.ck_resize call
+
+    def __cinit__(self, n, channels, tuple in_, tuple out, int sampling, tuple times, tuple over, double before,
+                  double after):
+        cdef int nd = <int>len(in_), i
+        memset(&self.call, 0, sizeof(ck.ck_resize))
+        self.call.n = n
+        self.call.channels = channels
+        fill_axes(self.call.in_, in_, 1)
+        fill_axes(self.call.out, out, 1)
+        self.call.sampling = sampling
+        self.call.before = before
+        self.call.after = after
+        for i in range(3):
+            self.call.times[i] = 1 if i < 3 - nd else <double>times[i - (3 - nd)]
+            self.call.over[i] = 1 if i < 3 - nd else <double>over[i - (3 - nd)]
+
+
+def resize(ResizeGeometry geometry not None, cnp.ndarray x not None, cnp.ndarray y not None, bint backward,
+           bint channel_last, int threads):
+    """y from x, or, backward, x, the gradient of the input, from y, that of the output."""
+    cdef ck.ck_resize call = geometry.call
+    cdef ck.ck_resize_op op = ck.CK_RESIZE_GRAD_X if backward else ck.CK_RESIZE
+    cdef Buffer buffer
+    call.dtype = dtype_code(x)
+    call.run.threads = threads
+    call.run.poll = poll_signals
+    set_tensor(&call.x, x, channel_last)
+    set_tensor(&call.y, y, channel_last)
+    cdef ck.ck_status status = ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes)
+    raise_status(status)
+    take_buffer(&buffer, call.run.workspace_bytes)
+    call.run.workspace = buffer.data
+    with nogil:
+        status = ck.ck_resize_run(&call, op)
+    give_back(&buffer)
+    return raise_status(status)

@@ -1,0 +1,66 @@
+#include "resize_axis.h"
+
+#include <math.h>
+
+/* Weights of the elements at lower - 1 (cubic), lower, ...; Keys' cubic in factors, so that a weight near zero is as
+ * exact as the others. Where an output lies on an element all taps read that one: what has no weight must not give 0 *
+ * Inf. */
+static ck_taps taps_from(const ck_resize_axis *a, int64_t lower, double right) {
+  const double cubic = -0.75, left = 1 - right;
+  const int64_t first = a->count == 4 ? lower - 1 : lower, edge = a->in - 1;
+  ck_taps t = {.weight = {1}};
+  if (a->count == 2) {
+    t.weight[0] = left;
+    t.weight[1] = right;
+  } else if (a->count == 4) {
+    t.weight[0] = cubic * right * left * left;
+    t.weight[1] = left * (1 + right - (cubic + 2) * right * right);
+    t.weight[2] = right * (1 + left - (cubic + 2) * left * left);
+    t.weight[3] = cubic * left * right * right;
+  }
+  for (int64_t i = 0; i < a->count; i++) {
+    int64_t index = left == 1 ? lower : right == 1 ? lower + 1 : first + i;
+    t.index[i] = ck_max(0, ck_min(index, edge));
+    if (left == 1 || right == 1)
+      t.weight[i] = 1 / (double)a->count;
+  }
+  t.first = ck_max(0, ck_min(first, edge));
+  t.last = ck_max(0, ck_min(first + a->count - 1, edge));
+  return t;
+}
+
+ck_taps ck_taps_at(const ck_resize_axis *a, int64_t o) {
+  if (a->kept)
+    return a->kept[o];
+  double at = ((double)o + a->before) * a->times / a->over - a->after;
+  if (a->sampling == CK_LINEAR && at < 0)
+    at = 0;
+  int64_t lower = ck_min((int64_t)floor(at), a->in - 1);
+  return taps_from(a, lower, fmin(at - (double)lower, 1));
+}
+
+/* The first output whose taps reach up to element i, or, with `past`, that begins past it. */
+static int64_t first_output(const ck_resize_axis *a, int64_t i, int past) {
+  int64_t low = 0, high = a->out;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    ck_taps t = ck_taps_at(a, middle);
+    if (past ? t.first > i : t.last >= i)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+ck_reach ck_reach_of(const ck_resize_axis *a, int64_t first, int64_t last) {
+  return (ck_reach){first_output(a, first, 0), first_output(a, last, 1)};
+}
+
+double ck_weight_on(const ck_resize_axis *a, int64_t o, int64_t i) {
+  ck_taps t = ck_taps_at(a, o);
+  double sum = 0;
+  for (int64_t k = 0; k < a->count; k++)
+    sum += t.index[k] == i ? t.weight[k] : 0;
+  return sum;
+}
