@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 from . import reference
-from ._results import ConvGrads, DeformGrads
+from ._results import ConvGrads, DeformGrads, GridGrads
 from ._threads import get_num_threads, set_num_threads, threads
 from .machine import Peak, available_isas, isa, machine_peak, set_isa, show_config
 from .ops.adaptive_pool import (
@@ -44,6 +44,7 @@ from .ops.deform import (
     deform_conv3d,
     deform_conv3d_backward,
 )
+from .ops.grid import grid_sample, grid_sample_backward
 from .ops.linear import linear, linear_backward
 from .ops.pool import (
     avg_pool1d,
@@ -59,6 +60,7 @@ from .ops.pool import (
     max_pool3d,
     max_pool3d_backward,
 )
+from .ops.resize import interpolate, interpolate_backward
 from .ops.unpool import (
     max_unpool1d,
     max_unpool1d_backward,
@@ -73,6 +75,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConvGrads",
     "DeformGrads",
+    "GridGrads",
     "Peak",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -113,7 +116,11 @@ __all__ = [
     "deform_conv3d",
     "deform_conv3d_backward",
     "get_num_threads",
+    "grid_sample",
+    "grid_sample_backward",
     "im2col",
+    "interpolate",
+    "interpolate_backward",
     "isa",
     "linear",
     "linear_backward",

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 
+import numpy as np
+
 LAYOUTS = ("NCHW", "NHWC")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
+INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear")
+GRID_MODES = ("nearest", "bilinear", "bicubic")
+GRID_PADDINGS = ("zeros", "border", "reflection")
 _ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "clip": 5}
 _ACTIVATION_FORMS = 'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)'
 _PARAMETERS = {"leaky_relu": ("slope",), "clip": ("lo", "hi")}
@@ -39,6 +44,40 @@ def algorithm(name) -> int:
     """The engine's code of an algorithm."""
     remark = ", which this version has no kernels for" if isinstance(name, str) and name == "winograd" else ""
     return _one_of(name, ALGORITHMS, "algorithm", remark)
+
+
+def interpolation(mode) -> str:
+    """The interpolation mode of this name."""
+    return INTERPOLATIONS[_one_of(mode, INTERPOLATIONS, "mode")]
+
+
+def interpolation_for(nd: int, mode: str, align_corners: bool) -> None:
+    """Refuse a mode that is for another number of spatial axes, or whose elements have no corners."""
+    axes = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode, nd)
+    if axes != nd:
+        raise ValueError(f"mode must be for {nd} spatial axes, as many as x has, got {mode!r}, which is for {axes}")
+    if align_corners and mode.startswith("nearest"):
+        raise ValueError(f"align_corners must be False where mode is {mode!r}, got True")
+
+
+def grid_mode(mode, nd: int) -> int:
+    """The engine's code of a sampling mode."""
+    index = _one_of(mode, GRID_MODES, "mode")
+    if mode == "bicubic" and nd == 3:
+        raise ValueError("mode must be nearest or bilinear for x with 3 spatial axes, got 'bicubic'")
+    return index
+
+
+def grid_padding(mode) -> int:
+    """The engine's code of what lies outside a sampled image."""
+    return _one_of(mode, GRID_PADDINGS, "padding_mode")
+
+
+def flag(value, name: str) -> bool:
+    """`value` as a plain bool; numbers are not taken for one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a bool, got {value!r} of type {type(value).__name__}")
+    return bool(value)
 
 
 def activation(value) -> tuple[int, float, float]:

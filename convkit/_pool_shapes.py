@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from . import _shapes
 
 
@@ -24,20 +22,6 @@ class PoolShape(NamedTuple):
     dilation: tuple[int, ...]
     pad_lo: tuple[int, ...]
     pad_hi: tuple[int, ...]
-
-
-def flag(value, name: str) -> bool:
-    """`value` as a plain bool; numbers are not taken for one."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a bool, got {value!r} of type {type(value).__name__}")
-    return bool(value)
-
-
-def x_shape(value) -> tuple[int, ...]:
-    """The argument x_shape, as ints."""
-    if not isinstance(value, (tuple, list)):
-        raise TypeError(f"x_shape must be a tuple of ints, got {value!r} of type {type(value).__name__}")
-    return _shapes.array_shape(value, "x_shape")
 
 
 def _axis_out(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int, ceil_mode: bool) -> int:

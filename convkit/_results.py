@@ -23,3 +23,10 @@ class DeformGrads(NamedTuple):
     mask: np.ndarray | None
     weight: np.ndarray | None
     bias: np.ndarray | None
+
+
+class GridGrads(NamedTuple):
+    """Gradients of grid_sample; None for those not asked for."""
+
+    x: np.ndarray | None
+    grid: np.ndarray | None

@@ -119,6 +119,13 @@ def array_shape(value, name: str) -> tuple[int, ...]:
 # ---------------------------------------------------------------- paddings
 
 
+def x_shape(value) -> tuple[int, ...]:
+    """The argument x_shape, as ints."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"x_shape must be a tuple of ints, got {value!r} of type {type(value).__name__}")
+    return array_shape(value, "x_shape")
+
+
 def output_size(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int) -> int:
     """Outputs along one axis: floor((size + lo + hi - dilation*(kernel - 1) - 1) / stride) + 1."""
     return (size + lo + hi - dilation * (kernel - 1) - 1) // stride + 1

@@ -36,14 +36,14 @@ def _forward(op, nd, x, output_size, return_indices, layout, out):
     x = as_array(x, "x")
     _options.channel_last(layout)
     sizes = _plan(nd, x.shape, _pool_shapes.plain_output_size(output_size), layout, "x")
-    with_indices = _pool_shapes.flag(return_indices, "return_indices")
+    with_indices = _options.flag(return_indices, "return_indices")
     y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
     _pooling.run(sizes.geometry, op, x, y, indices, sizes.channel_last, sizes.batched)
     return given(out, (y, indices) if with_indices else y)
 
 
 def _avg_backward(nd, grad, x_shape, layout):
-    grad, x_shape = as_array(grad, "grad"), _pool_shapes.x_shape(x_shape)
+    grad, x_shape = as_array(grad, "grad"), _shapes.x_shape(x_shape)
     _, _, out = _shapes.split_image(grad.shape, nd, "grad", _options.channel_last(layout))
     sizes = _plan(nd, x_shape, out, layout, "x_shape")
     check_shape(grad, "grad", sizes.y_shape, "with the batch and channels of x_shape")

@@ -33,15 +33,15 @@ def _planned(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, cou
     return _plan(
         nd, x_shape, _shapes.plain(kernel_size, "kernel_size"),
         None if stride is None else _shapes.plain(stride, "stride"), _shapes.plain_padding(padding),
-        _shapes.plain(dilation, "dilation"), _pool_shapes.flag(ceil_mode, "ceil_mode"),
-        _pool_shapes.flag(count_pad, "count_include_pad"), layout, name,
+        _shapes.plain(dilation, "dilation"), _options.flag(ceil_mode, "ceil_mode"),
+        _options.flag(count_pad, "count_include_pad"), layout, name,
     )  # fmt: skip
 
 
 def _max_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):
     x = as_array(x, "x")
     sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, False, layout)
-    with_indices = _pool_shapes.flag(return_indices, "return_indices")
+    with_indices = _options.flag(return_indices, "return_indices")
     y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
     _pooling.run(sizes.geometry, _pooling.MAX, x, y, indices, sizes.channel_last, sizes.batched)
     return given(out, (y, indices) if with_indices else y)
@@ -50,7 +50,7 @@ def _max_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, retur
 def max_backward(nd, grad, indices, x_shape, layout):
     """Gradient of any max pooling: what it needs to know of the windows is in the indices."""
     grad, indices = as_array(grad, "grad"), as_indices(indices)
-    channel_last, x_shape = _options.channel_last(layout), _pool_shapes.x_shape(x_shape)
+    channel_last, x_shape = _options.channel_last(layout), _shapes.x_shape(x_shape)
     geometry, batched = point_geometry(nd, grad.shape, x_shape, "grad", "x_shape", channel_last)
     check_shape(indices, "indices", grad.shape, "that of grad")
     dx = empty(x_shape, grad.dtype)
@@ -69,7 +69,7 @@ def _avg_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count
 
 
 def _avg_backward(nd, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout):
-    grad, x_shape = as_array(grad, "grad"), _pool_shapes.x_shape(x_shape)
+    grad, x_shape = as_array(grad, "grad"), _shapes.x_shape(x_shape)
     sizes = _planned(
         nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, "x_shape"
     )

@@ -66,6 +66,7 @@ from .pool import (
     max_unpool3d,
     max_unpool3d_backward,
 )
+from .resample import grid_sample, grid_sample_backward, interpolate, interpolate_backward
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -106,7 +107,11 @@ __all__ = [
     "deform_conv2d_backward",
     "deform_conv3d",
     "deform_conv3d_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "im2col",
+    "interpolate",
+    "interpolate_backward",
     "linear",
     "linear_backward",
     "max_pool1d",

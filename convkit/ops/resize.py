@@ -1,0 +1,187 @@
+"""interpolate and its gradient: documentation, every check, output shapes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _options, _resample_shapes, _shapes
+from .._arrays import as_array, as_out, empty
+from .._ext import engine
+from .._threads import current
+
+_SAMPLING = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
+
+
+class _Plan(NamedTuple):
+    geometry: engine.ResizeGeometry
+    y_shape: tuple[int, ...]
+    channel_last: bool
+
+
+def _geometry(shape: _resample_shapes.ResizeShape, mode: str, align_corners: bool) -> engine.ResizeGeometry:
+    """Where outputs lie: output i at coordinate (i + before) * times / over - after."""
+    if align_corners:
+        times, over = [size - 1 for size in shape.in_], [size - 1 for size in shape.out]
+        times = [0 if steps == 0 else t for t, steps in zip(times, over, strict=True)]
+        over = [max(steps, 1) for steps in over]
+    elif shape.scales is None:
+        times, over = shape.in_, shape.out
+    else:
+        times, over = [1.0] * len(shape.in_), shape.scales
+    before = 0.0 if align_corners or mode == "nearest" else 0.5
+    after = 0.0 if mode == "nearest-exact" else before
+    sizes = (shape.n, shape.channels, shape.in_, shape.out)
+    return engine.ResizeGeometry(*sizes, _SAMPLING[mode], tuple(times), tuple(over), before, after)
+
+
+@lru_cache(maxsize=1024)
+def _plan(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:
+    channel_last = _options.channel_last(layout)
+    shape = _resample_shapes.resized(x_shape, size, scale_factor, channel_last)
+    _options.interpolation_for(len(shape.in_), mode, align_corners)
+    y_shape = _shapes.image_shape(shape.n, shape.channels, shape.out, channel_last, True)
+    return _Plan(_geometry(shape, mode, align_corners), y_shape, channel_last)
+
+
+def _planned(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:
+    """The plan with these arguments, every one of them made plain first: True, 1 and 1.0 are one key."""
+    _options.channel_last(layout)
+    size = None if size is None else _shapes.plain(size, "size")
+    scale_factor = None if scale_factor is None else _resample_shapes.plain_scale(scale_factor)
+    mode = _options.interpolation(mode)
+    return _plan(x_shape, size, scale_factor, mode, _options.flag(align_corners, "align_corners"), layout)
+
+
+def interpolate(
+    x, size=None, scale_factor=None, mode="nearest", align_corners=False, *, layout="NCHW", out=None
+) -> np.ndarray:
+    """
+    Resize a batch of signals, images or volumes.
+
+    Along each axis, of `in` elements before and `out` after, output i lies at coordinate c of the input:
+
+    - ``c = (i + 1/2) * in / out - 1/2``, or with `scale_factor` ``c = (i + 1/2) / scale - 1/2``; linear modes take 0
+      where this is negative;
+    - ``c = i * (in - 1) / (out - 1)`` with `align_corners`, or 0 where out is 1;
+    - "nearest" takes the element at ``floor(i * in / out)``, "nearest-exact" the one at
+      ``floor((i + 1/2) * in / out)``, with `scale_factor` 1 and scale for in and out.
+
+    With ``l = floor(c)``, at most in - 1, and ``t = min(c - l, 1)``, linear modes are (1 - t)*x[l] + t*x[l+1], and
+    bicubic the four elements l-1..l+2 weighted by Keys' kernel with A = -0.75. Elements past the edge are the edge's;
+    where t is 0 or 1 no other element than x[l] or x[l+1] counts, not even an infinite one.
+
+    Parameters
+    ----------
+    x : ndarray, (N, C, *spatial)
+        Input, float32 or float64, of any strides, with one to three spatial axes.
+    size : int or tuple of int, optional
+        Spatial size of the result, at least 1. Either `size` or `scale_factor` is given.
+    scale_factor : float or tuple of float, optional
+        Ratio of the sizes, positive. It is used as given, also where `out` was rounded; PyTorch copies the elements of
+        an axis whose size stays, whatever the scale.
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear"}
+        The linear modes and "bicubic" are for one, two, two and three spatial axes. "nearest" is PyTorch's, which most
+        networks were trained with; "nearest-exact" is the one without its shift.
+    align_corners : bool, default: False
+        Whether the first and last element keep their places, rather than the edges of the outermost elements.
+    layout : {"NCHW", "NHWC"}
+        "NHWC" has the channel axis of x and of the result last.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
+        itself nor an input.
+
+    Returns
+    -------
+    ndarray, (N, C, *out)
+        out is `size`, or along each axis floor(in * scale).
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or x a dtype other than float32 and float64.
+    ValueError
+        If a shape, size or option does not fit, both or neither of `size` and `scale_factor` are given, or a spatial
+        axis is empty before or after.
+    OverflowError
+        If a size, or the number of elements of the result, does not fit 64 bits.
+    MemoryError
+        If the result cannot be allocated.
+
+    Notes
+    -----
+    Coordinates depend on sizes alone and not on the dtype of x: they are formed in float64, every operation rounded in
+    the order written here, and the weights, formed from them in float64, are rounded once to the dtype of x. N and C
+    may be 0. Results have the same bits for any number of threads, and in both layouts.
+
+    See Also
+    --------
+    grid_sample : samples at places that are given one by one.
+
+    References
+    ----------
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics, Speech and
+    Signal Processing 29, 1981.
+    """
+    x = as_array(x, "x")
+    plan = _planned(x.shape, size, scale_factor, mode, align_corners, layout)
+    if out is None:
+        y = out = empty(plan.y_shape, x.dtype)
+    else:
+        y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x),))
+    engine.resize(plan.geometry, x, y, False, plan.channel_last, current())
+    return out
+
+
+def interpolate_backward(
+    grad, x_shape, scale_factor=None, mode="nearest", align_corners=False, *, layout="NCHW"
+) -> np.ndarray:
+    """
+    Gradient of `interpolate` with respect to its input: its adjoint.
+
+    Every element receives the sum of the gradients of the outputs that it was read for, times its weight in each.
+
+    Parameters
+    ----------
+    grad : ndarray, (N, C, *out)
+        Gradient of the loss with respect to the output. Its spatial size is the `size` of the forward call.
+    x_shape : tuple of int
+        Shape of the input.
+    scale_factor : float or tuple of float, optional
+        As in the forward call, if it was given there.
+    mode, align_corners, layout
+        As in the forward call.
+
+    Returns
+    -------
+    ndarray, x_shape
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError, MemoryError
+        As `interpolate`; ValueError too if grad is not of the shape that `interpolate` gives.
+
+    Notes
+    -----
+    The sums have the same bits for any number of threads, and in both layouts.
+
+    References
+    ----------
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics, Speech and
+    Signal Processing 29, 1981.
+    """
+    grad = as_array(grad, "grad")
+    x_shape = _shapes.x_shape(x_shape)
+    if len(grad.shape) != len(x_shape):
+        raise ValueError(f"grad must have as many axes as x_shape, {len(x_shape)}, got shape {grad.shape}")
+    size = None
+    if scale_factor is None:
+        size = grad.shape[1:-1] if _options.channel_last(layout) else grad.shape[2:]
+    plan = _planned(x_shape, size, scale_factor, mode, align_corners, layout)
+    if grad.shape != plan.y_shape:
+        raise ValueError(f"grad must have shape {plan.y_shape}, that of the output, got shape {grad.shape}")
+    dx = empty(x_shape, grad.dtype)
+    engine.resize(plan.geometry, dx, grad, True, plan.channel_last, current())
+    return dx
