@@ -29,6 +29,8 @@ def good_call(name):
         return function, {"x": ones(2, 4, 6, 6), "kernel_size": (3, 3)}
     if name == "col2im":
         return function, {"cols": ones(2, 36, 16), "output_size": (6, 6), "kernel_size": (3, 3)}
+    if name.startswith(("interpolate", "grid_sample")):
+        return function, _good_resampling()[name]
     nd = axes_of(name)
     x, weight, y = ones(2, 4, *(6,) * nd), ones(8, 2, *(3,) * nd), ones(2, 8, *(4,) * nd)
     if name.startswith("conv_transpose"):
@@ -38,6 +40,17 @@ def good_call(name):
         return function, {"x": x, "weight": weight, "bias": ones(channels), "groups": 2, "out": ones(*y.shape)}
     out = convkit.ConvGrads(ones(*x.shape), ones(*weight.shape), ones(channels))
     return function, {"grad": y, "x": x, "weight": weight, "groups": 2, "out": out}
+
+
+def _good_resampling():
+    x, y, grid = ones(2, 3, 4, 5), ones(2, 3, 8, 10), ones(2, 8, 10, 2)
+    doubled = {"scale_factor": 2, "mode": "bilinear"}
+    return {
+        "interpolate": {"x": x, "out": y} | doubled,
+        "interpolate_backward": {"grad": y, "x_shape": x.shape} | doubled,
+        "grid_sample": {"x": x, "grid": grid, "out": y},
+        "grid_sample_backward": {"grad": y, "x": x, "grid": grid},
+    }
 
 
 def axes_of(name):

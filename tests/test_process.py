@@ -259,33 +259,14 @@ def test_peak_memory(size, direction, algorithm):
 
 def guarded(isa):
     """Every operand and result flush against unreadable pages, before and after: one byte too far is a crash."""
-    import ctypes
-    import faulthandler
     import itertools
-    import mmap
-
-    import numpy as np
 
     import convkit
     from cases import GRADIENTS, LAYOUTS, arrange, everything, random_data
+    from guards import flush, release
     from problems import Problem, named
 
-    faulthandler.enable()
     convkit.set_isa(isa)
-    page, libc, keep = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True), []
-
-    def flush(array, at_end):
-        """A copy of `array` that ends, or begins, where a page without access begins, or ends."""
-        body = -(-max(array.nbytes, 1) // page) * page
-        memory = mmap.mmap(-1, body + 2 * page)
-        base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        for start in (base, base + page + body):
-            assert libc.mprotect(ctypes.c_void_p(start), page, 0) == 0
-        offset = page + (body - array.nbytes if at_end else 0)
-        view = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
-        view[...] = array
-        keep.append((memory, view))
-        return view
 
     names = (
         "odd_sizes", "primes", "tails_19_13", "tails_29_65", "tails_153_207", "1x1", "1x1_s2", "1x1_padded_s3",
@@ -311,7 +292,7 @@ def guarded(isa):
                 getattr(convkit, problem.backward)(grad, x, weight, out=tuple(outs[1:]), **options)
                 for got, name in zip(outs, ("y", *GRADIENTS), strict=True):
                     assert got.tobytes() == wanted[name].tobytes(), f"{problem}: {name}"
-                keep.clear()
+                release()
     print("unharmed")
 
 

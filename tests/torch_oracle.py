@@ -84,6 +84,24 @@ def linear_answers(x, weight, bias, grad) -> dict:
     return {"y": y.detach().numpy()} | gradients(leaves)
 
 
+def resize_answers(problem, x, grad) -> dict:
+    """ "y" and "x" of a problem of tests/resample_problems.py."""
+    leaf = as_tensor(x)
+    scale = problem.scale if problem.scale is None or isinstance(problem.scale, tuple) else float(problem.scale)
+    corners = None if problem.mode.startswith("nearest") else problem.align_corners
+    y = functional.interpolate(leaf, problem.size, scale, problem.mode, corners, recompute_scale_factor=False)
+    y.backward(torch.tensor(np.asarray(grad, np.float64)))
+    return {"y": y.detach().numpy(), "x": leaf.grad.numpy()}
+
+
+def grid_answers(problem, x, grid, grad) -> dict:
+    """ "y", "x" and "grid" of another."""
+    leaf, places = as_tensor(x), as_tensor(grid)
+    y = functional.grid_sample(leaf, places, **problem.options)
+    y.backward(torch.tensor(np.asarray(grad, np.float64)))
+    return {"y": y.detach().numpy(), "x": leaf.grad.numpy(), "grid": places.grad.numpy()}
+
+
 def columns(x, kernel, **sizes) -> np.ndarray:
     """unfold, in its own order of arguments."""
     return functional.unfold(torch.tensor(np.asarray(x, np.float64)), kernel, **sizes).numpy()

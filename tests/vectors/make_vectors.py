@@ -1,10 +1,11 @@
-"""Writes conv.npz: small convolutions and their gradients as PyTorch computes them in float64.
+"""Writes conv.npz and resample.npz: small calls and their gradients as PyTorch computes them in float64.
 
     python tests/vectors/make_vectors.py
 
 needs PyTorch; the tests that read the file do not. Operands are normal deviates rounded to float32, so both dtypes
 start from the same numbers. Each case NAME is stored as NAME/x, NAME/weight, NAME/bias, NAME/grad (operands), NAME/y,
-NAME/dx, NAME/dw, NAME/db (answers) and NAME/arguments, the keyword arguments as JSON.
+NAME/dx, NAME/dw, NAME/db (answers) and NAME/arguments, the keyword arguments as JSON. Resampling's are problems of
+tests/resample_problems.py: NAME/x, NAME/grid, NAME/grad and NAME/y, NAME/dx, NAME/dgrid.
 """
 
 import json
@@ -17,7 +18,8 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
 from problems import Problem, named  # noqa: E402
-from torch_oracle import conv_answers  # noqa: E402
+from resample_problems import GRIDS, RESIZES, Grid  # noqa: E402
+from torch_oracle import conv_answers, grid_answers, resize_answers  # noqa: E402
 
 NAMED = named(
     "single_pixel_3x3", "one_row", "even_kernel", "even_kernel_lower", "same_upper_s3", "full", "valid",
@@ -54,10 +56,27 @@ def vectors(problem: Problem, rng: np.random.Generator) -> dict:
     return operands | named_answers | {"arguments": np.array(arguments)}
 
 
+MOST_ELEMENTS = 1000  # of x and y of a problem of resampling that is stored
+
+
+def resample_vectors() -> dict:
+    """The arrays of all its small problems by name."""
+    arrays = {}
+    for problem in (*RESIZES, *GRIDS):
+        operands = problem.operands("float32")
+        if operands["x"].size + operands["grad"].size > MOST_ELEMENTS:
+            continue
+        answers = (grid_answers if isinstance(problem, Grid) else resize_answers)(problem, **operands)
+        named_answers = {name if name == "y" else f"d{name}": array for name, array in answers.items()}
+        arrays |= {f"{problem.name}/{key}": array for key, array in (operands | named_answers).items()}
+    return arrays
+
+
 def main() -> None:
     rng = np.random.default_rng(20261120)
     arrays = {f"{case.name}/{key}": array for case in CASES for key, array in vectors(case, rng).items()}
     np.savez_compressed(HERE / "conv.npz", **arrays)
+    np.savez_compressed(HERE / "resample.npz", **resample_vectors())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""Resampling and memory: nothing past an array's ends is touched, and workspace does not grow with the image."""
+
+import pytest
+
+import convkit
+from test_process import run
+
+
+def guarded(isa):
+    """Every operand and result flush against unreadable pages, before and after: one byte too far is a crash."""
+    import itertools
+
+    import convkit
+    from cases import LAYOUTS, arrange
+    from guards import flush, release
+    from resample_problems import GRIDS, RESIZES, Resize
+
+    convkit.set_isa(isa)
+
+    widths = [Resize(f"width_{w}", 1, w, (2, w), "bilinear", (3, w + 5)) for w in (1, 2, 3, 7, 15, 16, 17, 31, 33)]
+    for problem, dtype, layout, at_end in itertools.product(
+        (*RESIZES, *GRIDS, *widths), ("float32", "float64"), LAYOUTS, (True, False)
+    ):
+        print(problem.name, dtype, layout, at_end, flush=True)
+        operands = problem.operands(dtype)
+        x, grad = (flush(arrange(operands[name], layout), at_end) for name in ("x", "grad"))
+        options, y = {"layout": layout} | problem.options, flush(0 * grad, at_end)
+        if isinstance(problem, Resize):
+            convkit.interpolate(x, problem.size, out=y, **options)
+            convkit.interpolate_backward(grad, x.shape, **options)
+        else:
+            grid = flush(operands["grid"], at_end)
+            convkit.grid_sample(x, grid, out=y, **options)
+            convkit.grid_sample_backward(grad, x, grid, **options)
+        assert y.tobytes() == arrange(problem.run(convkit, operands, layout)["y"], layout).tobytes()
+        release()
+    print("unharmed")
+
+
+@pytest.mark.parametrize("isa_name", convkit.available_isas())
+def test_guard_pages(isa_name):
+    assert run(guarded, isa_name).endswith("unharmed\n")
+
+
+def peak_memory(operator, size):
+    """Prints by how many bytes beyond its result a call on 64 channels raises the peak."""
+    import numpy as np
+
+    import convkit
+
+    def status(field):
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+    def calls(size):
+        x, grad = np.ones((1, 64, size, size), np.float32), np.ones((1, 64, 2 * size, 2 * size), np.float32)
+        grid = np.random.default_rng(0).uniform(-1, 1, (1, size, size, 2)).astype(np.float32)
+        return {
+            "interpolate": lambda: convkit.interpolate(x, scale_factor=2, mode="bicubic"),
+            "interpolate_backward": lambda: convkit.interpolate_backward(grad, x.shape, None, "bicubic"),
+            "grid_sample": lambda: convkit.grid_sample(x, grid, "bicubic"),
+            "grid_x": lambda: convkit.grid_sample_backward(x, x, grid, need="x").x,
+            "grid_grid": lambda: convkit.grid_sample_backward(x, x, grid, need="grid").grid,
+        }
+
+    convkit.set_num_threads(2)
+    calls(20)[operator]()
+    call = calls(size)[operator]
+    with open("/proc/self/clear_refs", "w") as control:
+        control.write("5")
+    before = status("VmRSS")
+    result = call()
+    print(status("VmHWM") - before - result.nbytes)
+
+
+@pytest.mark.parametrize("operator", ("interpolate", "interpolate_backward", "grid_sample", "grid_x", "grid_grid"))
+@pytest.mark.parametrize("size", (112, 448))
+def test_peak_memory(size, operator):
+    """At any image size: the result and at most 8 MiB."""
+    assert int(run(peak_memory, operator, size)) <= 8 * 2**20

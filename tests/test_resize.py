@@ -1,0 +1,340 @@
+"""interpolate and its gradient: against the reference, against identities, by hand, and through every argument."""
+
+import numpy as np
+import pytest
+
+import convkit
+from bounds import assert_within_bound
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, every_isa, restore
+from convkit.reference import resample
+from resample_problems import EMPTY, RESIZE_MODES, RESIZES, Resize, assert_problem, named, random_resize
+from test_views import VIEWS, with_canaries
+
+SMALL = named(
+    RESIZES, "linear_x2", "bilinear_x2", "bilinear_corners", "bilinear_scales", "bicubic_down", "trilinear_mixed",
+    "nearest_down", "exact_scale", "bilinear_one_axis",
+)  # fmt: skip
+
+
+def of(problem):
+    return problem.name
+
+
+# ---------------------------------------------------------------- the float64 reference
+
+
+@every_isa
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("problem", RESIZES, ids=of)
+def test_named_problems_keep_the_bound(problem, dtype, isa):
+    assert_problem(problem, dtype, LAYOUTS, isa)
+
+
+@every_isa
+@pytest.mark.parametrize("problem", [p for p in EMPTY if isinstance(p, Resize)], ids=of)
+def test_empty_problems(problem, isa):
+    for dtype in DTYPES:
+        assert_problem(problem, dtype, LAYOUTS)
+
+
+RANDOM, PER_BLOCK = 400, 50
+
+
+@pytest.mark.parametrize("block", range(RANDOM // PER_BLOCK))
+def test_random_problems(block):
+    """Each number decides sizes, mode, dtype, layout, threads and instruction set."""
+    before = convkit.isa()
+    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
+        isas = convkit.available_isas()
+        convkit.set_isa(isas[index % len(isas)])
+        with convkit.threads(1 + index % 3):
+            assert_problem(random_resize(index), DTYPES[index // 3 % 2], [LAYOUTS[index // 6 % 2]], convkit.isa())
+    convkit.set_isa(before)
+
+
+def test_the_random_problems_cover_what_they_promise():
+    problems = [random_resize(index) for index in range(RANDOM)]
+    for nd, modes in RESIZE_MODES.items():
+        for mode in modes:
+            assert sum(len(p.spatial) == nd and p.mode == mode for p in problems) >= 15, (nd, mode)
+    assert sum(p.align_corners for p in problems) >= 40
+    assert sum(p.scale is not None for p in problems) >= 100
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def resized(values, *arguments, **options):
+    """Of nested lists, as nested lists."""
+    return convkit.interpolate(np.array(values, np.float64)[None, None], *arguments, **options)[0, 0].tolist()
+
+
+def test_linear_by_hand(isa):
+    assert resized([0, 4], 4, mode="linear") == [0, 1, 3, 4]
+    assert resized([0, 4], 5, mode="linear", align_corners=True) == [0, 1, 2, 3, 4]
+    assert resized([0, 8, 4], 6, mode="linear") == [0, 2, 6, 7, 5, 4]
+    assert resized([0, 1, 2, 3, 4, 5], 2, mode="linear") == [1, 4]
+    assert resized([6, 1, 2], 1, mode="linear", align_corners=True) == [6]
+
+
+def test_bilinear_and_trilinear_by_hand(isa):
+    assert resized([[0, 4], [8, 12]], (4, 4), mode="bilinear") == [
+        [0, 1, 3, 4], [2, 3, 5, 6], [6, 7, 9, 10], [8, 9, 11, 12],
+    ]  # fmt: skip
+    assert resized([[[0, 4], [8, 12]], [[16, 20], [24, 28]]], 1, mode="trilinear") == [[[14]]]
+
+
+def test_bicubic_by_hand(isa):
+    """At t = 1/2 the weights are (-3, 19, 19, -3) / 32; at t = 1/4 they are (-27, 225, 67, -9) / 256."""
+    unit = [0, 0, 1, 0, 0, 0]
+    row = resized([[32 * v for v in unit]], (1, 11), mode="bicubic", align_corners=True)[0]
+    assert row == [0, -3, 0, 19, 32, 19, 0, -3, 0, 0, 0]
+    row = resized([[256 * v for v in unit]], None, (1, 2), mode="bicubic")[0]
+    assert row == [0, -9, -27, 67, 225, 225, 67, -27, -9, 0, 0, 0]
+
+
+def test_bicubic_repeats_the_edge(isa):
+    row = resized([[256, 0, 0, 0]], None, (1, 2), mode="bicubic")[0]
+    assert row == [-9 + 67 + 225, -27 + 225, -9 + 67, -27, -9, 0, 0, 0]
+    constant = resized([[3.0] * 5] * 4, (9, 7), mode="bicubic")
+    assert np.allclose(constant, 3, rtol=1e-15)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_nearest_is_integer_arithmetic(mode, isa):
+    """floor(i * in / out) and floor((i + 1/2) * in / out), on every pair of small sizes."""
+    for before in range(1, 24):
+        x = np.arange(before, dtype=np.float32)[None, None]
+        for after in range(1, 50):
+            i = np.arange(after)
+            at = i * before // after if mode == "nearest" else (2 * i + 1) * before // (2 * after)
+            assert np.array_equal(convkit.interpolate(x, after, mode=mode)[0, 0], x[0, 0, at])
+
+
+def test_nearest_copies_bits(isa):
+    """Negative zero, infinities and NaN arrive as they were; no element is touched by another."""
+    values = np.array([-0.0, np.inf, -np.inf, np.nan, 1e-45, 3], np.float32).reshape(1, 1, 2, 3)
+    for layout in LAYOUTS:
+        x = arrange(values, layout)
+        for size in ((4, 6), (3, 7), (1, 2), (2, 3)):
+            got = restore(convkit.interpolate(x, size, layout=layout), layout)
+            rows, columns = (np.arange(n) * m // n for n, m in zip(size, (2, 3), strict=True))
+            assert got.tobytes() == values[:, :, rows[:, None], columns].tobytes()
+
+
+# ---------------------------------------------------------------- definitions
+
+
+def test_what_has_no_weight_does_not_count(isa):
+    """The same size gives x back, and corners stay, beside infinite and missing values."""
+    x = np.array([[1, np.inf, 2], [np.nan, 3, -np.inf], [4, 5, 6]], np.float32)[None, None]
+    for layout in LAYOUTS:
+        for mode in ("bilinear", "bicubic"):
+            for align_corners in (False, True):
+                got = convkit.interpolate(
+                    arrange(x, layout), (3, 3), mode=mode, align_corners=align_corners, layout=layout
+                )
+                assert np.array_equal(restore(got, layout), x, equal_nan=True)
+            got = restore(convkit.interpolate(arrange(x, layout), (5, 5), None, mode, True, layout=layout), layout)
+            assert np.array_equal(got[0, 0, ::2, ::2], x[0, 0], equal_nan=True)
+    grad = np.full((1, 1, 3, 3), np.inf, np.float32)
+    assert np.array_equal(convkit.interpolate_backward(grad, (1, 1, 3, 3), mode="bilinear"), grad)
+
+
+def test_an_infinite_element_reaches_what_reads_it(isa):
+    x = np.zeros((1, 1, 8), np.float32)
+    x[..., 3] = np.inf
+    y = convkit.interpolate(x, 16, mode="linear")[0, 0]
+    assert np.array_equal(np.flatnonzero(np.isinf(y)), [5, 6, 7, 8])
+    assert np.isfinite(np.delete(y, [5, 6, 7, 8])).all()
+
+
+def test_the_scale_is_used_as_given():
+    """Of 5 elements by 1.3 there are 6 outputs, 1/1.3 apart and not 5/6."""
+    x = np.arange(5, dtype=np.float64)[None, None]
+    expected = np.clip((np.arange(6) + 0.5) / 1.3 - 0.5, 0, 4)
+    assert np.allclose(convkit.interpolate(x, scale_factor=1.3, mode="linear")[0, 0], expected, rtol=0, atol=1e-15)
+    expected = np.clip((np.arange(6) + 0.5) * 5 / 6 - 0.5, 0, 4)
+    assert np.allclose(convkit.interpolate(x, 6, mode="linear")[0, 0], expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_places_do_not_depend_on_the_dtype(dtype, isa):
+    """A ramp far from its start: coordinates rounded to float32 would be off by 1/32 there."""
+    x = (np.arange(400_000) % 64).astype(dtype)[None, None]
+    y = convkit.interpolate(x, scale_factor=1.25, mode="linear")[0, 0, -640:]
+    c = (np.arange(499_360, 500_000) + 0.5) / 1.25 - 0.5
+    lower, t = np.floor(c).astype(int), c - np.floor(c)
+    expected = (1 - t) * x[0, 0, lower] + t * x[0, 0, np.minimum(lower + 1, 399_999)]
+    assert np.allclose(y, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
+
+
+def test_numbers_and_tuples_of_sizes_agree():
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(np.float32)
+    expected = convkit.interpolate(x, (7, 7), mode="bilinear").tobytes()
+    for size in (7, np.int32(7), [7, 7], (np.int64(7), 7)):
+        assert convkit.interpolate(x, size, mode="bilinear").tobytes() == expected
+    expected = convkit.interpolate(x, scale_factor=(2.0, 2.0), mode="bilinear").tobytes()
+    for scale in (2, 2.0, np.float32(2), [2, 2.0], (np.int64(2), 2)):
+        assert convkit.interpolate(x, scale_factor=scale, mode="bilinear").tobytes() == expected
+    assert convkit.interpolate(x, (10, 12), mode="bilinear").tobytes() == expected
+
+
+# ---------------------------------------------------------------- identities
+
+
+@pytest.mark.parametrize("problem", [p.but(size=None, scale=2.0) for p in SMALL], ids=of)
+def test_doubling_has_an_exact_adjoint(problem, isa):
+    """<A x, g> = <x, A' g> on integers: at scale 2 the weights are dyadic, so it is equal and not close."""
+    rng = problem.rng()
+    problem = problem.but(align_corners=False)
+    x, grad = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (problem.x_shape, problem.y_shape))
+    for layout in LAYOUTS:
+        got = problem.run(convkit, {"x": x, "grad": grad}, layout)
+        assert np.sum(got["y"].astype(float) * grad) == np.sum(got["x"].astype(float) * x)
+
+
+@pytest.mark.parametrize("problem", RESIZES, ids=of)
+def test_gradients_are_adjoints(problem):
+    operands = problem.operands("float64")
+    got = problem.run(convkit, operands)
+    forward, backward = np.vdot(got["y"], operands["grad"]), np.vdot(got["x"], operands["x"])
+    assert abs(forward - backward) <= 1e-12 * np.linalg.norm(got["y"]) * np.linalg.norm(operands["grad"])
+
+
+@pytest.mark.parametrize("problem", SMALL, ids=of)
+def test_central_differences(problem):
+    operands = problem.operands("float64")
+    x, grad = operands["x"], operands["grad"]
+    gradient = problem.run(convkit, operands)["x"]
+    step = 1e-6
+    for index in problem.rng().choice(x.size, min(x.size, 30), replace=False):
+        losses = []
+        for moved in (step, -step):
+            shifted = x.copy()
+            shifted.flat[index] += moved
+            losses.append(np.vdot(convkit.interpolate(shifted, problem.size, **problem.options), grad))
+        numeric = (losses[0] - losses[1]) / (2 * step)
+        assert abs(numeric - gradient.flat[index]) <= 1e-5 * max(1, np.abs(gradient).max())
+
+
+# ---------------------------------------------------------------- bits
+
+LARGE = (
+    Resize("bits_bilinear", 2, 21, (40, 37), "bilinear", (81, 70)),
+    Resize("bits_planes", 1, 2, (150, 170), "bilinear", (301, 299)),
+    Resize("bits_bicubic", 1, 5, (90, 70), "bicubic", None, 1.7),
+    Resize("bits_down", 1, 3, (400, 380), "bilinear", (171, 180)),
+    Resize("bits_far_up", 1, 1, (3, 2), "bilinear", (400, 500)),
+    Resize("bits_nearest", 3, 7, (60, 61), "nearest", None, 2),
+    Resize("bits_line", 1, 1, (30_000,), "linear", None, 2.5),
+    Resize("bits_line_down", 1, 1, (90_000,), "linear", (31_111,)),
+    Resize("bits_volume", 1, 3, (20, 21, 22), "trilinear", (33, 41, 40)),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("problem", LARGE, ids=of)
+def test_threads_and_layouts(problem, dtype, isa):
+    operands = problem.operands(dtype)
+    with convkit.threads(1):
+        expected = problem.run(convkit, operands)
+    for layout in LAYOUTS:
+        for count in (1, 2, 3, 5, 8):
+            with convkit.threads(count):
+                assert_same_bits(problem.run(convkit, operands, layout), expected, f"{layout}, {count} threads")
+
+
+@pytest.mark.parametrize("problem", LARGE, ids=of)
+def test_large_problems_keep_the_bound(problem, isa):
+    for dtype in DTYPES:
+        assert_problem(problem, dtype, LAYOUTS)
+
+
+@pytest.mark.parametrize("problem", SMALL, ids=of)
+def test_alone_or_in_a_batch(problem, isa):
+    problem = problem.but(n=4)
+    operands = problem.operands("float32")
+    batch = problem.run(convkit, operands)
+    for part in (slice(0, 1), slice(1, 4)):
+        alone = problem.run(convkit, {name: array[part] for name, array in operands.items()})
+        assert_same_bits(alone, {name: array[part] for name, array in batch.items()})
+
+
+@pytest.mark.parametrize("problem", SMALL, ids=of)
+def test_vector_instruction_sets_agree(problem):
+    """But for the portable one, which rounds every product."""
+    before, results = convkit.isa(), []
+    for isa in convkit.available_isas()[1:]:
+        convkit.set_isa(isa)
+        results.append(problem.run(convkit, problem.operands("float32")))
+    convkit.set_isa(before)
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+
+
+# ---------------------------------------------------------------- views and out
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
+@pytest.mark.parametrize("problem", SMALL, ids=of)
+def test_views_give_the_bits_of_copies(problem, view, isa):
+    for dtype in DTYPES:
+        operands = problem.operands(dtype)
+        for layout in LAYOUTS:
+            x, grad = (view(arrange(operands[name], layout)) for name in ("x", "grad"))
+            y = convkit.interpolate(x, problem.size, layout=layout, **problem.options)
+            dx = convkit.interpolate_backward(grad, x.shape, layout=layout, **problem.options)
+            assert type(y) is type(dx) is np.ndarray
+            got = {"y": restore(y, layout), "x": restore(dx, layout)}
+            assert_same_bits(got, problem.run(convkit, operands, layout), f"{view.__name__}, {layout}")
+
+
+@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("problem", SMALL, ids=of)
+def test_strided_out(problem, form, isa):
+    for dtype in DTYPES:
+        operands = problem.operands(dtype)
+        for layout in LAYOUTS:
+            expected = convkit.interpolate(
+                arrange(operands["x"], layout), problem.size, layout=layout, **problem.options
+            )
+            out, check = with_canaries(expected.shape, dtype, form)
+            got = convkit.interpolate(
+                arrange(operands["x"], layout), problem.size, layout=layout, out=out, **problem.options
+            )
+            assert got is out
+            assert np.array_equal(out, expected)
+            check()
+
+
+def test_out_in_the_other_layouts_memory(isa):
+    """Channels adjacent in one array and in planes in the other."""
+    for problem in SMALL:
+        operands = problem.operands("float32")
+        for layout in LAYOUTS:
+            x = arrange(operands["x"], layout)
+            expected = convkit.interpolate(x, problem.size, layout=layout, **problem.options)
+            order = np.moveaxis(expected, -1, 1) if layout == "NHWC" else np.moveaxis(expected, 1, -1)
+            memory = np.empty_like(np.ascontiguousarray(order))
+            out = np.moveaxis(memory, 1, -1) if layout == "NHWC" else np.moveaxis(memory, -1, 1)
+            convkit.interpolate(x, problem.size, layout=layout, out=out, **problem.options)
+            assert np.array_equal(out, expected)
+
+
+def test_operands_are_not_written(isa):
+    for problem in SMALL:
+        operands = problem.operands("float32")
+        kept = {name: array.copy() for name, array in operands.items()}
+        problem.run(convkit, operands)
+        assert_same_bits(operands, kept)
+
+
+def test_the_reference_knows_its_terms():
+    """S and K of a bilinear doubling: four products an output, |x| weighted."""
+    x = -np.ones((1, 1, 4, 4))
+    s, k = resample.terms("interpolate", x, scale_factor=2, mode="bilinear")
+    assert np.allclose(s, 1)
+    assert k[0, 0, 3, 3] == 4
+    bound = resample.bound("interpolate", x.astype(np.float32), scale_factor=2, mode="bilinear")
+    assert_within_bound(convkit.interpolate(x, scale_factor=2, mode="bilinear"), -np.ones((1, 1, 8, 8)), bound)
