@@ -40,14 +40,17 @@ static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
 
 /* k adjacent in memory: VL x VL transposes.  A last block short of VL is moved back to overlap the one before. */
 static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, vreal seen) {
+  const int64_t size = sizeof(REAL), far = 4 * VL, ahead = far / nt * p->c_stride + far % nt * size;
   for (int64_t c = 0; c < nc; c++) {
     for (int64_t j = 0; j < p->ld; j += VL) {
       int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
       for (int64_t next = 0; next < nt; next += VL) {
         int64_t t = nt >= VL && next + VL > nt ? nt - VL : next;
         int64_t count = nt - t < VL ? nt - t : VL;
-        const char *src = p->src + c * p->c_stride + t * (int64_t)sizeof(REAL) + j * p->lane_stride;
+        const char *src = p->src + c * p->c_stride + t * size + j * p->lane_stride;
         vreal r[VL];
+        for (int64_t q = 0; q < lanes; q++)
+          __builtin_prefetch(src + q * p->lane_stride + ahead);
         CK_UNROLL
         for (int64_t q = 0; q < VL; q++)
           r[q] = q < lanes ? load_upto(src + q * p->lane_stride, count, p->src_end) : (vreal){0};
