@@ -1,13 +1,15 @@
 """convkit, PyTorch and ONNX Runtime in turn on the same layers: `python bench/peers.py`, with the peers installed.
 
 All run in this process on the same number of threads, burst about, so that a slow episode of the machine meets each of
-them; a library's time is the median of its best burst. ONNX Runtime has no gradients.
+them; a library's time is the median of its best burst. Between bursts all sleep: threads of the library before would
+still be waiting for work, busily, on the cores of the next (ONNX Runtime's do so for longest). It has no gradients.
 """
 
 import argparse
 import math
 import statistics
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +22,7 @@ from convkit.cli.bench import BURSTS, PASSES, Setting, burst, prepare, select
 from convkit.layers import Layer
 
 ROUNDS = 2 * BURSTS
+SETTLE_SECONDS = 0.05
 
 
 def operands(layer: Layer) -> tuple[np.ndarray, ...]:
@@ -89,6 +92,8 @@ def compare(layer: Layer, direction: str, setting: Setting) -> dict[str, float]:
         call()
     for _ in range(ROUNDS):
         for name, call in calls.items():
+            time.sleep(SETTLE_SECONDS)
+            call()
             bursts[name].append(burst(call))
     return {name: min(times) for name, times in bursts.items()}
 
