@@ -209,7 +209,7 @@ def test_every_length(isa, dtype, algorithm):
 
 # ---------------------------------------------------------------- random configurations
 
-COUNT, PER_BLOCK = 500, 100
+COUNT, PER_BLOCK = 600, 100
 FUSED = (None, None, None, *ACTIVATIONS)
 
 
