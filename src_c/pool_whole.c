@@ -80,9 +80,17 @@ static int sum_scattered(const whole_plan *p, ck_worker *worker, whole_buffers *
       int64_t x = (done + i) % in[2], length = ck_min(count - i, in[2] - x), zero = 0;
       int32_t at = 0;
       ck_span span = {.length = (int32_t)length, .src_step = p->call->x.stride[4]};
-      ck_stage stage = {.dst = b->piece + i * item, .src = (char *)row_at(p, n, c, (done + i) / in[2], x),
-                        .src_end = p->end, .images = 1, .channels = 1, .dst_position = 1, .rows = 1, .row_dst = &at,
-                        .row_src = &zero, .spans = 1, .span = &span};
+      ck_stage stage = {.dst = b->piece + i * item,
+                        .src = (char *)row_at(p, n, c, (done + i) / in[2], x),
+                        .src_end = p->end,
+                        .images = 1,
+                        .channels = 1,
+                        .dst_position = 1,
+                        .rows = 1,
+                        .row_dst = &at,
+                        .row_src = &zero,
+                        .spans = 1,
+                        .span = &span};
       p->k->stage(&stage);
       i += length;
     }
@@ -116,8 +124,8 @@ static int sum_channels(const whole_plan *p, ck_worker *worker, whole_buffers *b
   if (p->step == item || (p->lanes && p->step))
     return sum_run(p, worker, b, row_at(p, n, c, 0, 0), channels, p->step, 0, p->elements);
   for (int64_t y = 0; p->lanes && going && y < in[0] * in[1]; y++)
-    going = sum_run(p, worker, b, row_at(p, n, c, y, 0), channels, p->call->x.stride[4],
-                    y * in[2] % CK_POOL_PARTIALS, in[2]);
+    going = sum_run(p, worker, b, row_at(p, n, c, y, 0), channels, p->call->x.stride[4], y * in[2] % CK_POOL_PARTIALS,
+                    in[2]);
   for (int64_t q = 0; !p->lanes && going && q < channels; q++)
     going = sum_scattered(p, worker, b, b->partial + q * row, n, c + q);
   return going;

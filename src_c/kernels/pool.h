@@ -191,15 +191,15 @@ static void CK_NAME(pool_planes)(void *partial, const char *src, int64_t plane_s
   for (int64_t q = 0; q < planes; q++, src += plane_step, sums += CK_POOL_PARTIALS) {
     vreal v[PARTIAL_VECTORS];
     int64_t p = 0;
-CK_UNROLL
+    CK_UNROLL
     for (int b = 0; b < PARTIAL_VECTORS; b++)
       v[b] = v_load(sums + b * VL);
     for (; p + CK_POOL_PARTIALS <= count; p += CK_POOL_PARTIALS) {
-CK_UNROLL
+      CK_UNROLL
       for (int b = 0; b < PARTIAL_VECTORS; b++)
         v[b] += v_loadu(src + p * size + b * VBYTES);
     }
-CK_UNROLL
+    CK_UNROLL
     for (int b = 0; b < PARTIAL_VECTORS; b++) {
       int64_t left = count - p - b * VL;
       if (left > 0)
@@ -226,14 +226,14 @@ static void CK_NAME(pool_whole)(void *average, const void *partial, int lanes, d
   for (int j = 0; lanes && j < CK_POOL_PARTIALS; j++)
     v[j] = v_load(sums + j * VL);
   for (int b = 0; !lanes && b < PARTIAL_VECTORS; b++) {
-CK_UNROLL
+    CK_UNROLL
     for (int q = 0; q < VL; q++)
       v[b * VL + q] = v_load(sums + q * CK_POOL_PARTIALS + b * VL);
     transpose(v + b * VL);
   }
-CK_UNROLL
+  CK_UNROLL
   for (int half = CK_POOL_PARTIALS / 2; half > 0; half /= 2) {
-CK_UNROLL
+    CK_UNROLL
     for (int j = 0; j < half; j++)
       v[j] += v[j + half];
   }
