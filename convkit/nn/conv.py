@@ -9,6 +9,7 @@ import numpy as np
 from .. import ConvGrads, conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
 from .._shapes import per_axis
 from . import init as initialisers
+from ._describe import check_groups, unusual
 from .module import Module, Parameter
 
 
@@ -38,10 +39,7 @@ class _Conv(Module):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"
-            )
+        check_groups(groups, in_channels, out_channels)
         kernel = per_axis(kernel_size, self._nd, "kernel_size", 1)
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
@@ -73,12 +71,11 @@ class _Conv(Module):
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""
         out_channels, per_group, *kernel = self.weight.shape
-        usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros", "activation": None,
-                 "layout": "NCHW", "algorithm": "auto"}  # fmt: skip
-        unusual = [f", {name}={value!r}" for name, value in self.options.items() if value != usual[name]]
         no_bias = ", bias=False" if self.bias is None else ""
         in_channels = per_group * self.options["groups"]
-        return f"{in_channels}, {out_channels}, kernel_size={tuple(kernel)}{''.join(unusual)}{no_bias}"
+        return (
+            f"{in_channels}, {out_channels}, kernel_size={tuple(kernel)}{unusual(self.options, self._forward)}{no_bias}"
+        )
 
 
 _DOC = """{nd}-D convolution with learned weight and bias.

@@ -1,4 +1,4 @@
-"""What every layer and model is made of: `Parameter` and `Module`.
+"""What every layer and model is made of: `Parameter`, `Buffer` and `Module`.
 
 There is no graph and no tape. A layer's `forward` keeps the few arrays its `backward` needs, `backward` takes the
 gradient of the loss with respect to the output, adds to the parameters' gradients and returns the gradient with respect
@@ -14,7 +14,41 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Parameter:
+class Buffer:
+    """An array that belongs to a module's state without being learned: the running statistics of batch normalisation.
+
+    Parameters
+    ----------
+    data : ndarray
+        The values, kept and not copied; `Module.load_state_dict` and the module itself change them in place.
+    """
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data = data
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `data`."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Element type of `data`."""
+        return self.data.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.data.size
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
+
+
+class Parameter(Buffer):
     """An array that is learned, and its gradient.
 
     Parameters
@@ -38,24 +72,9 @@ class Parameter:
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
         if not isinstance(data, np.ndarray) or data.dtype not in (np.float32, np.float64):
             raise TypeError(f"data must be an ndarray of float32 or float64, got {_kind(data)}")
-        self.data = data
+        super().__init__(data)
         self.grad: np.ndarray | None = None
         self.trainable = trainable
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of `data`."""
-        return self.data.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Element type of `data`."""
-        return self.data.dtype
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.data.size
 
     def accumulate(self, grad: np.ndarray) -> None:
         """Add `grad` to the gradient; a frozen parameter ignores it.
@@ -80,9 +99,6 @@ class Parameter:
         else:
             self.grad += grad
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.data, dtype=dtype, copy=copy)
-
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
 
@@ -97,8 +113,9 @@ class IncompatibleKeys(NamedTuple):
 class Module(ABC):
     """Base of layers and models.
 
-    A layer is a constructor, a `forward` and a `backward`. Parameters and inner modules are found among the attributes,
-    in the order in which the constructor sets them; lists of modules count too, as ``name.0``, ``name.1``...
+    A layer is a constructor, a `forward` and a `backward`. Parameters, buffers and inner modules are found among the
+    attributes, in the order in which the constructor sets them; lists of modules count too, as ``name.0``,
+    ``name.1``...
 
     For the author of a layer there are four helpers: `keep` and `kept` carry arrays from forward to backward, `need`
     gives an operator's ``need=``, and `accumulate` adds the gradients it returned to the parameters of the same names::
@@ -209,10 +226,22 @@ class Module(ABC):
 
         A parameter that two layers share comes once, under its first name, unless `remove_duplicate` is False.
         """
+        for name, value in self._named_arrays(prefix, remove_duplicate):
+            if isinstance(value, Parameter):
+                yield name, value
+
+    def named_buffers(self, prefix: str = "", *, remove_duplicate: bool = True) -> Iterator[tuple[str, Buffer]]:
+        """Yield the path and `Buffer` of every buffer: what a model keeps besides its parameters."""
+        for name, value in self._named_arrays(prefix, remove_duplicate):
+            if not isinstance(value, Parameter):
+                yield name, value
+
+    def _named_arrays(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Buffer]]:
+        """Yield the path of every parameter and buffer and the thing itself, in `state_dict`'s order."""
         seen: set[int] = set()
         for path, module in self.named_modules(prefix):
             for name, value in vars(module).items():
-                if isinstance(value, Parameter) and not (remove_duplicate and id(value) in seen):
+                if isinstance(value, Buffer) and not (remove_duplicate and id(value) in seen):
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
 
@@ -238,22 +267,22 @@ class Module(ABC):
     # ---------------------------------------------------------------- weights in and out
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return every parameter's array under its path, ``"0.weight"``; names and shapes are PyTorch's.
+        """Return every parameter's and buffer's array under its path, ``"0.weight"``; names and shapes are PyTorch's.
 
-        As in PyTorch the arrays are the parameters' own, not copies; training on changes them.
+        As in PyTorch the arrays are the module's own, not copies; training on changes them.
         """
-        return {name: parameter.data for name, parameter in self.named_parameters(remove_duplicate=False)}
+        return {name: value.data for name, value in self._named_arrays(remove_duplicate=False)}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True) -> IncompatibleKeys:
-        """Copy arrays into the parameters of the same names.
+        """Copy arrays into the parameters and buffers of the same names.
 
         Everything is checked first: after an error nothing has changed.
 
         Parameters
         ----------
         state : mapping of str to array
-            As `state_dict` returns it, or as loaded from a PyTorch safetensors file. float32 and float64 are converted
-            into each other.
+            As `state_dict` returns it, or as `convkit.nn.load_state` reads it from a file, PyTorch's too. float32 and
+            float64 are converted into each other.
         strict : bool, default True
             Whether a name that only one side has is an error. A wrong shape always is.
 
@@ -265,7 +294,7 @@ class Module(ABC):
         Raises
         ------
         TypeError
-            If `state` is not a mapping, or a value is not of float32 or float64.
+            If `state` is not a mapping, or a value is not of float32 or float64 (of integers, where the module counts).
         ValueError
             If names or shapes disagree; the message lists every disagreement with the shape expected and the shape got.
         """
@@ -277,7 +306,9 @@ class Module(ABC):
         )
         new = {name: np.asarray(state[name]) for name in own if name in state}
         for name, value in new.items():
-            if value.dtype not in (np.float32, np.float64):
+            if own[name].dtype.kind == "i" and value.dtype.kind not in "iu":
+                raise TypeError(f"state[{name!r}] must be integers, got {value.dtype}")
+            if own[name].dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
                 raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}")
         wrong = [
             f"{name!r}: expected shape {own[name].shape}, got {value.shape}"

@@ -1,0 +1,94 @@
+"""Dropout: noise in training that keeps units from relying on one another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _options
+from . import init
+from .module import Module
+
+
+class _Dropout(Module):
+    def __init__(self, p: float = 0.5, *, rng: init.Rng = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be a probability from 0 to 1, got {p!r}")
+        self.p, self.rng = p, np.random.default_rng(rng)
+
+    def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Drop from an array of any shape in training; return it as it is in evaluation."""
+        if not self.training or self.p == 0:
+            self.keep(None)
+            return x
+        kept = self.rng.random(self._mask_shape(x.shape), dtype=np.float32) >= self.p
+        mask = kept * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
+        self.keep(mask)
+        return x * mask
+
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Let through what was let through, enlarged alike."""
+        (mask,) = self.kept(grad)
+        if not need_input:
+            return None
+        return grad if mask is None else grad * mask
+
+    def describe(self) -> str:
+        """Return the probability."""
+        return f"p={self.p}"
+
+
+_DOC = """In training, zero {what} with probability p and multiply the others by 1 / (1 - p); in evaluation, do nothing.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of being dropped.
+    rng : numpy.random.Generator, int or None
+        Source of the choice, or its seed. Layers may share one Generator, with each other and with the initialisers.
+{more}
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        If p is outside 0 to 1.
+
+    References
+    ----------
+    {source}
+    """
+
+
+class Dropout(_Dropout):
+    __doc__ = _DOC.format(
+        what="each element",
+        more="",
+        source="""N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov: Dropout: a simple way to prevent
+    neural networks from overfitting, JMLR 15, 2014.""",
+    )
+
+
+class Dropout2d(_Dropout):
+    __doc__ = _DOC.format(
+        what="each channel of each image",
+        more="""    layout : {"NCHW", "NHWC"}
+        Where the channel axis is: second, or last.
+""",
+        source="""J. Tompson, R. Goroshin, A. Jain, Y. LeCun, C. Bregler: Efficient object localization using convolutional
+    networks, CVPR 2015, arXiv:1411.4280.""",
+    )
+
+    def __init__(self, p: float = 0.5, *, rng: init.Rng = None, layout: str = "NCHW") -> None:
+        super().__init__(p, rng=rng)
+        self.channel_last = _options.channel_last(layout)
+
+    def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) != 4:
+            raise ValueError(f"x must be a batch of images with 4 axes, got shape {shape}")
+        n, channels = shape[0], shape[-1 if self.channel_last else 1]
+        return (n, 1, 1, channels) if self.channel_last else (n, channels, 1, 1)
