@@ -64,7 +64,7 @@ class _ConvTranspose(Module):
         }
 
     def forward(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> np.ndarray:
-        """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size`, spatial, settles what stride leaves open."""
+        """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size` settles what the stride leaves open."""
         bias = None if self.bias is None else self.bias.data
         y = self._forward(x, self.weight.data, bias, output_size=output_size, **self.options)
         self.keep(x, y if self.options["activation"] else None, output_size)

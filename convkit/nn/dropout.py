@@ -40,7 +40,9 @@ class _Dropout(Module):
         return f"p={self.p}"
 
 
-_DOC = """In training, zero {what} with probability p and multiply the others by 1 / (1 - p); in evaluation, do nothing.
+_DOC = """In training, zero {what} with probability p and enlarge the others by 1 / (1 - p).
+
+    In evaluation it does nothing.
 
     Parameters
     ----------
@@ -68,8 +70,8 @@ class Dropout(_Dropout):
     __doc__ = _DOC.format(
         what="each element",
         more="",
-        source="""N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov: Dropout: a simple way to prevent
-    neural networks from overfitting, JMLR 15, 2014.""",
+        source="""N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov: Dropout: a simple way to
+    prevent neural networks from overfitting, JMLR 15, 2014.""",
     )
 
 
@@ -79,8 +81,8 @@ class Dropout2d(_Dropout):
         more="""    layout : {"NCHW", "NHWC"}
         Where the channel axis is: second, or last.
 """,
-        source="""J. Tompson, R. Goroshin, A. Jain, Y. LeCun, C. Bregler: Efficient object localization using convolutional
-    networks, CVPR 2015, arXiv:1411.4280.""",
+        source="""J. Tompson, R. Goroshin, A. Jain, Y. LeCun, C. Bregler: Efficient object localization using
+    convolutional networks, CVPR 2015, arXiv:1411.4280.""",
     )
 
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None, layout: str = "NCHW") -> None:
