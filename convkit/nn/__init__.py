@@ -10,7 +10,20 @@ A model is a `Module`, usually a `Sequential`. One step of training::
 """
 
 from . import init, losses
-from .activations import ReLU
+from .activations import (
+    ELU,
+    GELU,
+    SELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Step,
+    Tanh,
+)
 from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .branches import Concat, Residual
 from .conv import Conv1d, Conv2d, Conv3d
