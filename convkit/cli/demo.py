@@ -117,7 +117,7 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     _pictures.mistakes(
         out / "mistakes.png", split.x_test[wrong, 0], split.y_test[wrong], guesses[wrong], certainties, held_out
     )
-    _extras.need("safetensors.numpy", "train").save_file(model.state_dict(), out / "weights.safetensors")
+    nn.save_state(model.state_dict(), out / "weights.safetensors")
     print(f"written to {out}: curves.png, filters.png, mistakes.png, weights.safetensors")
 
 

@@ -28,7 +28,9 @@ from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .branches import Concat, Residual
 from .conv import Conv1d, Conv2d, Conv3d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .deform import DeformConv1d, DeformConv2d, DeformConv3d
 from .dropout import Dropout, Dropout2d
+from .files import load_state, save_state
 from .flatten import Flatten
 from .linear import Linear
 from .module import Buffer, IncompatibleKeys, Module, Parameter
@@ -55,6 +57,8 @@ from .pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
+from .samplenorm import GroupNorm, LayerNorm
+from .separable import DepthwiseSeparableConv2d
 from .sequential import Sequential
 
 __all__ = [
@@ -78,17 +82,27 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "DeformConv1d",
+    "DeformConv2d",
+    "DeformConv3d",
+    "DepthwiseSeparableConv2d",
     "Dropout",
     "Dropout2d",
+    "ELU",
     "Flatten",
+    "GELU",
     "GlobalAvgPool1d",
     "GlobalAvgPool2d",
     "GlobalAvgPool3d",
     "GlobalMaxPool1d",
     "GlobalMaxPool2d",
     "GlobalMaxPool3d",
+    "GroupNorm",
     "IncompatibleKeys",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -99,7 +113,16 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Residual",
+    "SELU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Step",
+    "Tanh",
     "init",
+    "load_state",
     "losses",
+    "save_state",
 ]

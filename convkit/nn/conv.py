@@ -94,7 +94,7 @@ _DOC = """{nd}-D convolution with learned weight and bias.
         Whether there is one; it starts from zeros.
     padding_mode, activation, layout, algorithm
         Passed on to `convkit.conv{nd}d`.
-    init : {{"he", "glorot", "zeros"}} or function
+    init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
         What the weight starts from, see `convkit.nn.init`.
     rng : numpy.random.Generator, int or None
         Source of the initial numbers. Give all layers of a model one Generator: the same int would start all of them

@@ -47,6 +47,29 @@ def he(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np
     return np.random.default_rng(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
 
 
+def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
+    """Draw from U(-a, a), a = sqrt(6 / fan_in): the variance of `he`, evenly spread.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        A weight's, ``(out, in / groups, *kernel)``.
+    rng : numpy.random.Generator, int or None
+        Source of the numbers, or its seed; None takes a fresh one.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    ndarray
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers, ICCV 2015, eq. 10.
+    """
+    bound = math.sqrt(6 / max(fans(shape)[0], 1))
+    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+
+
 def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
     """Draw from U(-a, a), a = sqrt(6 / (fan_in + fan_out)), for layers that are linear around zero (tanh, softmax).
 
@@ -70,6 +93,28 @@ def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -
     return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
 
 
+def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
+    """Draw from N(0, 2 / (fan_in + fan_out)): the variance of `glorot`, in a bell.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        A weight's, ``(out, in / groups, *kernel)``.
+    rng : numpy.random.Generator, int or None
+        Source of the numbers, or its seed; None takes a fresh one.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    ndarray
+
+    References
+    ----------
+    X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward networks, AISTATS 2010, eq. 16.
+    """
+    return np.random.default_rng(rng).normal(0.0, math.sqrt(2 / max(sum(fans(shape)), 1)), shape).astype(dtype)
+
+
 def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
     """Return zeros; `rng` is not used.
 
@@ -87,7 +132,13 @@ def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") ->
     return np.zeros(shape, dtype)
 
 
-BY_NAME: dict[str, Initialiser] = {"he": he, "glorot": glorot, "zeros": zeros}
+BY_NAME: dict[str, Initialiser] = {
+    "he": he,
+    "glorot": glorot,
+    "zeros": zeros,
+    "he_uniform": he_uniform,
+    "glorot_normal": glorot_normal,
+}
 
 
 def get(init: str | Initialiser) -> Initialiser:

@@ -20,7 +20,7 @@ class Linear(Module):
         Whether there is one; it starts from zeros.
     activation : str, tuple or None
         Passed on to `convkit.linear`.
-    init : {"he", "glorot", "zeros"} or function
+    init : {"he", "he_uniform", "glorot", "glorot_normal", "zeros"} or function
         What the weight starts from, see `convkit.nn.init`.
     rng : numpy.random.Generator, int or None
         Source of the initial numbers; give all layers of a model one Generator.

@@ -332,7 +332,8 @@ class Module(ABC):
 
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
-        inside = "\n" + "\n".join(lines) + "\n" if lines else self.describe()
+        own = self.describe()
+        inside = "\n" + "\n".join([f"  {own}"] * bool(own) + lines) + "\n" if lines else own
         return f"{type(self).__name__}({inside})"
 
 

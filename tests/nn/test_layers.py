@@ -217,7 +217,7 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
         (
             lambda: nn.Conv2d(4, 6, 3, init="best"),
             ValueError,
-            "init must be one of 'he', 'glorot', 'zeros' .* got 'best'",
+            "init must be one of 'he', 'glorot', 'zeros', 'he_uniform', 'glorot_normal' .* got 'best'",
         ),
         (
             lambda: nn.Linear(2, 2, dtype="float16"),

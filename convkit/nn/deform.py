@@ -1,0 +1,178 @@
+"""Deformable convolution layers over `convkit.deform_conv1d`, `2d`, `3d` and their backwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .. import (
+    DeformGrads,
+    deform_conv1d,
+    deform_conv1d_backward,
+    deform_conv2d,
+    deform_conv2d_backward,
+    deform_conv3d,
+    deform_conv3d_backward,
+)
+from .._shapes import per_axis
+from . import init as initialisers
+from ._describe import check_groups, unusual
+from .conv import Conv1d, Conv2d, Conv3d
+from .module import Module, Parameter
+
+
+class _DeformConv(Module):
+    """What the three have in common; `_conv` is the layer that finds offsets and mask."""
+
+    _nd: int
+    _conv: Callable[..., Module]
+    _forward: Callable[..., np.ndarray]
+    _backward: Callable[..., DeformGrads]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        offset_groups: int = 1,
+        modulated: bool = True,
+        branch: bool = True,
+        activation: str | tuple | None = None,
+        layout: str = "NCHW",
+        init: str | initialisers.Initialiser = "he",
+        rng: initialisers.Rng = None,
+        dtype: str = "float32",
+    ) -> None:
+        check_groups(groups, in_channels, out_channels)
+        if offset_groups < 1 or in_channels % offset_groups:
+            raise ValueError(f"offset_groups must divide the {in_channels} input channels, got {offset_groups}")
+        kernel = per_axis(kernel_size, self._nd, "kernel_size", 1)
+        shape = (out_channels, in_channels // groups, *kernel)
+        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
+        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
+        moves = {"stride": stride, "padding": padding, "dilation": dilation, "layout": layout}
+        samples, like = offset_groups * math.prod(kernel), moves | {"init": "zeros", "dtype": dtype}
+        self.conv_offset = self._conv(in_channels, self._nd * samples, kernel, **like) if branch else None
+        gate = branch and modulated
+        self.conv_mask = self._conv(in_channels, samples, kernel, activation="sigmoid", **like) if gate else None
+        self.in_channels, self.options = in_channels, moves | {"activation": activation}
+        self.offset_grad: np.ndarray | None = None
+        self.mask_grad: np.ndarray | None = None
+
+    def forward(self, x: np.ndarray, offset: np.ndarray | None = None, mask: np.ndarray | None = None) -> np.ndarray:
+        """Convolve ``(N, in_channels, *spatial)``, sampled where `offset` says, or where the own branch does."""
+        own = offset is None
+        if own:
+            if self.conv_offset is None or mask is not None:
+                raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
+            offset = self.conv_offset(x)
+            mask = None if self.conv_mask is None else self.conv_mask(x)
+        bias = None if self.bias is None else self.bias.data
+        y = self._forward(x, offset, self.weight.data, bias, mask=mask, **self.options)
+        self.keep(x, offset, mask, y if self.options["activation"] else None, own)
+        return y
+
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Add to the gradients of weight, bias and branch and return the input's, if wanted.
+
+        Where forward was given an offset and a mask, their gradients are left in `offset_grad` and `mask_grad`.
+        """
+        x, offset, mask, y, own = self.kept(grad)
+        need = (*self.need(need_input), "offset", "mask")
+        grads = self._backward(grad, x, offset, self.weight.data, mask=mask, y=y, need=need, **self.options)
+        self.accumulate(grads)
+        if not own:
+            self.offset_grad, self.mask_grad = grads.offset, grads.mask
+            return grads.x
+        dx = self.conv_offset.backward(grads.offset, need_input=need_input)
+        dx = grads.x + dx if need_input else None
+        if mask is not None:
+            through_mask = self.conv_mask.backward(grads.mask, need_input=need_input)
+            dx = dx + through_mask if need_input else None
+        return dx
+
+    def describe(self) -> str:
+        """Return channels, kernel, and what is not the default."""
+        out_channels, _, *kernel = self.weight.shape
+        others = unusual(self.options, self._forward)
+        no_bias = ", bias=False" if self.bias is None else ""
+        return f"{self.in_channels}, {out_channels}, kernel_size={tuple(kernel)}{others}{no_bias}"
+
+
+_DOC = """{nd}-D deformable convolution: every tap reads the input where an offset moves it to.
+
+    The offsets, and the mask that weighs the samples, come from convolutions of the layer's own, which start from
+    zeros: at first the taps stand where those of `Conv{nd}d` do, each weighed 1/2 by the mask's sigmoid. Or they are
+    given to forward, ``layer(x, offset, mask)``.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and of the output.
+    kernel_size, stride, dilation : int or tuple of int
+        One number, or one for every spatial axis.
+    padding : int, tuple or str
+        Every form that `convkit.deform_conv{nd}d` takes.
+    groups : int, default 1
+        Divides both channel counts.
+    bias : bool, default True
+        Whether there is one; it starts from zeros.
+    offset_groups : int, default 1
+        Parts of the input's channels that have offsets of their own; divides `in_channels`.
+    modulated : bool, default True
+        Whether the layer's own branch has a mask, too (the second version of deformable convolution).
+    branch : bool, default True
+        Whether there is one; without it offsets are always given, as in torchvision.
+    activation, layout
+        Passed on to `convkit.deform_conv{nd}d`.
+    init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
+        What the weight starts from, see `convkit.nn.init`.
+    rng : numpy.random.Generator, int or None
+        Source of the initial numbers; give all layers of a model one Generator.
+    dtype : {{"float32", "float64"}}
+        Of the parameters, and so of every batch.
+
+    Attributes
+    ----------
+    weight : Parameter, ``(out_channels, in_channels / groups, *kernel_size)``
+    bias : Parameter, ``(out_channels,)``, or None
+    conv_offset, conv_mask : Conv{nd}d or None
+        The branch: ``{nd} * offset_groups * prod(kernel_size)`` and ``offset_groups * prod(kernel_size)`` channels, in
+        the order of `convkit.deform_conv{nd}d`.
+    offset_grad, mask_grad : ndarray or None
+        After a backward, the gradients of what forward was given.
+
+    Raises
+    ------
+    ValueError
+        If `groups` or `offset_groups` does not divide the channels, or `kernel_size` has not one number for every
+        spatial axis; in forward, if offsets are neither given nor the layer's own.
+
+    References
+    ----------
+    J. Dai et al.: Deformable convolutional networks, ICCV 2017, arXiv:1703.06211. X. Zhu et al.: Deformable ConvNets
+    v2: more deformable, better results, CVPR 2019, arXiv:1811.11168.
+    """
+
+
+class DeformConv1d(_DeformConv):
+    __doc__ = _DOC.format(nd=1)
+    _nd, _conv, _forward, _backward = 1, Conv1d, staticmethod(deform_conv1d), staticmethod(deform_conv1d_backward)
+
+
+class DeformConv2d(_DeformConv):
+    __doc__ = _DOC.format(nd=2)
+    _nd, _conv, _forward, _backward = 2, Conv2d, staticmethod(deform_conv2d), staticmethod(deform_conv2d_backward)
+
+
+class DeformConv3d(_DeformConv):
+    __doc__ = _DOC.format(nd=3)
+    _nd, _conv, _forward, _backward = 3, Conv3d, staticmethod(deform_conv3d), staticmethod(deform_conv3d_backward)
