@@ -61,7 +61,8 @@ class _BatchNorm(Module):
         running ones.
         """
         x, mean, inv_std, of_batch = self.kept(grad)
-        grad = _same_shape(grad, x)
+        grad = as_array(grad, "grad")
+        same_dtype(grad, "grad", x, "x")
         planes, grads = self._planes(x), self._planes(grad)
         centred = planes - _column(mean, planes)
         total, product = _sums(grads), _sums(grads, centred)
@@ -139,14 +140,6 @@ def _sums(planes: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
 def _column(values: np.ndarray, planes: np.ndarray) -> np.ndarray:
     """One number for a channel, to be broadcast over its planes."""
     return values.astype(planes.dtype)[:, np.newaxis]
-
-
-def _same_shape(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    grad = as_array(grad, "grad")
-    same_dtype(grad, "grad", x, "x")
-    if grad.shape != x.shape:
-        raise ValueError(f"grad must have the output's shape {x.shape}, got {grad.shape}")
-    return grad
 
 
 _DOC = """Normalise every channel over the batch {where}, then scale and shift it: y = weight * xhat + bias.

@@ -82,8 +82,10 @@ def load_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _write_safetensors(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
-    # In memory first: its save_file writes in place, with a mode that locks other users out.
-    content = _extras.need("safetensors.numpy", "train").save(dict(state))
+    # It writes the bytes as they lie in memory, so they have to lie in C order; and its save_file would write in place,
+    # with a mode that locks other users out.
+    plain = {name: array.astype(array.dtype.newbyteorder("="), order="C", copy=False) for name, array in state.items()}
+    content = _extras.need("safetensors.numpy", "train").save(plain)
     with replacing(path) as file:
         file.write(content)
 

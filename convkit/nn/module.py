@@ -136,6 +136,7 @@ class Module(ABC):
 
     training = True
     _kept: tuple[Any, ...] | None = None
+    _y_shape: tuple[int, ...] | None = None  # of the last call, for `kept` to compare with the gradient's
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -163,19 +164,23 @@ class Module(ABC):
         ------
         RuntimeError
             If there was no forward; one forward serves one backward.
+        ValueError
+            If `grad` has not the output's shape.
         """
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.forward(x)
+    def __call__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        y = self.forward(*args, **kwargs)
+        self._y_shape = np.shape(y[0] if isinstance(y, tuple) else y)
+        return y
 
     # ---------------------------------------------------------------- for the author of a layer
 
     def keep(self, *arrays: Any) -> None:
         """Keep arrays (by reference) for the coming `backward`."""
-        self._kept = arrays
+        self._kept, self._y_shape = arrays, None
 
     def kept(self, grad: np.ndarray) -> tuple[Any, ...]:
-        """Hand over, once, what `forward` kept. `grad`, what `backward` was given, is only looked at for None."""
+        """Hand over, once, what `forward` kept, if `grad`, what `backward` was given, fits the output."""
         name = type(self).__name__
         if grad is None:
             raise TypeError(
@@ -185,6 +190,10 @@ class Module(ABC):
         if self._kept is None:
             raise RuntimeError(
                 f"{name}.backward: nothing to go back through; call forward first, once for each backward"
+            )
+        if self._y_shape is not None and np.shape(grad) != self._y_shape:
+            raise ValueError(
+                f"grad must have the output's shape {self._y_shape}, got {np.shape(grad)} in {name}.backward"
             )
         arrays, self._kept = self._kept, None
         return arrays

@@ -1,10 +1,6 @@
 """Deformable convolution against torchvision's operator and its gradients, in float64; run by `make test-peers`."""
 
-import ctypes
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +10,7 @@ import convkit
 from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS
 from deform_cases import NAMED, everything, random_data, random_deform, solve
-
-# A torchvision built for CUDA asks for libraries that a CPU-only PyTorch has not; the environment may have stand-ins.
-for library in sorted(Path(sys.prefix).glob("cuda-names/*.so*")):
-    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-for library in sorted(Path(importlib.util.find_spec("torchvision").origin).parent.glob("_C*.so")):
-    torch.ops.load_library(str(library))
-
-import torchvision  # noqa: E402 - once its operators are there: it looks for them
+from torchvision_here import torchvision
 
 
 def answers(data) -> dict:

@@ -1,0 +1,81 @@
+"""Activations far from zero, at zero, and at NaN; and the error function."""
+
+import math
+
+import numpy as np
+import pytest
+
+from convkit import nn
+from convkit.nn._erf import erf
+
+ALL = {
+    "step": nn.Step(),
+    "relu": nn.ReLU(),
+    "leaky_relu": nn.LeakyReLU(),
+    "elu": nn.ELU(),
+    "selu": nn.SELU(),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "silu": nn.SiLU(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU("tanh"),
+    "softplus": nn.Softplus(),
+}
+RECTIFIERS = {"relu": 0, "leaky_relu": -10, "elu": -1, "silu": 0, "gelu": 0, "gelu_tanh": 0, "softplus": 0}
+
+
+def test_the_perceptrons_step():
+    step = nn.Step()
+    np.testing.assert_array_equal(step(np.array([-2.0, -0.0, 0.0, 1e-300, np.nan])), [0, 1, 1, 1, np.nan])
+    np.testing.assert_array_equal(step.backward(np.full(5, 3.0)), np.zeros(5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", RECTIFIERS)
+def test_far_from_zero(name, dtype):
+    layer = ALL[name]
+    np.testing.assert_allclose(layer(np.array([1000.0, -1000.0], dtype)), [1000, RECTIFIERS[name]], rtol=1e-6)
+    below = 0.01 if name == "leaky_relu" else 0
+    np.testing.assert_allclose(layer.backward(np.ones(2, dtype)), [1, below], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_sigmoid_far_from_zero(dtype):
+    y = nn.Sigmoid()(np.array([1e4, -1e4, 50, -50], dtype))
+    np.testing.assert_allclose(y, [1, 0, 1, math.exp(-50)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nan_passes_through_and_touches_nothing_else(name):
+    y = ALL[name](np.array([1.0, np.nan, -1.0]))
+    np.testing.assert_array_equal(np.isnan(y), [False, True, False])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_of_large_scores(dtype):
+    x = np.array([[1e4, 1e4, -1e4]], dtype)
+    np.testing.assert_allclose(nn.Softmax()(x), [[0.5, 0.5, 0]])
+    np.testing.assert_allclose(nn.LogSoftmax()(x), [[-math.log(2), -math.log(2), -2e4]], rtol=1e-4)
+
+
+def test_the_softmax_of_the_notes():
+    assert nn.Softmax()(np.array([[3.2, 5.1, -1.7]]))[0, 0] == pytest.approx(0.13, abs=0.005)
+
+
+def test_selu_keeps_mean_and_variance():
+    y = nn.SELU()(np.random.default_rng(0).standard_normal(1_000_000))
+    assert abs(y.mean()) < 0.005 and abs(y.std() - 1) < 0.005
+
+
+def test_erf():
+    x = np.concatenate([np.linspace(-7, 7, 9973), [0.0, 1e-300, 5.999, 6.001, np.inf, -np.inf]])
+    np.testing.assert_allclose(erf(x), [math.erf(value) for value in x], rtol=0, atol=4e-16)
+    assert np.isnan(erf(np.array([np.nan])))
+    assert erf(np.ones(1, np.float32)).dtype == np.float32
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="approximate must be 'none' or 'tanh', got 'fast'"):
+        nn.GELU("fast")
+    with pytest.raises(ValueError, match="beta must be above 0, got 0"):
+        nn.Softplus(0)

@@ -1,0 +1,182 @@
+"""Weight files: whole or not there, never code, and an error that says what to do about a bad one."""
+
+import json
+import os
+import pickle
+import stat
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from convkit import nn
+from convkit._files import replacing
+from missing import hide
+
+FORMS = pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+
+
+def state():
+    """Every kind of array that a state may hold; some names are arguments of np.savez."""
+    rng = np.random.default_rng(0)
+    return {
+        "0.weight": rng.standard_normal((3, 2, 2, 2)).astype(np.float32),
+        "file": rng.standard_normal((4, 3)).T,
+        "allow_pickle": np.zeros((0, 3), np.float32),
+        "foreign": np.arange(3, dtype=np.dtype("f8").newbyteorder()),
+        "1.num_batches_tracked": np.array(7, np.int64),
+    }
+
+
+@FORMS
+def test_there_and_back(tmp_path, suffix):
+    path, arrays = tmp_path / f"weights{suffix}", state()
+    nn.save_state(arrays, path)
+    loaded = nn.load_state(str(path))
+    assert loaded.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert loaded[name].dtype.name == array.dtype.name and loaded[name].shape == array.shape
+        np.testing.assert_array_equal(loaded[name], array)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@FORMS
+def test_a_models_weights(tmp_path, suffix):
+    one, other = (nn.Sequential(nn.Conv2d(1, 2, 3, rng=seed), nn.BatchNorm2d(2)) for seed in (0, 1))
+    x = np.random.default_rng(2).standard_normal((2, 1, 5, 5)).astype(np.float32)
+    one(x)
+    nn.save_state(one.state_dict(), tmp_path / f"weights{suffix}")
+    assert other.load_state_dict(nn.load_state(tmp_path / f"weights{suffix}")) == ([], [])
+    np.testing.assert_array_equal(other.eval()(x), one.eval()(x))
+    assert other[1].num_batches_tracked.data == 1
+
+
+def test_numpy_reads_the_npz_and_ours_reads_numpys(tmp_path):
+    nn.save_state(state(), tmp_path / "ours.npz")
+    with np.load(tmp_path / "ours.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["0.weight"], state()["0.weight"])
+    np.savez_compressed(tmp_path / "theirs.npz", a=np.arange(3.0))
+    np.testing.assert_array_equal(nn.load_state(tmp_path / "theirs.npz")["a"], np.arange(3.0))
+
+
+@FORMS
+def test_a_new_file_has_the_mode_that_open_gives(tmp_path, suffix):
+    before = os.umask(0o027)
+    try:
+        nn.save_state(state(), tmp_path / f"weights{suffix}")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / f"weights{suffix}").stat().st_mode) == 0o640
+
+
+def test_after_an_error_the_old_file_is_as_it_was(tmp_path):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"half of the new")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["weights.npz"]
+    with replacing(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["weights.npz"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "there" / "weights.npz")
+    nn.save_state(state(), tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink() and (tmp_path / "there" / "weights.npz").is_file()
+
+
+@FORMS
+def test_a_file_that_was_cut_short_anywhere(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    nn.save_state(state(), path)
+    whole = path.read_bytes()
+    for length in {0, 1, 7, 8, 9, *range(20, len(whole), 37), len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=f"is not a whole {suffix[1:]} file .* copy or download it again"):
+            nn.load_state(path)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("run",)
+
+
+def npz(member, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0.weight.npy", member)
+
+
+def header(text, body=b""):
+    """A .npy file with this header."""
+    padded = text.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(padded)) + padded + body
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pickle.dumps(Hostile()),
+        header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", pickle.dumps([Hostile()])),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,)}", b"abcd"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", b"abcd"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", b"abcd"),
+        header("__import__('os').mkdir('run')"),
+        b"",
+    ],
+)
+def test_a_hostile_npz(tmp_path, monkeypatch, member):
+    monkeypatch.chdir(tmp_path)
+    npz(member, "weights.npz")
+    with pytest.raises(ValueError, match=r"weights.npz is not a whole npz file of plain arrays \("):
+        nn.load_state("weights.npz")
+    assert os.listdir() == ["weights.npz"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [1000000000], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 400]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
+        {"dtype": "O", "shape": [1], "data_offsets": [0, 4]},
+        None,
+    ],
+)
+def test_a_hostile_safetensors_file(tmp_path, entry):
+    content = json.dumps({"0.weight": entry}).encode()
+    size = len(content) if entry else 2**40
+    (tmp_path / "weights.safetensors").write_bytes(struct.pack("<Q", size) + content + b"abcd")
+    with pytest.raises(ValueError, match=r"weights.safetensors is not a whole safetensors file of plain arrays \("):
+        nn.load_state(tmp_path / "weights.safetensors")
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(ValueError, match=r"path must end in .safetensors or .npz, got 'weights.pth'"):
+        nn.save_state(state(), "weights.pth")
+    with pytest.raises(ValueError, match=r"path must end in .safetensors or .npz, got 'weights'"):
+        nn.load_state("weights")
+    with pytest.raises(FileNotFoundError, match="weights.npz"):
+        nn.load_state(tmp_path / "weights.npz")
+    with pytest.raises(TypeError, match="state must be a mapping of names to arrays, got Linear"):
+        nn.save_state(nn.Linear(2, 2), tmp_path / "weights.npz")
+    with pytest.raises(TypeError, match="names to arrays of numbers, got an ndarray of object at 'a'"):
+        nn.save_state({"a": np.array([None])}, tmp_path / "weights.npz")
+    with pytest.raises(FileNotFoundError):
+        nn.save_state(state(), tmp_path / "nowhere" / "weights.npz")
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_safetensors_the_extra_is_named(tmp_path, monkeypatch):
+    nn.save_state(state(), tmp_path / "weights.safetensors")
+    hide(monkeypatch, "safetensors")
+    for use in (lambda path: nn.save_state(state(), path), nn.load_state):
+        with pytest.raises(ImportError, match=r"extra \[train\]"):
+            use(tmp_path / "weights.safetensors")
+    nn.save_state(state(), tmp_path / "weights.npz")
+    assert nn.load_state(tmp_path / "weights.npz").keys() == state().keys()
