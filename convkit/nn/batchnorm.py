@@ -42,16 +42,19 @@ class _BatchNorm(Module):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Normalise ``(N, C, *spatial)`` by the batch's own statistics; in evaluation, by the running ones."""
         x = self._checked(x)
-        planes = self._planes(x)
-        of_batch = self.training or self.running_mean is None
-        mean, var = self._of_batch(planes) if of_batch else (self.running_mean.data, self.running_var.data)
-        inv_std = 1 / np.sqrt(var.astype(np.float64) + self.eps)
-        scale = inv_std if self.weight is None else inv_std * self.weight.data
-        shift = -mean * scale if self.bias is None else self.bias.data - mean * scale
-        self.keep(x, mean, inv_std, of_batch)
         y = empty(x.shape, x.dtype)
-        out = np.multiply(planes, _column(scale, planes), out=self._planes(y))
-        out += _column(shift, planes)
+        planes, out = self._planes(x), self._planes(y)
+        of_batch = self.training or self.running_mean is None
+        if of_batch:
+            mean, var = self._of_batch(planes, out)
+        else:
+            mean, var = (buffer.data.astype(np.float64) for buffer in (self.running_mean, self.running_var))
+            np.subtract(planes, _column(mean, planes), out=out)
+        inv_std = 1 / np.sqrt(var + self.eps)
+        out *= _column(inv_std if self.weight is None else inv_std * self.weight.data, planes)
+        if self.bias is not None:
+            out += _column(self.bias.data, planes)
+        self.keep(x, mean, inv_std, of_batch)
         return y
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
@@ -81,8 +84,8 @@ class _BatchNorm(Module):
             out -= centred
         return dx
 
-    def _of_batch(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each channel; the running ones move towards them."""
+    def _of_batch(self, planes: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each channel, with x - mean in `out`; the running ones move towards them."""
         count = planes.shape[0] * planes.shape[2]
         if count == 1:
             raise ValueError(
@@ -90,7 +93,7 @@ class _BatchNorm(Module):
                 "a larger batch, or single values after eval()"
             )
         mean = _sums(planes) / max(count, 1)
-        centred = planes - _column(mean, planes)  # a difference of two sums of squares would cancel
+        centred = np.subtract(planes, _column(mean, planes), out=out)  # a difference of two sums would cancel
         var = _sums(centred, centred) / max(count, 1)
         if self.running_mean is not None and count:  # no values teach nothing
             self.num_batches_tracked.data += 1
