@@ -61,6 +61,26 @@ class ReLU(Module):
         return grad * (y > 0) if need_input else None
 
 
+class ReLU6(Module):
+    """y = min(max(x, 0), 6). At zero and at six the derivative is zero.
+
+    References
+    ----------
+    A. Krizhevsky: Convolutional deep belief networks on CIFAR-10, 2010.
+    """
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return min(max(x, 0), 6)."""
+        y = np.clip(x, 0, 6)
+        self.keep(y)
+        return y
+
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Let the gradient through where nothing was cut off."""
+        (y,) = self.kept(grad)
+        return grad * ((y > 0) & (y < 6)) if need_input else None
+
+
 class LeakyReLU(Module):
     """y = x where x > 0, else negative_slope * x.
 

@@ -135,6 +135,7 @@ class Module(ABC):
     """
 
     training = True
+    frozen = False
     _kept: tuple[Any, ...] | None = None
     _y_shape: tuple[int, ...] | None = None  # of the last call, for `kept` to compare with the gradient's
 
@@ -264,14 +265,27 @@ class Module(ABC):
             parameter.grad = None
 
     def train(self, mode: bool = True) -> Module:
-        """Set this module and all inside to training (or, with False, to evaluation) and return it."""
+        """Set this module and all inside, but frozen ones, to training (with False, to evaluation) and return it."""
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.frozen
         return self
 
     def eval(self) -> Module:
         """Set this module and all inside to evaluation and return it."""
         return self.train(False)
+
+    def freeze(self, frozen: bool = True) -> Module:
+        """Keep this module and all inside as they are, whatever is trained around them, and return it.
+
+        No parameter learns, and `train` leaves frozen modules in evaluation: batch normalisation keeps its running
+        statistics and goes by them, dropout drops nothing. With False they learn again after the next `train`.
+        """
+        for parameter in self.parameters():
+            parameter.trainable = not frozen
+        for module in self.modules():
+            module.frozen = frozen
+            module.training = module.training and not frozen
+        return self
 
     # ---------------------------------------------------------------- weights in and out
 
