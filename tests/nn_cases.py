@@ -105,6 +105,7 @@ TWINS = (
     Case("sigmoid", lambda nn: nn.Sigmoid(), (4, 5)),
     Case("tanh", lambda nn: nn.Tanh(), (4, 5)),
     Case("relu", lambda nn: nn.ReLU(), (4, 5)),
+    Case("relu6", lambda nn: nn.ReLU6(), (4, 5)),
     Case("leaky_relu", lambda nn: nn.LeakyReLU(0.2), (4, 5)),
     Case("elu", lambda nn: nn.ELU(1.5), (4, 5)),
     Case("selu", lambda nn: nn.SELU(), (4, 5)),

@@ -11,6 +11,7 @@ from convkit.nn._erf import erf
 ALL = {
     "step": nn.Step(),
     "relu": nn.ReLU(),
+    "relu6": nn.ReLU6(),
     "leaky_relu": nn.LeakyReLU(),
     "elu": nn.ELU(),
     "selu": nn.SELU(),
@@ -37,6 +38,12 @@ def test_far_from_zero(name, dtype):
     np.testing.assert_allclose(layer(np.array([1000.0, -1000.0], dtype)), [1000, RECTIFIERS[name]], rtol=1e-6)
     below = 0.01 if name == "leaky_relu" else 0
     np.testing.assert_allclose(layer.backward(np.ones(2, dtype)), [1, below], rtol=1e-6)
+
+
+def test_relu6_is_cut_off_on_both_sides():
+    layer = nn.ReLU6()
+    np.testing.assert_array_equal(layer(np.array([-1.0, 0.0, 2.5, 6.0, 7.0])), [0, 0, 2.5, 6, 6])
+    np.testing.assert_array_equal(layer.backward(np.ones(5)), [0, 0, 1, 0, 0])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

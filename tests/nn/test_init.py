@@ -17,7 +17,13 @@ def test_fans_are_counted_as_by_pytorch():
 
 
 @pytest.mark.parametrize(
-    ("function", "deviation"), [(init.he, math.sqrt(2 / (32 * 9))), (init.glorot, math.sqrt(2 / (96 * 9)))]
+    ("function", "deviation"),
+    [
+        (init.he, math.sqrt(2 / (32 * 9))),
+        (init.he_uniform, math.sqrt(2 / (32 * 9))),
+        (init.glorot, math.sqrt(2 / (96 * 9))),
+        (init.glorot_normal, math.sqrt(2 / (96 * 9))),
+    ],
 )
 def test_spread(function, deviation):
     values = function(SHAPE, rng=0)
@@ -26,8 +32,10 @@ def test_spread(function, deviation):
     assert abs(values.mean()) < 0.03 * deviation
 
 
-def test_glorot_has_bounds():
-    assert np.abs(init.glorot(SHAPE, rng=0)).max() <= math.sqrt(6 / (96 * 9))
+@pytest.mark.parametrize(("function", "fan"), [(init.glorot, 96 * 9), (init.he_uniform, 32 * 9)])
+def test_the_uniform_ones_have_bounds_and_the_others_tails(function, fan):
+    assert np.abs(function(SHAPE, rng=0)).max() <= math.sqrt(6 / fan)
+    assert np.abs(nn.Conv2d(32, 64, 3, init="glorot_normal", rng=0).weight.data).max() > 3 * math.sqrt(2 / (96 * 9))
 
 
 def test_zeros():
