@@ -61,6 +61,7 @@ from .pooling import (
 from .samplenorm import GroupNorm, LayerNorm
 from .separable import DepthwiseSeparableConv2d
 from .sequential import Sequential
+from .upsample import Upsample
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -123,6 +124,7 @@ __all__ = [
     "Softplus",
     "Step",
     "Tanh",
+    "Upsample",
     "init",
     "load_state",
     "losses",

@@ -106,6 +106,19 @@ def test_a_transposed_convolution_of_a_wanted_size():
         layer(x, output_size=9)
 
 
+def test_an_upsampling_layer_is_the_operator():
+    x = batch(1, 2, 3, 4)
+    for mode in ("nearest", "bilinear", "bicubic"):
+        layer = nn.Upsample(scale_factor=2, mode=mode)
+        np.testing.assert_array_equal(layer(x), convkit.interpolate(x, scale_factor=2, mode=mode))
+    assert repr(layer) == "Upsample(scale_factor=2, mode='bicubic')"
+    for sizes in ({}, {"size": 3, "scale_factor": 2}):
+        with pytest.raises(ValueError, match="either size or scale_factor must be given, got size=.*, scale_factor="):
+            nn.Upsample(**sizes)
+    with pytest.raises(ValueError, match="mode must be"):
+        nn.Upsample(2, mode="best")(x)
+
+
 def test_a_separable_convolution_learns_in_both_halves():
     layer = nn.DepthwiseSeparableConv2d(3, 8, 3, padding=1, rng=0)
     assert {name: array.shape for name, array in layer.state_dict().items()} == {
