@@ -9,8 +9,16 @@ import numpy as np
 from .. import ConvGrads, conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
 from .._shapes import per_axis
 from . import init as initialisers
-from ._describe import check_groups, unusual
+from ._describe import unusual
 from .module import Module, Parameter
+
+
+def check_groups(groups: int, in_channels: int, out_channels: int) -> None:
+    """Raise ValueError unless `groups` divides both channel counts."""
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"
+        )
 
 
 class _Conv(Module):

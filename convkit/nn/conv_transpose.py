@@ -17,7 +17,8 @@ from .. import (
 )
 from .._shapes import per_axis
 from . import init as initialisers
-from ._describe import check_groups, unusual
+from ._describe import unusual
+from .conv import check_groups
 from .module import Module, Parameter
 
 

@@ -18,8 +18,8 @@ from .. import (
 )
 from .._shapes import per_axis
 from . import init as initialisers
-from ._describe import check_groups, unusual
-from .conv import Conv1d, Conv2d, Conv3d
+from ._describe import unusual
+from .conv import Conv1d, Conv2d, Conv3d, check_groups
 from .module import Module, Parameter
 
 

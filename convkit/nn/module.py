@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Buffer:
-    """An array that belongs to a module's state without being learned: the running statistics of batch normalisation.
+    """An array of a module's state. By itself it is not learned, like the running statistics of batch normalisation.
 
     Parameters
     ----------

@@ -1,5 +1,7 @@
 """Networks of layers: what they add up, what they leave out, and what they say when used wrongly."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -188,6 +190,16 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
 def test_constructors_refuse_what_cannot_be(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_after_a_step_nothing_is_kept():
+    model, x = small_network(), batch((2, 1, 6, 6))
+    y = model(x)
+    kept = [weakref.ref(a) for m in model.modules() for a in m._kept or () if isinstance(a, np.ndarray)]
+    assert len(kept) > 3
+    model.backward(np.ones_like(y))
+    del y, x
+    assert not any(reference() is not None for reference in kept)  # the next step may have their memory
 
 
 def test_a_parameter_refuses_a_gradient_of_another_shape():
