@@ -66,22 +66,25 @@ class _BatchNorm(Module):
         x, mean, inv_std, of_batch = self.kept(grad)
         grad = as_array(grad, "grad")
         same_dtype(grad, "grad", x, "x")
-        planes, grads = self._planes(x), self._planes(grad)
-        centred = planes - _column(mean, planes)
+        dx = empty(x.shape, x.dtype)
+        planes, grads, out = self._planes(x), self._planes(grad), self._planes(dx)
+        centred = np.subtract(planes, _column(mean, planes), out=out)
         total, product = _sums(grads), _sums(grads, centred)
         if self.weight is not None:
             self.weight.accumulate((product * inv_std).astype(x.dtype))
             self.bias.accumulate(total.astype(x.dtype))
         if not need_input:
             return None
-        scale = inv_std if self.weight is None else inv_std * self.weight.data
-        dx = empty(x.shape, x.dtype)
-        out = np.multiply(grads, _column(scale, planes), out=self._planes(dx))
-        if of_batch:  # dx = scale * (grad - mean(grad) - (x - mean) * inv_std**2 * mean(grad * (x - mean)))
-            share = scale / max(planes.shape[0] * planes.shape[2], 1)
-            centred *= _column(share * inv_std**2 * product, planes)
-            centred += _column(share * total, planes)
-            out -= centred
+        scale = _column(inv_std if self.weight is None else inv_std * self.weight.data, planes)
+        if not of_batch:
+            np.multiply(grads, scale, out=out)
+            return dx
+        # dx = scale * (grad - (x - mean) * inv_std**2 * mean(grad * (x - mean)) - mean(grad)), and x - mean is there.
+        count = max(planes.shape[0] * planes.shape[2], 1)
+        out *= _column(inv_std**2 * product / -count, planes)
+        out += grads
+        out -= _column(total / count, planes)
+        out *= scale
         return dx
 
     def _of_batch(self, planes: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
