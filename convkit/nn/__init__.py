@@ -7,6 +7,18 @@ A model is a `Module`, usually a `Sequential`. One step of training::
     model.zero_grad()
     model.backward(loss.grad)
     optimizer.step()
+
+============  ==========================================================================================================
+convolution   `Conv1d`, `ConvTranspose1d`, `DeformConv1d`, each to 3d; `DepthwiseSeparableConv2d`
+pooling       `MaxPool1d`, `AvgPool1d`, `AdaptiveAvgPool1d`, `AdaptiveMaxPool1d`, `GlobalAvgPool1d`, `GlobalMaxPool1d`,
+              `MaxUnpool1d`, each to 3d; `Upsample`
+normalising   `BatchNorm1d` to 3d, `GroupNorm`, `LayerNorm`; `Dropout`, `Dropout2d`
+vectors       `Linear`, `Flatten`
+activations   `Step`, `Sigmoid`, `Tanh`, `ReLU`, `ReLU6`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Softplus`,
+              `Softmax`, `LogSoftmax`
+joined        `Sequential`, `Residual`, `Concat`
+weight files  `save_state`, `load_state`
+============  ==========================================================================================================
 """
 
 from . import init, losses
