@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..nn.module import Parameter
+from ._state import check_keys, take_array, take_number
 
 
 class Optimizer(ABC):
-    """Base of the optimizers: holds the parameters, walks over those that learn.
+    """Base of the optimizers: holds the parameters, walks over those that learn, saves and resumes.
 
-    An optimizer is a constructor and an `update` of one parameter. What it remembers of a parameter between steps lives
-    in the dict that `update` is given, empty at first.
+    An optimizer is a constructor, two lists and an `update` of one parameter: `numbers` names the attributes that
+    `state_dict` saves, each with the bound it must stay below, and `arrays` what is remembered of each parameter
+    between steps, arrays of its shape that start from zeros.
 
     Parameters
     ----------
     parameters : iterable of Parameter
         ``model.parameters()``.
+    **numbers : float
+        ``lr`` and the others that the class lists; each at least 0 and below its bound.
+
+    Attributes
+    ----------
     lr : float
-        Learning rate, >= 0. An attribute that may be set between steps.
+        Learning rate; may be set between steps, see `convkit.optim.schedules`.
 
     Raises
     ------
     TypeError
-        If `parameters` holds something else.
+        If `parameters` holds something else, or a number is none.
     ValueError
-        If there are no parameters, or `lr` is negative or not finite.
+        If there are no parameters, or a number is outside its range.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
-        self.parameters = list({id(parameter): parameter for parameter in parameters}.values())
-        if not self.parameters:
-            raise ValueError("parameters must be at least one, got none")
-        for parameter in self.parameters:
-            if not isinstance(parameter, Parameter):
-                raise TypeError(f"parameters must be Parameters, got a {type(parameter).__name__}")
-        self.lr = check_rate("lr", lr)
-        self.state: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+    numbers: dict[str, float] = {"lr": math.inf}
+    lr: float
+
+    def __init__(self, parameters: Iterable[Parameter], **numbers: float) -> None:
+        self.parameters = unique_parameters(parameters)
+        for name, below in self.numbers.items():
+            setattr(self, name, check_rate(name, numbers[name], below))
+        self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that are remembered of each parameter."""
+        return ()
 
     @abstractmethod
-    def update(self, parameter: Parameter, state: dict[str, np.ndarray]) -> None:
-        """Change one parameter in place by its gradient."""
+    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
+        """Change one parameter in place by its gradient.
+
+        `state` has the `arrays`, and "steps", the number of this parameter's updates, 1 at the first.
+        """
 
     def step(self) -> None:
         """Update every parameter that learns and has a gradient.
@@ -52,7 +69,10 @@ class Optimizer(ABC):
         ------
         RuntimeError
             If no parameter has one.
+        ValueError
+            If `lr` has been set to what is no rate.
         """
+        check_rate("lr", self.lr)
         ready = [
             pair
             for pair in zip(self.parameters, self.state, strict=True)
@@ -64,6 +84,9 @@ class Optimizer(ABC):
                 "call model(x) and model.backward(loss.grad) first (and check that not everything is frozen)"
             )
         for parameter, state in ready:
+            if not state:
+                state |= {"steps": 0} | {name: np.zeros(parameter.shape, parameter.dtype) for name in self.arrays}
+            state["steps"] += 1
             self.update(parameter, state)
 
     def zero_grad(self) -> None:
@@ -71,9 +94,66 @@ class Optimizer(ABC):
         for parameter in self.parameters:
             parameter.grad = None
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return all that the next steps depend on, besides the parameters themselves.
 
-def check_rate(name: str, value: float, below: float = np.inf) -> float:
-    """Return `value` if it is a number in [0, below), else raise ValueError."""
+        Returns
+        -------
+        dict of str to ndarray
+            The `numbers` by name, as arrays of no axes, and for the parameter at index i that has been updated
+            ``"i.steps"`` and its `arrays`, such as ``"i.velocity"``: the optimizer's own, not copies. It goes as it is
+            into ``np.savez(file, **state)`` or a safetensors file.
+        """
+        state = {name: np.array(getattr(self, name), np.float64) for name in self.numbers}
+        for i, own in enumerate(self.state):
+            state |= {f"{i}.{name}": np.asarray(value) for name, value in own.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned, of an optimizer of the same kind over the same parameters.
+
+        From there the steps have the same bits as if there had been no interruption. The numbers (`lr` and the others)
+        are taken over too, as in PyTorch. Everything is checked first: after an error nothing has changed.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            Its arrays are copied; float32 and float64 are converted into each other.
+
+        Raises
+        ------
+        TypeError
+            If `state` is not a mapping, or a value has another dtype.
+        ValueError
+            If names or shapes disagree, or a number is outside its range.
+        """
+        started = check_keys(state, self.numbers, ("steps", *self.arrays), len(self.parameters))
+        numbers = {name: check_rate(name, take_number(state, name), below) for name, below in self.numbers.items()}
+        new: list[dict[str, Any]] = [{} for _ in self.parameters]
+        for i in started:
+            parameter = self.parameters[i]
+            new[i]["steps"] = take_number(state, f"{i}.steps", int)
+            for name in self.arrays:
+                new[i][name] = take_array(state, f"{i}.{name}", parameter.shape, parameter.dtype)
+        vars(self).update(numbers)
+        self.state = new
+
+
+def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """List parameters, each once; at least one."""
+    unique = list({id(parameter): parameter for parameter in parameters}.values())
+    if not unique:
+        raise ValueError("parameters must be at least one, got none")
+    for parameter in unique:
+        if not isinstance(parameter, Parameter):
+            raise TypeError(f"parameters must be Parameters, got a {type(parameter).__name__}")
+    return unique
+
+
+def check_rate(name: str, value: float, below: float = math.inf) -> float:
+    """Return `value` if it is a number in [0, below), else raise."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number in [0, {below:g}), got {value!r} of type {type(value).__name__}")
     if not 0 <= value < below:
-        raise ValueError(f"{name} must be a number in [0, {below}), got {value!r}")
+        raise ValueError(f"{name} must be a number in [0, {below:g}), got {value!r}")
     return float(value)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-
-import numpy as np
+from typing import Any
 
 from ..nn.module import Parameter
-from .optimizer import Optimizer, check_rate
+from .descent import Descent
+from .optimizer import Optimizer
+
+# What each form of momentum remembers. The names differ because the arrays mean different things: the state of one form
+# is not to be taken for another's.
+_MEMORY = {"pytorch": "velocity", "classic": "displacement", "ewma": "average"}
 
 
 class SGD(Optimizer):
@@ -20,27 +25,49 @@ class SGD(Optimizer):
     lr : float
         Learning rate, >= 0; an attribute that may be set between steps.
     momentum : float, default 0
-        In [0, 1).
-    weight_decay : float, default 0
-        L2 penalty: this times the parameter is added to its gradient.
+        In [0, 1); the larger, the longer past gradients count.
+    form : {"pytorch", "classic", "ewma"}
+        Which of the formulas below momentum follows.
     nesterov : bool, default False
-        Look ahead: step along ``g + momentum * v`` instead of ``v``.
+        Look ahead: take the gradient as if the momentum's step had been taken already. Not with "ewma".
+    bias_correction : bool, default True
+        With "ewma": divide the average, which starts from zero, by what its weights have added up to so far.
+    weight_decay : float, default 0
+        L2 penalty: this times the parameter is added to its gradient, and so goes through the momentum.
+    decoupled_weight_decay : float, default 0
+        Shrink the parameter itself by ``lr`` times this, past gradient and momentum (Loshchilov and Hutter, 2019).
+        Without momentum that is the same as `weight_decay`.
 
     Raises
     ------
+    TypeError
+        If `parameters` holds something else, or a number is none.
     ValueError
-        If a number is outside its range, or `nesterov` is asked for without momentum.
+        If a number is outside its range, `form` is unknown, or `nesterov` is asked for without momentum or with "ewma".
 
     Notes
     -----
-    Momentum is in PyTorch's form, the learning rate outside the velocity::
+    With ``g = grad + weight_decay * w``, and v zero at first::
 
-        g = grad + weight_decay * w
-        v = momentum * v + g              # v = g at the first step
-        w = w - lr * (g + momentum * v    if nesterov else    v)
+        pytorch                          v = momentum * v + g
+                                         w = w - lr * v
+                            nesterov:    w = w - lr * (g + momentum * v)
 
-    Other books put lr inside v, or weigh g by 1 - momentum; with a constant lr those are the same steps at another lr.
+        classic                          v = momentum * v - lr * g
+                                         w = w + v
+                            nesterov:    w = w + momentum * v - lr * g
+
+        ewma                             v = momentum * v + (1 - momentum) * g
+                                         w = w - lr * v / (1 - momentum^t)           t = 1 at the first step
+                            uncorrected: w = w - lr * v
+
+    With a constant lr, "classic" takes the steps of "pytorch", and uncorrected "ewma" those of "pytorch" at
+    ``lr * (1 - momentum)``. When lr changes, "classic" carries the old rate on inside v. "pytorch" is what
+    ``torch.optim.SGD`` does, "classic" the heavy ball (Polyak, 1964; nesterov as in Sutskever et al., 2013), "ewma" the
+    exponentially weighted moving average, corrected as in Adam (Kingma and Ba, 2015).
     """
+
+    numbers = {"lr": math.inf, "momentum": 1.0, "weight_decay": math.inf, "decoupled_weight_decay": math.inf}
 
     def __init__(
         self,
@@ -48,24 +75,47 @@ class SGD(Optimizer):
         lr: float,
         momentum: float = 0.0,
         *,
-        weight_decay: float = 0.0,
+        form: str = "pytorch",
         nesterov: bool = False,
+        bias_correction: bool = True,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr)
-        self.momentum = check_rate("momentum", momentum, below=1)
-        self.weight_decay = check_rate("weight_decay", weight_decay)
-        self.nesterov = nesterov
+        if form not in _MEMORY:
+            raise ValueError(f"form must be one of {', '.join(_MEMORY)}, got {form!r}")
+        super().__init__(
+            parameters,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
         if nesterov and not momentum:
             raise ValueError("momentum must be above 0 where nesterov is True, got 0")
+        if nesterov and form == "ewma":
+            raise ValueError("form must be 'pytorch' or 'classic' where nesterov is True, got 'ewma'")
+        self.form, self.nesterov, self.bias_correction = form, nesterov, bias_correction
 
-    def update(self, parameter: Parameter, state: dict[str, np.ndarray]) -> None:
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The velocity, where there is momentum."""
+        return (_MEMORY[self.form],) if self.momentum else ()
+
+    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
         """Take one step for one parameter."""
-        step = parameter.grad
-        if self.weight_decay:
-            step = step + self.weight_decay * parameter.data
-        if self.momentum:
-            velocity = state.setdefault("velocity", np.zeros_like(step))
-            velocity *= self.momentum
-            velocity += step
-            step = step + self.momentum * velocity if self.nesterov else velocity
-        parameter.data -= self.lr * step
+        lr, momentum = self.lr, self.momentum
+        take, rate = 1.0, lr
+        if self.form == "classic":
+            take, rate = -lr, -1.0
+        elif self.form == "ewma":
+            take = 1 - momentum
+            rate = lr / (1 - momentum ** state["steps"]) if self.bias_correction else lr
+        Descent(
+            rate=rate if self.arrays else lr,
+            keep=1 - lr * self.decoupled_weight_decay,
+            l2=self.weight_decay,
+            m_keep=momentum,
+            m_take=take,
+            look=momentum if self.nesterov else 1.0,
+            ahead=take if self.nesterov else 0.0,
+        ).apply(parameter.data, parameter.grad, m=state[self.arrays[0]] if self.arrays else None)

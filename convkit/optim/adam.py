@@ -1,0 +1,133 @@
+"""Adam, and Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ..nn.module import Parameter
+from .descent import Descent
+from .optimizer import Optimizer
+
+
+class _Adam(Optimizer):
+    """The part that both share; they differ in where the weight decay goes."""
+
+    numbers = {"lr": math.inf, "beta1": 1.0, "beta2": 1.0, "eps": math.inf, "weight_decay": math.inf}
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas must be two numbers, got {betas!r}")
+        super().__init__(parameters, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The moving averages of the gradient and of its square."""
+        return ("mean", "square")
+
+    def descend(self, parameter: Parameter, state: dict[str, Any], *, l2: float, decay: float) -> None:
+        """Take one step; `decay` is the decoupled one."""
+        steps = state["steps"]
+        Descent(
+            rate=self.lr / (1 - self.beta1**steps),
+            keep=1 - self.lr * decay,
+            l2=l2,
+            m_keep=self.beta1,
+            m_take=1 - self.beta1,
+            s_keep=self.beta2,
+            s_take=1 - self.beta2,
+            s_scale=1 / math.sqrt(1 - self.beta2**steps),
+            eps=self.eps,
+        ).apply(parameter.data, parameter.grad, m=state["mean"], s=state["square"])
+
+
+class Adam(_Adam):
+    """Adam (Kingma and Ba, 2015), with an L2 penalty if wanted.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        ``model.parameters()``.
+    lr : float, default 1e-3
+        Learning rate, >= 0; an attribute that may be set between steps.
+    betas : (float, float), default (0.9, 0.999)
+        How long the averages of gradient and squared gradient remember, each in [0, 1).
+    eps : float, default 1e-8
+        Added to the root, so that nothing is divided by zero.
+    weight_decay : float, default 0
+        L2 penalty: this times the parameter is added to its gradient. Adam then divides it by the gradient's size, so
+        that parameters with large gradients decay less; `AdamW` does not.
+
+    Raises
+    ------
+    TypeError
+        If `parameters` holds something else, or a number is none.
+    ValueError
+        If a number is outside its range.
+
+    Notes
+    -----
+    With ``g = grad + weight_decay * w``, m and s zero at first and t = 1 at the first step::
+
+        m = beta1 * m + (1 - beta1) * g
+        s = beta2 * s + (1 - beta2) * g^2
+        w = w - lr * (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
+        """Take one step for one parameter."""
+        self.descend(parameter, state, l2=self.weight_decay, decay=0.0)
+
+
+class AdamW(_Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Parameters
+    ----------
+    parameters, lr, betas, eps
+        As of `Adam`.
+    weight_decay : float, default 0.01
+        Decoupled: at each step a parameter first shrinks by ``lr * weight_decay`` of itself, whatever its gradient.
+        With this rule, ``w = (1 - lr * weight_decay) * w`` precedes Adam's step, whose gradient has no penalty.
+
+    Raises
+    ------
+    TypeError
+        If `parameters` holds something else, or a number is none.
+    ValueError
+        If a number is outside its range.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
+        """Take one step for one parameter."""
+        self.descend(parameter, state, l2=0.0, decay=self.weight_decay)

@@ -1,0 +1,143 @@
+"""Shadow weights: the moving average of a model's weights, which often does better than the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..nn.module import Module
+from ._state import check_keys, take_number
+from .descent import Descent
+from .optimizer import check_rate
+
+
+class EMA:
+    """An exponential moving average of a model's weights, kept beside them.
+
+    Parameters
+    ----------
+    model : Module
+        Whose weights are averaged; they start as the average.
+    decay : float, default 0.999
+        In [0, 1): at each `update`, ``shadow = decay * shadow + (1 - decay) * weight``.
+    buffers : {"average", "copy"}
+        What happens to what the model's `state_dict` holds besides parameters, the running statistics of batch
+        normalisation above all. Statistics must fit the weights: "average" lets them trail as the weights do; "copy"
+        takes the model's present ones, the default of PyTorch's ``AveragedModel``, which have to be computed anew for
+        the averages. Integers (numbers of batches) are always copied.
+
+    Attributes
+    ----------
+    shadow : dict of str to ndarray
+        The averages, by the names of the model's `state_dict`.
+
+    Examples
+    --------
+    ::
+
+        ema = optim.EMA(model, decay=0.99)
+        ...
+        optimizer.step()
+        ema.update()
+        ...
+        with ema.swapped():
+            accuracy = evaluate(model)      # with the shadow weights
+    """
+
+    def __init__(self, model: Module, decay: float = 0.999, *, buffers: str = "average") -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"model must be a Module, got {type(model).__name__}")
+        if buffers not in ("average", "copy"):
+            raise ValueError(f"buffers must be 'average' or 'copy', got {buffers!r}")
+        self.model, self.decay, self.buffers = model, check_rate("decay", decay, 1.0), buffers
+        self.updates = 0
+        self.shadow = _copies(model.state_dict())
+        self._swapped = False
+
+    def update(self) -> None:
+        """Let the averages follow the model's weights; to be called after every step of the optimizer.
+
+        Raises
+        ------
+        RuntimeError
+            Inside `swapped`, where the model has the averages themselves.
+        """
+        self._refuse_swapped("update")
+        averaging = Descent(rate=self.decay - 1, keep=self.decay)
+        parameters = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
+        done: set[int] = set()  # layers may share a parameter
+        for name, value in self.model.state_dict().items():
+            shadow = self.shadow[name]
+            if id(shadow) in done:
+                continue
+            done.add(id(shadow))
+            if name in parameters or (self.buffers == "average" and value.dtype.kind == "f"):
+                averaging.apply(shadow, value)
+            else:
+                np.copyto(shadow, value)
+        self.updates += 1
+
+    @contextmanager
+    def swapped(self) -> Iterator[Module]:
+        """Inside the ``with`` the model has the averages, afterwards its own weights again, whatever happened.
+
+        What changes the model inside is undone too; copy the averages into it for good with
+        ``model.load_state_dict(ema.shadow)``.
+
+        Yields
+        ------
+        Module
+            The model.
+
+        Raises
+        ------
+        RuntimeError
+            If the weights are swapped already.
+        """
+        self._refuse_swapped("swapped")
+        own = _copies(self.model.state_dict())
+        self._swapped = True
+        try:
+            self.model.load_state_dict(self.shadow)
+            yield self.model
+        finally:
+            self.model.load_state_dict(own)
+            self._swapped = False
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the averages under ``"shadow."`` and their names, not copied, `decay` and the number of `updates`."""
+        numbers = {"decay": np.array(self.decay, np.float64), "updates": np.array(self.updates, np.int64)}
+        return numbers | {f"shadow.{name}": value for name, value in self.shadow.items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned, of a model of the same build; averages are copied, `decay` taken too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If names, dtypes or shapes disagree; nothing has changed then.
+        """
+        check_keys(state, ("decay", "updates", *(f"shadow.{name}" for name in self.shadow)))
+        decay = check_rate("decay", take_number(state, "decay"), 1.0)
+        updates = take_number(state, "updates", int)
+        new = {}
+        for name, value in self.shadow.items():
+            loaded = np.asarray(state[f"shadow.{name}"])
+            if loaded.dtype.kind != value.dtype.kind:
+                raise TypeError(f"state['shadow.{name}'] must be of kind {value.dtype}, got {loaded.dtype}")
+            if loaded.shape != value.shape:
+                raise ValueError(f"state['shadow.{name}'] must have shape {value.shape}, got {loaded.shape}")
+            new[name] = np.array(loaded, value.dtype, order="C")
+        self.decay, self.updates, self.shadow = decay, updates, new
+
+    def _refuse_swapped(self, method: str) -> None:
+        if self._swapped:
+            raise RuntimeError(f"EMA.{method}: the model has the averages now; leave `with ema.swapped()` first")
+
+
+def _copies(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Copy a state, in C order; a parameter under two names stays one array."""
+    copies: dict[int, np.ndarray] = {}
+    return {name: copies.setdefault(id(value), np.array(value, order="C")) for name, value in state.items()}
