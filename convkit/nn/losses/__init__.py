@@ -1,0 +1,40 @@
+"""Losses: the value and its gradient side by side.
+
+A loss is a function of a model's output and of what is known of the samples; it returns a `Loss`, and ``loss.grad``
+goes straight into ``model.backward``. The loss of one sample is ``reduction="none"``; the cost of a set is its mean or
+its sum. A `Penalty` on the weights stands apart; the objective is the sum of both.
+
+==================  ============================================================================================
+of classes          `softmax_cross_entropy`, `negative_log_likelihood`, `focal`, `multiclass_hinge`, `zero_one`
+of two classes      `binary_cross_entropy_with_logits`, `binary_hinge`, `perceptron`
+of numbers          `l1` (MAE), `l2` (MSE), `huber`, `smooth_l1`
+of weights          `l1_penalty`, `l2_penalty`
+==================  ============================================================================================
+"""
+
+from ._common import Loss, reduce
+from .binary import binary_cross_entropy_with_logits, binary_hinge, focal, perceptron
+from .classes import negative_log_likelihood, softmax_cross_entropy
+from .margins import multiclass_hinge, zero_one
+from .penalties import Penalty, l1_penalty, l2_penalty
+from .regression import huber, l1, l2, smooth_l1
+
+__all__ = [
+    "Loss",
+    "Penalty",
+    "binary_cross_entropy_with_logits",
+    "binary_hinge",
+    "focal",
+    "huber",
+    "l1",
+    "l1_penalty",
+    "l2",
+    "l2_penalty",
+    "multiclass_hinge",
+    "negative_log_likelihood",
+    "perceptron",
+    "reduce",
+    "smooth_l1",
+    "softmax_cross_entropy",
+    "zero_one",
+]

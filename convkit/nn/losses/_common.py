@@ -1,0 +1,161 @@
+"""What every loss is made of: its result, its reduction, its checks."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Loss(NamedTuple):
+    """A loss and its gradient with respect to the model's output.
+
+    With ``reduction="none"`` `value` is an array, one loss for each sample, and `grad` holds each sample's own
+    gradient; else `value` is a float.
+    """
+
+    value: float | np.ndarray
+    grad: np.ndarray
+
+
+def reduce(
+    losses: np.ndarray, grad: np.ndarray, reduction: str, *, total: float | None = None, name: str = "scores"
+) -> Loss:
+    """Turn the samples' losses and their gradients into the `Loss` that `reduction` asks for; for authors of losses.
+
+    Parameters
+    ----------
+    losses : ndarray, ``(N, *)``
+        One for each sample.
+    grad : ndarray
+        The gradient of the sum of `losses`; changed in place.
+    reduction : {"mean", "sum", "none"}
+    total : float, optional
+        What a mean divides by, where samples have weights; else their number.
+    name : str
+        What the message calls the samples that are missing.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If `reduction` is unknown, or a mean of no samples is asked for.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    if reduction == "none":
+        return Loss(losses, grad)
+    value = float(losses.sum(dtype=np.float64))
+    if reduction == "sum":
+        return Loss(value, grad)
+    total = losses.size if total is None else total
+    if not total > 0:
+        counts = " that counts" if losses.size else ""
+        raise ValueError(f"{name} must hold at least one sample{counts} where reduction is 'mean', got none")
+    grad /= total
+    return Loss(value / total, grad)
+
+
+def check_scores(scores: np.ndarray, name: str = "scores") -> np.ndarray:
+    """Return an array of float32 or float64, else raise TypeError."""
+    scores = np.asarray(scores)
+    if scores.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {scores.dtype}")
+    return scores
+
+
+def check_number(name: str, value: float, expected: str, fits: Callable[[float], bool]) -> float:
+    """Return `value` if it is a finite number that fits, else raise."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number {expected}, got {value!r} of type {type(value).__name__}")
+    if not (math.isfinite(value) and fits(value)):
+        raise ValueError(f"{name} must be a number {expected}, got {value!r}")
+    return float(value)
+
+
+def check_positive(name: str, value: float) -> float:
+    """Return `value` if it is a finite number above 0, else raise."""
+    return check_number(name, value, "above 0", lambda number: number > 0)
+
+
+def check_same_shape(name: str, value: np.ndarray, first: str, scores: np.ndarray) -> None:
+    """Raise ValueError unless the shapes agree; broadcasting would hide a mistake."""
+    if value.shape != scores.shape:
+        raise ValueError(f"{name} must have the shape of {first}, {scores.shape}, got {value.shape}")
+
+
+def check_classes(
+    scores: np.ndarray, labels: np.ndarray, *, ignore_index: int | None = None, name: str = "scores"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check scores ``(N, classes, *)`` and labels ``(N, *)``, each a class or `ignore_index`; return both as arrays."""
+    scores, labels = check_scores(scores, name), np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
+    if scores.ndim < 2:
+        raise ValueError(f"{name} must have shape (N, classes, *), got shape {scores.shape}")
+    expected = (scores.shape[0], *scores.shape[2:])
+    if labels.shape != expected:
+        raise ValueError(f"labels must have shape {expected} for {name} of shape {scores.shape}, got {labels.shape}")
+    classes = scores.shape[1]
+    wrong = (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        wrong &= labels != ignore_index
+    bad = np.argwhere(wrong)
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        also = "" if ignore_index is None else f", or {ignore_index} to be ignored"
+        raise ValueError(f"labels must be classes 0 to {classes - 1}{also}, got {labels[where]} at {where}")
+    return scores, labels
+
+
+def sample_weights(
+    scores: np.ndarray, labels: np.ndarray, class_weights: np.ndarray | None, ignore_index: int | None
+) -> np.ndarray | None:
+    """Return the weight of each sample, ``(N, *)``, zero for those to be ignored; None where all count one."""
+    if class_weights is None and ignore_index is None:
+        return None
+    table = check_class_weights(class_weights, scores)
+    if ignore_index is None:
+        return table[labels]
+    kept = labels != ignore_index
+    return np.where(kept, table[np.where(kept, labels, 0)], 0).astype(scores.dtype, copy=False)
+
+
+def check_class_weights(class_weights: np.ndarray | None, scores: np.ndarray) -> np.ndarray:
+    """Return the weight of each class, in the scores' dtype; ones where none are given."""
+    if class_weights is None:
+        return np.ones(scores.shape[1], scores.dtype)
+    weights = check_scores(class_weights, "class_weights")
+    if weights.shape != scores.shape[1:2]:
+        raise ValueError(f"class_weights must have shape {scores.shape[1:2]}, one a class, got {weights.shape}")
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError("class_weights must be finite and at least 0, got one that is not")
+    return weights.astype(scores.dtype, copy=False)
+
+
+def check_targets(scores: np.ndarray, targets: np.ndarray, name: str = "scores") -> tuple[np.ndarray, np.ndarray]:
+    """Check outputs and targets of one shape and dtype; return both as arrays."""
+    scores, targets = check_scores(scores, name), check_scores(targets, "targets")
+    if targets.dtype != scores.dtype:
+        raise TypeError(f"targets must have the dtype of {name}, {scores.dtype}, got {targets.dtype}")
+    check_same_shape("targets", targets, name, scores)
+    return scores, targets
+
+
+def check_signs(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Check scores and labels -1 or +1 of one shape; return both in the scores' dtype."""
+    scores, labels = check_scores(scores), np.asarray(labels)
+    if labels.dtype.kind not in "if":
+        raise TypeError(f"labels must be numbers -1 or 1, got {labels.dtype}")
+    check_same_shape("labels", labels, "scores", scores)
+    bad = np.argwhere(np.abs(labels) != 1)
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(f"labels must be -1 or 1, got {labels[where]} at {where}")
+    return scores, labels.astype(scores.dtype)

@@ -1,0 +1,100 @@
+"""Penalties on weights: what the objective has besides the data's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..module import Module, Parameter
+from ._common import check_number
+
+
+class Penalty(NamedTuple):
+    """A penalty and its gradients, apart from the loss; the objective is ``loss.value + penalty.value``.
+
+    `grads` pairs each parameter with the penalty's gradient with respect to it, of its shape and dtype.
+    """
+
+    value: float
+    grads: list[tuple[Parameter, np.ndarray]]
+
+    def backward(self) -> None:
+        """Add the gradients to the parameters' `grad`; to be called once, after the model's backward or before."""
+        for parameter, grad in self.grads:
+            parameter.accumulate(grad)
+
+
+def l1_penalty(model: Module, strength: float, *, biases: bool = False) -> Penalty:
+    """Sum of the weights' magnitudes, ``strength * sum(|w|)``, whose gradient is ``strength * sign(w)``.
+
+    Parameters
+    ----------
+    model : Module
+        Its parameters that learn are penalised, each once.
+    strength : float
+        lambda, at least 0.
+    biases : bool, default False
+        Whether parameters called ``bias`` are penalised too.
+
+    Returns
+    -------
+    Penalty
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a Module, or `strength` no number.
+    ValueError
+        If `strength` is negative or not finite.
+    """
+    return _penalty(model, strength, biases, lambda w: np.abs(w).sum(dtype=np.float64), lambda w, k: k * np.sign(w))
+
+
+def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penalty:
+    """Sum of the weights' squares, ``strength * sum(w^2)``, whose gradient is ``2 * strength * w``.
+
+    An optimizer's ``weight_decay`` (the L2 one, not the decoupled) of ``2 * strength`` takes the same steps without
+    reporting a value, biases included.
+
+    Parameters
+    ----------
+    model : Module
+        Its parameters that learn are penalised, each once.
+    strength : float
+        lambda, at least 0.
+    biases : bool, default False
+        Whether parameters called ``bias`` are penalised too.
+
+    Returns
+    -------
+    Penalty
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a Module, or `strength` no number.
+    ValueError
+        If `strength` is negative or not finite.
+    """
+    return _penalty(model, strength, biases, lambda w: np.square(w, dtype=np.float64).sum(), lambda w, k: 2 * k * w)
+
+
+def _penalty(
+    model: Module,
+    strength: float,
+    biases: bool,
+    size: Callable[[np.ndarray], float],
+    slope: Callable[[np.ndarray, float], np.ndarray],
+) -> Penalty:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    strength = check_number("strength", strength, "of at least 0", lambda number: number >= 0)
+    chosen = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.trainable and (biases or name.rpartition(".")[2] != "bias")
+    ]
+    value = strength * sum(float(size(parameter.data)) for parameter in chosen)
+    return Penalty(value, [(parameter, slope(parameter.data, strength)) for parameter in chosen])

@@ -1,0 +1,119 @@
+"""Losses of predicted numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import Loss, check_positive, check_targets, reduce
+
+
+def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
+    """Absolute error ``|d|``, d = prediction - target; its mean is the MAE. The gradient is sign(d), 0 at d = 0.
+
+    Parameters
+    ----------
+    predictions : ndarray of float32 or float64, any shape
+        Every element is a sample.
+    targets : ndarray of the shape and dtype of `predictions`
+    reduction : {"mean", "sum", "none"}
+        Mean over all elements, sum over them, or one value for each.
+
+    Returns
+    -------
+    Loss
+        `value`: a float, or with "none" an array; `grad`: an array; arrays are of the predictions' shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If an array is not of float32 or float64, or they are of two dtypes.
+    ValueError
+        If the shapes differ, `reduction` is unknown, or a mean of no samples is asked for.
+    """
+    error = _error(predictions, targets)
+    return reduce(np.abs(error), np.sign(error), reduction, name="predictions")
+
+
+def l2(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
+    """Squared error ``d^2``, d = prediction - target; its mean is the MSE. The gradient is ``2 * d``.
+
+    Parameters
+    ----------
+    predictions, targets, reduction
+        As of `l1`.
+
+    Returns
+    -------
+    Loss
+        As of `l1`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `l1`.
+    """
+    error = _error(predictions, targets)
+    return reduce(error * error, 2 * error, reduction, name="predictions")
+
+
+def huber(predictions: np.ndarray, targets: np.ndarray, *, delta: float = 1.0, reduction: str = "mean") -> Loss:
+    """Squared error near zero, absolute error far from it (Huber, 1964).
+
+    With d = prediction - target: ``d^2 / 2`` where |d| <= delta, else ``delta * (|d| - delta / 2)``; the gradient is d
+    cut to [-delta, delta].
+
+    Parameters
+    ----------
+    predictions, targets, reduction
+        As of `l1`.
+    delta : float, default 1
+        Above 0.
+
+    Returns
+    -------
+    Loss
+        As of `l1`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `l1`; besides if `delta` is not a number above 0.
+    """
+    delta = check_positive("delta", delta)
+    error = _error(predictions, targets)
+    grad = np.clip(error, -delta, delta)
+    return reduce(grad * (error - grad / 2), grad, reduction, name="predictions")
+
+
+def smooth_l1(predictions: np.ndarray, targets: np.ndarray, *, beta: float = 1.0, reduction: str = "mean") -> Loss:
+    """Huber's loss divided by its bend (Girshick, 2015): slope 1 far from zero, whatever beta.
+
+    With d = prediction - target: ``d^2 / (2 * beta)`` where |d| < beta, else ``|d| - beta / 2``.
+
+    Parameters
+    ----------
+    predictions, targets, reduction
+        As of `l1`.
+    beta : float, default 1
+        Above 0; for 0, which PyTorch allows, use `l1`.
+
+    Returns
+    -------
+    Loss
+        As of `l1`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `l1`; besides if `beta` is not a number above 0.
+    """
+    beta = check_positive("beta", beta)
+    error = _error(predictions, targets)
+    bent = np.clip(error, -beta, beta)
+    grad = bent / beta
+    return reduce(grad * (error - bent / 2), grad, reduction, name="predictions")
+
+
+def _error(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    predictions, targets = check_targets(predictions, targets, "predictions")
+    return predictions - targets
