@@ -208,6 +208,28 @@ typedef enum ck_grid_op {
 ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes);
 ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op);
 
+/* ------------------------------------------------------------------ descent */
+
+/* One step of gradient descent over `count` adjacent elements, in one pass; with g the gradient of w:
+ *   d = g + l2 * w
+ *   s = s_keep * s + s_take * d^2;  root = s_scale * sqrt(s) + eps      if there is an s
+ *   d = d / root                                                        if there is, and s_first
+ *   m = m_keep * m + m_take * d;  d = look * m + ahead * d              if there is an m
+ *   d = d / root                                                        if there is an s, and not s_first
+ *   w = keep * w - rate * d
+ * w, m and s are read and written; m and s may be NULL. No two arrays overlap. */
+typedef struct ck_descent {
+  int64_t count;
+  int dtype;
+  void *w, *m, *s;
+  const void *g;
+  double rate, keep, l2, m_keep, m_take, look, ahead, s_keep, s_take, s_scale, eps;
+  int s_first;
+  ck_run run; /* no workspace */
+} ck_descent;
+
+ck_status ck_descent_run(const ck_descent *call);
+
 /* ------------------------------------------------------------------ machine */
 
 const char *ck_isa_name(int isa);

@@ -270,6 +270,7 @@ typedef struct ck_kernels {
   void (*plane_slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
   /* dst[p] = sum over sum[p][0..lanes-1], dst's elements `step` bytes apart */
   void (*lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step);
+  void (*descend)(const ck_descent *, int64_t first, int64_t count);
   ck_peak_kernels peak;
 } ck_kernels;
 

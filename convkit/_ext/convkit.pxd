@@ -134,6 +134,19 @@ cdef extern from "convkit.h" nogil:
     ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes) noexcept
     ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op) noexcept
 
+    ctypedef struct ck_descent:
+        int64_t count
+        int dtype
+        void *w
+        void *m
+        void *s
+        const void *g
+        double rate, keep, l2, m_keep, m_take, look, ahead, s_keep, s_take, s_scale, eps
+        int s_first
+        ck_run run
+
+    ck_status ck_descent_run(const ck_descent *call) noexcept
+
     ctypedef struct ck_cpu:
         uint32_t leaf1_ecx, leaf7_ebx
         uint64_t xcr0

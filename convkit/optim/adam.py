@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
-from .descent import Descent
+from .descent import descend
 from .optimizer import Optimizer
 
 
@@ -36,7 +36,11 @@ class _Adam(Optimizer):
     def descend(self, parameter: Parameter, state: dict[str, Any], *, l2: float, decay: float) -> None:
         """Take one step; `decay` is the decoupled one."""
         steps = state["steps"]
-        Descent(
+        descend(
+            parameter.data,
+            parameter.grad,
+            m=state["mean"],
+            s=state["square"],
             rate=self.lr / (1 - self.beta1**steps),
             keep=1 - self.lr * decay,
             l2=l2,
@@ -46,7 +50,7 @@ class _Adam(Optimizer):
             s_take=1 - self.beta2,
             s_scale=1 / math.sqrt(1 - self.beta2**steps),
             eps=self.eps,
-        ).apply(parameter.data, parameter.grad, m=state["mean"], s=state["square"])
+        )
 
 
 class Adam(_Adam):

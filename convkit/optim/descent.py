@@ -1,57 +1,89 @@
-"""One parameter's update, for all optimizers: they differ in coefficients."""
+"""One array's step of gradient descent, for all optimizers: they differ in coefficients."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from .._ext import engine
+from .._threads import current
 
-@dataclass
-class Descent:
-    """One step of gradient descent, in the most general form that the optimizers need.
 
-    With w the parameter and g its gradient, element by element::
+def descend(
+    w: np.ndarray,
+    grad: np.ndarray,
+    m: np.ndarray | None = None,
+    s: np.ndarray | None = None,
+    *,
+    rate: float,
+    keep: float = 1.0,
+    l2: float = 0.0,
+    m_keep: float = 0.0,
+    m_take: float = 1.0,
+    look: float = 1.0,
+    ahead: float = 0.0,
+    s_keep: float = 0.0,
+    s_take: float = 0.0,
+    s_scale: float = 1.0,
+    eps: float = 0.0,
+    s_first: bool = False,
+) -> None:
+    """Take one step in the most general form that the optimizers need, in one pass over memory.
 
-        g = g + l2 * w
-        s = s_keep * s + s_take * g^2          if there is a second moment s
+    Element by element, in the dtype of w, on all threads::
+
+        d = grad + l2 * w
+        s = s_keep * s + s_take * d^2              if there is an s
         root = s_scale * sqrt(s) + eps
-        d = g / root                           if s comes first (RMSprop)
-        m = m_keep * m + m_take * d            if there is a first moment m
+        d = d / root                               if s comes first (RMSprop)
+        m = m_keep * m + m_take * d                if there is an m
         d = look * m + ahead * d
-        d = d / root                           if s comes last (Adam)
+        d = d / root                               if s comes last (Adam)
         w = keep * w - rate * d
+
+    Parameters
+    ----------
+    w : ndarray of float32 or float64
+        Changed in place.
+    grad : ndarray of the shape of w
+    m, s : ndarray of the shape and dtype of w, contiguous and aligned, optional
+        First and second moment, changed in place.
+    rate, keep, l2, m_keep, m_take, look, ahead, s_keep, s_take, s_scale, eps : float
+        The coefficients above.
+    s_first : bool
+        Whether the division comes before m; without an m it is all the same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array does not fit w, which has not changed then.
     """
-
-    rate: float
-    keep: float = 1.0
-    l2: float = 0.0
-    m_keep: float = 0.0
-    m_take: float = 1.0
-    look: float = 1.0
-    ahead: float = 0.0
-    s_keep: float = 0.0
-    s_take: float = 0.0
-    s_scale: float = 1.0
-    eps: float = 0.0
-    s_first: bool = False
-
-    def apply(self, w: np.ndarray, grad: np.ndarray, m: np.ndarray | None = None, s: np.ndarray | None = None) -> None:
-        """Change w and its moments in place."""
-        d = grad
-        if self.l2:
-            d = d + self.l2 * w
-        if s is not None:
-            s *= self.s_keep
-            s += self.s_take * (d * d)
-            root = self.s_scale * np.sqrt(s) + self.eps
-            d = d / root if self.s_first else d
-        if m is not None:
-            m *= self.m_keep
-            m += self.m_take * d
-            d = self.look * m + self.ahead * d if self.ahead else self.look * m
-        if s is not None and not self.s_first:
-            d = d / root
-        if self.keep != 1:
-            w *= self.keep
-        w -= self.rate * d
+    grad = np.require(grad, w.dtype, "CA")
+    for name, array in (("grad", grad), ("m", m), ("s", s)):
+        if array is None:
+            continue
+        if array.shape != w.shape:
+            raise ValueError(f"{name} must have the shape of its parameter, {w.shape}, got {array.shape}")
+        if array.dtype != w.dtype:
+            raise TypeError(f"{name} must have the dtype of its parameter, {w.dtype}, got {array.dtype}")
+    flat = w if w.flags.carray else np.array(w, order="C")
+    engine.descend(
+        flat,
+        grad,
+        m,
+        s,
+        current(),
+        rate=rate,
+        keep=keep,
+        l2=l2,
+        m_keep=m_keep,
+        m_take=m_take,
+        look=look,
+        ahead=ahead,
+        s_keep=s_keep,
+        s_take=s_take,
+        s_scale=s_scale,
+        eps=eps,
+        s_first=s_first,
+    )
+    if flat is not w:
+        w[...] = flat

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..nn.module import Module
 from ._state import check_keys, take_number
-from .descent import Descent
+from .descent import descend
 from .optimizer import check_rate
 
 
@@ -65,7 +65,6 @@ class EMA:
             Inside `swapped`, where the model has the averages themselves.
         """
         self._refuse_swapped("update")
-        averaging = Descent(rate=self.decay - 1, keep=self.decay)
         parameters = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
         done: set[int] = set()  # layers may share a parameter
         for name, value in self.model.state_dict().items():
@@ -74,7 +73,7 @@ class EMA:
                 continue
             done.add(id(shadow))
             if name in parameters or (self.buffers == "average" and value.dtype.kind == "f"):
-                averaging.apply(shadow, value)
+                descend(shadow, value, rate=self.decay - 1, keep=self.decay)
             else:
                 np.copyto(shadow, value)
         self.updates += 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
-from .descent import Descent
+from .descent import descend
 from .optimizer import Optimizer
 
 
@@ -84,7 +84,11 @@ class RMSprop(Optimizer):
 
     def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
         """Take one step for one parameter."""
-        Descent(
+        descend(
+            parameter.data,
+            parameter.grad,
+            m=state.get("velocity"),
+            s=state["square"],
             rate=self.lr,
             keep=1 - self.lr * self.decoupled_weight_decay,
             l2=self.weight_decay,
@@ -93,4 +97,4 @@ class RMSprop(Optimizer):
             s_take=1 - self.alpha,
             eps=self.eps,
             s_first=True,
-        ).apply(parameter.data, parameter.grad, m=state.get("velocity"), s=state["square"])
+        )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
-from .descent import Descent
+from .descent import descend
 from .optimizer import Optimizer
 
 # What each form of momentum remembers. The names differ because the arrays mean different things: the state of one form
@@ -110,7 +110,10 @@ class SGD(Optimizer):
         elif self.form == "ewma":
             take = 1 - momentum
             rate = lr / (1 - momentum ** state["steps"]) if self.bias_correction else lr
-        Descent(
+        descend(
+            parameter.data,
+            parameter.grad,
+            m=state[self.arrays[0]] if self.arrays else None,
             rate=rate if self.arrays else lr,
             keep=1 - lr * self.decoupled_weight_decay,
             l2=self.weight_decay,
@@ -118,4 +121,4 @@ class SGD(Optimizer):
             m_take=take,
             look=momentum if self.nesterov else 1.0,
             ahead=take if self.nesterov else 0.0,
-        ).apply(parameter.data, parameter.grad, m=state[self.arrays[0]] if self.arrays else None)
+        )

@@ -3,6 +3,7 @@
 
 #include "activation.h"
 #include "deform.h"
+#include "descent.h"
 #include "drain.h"
 #include "grid.h"
 #include "micro.h"
@@ -62,5 +63,6 @@ const ck_kernels CK_NAME(kernels) = {
     .slopes = CK_NAME(slopes),
     .plane_slopes = CK_NAME(plane_slopes),
     .lane_sums = CK_NAME(lane_sums),
+    .descend = CK_NAME(descend),
     .peak = CK_PEAK_KERNELS,
 };
