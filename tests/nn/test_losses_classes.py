@@ -1,0 +1,197 @@
+"""Losses over classes against hand-worked numbers, their definitions, and central differences."""
+
+import math
+
+import numpy as np
+import pytest
+
+from convkit.analysis import check_gradients
+from convkit.nn.losses import multiclass_hinge, negative_log_likelihood, softmax_cross_entropy, zero_one
+
+NOTES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])  # true classes 0, 1, 2
+OVER_CLASSES = (softmax_cross_entropy, negative_log_likelihood, multiclass_hinge, zero_one)
+
+
+def test_hand_worked():
+    loss = softmax_cross_entropy(np.array([[math.log(1), math.log(2), math.log(5)]]), np.array([1]))
+    assert loss.value == pytest.approx(math.log(4), rel=1e-15)
+    np.testing.assert_allclose(loss.grad, [[1 / 8, 2 / 8 - 1, 5 / 8]], rtol=1e-15)
+
+
+def test_the_softmax_of_the_notes():
+    loss = softmax_cross_entropy(np.array([[3.2, 5.1, -1.7]]), np.array([0]))
+    assert loss.grad[0, 0] + 1 == pytest.approx(0.13, abs=0.005)
+    assert loss.value == pytest.approx(2.04, abs=0.005)
+
+
+def test_the_support_vector_machine_of_the_notes():
+    loss = multiclass_hinge(NOTES, np.array([0, 1, 2]), reduction="none")
+    np.testing.assert_allclose(loss.value, [2.9, 0, 12.9], rtol=1e-14, atol=1e-15)
+    np.testing.assert_array_equal(loss.grad, [[-1, 1, 0], [0, 0, 0], [1, 1, -2]])
+    assert multiclass_hinge(NOTES, np.array([0, 1, 2])).value == pytest.approx(15.8 / 3, rel=1e-14)
+    assert multiclass_hinge(NOTES[:1], np.array([0]), margin=0.1).value == pytest.approx(2.0, rel=1e-14)
+
+
+def test_zero_one_is_the_error_rate():
+    each = zero_one(NOTES, np.array([0, 1, 2]), reduction="none")
+    np.testing.assert_array_equal(each.value, [1, 0, 1])
+    mean = zero_one(NOTES, np.array([0, 1, 2]))
+    assert mean.value == pytest.approx(2 / 3)
+    assert mean.grad.shape == NOTES.shape and not mean.grad.any()
+    np.testing.assert_array_equal(zero_one(np.zeros((2, 3)), np.array([0, 1]), reduction="none").value, [0, 1])  # ties
+
+
+def test_log_likelihood_of_a_log_softmax_is_cross_entropy():
+    labels = np.array([0, 1, 2])
+    log_softmax = NOTES - np.log(np.exp(NOTES).sum(axis=1, keepdims=True))
+    loss = negative_log_likelihood(log_softmax, labels)
+    assert loss.value == pytest.approx(softmax_cross_entropy(NOTES, labels).value, rel=1e-14)
+    np.testing.assert_allclose(loss.grad, -np.eye(3) / 3, rtol=1e-15)
+
+
+OPTIONS = {
+    softmax_cross_entropy: (
+        {},
+        {"label_smoothing": 0.3},
+        {"ignore_index": 1},
+        {"label_smoothing": 0.3, "ignore_index": 1, "class_weights": np.linspace(0.5, 2, 4)},
+    ),
+    negative_log_likelihood: ({}, {"ignore_index": 1, "class_weights": np.linspace(0.5, 2, 4)}),
+    multiclass_hinge: ({}, {"margin": 0.3}),
+    zero_one: ({},),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(5, 4), (2, 4, 2, 4), (1, 4)])
+@pytest.mark.parametrize("loss", OVER_CLASSES)
+def test_gradient(loss, shape, reduction):
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal(shape), rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    labels.flat[0] = 0  # whatever is ignored, one sample counts
+    for options in OPTIONS[loss]:
+        check_gradients(lambda s, options=options: loss(s, labels, reduction=reduction, **options), scores, rtol=1e-5)
+
+
+def test_what_is_ignored_does_not_count_at_all():
+    scores, labels = NOTES.copy(), np.array([0, -1, 2])
+    scores[1] = np.nan
+    got = softmax_cross_entropy(scores, labels, ignore_index=-1, label_smoothing=0.1)
+    kept = softmax_cross_entropy(NOTES[::2], labels[::2], label_smoothing=0.1)
+    assert got.value == pytest.approx(kept.value, rel=1e-14)
+    np.testing.assert_allclose(got.grad[::2], kept.grad, rtol=1e-14)
+    assert not got.grad[1].any()
+
+
+def test_class_weights_are_shares_of_a_mean():
+    weights = np.array([1.0, 2.0, 5.0])
+    each = softmax_cross_entropy(NOTES, np.array([0, 1, 2]), reduction="none").value
+    got = softmax_cross_entropy(NOTES, np.array([0, 1, 2]), class_weights=weights)
+    assert got.value == pytest.approx((each * weights).sum() / 8, rel=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e30])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", OVER_CLASSES)
+def test_scores_of_any_size_stay_finite(loss, dtype, size):
+    scores = np.array([[size, -size, 0], [-size, size, 0]], dtype)
+    got = loss(scores, np.array([0, 0]))
+    assert np.isfinite(got.value) and np.isfinite(got.grad).all() and got.grad.dtype == dtype
+
+
+def test_reductions_are_of_the_samples_losses():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
+    each = softmax_cross_entropy(scores, labels, reduction="none")
+    assert each.value.shape == (6,)
+    np.testing.assert_allclose(
+        each.value, [np.log(np.exp(s).sum()) - s[c] for s, c in zip(scores, labels, strict=True)], rtol=1e-13
+    )
+    total, mean = (softmax_cross_entropy(scores, labels, reduction=r) for r in ("sum", "mean"))
+    assert isinstance(mean.value, float)
+    assert total.value == pytest.approx(each.value.sum(), rel=1e-14)
+    assert mean.value == pytest.approx(each.value.mean(), rel=1e-14)
+    np.testing.assert_array_equal(total.grad, each.grad)
+    np.testing.assert_allclose(mean.grad, each.grad / 6, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_scores(dtype):
+    scores = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4]], dtype)
+    loss = softmax_cross_entropy(scores, np.array([1, 0, 0]), reduction="none")
+    assert loss.grad.dtype == dtype
+    np.testing.assert_allclose(loss.value, [2e4, math.log(3), math.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(loss.grad, [[1, -1, 0], [-2 / 3, 1 / 3, 1 / 3], [-0.5, 0.5, 0]], rtol=1e-6)
+
+
+def test_the_scores_are_not_changed():
+    scores = np.random.default_rng(0).standard_normal((3, 4))
+    before = scores.copy()
+    softmax_cross_entropy(scores, np.zeros(3, np.int32))
+    np.testing.assert_array_equal(scores, before)
+
+
+def test_no_samples():
+    none = np.zeros((0, 3), np.float32), np.zeros(0, np.int64)
+    assert softmax_cross_entropy(*none, reduction="sum").value == 0
+    assert softmax_cross_entropy(*none, reduction="none").value.shape == (0,)
+    with pytest.raises(ValueError, match="scores must hold at least one sample where reduction is 'mean'"):
+        softmax_cross_entropy(*none)
+
+
+@pytest.mark.parametrize("loss", OVER_CLASSES)
+@pytest.mark.parametrize(
+    ("scores", "labels", "options", "error", "message"),
+    [
+        (np.zeros((2, 3), int), [0, 1], {}, TypeError, "scores must be float32 or float64, got int64"),
+        (np.zeros((2, 3)), [0.0, 1.0], {}, TypeError, "labels must be integers, got float64"),
+        (np.zeros((2, 3)), [True, False], {}, TypeError, "labels must be integers, got bool"),
+        (np.zeros(3), [0], {}, ValueError, r"scores must have shape \(N, classes, \*\), got shape \(3,\)"),
+        (np.zeros((2, 3)), [0], {}, ValueError, r"labels must have shape \(2,\) .* got \(1,\)"),
+        (np.zeros((2, 3)), [0, 3], {}, ValueError, r"labels must be classes 0 to 2, got 3 at \(1,\)"),
+        (np.zeros((2, 3)), [-1, 0], {}, ValueError, r"labels must be classes 0 to 2, got -1 at \(0,\)"),
+        (
+            np.zeros((2, 3)),
+            [0, 1],
+            {"reduction": "max"},
+            ValueError,
+            "reduction must be 'mean', 'sum' or 'none', got 'max'",
+        ),
+    ],
+)
+def test_bad_input(loss, scores, labels, options, error, message):
+    if loss is negative_log_likelihood:
+        message = message.replace("scores", "log_probabilities")
+    with pytest.raises(error, match="^" + message):
+        loss(scores, np.array(labels), **options)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "error", "message"),
+    [
+        (softmax_cross_entropy, {"label_smoothing": 1.5}, ValueError, r"label_smoothing must be a number in \[0, 1\]"),
+        (
+            softmax_cross_entropy,
+            {"label_smoothing": True},
+            TypeError,
+            "label_smoothing must be .* of type bool",
+        ),
+        (softmax_cross_entropy, {"class_weights": np.ones(2)}, ValueError, r"class_weights must have shape \(3,\)"),
+        (softmax_cross_entropy, {"class_weights": [1, 1, 1]}, TypeError, "class_weights must be float32 or float64"),
+        (
+            negative_log_likelihood,
+            {"class_weights": -np.ones(3)},
+            ValueError,
+            "class_weights must be finite",
+        ),
+        (softmax_cross_entropy, {"ignore_index": 1}, ValueError, "scores must hold at least one sample that counts"),
+        (softmax_cross_entropy, {"ignore_index": 7}, ValueError, ""),
+        (multiclass_hinge, {"margin": 0}, ValueError, "margin must be a number above 0, got 0"),
+        (multiclass_hinge, {"margin": np.inf}, ValueError, "margin must be a number above 0, got inf"),
+    ],
+)
+def test_bad_options(loss, options, error, message):
+    labels = np.array([1, 9 if options.get("ignore_index") == 7 else 1])
+    message = message or "labels must be classes 0 to 2, or 7 to be ignored, got 9 at \\(1,\\)"
+    with pytest.raises(error, match="^" + message):
+        loss(np.zeros((2, 3)), labels, **options)
