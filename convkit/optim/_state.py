@@ -25,9 +25,7 @@ def check_keys(
     missing = [name for name in expected if name not in state]
     surplus = [name for name in state if name not in set(expected)]
     if missing or surplus:
-        raise ValueError(
-            f"state must be of the same kind; missing: {missing or 'none'}, unexpected: {surplus or 'none'}"
-        )
+        raise ValueError(f"state must have the same names; missing: {missing}, unexpected: {surplus}")
     return started
 
 

@@ -264,10 +264,9 @@ class Sequence(Schedule):
     def __init__(self, schedules: Ordered[Schedule], milestones: Ordered[int], **options: float) -> None:
         super().__init__(**options)
         self.schedules, self.milestones = _schedules(schedules), _rising(milestones)
-        if len(self.milestones) != len(self.schedules) - 1:
-            raise ValueError(
-                f"milestones must be one fewer than the {len(self.schedules)} schedules, got {milestones!r}"
-            )
+        expected = len(self.schedules) - 1
+        if len(self.milestones) != expected:
+            raise ValueError(f"milestones must be {expected}, one fewer than schedules, got {len(self.milestones)}")
         self.span = self.milestones[-1] + self.schedules[-1].span
 
     def factor(self, t: float) -> float:

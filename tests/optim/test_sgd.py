@@ -1,4 +1,4 @@
-"""SGD against hand-worked numbers and a plain scalar loop of PyTorch's formula."""
+"""Gradient descent, momentum and weight decay against hand-worked numbers and a plain scalar loop."""
 
 import numpy as np
 import pytest
@@ -41,6 +41,61 @@ def test_momentum_in_pytorchs_form(weight_decay, nesterov):
         velocity = 0.9 * velocity + slope
         value -= rate * (slope + 0.9 * velocity if nesterov else velocity)
         np.testing.assert_allclose(w.data, [value], rtol=1e-14, atol=1e-15)  # the last lands near 0
+
+
+# x^2 from 10, momentum 1/2, lr 0.1: the values after each step
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        ({}, (8.0, 5.4)),
+        ({"nesterov": True}, (7.0, 4.4)),
+        ({"form": "classic"}, (8.0, 5.4)),
+        ({"form": "classic", "nesterov": True}, (7.0, 4.4)),
+        ({"form": "ewma"}, (8.0, 8 - 0.1 * 13 / 0.75)),  # averages 10 and 13, of weights 1/2 and 3/4
+        ({"form": "ewma", "bias_correction": False}, (9.0, 7.6)),
+    ],
+)
+def test_named_forms_of_momentum(options, values):
+    w = nn.Parameter(np.array([10.0]))
+    optimizer = optim.SGD([w], 0.1, 0.5, **options)
+    for expected in values:
+        quadratic(w)
+        optimizer.step()
+        np.testing.assert_allclose(w.data, [expected], rtol=1e-14)
+
+
+def test_classic_momentum_carries_the_old_rate_on():
+    values = {}
+    for form in ("pytorch", "classic"):
+        w = nn.Parameter(np.array([10.0]))
+        optimizer = optim.SGD([w], 0.1, 0.5, form=form)
+        for optimizer.lr in (0.1, 0.05):
+            quadratic(w)
+            optimizer.step()
+        values[form] = w.data[0]
+    assert values == pytest.approx({"pytorch": 8 - 0.05 * 26, "classic": 8 - 1.0 - 0.05 * 16})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "values"),
+    [
+        (optim.SGD, {"weight_decay": 0.5}, (9.5, 9.025)),
+        (optim.SGD, {"decoupled_weight_decay": 0.5}, (9.5, 9.025)),  # the same without momentum
+        (optim.SGD, {"momentum": 0.5, "weight_decay": 0.5}, (9.5, 8.775)),
+        (optim.SGD, {"momentum": 0.5, "decoupled_weight_decay": 0.5}, (9.5, 9.025)),
+        (optim.RMSprop, {"decoupled_weight_decay": 0.5}, (9.5, 9.025)),
+        (optim.RMSprop, {"alpha": 0.0, "eps": 0.0, "weight_decay": 0.5}, (9.9, 9.8)),  # divided by its own size
+        (optim.Adam, {"betas": (0.0, 0.0), "eps": 0.0, "weight_decay": 0.5}, (9.9, 9.8)),
+        (optim.AdamW, {"weight_decay": 0.5}, (9.5, 9.025)),
+    ],
+)
+def test_l2_and_decoupled_weight_decay(kind, options, values):
+    w = nn.Parameter(np.array([10.0]))
+    optimizer = kind([w], lr=0.1, **options)
+    for expected in values:
+        w.grad = np.zeros(1)
+        optimizer.step()
+        np.testing.assert_allclose(w.data, [expected], rtol=1e-14)
 
 
 def test_steps_in_place_and_in_the_parameters_dtype():
@@ -88,6 +143,15 @@ def test_step_before_backward_is_an_error():
         ({"lr": 0.1, "momentum": 1}, ValueError, r"momentum must be a number in \[0, 1\), got 1"),
         ({"lr": 0.1, "weight_decay": -1e-4}, ValueError, "weight_decay must be a number"),
         ({"lr": 0.1, "nesterov": True}, ValueError, "momentum must be above 0 where nesterov is True"),
+        ({"lr": True}, TypeError, "lr must be a number .* got True of type bool"),
+        ({"lr": "0.1"}, TypeError, "lr must be a number .* of type str"),
+        ({"lr": 0.1, "decoupled_weight_decay": -1}, ValueError, "decoupled_weight_decay must be a number"),
+        ({"lr": 0.1, "form": "heavy"}, ValueError, "form must be one of pytorch, classic, ewma, got 'heavy'"),
+        (
+            {"lr": 0.1, "momentum": 0.9, "form": "ewma", "nesterov": True},
+            ValueError,
+            "form must be 'pytorch' or 'classic' where nesterov is True, got 'ewma'",
+        ),
     ],
 )
 def test_bad_numbers(options, error, message):
