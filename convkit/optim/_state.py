@@ -23,7 +23,8 @@ def check_keys(
     started = [i for i in range(count) if any(f"{i}.{name}" in state for name in each)]
     expected = [*numbers, *(f"{i}.{name}" for i in started for name in each)]
     missing = [name for name in expected if name not in state]
-    surplus = [name for name in state if name not in set(expected)]
+    known = set(expected)
+    surplus = [name for name in state if name not in known]
     if missing or surplus:
         raise ValueError(f"state must have the same names; missing: {missing}, unexpected: {surplus}")
     return started

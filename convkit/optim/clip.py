@@ -10,6 +10,8 @@ import numpy as np
 from ..nn.module import Parameter
 from .optimizer import check_rate, unique_parameters
 
+_PIECE = 1 << 17
+
 
 def clip_grad_norm(
     parameters: Iterable[Parameter], max_norm: float, *, norm_type: float = 2.0, error_if_nonfinite: bool = False
@@ -49,8 +51,7 @@ def clip_grad_norm(
     if not norm_type > 0:
         raise ValueError(f"norm_type must be above 0, got {norm_type!r}")
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = [np.linalg.norm(grad.astype(np.float64).reshape(-1), norm_type) for grad in grads if grad.size]
-    norm = float(np.linalg.norm(np.array(norms), norm_type)) if norms else 0.0
+    norm = _norm(grads, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm: the gradients' norm is {norm}")
     factor = max_norm / (norm + 1e-6)
@@ -79,3 +80,17 @@ def clip_grad_value(parameters: Iterable[Parameter], clip_value: float) -> None:
     for parameter in parameters:
         if parameter.grad is not None:
             np.clip(parameter.grad, -clip_value, clip_value, out=parameter.grad)
+
+
+def _norm(grads: list[np.ndarray], p: float) -> float:
+    """Return the p-norm of all elements, in float64 and in pieces that stay in cache."""
+    pieces = (
+        flat[i : i + _PIECE].astype(np.float64)
+        for flat in (grad.reshape(-1) for grad in grads)
+        for i in range(0, flat.size, _PIECE)
+    )
+    if p == math.inf:
+        return float(np.max([np.abs(piece).max() for piece in pieces], initial=0.0))  # a NaN is the largest
+    if p == 2:
+        return math.sqrt(sum(float(np.square(piece, out=piece).sum()) for piece in pieces))
+    return sum(float((np.abs(piece) ** p).sum()) for piece in pieces) ** (1 / p)

@@ -36,6 +36,12 @@ def test_small_gradients_keep_their_bits():
     np.testing.assert_array_equal(a.grad, [0.1, 0.2])
 
 
+def test_a_norm_of_several_pieces():
+    a = nn.Parameter(np.zeros((3, 100_000), np.float32))
+    a.grad = np.asfortranarray(np.full(a.shape, 2, np.float32))
+    assert optim.clip_grad_norm([a], math.inf) == pytest.approx(2 * math.sqrt(300_000), rel=1e-14)
+
+
 def test_float32_does_not_overflow():
     a = nn.Parameter(np.zeros(2, np.float32))
     a.grad = np.array([3e30, 4e30], np.float32)
@@ -48,9 +54,10 @@ def test_a_norm_that_is_not_finite():
     with pytest.raises(FloatingPointError, match="the gradients' norm is inf"):
         optim.clip_grad_norm([a], 1.0, error_if_nonfinite=True)
     np.testing.assert_array_equal(a.grad, [np.inf, 1])
-    (a,) = with_grads([np.nan, 1])
-    assert math.isnan(optim.clip_grad_norm([a], 1.0))
-    assert np.isnan(a.grad).all()
+    for norm_type in (1, 2, math.inf):
+        a, b = with_grads([1.0], [np.nan, 1])
+        assert math.isnan(optim.clip_grad_norm([a, b], 1.0, norm_type=norm_type))
+        assert np.isnan(a.grad).all() and np.isnan(b.grad).all()
 
 
 def test_by_value():

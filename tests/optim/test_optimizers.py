@@ -86,6 +86,20 @@ def test_every_instruction_set_computes_the_same_formula(make, isa):
 
 @EVERY
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_instruction_sets_with_fused_multiply_add_agree_to_the_bit(make, dtype):
+    before, results = convkit.isa(), set()
+    for name in convkit.available_isas():
+        if name != "generic":
+            convkit.set_isa(name)
+            ps = parameters(dtype, ((1003,), (7,)))
+            run(make(ps), range(3))
+            results.add(tuple(bits(ps)))
+    convkit.set_isa(before)
+    assert len(results) <= 1  # none where only the portable kernels were built
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_threads_or_place(make, dtype):
     """One parameter of several pieces; and its parts as parameters of their own, at odd places."""
     cuts = [0, 1, 37, 65536, 131080, 200003]
