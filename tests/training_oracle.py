@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
-import load_torchvision
+from torchvision_here import torchvision
 from training_cases import HORIZON, OPTIMIZERS, RATE, RATE_SHARES, REDUCTIONS, LossCase
 
 FUNCTIONS = {
@@ -21,7 +21,7 @@ FUNCTIONS = {
 
 
 def _focal(x, t, alpha=0.25, **options):
-    return load_torchvision.torchvision.ops.sigmoid_focal_loss(x, t, alpha=-1 if alpha is None else alpha, **options)
+    return torchvision.ops.sigmoid_focal_loss(x, t, alpha=-1 if alpha is None else alpha, **options)
 
 
 def loss_answers(case: LossCase, x: np.ndarray, t: np.ndarray, weights: np.ndarray | None = None) -> dict:
