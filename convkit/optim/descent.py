@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .._ext import engine
@@ -57,14 +59,8 @@ def descend(
     TypeError, ValueError
         If an array does not fit w, which has not changed then.
     """
+    check_fit(w, grad, {"m": m, "s": s})
     grad = np.require(grad, w.dtype, "CA")
-    for name, array in (("grad", grad), ("m", m), ("s", s)):
-        if array is None:
-            continue
-        if array.shape != w.shape:
-            raise ValueError(f"{name} must have the shape of its parameter, {w.shape}, got {array.shape}")
-        if array.dtype != w.dtype:
-            raise TypeError(f"{name} must have the dtype of its parameter, {w.dtype}, got {array.dtype}")
     flat = w if w.flags.carray else np.array(w, order="C")
     engine.descend(
         flat,
@@ -87,3 +83,14 @@ def descend(
     )
     if flat is not w:
         w[...] = flat
+
+
+def check_fit(w: np.ndarray, grad: np.ndarray, memory: Mapping[str, np.ndarray | None]) -> None:
+    """Raise unless the gradient has the parameter's shape, and what is remembered of it its dtype as well."""
+    for name, array in (("grad", grad), *memory.items()):
+        if array is None:
+            continue
+        if np.shape(array) != w.shape:
+            raise ValueError(f"{name} must have the shape of its parameter, {w.shape}, got {np.shape(array)}")
+        if array is not grad and array.dtype != w.dtype:
+            raise TypeError(f"{name} must have the dtype of its parameter, {w.dtype}, got {array.dtype}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..nn.module import Parameter
 from ._state import check_keys, take_array, take_number
+from .descent import check_fit
 
 
 class Optimizer(ABC):
@@ -69,8 +70,9 @@ class Optimizer(ABC):
         ------
         RuntimeError
             If no parameter has one.
-        ValueError
-            If `lr` has been set to what is no rate.
+        TypeError, ValueError
+            If `lr` has been set to what is no rate, or a gradient or what is remembered of a parameter does not fit it.
+            Nothing has changed then.
         """
         check_rate("lr", self.lr)
         ready = [
@@ -83,6 +85,8 @@ class Optimizer(ABC):
                 f"{type(self).__name__}.step: no parameter has a gradient; "
                 "call model(x) and model.backward(loss.grad) first (and check that not everything is frozen)"
             )
+        for parameter, state in ready:
+            check_fit(parameter.data, parameter.grad, {name: state[name] for name in self.arrays if state})
         for parameter, state in ready:
             if not state:
                 state |= {"steps": 0} | {name: np.zeros(parameter.shape, parameter.dtype) for name in self.arrays}

@@ -149,12 +149,13 @@ def test_gradients_stay_and_no_array_is_made_anew(make):
 
 
 def test_a_gradient_that_does_not_fit():
-    (w,) = parameters(shapes=((4, 3),))
-    before = bits([w])
-    w.grad = np.ones(12, np.float32)
+    ps = parameters(shapes=((5,), (4, 3)))
+    before = bits(ps)
+    give(ps, 0)
+    ps[1].grad = np.ones(12, np.float32)
     with pytest.raises(ValueError, match=r"grad must have the shape of its parameter, \(4, 3\), got \(12,\)"):
-        optim.SGD([w], 0.1).step()
-    assert bits([w]) == before
+        optim.SGD(ps, 0.1).step()
+    assert bits(ps) == before  # the first one too
 
 
 def test_a_parameter_whose_array_was_exchanged():
@@ -163,11 +164,11 @@ def test_a_parameter_whose_array_was_exchanged():
     run(optimizer, range(1))
     w.data = np.ones((5, 3), np.float32)
     give([w], 1)
-    with pytest.raises(ValueError, match=r"m must have the shape of its parameter, \(5, 3\), got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"mean must have the shape of its parameter, \(5, 3\), got \(4, 3\)"):
         optimizer.step()
     w.data = np.ones((4, 3))
     give([w], 1)
-    with pytest.raises(TypeError, match="m must have the dtype of its parameter, float64, got float32"):
+    with pytest.raises(TypeError, match="mean must have the dtype of its parameter, float64, got float32"):
         optimizer.step()
 
 
