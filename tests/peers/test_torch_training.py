@@ -1,9 +1,11 @@
-"""Losses, optimizers and schedules against a live PyTorch and torchvision, in float64; run by `make test-peers`."""
+"""Losses and all of `optim` against a live PyTorch and torchvision, in float64; run by `make test-peers`."""
 
 import numpy as np
 import pytest
+import torch
 
 import training_oracle as oracle
+from convkit import nn, optim
 from training_cases import HORIZON, LOSSES, OPTIMIZERS, REDUCTIONS, SCHEDULES, descend, draw_descent, lose
 
 
@@ -32,3 +34,35 @@ def test_optimizers(name):
 def test_schedules(name):
     rates = [SCHEDULES[name](t) for t in range(HORIZON)]
     np.testing.assert_allclose(rates, oracle.schedule_answers(name), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 3.5, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.1, 1.0, 100.0])
+def test_clipping(max_norm, norm_type):
+    rng = np.random.default_rng(0)
+    grads = [rng.standard_normal(shape) for shape in ((3, 4), (5,))]
+    ours = [nn.Parameter(np.zeros(grad.shape)) for grad in grads]
+    theirs = [torch.nn.Parameter(torch.zeros(grad.shape, dtype=torch.float64)) for grad in grads]
+    for one, other, grad in zip(ours, theirs, grads, strict=True):
+        one.grad, other.grad = grad.copy(), torch.tensor(grad)
+    norm = optim.clip_grad_norm(ours, max_norm, norm_type=norm_type)
+    assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)), rel=1e-12)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.grad, other.grad, rtol=1e-10)
+
+
+def test_shadow_weights():
+    layer, theirs = nn.Linear(3, 2, dtype="float64", rng=0), torch.nn.Linear(3, 2, dtype=torch.float64)
+    theirs.load_state_dict({name: torch.tensor(value) for name, value in layer.state_dict().items()})
+    # A first update of PyTorch's copies; ours starts from a copy.
+    swa = torch.optim.swa_utils
+    ema, averaged = optim.EMA(layer, 0.9), swa.AveragedModel(theirs, multi_avg_fn=swa.get_ema_multi_avg_fn(0.9))
+    averaged.update_parameters(theirs)
+    for step in range(5):
+        for name, value in layer.state_dict().items():
+            value += np.random.default_rng(step).standard_normal(value.shape)
+            theirs.state_dict()[name].copy_(torch.tensor(value))
+        ema.update()
+        averaged.update_parameters(theirs)
+    for name, value in averaged.module.state_dict().items():
+        np.testing.assert_allclose(ema.shadow[name], value, rtol=1e-10)
