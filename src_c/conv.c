@@ -1,4 +1,6 @@
 /* Forward convolution, the gradient of x (which is transposed convolution), and the family's two entry points. */
+#include <string.h>
+
 #include "conv.h"
 
 /* Groups this narrow would leave most lanes of a dense panel empty: the lanes hold groups instead.  Up to 8 channels a
@@ -87,6 +89,17 @@ static void set_weights(ck_dense *d, const ck_conv *call) {
     d->w_tap[i] = stride[i + 2];
 }
 
+/* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
+static int threads_for(const ck_conv *call, const int64_t outputs[3]) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t all[8] = {s->n,       s->groups,  s->c_in,   s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
+                    outputs[0], outputs[1], outputs[2]};
+  int64_t work;
+  if (!ck_product(all, 8, &work))
+    return call->run.threads;
+  return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
+}
+
 /* Plans or runs one correlation. */
 static ck_status visit(ck_dense *d, const ck_run *run, int64_t *bytes) {
   d->source.axis[2].adjacent = d->flavour == CK_BY_CHANNEL;
@@ -149,37 +162,10 @@ static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
   return d;
 }
 
-/* The gradient over the box lo..hi-1 of padded coordinates; fold is the padding mode through which it is added, or 0 to
- * store it.  Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
-static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
-                               int64_t *bytes) {
-  const ck_conv_shape *s = &call->shape;
-  ck_dense d = grad_x_dense(call, transposed);
-  d.fold = fold;
-  for (int i = 0; i < 3; i++) {
-    int64_t size = hi[i] - lo[i], offset = lo[i] - s->pad_lo[i];
-    d.source.axis[i] = (ck_axis){.outputs = ck_ceil_div(size, s->stride[i]),
-                                 .source = s->out[i],
-                                 .step = 1,
-                                 .taps = s->kernel[i],
-                                 .tap_step = s->dilation[i],
-                                 .stride = s->stride[i],
-                                 .shift = lo[i],
-                                 .mode = CK_ZEROS};
-    d.phases[i] = ck_max(1, ck_min(s->stride[i], size));
-    d.dst_size[i] = size;
-    d.fold_first[i] = offset;
-    d.fold_size[i] = s->in[i];
-    if (!fold)
-      d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
-  }
-  return visit(&d, &call->run, bytes);
-}
-
 /* A correlation over no taps. */
-ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes) {
+ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes) {
   ck_dense d = grad_x_dense(call, transposed);
-  d.activation = CK_IDENTITY;
+  d.activation = activation;
   d.flavour = CK_BY_PIXEL;
   d.source.act_y.data = NULL;
   for (int i = 0; i < 3; i++) {
@@ -187,6 +173,53 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes) {
     d.phases[i] = 1;
   }
   return visit(&d, &call->run, bytes);
+}
+
+/* Which phases to compute. A large stride has many without a tap: where those are more than a task's, only the others
+ * are. */
+static void set_phases(ck_dense *d, const int64_t size[3]) {
+  const ck_axis *axis = d->source.axis;
+  int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
+  for (int i = 0; i < 3; i++)
+    d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, size[i]));
+  int counted = ck_product(d->phases, 3, &all);
+  d->tapped = ck_product(tapped, 3, &few) && (!counted || (all > CK_TASK_PHASES && few < all));
+  if (d->tapped)
+    memcpy(d->phases, tapped, sizeof tapped);
+}
+
+/* The gradient over the box lo..hi-1 of padded coordinates; fold is the padding mode through which it is added, or 0 to
+ * store it.  Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
+static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
+                               int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  ck_dense d = grad_x_dense(call, transposed);
+  ck_status status = CK_OK;
+  int64_t outputs[3];
+  d.fold = fold;
+  for (int i = 0; i < 3; i++) {
+    int64_t offset = lo[i] - s->pad_lo[i];
+    d.dst_size[i] = hi[i] - lo[i];
+    outputs[i] = ck_ceil_div(d.dst_size[i], s->stride[i]);
+    d.source.axis[i] = (ck_axis){.outputs = outputs[i],
+                                 .source = s->out[i],
+                                 .step = 1,
+                                 .taps = s->kernel[i],
+                                 .tap_step = s->dilation[i],
+                                 .stride = s->stride[i],
+                                 .shift = lo[i],
+                                 .mode = CK_ZEROS};
+    d.fold_first[i] = offset;
+    d.fold_size[i] = s->in[i];
+    if (!fold)
+      d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
+  }
+  set_phases(&d, d.dst_size);
+  if (d.tapped && !fold)
+    status = ck_conv_start_x(call, transposed, d.activation, bytes);
+  ck_run run = call->run;
+  run.threads = threads_for(call, outputs);
+  return status == CK_OK ? visit(&d, &run, bytes) : status;
 }
 
 ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
@@ -236,17 +269,6 @@ static ck_status route(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
   return CK_UNSUPPORTED;
 }
 
-/* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
-static int threads_for(const ck_conv *call) {
-  const ck_conv_shape *s = &call->shape;
-  int64_t all[9] = {s->n,      s->groups, s->c_in,   s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
-                    s->out[0], s->out[1], s->out[2], 1};
-  int64_t work;
-  if (!ck_product(all, 9, &work))
-    return call->run.threads;
-  return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
-}
-
 /* Where there is nothing to write there is nothing to do, however many images or groups of nothing there are. */
 static int writes_nothing(const ck_conv *call, ck_conv_op op) {
   const ck_conv_shape *s = &call->shape;
@@ -270,14 +292,14 @@ static int writes_nothing(const ck_conv *call, ck_conv_op op) {
 
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
   ck_conv sized = *call;
-  sized.run.threads = threads_for(call);
+  sized.run.threads = threads_for(call, call->shape.out);
   *bytes = 0;
   return writes_nothing(call, op) ? CK_OK : route(&sized, op, bytes);
 }
 
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
   ck_conv sized = *call;
-  sized.run.threads = threads_for(call);
+  sized.run.threads = threads_for(call, call->shape.out);
   if (ck_conv_supports(&call->shape, op, call->algorithm) != CK_OK)
     return CK_UNSUPPORTED;
   return writes_nothing(call, op) ? CK_OK : route(&sized, op, NULL);

@@ -18,8 +18,8 @@ ck_status ck_im2col(const ck_conv *call, int64_t *bytes);
 ck_status ck_col2im(const ck_conv *call, int64_t *bytes);
 ck_status ck_im2col_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 
-/* Zeros, or the bias, in all of x. */
-ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes);
+/* Zeros, or the bias and then `activation`, in all of x. */
+ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes);
 
 /* The correlation that forward is. */
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);

@@ -357,7 +357,7 @@ ck_status ck_deform_backward(const ck_deform *call, int64_t *bytes) {
   ck_conv here = call->conv;
   here.x = call->dx;
   if (status == CK_OK && call->dx.data) /* added to, chunk by chunk */
-    status = ck_conv_start_x(&here, 0, bytes);
+    status = ck_conv_start_x(&here, 0, CK_IDENTITY, bytes);
   if (status != CK_OK || s->n == 0 || !(call->dx.data || call->d_offset.data || call->d_mask.data))
     return status;
   back_plan p = make_plan(call);

@@ -32,22 +32,20 @@ static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer,
   return t;
 }
 
-static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb) {
+static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps) {
   ck_pack pack = {
       .panel = b->b.panel,
-      .src = t->w + kb->channel * b->d->w_channel,
+      .src = t->w + kb->channel * b->d->w_channel + b->b.w_base,
       .src_end = b->d->w_end,
       .ld = t->ld,
       .lanes = t->lanes,
       .lane_stride = t->w_lane,
       .nc = kb->channels,
       .c_stride = b->d->w_channel,
-      .nt = kb->taps[0] * kb->taps[1] * kb->taps[2],
+      .nt = taps,
       .t_off = b->b.w_off,
       .row = b->p->sorted ? b->b.row : NULL,
   };
-  for (int d = 0; d < 3; d++)
-    pack.src += kb->tap[d] * b->d->w_tap[d];
   return b->d->kernels->pack(&pack);
 }
 
@@ -136,8 +134,8 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
 static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate, int nonfinite) {
   const int64_t row = t->ld * b->d->kernels->real_size;
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
-    int64_t first = b->p->sorted ? b->b.phase_start[f] : 0;
-    int64_t end = b->p->sorted ? b->b.phase_start[f + 1] : k;
+    int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
+    int64_t end = b->p->sorted ? b->b.phase_start[f - b->phase + 1] : k;
     part p = {.k = end - first,
               .panel = b->b.panel + first * row,
               .ko = b->b.ko + first,
@@ -151,54 +149,64 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   }
 }
 
-static void weight_offsets(const ck_block *b, const ck_kblock *kb) {
-  int64_t *off = b->b.w_off, at[3];
-  for (at[0] = 0; at[0] < kb->taps[0]; at[0]++)
-    for (at[1] = 0; at[1] < kb->taps[1]; at[1]++)
-      for (at[2] = 0; at[2] < kb->taps[2]; at[2]++)
-        *off++ = at[0] * b->d->w_tap[0] + at[1] * b->d->w_tap[1] + at[2] * b->d->w_tap[2];
+/* The phase of a tap along axis i, as the phases of d are numbered; it may be beyond them. */
+static int64_t phase_of(const ck_dense *d, int i, int64_t tap) {
+  return d->tapped ? tap % d->phases[i] : ck_tap_phase(&d->source.axis[i], tap);
 }
 
-/* The combined phase of each tap of the block; taps of a phase beyond the output come after all others. */
-static void tap_phases(const ck_block *b, const ck_kblock *kb) {
+static void take_tap(ck_buffers *u, int64_t count, int64_t w_off, int64_t index, int64_t phase) {
+  if (count == 0)
+    u->w_base = w_off;
+  u->w_off[count] = w_off - u->w_base;
+  if (u->tap) {
+    u->tap[count] = (int32_t)index;
+    u->tap_phase[count] = (int32_t)phase;
+  }
+}
+
+/* Takes the taps of the k-block that are of the task's phases: all of them, where there is one phase. How many. */
+static int64_t take_taps(ck_block *b, const ck_kblock *kb) {
   const ck_dense *d = b->d;
-  int32_t *out = b->b.tap_phase;
-  int64_t at[3];
+  int64_t count = 0, at[3];
   for (at[0] = 0; at[0] < kb->taps[0]; at[0]++) {
+    int64_t z = kb->tap[0] + at[0], phase_z = phase_of(d, 0, z);
     for (at[1] = 0; at[1] < kb->taps[1]; at[1]++) {
+      int64_t y = kb->tap[1] + at[1], phase_y = phase_of(d, 1, y);
+      int64_t row = (phase_z * d->phases[1] + phase_y) * d->phases[2];
+      if (phase_z >= d->phases[0] || phase_y >= d->phases[1] || row >= b->phase_end || row + d->phases[2] <= b->phase)
+        continue;
       for (at[2] = 0; at[2] < kb->taps[2]; at[2]++) {
-        int64_t phase = 0, beyond = 0;
-        for (int i = 0; i < 3; i++) {
-          int64_t f = ck_tap_phase(&d->source.axis[i], kb->tap[i] + at[i]);
-          beyond |= f >= d->phases[i];
-          phase = phase * d->phases[i] + f;
-        }
-        *out++ = (int32_t)(beyond ? b->p->phases : phase);
+        int64_t x = kb->tap[2] + at[2], phase_x = phase_of(d, 2, x), phase = row + phase_x;
+        if (phase_x >= d->phases[2] || phase < b->phase || phase >= b->phase_end)
+          continue;
+        int64_t w_off = z * d->w_tap[0] + y * d->w_tap[1] + x * d->w_tap[2];
+        take_tap(&b->b, count++, w_off, (at[0] * kb->taps[1] + at[1]) * kb->taps[2] + at[2], phase - b->phase);
       }
     }
   }
+  return count;
 }
 
 /* Sorts (channel, tap) rows by phase, channels outermost within one as everywhere, and their window offsets with them.
  */
-static void sort_by_phase(const ck_block *b, const ck_kblock *kb) {
+static void sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) {
   const ck_buffers *u = &b->b;
-  int64_t taps = kb->taps[0] * kb->taps[1] * kb->taps[2], phases = b->p->phases;
-  tap_phases(b, kb);
-  memset(u->phase_start, 0, (size_t)(phases + 2) * sizeof *u->phase_start);
+  int64_t all = kb->taps[0] * kb->taps[1] * kb->taps[2], phases = b->phase_end - b->phase;
+  memset(u->phase_start, 0, (size_t)(phases + 1) * sizeof *u->phase_start);
   for (int64_t t = 0; t < taps; t++)
     u->phase_start[u->tap_phase[t] + 1] += (int32_t)kb->channels;
-  for (int64_t f = 0; f <= phases; f++)
+  for (int64_t f = 0; f < phases; f++)
     u->phase_start[f + 1] += u->phase_start[f];
   for (int64_t c = 0; c < kb->channels; c++) {
-    for (int64_t t = 0; t < taps; t++) /* phase_start[f] runs ahead as rows are handed out */
-      u->row[c * taps + t] = u->phase_start[u->tap_phase[t]]++;
+    for (int64_t t = 0; t < taps; t++) { /* phase_start[f] runs ahead as rows are handed out */
+      int32_t row = u->phase_start[u->tap_phase[t]]++;
+      u->row[c * taps + t] = row;
+      u->ko[row] = u->ko_all[c * all + u->tap[t]];
+    }
   }
   for (int64_t f = phases; f > 0; f--)
     u->phase_start[f] = u->phase_start[f - 1];
   u->phase_start[0] = 0;
-  for (int64_t k = 0; k < kb->channels * taps; k++)
-    u->ko[u->row[k]] = u->ko_all[k];
 }
 
 /* The offset tables straight into the source's tensor. */
@@ -217,44 +225,62 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel) {
     b->b.ko[c] = (int32_t)(c * stride[1] / item);
 }
 
-static void run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int last) {
+/* The window of a k-block, or what stands for it, and the tables of offsets into it. */
+static void read_source(ck_block *b, const ck_kblock *kb) {
   const ck_dense *d = b->d;
   const ck_source *s = &d->source;
-  ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
   int by_group = d->flavour == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
   if (d->in_place) {
-    read_in_place(b, &kb, channel);
+    read_in_place(b, kb, channel);
   } else if (d->sampler) {
-    ck_samples_columns(&b->b.samples, &b->box, &kb, channel, b->b.columns);
+    ck_samples_columns(&b->b.samples, &b->box, kb, channel, b->b.columns);
     ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
     b->b.window.data = b->b.columns;
   } else {
-    ck_window_fill(&b->b.window, &b->box, &kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
+    ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
     ck_window_output_offsets(&b->b.window, b->b.ro);
     ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
   }
-  weight_offsets(b, &kb);
+}
+
+/* Adds one k-block to the accumulators; those of the first are stored, those of the last drained. Returns whether it
+ * had any tap for this task. */
+static int run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int first, int last) {
+  const ck_dense *d = b->d;
+  ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
+  int64_t taps = take_taps(b, &kb);
+  if (taps == 0)
+    return 0;
+  read_source(b, &kb);
   if (b->p->sorted)
-    sort_by_phase(b, &kb);
-  int64_t k = kb.channels * kb.taps[0] * kb.taps[1] * kb.taps[2];
+    sort_by_phase(b, &kb, taps);
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;
   for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
     ck_tile t = tile_at(d, b->p, b->outer, tile);
-    int nonfinite = pack_weights(b, &t, &kb);
-    multiply(b, &t, k, acc, index > 0, nonfinite);
+    int nonfinite = pack_weights(b, &t, &kb, taps);
+    multiply(b, &t, kb.channels * taps, acc, !first, nonfinite);
     if (last)
       ck_dense_drain(b, &t, acc);
   }
+  return 1;
+}
+
+static int has_taps(ck_block *b, int64_t index) {
+  ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
+  return take_taps(b, &kb) > 0;
 }
 
 static void run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   int64_t count = ck_reduction_count(&b->p->reduction);
+  int first = 1;
   b->pixels = ck_box_count(&b->box);
+  while (b->p->sorted && count > 0 && !has_taps(b, count - 1))
+    count--;
   for (int64_t i = 0; i < count; i++)
-    run_kblock(b, i, tile, tile_end, i == count - 1);
+    first &= !run_kblock(b, i, tile, tile_end, first, i == count - 1);
   if (count > 0)
     return;
   for (; tile < tile_end; tile++) { /* nothing to sum: the bias alone */

@@ -33,9 +33,11 @@ typedef struct ck_dense {
   int64_t bias_stride;
   int activation;
   double act_a, act_b;
-  /* Output o of an axis stands for dst_size's elements o * phases .. o * phases + phases - 1: more than one phase where
-   * the axis has a stride of its own. dst.stride steps by element. */
-  int64_t phases[3], dst_size[3];
+  /* Output o of an axis stands for dst_size's elements o * dst_step .. (o + 1) * dst_step - 1, one of each phase: more
+   * than one where the axis has a stride of its own. dst.stride steps by element. Either all dst_step phases are
+   * computed, or, `tapped`, only those with a tap, numbered as by ck_tapped_phases: the others' elements stay. */
+  int64_t phases[3], dst_step[3], dst_size[3];
+  int tapped;
   /* Adding into the sources of padded positions (gradient of a padding mode, `fold`): element i of axis d stands for
    * padded coordinate fold_first[d] + i of an axis of fold_size[d]. */
   int fold;
@@ -52,9 +54,9 @@ typedef struct ck_dense_plan {
   int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
   int64_t pixels, run, kmax;      /* of the largest block; run: pixels with the padding between rows */
   int64_t phases, phase_parts, part_phases; /* of all axes, and how they are split over tasks */
-  int sorted;                               /* whether taps differ in phase: then panel rows are sorted by it */
-  int64_t acc_phase;                        /* bytes of one phase's accumulators */
-  int64_t tasks, bytes;                     /* scratch for each thread */
+  int sorted; /* whether taps differ in phase: then a task takes those of its phases, and sorts panel rows by them */
+  int64_t acc_phase;    /* bytes of one phase's accumulators */
+  int64_t tasks, bytes; /* scratch for each thread */
 } ck_dense_plan;
 
 /* Whether the rows can be read in place: a copy would cost more than it brings. */
@@ -62,6 +64,9 @@ int ck_dense_reads_in_place(const ck_dense *dense);
 
 ck_dense_plan ck_dense_make_plan(const ck_dense *dense, int threads);
 ck_status ck_dense_run(const ck_dense *dense, const ck_run *run);
+
+/* Accumulators of this many phases are kept side by side; more are shared out to several tasks. */
+enum { CK_TASK_PHASES = 16 };
 
 /* Scratch a thread may use for one block: window, accumulators, panel and tables. Half of a common 1 MiB level-2 cache
  * and more; 8 threads fit in 8 MiB. */

@@ -10,10 +10,11 @@ typedef struct ck_buffers {
   char *columns;
   char *acc, *panel, *bias;
   int32_t *ko, *ro;
-  int64_t *w_off;
-  /* Sorted by phase only: each tap's phase, the panel row of each (channel, tap), window offsets before they are
-   * sorted into those rows, and each phase's first row. */
-  int32_t *tap_phase, *row, *ko_all, *phase_start;
+  int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
+  int64_t w_base;
+  /* Sorted by phase only. Of the taps taken: which they are of the k-block's, and their phases, counted from the
+   * task's first; the panel row of each (channel, tap). Window offsets of all taps; each phase's first row. */
+  int32_t *tap, *tap_phase, *row, *ko_all, *phase_start;
 } ck_buffers;
 
 void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);

@@ -36,11 +36,13 @@ static layout layout_of(const ck_block *b, const ck_tile *t) {
   return in;
 }
 
-/* The phase f as one of each axis. */
+/* The f-th phase as one of each axis: its place within a step. */
 static void phases_of(const ck_dense *d, int64_t f, int64_t phase[3]) {
   phase[0] = f / (d->phases[1] * d->phases[2]);
   phase[1] = f / d->phases[2] % d->phases[1];
   phase[2] = f % d->phases[2];
+  for (int i = 0; i < 3 && d->tapped; i++)
+    phase[i] = ck_tap_phase(&d->source.axis[i], phase[i]);
 }
 
 /* Adds each padded position of an image into the source that it repeats. */
@@ -53,7 +55,7 @@ static void drain_folded(const ck_block *b, ck_drain *drain, const layout *in, c
       for (at[2] = 0; at[2] < b->box.size[3]; at[2]++) {
         int there = 1;
         for (int i = 0; i < 3; i++) {
-          int64_t output = (b->box.first[i + 1] + at[i]) * d->phases[i] + phase[i];
+          int64_t output = (b->box.first[i + 1] + at[i]) * d->dst_step[i] + phase[i];
           there &= output < d->dst_size[i];
           offset[i] = ck_map_axis(d->fold_first[i] + output, d->fold_size[i], d->fold) * d->dst.stride[i + 2];
         }
@@ -89,8 +91,8 @@ static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, c
                          const int64_t phase[3], int64_t together) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
-  int64_t x = first[3] * d->phases[2] + phase[2], left = d->dst_size[2] - x;
-  int64_t step = together == 1 ? d->phases[2] : 1;
+  int64_t x = first[3] * d->dst_step[2] + phase[2], left = d->dst_size[2] - x;
+  int64_t step = together == 1 ? d->dst_step[2] : 1;
   drain->phases = together;
   drain->c_phase = b->p->acc_phase;
   drain->dst_pixel = step * stride[4];
@@ -98,9 +100,9 @@ static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, c
   if (left <= 0)
     return;
   for (int64_t z = 0; z < size[1]; z++) {
-    int64_t at_z = (first[1] + z) * d->phases[0] + phase[0];
+    int64_t at_z = (first[1] + z) * d->dst_step[0] + phase[0];
     for (int64_t y = 0; y < size[2] && at_z < d->dst_size[0]; y++) {
-      int64_t at_y = (first[2] + y) * d->phases[1] + phase[1];
+      int64_t at_y = (first[2] + y) * d->dst_step[1] + phase[1];
       if (at_y >= d->dst_size[1])
         break;
       drain->c = acc + z * in->plane + y * in->row;
@@ -132,10 +134,11 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, const char *acc) {
     for (int64_t f = b->phase, together = 1; f < b->phase_end; f += together, from += together * b->p->acc_phase) {
       int64_t phase[3];
       phases_of(d, f, phase);
-      together = !d->fold && phase[2] == 0 && f + d->phases[2] <= b->phase_end ? d->phases[2] : 1;
+      int row = !d->fold && !d->tapped && phase[2] == 0 && f + d->phases[2] <= b->phase_end;
+      together = row ? d->phases[2] : 1;
       if (d->fold)
         drain_folded(b, &drain, &in, from, image, phase);
-      else if (b->p->phases == 1)
+      else if (b->p->phases == 1 && !d->tapped)
         drain_runs(b, &drain, &in, from, image);
       else
         drain_phases(b, &drain, &in, from, image, phase, together);

@@ -1,8 +1,5 @@
 #include "dense_block.h"
 
-/* Accumulators of this many phases are kept side by side; a larger stride is cut into several tasks. */
-enum { MOST_PHASES = 16 };
-
 static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduction) {
   ck_kblock kb = ck_reduction_largest(reduction);
   ck_window_size size = {.channels = kb.channels};
@@ -27,10 +24,11 @@ static void block_for(const int64_t size[4], int64_t target, int64_t cuts, int64
 /* Cycles of one task, in units of a multiply-add on one vector pair; the constants were fitted to timings of the layers
  * of ResNet-50 and VGG-16 with 512-bit vectors, and only have to rank blocks. */
 static double task_cost(const ck_dense *d, const ck_dense_plan *p) {
-  double k = (double)d->channels * (double)(p->reduction.taps[0] * p->reduction.taps[1] * p->reduction.taps[2]);
+  double k = (double)d->channels * (double)(p->reduction.taps[0] * p->reduction.taps[1] * p->reduction.taps[2]) *
+             (double)p->part_phases / (double)p->phases; /* each tap is of one phase */
   double panels = (double)ck_ceil_div(p->pixels, d->kernels->max_height);
   double tiles = (double)p->part_tiles, window = (double)ck_window_elements(d->kernels, &d->source, &p->window);
-  double multiply = k * tiles * ((double)p->pixels + panels), pack = 12 * k * tiles; /* each tap is of one phase */
+  double multiply = k * tiles * ((double)p->pixels + panels), pack = 12 * k * tiles;
   if (d->flavour == CK_BY_CHANNEL)
     multiply = k * (double)(p->tile_lanes * p->run) / (2 * d->kernels->vector);
   double stage = d->in_place ? 0 : 0.3 * window * (double)ck_max(1, ck_reduction_count(&p->reduction));
@@ -55,10 +53,11 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {
+    b->tap = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
     b->tap_phase = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
     b->row = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
     b->ko_all = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
-    b->phase_start = ck_take(arena, (p->phases + 2) * (int64_t)sizeof(int32_t));
+    b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
   }
 }
 
@@ -154,8 +153,8 @@ ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {
   p.outer = d->flavour == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
   p.tiles = d->flavour == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, p.tile_lanes);
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
-  p.phase_parts = ck_ceil_div(p.phases, MOST_PHASES);
-  p.part_phases = ck_min(p.phases, MOST_PHASES);
+  p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
+  p.part_phases = ck_min(p.phases, CK_TASK_PHASES);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all > 0)
     choose_block(d, &p, threads);

@@ -36,6 +36,16 @@ int64_t ck_tap_phase(const ck_axis *axis, int64_t t) {
   return axis->stride ? at - floor_div(at, axis->stride) * axis->stride : 0;
 }
 
+int64_t ck_tapped_phases(const ck_axis *axis) {
+  int64_t divisor = axis->stride, rest = axis->tap_step;
+  while (rest) {
+    int64_t next = divisor % rest;
+    divisor = rest;
+    rest = next;
+  }
+  return ck_min(axis->taps, axis->stride / divisor);
+}
+
 /* At least what n outputs and any m neighbouring taps reach. */
 static int64_t hull(const ck_axis *axis, int64_t n, int64_t m) {
   int64_t taps = (m - 1) * axis->tap_step;

@@ -27,6 +27,9 @@ typedef struct ck_axis {
 int64_t ck_tap_offset(const ck_axis *axis, int64_t t);
 int64_t ck_tap_phase(const ck_axis *axis, int64_t t);
 
+/* How many phases have a tap: those of taps 0..count-1, tap t being of the phase of tap t % count. */
+int64_t ck_tapped_phases(const ck_axis *axis);
+
 /* Source coordinate of a padded one, or -1 for a zero. */
 int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode);
 

@@ -211,7 +211,7 @@ ck_status ck_im2col(const ck_conv *call, int64_t *bytes) {
 
 /* Zeros or the bias first, then sums. */
 static ck_status plan_or_add(const ck_conv *call, const col_plan *p, int transposed, ck_task task, int64_t *bytes) {
-  ck_status status = ck_conv_start_x(call, transposed, bytes);
+  ck_status status = ck_conv_start_x(call, transposed, CK_IDENTITY, bytes);
   if (bytes)
     *bytes = ck_max(*bytes, call->run.threads * p->bytes);
   else if (status == CK_OK && ck_grid_count(&p->grid) && ck_reduction_count(&p->rows))
