@@ -84,14 +84,14 @@ def activation(value) -> tuple[int, float, float]:
     """(code, a, b) of an activation; a and b are 0 where it has no parameters."""
     if value is None:
         return NO_ACTIVATION
-    if type(value) is str and value in _PLAIN_ACTIVATIONS:
+    if isinstance(value, str) and value in _PLAIN_ACTIVATIONS:
         return _ACTIVATIONS[value], 0.0, 0.0
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
         raise TypeError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
-    if name not in _ACTIVATIONS or len(parameters) != len(_PARAMETERS.get(name, ())):
+    if name not in _PARAMETERS or len(parameters) != len(_PARAMETERS[name]):
         raise ValueError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
-    for number, label in zip(parameters, _PARAMETERS.get(name, ()), strict=True):
+    for number, label in zip(parameters, _PARAMETERS[name], strict=True):
         if isinstance(number, bool) or not isinstance(number, numbers.Real):
             kind = type(number).__name__
             raise TypeError(f"activation's {label} must be a real number, got {number!r} of type {kind}")

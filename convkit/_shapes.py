@@ -65,14 +65,19 @@ def integer(value, name: str, expected: str = "an int") -> int:
     return value
 
 
-def plain(value, name: str):
+def plain(value, name: str, depth: int = 3):
     """`value` with every int made plain and every list a tuple, so that equal results mean equal sizes.
 
-    It makes cache keys: True equals 1 and hashes like it, and must not be let through because 1 went before.
+    It makes cache keys: True equals 1 and hashes like it, and must not be let through because 1 went before. Nesting
+    beyond `depth` fits no argument, and may have no end: a list can contain itself.
     """
     if isinstance(value, (tuple, list)):
         small = [type(item) is int and 0 <= item <= INT64_MAX for item in value]  # nearly always, and quicker
-        return tuple(value) if all(small) else tuple(plain(item, name) for item in value)
+        if all(small):
+            return tuple(value)
+        if depth == 1:
+            raise TypeError(f"{name} must be an int or a tuple of ints, got one nested more than 3 deep")
+        return tuple(plain(item, name, depth - 1) for item in value)
     return integer(value, name, "an int, or a tuple of ints")
 
 

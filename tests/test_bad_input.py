@@ -12,6 +12,9 @@ import pytest
 import convkit
 from refusals import NDS, assert_refused, axes_of, good_call, huge, ones
 
+ENDLESS = [1]
+ENDLESS.append(ENDLESS)
+
 
 class Sparse:
     """Looks like a scipy.sparse array: a shape, a dtype, no __array__."""
@@ -132,6 +135,9 @@ SHAPES_AND_OPTIONS = [
     ("dilation 0", lambda nd: {"dilation": 0}, ValueError, "dilation must be at least 1, got 0"),
     ("dilation -1", lambda nd: {"dilation": -1}, ValueError, "dilation must be at least 1, got -1"),
     ("padding -1", lambda nd: {"padding": -1}, ValueError, "padding must be at least 0, got -1"),
+    ("stride in itself", lambda nd: {"stride": ENDLESS}, TypeError, "stride must be an int.*, got one nested"),
+    ("padding in itself", lambda nd: {"padding": ENDLESS}, TypeError,
+     "padding must be an int or a tuple of ints, got one nested more than 3 deep"),
     ("stride 1.5", lambda nd: {"stride": 1.5}, TypeError, "stride must be an int.*, got 1.5 of type float"),
     ("stride '2'", lambda nd: {"stride": "2"}, TypeError, "stride must be an int.*, got '2' of type str"),
     ("stride True", lambda nd: {"stride": True}, TypeError, "stride must be an int.*, got True of type bool"),
@@ -166,6 +172,8 @@ SHAPES_AND_OPTIONS = [
      "activation must be .*, got 'leaky_relu'"),
     ("relu with slope", lambda nd: {"activation": ("relu", 1)}, ValueError,
      r"activation must be .*, got \('relu', 1\)"),
+    ("relu in a tuple", lambda nd: {"activation": ("relu",)}, ValueError,
+     r"activation must be .*, got \('relu',\)"),
     ("slope -1", lambda nd: {"activation": ("leaky_relu", -1)}, ValueError, "activation's slope must be .*, got -1.0"),
     ("slope nan", lambda nd: {"activation": ("leaky_relu", np.nan)}, ValueError,
      "activation's slope must be .*, got nan"),

@@ -178,6 +178,23 @@ def test_forms_of_padding_agree():
     assert_same_bits(run(np.int64(1)), run(1))
 
 
+@pytest.mark.parametrize("mode", ("zeros", "replicate"))
+@pytest.mark.parametrize("nd", (1, 2))
+def test_outputs_farther_apart_than_any_array_is_long(nd, mode):
+    far, edge = 2**60, mode == "replicate"
+    x, weight = np.arange(1.0, 4**nd + 1), np.ones((1, 1, *(3,) * nd))
+    window = np.array([[3 * edge, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 3 * edge]])  # of what each output is the sum
+    matrix = window if nd == 1 else np.kron(window, window)
+    options = {"stride": far, "padding": far, "padding_mode": mode}
+    y = getattr(convkit, f"conv{nd}d")(x.reshape(1, 1, *(4,) * nd), weight, **options)
+    assert np.array_equal(y.ravel(), matrix @ x)
+    grad = np.arange(1.0, 3**nd + 1)
+    dx = getattr(convkit, f"conv{nd}d_backward")(
+        grad.reshape(y.shape), (1, 1, *(4,) * nd), weight, need="x", **options
+    ).x
+    assert np.array_equal(dx.ravel(), matrix.T @ grad)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("nd", (1, 2, 3))
 def test_padding_modes_are_numpys(mode, nd, isa):

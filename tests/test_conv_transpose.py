@@ -183,7 +183,9 @@ def test_empty_problems(problem, isa):
 @every_isa
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 @pytest.mark.parametrize(
-    "problem", named("t_tails_19_13", "t_depthwise", "t_under_stride_out", "t_bias_alone", "t_grouped_narrow"), ids=of
+    "problem",
+    named("t_tails_19_13", "t_depthwise", "t_under_stride_out", "t_far_stride", "t_bias_alone", "t_grouped_narrow"),
+    ids=of,
 )
 def test_fused_activations_keep_the_bound(problem, activation, isa):
     for dtype, layout, algorithm in itertools.product(DTYPES, LAYOUTS, ("auto", "implicit_gemm", "im2col")):
