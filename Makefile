@@ -55,19 +55,22 @@ clean:
 # The environment, with what the build needs: it is then built without isolation, against objects kept in build/.
 $(VENV)/tools: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "convkit needs Python 3.11 or newer; none was found"; exit 1; }
+	@echo "setting up $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], \
+	@$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], \
 		sep='\n')" > $(VENV)/requires.txt
 	$(PIP) -r $(VENV)/requires.txt
 	@touch $@
 
 # build/lib keeps modules that are gone from the tree, and setuptools would install them.
 $(VENV)/installed: $(VENV)/tools $(SOURCES)
-	rm -rf build/lib*
+	@rm -rf build/lib*
+	@echo "building convkit, and installing what demo and tests need: a minute or two"
 	$(PIP) --no-build-isolation ".[train,analysis,bench,test]"
 	@touch $@
 
 $(VENV)/peers: $(VENV)/installed
+	@echo "installing PyTorch: a large download"
 	$(PIP) torch==2.13.0
 	@touch $@
 

@@ -94,7 +94,7 @@ def compare(layer: Layer, direction: str, setting: Setting) -> dict[str, float]:
         for name, call in calls.items():
             time.sleep(SETTLE_SECONDS)
             call()
-            bursts[name].append(burst(call))
+            bursts[name].append(burst(call)[0])
     return {name: min(times) for name, times in bursts.items()}
 
 

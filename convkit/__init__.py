@@ -154,4 +154,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATER])
+    return sorted([*__all__, *_LATER, *(name for name in globals() if name.startswith("__"))])

@@ -24,6 +24,7 @@ def need(module: str, extra: str) -> ModuleType:
         if error.name != module.partition(".")[0]:
             raise  # it is installed, and broken: its own message helps more
         raise MissingExtraError(
-            f"{error.name} is not installed; it comes with the extra [{extra}]: pip install convkit[{extra}]",
+            f"{error.name} is not installed; it comes with the extra [{extra}]: "
+            f'pip install "convkit[{extra}]", or ".[{extra}]" in convkit\'s source tree',
             name=error.name,
         ) from error

@@ -2,7 +2,7 @@
 
     python examples/conv_matrix.py [conv_matrix.png]
 
-needs `pip install convkit[analysis,train]`, for SciPy and matplotlib.
+needs `pip install "convkit[analysis,train]"`, for SciPy and matplotlib.
 """
 
 import sys

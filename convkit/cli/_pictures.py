@@ -41,9 +41,9 @@ def curves(
     left.semilogy(epochs, losses, color=BLUE, marker=mark)
     left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
     right.plot(
-        epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="images to learn from, shifted, on the way"
+        epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="training images, shifted, during each epoch"
     )
-    label = f"{held_out} held-out images, seen once, at the end: {100 * test_accuracy:.1f} %"
+    label = f"{held_out} held-out images, after the last epoch: {100 * test_accuracy:.1f} %"
     right.plot(epochs[-1], 100 * test_accuracy, "D", color=ORANGE, markersize=7, label=label, clip_on=False, zorder=3)
     # The last percents are the interesting ones: a good run's first epochs may come in from below the frame.
     lowest = 80 if min(accuracies[-1], test_accuracy) > 0.9 else 0
@@ -87,19 +87,25 @@ def _tiles(part, tiles: np.ndarray, columns: int, label: str, colours: str, lo: 
     part.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=30, label=label)
 
 
+def _columns(n: int) -> int:
+    """Columns for n images: one row of up to 6, else rows that leave the fewest places of the last one empty."""
+    return max(n, 1) if n <= 6 else min(range(4, 9) if n <= 40 else range(10, 15), key=lambda columns: -n % columns)
+
+
 def mistakes(
     path: Path, images: np.ndarray, true: np.ndarray, guessed: np.ndarray, certainties: np.ndarray, held_out: int
 ) -> None:
     """Draw every held-out image ``(n, H, W)`` that was misread, with its true and its guessed label."""
     n = len(images)
-    columns = min(max(n, 4), 6 if n <= 36 else 12)
-    rows = max(1, math.ceil(n / columns))
-    height = 2 * rows + 0.4 if n else 1
+    columns = _columns(n)
+    rows = math.ceil(n / columns)
+    width, height = max(1.6 * columns, 4), 2 * rows + 0.4 if n else 1
     # Placed by hand: "constrained" takes seconds over the hundreds of mistakes of a network that has not learned yet.
-    figure = _figure(1.6 * columns, height, layout=None)
+    figure = _figure(width, height, layout=None)
     heading = f"{n} of {held_out} held-out digits misread" if n else f"All {held_out} held-out digits read right"
     figure.suptitle(heading, y=1 - 0.2 / height, va="center")
-    edges = {"left": 0.02, "right": 0.98, "bottom": 0.45 / height, "top": 1 - 0.7 / height}
+    side = 0.5 - 0.77 * columns / width  # the images stand in the middle
+    edges = {"left": side, "right": 1 - side, "bottom": 0.45 / height, "top": 1 - 0.7 / height}
     axes = _grid(figure, n, columns, wspace=0.08, hspace=0.55, **edges) if n else []
     for ax, image, label, guess, certainty in zip(axes, images, true, guessed, certainties, strict=True):
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)

@@ -1,8 +1,10 @@
 """`convkit bench`: time the layers of `convkit.layers` and set each against this machine's multiply-add peak.
 
 A timing is the median of a burst of calls with `out=`, the best of several bursts: a burst is short enough to fall
-between the slow episodes of a shared machine. The peak is measured right before and right after; where the two differ,
-or the bursts do, or the peak is far below an earlier one, the machine was not quiet and the layer is timed again.
+between the slow episodes of a shared machine. The peak is measured right before and right after, and once more at the
+end; shares are of the highest one seen. Where the two peaks differ, or the bursts or their calls do, or a peak is far
+below the highest, or the share is above one, the machine was not quiet: the layer is timed again, and at last marked as
+unsteady.
 """
 
 from __future__ import annotations
@@ -34,12 +36,16 @@ BUILT = {"conv": "conv{nd}d", "convT": "conv_transpose{nd}d"}
 
 BURSTS, CALLS = 5, 7
 PEAK_SECONDS = 0.05
-PEAKS_DIFFER, BURSTS_DIFFER, PEAK_FELL = 0.03, 0.10, 0.10
+PEAKS_DIFFER, BURSTS_DIFFER, CALLS_DIFFER, PEAK_FELL = 0.03, 0.10, 0.25, 0.10
 ATTEMPTS = 4
 
 UNITS = (
     "GFLOP/s counts a multiply-add as 2 FLOPs, taps on padding included; forward, x and weight have the same FLOPs, "
-    "backward (x, weight and bias) twice as many. share is of the multiply-add peak measured with each layer."
+    "backward (x, weight and bias) twice as many. share is of the highest multiply-add peak measured in this run."
+)
+UNSTEADY = (
+    "unsteady: other work was using the machine (repeats or peaks differ, or the share is above 100 %), "
+    "so the figure may be off either way."
 )
 
 
@@ -96,26 +102,35 @@ def prepare(layer: Layer, direction: str, setting: Setting) -> Callable[[], obje
     return lambda: backward(grad, x, weight, need=need, out=out, **options)
 
 
-def burst(call: Callable[[], object], calls: int = CALLS) -> float:
-    """The median seconds of `calls` calls in a row."""
+def burst(call: Callable[[], object], calls: int = CALLS) -> tuple[float, float]:
+    """The median and the least seconds of `calls` calls in a row."""
     taken = []
     for _ in range(calls):
         begin = time.perf_counter()
         call()
         taken.append(time.perf_counter() - begin)
-    return statistics.median(taken)
+    return statistics.median(taken), min(taken)
+
+
+_best_peaks: dict[tuple[str, int, str], float] = {}  # of this process, by dtype, threads and instruction set
 
 
 def measure_peak(dtype: str, threads: int) -> float:
     """Multiply-add peak in GFLOP/s, as it is now."""
-    return engine.measure_fma(dtype, threads, PEAK_SECONDS) / 1e9
+    peak = engine.measure_fma(dtype, threads, PEAK_SECONDS) / 1e9
+    key = dtype, threads, convkit.isa()
+    _best_peaks[key] = max(peak, _best_peaks.get(key, 0.0))
+    return peak
 
 
-def measure(layer: Layer, direction: str, setting: Setting, known_peak: float = 0.0) -> Timing:
-    """Time one layer in one direction between two measurements of the peak; of several attempts the quietest counts.
+def best_peak(dtype: str, threads: int) -> float:
+    """The highest of all `measure_peak` so far: other work on the machine can only lower it."""
+    return _best_peaks[dtype, threads, convkit.isa()]
 
-    `known_peak` is the highest that this run has seen in this setting: both peaks can fall into one slow episode.
-    """
+
+def measure(layer: Layer, direction: str, setting: Setting) -> Timing:
+    """Time one layer in one direction between two measurements of the peak; of several attempts the quietest counts."""
+    flops = PASSES[direction] * layer.flops
     attempts = []
     with convkit.threads(setting.threads):
         call = prepare(layer, direction, setting)
@@ -125,16 +140,20 @@ def measure(layer: Layer, direction: str, setting: Setting, known_peak: float = 
             bursts = sorted(burst(call) for _ in range(BURSTS))
             after = measure_peak(setting.dtype, setting.threads)
             low, high = sorted((before, after))
+            median, least = bursts[0]
+            best = best_peak(setting.dtype, setting.threads)
             unrest = max(
                 (high / low - 1) / PEAKS_DIFFER,
-                (known_peak / low - 1) / PEAK_FELL,
-                (bursts[BURSTS // 2] / bursts[0] - 1) / BURSTS_DIFFER,
+                (best / low - 1) / PEAK_FELL,
+                (bursts[BURSTS // 2][0] / median - 1) / BURSTS_DIFFER,
+                (median / least - 1) / CALLS_DIFFER,
+                flops / median / 1e9 / best,
             )
-            attempts.append((unrest, bursts[0], (low + high) / 2))
+            attempts.append((unrest, median))
             if unrest <= 1:
                 break
-    unrest, seconds, peak = min(attempts)
-    gflops = PASSES[direction] * layer.flops / seconds / 1e9
+    unrest, seconds = min(attempts)
+    gflops = flops / seconds / 1e9
     return Timing(
         name=layer.name,
         direction=direction,
@@ -143,10 +162,18 @@ def measure(layer: Layer, direction: str, setting: Setting, known_peak: float = 
         median_s=seconds,
         repeats=len(attempts) * BURSTS * CALLS,
         gflops=gflops,
-        peak_gflops=peak,
-        share=gflops / peak,
+        peak_gflops=best,
+        share=gflops / best,
         steady=unrest <= 1,
     )
+
+
+def settled(timing: Timing) -> Timing:
+    """The timing set against the highest peak of all; what was measured at a far lower one is not steady after all."""
+    best = best_peak(timing.dtype, timing.threads)
+    share = timing.gflops / best
+    steady = timing.steady and best / timing.peak_gflops - 1 <= PEAK_FELL
+    return replace(timing, peak_gflops=best, share=share, steady=steady)
 
 
 def select(patterns: str, batch: int | None = None) -> list[Layer]:
@@ -156,29 +183,39 @@ def select(patterns: str, batch: int | None = None) -> list[Layer]:
     return chosen if batch is None else [replace(layer, n=batch) for layer in chosen]
 
 
-def timed(layers: list[Layer], directions: list[str], setting: Setting, timings: list[Timing]) -> Iterator[Timing]:
-    """Time the layers in turn; each timing is appended to `timings` and yielded."""
-    for layer in layers:
-        for direction in directions:
-            known_peak = max((timing.peak_gflops for timing in timings), default=0.0)
-            timings.append(measure(layer, direction, setting, known_peak))
-            yield timings[-1]
-
-
 # ---------------------------------------------------------------- the table
 
 
-def rows(timings: Iterator[Timing]) -> Iterator[str]:
-    """The lines of the table, each as soon as its timing is there."""
-    yield f"{'layer':<18}{'direction':<11}{'ms':>10}{'GFLOP/s':>10}{'share':>9}"
-    shares: dict[str, list[float]] = {}
-    for timing in timings:
-        shares.setdefault(timing.direction, []).append(timing.share)
-        figures = f"{timing.median_s * 1e3:>10.3f}{timing.gflops:>10.1f}{timing.share:>9.1%}"
-        yield f"{timing.name:<18}{timing.direction:<11}{figures}{'' if timing.steady else '  unsteady'}"
-    for direction, values in shares.items():
-        mean = math.exp(statistics.fmean(map(math.log, values)))
-        yield f"{'geometric mean':<18}{direction:<11}{'':>20}{mean:>9.1%}"
+HEADING = f"{'layer':<18}{'direction':<11}{'ms':>10}{'GFLOP/s':>10}{'share':>9}"
+
+
+def row(timing: Timing) -> str:
+    """A line of the table."""
+    figures = f"{timing.median_s * 1e3:>10.3f}{timing.gflops:>10.1f}{timing.share:>9.1%}"
+    return f"{timing.name:<18}{timing.direction:<11}{figures}{'' if timing.steady else '  unsteady'}"
+
+
+def summary(printed: list[Timing], final: list[Timing]) -> Iterator[str]:
+    """What follows the rows: those that a higher peak has changed since, means, and what the words mean."""
+    changed = [
+        after
+        for before, after in zip(printed, final, strict=True)
+        if after.share < 0.99 * before.share or after.steady != before.steady
+    ]
+    if changed:
+        yield f"the peak rose to {changed[0].peak_gflops:.0f} GFLOP/s during the run; against that:"
+        yield from map(row, changed)
+    for direction in dict.fromkeys(timing.direction for timing in final):
+        logarithms = [math.log(timing.share) for timing in final if timing.direction == direction]
+        yield f"{'geometric mean':<18}{direction:<11}{'':>20}{math.exp(statistics.fmean(logarithms)):>9.1%}"
+    yield UNITS
+    if not all(timing.steady for timing in final):
+        yield UNSTEADY
+
+
+def counted(threads: int) -> str:
+    """A number of threads in words."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def _positive(text: str) -> int:
@@ -212,17 +249,23 @@ def run(args: argparse.Namespace) -> int:
         return 2
     setting = Setting(args.dtype, args.layout, args.threads or convkit.get_num_threads(), args.algorithm)
     table = sys.stderr if args.json == "-" else sys.stdout
-    print(*asdict(setting).values(), convkit.isa(), sep=", ", file=table)
-    timings: list[Timing] = []
+    words = setting.dtype, setting.layout, counted(setting.threads), f"algorithm {setting.algorithm}", convkit.isa()
+    print(*words, sep=", ", file=table)
+    print(HEADING, file=table)
+    printed: list[Timing] = []
     try:
-        for row in rows(timed(layers, args.direction, setting, timings)):
-            print(row, file=table, flush=True)
+        for layer in layers:
+            for direction in args.direction:
+                printed.append(measure(layer, direction, setting))
+                print(row(printed[-1]), file=table, flush=True)
     except ValueError as error:  # an algorithm that cannot do one of the layers
         print(f"convkit bench: {error}; --layers chooses those that it can do", file=sys.stderr)
         return 2
-    print(UNITS, file=table)
+    measure_peak(setting.dtype, setting.threads)
+    final = [settled(timing) for timing in printed]
+    print(*summary(printed, final), sep="\n", file=table)
     if args.json:
-        text = json.dumps([asdict(timing) for timing in timings], indent=1) + "\n"
+        text = json.dumps([asdict(timing) for timing in final], indent=1) + "\n"
         if args.json == "-":
             sys.stdout.write(text)
         else:

@@ -67,7 +67,7 @@ def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, rng: n
     batches = data.minibatches(x, y, BATCH, rng=rng)
     history, step, steps = History(), 0, epochs * len(batches)
     model.train()
-    with _extras.need("tqdm", "train").tqdm(total=steps, desc="training", unit="step") as bar:
+    with _extras.need("tqdm", "train").tqdm(total=steps, desc="training", unit="step", disable=None) as bar:
         for _ in range(epochs):
             loss, right = 0.0, 0
             for images, labels in batches:
@@ -124,28 +124,30 @@ def learn(seed: int, epochs: int, out: Path) -> None:
 def throughput() -> None:
     """Time one layer of each kind, forward and backward, and print a table."""
     threads = convkit.get_num_threads()
-    peak = convkit.machine_peak(dtypes=("float32",))
-    print(
-        f"this machine: {peak.gflops['float32'][threads]:.0f} GFLOP/s of multiply-adds ({peak.isa}, float32, "
-        f"{threads} thread{'s' if threads > 1 else ''}), {peak.triad:.0f} GB/s of memory"
-    )
     layers = {layer.name: layer for layer in LAYERS}
-    print(f"{'':<44}{'forward':^28}{'backward':^28}")
+    pairs = [(layers[name], direction) for name in KINDS.values() for direction in ("forward", "backward")]
+    timings = [
+        bench.measure(layer, direction, bench.Setting(threads=threads))
+        for layer, direction in _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)
+    ]
+    triad = convkit.machine_peak(dtypes=(), threads=[threads]).triad
+    bench.measure_peak("float32", threads)
+    timings = [bench.settled(timing) for timing in timings]
+    print(
+        f"this machine: {bench.best_peak('float32', threads):.0f} GFLOP/s of multiply-adds ({convkit.isa()}, float32, "
+        f"{bench.counted(threads)}), {triad:.0f} GB/s of memory"
+    )
+    print(f"{'':<44}{'forward':^28}{'backward':^28}".rstrip())
     print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
-    quiet = True
-    for kind, name in KINDS.items():
+    for (kind, name), *both in zip(KINDS.items(), timings[::2], timings[1::2], strict=True):
         layer = layers[name]
         size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
-        print(f"{kind:<11}{f'{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}':<33}", end="", flush=True)
-        for direction in ("forward", "backward"):
-            timing = bench.measure(layer, direction, bench.Setting(threads=threads))
-            quiet &= timing.steady
-            mark = " " if timing.steady else "~"
-            print(f"{timing.median_s * 1e3:>8.2f}{timing.gflops:>10.0f}{timing.share:>9.0%}{mark}", end="", flush=True)
-        print()
-    print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is measured anew around each timing")
-    if not quiet:
-        print("~ other work on this machine disturbed the timing, or its peak")
+        shape = f"{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}"
+        figures = "".join(f"{t.median_s * 1e3:>8.2f}{t.gflops:>10.0f}{t.share:>10.0%}" for t in both)
+        print(f"{kind:<11}{shape:<33}{figures}{'' if all(t.steady for t in both) else '  unsteady'}")
+    print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is the highest measured during the run")
+    if not all(timing.steady for timing in timings):
+        print(bench.UNSTEADY)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -57,6 +57,51 @@ def test_transposed_layers_are_timed_in_every_direction(brief, layout, capsys):
     assert rows[0]["gflops"] * 1e9 * rows[0]["median_s"] == pytest.approx(layer.flops / layer.n)
 
 
+def pretend_peaks(monkeypatch, *peaks):
+    """Makes the machine's peak these GFLOP/s, one measurement after the other; the last stays."""
+    left = list(peaks)
+    monkeypatch.setattr(bench, "_best_peaks", {})
+    monkeypatch.setattr(bench.engine, "measure_fma", lambda *_: 1e9 * (left.pop(0) if len(left) > 1 else left[0]))
+
+
+def bench_tiny(capsys):
+    assert main(["bench", "--layers", "tiny_digits", "--direction", "forward", "--threads", "2", "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    (timing,) = json.loads(captured.out)
+    return timing, captured.err
+
+
+def test_shares_are_of_the_highest_peak_of_the_run(brief, monkeypatch, capsys):
+    pretend_peaks(monkeypatch, 1e5, 1e5, 3e5)  # before, after, at the end
+    timing, table = bench_tiny(capsys)
+    assert timing["peak_gflops"] == pytest.approx(3e5)
+    assert timing["share"] == pytest.approx(timing["gflops"] / 3e5)
+    assert not timing["steady"]
+    assert "the peak rose to 300000 GFLOP/s during the run; against that:" in table
+    assert table.endswith(bench.UNSTEADY + "\n")
+
+
+def test_a_share_above_one_is_unsteady(brief, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "BURSTS_DIFFER", 1e9)
+    monkeypatch.setattr(bench, "CALLS_DIFFER", 1e9)
+    pretend_peaks(monkeypatch, 1e-3)
+    timing, table = bench_tiny(capsys)
+    assert timing["share"] > 1
+    assert not timing["steady"]
+    assert "%  unsteady" in table
+    assert table.endswith(bench.UNSTEADY + "\n")
+
+
+def test_a_quiet_run_has_nothing_to_explain(brief, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "BURSTS_DIFFER", 1e9)
+    monkeypatch.setattr(bench, "CALLS_DIFFER", 1e9)
+    pretend_peaks(monkeypatch, 1e5)
+    timing, table = bench_tiny(capsys)
+    assert timing["steady"]
+    assert "unsteady" not in table
+    assert table.startswith("float32, NCHW, 2 threads, algorithm auto, ")
+
+
 def test_only_what_is_built_is_timed():
     assert {layer.kind for layer in bench.select("*")} == {"conv", "convT"}
     assert bench.select("dcn*") == []

@@ -45,12 +45,17 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
     text = capsys.readouterr().out
     (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", text, re.MULTILINE)
     assert 50 < float(accuracy) <= 100
+    assert (out / "weights.safetensors").stat().st_mode == (out / "curves.png").stat().st_mode
     assert sorted(path.name for path in out.iterdir()) == sorted([*PICTURES, "weights.safetensors"])
     for name in PICTURES:
         picture = imread(out / name)
         assert min(picture.shape[:2]) > 100
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20, f"{name} is blank"
-    numbers = r"(?: +\d+\.\d\d +\d+ +\d+%[ ~]){2}"
+    (peak,) = re.findall(
+        r"^this machine: (\d+) GFLOP/s of multiply-adds \(\w+, float32, \d+ threads?\)", text, re.MULTILINE
+    )
+    assert abs(bench.best_peak("float32", convkit.get_num_threads()) - int(peak)) <= 0.5
+    numbers = r"(?: +\d+\.\d\d +\d+ +\d+%){2}(?:  unsteady)?$"
     for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d+x\d+, batch \d{numbers}", text, re.MULTILINE), kind
 
@@ -115,7 +120,7 @@ def test_the_accuracy_that_is_promised():
 
 def test_without_a_mistake_and_with_many(tmp_path):
     x, y = data.digits()
-    for n in (0, 1, 50):
+    for n in (0, 1, 3, 7, 50):
         _pictures.mistakes(tmp_path / f"{n}.png", x[:n, 0], y[:n], y[:n], np.ones(n), 359)
         assert imread(tmp_path / f"{n}.png").std() > 0
 
@@ -143,7 +148,7 @@ def test_a_missing_package_is_named_with_its_extra_before_anything_is_done(packa
     hide(monkeypatch, package)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 1
     assert (
-        f"{package} is not installed; it comes with the extra [train]: pip install convkit[train]"
+        f'{package} is not installed; it comes with the extra [train]: pip install "convkit[train]", or ".[train]"'
         in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()

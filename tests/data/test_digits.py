@@ -29,5 +29,5 @@ def test_every_fifth_is_held_out():
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
     hide(monkeypatch, "sklearn")
-    with pytest.raises(ImportError, match=r"sklearn is not installed.* pip install convkit\[train\]"):
+    with pytest.raises(ImportError, match=r"sklearn is not installed.* pip install \"convkit\[train\]\""):
         data.digits()
