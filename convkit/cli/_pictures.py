@@ -41,7 +41,7 @@ def curves(
     left.semilogy(epochs, losses, color=BLUE, marker=mark)
     left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
     right.plot(
-        epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="training images, shifted, during each epoch"
+        epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="training images, shifted, in each epoch"
     )
     label = f"{held_out} held-out images, after the last epoch: {100 * test_accuracy:.1f} %"
     right.plot(epochs[-1], 100 * test_accuracy, "D", color=ORANGE, markersize=7, label=label, clip_on=False, zorder=3)
