@@ -71,7 +71,7 @@ $(VENV)/installed: $(VENV)/tools $(SOURCES)
 
 $(VENV)/peers: $(VENV)/installed
 	@echo "installing PyTorch: a large download"
-	$(PIP) torch==2.13.0
+	$(PIP) torch==2.13.0 torchvision==0.28.0
 	@touch $@
 
 $(VENV)/lint: $(VENV)/tools

@@ -1,6 +1,7 @@
 """torchvision, on this machine: ``from torchvision_here import torchvision``."""
 
 import ctypes
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -13,4 +14,4 @@ for library in sorted(Path(sys.prefix).glob("cuda-names/*.so*")):
 for library in sorted(Path(importlib.util.find_spec("torchvision").origin).parent.glob("_C*.so")):
     torch.ops.load_library(str(library))
 
-import torchvision  # noqa: E402, F401 - once its operators are there: it looks for them
+torchvision = importlib.import_module("torchvision")  # only now: it looks for its operators
