@@ -183,7 +183,7 @@ def test_python_threads():
                 which = (number + turn) % len(cases)
                 with convkit.threads(1 + number % 3):
                     assert_same_bits(everything(cases[which]), expected[which], f"thread {number}")
-        except BaseException as error:  # noqa: BLE001 - handed to the main thread
+        except BaseException as error:  # handed to the main thread
             failures.append(error)
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(8)]

@@ -208,7 +208,10 @@ def problem(seed, mode):
     """Small integer arrays and the arguments of a random convolution."""
     rng = np.random.default_rng(seed)
     nd, groups = int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    draw = lambda lo, hi: tuple(int(v) for v in rng.integers(lo, hi, nd))  # noqa: E731
+
+    def draw(lo, hi):
+        return tuple(int(v) for v in rng.integers(lo, hi, nd))
+
     spatial, kernel, stride, dilation = draw(3, 7 - nd + 1), draw(1, 4), draw(1, 4), draw(1, 3)
     pads = [
         (max(lo, max(d * (k - 1) + 1 - size - hi, 0)), hi)

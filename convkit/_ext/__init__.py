@@ -1,7 +1,9 @@
 """The Cython boundary: one extension module, `engine`, that holds the whole C library."""
 
+from importlib import import_module
+
 try:
-    from . import engine  # noqa: F401  (imported here for its message only)
+    import_module(".engine", __name__)  # here for its message only
 except ImportError as error:
     raise ImportError(
         f"convkit's compiled engine is not in {__path__[0]}: this is a source tree that was not built in place. "

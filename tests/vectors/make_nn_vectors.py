@@ -1,21 +1,19 @@
 """Writes nn.npz: every layer that PyTorch or torchvision has, forward and backward, as they compute it in float64.
 
-    python tests/vectors/make_nn_vectors.py
+    PYTHONPATH=tests python tests/vectors/make_nn_vectors.py
 
 needs both; the tests that read the file do not. The cases are those of tests/nn_cases.py, the arrays of a case NAME
 those of `torch_layers.answers`, stored as NAME/array. Operands are stored in float32, which they are rounded to.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
+from nn_cases import TWINS
+from torch_layers import answers
 
-from nn_cases import TWINS  # noqa: E402
-from torch_layers import answers  # noqa: E402
+HERE = Path(__file__).parent
 
 
 def main() -> None:

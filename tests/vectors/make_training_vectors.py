@@ -1,22 +1,20 @@
 """Writes training.npz: losses, optimizers and schedules as PyTorch and torchvision compute them in float64.
 
-    python tests/vectors/make_training_vectors.py
+    PYTHONPATH=tests python tests/vectors/make_training_vectors.py
 
 needs both; the tests that read the file do not. A loss NAME is stored as loss/NAME/ with the operands x, t and, if
 there are any, weights, and the answers mean, mean_grad, sum, sum_grad, none and none_grad; an optimizer's as
 descent/NAME/path, all of the same descent/start and descent/grads; a schedule's rates as schedule/NAME.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
+from training_cases import LOSSES, OPTIMIZERS, SCHEDULES, draw_descent
+from training_oracle import descent_answers, loss_answers, schedule_answers
 
-from training_cases import LOSSES, OPTIMIZERS, SCHEDULES, draw_descent  # noqa: E402
-from training_oracle import descent_answers, loss_answers, schedule_answers  # noqa: E402
+HERE = Path(__file__).parent
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Writes conv.npz and resample.npz: small calls and their gradients as PyTorch computes them in float64.
 
-    python tests/vectors/make_vectors.py
+    PYTHONPATH=tests python tests/vectors/make_vectors.py
 
 needs PyTorch; the tests that read the file do not. Operands are normal deviates rounded to float32, so both dtypes
 start from the same numbers. Each case NAME is stored as NAME/x, NAME/weight, NAME/bias, NAME/grad (operands), NAME/y,
@@ -9,17 +9,15 @@ tests/resample_problems.py: NAME/x, NAME/grid, NAME/grad and NAME/y, NAME/dx, NA
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
+from problems import Problem, named
+from resample_problems import GRIDS, RESIZES, Grid
+from torch_oracle import conv_answers, grid_answers, resize_answers
 
-from problems import Problem, named  # noqa: E402
-from resample_problems import GRIDS, RESIZES, Grid  # noqa: E402
-from torch_oracle import conv_answers, grid_answers, resize_answers  # noqa: E402
+HERE = Path(__file__).parent
 
 NAMED = named(
     "single_pixel_3x3", "one_row", "even_kernel", "even_kernel_lower", "same_upper_s3", "full", "valid",
