@@ -1,6 +1,28 @@
 """Tools to look into layers and models."""
 
+from .counts import count_flops, count_parameters
+from .effective import EffectiveField, effective_receptive_field
+from .fields import Field, Fields, receptive_field
 from .gradients import GradientCheck, GradientReport, check_gradients
 from .matrix import conv_matrix, conv_operator
+from .sizes import output_size
+from .summary import Summary, SummaryRow, summary
 
-__all__ = ["GradientCheck", "GradientReport", "check_gradients", "conv_matrix", "conv_operator"]
+__all__ = [
+    "EffectiveField",
+    "Field",
+    "Fields",
+    "GradientCheck",
+    "GradientReport",
+    "Summary",
+    "SummaryRow",
+    "check_gradients",
+    "conv_matrix",
+    "conv_operator",
+    "count_flops",
+    "count_parameters",
+    "effective_receptive_field",
+    "output_size",
+    "receptive_field",
+    "summary",
+]

@@ -1,0 +1,66 @@
+"""How many numbers a model learns, and how much arithmetic it takes."""
+
+from __future__ import annotations
+
+import math
+
+from .. import nn
+from ..nn.module import Module
+from .trace import Call, trace
+
+_BY_OUTPUT = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_BY_INPUT = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def count_parameters(model: Module, *, trainable: bool | None = None) -> int:
+    """Numbers in the model's parameters; those that layers share count once, running statistics not at all.
+
+    Parameters
+    ----------
+    model : Module
+    trainable : bool or None
+        True counts only what learns, False only what is frozen, None both.
+
+    Returns
+    -------
+    int
+    """
+    chosen = (p for p in model.parameters() if trainable is None or p.trainable == trainable)
+    return sum(parameter.size for parameter in chosen)
+
+
+def count_flops(model: Module, input_shape: tuple[int, ...]) -> int:
+    """FLOPs of one forward pass: convolutions and linear layers, one multiply-add = 2 FLOPs.
+
+    Parameters
+    ----------
+    model : Module
+        Run once, in evaluation, on zeros; left as it was.
+    input_shape : tuple of int
+        Of the batch, its first axis the images: the FLOPs are those of all of them.
+
+    Returns
+    -------
+    int
+        Twice the multiply-adds. Tools that count multiply-adds (and often call them FLOPs) give half of it.
+
+    Notes
+    -----
+    A layer costs 2 FLOPs for each of its weights and each position: pixel of the output, of the input if it is
+    transposed, or row of a linear layer. Taps that lie on padding count. Biases, normalisation, activations, pooling,
+    sampling and the sums of residual blocks do not: they are limited by memory, not by arithmetic.
+
+    A backward pass costs the same once more for the input's gradient and once more for the weight's.
+    """
+    return sum(flops(call) for call in trace(model, input_shape))
+
+
+def flops(call: Call) -> int:
+    """FLOPs of one call of a layer, one multiply-add = 2."""
+    if isinstance(call.layer, _BY_INPUT):
+        shape = call.x_shape
+    elif isinstance(call.layer, _BY_OUTPUT):
+        shape = call.y_shape
+    else:
+        return 0
+    return 2 * math.prod(call.layer.weight.shape[1:]) * math.prod(shape)  # so many weights for each of its elements

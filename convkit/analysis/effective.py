@@ -1,0 +1,82 @@
+"""The part of its receptive field that an output really listens to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _shapes
+from ..nn.init import Rng
+from ..nn.module import Module
+from .fields import channel_last, spatial
+from .trace import dtype_of, evaluating
+
+_HEARD = 1 - 0.9545  # of the largest gradient: what a Gaussian has left at two standard deviations, as in the paper
+
+
+class EffectiveField(NamedTuple):
+    """What `effective_receptive_field` returns.
+
+    Attributes
+    ----------
+    gradient : ndarray of float64, of the input's spatial shape
+        Mean size of the derivative of the output with respect to each pixel.
+    size : float
+        Edge of a square (a cube, in three dimensions) of as many pixels as have a derivative of at least 4.55 % of the
+        largest.
+    """
+
+    gradient: np.ndarray
+    size: float
+
+
+def effective_receptive_field(
+    model: Module, input_shape: tuple[int, ...], *, at: Sequence[int] | None = None, rng: Rng = 0
+) -> EffectiveField:
+    """Measure, by gradients, how much one output depends on every pixel of the input.
+
+    Parameters
+    ----------
+    model : Module
+        Run once in evaluation, forward and backward; it is left as it was, gradients included. ``model[:k]`` measures a
+        layer of a `Sequential`.
+    input_shape : tuple of int
+        Of a batch, ``(N, C, *spatial)``; the mean is taken over its N images of standard normal noise.
+    at : tuple of int, optional
+        Position of the output; by default the middle.
+    rng : numpy.random.Generator, int or None
+        Source of the noise.
+
+    Returns
+    -------
+    EffectiveField
+        The absolute derivative of the sum over the channels at that position, averaged over the images and the input's
+        channels; and how large the heard part is.
+
+    Raises
+    ------
+    ValueError
+        If `at` is not a position in the output.
+
+    References
+    ----------
+    W. Luo, Y. Li, R. Urtasun, R. Zemel: Understanding the effective receptive field in deep convolutional neural
+    networks, NIPS 2016, arXiv:1701.04128.
+    """
+    shape = _shapes.array_shape(input_shape, "input_shape")
+    x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model))
+    last = channel_last(model)
+    with evaluating(model):
+        y = model(x)
+        sizes = spatial(y.shape, last)
+        place = tuple(size // 2 for size in sizes) if at is None else tuple(at)
+        if len(place) != len(sizes) or not all(0 <= i < size for i, size in zip(place, sizes, strict=True)):
+            raise ValueError(f"at must be a position in the output, of spatial shape {sizes}, got {at}")
+        grad = np.zeros_like(y)
+        grad[(slice(None), *place) if last else (slice(None), slice(None), *place)] = 1
+        dx = model.backward(grad, need_input=True)
+    gradient = np.abs(dx).mean(axis=(0, -1) if last else (0, 1), dtype=np.float64)
+    heard = np.count_nonzero(gradient >= _HEARD * gradient.max())
+    return EffectiveField(gradient, heard ** (1 / max(gradient.ndim, 1)))

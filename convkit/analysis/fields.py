@@ -1,0 +1,275 @@
+"""Receptive fields: which pixels of the input a layer's outputs can see, by its window and those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from math import floor
+from typing import NamedTuple
+
+from .. import _pool_shapes, _shapes, nn
+from ..nn.module import Module
+from .trace import INPUT, Call, trace
+
+Number = int | float
+
+
+class Field(NamedTuple):
+    """The receptive field of a layer's outputs; all but the name have one number for each spatial axis.
+
+    Output i sees of the input at most the pixels p with ``start + i * jump <= p < start + i * jump + size``; those
+    below 0 and past the end are padding.
+    """
+
+    name: str  # path of the layer in the model
+    size: tuple[int, ...]
+    jump: tuple[Number, ...]
+    start: tuple[Number, ...]
+
+
+class Fields(tuple[Field, ...]):
+    """What `receptive_field` returns: a tuple of `Field`; printed, a table."""
+
+    def __str__(self) -> str:
+        width = max([len("layer"), *(len(field.name) for field in self)])
+        lines = [f"{'layer':<{width}}  {'size':>12}  {'jump':>10}  {'start':>12}"]
+        for name, *columns in self:
+            size, jump, start = ("x".join(f"{number:g}" for number in column) for column in columns)
+            lines.append(f"{name:<{width}}  {size:>12}  {jump:>10}  {start:>12}")
+        return "\n".join(lines)
+
+
+class _Line(NamedTuple):
+    """A field along one axis: output i sees start + i * jump to end + i * jump."""
+
+    start: Fraction
+    end: Fraction
+    jump: Fraction
+
+
+_ITSELF = _Line(Fraction(0), Fraction(0), Fraction(1))
+
+
+class _State(NamedTuple):
+    """What is known of a call's output: its spatial sizes and a line for each."""
+
+    sizes: tuple[int, ...]
+    lines: tuple[_Line, ...]
+
+
+def receptive_field(model: Module, input_shape: tuple[int, ...]) -> Fields:
+    """Size, jump and start of the receptive field of every layer.
+
+    Parameters
+    ----------
+    model : Module
+        Run once, in evaluation, on zeros; left as it was.
+    input_shape : tuple of int
+        Of a batch, ``(N, C, *spatial)``, or ``(N, *spatial, C)`` if the model's layers have ``layout="NHWC"``.
+
+    Returns
+    -------
+    Fields
+        A tuple of `Field`, in the order in which layers are called: ``[-1]`` is the last one's. Layers behind a
+        `Flatten` see everything and are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model does not take such a batch.
+
+    Notes
+    -----
+    A layer of kernel k, stride s, dilation d and padding p makes of its input's field::
+
+        size  = size + d * (k - 1) * jump        start = start - p * jump        jump = jump * s
+
+    where the right sides are the input's; the model's own input has size 1, start 0 and jump 1. Where branches meet,
+    the field is the smallest that holds all of theirs. After up-sampling (transposed convolution, `Upsample`) outputs
+    lie closer together than what they read: jump and start may be fractions, and the field is the smallest that holds
+    what is seen by every output, whichever its phase.
+
+    Normalisation counts as element by element, though `GroupNorm` and `LayerNorm` take a mean over the whole image; a
+    deformable convolution counts as if its offsets were zero, see `sampling_points`. Layers of classes that convkit
+    does not know are left out, and so is what reads from them.
+
+    References
+    ----------
+    A. Araujo, W. Norris, J. Sim: Computing receptive fields of convolutional neural networks, Distill, 2019.
+    """
+    found = fields(model, input_shape, trace(model, input_shape))
+    return Fields(field for field in found if field is not None)
+
+
+def fields(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> list[Field | None]:
+    """The field of every call; None where it is not known, or everything."""
+    return [
+        Field(call.name, *zip(*map(_numbers, state.lines), strict=True)) if state is not None and state.lines else None
+        for call, state in zip(calls, _states(model, input_shape, calls), strict=True)
+    ]
+
+
+def _states(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> list[_State | None]:
+    """For every call what is known of its output."""
+    last = channel_last(model)
+    sizes = spatial(tuple(input_shape), last)
+    known: dict[int, _State | None] = {INPUT: _State(sizes, (_ITSELF,) * len(sizes))}
+    for i, call in enumerate(calls):
+        seen = None if call.sources is None else _joined(spatial(call.x_shape, last), [known[s] for s in call.sources])
+        known[i] = None if seen is None else _through(call, seen, spatial(call.y_shape, last))
+    return [known[i] for i in range(len(calls))]
+
+
+def channel_last(model: Module) -> bool:
+    """Whether the model's layers have their channels last; it is said by any that has a layout."""
+    for module in model.modules():
+        layout = getattr(module, "options", {}).get("layout", getattr(module, "layout", None))
+        if layout is not None:
+            return layout == "NHWC"
+    return False
+
+
+def spatial(shape: tuple[int, ...], last: bool) -> tuple[int, ...]:
+    return shape[1:-1] if last else shape[2:]
+
+
+def _numbers(line: _Line) -> tuple[int, Number, Number]:
+    """Size, jump and start; the last two ints where they are whole."""
+    jump, start = (int(n) if n.denominator == 1 else float(n) for n in (line.jump, line.start))
+    return floor(line.end - line.start) + 1, jump, start
+
+
+# ---------------------------------------------------------------- where branches meet
+
+
+def _joined(sizes: tuple[int, ...], sources: Iterable[_State | None]) -> _State | None:
+    """The state of an array of these sizes that was made of these sources; None if nothing sure can be said."""
+    sources = list(sources)
+    if any(state is None or not _broadcasts(state.sizes, sizes) for state in sources):
+        return None
+    if not any(state.sizes == sizes for state in sources):
+        return None
+    lines = []
+    for axis, size in enumerate(sizes):
+        whole = [state for state in sources if state.sizes[axis] == size]
+        jump = whole[0].lines[axis].jump
+        lines.append(_union([_stretched(state, axis, size) for state in sources], size, jump))
+    return _State(sizes, tuple(lines))
+
+
+def _broadcasts(sizes: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(sizes) == len(to) and all(size in (1, wanted) for size, wanted in zip(sizes, to, strict=True))
+
+
+def _stretched(state: _State, axis: int, size: int) -> _Line:
+    """The line of an axis; one of a single element that is repeated does not move."""
+    line = state.lines[axis]
+    return line._replace(jump=Fraction(0)) if state.sizes[axis] != size else line
+
+
+def _union(lines: list[_Line], count: int, jump: Fraction) -> _Line:
+    """The smallest line of that jump which holds all of `lines` at outputs 0 to count - 1: at the first and last."""
+    drifts = [(line, i * (line.jump - jump)) for line in lines for i in (0, max(count - 1, 0))]
+    start = min(line.start + drift for line, drift in drifts)
+    return _Line(start, max(line.end + drift for line, drift in drifts), jump)
+
+
+# ---------------------------------------------------------------- through a layer
+
+
+def _through(call: Call, seen: _State, out: tuple[int, ...]) -> _State | None:
+    """The state of a layer's output, from that of its input."""
+    windows = _windows(call.layer, seen.sizes, out)
+    if windows is None:
+        return None
+    lines = []
+    for line, window in zip(seen.lines, windows, strict=True):
+        start, end = line.start + window.start * line.jump, line.end + window.end * line.jump
+        lines.append(_Line(start, end, line.jump * window.jump))
+    return _State(out, tuple(lines))
+
+
+def _windows(layer: Module, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[_Line] | None:
+    """What each output reads of the layer's own input, along each axis; None of a layer that is not known."""
+    for classes, windows in _RULES:
+        if isinstance(layer, classes):
+            return windows(layer, in_, out)
+    return None
+
+
+def _window(kernel: int, stride: int, dilation: int, low: int) -> _Line:
+    """A kernel that moves over the input."""
+    return _Line(Fraction(-low), Fraction(dilation * (kernel - 1) - low), Fraction(stride))
+
+
+def _convolved(layer, in_, out) -> list[_Line]:
+    options = layer.options
+    moves = _shapes.window(
+        in_, layer.weight.shape[2:], options["stride"], options["padding"], options["dilation"],
+        options.get("padding_mode", "zeros"), "kernel_size",
+    )  # fmt: skip
+    return list(map(_window, moves.kernel, moves.stride, moves.dilation, moves.pad_lo))
+
+
+def _pooled(layer, in_, out) -> list[_Line]:
+    options = {"dilation": 1, "ceil_mode": False} | layer.options
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    shape = _pool_shapes.windows(len(in_), (1, 1, *in_), *(options[name] for name in names), channel_last=False)
+    return list(map(_window, shape.kernel, shape.stride, shape.dilation, shape.pad_lo))
+
+
+def _transposed(layer, in_, out) -> list[_Line]:
+    options, nd = layer.options, len(in_)
+    stride, dilation = (_shapes.per_axis(options[name], nd, name, 1) for name in ("stride", "dilation"))
+    shape = _shapes.conv_transpose(
+        nd, (1, layer.weight.shape[0], *in_), layer.weight.shape, stride, options["padding"], options["output_padding"],
+        options["groups"], dilation, None, False,
+    )  # fmt: skip
+    return [_scattered(*axis) for axis in zip(out, shape.kernel, stride, dilation, shape.pad_lo, strict=True)]
+
+
+def _unpooled(layer, in_, out) -> list[_Line]:
+    kernel = _shapes.per_axis(layer.options["kernel_size"], len(in_), "kernel_size", 1)
+    stride = layer.options["stride"]
+    stride = kernel if stride is None else _shapes.per_axis(stride, len(in_), "stride", 1)
+    low, _ = _shapes.paddings(layer.options["padding"], in_, kernel, stride, (1,) * len(in_))
+    return [_scattered(*axis) for axis in zip(out, kernel, stride, (1,) * len(in_), low, strict=True)]
+
+
+def _scattered(count: int, kernel: int, stride: int, dilation: int, low: int) -> _Line:
+    """A kernel that every input lays into the output: input j reaches outputs j * stride + dilation * t - low."""
+    reach = dilation * (kernel - 1)
+    return _enclosing(count, Fraction(1, stride), lambda i: (-((reach - i - low) // stride), (i + low) // stride))
+
+
+def _adaptive(layer, in_, out) -> list[_Line]:
+    def window(size: int, count: int) -> Callable[[int], tuple[int, int]]:
+        return lambda i: (i * size // count, -((-(i + 1) * size) // count) - 1)
+
+    return [_enclosing(count, Fraction(size, count), window(size, count)) for size, count in zip(in_, out, strict=True)]
+
+
+def _enclosing(count: int, jump: Fraction, window: Callable[[int], tuple[int, int]]) -> _Line:
+    """The smallest line of that jump which holds the windows, (first, last), of all outputs."""
+    windows = [
+        (first - i * jump, last - i * jump) for i in range(count) for first, last in [window(i)] if first <= last
+    ]
+    starts, ends = zip(*windows, strict=True) if windows else ((Fraction(0),), (Fraction(0),))
+    return _Line(min(starts), max(ends), jump)
+
+
+def _by_element(layer, in_, out) -> list[_Line]:
+    return [_ITSELF] * len(in_)
+
+
+_RULES: tuple[tuple[tuple[type, ...], Callable[..., Sequence[_Line] | None]], ...] = (
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolved),
+    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
+    ((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _pooled),
+    ((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _adaptive),  # global pooling, too
+    ((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _adaptive),
+    ((nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d), _unpooled),
+    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Dropout, nn.Dropout2d), _by_element),
+    ((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus), _by_element),  # SELU is an ELU
+    ((nn.Step, nn.Sigmoid, nn.Tanh, nn.Softmax), _by_element),  # LogSoftmax is a Softmax
+)

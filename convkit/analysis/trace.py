@@ -1,0 +1,165 @@
+"""What a model does to one batch, layer by layer: it is run once, on zeros, and looked at while it runs.
+
+Whatever its `forward` says in Python happens, so branches, loops and layers of one's own need no description. Arrays on
+their way between layers are a subclass of ndarray that remembers which layers it comes from through NumPy's arithmetic,
+so the calls form a graph: the sum at the end of a residual block knows both of its terms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _shapes
+from ..nn.module import Module, Parameter
+from ..nn.sequential import Sequential
+
+INPUT = -1  # the source that is the model's input
+
+_Sources = frozenset[int] | None
+
+
+class Call(NamedTuple):
+    """One call of a layer."""
+
+    name: str  # path in the model, "" if the layer is the model
+    layer: Module
+    x_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+    sources: _Sources  # indices of the calls that x was made from, or INPUT; None where they were lost
+
+
+class _Tracked(np.ndarray):
+    """An array that knows which calls it was made from; views and NumPy's functions of it know, too."""
+
+    sources: _Sources = None
+
+    def __array_finalize__(self, parent: np.ndarray | None) -> None:
+        self.sources = getattr(parent, "sources", None)
+
+    def __array_ufunc__(self, ufunc, method: str, *inputs, out: tuple = (), **options):
+        plain = {"out": _plain(out)} if out else {}
+        result = getattr(ufunc, method)(*_plain(inputs), **plain, **options)
+        return _track(result, _merged((inputs, out), result))
+
+    def __array_function__(self, function: Callable, types, args: tuple, kwargs: dict):
+        result = function(*_plain(args), **_plain(kwargs))
+        return _track(result, _merged((args, kwargs), result))
+
+
+def _each(function: Callable, value: Any) -> Any:
+    """`value` with `function` applied to every array in it."""
+    if isinstance(value, np.ndarray):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _each(function, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_each(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """`value` with plain arrays instead of tracked ones."""
+    return _each(lambda array: array.view(np.ndarray), value)
+
+
+def _track(value: Any, sources: _Sources) -> Any:
+    """`value` with arrays that come from `sources`."""
+
+    def tracked(array: np.ndarray) -> _Tracked:
+        array = array.view(_Tracked)
+        array.sources = sources
+        return array
+
+    return _each(tracked, value)
+
+
+def _merged(operands: Any, result: Any) -> _Sources:
+    """Sources of what NumPy made of `operands`.
+
+    A plain array as large as the result may be an activation that went through something that does not track, such as
+    an operator called without a layer; then nothing is known any more. A smaller one is a parameter or a constant.
+    """
+    arrays: list[np.ndarray] = []
+    _each(arrays.append, operands)
+    tracked = [array.sources for array in arrays if isinstance(array, _Tracked)]
+    strangers = [array for array in arrays if not isinstance(array, _Tracked) and array.shape == np.shape(result)]
+    if strangers or None in tracked:
+        return None
+    return frozenset().union(*tracked)
+
+
+def trace(model: Module, input_shape: tuple[int, ...]) -> list[Call]:
+    """Run `model` in evaluation on zeros of `input_shape`, and return the calls of its layers in order.
+
+    A layer is a module with parameters of its own or without modules inside. The model is left as it was.
+    """
+    shape = _shapes.array_shape(input_shape, "input_shape")
+    calls: list[Call] = []
+    with evaluating(model), _recorded(model, calls):
+        model(_track(np.zeros(shape, dtype_of(model)), frozenset({INPUT})))
+    return calls
+
+
+def dtype_of(model: Module) -> np.dtype:
+    """What the model computes in: the dtype of its parameters."""
+    return next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
+
+
+@contextlib.contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """In evaluation and frozen; after it everything is as before, and a `backward` that was due still is."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    modules = [(module, module.training, module._kept) for module in model.modules()]
+    parameters = [(parameter, parameter.trainable) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _ in parameters:
+            parameter.trainable = False
+        yield
+    finally:
+        for module, training, kept in modules:
+            module.training, module._kept = training, kept
+        for parameter, trainable in parameters:
+            parameter.trainable = trainable
+
+
+@contextlib.contextmanager
+def _recorded(model: Module, calls: list[Call]) -> Iterator[None]:
+    """With every layer's `forward` hidden by one that writes down its calls."""
+    layers = {module: name for name, module in reversed(list(model.named_modules())) if _is_layer(module)}
+    try:
+        for layer, name in layers.items():  # of a shared layer the first name
+            layer.forward = _recorder(layer, name, calls)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+
+
+def _is_layer(module: Module) -> bool:
+    if isinstance(module, Sequential):
+        return False
+    return not _parts(module) or any(isinstance(value, Parameter) for value in vars(module).values())
+
+
+def _parts(module: Module) -> list[tuple[str, Module]]:
+    return list(module.named_children())
+
+
+def _recorder(layer: Module, name: str, calls: list[Call]) -> Callable:
+    forward = layer.forward
+    seen_inside = (lambda value: value) if _parts(layer) else _plain  # modules inside are to know, too
+
+    def recorded(x: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        y = forward(*seen_inside((x, *args)), **seen_inside(kwargs))
+        first = y[0] if isinstance(y, tuple) else y
+        calls.append(Call(name, layer, x.shape, first.shape, x.sources if isinstance(x, _Tracked) else None))
+        return _track(y, frozenset({len(calls) - 1}))
+
+    return recorded

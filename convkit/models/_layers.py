@@ -1,0 +1,23 @@
+"""Layers that share what they start from."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from .. import nn
+from ..nn.init import Initialiser, Rng
+
+
+class Layers:
+    """Constructors of the layers of one model: one initialiser, one source of numbers, one dtype."""
+
+    def __init__(self, init: str | Initialiser, rng: Rng, dtype: str) -> None:
+        rng = np.random.default_rng(rng)
+        learned = {"init": init, "rng": rng, "dtype": dtype}
+        self.conv = partial(nn.Conv2d, **learned)
+        self.conv_transpose = partial(nn.ConvTranspose2d, **learned)
+        self.linear = partial(nn.Linear, **learned)
+        self.batch_norm = partial(nn.BatchNorm2d, dtype=dtype)
+        self.dropout = partial(nn.Dropout, rng=rng)

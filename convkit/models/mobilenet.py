@@ -1,0 +1,99 @@
+"""MobileNetV2: depthwise convolutions between thin residual connections."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import nn
+from ..nn.init import Initialiser, Rng
+from ._layers import Layers
+
+# Rows of the paper's table 2: how far a block widens inside, its channels, how many blocks, the first one's stride.
+_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 convolution that widens, 3x3 depthwise, 1x1 that narrows; x is added where the shape stays.
+
+    Parameters
+    ----------
+    conv : Sequential
+        The three, with their normalisations.
+    residual : bool
+        Whether x is added.
+    """
+
+    def __init__(self, conv: nn.Sequential, residual: bool) -> None:
+        self.conv, self.residual = conv, residual
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Run the three, and add x if that is wanted."""
+        y = self.conv(x)
+        return y + x if self.residual else y
+
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Go back through the three, and through the sum."""
+        dx = self.conv.backward(grad, need_input=need_input)
+        return dx + grad if self.residual and need_input else dx
+
+
+def _conv(new: Layers, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Convolution, normalisation, activation."""
+    conv = new.conv(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, new.batch_norm(c_out), nn.ReLU6())
+
+
+def _block(new: Layers, c_in: int, c_out: int, stride: int, widening: int) -> InvertedResidual:
+    width = c_in * widening
+    layers: list[nn.Module] = [_conv(new, c_in, width, 1)] if widening > 1 else []
+    layers += [
+        _conv(new, width, width, 3, stride, groups=width),
+        new.conv(width, c_out, 1, bias=False),
+        new.batch_norm(c_out),
+    ]
+    return InvertedResidual(nn.Sequential(*layers), residual=stride == 1 and c_in == c_out)
+
+
+def mobilenet_v2(
+    num_classes: int = 1000,
+    *,
+    in_channels: int = 3,
+    init: str | Initialiser = "he",
+    rng: Rng = None,
+    dtype: str = "float32",
+) -> nn.Sequential:
+    """MobileNetV2 of width 1, ``(N, in_channels, H, W)`` to ``(N, num_classes)`` scores; H and W from 1 up.
+
+    3,504,872 parameters for the 1000 classes of ImageNet. State as torchvision's ``mobilenet_v2``.
+
+    Parameters
+    ----------
+    num_classes, in_channels, init, rng, dtype
+        Common to all models, see `convkit.models`.
+
+    Returns
+    -------
+    Sequential
+        "features", "avgpool", "flatten", "classifier"; ``model[:-1]`` gives 1280 features an image.
+
+    References
+    ----------
+    M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen: MobileNetV2: inverted residuals and linear bottlenecks,
+    CVPR 2018, arXiv:1801.04381.
+    """
+    new = Layers(init, rng, dtype)
+    features: list[nn.Module] = [_conv(new, in_channels, 32, 3, 2)]
+    channels = 32
+    for widening, width, count, stride in _STAGES:
+        for i in range(count):
+            features.append(_block(new, channels, width, stride if i == 0 else 1, widening))
+            channels = width
+    features.append(_conv(new, channels, 1280, 1))
+    return nn.Sequential(
+        {
+            "features": nn.Sequential(*features),
+            "avgpool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "classifier": nn.Sequential(new.dropout(0.2), new.linear(1280, num_classes)),
+        }
+    )

@@ -1,0 +1,104 @@
+"""U-Net: an image in, a score for every pixel and class out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import nn
+from ..nn.init import Initialiser, Rng
+from ._layers import Layers
+
+
+class UNet(nn.Module):
+    """Down in steps of two, up again, and beside each step up what was there on the way down.
+
+    Parameters
+    ----------
+    down, merge : list of Module
+        Convolutions of each size on the way down (the largest first) and on the way up (the smallest first).
+    bottom : Module
+        Convolutions of the smallest size.
+    up : list of Module
+        From each size to the next larger one, the smallest first; half of a merge's channels.
+    head : Module
+        From the last features to the scores.
+    """
+
+    def __init__(
+        self, down: list[nn.Module], bottom: nn.Module, up: list[nn.Module], merge: list[nn.Module], head: nn.Module
+    ) -> None:
+        self.down, self.bottom, self.up, self.merge, self.head = down, bottom, up, merge, head
+        self.pool = [nn.MaxPool2d(2) for _ in down]
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Score every pixel of ``(N, C, H, W)``."""
+        skips = []
+        for convs, pool in zip(self.down, self.pool, strict=True):
+            skips.append(convs(x))
+            x = pool(skips[-1])
+        x = self.bottom(x)
+        for up, convs in zip(self.up, self.merge, strict=True):
+            x = convs(np.concatenate([skips.pop(), up(x)], axis=1))
+        return self.head(x)
+
+    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
+        """Go back up the right side and down the left, where the skipped gradients are added."""
+        grad = self.head.backward(grad)
+        skipped = []
+        for up, convs in zip(reversed(self.up), reversed(self.merge), strict=True):
+            skip, grad = np.split(convs.backward(grad, need_input=True), 2, axis=1)
+            skipped.append(skip)
+            grad = up.backward(grad)
+        grad = self.bottom.backward(grad, need_input=True)
+        for i, (convs, pool) in reversed(list(enumerate(zip(self.down, self.pool, strict=True)))):
+            grad = convs.backward(pool.backward(grad) + skipped.pop(), need_input=need_input or i > 0)
+        return grad
+
+
+def _two(new: Layers, c_in: int, c_out: int) -> nn.Sequential:
+    """Two 3x3 convolutions that keep the size."""
+    return nn.Sequential(
+        new.conv(c_in, c_out, 3, padding=1, activation="relu"), new.conv(c_out, c_out, 3, padding=1, activation="relu")
+    )
+
+
+def unet(
+    num_classes: int = 2,
+    *,
+    in_channels: int = 1,
+    width: int = 64,
+    depth: int = 4,
+    init: str | Initialiser = "he",
+    rng: Rng = None,
+    dtype: str = "float32",
+) -> UNet:
+    """U-Net, ``(N, in_channels, H, W)`` to ``(N, num_classes, H, W)`` scores; H and W divisible by ``2**depth``.
+
+    31,030,658 parameters as it stands. The paper's convolutions are without padding and what is skipped is cropped;
+    here, as has become usual, every 3x3 is padded by one, so that the output has the input's size.
+
+    Parameters
+    ----------
+    width : int, default 64
+        Channels at the full size; they double at each size below.
+    depth : int, default 4
+        How often the size is halved.
+    num_classes, in_channels, init, rng, dtype
+        Common to all models, see `convkit.models`.
+
+    Returns
+    -------
+    UNet
+
+    References
+    ----------
+    O. Ronneberger, P. Fischer, T. Brox: U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
+    arXiv:1505.04597.
+    """
+    new = Layers(init, rng, dtype)
+    widths = [width * 2**i for i in range(depth + 1)]
+    down = [_two(new, c_in, c_out) for c_in, c_out in zip([in_channels, *widths], widths[:-1], strict=False)]
+    bottom = _two(new, widths[-2] if depth else in_channels, widths[-1])
+    up = [new.conv_transpose(2 * c, c, 2, stride=2) for c in reversed(widths[:-1])]
+    merge = [_two(new, 2 * c, c) for c in reversed(widths[:-1])]
+    return UNet(down, bottom, up, merge, new.conv(width, num_classes, 1))
