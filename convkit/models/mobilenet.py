@@ -43,7 +43,7 @@ def _conv(new: Layers, c_in: int, c_out: int, kernel: int, stride: int = 1, grou
     return nn.Sequential(conv, new.batch_norm(c_out), nn.ReLU6())
 
 
-def _block(new: Layers, c_in: int, c_out: int, stride: int, widening: int) -> InvertedResidual:
+def inverted_residual(new: Layers, c_in: int, c_out: int, stride: int, widening: int) -> InvertedResidual:
     width = c_in * widening
     layers: list[nn.Module] = [_conv(new, c_in, width, 1)] if widening > 1 else []
     layers += [
@@ -86,7 +86,7 @@ def mobilenet_v2(
     channels = 32
     for widening, width, count, stride in _STAGES:
         for i in range(count):
-            features.append(_block(new, channels, width, stride if i == 0 else 1, widening))
+            features.append(inverted_residual(new, channels, width, stride if i == 0 else 1, widening))
             channels = width
     features.append(_conv(new, channels, 1280, 1))
     return nn.Sequential(

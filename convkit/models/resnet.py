@@ -42,7 +42,7 @@ class Block(nn.Residual):
         return super().backward(self.relu.backward(grad), need_input=need_input)
 
 
-def _basic(new: Layers, channels: int, width: int, stride: int) -> Block:
+def basic_block(new: Layers, channels: int, width: int, stride: int) -> Block:
     """Two 3x3 convolutions."""
     branch = {
         "conv1": new.conv(channels, width, 3, stride, padding=1, bias=False),
@@ -54,7 +54,7 @@ def _basic(new: Layers, channels: int, width: int, stride: int) -> Block:
     return Block(branch, _shortcut(new, channels, width, stride))
 
 
-def _bottleneck(new: Layers, channels: int, width: int, stride: int) -> Block:
+def bottleneck(new: Layers, channels: int, width: int, stride: int) -> Block:
     """A 3x3 convolution between a 1x1 that narrows and one that widens fourfold."""
     branch = {
         "conv1": new.conv(channels, width, 1, bias=False),
@@ -123,7 +123,7 @@ def resnet18(
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, arXiv:1512.03385.
     """
-    return _resnet(_basic, 1, (2, 2, 2, 2), num_classes, in_channels, Layers(init, rng, dtype))
+    return _resnet(basic_block, 1, (2, 2, 2, 2), num_classes, in_channels, Layers(init, rng, dtype))
 
 
 def resnet50(
@@ -154,4 +154,4 @@ def resnet50(
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, arXiv:1512.03385.
     """
-    return _resnet(_bottleneck, 4, (3, 4, 6, 3), num_classes, in_channels, Layers(init, rng, dtype))
+    return _resnet(bottleneck, 4, (3, 4, 6, 3), num_classes, in_channels, Layers(init, rng, dtype))
