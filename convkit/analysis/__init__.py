@@ -5,6 +5,7 @@ from .effective import EffectiveField, effective_receptive_field
 from .fields import Field, Fields, receptive_field
 from .gradients import GradientCheck, GradientReport, check_gradients
 from .matrix import conv_matrix, conv_operator
+from .points import sampling_points
 from .sizes import output_size
 from .summary import Summary, SummaryRow, summary
 
@@ -24,5 +25,6 @@ __all__ = [
     "effective_receptive_field",
     "output_size",
     "receptive_field",
+    "sampling_points",
     "summary",
 ]

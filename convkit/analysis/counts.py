@@ -8,7 +8,7 @@ from .. import nn
 from ..nn.module import Module
 from .trace import Call, trace
 
-_BY_OUTPUT = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_BY_OUTPUT = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d, nn.Linear)
 _BY_INPUT = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import _shapes
 from ..nn.init import Rng
 from ..nn.module import Module
 from .fields import channel_last, spatial
-from .trace import dtype_of, evaluating
+from .trace import checked_shape, dtype_of, evaluating
 
 _HEARD = 1 - 0.9545  # of the largest gradient: what a Gaussian has left at two standard deviations, as in the paper
 
@@ -65,7 +64,7 @@ def effective_receptive_field(
     W. Luo, Y. Li, R. Urtasun, R. Zemel: Understanding the effective receptive field in deep convolutional neural
     networks, NIPS 2016, arXiv:1701.04128.
     """
-    shape = _shapes.array_shape(input_shape, "input_shape")
+    shape = checked_shape(input_shape)
     x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model))
     last = channel_last(model)
     with evaluating(model):

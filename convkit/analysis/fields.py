@@ -263,13 +263,16 @@ def _by_element(layer, in_, out) -> list[_Line]:
 
 
 _RULES: tuple[tuple[tuple[type, ...], Callable[..., Sequence[_Line] | None]], ...] = (
-    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolved),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d), _convolved),
     ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
     ((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _pooled),
-    ((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _adaptive),  # global pooling, too
+    ((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _adaptive),
     ((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _adaptive),
+    ((nn.GlobalAvgPool1d, nn.GlobalAvgPool2d, nn.GlobalAvgPool3d), _adaptive),
+    ((nn.GlobalMaxPool1d, nn.GlobalMaxPool2d, nn.GlobalMaxPool3d), _adaptive),
     ((nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d), _unpooled),
-    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Dropout, nn.Dropout2d), _by_element),
+    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm), _by_element),
+    ((nn.Dropout, nn.Dropout2d), _by_element),
     ((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus), _by_element),  # SELU is an ELU
     ((nn.Step, nn.Sigmoid, nn.Tanh, nn.Softmax), _by_element),  # LogSoftmax is a Softmax
 )

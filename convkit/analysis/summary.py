@@ -129,5 +129,5 @@ def _own(call: Call, seen: set[int]) -> int:
     """Numbers in the parameters of the layer itself that are not in `seen`; then they are."""
     own = {id(value): value for value in vars(call.layer).values() if isinstance(value, Parameter)}
     new = [value.size for key, value in own.items() if key not in seen]
-    seen |= own.keys()
+    seen.update(own)
     return sum(new)

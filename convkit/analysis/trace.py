@@ -98,11 +98,20 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> list[Call]:
 
     A layer is a module with parameters of its own or without modules inside. The model is left as it was.
     """
-    shape = _shapes.array_shape(input_shape, "input_shape")
+    shape = checked_shape(input_shape)
     calls: list[Call] = []
     with evaluating(model), _recorded(model, calls):
         model(_track(np.zeros(shape, dtype_of(model)), frozenset({INPUT})))
     return calls
+
+
+def checked_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The argument `input_shape`, as ints."""
+    if not isinstance(input_shape, tuple | list):
+        raise TypeError(
+            f"input_shape must be a tuple of ints, got {input_shape!r} of type {type(input_shape).__name__}"
+        )
+    return _shapes.array_shape(input_shape, "input_shape")
 
 
 def dtype_of(model: Module) -> np.dtype:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import _shapes
+
 _RATIOS = (0.5, 1.0, 2.0)
 
 
@@ -77,7 +79,8 @@ def grid_anchors(
 
 def _map_sizes(image_size: tuple[int, int], strides: Sequence[int]) -> list[tuple[int, int]]:
     """Sizes of a pyramid's maps; every step to the next is rounded up, as convolutions of stride 2 have it."""
-    return [tuple(-(-size // stride) for size in image_size) for stride in strides]
+    height, width = _shapes.per_axis(image_size, 2, "image_size", 1)
+    return [(-(-height // stride), -(-width // stride)) for stride in strides]
 
 
 def pyramid_anchors(image_size: tuple[int, int], *, dtype: str = "float32") -> list[np.ndarray]:

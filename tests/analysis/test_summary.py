@@ -1,0 +1,105 @@
+"""A model as a table, and how a model is looked at: nothing of it changes."""
+
+import numpy as np
+import pytest
+
+import missing
+from convkit import models, nn
+from convkit.analysis import receptive_field, summary
+
+
+def small():
+    return nn.Sequential(
+        {
+            "stem": nn.Conv2d(1, 2, 3, stride=2, rng=0),
+            "norm": nn.BatchNorm2d(2),
+            "drop": nn.Dropout(rng=0),
+            "flat": nn.Flatten(),
+            "head": nn.Linear(18, 3, rng=0),
+        }
+    )
+
+
+def test_rows_and_totals():
+    model = small()
+    model[1].weight.trainable = False
+    table = summary(model, (2, 1, 8, 7))
+    assert [tuple(row) for row in table.rows] == [
+        ("stem", "Conv2d", (2, 2, 3, 3), 20, 2 * 2 * 9 * 18, (3, 3)),
+        ("norm", "BatchNorm2d", (2, 2, 3, 3), 4, 0, (3, 3)),
+        ("drop", "Dropout", (2, 2, 3, 3), 0, 0, (3, 3)),
+        ("flat", "Flatten", (2, 18), 0, 0, None),
+        ("head", "Linear", (2, 3), 57, 2 * 2 * 54, None),
+    ]
+    assert (table.input_shape, table.parameters, table.trainable) == ((2, 1, 8, 7), 81, 79)
+    assert table.flops == 2 * 2 * (9 * 18 + 54)
+    assert (table.parameter_bytes, table.output_bytes) == (81 * 4, (4 * 36 + 6) * 4)
+
+
+def test_printed():
+    text = str(summary(models.lenet5(rng=0), (1, 1, 32, 32)))
+    lines = text.splitlines()
+    assert lines[0].split() == ["layer", "kind", "output", "parameters", "FLOPs", "sees"]
+    assert lines[2].split() == ["0", "Conv2d", "1x6x28x28", "156", "235,200", "5x5"]
+    assert lines[-3] == "input 1x1x32x32; parameters 61,706, of which 61,706 learn"
+    assert lines[-2] == "FLOPs of convolutions and linear layers 833,040 (one multiply-add = 2 FLOPs)"
+    assert lines[-1].startswith("memory: parameters 0.2 MB")
+    assert len({len(line.rstrip()) <= len(lines[1]) for line in lines[:10]}) == 1
+
+
+def test_in_a_notebook():
+    html = summary(small(), (1, 1, 8, 7))._repr_html_()
+    assert html.startswith("<table>") and html.count("<tr>") == 6 and "one multiply-add = 2 FLOPs" in html
+
+
+def test_without_tabulate_only_printing_is_refused(monkeypatch):
+    missing.hide(monkeypatch, "tabulate")
+    table = summary(small(), (1, 1, 8, 7))
+    assert table.parameters == 81
+    with pytest.raises(ImportError, match=r"tabulate is not installed; it comes with the extra \[analysis\]"):
+        str(table)
+
+
+@pytest.mark.parametrize("look", [summary, receptive_field])
+def test_the_model_stays_as_it_was(look):
+    model, x = small(), np.random.default_rng(0).standard_normal((4, 1, 8, 7)).astype(np.float32)
+    model.eval()[2].train()
+    model[0].bias.trainable = False
+    y = model(x)
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    look(model, (1, 1, 8, 7))
+    assert [layer.training for layer in model] == [False, False, True, False, False]
+    assert [p.trainable for p in model.parameters()] == [True, False, True, True, True, True]
+    assert not any("forward" in vars(module) for module in model.modules())
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert model.backward(np.ones_like(y), need_input=True).shape == x.shape  # that was still due
+    with pytest.raises(RuntimeError, match="call forward first"):
+        model.backward(np.ones_like(y))
+
+
+def test_after_an_error_too():
+    model = small()
+    with pytest.raises(ValueError, match="x must have") as caught:
+        summary(model, (1, 1, 8, 9))
+    assert caught.value.__notes__ == ["in layer 'head': Linear(18, 3)"]
+    assert all(module.training and "forward" not in vars(module) for module in model.modules())
+
+
+def test_float64():
+    model = nn.Linear(3, 2, rng=0, dtype="float64")
+    assert summary(model, (1, 3)).parameter_bytes == 64
+    assert [row.name for row in summary(model, (1, 3)).rows] == [""]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "error", "message"),
+    [
+        (np.ones(3), (1, 3), TypeError, "model must be a Module, got ndarray"),
+        (nn.ReLU(), 3, TypeError, "input_shape must be a tuple of ints, got 3 of type int"),
+        (nn.ReLU(), (1, -3), ValueError, "input_shape as a shape must have sizes of at least 0"),
+    ],
+)
+def test_refused(model, shape, error, message):
+    with pytest.raises(error, match=message):
+        summary(model, shape)
