@@ -13,7 +13,6 @@ from deform_cases import NAMED, everything, random_data, random_deform, solve
 from torchvision_here import torchvision
 
 
-
 def answers(data) -> dict:
     """ "y" and the gradients of a problem with two axes, the same padding on both sides and no activation."""
     problem = data.problem

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from convkit import models
-from live_torchvision import torchvision
+from torchvision_here import torchvision
 
 NETWORKS = {"alexnet": 63, "vgg16": 32, "resnet18": 64, "resnet50": 64, "mobilenet_v2": 64}
 RTOL = 1e-4  # float32 on both sides

@@ -18,8 +18,8 @@ import torch
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from live_torchvision import torchvision  # noqa: E402
 from state_recipe import filled  # noqa: E402
+from torchvision_here import torchvision  # noqa: E402
 
 SEED, CLASSES, IMAGES = 20261121, 10, (4, 3, 64, 64)
 NAMES = ("alexnet", "vgg16", "resnet18", "resnet50", "mobilenet_v2")
