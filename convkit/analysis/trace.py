@@ -100,7 +100,10 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> list[Call]:
     """
     shape = checked_shape(input_shape)
     calls: list[Call] = []
-    with evaluating(model), _recorded(model, calls):
+    with evaluating(model):
+        layers = {module: name for name, module in reversed(list(model.named_modules())) if _is_layer(module)}
+        for layer, name in layers.items():  # of a shared layer the first name
+            layer.forward = _recorder(layer, name, calls)  # hides the method until the end of `evaluating`
         model(_track(np.zeros(shape, dtype_of(model)), frozenset({INPUT})))
     return calls
 
@@ -124,31 +127,16 @@ def evaluating(model: Module) -> Iterator[None]:
     """In evaluation and frozen; after it everything is as before, and a `backward` that was due still is."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    modules = [(module, module.training, module._kept) for module in model.modules()]
-    parameters = [(parameter, parameter.trainable) for parameter in model.parameters()]
+    before = [(part, dict(vars(part))) for part in (*model.modules(), *model.parameters())]
     try:
         model.eval()
-        for parameter, _ in parameters:
+        for parameter in model.parameters():
             parameter.trainable = False
         yield
     finally:
-        for module, training, kept in modules:
-            module.training, module._kept = training, kept
-        for parameter, trainable in parameters:
-            parameter.trainable = trainable
-
-
-@contextlib.contextmanager
-def _recorded(model: Module, calls: list[Call]) -> Iterator[None]:
-    """With every layer's `forward` hidden by one that writes down its calls."""
-    layers = {module: name for name, module in reversed(list(model.named_modules())) if _is_layer(module)}
-    try:
-        for layer, name in layers.items():  # of a shared layer the first name
-            layer.forward = _recorder(layer, name, calls)
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("forward", None)
+        for part, attributes in before:
+            vars(part).clear()
+            vars(part).update(attributes)
 
 
 def _is_layer(module: Module) -> bool:
