@@ -1,7 +1,8 @@
 """A step of training by convkit and by PyTorch, eager, in turn: `python bench/train_peers.py`, with PyTorch installed.
 
 Both run in this process on the same number of threads, burst about, so that a slow episode of the machine meets both; a
-library's time is the median of its best burst. PyTorch trains torchvision's network, which is the same one.
+library's time is the median of its best burst. Between bursts both sleep, and the first step of a burst is not counted.
+PyTorch trains torchvision's network, which is the same one.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import convkit  # noqa: E402
 from torchvision_here import torchvision  # noqa: E402
 
 BURSTS, STEPS, WARM_UP = 12, 6, 3
+SETTLE_SECONDS = 0.05
 COMPARED = ("resnet18", "mobilenet_v2")
 
 
@@ -62,6 +64,8 @@ def compare(name: str) -> dict[str, float]:
     bursts: dict[str, list[float]] = {library: [] for library in steps}
     for _ in range(BURSTS):
         for library, step in steps.items():
+            time.sleep(SETTLE_SECONDS)
+            step()
             bursts[library].append(burst(step))
     return {library: min(times) for library, times in bursts.items()}
 

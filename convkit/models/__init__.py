@@ -32,11 +32,14 @@ from .anchors import cell_anchors, grid_anchors, pyramid_anchors, retinanet_anch
 from .dcgan import dcgan_generator
 from .lenet import lenet5
 from .mobilenet import mobilenet_v2
+from .pyramid import FeaturePyramid, PyramidNetwork
 from .resnet import resnet18, resnet50
 from .unet import UNet, unet
 from .vgg import vgg16
 
 __all__ = [
+    "FeaturePyramid",
+    "PyramidNetwork",
     "UNet",
     "alexnet",
     "cell_anchors",
