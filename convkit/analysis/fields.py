@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from math import floor
 from typing import NamedTuple
 
-from .. import _pool_shapes, _shapes, nn
 from ..nn.module import Module
 from .trace import INPUT, Call, trace
+from .windows import ITSELF, Line, windows_of
 
 Number = int | float
 
@@ -39,22 +39,11 @@ class Fields(tuple[Field, ...]):
         return "\n".join(lines)
 
 
-class _Line(NamedTuple):
-    """A field along one axis: output i sees start + i * jump to end + i * jump."""
-
-    start: Fraction
-    end: Fraction
-    jump: Fraction
-
-
-_ITSELF = _Line(Fraction(0), Fraction(0), Fraction(1))
-
-
 class _State(NamedTuple):
     """What is known of a call's output: its spatial sizes and a line for each."""
 
     sizes: tuple[int, ...]
-    lines: tuple[_Line, ...]
+    lines: tuple[Line, ...]
 
 
 def receptive_field(model: Module, input_shape: tuple[int, ...]) -> Fields:
@@ -70,8 +59,8 @@ def receptive_field(model: Module, input_shape: tuple[int, ...]) -> Fields:
     Returns
     -------
     Fields
-        A tuple of `Field`, in the order in which layers are called: ``[-1]`` is the last one's. Layers behind a
-        `Flatten` see everything and are left out.
+        A tuple of `Field`, in the order in which layers are called: ``[-1]`` is the last one's. A sum of branches
+        shows in the layer that reads it. Layers behind a `Flatten` see everything and are left out.
 
     Raises
     ------
@@ -113,7 +102,7 @@ def _states(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> l
     """For every call what is known of its output."""
     last = channel_last(model)
     sizes = spatial(tuple(input_shape), last)
-    known: dict[int, _State | None] = {INPUT: _State(sizes, (_ITSELF,) * len(sizes))}
+    known: dict[int, _State | None] = {INPUT: _State(sizes, (ITSELF,) * len(sizes))}
     for i, call in enumerate(calls):
         seen = None if call.sources is None else _joined(spatial(call.x_shape, last), [known[s] for s in call.sources])
         known[i] = None if seen is None else _through(call, seen, spatial(call.y_shape, last))
@@ -123,7 +112,8 @@ def _states(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> l
 def channel_last(model: Module) -> bool:
     """Whether the model's layers have their channels last; it is said by any that has a layout."""
     for module in model.modules():
-        layout = getattr(module, "options", {}).get("layout", getattr(module, "layout", None))
+        options = getattr(module, "options", None)
+        layout = options.get("layout") if isinstance(options, dict) else getattr(module, "layout", None)
         if layout is not None:
             return layout == "NHWC"
     return False
@@ -133,7 +123,7 @@ def spatial(shape: tuple[int, ...], last: bool) -> tuple[int, ...]:
     return shape[1:-1] if last else shape[2:]
 
 
-def _numbers(line: _Line) -> tuple[int, Number, Number]:
+def _numbers(line: Line) -> tuple[int, Number, Number]:
     """Size, jump and start; the last two ints where they are whole."""
     jump, start = (int(n) if n.denominator == 1 else float(n) for n in (line.jump, line.start))
     return floor(line.end - line.start) + 1, jump, start
@@ -161,17 +151,17 @@ def _broadcasts(sizes: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(sizes) == len(to) and all(size in (1, wanted) for size, wanted in zip(sizes, to, strict=True))
 
 
-def _stretched(state: _State, axis: int, size: int) -> _Line:
+def _stretched(state: _State, axis: int, size: int) -> Line:
     """The line of an axis; one of a single element that is repeated does not move."""
     line = state.lines[axis]
     return line._replace(jump=Fraction(0)) if state.sizes[axis] != size else line
 
 
-def _union(lines: list[_Line], count: int, jump: Fraction) -> _Line:
+def _union(lines: list[Line], count: int, jump: Fraction) -> Line:
     """The smallest line of that jump which holds all of `lines` at outputs 0 to count - 1: at the first and last."""
     drifts = [(line, i * (line.jump - jump)) for line in lines for i in (0, max(count - 1, 0))]
     start = min(line.start + drift for line, drift in drifts)
-    return _Line(start, max(line.end + drift for line, drift in drifts), jump)
+    return Line(start, max(line.end + drift for line, drift in drifts), jump)
 
 
 # ---------------------------------------------------------------- through a layer
@@ -179,100 +169,11 @@ def _union(lines: list[_Line], count: int, jump: Fraction) -> _Line:
 
 def _through(call: Call, seen: _State, out: tuple[int, ...]) -> _State | None:
     """The state of a layer's output, from that of its input."""
-    windows = _windows(call.layer, seen.sizes, out)
+    windows = windows_of(call.layer, seen.sizes, out)
     if windows is None:
         return None
     lines = []
     for line, window in zip(seen.lines, windows, strict=True):
         start, end = line.start + window.start * line.jump, line.end + window.end * line.jump
-        lines.append(_Line(start, end, line.jump * window.jump))
+        lines.append(Line(start, end, line.jump * window.jump))
     return _State(out, tuple(lines))
-
-
-def _windows(layer: Module, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[_Line] | None:
-    """What each output reads of the layer's own input, along each axis; None of a layer that is not known."""
-    for classes, windows in _RULES:
-        if isinstance(layer, classes):
-            return windows(layer, in_, out)
-    return None
-
-
-def _window(kernel: int, stride: int, dilation: int, low: int) -> _Line:
-    """A kernel that moves over the input."""
-    return _Line(Fraction(-low), Fraction(dilation * (kernel - 1) - low), Fraction(stride))
-
-
-def _convolved(layer, in_, out) -> list[_Line]:
-    options = layer.options
-    moves = _shapes.window(
-        in_, layer.weight.shape[2:], options["stride"], options["padding"], options["dilation"],
-        options.get("padding_mode", "zeros"), "kernel_size",
-    )  # fmt: skip
-    return list(map(_window, moves.kernel, moves.stride, moves.dilation, moves.pad_lo))
-
-
-def _pooled(layer, in_, out) -> list[_Line]:
-    options = {"dilation": 1, "ceil_mode": False} | layer.options
-    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    shape = _pool_shapes.windows(len(in_), (1, 1, *in_), *(options[name] for name in names), channel_last=False)
-    return list(map(_window, shape.kernel, shape.stride, shape.dilation, shape.pad_lo))
-
-
-def _transposed(layer, in_, out) -> list[_Line]:
-    options, nd = layer.options, len(in_)
-    stride, dilation = (_shapes.per_axis(options[name], nd, name, 1) for name in ("stride", "dilation"))
-    shape = _shapes.conv_transpose(
-        nd, (1, layer.weight.shape[0], *in_), layer.weight.shape, stride, options["padding"], options["output_padding"],
-        options["groups"], dilation, None, False,
-    )  # fmt: skip
-    return [_scattered(*axis) for axis in zip(out, shape.kernel, stride, dilation, shape.pad_lo, strict=True)]
-
-
-def _unpooled(layer, in_, out) -> list[_Line]:
-    kernel = _shapes.per_axis(layer.options["kernel_size"], len(in_), "kernel_size", 1)
-    stride = layer.options["stride"]
-    stride = kernel if stride is None else _shapes.per_axis(stride, len(in_), "stride", 1)
-    low, _ = _shapes.paddings(layer.options["padding"], in_, kernel, stride, (1,) * len(in_))
-    return [_scattered(*axis) for axis in zip(out, kernel, stride, (1,) * len(in_), low, strict=True)]
-
-
-def _scattered(count: int, kernel: int, stride: int, dilation: int, low: int) -> _Line:
-    """A kernel that every input lays into the output: input j reaches outputs j * stride + dilation * t - low."""
-    reach = dilation * (kernel - 1)
-    return _enclosing(count, Fraction(1, stride), lambda i: (-((reach - i - low) // stride), (i + low) // stride))
-
-
-def _adaptive(layer, in_, out) -> list[_Line]:
-    def window(size: int, count: int) -> Callable[[int], tuple[int, int]]:
-        return lambda i: (i * size // count, -((-(i + 1) * size) // count) - 1)
-
-    return [_enclosing(count, Fraction(size, count), window(size, count)) for size, count in zip(in_, out, strict=True)]
-
-
-def _enclosing(count: int, jump: Fraction, window: Callable[[int], tuple[int, int]]) -> _Line:
-    """The smallest line of that jump which holds the windows, (first, last), of all outputs."""
-    windows = [
-        (first - i * jump, last - i * jump) for i in range(count) for first, last in [window(i)] if first <= last
-    ]
-    starts, ends = zip(*windows, strict=True) if windows else ((Fraction(0),), (Fraction(0),))
-    return _Line(min(starts), max(ends), jump)
-
-
-def _by_element(layer, in_, out) -> list[_Line]:
-    return [_ITSELF] * len(in_)
-
-
-_RULES: tuple[tuple[tuple[type, ...], Callable[..., Sequence[_Line] | None]], ...] = (
-    ((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d), _convolved),
-    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
-    ((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _pooled),
-    ((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _adaptive),
-    ((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _adaptive),
-    ((nn.GlobalAvgPool1d, nn.GlobalAvgPool2d, nn.GlobalAvgPool3d), _adaptive),
-    ((nn.GlobalMaxPool1d, nn.GlobalMaxPool2d, nn.GlobalMaxPool3d), _adaptive),
-    ((nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d), _unpooled),
-    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm), _by_element),
-    ((nn.Dropout, nn.Dropout2d), _by_element),
-    ((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus), _by_element),  # SELU is an ELU
-    ((nn.Step, nn.Sigmoid, nn.Tanh, nn.Softmax), _by_element),  # LogSoftmax is a Softmax
-)

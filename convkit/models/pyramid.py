@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import interpolate, interpolate_backward, nn
+from .. import nn
 from ..nn.init import Initialiser, Rng
 from ._layers import Layers
 
@@ -49,6 +49,7 @@ class FeaturePyramid(nn.Module):
         new = Layers(init, rng, dtype)
         self.inner_blocks = [nn.Sequential(new.conv(channels, out_channels, 1)) for channels in in_channels]
         self.layer_blocks = [nn.Sequential(new.conv(out_channels, out_channels, 3, padding=1)) for _ in in_channels]
+        self.enlarge = [nn.Upsample(1) for _ in in_channels[1:]]  # to a size that is the images' affair
         self.coarser = nn.MaxPool2d(1, 2) if coarser else None
 
     def forward(self, maps: Sequence[np.ndarray]) -> Maps:
@@ -56,22 +57,21 @@ class FeaturePyramid(nn.Module):
         if len(maps) != len(self.inner_blocks):
             raise ValueError(f"maps must be {len(self.inner_blocks)} arrays, the finest first, got {len(maps)}")
         inner = [block(image) for block, image in zip(self.inner_blocks, maps, strict=True)]
-        for fine in reversed(range(len(inner) - 1)):
-            inner[fine] += interpolate(inner[fine + 1], size=inner[fine].shape[2:])
-        self.keep([image.shape for image in inner])
+        for fine, enlarge in reversed(list(enumerate(self.enlarge))):
+            enlarge.size = inner[fine].shape[2:]
+            inner[fine] += enlarge(inner[fine + 1])
         out = [block(image) for block, image in zip(self.layer_blocks, inner, strict=True)]
         return (*out, self.coarser(out[-1])) if self.coarser else tuple(out)
 
     def backward(self, grad: Sequence[np.ndarray], *, need_input: bool = True) -> Maps | None:
         """Take a gradient for each map that was returned, and return one for each that was taken, if wanted."""
-        (shapes,) = self.kept(grad[0])
         grads = list(grad)
         if self.coarser:
             last = self.coarser.backward(grads.pop())
             grads[-1] = grads[-1] + last
         grads = [block.backward(g, need_input=True) for block, g in zip(self.layer_blocks, grads, strict=True)]
-        for coarse in range(1, len(grads)):
-            grads[coarse] += interpolate_backward(grads[coarse - 1], shapes[coarse])
+        for fine, enlarge in enumerate(self.enlarge):
+            grads[fine + 1] += enlarge.backward(grads[fine])
         pairs = zip(self.inner_blocks, grads, strict=True)
         down = tuple(block.backward(g, need_input=need_input) for block, g in pairs)
         return down if need_input else None

@@ -95,6 +95,13 @@ NETWORKS = {
         lambda: nn.Sequential(conv(1, 2, 3, 2, 1), nn.ConvTranspose2d(2, 2, 4, 2, 1, rng=0), conv(2, 1, 3)),
         (1, 1, 20, 22),
     ),
+    "nearest": (lambda: nn.Sequential(conv(1, 1, 3), nn.Upsample(scale_factor=2)), (1, 1, 7, 8)),
+    "nearest to a size": (lambda: nn.Upsample((13, 5)), (1, 1, 5, 9)),
+    "nearest, exact": (lambda: nn.Upsample(scale_factor=(1.7, 0.6), mode="nearest-exact"), (1, 1, 7, 12)),
+    "bilinear": (lambda: nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), conv(1, 1, 3)), (1, 1, 7, 8)),
+    "bilinear to a size": (lambda: nn.Upsample((13, 5), mode="bilinear"), (1, 1, 5, 9)),
+    "bilinear, corners": (lambda: nn.Upsample((13, 1), mode="bilinear", align_corners=True), (1, 1, 5, 9)),
+    "bicubic": (lambda: nn.Upsample(scale_factor=(3, 1), mode="bicubic"), (1, 1, 7, 5)),
     "residual": (lambda: nn.Residual(nn.Sequential(conv(1, 1, 5, padding=2), conv(1, 1, 3, padding=1))), (1, 1, 12, 9)),
     "residual, strided": (lambda: nn.Residual(conv(1, 1, 5, 2, 2), conv(1, 1, 1, 2)), (1, 1, 12, 9)),
     "joined": (lambda: nn.Concat(conv(1, 1, 3, 2, 1), conv(1, 1, (1, 4), 2, (0, 1))), (1, 1, 11, 12)),
@@ -131,6 +138,35 @@ def test_an_output_depends_on_its_field_and_on_nothing_else(name):
             reached[axis, "start"] |= seen[axis].min() < start + 1 or start < 0
             reached[axis, "end"] |= seen[axis].max() + 1 > end - 1 or end > size
     assert all(reached.values()), reached
+
+
+class Unpooled(nn.Module):
+    def __init__(self):
+        self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+
+    def forward(self, x):
+        return self.unpool(*self.pool(x))
+
+    def backward(self, grad, *, need_input=True):
+        return self.pool.backward(self.unpool.backward(grad))
+
+
+def test_unpooled():
+    """An output can be the largest of its 2x2 pixels: an even one has one after it, an odd one before it."""
+    assert last(Unpooled(), 1, 1, 8, 6) == ("unpool", (3, 3), (1, 1), (-1, -1))
+
+
+def test_a_pyramid():
+    net = models.resnet18(init="zeros")
+    model = models.PyramidNetwork(
+        [net[:5], net[5], net[6], net[7]], models.FeaturePyramid((64, 128, 256, 512), 8, init="zeros")
+    )
+    sizes = {field.name: field.size[0] for field in receptive_field(model, (1, 3, 128, 128))}
+    assert sizes["stages.3.1.relu"] == 435
+    # To that an enlargement adds half a jump, and the 3x3 two jumps: those are 32, 16, 8 and 4.
+    expected = [435 + 16 + 8 + 4 + 8, 435 + 16 + 8 + 16, 435 + 16 + 32, 435 + 64]
+    assert [sizes[f"neck.layer_blocks.{i}.0"] for i in range(4)] == expected
+    assert sizes["neck.coarser"] == 499
 
 
 # ---------------------------------------------------------------- what cannot be known

@@ -36,7 +36,7 @@ def test_sizes_and_parameters(name):
     assert y.shape == y_shape and y.dtype == np.float32
 
 
-@pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2", "dcgan_generator"])
+@pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2"])
 def test_one_seed_one_model(name):
     make = getattr(models, name)
     states = [make(rng=seed).state_dict() for seed in (7, 7, 8)]
