@@ -32,6 +32,9 @@ class UNet(nn.Module):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Score every pixel of ``(N, C, H, W)``."""
+        whole = 2 ** len(self.down)
+        if any(size % whole for size in x.shape[2:]):
+            raise ValueError(f"x must have a height and a width divisible by {whole}, got shape {x.shape}")
         skips = []
         for convs, pool in zip(self.down, self.pool, strict=True):
             skips.append(convs(x))
@@ -90,11 +93,18 @@ def unet(
     -------
     UNet
 
+    Raises
+    ------
+    ValueError
+        If `depth` is negative.
+
     References
     ----------
     O. Ronneberger, P. Fischer, T. Brox: U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
     arXiv:1505.04597.
     """
+    if depth < 0:
+        raise ValueError(f"depth must be at least 0, got {depth}")
     new = Layers(init, rng, dtype)
     widths = [width * 2**i for i in range(depth + 1)]
     down = [_two(new, c_in, c_out) for c_in, c_out in zip([in_channels, *widths], widths[:-1], strict=False)]

@@ -131,7 +131,8 @@ def test_a_frozen_part_learns_again():
     ("make", "message"),
     [
         (lambda: models.resnet18(init="normal"), "init must be one of 'he'"),
-        (lambda: models.unet(rng=0, width=1, depth=1)(noise(1, 1, 5, 6)), "size"),
+        (lambda: models.unet(rng=0, width=1, depth=1)(noise(1, 1, 6, 5)), r"divisible by 2, got shape \(1, 1, 6, 5\)"),
+        (lambda: models.unet(depth=-1), "depth must be at least 0, got -1"),
         (lambda: models.resnet18(rng=0)(noise(1, 1, 32, 32)), "x must have"),
     ],
 )
