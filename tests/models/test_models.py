@@ -94,10 +94,10 @@ def test_the_input_gradient_of_a_unet_is_only_computed_if_wanted(monkeypatch):
 
 def test_load_a_backbone_freeze_it_put_a_head_on(tmp_path):
     trained = models.resnet18(init="he", rng=3)
-    np.savez(tmp_path / "resnet18.npz", **trained.state_dict())
+    nn.save_state(trained.state_dict(), tmp_path / "resnet18.safetensors")
 
     backbone = models.resnet18(init="zeros")
-    backbone.load_state_dict(np.load(tmp_path / "resnet18.npz"))
+    backbone.load_state_dict(nn.load_state(tmp_path / "resnet18.safetensors"))
     model = nn.Sequential(backbone[:-1].freeze(), nn.Linear(512, 4, rng=0))
 
     x, before = noise(4, 3, 32, 32), {name: array.copy() for name, array in model.state_dict().items()}
