@@ -1,7 +1,31 @@
-"""Data: the digits, batches, and changes to images."""
+"""Data: the digits, folders of images, batches, normalisation, colour, and changes to images."""
 
+from .colour import grayscale, hsl_to_rgb, rgb_to_hsl
 from .digits import Split, digits, digits_split
+from .image_folder import ImageFolder
 from .minibatches import Minibatches, minibatches
-from .transforms import shift
+from .normalize import Arctan, Exp, Log, MinMax, Normalizer, ZScore
+from .transforms import Compose, crop, flip, rotate, shift
 
-__all__ = ["Minibatches", "Split", "digits", "digits_split", "minibatches", "shift"]
+__all__ = [
+    "Arctan",
+    "Compose",
+    "Exp",
+    "ImageFolder",
+    "Log",
+    "MinMax",
+    "Minibatches",
+    "Normalizer",
+    "Split",
+    "ZScore",
+    "crop",
+    "digits",
+    "digits_split",
+    "flip",
+    "grayscale",
+    "hsl_to_rgb",
+    "minibatches",
+    "rgb_to_hsl",
+    "rotate",
+    "shift",
+]

@@ -2,34 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+
+from .._shapes import integer
 
 
 class Minibatches:
     """The batches of a set, see `minibatches`: every iteration is one epoch, `len` the number of batches."""
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, batch_size: int, rng: np.random.Generator, shuffle: bool, drop_last: bool
+        self, x: Any, y: Any, batch_size: int, rng: np.random.Generator, shuffle: bool, drop_last: bool
     ) -> None:
         self.x, self.y, self.batch_size = x, y, batch_size
         self.rng, self.shuffle, self.drop_last = rng, shuffle, drop_last
+        self._order: np.ndarray | None = None  # of the epoch under way
+        self.done = 0  # batches of it that were handed out
+        self._resumed = False
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.x), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        order = self.rng.permutation(len(self.x)) if self.shuffle else np.arange(len(self.x))
-        for i in range(len(self)):
-            chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
+        if not self._resumed:
+            self._order, self.done = self._draw(), 0
+        self._resumed = False
+        while self.done < len(self):
+            begin = self.done * self.batch_size
+            chosen = self._order[begin : begin + self.batch_size]
+            self.done += 1
             yield self.x[chosen], self.y[chosen]
+        self._order, self.done = None, 0
+
+    def _draw(self) -> np.ndarray:
+        """The order of one epoch."""
+        return self.rng.permutation(len(self.x)) if self.shuffle else np.arange(len(self.x))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the epoch under way stands; the generator `rng`, which others may share, is not part of it.
+
+        Returns
+        -------
+        dict
+            ``"done"``, batches handed out; ``"batch_size"``; ``"order"``, the samples' order, or None between epochs.
+        """
+        order = None if self._order is None else self._order.copy()
+        return {"done": self.done, "batch_size": self.batch_size, "order": order}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state` was taken: the next iteration yields the rest of that epoch.
+
+        Parameters
+        ----------
+        state : mapping
+            As `state_dict` returned it, for a set of as many samples.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another set or batch size, or no such state. Nothing has changed then.
+        """
+        if not isinstance(state, Mapping) or not {"done", "batch_size", "order"} <= state.keys():
+            raise ValueError(f"state must be what state_dict returned, got {state!r}")
+        if state["order"] is None:
+            self._order, self.done, self._resumed = None, 0, False
+            return
+        order, done, n = np.asarray(state["order"]), integer(state["done"], "state['done']"), len(self.x)
+        if state["batch_size"] != self.batch_size:
+            raise ValueError(
+                f"batch_size must be {state['batch_size']}, as in the epoch to go on with, got {self.batch_size}"
+            )
+        if order.shape != (n,) or order.dtype.kind != "i" or not np.array_equal(np.sort(order), np.arange(n)):
+            raise ValueError(f"state['order'] must be an order of the set's {n} samples, got {order!r}")
+        if not 0 <= done <= len(self):
+            raise ValueError(f"state['done'] must be a number of batches from 0 to {len(self)}, got {done}")
+        self._order, self.done, self._resumed = order.copy(), done, True
 
 
 def minibatches(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Any,
+    y: Any,
     batch_size: int,
     *,
     rng: np.random.Generator | int | None = None,
@@ -41,9 +96,10 @@ def minibatches(
     Parameters
     ----------
     x, y : ndarray
-        One sample, one label for each index of the first axis.
+        One sample, one label for each index of the first axis; or whatever has a length and takes an array of indices,
+        as `ImageFolder`.
     batch_size : int
-        Samples in a batch; the last one may have fewer.
+        Samples in a batch; the last one may have fewer. 1 makes gradient descent stochastic, ``len(x)`` whole-batch.
     rng : numpy.random.Generator, int or None
         Source of the order, or its seed.
     shuffle : bool, default True
@@ -55,9 +111,12 @@ def minibatches(
     -------
     Minibatches
         Yields pairs of new arrays ``(x[chosen], y[chosen])``; may be iterated again and again, an epoch each time.
+        There are ``ceil(len(x) / batch_size)`` of them, or floor with `drop_last`.
 
     Raises
     ------
+    TypeError
+        If `x` or `y` is a list or tuple, or `batch_size` is not an int.
     ValueError
         If `x` and `y` differ in length, or `batch_size` is not positive.
 
@@ -68,8 +127,11 @@ def minibatches(
     >>> len(batches), [x.tolist() for x, y in batches]
     (3, [[0, 1], [2, 3], [4]])
     """
+    for name, value in (("x", x), ("y", y)):
+        if isinstance(value, list | tuple):
+            raise TypeError(f"{name} must be an array, or take an array of indices as one does, got {value!r:.60}")
     if len(x) != len(y):
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")
-    if batch_size < 1:
+    if integer(batch_size, "batch_size") < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
-    return Minibatches(x, y, batch_size, np.random.default_rng(rng), shuffle, drop_last)
+    return Minibatches(x, y, int(batch_size), np.random.default_rng(rng), shuffle, drop_last)

@@ -1,13 +1,84 @@
-"""Changes to images that leave their label true."""
+"""Changes to images that leave their label true, every image changed in a way of its own.
+
+All take ``(N, C, H, W)`` and a Generator, and so may be the `transform` of a `convkit.train.Trainer`: alone, with
+options (`functools.partial`), or several in a row (`Compose`).
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .. import grid_sample
+from .._shapes import integer, per_axis
 
-def shift(x: np.ndarray, pixels: int = 1, *, rng: np.random.Generator | int | None = None) -> np.ndarray:
-    """Move every image by a whole number of pixels of its own, down or up and left or right; what comes in is zero.
+Rng = np.random.Generator | int | None
+
+
+class Compose:
+    """Several transforms one after the other, all of them drawing from one Generator.
+
+    Parameters
+    ----------
+    *transforms : function
+        Each is called as ``f(x, rng=rng)``.
+    """
+
+    def __init__(self, *transforms: Callable[..., np.ndarray]) -> None:
+        self.transforms = transforms
+
+    def __call__(self, x: np.ndarray, *, rng: Rng = None) -> np.ndarray:
+        """Return `x` after all of them."""
+        rng = np.random.default_rng(rng)
+        for transform in self.transforms:
+            x = transform(x, rng=rng)
+        return x
+
+
+def crop(x: np.ndarray, size: int | tuple[int, int], *, padding: int = 0, rng: Rng = None) -> np.ndarray:
+    """Cut a window out of every image.
+
+    Parameters
+    ----------
+    x : ndarray, ``(N, C, H, W)``
+        Images.
+    size : int or (int, int)
+        Height and width of the window.
+    padding : int, default 0
+        Rows and columns of zeros that are first put around the images.
+    rng : numpy.random.Generator, int or None
+        Source of the places, or its seed; all places are equally likely.
+
+    Returns
+    -------
+    ndarray, ``(N, C, *size)``
+        New images, of the dtype of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `size` or `padding` is not of ints.
+    ValueError
+        If `x` is not 4-dimensional, `padding` negative, or the window larger than the padded image.
+    """
+    height, width = (available + 2 * _at_least(padding, "padding", 0) for available in _spatial(x))
+    size = per_axis(size, 2, "size", 1)
+    if size[0] > height or size[1] > width:
+        raise ValueError(f"size must be at most {height}x{width}, the padded image's, got {size[0]}x{size[1]}")
+    rng, n = np.random.default_rng(rng), len(x)
+    top, left = (
+        rng.integers(0, available - wanted + 1, n) for available, wanted in ((height, size[0]), (width, size[1]))
+    )
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = sliding_window_view(padded, size, axis=(2, 3))  # (N, C, places, places, *size)
+    return windows[np.arange(n), :, top, left]
+
+
+def shift(x: np.ndarray, pixels: int = 1, *, rng: Rng = None) -> np.ndarray:
+    """Move every image by a whole number of pixels, down or up and left or right; what comes in is zero.
 
     Parameters
     ----------
@@ -25,15 +96,99 @@ def shift(x: np.ndarray, pixels: int = 1, *, rng: np.random.Generator | int | No
 
     Raises
     ------
+    TypeError
+        If `pixels` is not an int.
     ValueError
         If `x` is not 4-dimensional, or `pixels` negative.
     """
-    if x.ndim != 4:
-        raise ValueError(f"x must have shape (N, C, H, W), got shape {x.shape}")
-    if pixels < 0:
-        raise ValueError(f"pixels must be at least 0, got {pixels!r}")
-    n, _, height, width = x.shape
-    down, right = np.random.default_rng(rng).integers(0, 2 * pixels + 1, size=(2, n))
-    padded = np.pad(x, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
-    windows = sliding_window_view(padded, (height, width), axis=(2, 3))  # (N, C, 2p+1, 2p+1, H, W)
-    return windows[np.arange(n), :, down, right]
+    return crop(x, _spatial(x), padding=_at_least(pixels, "pixels", 0), rng=rng)
+
+
+def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = None) -> np.ndarray:
+    """Mirror some of the images.
+
+    Parameters
+    ----------
+    x : ndarray, ``(N, C, H, W)``
+        Images.
+    axis : {-1, -2}
+        -1 swaps left and right, -2 top and bottom.
+    probability : float, default 0.5
+        Of being mirrored, for every image by itself; 1 mirrors all.
+    rng : numpy.random.Generator, int or None
+        Source of the choice, or its seed.
+
+    Returns
+    -------
+    ndarray
+        New images, of the shape and dtype of `x`.
+
+    Raises
+    ------
+    ValueError
+        If `x` is not 4-dimensional, or `axis` or `probability` is no such number.
+    """
+    _spatial(x)
+    if axis not in (-1, -2):
+        raise ValueError(f"axis must be -1 (left and right) or -2 (top and bottom), got {axis!r}")
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must be a number from 0 to 1, got {probability!r}")
+    chosen = np.random.default_rng(rng).random(len(x)) < probability
+    y = x.copy()
+    y[chosen] = np.flip(x[chosen], axis)
+    return y
+
+
+def rotate(
+    x: np.ndarray, degrees: float | tuple[float, float], *, mode: str = "bilinear", rng: Rng = None
+) -> np.ndarray:
+    """Turn every image about its centre, counter-clockwise; what comes in at the corners is zero.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, ``(N, C, H, W)``
+        Images.
+    degrees : float or (float, float)
+        The farthest turn: angles are drawn evenly from -degrees to degrees; or from which angle to which, and so
+        ``(30, 30)`` turns all by 30 degrees.
+    mode : {"bilinear", "nearest", "bicubic"}
+        How `convkit.grid_sample` finds values between pixels.
+    rng : numpy.random.Generator, int or None
+        Source of the angles, or its seed.
+
+    Returns
+    -------
+    ndarray
+        New images, of the shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not of float32 or float64.
+    ValueError
+        If `x` is not 4-dimensional, `degrees` is not finite or not in rising order, or `mode` is unknown.
+    """
+    height, width = _spatial(x)
+    lo, hi = degrees if isinstance(degrees, tuple | list) else (-degrees, degrees)
+    if not -math.inf < lo <= hi < math.inf:
+        raise ValueError(f"degrees must be a finite number of at least 0, or two in rising order, got {degrees!r}")
+    angles = np.radians(np.random.default_rng(rng).uniform(lo, hi, len(x))).reshape(-1, 1, 1)
+    cos, sin = np.cos(angles), np.sin(angles)
+    # Where each pixel of the result comes from: turned back about the centre, from which x counts right and y down.
+    right, down = np.arange(width) - (width - 1) / 2, (np.arange(height) - (height - 1) / 2)[:, np.newaxis]
+    places = [(cos * right - sin * down) * (2 / width), (sin * right + cos * down) * (2 / height)]
+    return grid_sample(x, np.stack(places, axis=-1).astype(np.asarray(x).dtype), mode)
+
+
+def _spatial(x: np.ndarray) -> tuple[int, int]:
+    """Height and width of images."""
+    if np.ndim(x) != 4:
+        raise ValueError(f"x must have shape (N, C, H, W), got shape {np.shape(x)}")
+    return x.shape[2:]
+
+
+def _at_least(value: int, name: str, least: int) -> int:
+    """`value`, an int of at least `least`."""
+    if integer(value, name) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    return int(value)

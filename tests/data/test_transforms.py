@@ -1,7 +1,8 @@
-"""Shifting images."""
+"""Shifting, cropping, mirroring and turning images."""
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from convkit import data
 
@@ -41,8 +42,115 @@ def test_one_seed_one_result():
     assert data.shift(x[:0], rng=3).shape == (0, 1, 8, 8)
 
 
-def test_bad_input():
-    with pytest.raises(ValueError, match=r"x must have shape \(N, C, H, W\), got shape \(8, 8\)"):
-        data.shift(np.zeros((8, 8)))
-    with pytest.raises(ValueError, match="pixels must be at least 0, got -1"):
-        data.shift(np.zeros((1, 1, 8, 8)), -1)
+def test_every_window_is_cut_and_is_the_images_own():
+    x = np.arange(300 * 2 * 3 * 4, dtype=np.float32).reshape(300, 2, 3, 4)
+    y = data.crop(x, (2, 3), rng=0)
+    assert y.shape == (300, 2, 2, 3) and y.dtype == np.float32
+    seen = set()
+    for before, after in zip(x, y, strict=True):
+        ((top, left),) = [
+            (top, left)
+            for top in range(2)
+            for left in range(2)
+            if np.array_equal(before[:, top : top + 2, left : left + 3], after)
+        ]
+        seen.add((top, left))
+    assert len(seen) == 4
+
+
+def test_a_crop_reaches_into_the_padding():
+    x = np.ones((100, 1, 2, 2))
+    y = data.crop(x, 4, padding=1, rng=0)
+    np.testing.assert_array_equal(y, np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))))
+    assert {image.sum() for image in data.crop(x, 2, padding=1, rng=0)} == {1, 2, 4}
+
+
+def test_each_image_is_mirrored_or_left():
+    x = np.random.default_rng(0).random((400, 1, 3, 4))
+    for axis in (-1, -2):
+        y = data.flip(x, axis, probability=0.25, rng=1)
+        mirrored = np.array([np.array_equal(after, np.flip(before, axis)) for before, after in zip(x, y, strict=True)])
+        left = np.array([np.array_equal(before, after) for before, after in zip(x, y, strict=True)])
+        assert (mirrored ^ left).all() and 60 < mirrored.sum() < 140
+        np.testing.assert_array_equal(data.flip(x, axis, probability=1), np.flip(x, axis))
+        np.testing.assert_array_equal(data.flip(x, axis, probability=0), x)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (5, 5), (3, 7)])
+def test_whole_turns_are_exact_up_to_rounding(shape):
+    """Counter-clockwise as NumPy's rot90; 90 degrees need a square."""
+    x = np.random.default_rng(0).random((3, 2, *shape))
+    np.testing.assert_allclose(data.rotate(x, 0), x, atol=1e-14)
+    np.testing.assert_allclose(data.rotate(x, (180, 180)), np.rot90(x, 2, axes=(2, 3)), atol=1e-14)
+    if shape[0] == shape[1]:
+        for turns, angle in ((1, 90), (3, 270), (-1, -90)):
+            np.testing.assert_allclose(data.rotate(x, (angle, angle)), np.rot90(x, turns, axes=(2, 3)), atol=1e-14)
+
+
+def test_a_point_turns_where_geometry_says():
+    """From one pixel right of the centre by 30 degrees: up and right, cos 30 and sin 30 from it."""
+    x = np.zeros((1, 1, 41, 41), np.float32)
+    x[0, 0, 20, 30] = 1
+    y = data.rotate(x, (30, 30))[0, 0].astype(np.float64)
+    rows, columns = np.mgrid[:41, :41] - 20
+    mass = y.sum()
+    centre = (y * columns).sum() / mass, (y * rows).sum() / mass
+    np.testing.assert_allclose(centre, (10 * np.cos(np.pi / 6), -10 * np.sin(np.pi / 6)), atol=0.1)
+
+
+def test_as_scipy_turns():
+    x = np.random.default_rng(0).random((1, 1, 9, 9))
+    expected = scipy.ndimage.rotate(x[0, 0], 33, reshape=False, order=1)
+    inside = np.hypot(*(np.mgrid[:9, :9] - 4)) < 4  # SciPy's border is another one
+    np.testing.assert_allclose(data.rotate(x, (33, 33))[0, 0][inside], expected[inside], atol=1e-12)
+
+
+def test_every_image_turns_by_an_angle_of_its_own_within_the_bounds():
+    """The middle of a long bar says by how much."""
+    x = np.zeros((60, 1, 41, 41), np.float32)
+    x[:, :, 20, 25:] = 1
+    y = data.rotate(x, 20, rng=0)
+    rows, columns = np.mgrid[:41, :41] - 20
+    angles = np.degrees(np.arctan2(-(y[:, 0] * rows).sum(axis=(1, 2)), (y[:, 0] * columns).sum(axis=(1, 2))))
+    assert np.abs(angles).max() <= 20.5 and angles.min() < -12 and angles.max() > 12
+    assert len(np.unique(angles.round(3))) > 50
+    np.testing.assert_array_equal(y, data.rotate(x, 20, rng=0))
+    assert data.rotate(x[:0], 20).shape == (0, 1, 41, 41)
+
+
+def test_several_draw_from_one_generator_in_turn():
+    x = np.random.default_rng(0).random((20, 1, 5, 5))
+    both = data.Compose(data.shift, data.flip)
+    rng = np.random.default_rng(1)
+    expected = data.flip(data.shift(x, rng=rng), rng=rng)
+    np.testing.assert_array_equal(both(x, rng=1), expected)
+    np.testing.assert_array_equal(data.Compose()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: data.shift(x[0]), ValueError, r"x must have shape \(N, C, H, W\), got shape \(1, 8, 8\)"),
+        (lambda x: data.flip(x[0]), ValueError, r"x must have shape \(N, C, H, W\), got shape \(1, 8, 8\)"),
+        (lambda x: data.crop(x[0], 3), ValueError, r"x must have shape \(N, C, H, W\), got shape \(1, 8, 8\)"),
+        (lambda x: data.shift(x, -1), ValueError, "pixels must be at least 0, got -1"),
+        (lambda x: data.shift(x, 1.0), TypeError, "pixels must be an int, got 1.0"),
+        (lambda x: data.crop(x, 9), ValueError, "size must be at most 8x8, the padded image's, got 9x9"),
+        (lambda x: data.crop(x, (8, 11), padding=1), ValueError, "size must be at most 10x10"),
+        (lambda x: data.crop(x, 0), ValueError, "size must be at least 1, got"),
+        (lambda x: data.crop(x, 4, padding=-1), ValueError, "padding must be at least 0, got -1"),
+        (lambda x: data.crop(x, "4"), TypeError, "size must be an int, or a tuple of ints"),
+        (lambda x: data.rotate(x[0], 3), ValueError, r"x must have shape \(N, C, H, W\), got shape \(1, 8, 8\)"),
+        (lambda x: data.rotate(x, -1), ValueError, "degrees must be a finite number of at least 0, or two in rising"),
+        (lambda x: data.rotate(x, (2, 1)), ValueError, "degrees must be a finite number of at least 0, or two in"),
+        (lambda x: data.rotate(x, float("inf")), ValueError, "degrees must be a finite number"),
+        (lambda x: data.rotate(x, float("nan")), ValueError, "degrees must be a finite number"),
+        (lambda x: data.rotate(x, 1, mode="cubic"), ValueError, "mode must be one of"),
+        (lambda x: data.rotate(x.astype(int), 1), TypeError, "x must be float32 or float64"),
+        (lambda x: data.flip(x, 1), ValueError, r"axis must be -1 \(left and right\) or -2"),
+        (lambda x: data.flip(x, probability=1.5), ValueError, "probability must be a number from 0 to 1, got 1.5"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call(np.zeros((1, 1, 8, 8)))

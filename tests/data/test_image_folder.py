@@ -1,0 +1,127 @@
+"""A folder of images: what is found, how it is read, and what is said of a broken one."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convkit import data
+from missing import hide
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return array
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two cats, one deeper, and a dog, all 4x6 and lossless; besides a file that is no image."""
+    rng = np.random.default_rng(0)
+    images = [
+        save(tmp_path / name, rng.integers(0, 256, (4, 6, 3), np.uint8))
+        for name in ("cat/b.png", "cat/deep/a.PPM", "dog/1.bmp")
+    ]
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden").mkdir()
+    return tmp_path, np.stack(images)
+
+
+def test_what_is_found_and_read(folder):
+    root, images = folder
+    found = data.ImageFolder(root)
+    assert found.classes == ["cat", "dog"] and len(found) == 3
+    assert [path.name for path in found.paths] == ["b.png", "a.PPM", "1.bmp"]
+    assert found.labels.tolist() == [0, 0, 1] and found.labels.dtype == np.int64
+    expected = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    for chosen in (slice(None), np.array([2, 0]), slice(1, 2), found.labels == 0, np.array([], int)):
+        got = found[chosen]
+        assert got.dtype == np.float32 and got.flags.c_contiguous
+        if len(got):
+            np.testing.assert_array_equal(got, expected[chosen])
+    assert found[:0].shape[:2] == (0, 3)
+
+
+def test_grey_resized_and_transformed(folder):
+    root, images = folder
+    whole = data.ImageFolder(root, mode="L")[:]
+    expected = data.grayscale(images.transpose(0, 3, 1, 2) / 255)
+    np.testing.assert_allclose(whole, expected, atol=1 / 255)
+    small = data.ImageFolder(root, size=(2, 3))[:]
+    assert small.shape == (3, 3, 2, 3)
+    np.testing.assert_allclose(small.mean(axis=(2, 3)), images.mean(axis=(1, 2)) / 255, atol=0.1)
+    normalised = data.ImageFolder(root, transform=data.MinMax(0, 2))
+    np.testing.assert_array_equal(normalised[:], data.ImageFolder(root)[:] / 2)
+
+
+def test_size_cuts_around_the_centre(tmp_path):
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, 4:12] = 255
+    save(tmp_path / "a" / "wide.png", wide)
+    np.testing.assert_array_equal(data.ImageFolder(tmp_path, size=8)[:], 1)
+
+
+def test_it_stands_for_an_array(folder):
+    root, _ = folder
+    found = data.ImageFolder(root)
+    score = data.ZScore().fit(found)
+    np.testing.assert_allclose(score.offset, found[:].mean(axis=(0, 2, 3), dtype=np.float64), rtol=1e-12)
+    batches = list(data.minibatches(found, found.labels, 2, shuffle=False))
+    assert [x.shape for x, _ in batches] == [(2, 3, 4, 6), (1, 3, 4, 6)]
+    part = found.subset(np.arange(3) != 1)
+    assert part.labels.tolist() == [0, 1] and part.classes == found.classes and len(found) == 3
+    np.testing.assert_array_equal(part[:], found[[0, 2]])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "deep"])
+def test_a_broken_image_is_named(folder, damage):
+    root, images = folder
+    path = root / "dog" / "1.bmp"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:80])
+    elif damage == "deep":
+        Image.fromarray(np.zeros((4, 6), np.uint16)).save(path.with_name("2.png"))
+        path = path.with_name("2.png")
+    else:
+        path.write_text("not an image" if damage == "text" else "")
+    found = data.ImageFolder(root)
+    assert len(found[:2]) == 2  # the others can be read
+    with pytest.raises(ValueError, match=r"(1\.bmp|2\.png) must be an image that Pillow can read: "):
+        found[:]
+
+
+def test_an_image_of_another_size_is_named(folder):
+    root, _ = folder
+    save(root / "dog" / "2.png", np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"2\.png must be 4x6 pixels as the images before it .* got 5x6"):
+        data.ImageFolder(root)[:]
+
+
+def test_folders_that_are_none(tmp_path, folder):
+    root, _ = folder
+    with pytest.raises(ValueError, match="root must hold a subfolder of images .* got no subfolder"):
+        data.ImageFolder(root / "dog")
+    (root / "fish").mkdir()
+    with pytest.raises(ValueError, match="for each class, got none in fish"):
+        data.ImageFolder(root)
+    with pytest.raises(FileNotFoundError):
+        data.ImageFolder(root / "nowhere")
+    with pytest.raises(NotADirectoryError):
+        data.ImageFolder(root / "dog" / "1.bmp")
+
+
+def test_bad_options(folder):
+    root, _ = folder
+    with pytest.raises(ValueError, match="mode must be one of RGB, L, got 'CMYK'"):
+        data.ImageFolder(root, mode="CMYK")
+    with pytest.raises(ValueError, match="size must be at least 1, got"):
+        data.ImageFolder(root, size=0)
+    with pytest.raises(TypeError, match="indices must be a slice or an array of ints, got 0"):
+        data.ImageFolder(root)[0]
+
+
+def test_without_pillow_the_error_names_the_extra(folder, monkeypatch):
+    root, _ = folder
+    hide(monkeypatch, "PIL")
+    with pytest.raises(ImportError, match=r"PIL is not installed; it comes with the extra \[train\]"):
+        data.ImageFolder(root)
