@@ -1,8 +1,8 @@
 """convkit: convolutions and their gradients for NumPy arrays, on all cores of a CPU.
 
 Operators take and return float32 and float64 ndarrays; names and argument order are PyTorch's. `convkit.reference`
-holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data` and `analysis` are loaded when
-first used.
+holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and `analysis` are loaded
+when first used.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ __all__ = [
     "threads",
 ]
 
-_LATER = ("analysis", "data", "models", "nn", "optim")
+_LATER = ("analysis", "data", "models", "nn", "optim", "train")
 
 
 def __getattr__(name: str):

@@ -1,0 +1,403 @@
+"""The loop that every training is, written once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._shapes import integer
+from ..data.minibatches import Minibatches, minibatches
+from ..nn.losses import Loss, Penalty, softmax_cross_entropy
+from ..nn.module import Module
+from ..optim.clip import clip_grad_norm
+from ..optim.ema import EMA
+from ..optim.optimizer import Optimizer
+from ..optim.schedules import Schedule
+from . import checkpoint as checkpoints
+from . import guard as guards
+from .early_stopping import EarlyStopping
+from .history import History
+from .interrupt import held_back
+from .metrics import Means, accuracy
+from .progress import bar
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+# The guard says more, and once, than NumPy's warnings would.
+_QUIET = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+
+
+class Trainer:
+    """Trains a model, measures it, and can stop after any step and go on as if nothing had been.
+
+    Parameters
+    ----------
+    model : Module
+    optimizer : Optimizer
+        Of the model's parameters.
+    loss : function, default `convkit.nn.losses.softmax_cross_entropy`
+        Called as ``loss(scores, labels)``; returns a `Loss` that is a mean over the batch.
+    schedule : Schedule, function or None
+        The learning rate of each step, counted from 0 over all epochs: ``optimizer.lr = schedule(step)``. A `Schedule`
+        of `convkit.optim.schedules` that drives no optimizer yet starts from this one's rate.
+    schedule_per : {"step", "epoch"}
+        What the schedule is called with the number of.
+    transform : function or None
+        Changes every training batch as it comes by, ``x = transform(x, rng=rng)``: see `convkit.data`.
+    metrics : mapping of str to function, or None
+        Called as ``metric(scores, labels)``; each returns a mean over the batch. None: the accuracy, where labels are
+        integers.
+    penalty : function or None
+        Called as ``penalty(model)``, returns a `Penalty` on the weights: ``partial(losses.l2_penalty, strength=1e-4)``.
+        Its gradients join the loss's; its value stands apart in the history, as a mean over the epoch.
+    clip_norm : float or None
+        Joint norm that the gradients are scaled down to, see `convkit.optim.clip_grad_norm`. None: they are not.
+    ema : EMA or None
+        Averages of the model's weights, updated after every step; what is measured, and what early stopping keeps, is
+        the model with them.
+    early_stopping : EarlyStopping or None
+    guard : bool, default True
+        Whether a step whose loss or gradients are not finite raises, before any parameter changes, a `NonFiniteError`
+        that names the layer in which it began.
+    rng : numpy.random.Generator, int or None
+        Source of the samples' order and of what transforms draw, or its seed. To have all of a run follow from one
+        seed, make one Generator, build the model with it, and give it to the trainer.
+
+    Attributes
+    ----------
+    history : History
+        What every finished epoch measured.
+    epoch, step : int
+        Epochs finished and steps taken, in all.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no Module.
+    ValueError
+        If `schedule_per` is unknown.
+
+    Notes
+    -----
+    A run follows to the bit from the initial weights and the generators, on any number of threads.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss: Callable[[np.ndarray, np.ndarray], Loss] = softmax_cross_entropy,
+        *,
+        schedule: Callable[[int], float] | None = None,
+        schedule_per: str = "step",
+        transform: Callable[..., np.ndarray] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+        penalty: Callable[[Module], Penalty] | None = None,
+        clip_norm: float | None = None,
+        ema: EMA | None = None,
+        early_stopping: EarlyStopping | None = None,
+        guard: bool = True,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"model must be a Module, got {type(model).__name__}")
+        if schedule_per not in ("step", "epoch"):
+            raise ValueError(f"schedule_per must be 'step' or 'epoch', got {schedule_per!r}")
+        if isinstance(schedule, Schedule) and schedule.optimizer is None:
+            schedule.drive(optimizer)
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.schedule, self.schedule_per = schedule, schedule_per
+        self.transform, self.metrics, self.penalty = transform, metrics, penalty
+        self.clip_norm, self.ema = clip_norm, ema
+        self.early_stopping, self.guard, self.rng = early_stopping, guard, np.random.default_rng(rng)
+        self.history, self.epoch, self.step = History(), 0, 0
+        # The epoch under way: what was measured, and where the batches stand.
+        self._means = Means()
+        self._batches: Minibatches | Mapping[str, Any] | None = None
+
+    # ---------------------------------------------------------------- training
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        validation: tuple[Any, Any] | None = None,
+        checkpoint: str | Path | None = None,
+        callbacks: Sequence[Callable[[Trainer], object]] = (),
+        progress: bool = True,
+    ) -> History:
+        """Train until so many epochs are finished in all; a trainer that has begun before goes on from where it is.
+
+        Parameters
+        ----------
+        x, y : ndarray
+            The training samples and their labels, or whatever `convkit.data.minibatches` takes.
+        epochs : int
+            Epochs in all, those before this call (or before the checkpoint that was loaded) included.
+        batch_size, shuffle, drop_last
+            See `convkit.data.minibatches`.
+        validation : (x, y) or None
+            Samples to evaluate the model on after every epoch, as ``val_...`` in the history.
+        checkpoint : str, Path or None
+            File to `save` to after every epoch. With it, Ctrl-C lets the step under way finish and saves before
+            KeyboardInterrupt, which says so, is raised; a second Ctrl-C does not wait.
+        callbacks : sequence of functions
+            Each is called as ``callback(trainer)`` after every epoch, once it is in the history and before it is saved.
+        progress : bool, default True
+            Whether to show a bar, if standard error is a terminal.
+
+        Returns
+        -------
+        History
+            The trainer's own.
+
+        Raises
+        ------
+        ImportError
+            If a bar is wanted and tqdm, or a checkpoint and safetensors, of the extra ``[train]``, is not installed.
+        FileNotFoundError
+            If the checkpoint's folder does not exist.
+        NonFiniteError
+            If the loss or a gradient is not finite.
+        ValueError
+            If `x` and `y` do not fit, there is not one batch, `epochs` or `batch_size` is not positive, or the batches
+            are not those that an epoch was interrupted in.
+        """
+        if integer(epochs, "epochs") < 1:
+            raise ValueError(f"epochs must be at least 1, got {epochs}")
+        if checkpoint is not None:
+            checkpoints.check_possible(checkpoint)
+        batches = minibatches(x, y, batch_size, rng=self.rng, shuffle=shuffle, drop_last=drop_last)
+        if not len(batches):
+            raise ValueError(f"x must hold at least one batch of {batch_size} samples, got {len(x)} samples")
+        if self._batches is not None:
+            batches.load_state_dict(self._place())
+        self._batches = batches
+        steps = (epochs - self.epoch) * len(batches) - batches.done
+        with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, progress) as tick:
+            while self.epoch < epochs and not self._stopped():
+                if self._run_epoch(validation, interrupted, tick):
+                    for callback in callbacks:
+                        callback(self)
+                if checkpoint is not None:
+                    self.save(checkpoint)
+                if interrupted():
+                    raise KeyboardInterrupt(f"saved after step {self.step} to {checkpoint}")
+        if self._stopped():
+            self.early_stopping.restore(self.model)
+        return self.history
+
+    def _stopped(self) -> bool:
+        """Whether the training has ended early."""
+        return self.early_stopping is not None and self.early_stopping.stopped
+
+    def _run_epoch(self, validation: Any, interrupted: Callable[[], bool], tick: Callable[..., None]) -> bool:
+        """Take the steps of an epoch, or what is left of them, and measure; False if interrupted in one of them."""
+        self.model.train()
+        sources = checkpoints.generators(self.rng, self.model)
+        for x, y in self._batches:
+            self._step(x, y, sources)
+            tick()
+            if interrupted():
+                return False
+        row = {"epoch": self.epoch + 1} | self._means()
+        if validation is not None:
+            row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
+        row["lr"] = self.optimizer.lr
+        if self.early_stopping is not None:
+            self.early_stopping.update(row, self.model.state_dict() if self.ema is None else self.ema.shadow)
+        self.history.append(row)
+        self.epoch, self._means = self.epoch + 1, Means()
+        tick(self.history)
+        return True
+
+    def _step(self, x: np.ndarray, y: np.ndarray, sources: Mapping[str, np.random.Generator]) -> None:
+        """Take one batch forward and back, and a step of the optimizer."""
+        if self.schedule is not None:
+            self.optimizer.lr = self.schedule(self.step if self.schedule_per == "step" else self.epoch)
+        if self.transform is not None:
+            x = self.transform(x, rng=self.rng)
+        drawn = checkpoints.generator_states(sources)
+        with np.errstate(**_QUIET if self.guard else {}):
+            scores = self.model(x)
+            loss = self.loss(scores, y)
+            if np.ndim(loss.value):
+                raise ValueError(f"loss must be one number, a mean over the batch, got {np.shape(loss.value)} of them")
+            self.model.zero_grad()
+            self.model.backward(loss.grad)
+            penalty = None if self.penalty is None else self.penalty(self.model)
+            if penalty is not None:
+                penalty.backward()
+            if self.guard and not guards.step_is_finite(loss, self.optimizer.parameters):
+                checkpoints.set_generator_states(sources, drawn)  # dropout has to drop the same again
+                raise guards.diagnose(self.model, self.loss, x, y)
+        if self.clip_norm is not None:
+            clip_grad_norm(self.optimizer.parameters, self.clip_norm)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        apart = {} if penalty is None else {"penalty": penalty.value}
+        self._means.add({"loss": loss.value} | apart | self._measure(scores, y), len(x))
+
+    def _measure(self, scores: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """The metrics of a batch."""
+        metrics = self.metrics
+        if metrics is None:
+            metrics = {"accuracy": accuracy} if np.asarray(y).dtype.kind in "iu" else {}
+        return {name: metric(scores, y) for name, metric in metrics.items()}
+
+    # ---------------------------------------------------------------- measuring
+
+    def evaluate(self, x: Any, y: Any, *, batch_size: int = 256) -> dict[str, float]:
+        """Measure the loss and the metrics on a set, in evaluation mode, with `ema`'s weights if there is one.
+
+        Parameters
+        ----------
+        x, y : ndarray
+            Samples and labels, at least one, or whatever `convkit.data.minibatches` takes.
+        batch_size : int, default 256
+            It bounds memory, and changes rounding errors alone.
+
+        Returns
+        -------
+        dict of str to float
+            Means over the samples, ``"loss"`` first.
+
+        Raises
+        ------
+        ValueError
+            If the set is empty, `x` and `y` do not fit, or `batch_size` is not positive.
+        """
+        means = Means()
+        with self._evaluating(x):
+            for images, labels in minibatches(x, y, batch_size, shuffle=False):
+                scores = self.model(images)
+                loss = self.loss(scores, labels).value
+                means.add({"loss": loss} | self._measure(scores, labels), len(images))
+        return means()
+
+    def predict(self, x: Any, *, batch_size: int = 256) -> np.ndarray:
+        """Return the model's scores for a set, ``(N, *)``, in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            If the set is empty, or `batch_size` is not positive.
+        """
+        with self._evaluating(x):
+            batches = minibatches(x, np.arange(len(x)), batch_size, shuffle=False)
+            return np.concatenate([self.model(images) for images, _ in batches])
+
+    @contextmanager
+    def _evaluating(self, x: Any) -> Iterator[None]:
+        """The model in evaluation mode, on a set that is not empty."""
+        if len(x) == 0:
+            raise ValueError("x must hold at least one sample, got none")
+        training = self.model.training
+        self.model.eval()
+        try:
+            with nullcontext() if self.ema is None else self.ema.swapped():
+                yield
+        finally:
+            self.model.train(training)
+
+    # ---------------------------------------------------------------- stopping and going on
+
+    def _place(self) -> dict[str, Any] | None:
+        """Where the batches of the epoch under way stand."""
+        return self._batches.state_dict() if isinstance(self._batches, Minibatches) else self._batches
+
+    def _optional(self) -> dict[str, Any]:
+        """What has a state of its own, and may not be there."""
+        return {"ema": self.ema, "early_stopping": self.early_stopping}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next steps depend on: the model's and the optimizer's state, all random generators
+        (the layers' too), the place in the epoch, the history and early stopping. The arrays are not copies.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **{name: None if part is None else part.state_dict() for name, part in self._optional().items()},
+            "generators": checkpoints.generator_states(checkpoints.generators(self.rng, self.model)),
+            "batches": self._place(),
+            "sums": dict(self._means.sums),
+            "samples": self._means.samples,
+            "history": dict(self.history),
+            "epoch": self.epoch,
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state` was taken.
+
+        Parameters
+        ----------
+        state : mapping
+            As `state_dict` returned it, of a trainer that was built alike.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit; nothing has changed then.
+        """
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._set_state(state)
+        except Exception as error:
+            self._set_state(before)
+            raise ValueError(f"state must be that of a trainer built as this one: {error}") from error
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        """`load_state_dict`, with an error of any kind half way."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, part in self._optional().items():
+            if (state[name] is None) != (part is None):
+                raise ValueError(f"{name} must be there in both or in neither, got {part!r}")
+            if part is not None:
+                part.load_state_dict(state[name])
+        checkpoints.set_generator_states(checkpoints.generators(self.rng, self.model), state["generators"])
+        self.epoch, self.step = integer(state["epoch"], "epoch"), integer(state["step"], "step")
+        self.history = History.of(state["history"], self.epoch)
+        self._means = Means()
+        self._means.sums = {name: float(total) for name, total in state["sums"].items()}
+        self._means.samples = integer(state["samples"], "samples")
+        self._batches = state["batches"]
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: `state_dict` as one safetensors file. What stood at `path` stands until it is complete.
+
+        Raises
+        ------
+        ImportError
+            If safetensors, of the extra ``[train]``, is not installed.
+        OSError
+            If the file cannot be written.
+        """
+        checkpoints.write(path, self.state_dict())
+
+    def load(self, path: str | Path) -> None:
+        """Read a checkpoint that `save` wrote, of a trainer that was built alike; the next `fit` goes on from there.
+
+        Raises
+        ------
+        ImportError
+            If safetensors, of the extra ``[train]``, is not installed.
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is no checkpoint, is damaged, or does not fit; nothing has changed then.
+        """
+        self.load_state_dict(checkpoints.read(path))

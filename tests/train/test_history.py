@@ -1,0 +1,81 @@
+"""What a training measured: as a dict, as a file, as a picture."""
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from convkit.train import History
+from missing import hide
+from small_training import fit, samples, trainer
+
+
+def some(epochs=3):
+    history = History()
+    for epoch in range(1, epochs + 1):
+        history.append({"epoch": epoch, "loss": 2 / 3 / epoch, "accuracy": 1 - 0.1**epoch, "val_loss": 1 / epoch})
+    return history
+
+
+def test_it_is_a_dict_of_lists():
+    history = some()
+    assert history == {
+        "epoch": [1, 2, 3],
+        "loss": [2 / 3, 1 / 3, 2 / 9],
+        "accuracy": [0.9, 0.99, 0.999],
+        "val_loss": [1, 1 / 2, 1 / 3],
+    }
+    assert (history.epochs, History().epochs) == (3, 0)
+    with pytest.raises(ValueError, match="row must have the columns epoch, loss, accuracy, val_loss, got epoch, loss"):
+        history.append({"epoch": 4, "loss": 1})
+    assert history.epochs == 3
+
+
+def test_through_csv_to_the_bit(tmp_path):
+    path = tmp_path / "history.csv"
+    trained = trainer()
+    history = fit(trained, validation=samples())
+    history["odd"] = [math.inf, 5e-324, 0.1 + 0.2]
+    history.to_csv(path)
+    again = History.from_csv(path)
+    assert again == history and isinstance(again["epoch"][0], int)
+    assert path.read_text().splitlines()[0] == "epoch,loss,accuracy,val_loss,val_accuracy,lr,odd"
+    History().to_csv(path)
+    assert History.from_csv(path) == {}
+
+
+@pytest.mark.parametrize("text", ["epoch,loss\n1,0.5\n2\n", "epoch,loss\n1,0.5\n2,low\n", "epoch,loss\n1,1\n2,1,1\n"])
+def test_a_line_that_is_wrong_is_named(text, tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"history\.csv, line 3, must hold 2 numbers: "):
+        History.from_csv(path)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_picture(epochs, tmp_path):
+    history = some(epochs)
+    history["lr"] = [0.1] * epochs
+    figure = history.plot(tmp_path / "curves.png")
+    picture = imread(tmp_path / "curves.png")
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20
+    titles = {ax.get_title(): {line.get_label(): list(line.get_ydata()) for line in ax.lines} for ax in figure.axes}
+    assert titles["loss"] == {"loss": history["loss"], "val_loss": history["val_loss"]}
+    assert titles["metrics"] == {"accuracy": history["accuracy"]}
+    assert list(titles["learning rate"].values()) == [history["lr"]]
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_a_loss_of_zero_is_drawn_on_a_plain_scale():
+    history = History({"epoch": [1, 2], "loss": [1.0, 0.0]})
+    figure = history.plot()
+    assert [ax.get_yscale() for ax in figure.axes] == ["linear"]
+    with pytest.raises(ValueError, match="the history must hold at least one epoch to be drawn"):
+        History().plot()
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    hide(monkeypatch, "matplotlib")
+    with pytest.raises(ImportError, match=r"matplotlib is not installed; it comes with the extra \[train\]"):
+        some().plot()
