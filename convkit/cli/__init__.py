@@ -17,6 +17,7 @@ from .._extras import MissingExtraError
 
 COMMANDS = {
     "demo": "train a small network on real handwritten digits, draw what it learned, and time this machine",
+    "train": "train a network on the digits or on a folder of images, with what you choose by name",
     "bench": "time the layers of well-known networks against this machine's peak",
     "info": "show how convkit was built, what it chose here, and this machine's peak",
 }

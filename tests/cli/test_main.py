@@ -58,9 +58,9 @@ def test_python_dash_m(python):
 def test_importing_every_part_needs_numpy_alone(python):
     code = """
 import sys
-import convkit, convkit.cli.demo, convkit.cli.bench
-print(convkit.nn.Conv2d, convkit.optim.SGD, convkit.data.minibatches, convkit.analysis.check_gradients)
-extras = {"sklearn", "scipy", "matplotlib", "tqdm", "safetensors"}
+import convkit, convkit.cli.demo, convkit.cli.bench, convkit.cli.train
+print(convkit.nn.Conv2d, convkit.optim.SGD, convkit.data.minibatches, convkit.analysis.check_gradients, convkit.train)
+extras = {"sklearn", "scipy", "matplotlib", "tqdm", "safetensors", "PIL"}
 sys.exit(str(extras & set(sys.modules)) if extras & set(sys.modules) else 0)
 """
     result = python(code)

@@ -1,0 +1,183 @@
+"""`convkit train`: a network learns to tell classes of images apart, the digits or a folder of one's own.
+
+Every fifth image is held out and looked at once, at the end. Ctrl-C saves; `--resume` goes on, to the bits of a run
+that was never stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _extras, data, nn
+from .._files import replacing
+from ..train import NonFiniteError, Trainer
+from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
+
+CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
+
+
+class Images(NamedTuple):
+    """The two parts of a set, arrays or what stands for them, and what they are."""
+
+    x_train: Any
+    y_train: np.ndarray
+    x_test: Any
+    y_test: np.ndarray
+    classes: list[str]
+    normalizer: data.Normalizer | None
+
+
+def load(settings: Settings) -> Images:
+    """Read and split the images; normalisation is fitted on those to learn from."""
+    if settings.data == "digits":
+        split, classes = data.digits_split(), [str(digit) for digit in range(10)]
+    else:
+        folder = data.ImageFolder(settings.data, settings.size or None, "L" if settings.grey else "RGB")
+        held_out, classes = np.arange(len(folder)) % 5 == 4, folder.classes
+        if not held_out.any():
+            raise ValueError(f"--data must hold at least 5 images, got {len(folder)} in {settings.data}")
+        learned, tested = folder.subset(~held_out), folder.subset(held_out)
+        split = data.Split(learned, learned.labels, tested, tested.labels)
+    make = NORMALIZERS[settings.normalize]
+    normalizer = None if make is None else make().fit(split.x_train)
+    x_train, x_test = (_normalized(x, normalizer) for x in (split.x_train, split.x_test))
+    return Images(x_train, split.y_train, x_test, split.y_test, classes, normalizer)
+
+
+def _normalized(x: Any, normalizer: data.Normalizer | None) -> Any:
+    """Images after normalisation; those of a folder when they are read."""
+    if normalizer is None:
+        return x
+    if isinstance(x, data.ImageFolder):
+        x.transform = normalizer
+        return x
+    return normalizer(x)
+
+
+def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) -> None:
+    """Train; with `--validate` on four fifths of the images to learn from, measured on the fifth after every epoch."""
+    x, y, validation = images.x_train, images.y_train, None
+    if settings.validate:
+        kept = np.arange(len(y)) % 5 == 4
+        first, second = (x.subset(part) if isinstance(x, data.ImageFolder) else x[part] for part in (~kept, kept))
+        x, validation, y = first, (second, y[kept]), y[~kept]
+    trained.fit(
+        x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation=validation, checkpoint=checkpoint
+    )
+
+
+def train(settings: Settings, out: Path, resume: bool) -> None:
+    """Train, test once, and write everything."""
+    images = load(settings)
+    learned, held_out = len(images.y_train), len(images.y_test)
+    image = images.x_train[:1].shape[1:]
+    size = "x".join(map(str, image))
+    print(f"{learned + held_out:,} images {size} in {len(images.classes)} classes: ", end="")
+    print(f"{learned:,} to learn from, {held_out:,} held out")
+    samples = learned - learned // 5 if settings.validate else learned
+    trained = trainer(settings, image, len(images.classes), samples)
+    size = sum(parameter.size for parameter in trained.model.parameters())
+    print(f"{settings.model}, {size:,} parameters; {settings.loss}; {settings.optimizer} at {settings.lr:g}, ", end="")
+    print(f"{settings.schedule}; seed {settings.seed}", flush=True)
+    if resume:
+        trained.load(out / CHECKPOINT)
+        print(f"going on after step {trained.step}", flush=True)
+    write_settings(out / SETTINGS, settings, images)
+    begin = time.perf_counter()
+    try:
+        fit(trained, images, settings, out / CHECKPOINT)
+    except KeyboardInterrupt as stop:
+        if stop.args:  # else a second Ctrl-C did not wait for it
+            print(f"{stop}; convkit train --resume --out {out} goes on", file=sys.stderr)
+        raise
+    seconds = time.perf_counter() - begin
+    measured = trained.evaluate(images.x_test, images.y_test)
+    wrong = round((1 - measured["accuracy"]) * held_out)
+    print(f"test accuracy: {100 * measured['accuracy']:.1f} %")
+    print(f"{wrong} of {held_out} held-out images wrong after {settings.epochs} epochs; {seconds:.1f} s of training")
+    trained.history.to_csv(out / "history.csv")
+    trained.history.plot(out / "curves.png")
+    nn.save_state(trained.model.state_dict(), out / "weights.safetensors")
+    print(f"written to {out}: curves.png, history.csv, weights.safetensors, {CHECKPOINT}, {SETTINGS}")
+
+
+def write_settings(path: Path, settings: Settings, images: Images) -> None:
+    """Write what the training follows from, and what its weights need to be of use: classes and normalisation."""
+    about = {"settings": asdict(settings), "classes": images.classes}
+    if images.normalizer is not None:
+        about |= {"offset": images.normalizer.offset.tolist(), "scale": images.normalizer.scale.tolist()}
+    with replacing(path) as file:
+        file.write((json.dumps(about, indent=1) + "\n").encode())
+
+
+def read_settings(path: Path, given: dict[str, Any]) -> Settings:
+    """The settings of the training to go on with; only the number of epochs may be another one."""
+    try:
+        stored = asdict(Settings(**json.loads(path.read_text())["settings"]))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} must be what convkit train wrote: {error}") from error
+    for name, value in given.items():
+        if name != "epochs" and value != stored[name]:
+            raise ValueError(f"--{name.replace('_', '-')} must be {stored[name]!r} as before, to resume, got {value!r}")
+    return Settings(**stored | given)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's options to `parser`."""
+    usual = Settings()
+
+    def option(name: str, text: str, **more: Any) -> None:
+        # Absent from the arguments unless given: a training that is resumed has its own defaults.
+        more |= {"choices": tuple(CHOICES[name])} if name in CHOICES else {}
+        parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **more)
+
+    option("data", "digits, or a folder with a subfolder of images for each class (default: digits)")
+    option("size", "bring a folder's images to so many pixels, square (default: they have one size)", type=int)
+    option("grey", "read a folder's images as grey ones", action="store_true")
+    option("normalize", "fitted on the images to learn from (default: none, values from 0 to 1)")
+    option("augment", f"what is done to every image each time it comes by (default: {usual.augment})")
+    option("validate", "measure after every epoch on a fifth of the images to learn from", action="store_true")
+    option("model", f"default: {usual.model}, four convolutions")
+    option("loss", f"default: {usual.loss}")
+    option("optimizer", f"default: {usual.optimizer}")
+    option("schedule", f"of the learning rate (default: {usual.schedule})")
+    option("warmup", f"epochs in which the learning rate rises (default: {usual.warmup})", type=int)
+    option("lr", "learning rate (default: the optimizer's usual one)", type=float)
+    option("weight_decay", f"default: {usual.weight_decay}", type=float)
+    option("epochs", f"times every image is seen, in all (default: {usual.epochs})", type=int)
+    option("batch_size", f"default: {usual.batch_size}", type=int)
+    option("seed", f"of the weights, the order and the augmentation (default: {usual.seed})", type=int)
+    parser.add_argument("--out", type=Path, default=Path("convkit-train"), metavar="DIR", help="default: convkit-train")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--resume", action="store_true", help="go on with the training in DIR, with its settings")
+    how.add_argument("--overwrite", action="store_true", help="begin anew although DIR holds a training")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; the exit status."""
+    given = {name: value for name, value in vars(args).items() if name in asdict(Settings())}
+    for module in ("tqdm", "matplotlib", "safetensors.numpy"):
+        _extras.need(module, "train")  # better to stop now than after the training
+    try:
+        if args.resume:
+            settings = read_settings(args.out / SETTINGS, given)
+        else:
+            usual_rate = OPTIMIZERS[given.get("optimizer", Settings.optimizer)][1]
+            settings = Settings(**{"lr": usual_rate} | given)
+            args.out.mkdir(parents=True, exist_ok=True)
+            if not args.overwrite and (args.out / CHECKPOINT).exists():
+                raise ValueError(f"{args.out} holds a training already: --resume goes on, --overwrite begins anew")
+        train(settings, args.out, args.resume)
+    except (ValueError, OSError, NonFiniteError) as error:
+        notes = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        print(f"convkit train: {notes}", file=sys.stderr)
+        return 2
+    return 0
