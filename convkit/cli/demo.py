@@ -10,7 +10,6 @@ import argparse
 import math
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,10 @@ import convkit
 from .. import _extras, data, nn, optim
 from ..layers import LAYERS
 from ..nn.losses import softmax_cross_entropy
+from ..optim import schedules
+from ..train import History, Trainer
 from . import _pictures, bench
+from ._recipes import cnn
 
 EPOCHS, BATCH, RATE, MOMENTUM, DECAY = 40, 64, 0.08, 0.9, 1e-3
 KINDS = {
@@ -32,59 +34,21 @@ KINDS = {
 }
 
 
-@dataclass
-class History:
-    """Mean loss and share of right guesses of each epoch, on the shifted training images as they came by."""
-
-    losses: list[float] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
-
-
 def network(rng: np.random.Generator) -> nn.Sequential:
     """Four convolutions, 8x8 pixels to 2x2, and a linear layer."""
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1, rng=rng),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3, padding=1, rng=rng),
-        nn.ReLU(),
-        nn.Conv2d(64, 64, 3, stride=2, padding=1, rng=rng),
-        nn.ReLU(),
-        nn.Conv2d(64, 128, 3, stride=2, padding=1, rng=rng),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(128 * 2 * 2, 10, init="glorot", rng=rng),
-    )
-
-
-def learning_rate(step: int, steps: int, warm_up: int) -> float:
-    """Half a cosine from RATE to nought, after a rise of `warm_up` steps: a fresh network's gradients are wild."""
-    return RATE * min(1.0, (step + 1) / warm_up) * (1 + math.cos(math.pi * step / steps)) / 2
+    return cnn((1, 8, 8), 10, rng)
 
 
 def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, rng: np.random.Generator) -> History:
-    """Train in place, with a progress bar; every image is shifted by up to a pixel each time it comes by."""
+    """Train in place; every image is shifted by up to a pixel each time it comes by.
+
+    The learning rate rises for an epoch, for a fresh network's gradients are wild, and falls along half a cosine.
+    """
+    steps = math.ceil(len(x) / BATCH)
     optimizer = optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True)
-    batches = data.minibatches(x, y, BATCH, rng=rng)
-    history, step, steps = History(), 0, epochs * len(batches)
-    model.train()
-    with _extras.need("tqdm", "train").tqdm(total=steps, desc="training", unit="step", disable=None) as bar:
-        for _ in range(epochs):
-            loss, right = 0.0, 0
-            for images, labels in batches:
-                optimizer.lr = learning_rate(step, steps, len(batches))
-                scores = model(data.shift(images, rng=rng))
-                batch = softmax_cross_entropy(scores, labels)
-                model.zero_grad()
-                model.backward(batch.grad)
-                optimizer.step()
-                loss += batch.value * len(labels)
-                right += int((scores.argmax(axis=1) == labels).sum())
-                step += 1
-                bar.update()
-            history.losses.append(loss / len(x))
-            history.accuracies.append(right / len(x))
-            bar.set_postfix(loss=f"{history.losses[-1]:.4f}", accuracy=f"{history.accuracies[-1]:.1%}")
-    return history
+    schedule = schedules.Product([schedules.WarmUp(max(steps - 1, 1)), schedules.Cosine(epochs * steps)])
+    trainer = Trainer(model, optimizer, softmax_cross_entropy, schedule=schedule, transform=data.shift, rng=rng)
+    return trainer.fit(x, y, epochs=epochs, batch_size=BATCH)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -110,7 +74,7 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     accuracy = 1 - len(wrong) / held_out
     print(f"test accuracy: {accuracy:.1%}".replace("%", " %"))
     print(f"{len(wrong)} of {held_out} wrong; trained for {epochs} epochs in {seconds:.1f} s")
-    _pictures.curves(out / "curves.png", history.losses, history.accuracies, accuracy, held_out)
+    _pictures.curves(out / "curves.png", history["loss"], history["accuracy"], accuracy, held_out)
     shown = split.x_test[np.argmax(split.y_test == 0)]  # a nought has edges in every direction
     _pictures.filters(out / "filters.png", model[0].weight.data[:, 0], shown[0], model[:2](shown[np.newaxis])[0])
     certainties = probabilities[wrong, guesses[wrong]]
