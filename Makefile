@@ -48,7 +48,7 @@ format: $(VENV)/lint
 	$(BIN)/clang-format -i $(C_FILES)
 
 clean:
-	rm -rf $(VENV) build dist convkit.egg-info convkit-demo .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find convkit -name '*.so' -delete
 
