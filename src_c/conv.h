@@ -10,9 +10,6 @@ ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes);
 ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 ck_status ck_conv_grad_weight(const ck_conv *call, int transposed, int64_t *bytes);
 
-/* The gradient of weight over columns sampled at deformed positions. */
-ck_status ck_conv_grad_weight_sampled(const ck_conv *call, const ck_sampler *sampler, int64_t *bytes);
-
 /* Columns written out: im2col, its adjoint, and the gradient of x by way of it. */
 ck_status ck_im2col(const ck_conv *call, int64_t *bytes);
 ck_status ck_col2im(const ck_conv *call, int64_t *bytes);

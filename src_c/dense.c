@@ -235,7 +235,7 @@ static void read_source(ck_block *b, const ck_kblock *kb) {
   if (d->in_place) {
     read_in_place(b, kb, channel);
   } else if (d->sampler) {
-    ck_samples_columns(&b->b.samples, &b->box, kb, channel, b->b.columns);
+    ck_samples_columns(&b->b.samples, &b->box, kb, channel, b->b.image, b->b.columns);
     ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
     b->b.window.data = b->b.columns;
   } else {

@@ -7,7 +7,7 @@
 typedef struct ck_buffers {
   ck_window window;
   ck_samples samples; /* in place of the window, of a deformable one */
-  char *columns;
+  char *image, *columns;
   char *acc, *panel, *bias;
   int32_t *ko, *ro;
   int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */

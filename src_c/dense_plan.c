@@ -39,7 +39,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->sampler) {
     int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
-    ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
+    ck_samples_place(&b->samples, d->sampler, 1, p->pixels, all, arena);
+    b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler, 1));
     b->columns = ck_take(arena, p->pixels * all * ck_samples_pixel_step(d->sampler, p->window.channels) * item + 64);
   } else if (!d->in_place) {
     ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);

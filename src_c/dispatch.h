@@ -85,46 +85,54 @@ typedef struct ck_drain {
 } ck_drain;
 
 /* Deformable sampling points of one block: point t * pixels + p is tap t at pixel p.
- * coordinate = (real)(base[d][p] + tap[d][t]) + offset, rounded once; low = its floor, fraction what is left. */
+ * coordinate = (real)(base[d][p] + tap[d][t]) + offset, rounded once; low = its floor, fraction what is left. Reals
+ * hold whole coordinates exactly: they are floors of reals. */
 typedef struct ck_points {
   int nd;
   int64_t pixels, taps, size[3];
   const int64_t *base[3], *tap[3];
   const void *offset, *mask; /* [taps * nd][pixels] and [taps][pixels] in scratch; mask may be NULL */
-  int64_t *low[3];           /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
+  void *low[3];              /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
   void *fraction[3];
   int64_t least[3], most[3]; /* source coordinates that are read, or least > most */
-  /* Of each of the 2^nd corners: where it lies, in steps from `first`, and its weight times the mask. A corner outside
-   * lies `nowhere`, with weight zero. */
+  /* [corner][point]: where each of the 2^nd corners lies in a staged image, in steps from `first`, and its share. A
+   * corner outside lies `nowhere`, with share zero. */
   int64_t first[3], step[3], nowhere;
-  int64_t *at;
+  int32_t *at;
   void *weight;
 } ck_points;
 enum { CK_OUTSIDE = -2 };
 
-/* Interpolates one vector of channels at every point: out[p * pixel_step + t * tap_step ..]. The image is staged, a
- * vector at each place, or read in place: then `at` counts bytes, lanes lie lane_stride bytes apart, and -1 is nowhere.
- */
+/* Up to two vectors of channels of an image. In place: lanes lie lane_stride bytes apart, positions stride[d] along
+ * axis d of nd; staged, a position's lanes are adjacent, and the strides are not read. */
+typedef struct ck_view {
+  char *data;
+  int64_t lanes, lane_stride;
+  const int64_t *stride;
+} ck_view;
+
+/* Interpolates some pixels' points of some taps, and multiplies by the mask:
+ * out[(p - pixel) * pixel_step + (t - tap) * tap_step ..]. */
 typedef struct ck_sample {
   const ck_points *points;
-  char *image;
+  ck_view image;
   int in_place;
-  int64_t lanes, lane_stride;
+  int64_t tap, taps, pixel, pixels;
   void *out;
   int64_t pixel_step, tap_step;
 } ck_sample;
 
-/* The way back, for the same vector of channels. g[point][lane] is the gradient of every sample; dx, laid out like the
- * image, gets its corners' shares added; partial[d][point], d < nd, the sums over lanes of the derivative along axis d,
- * and partial[nd][point] that of the mask. dx and partial may be NULL. */
+/* The way back of one tap of some pixels, for the same channels. g[pixel][lane] is the gradient of every sample; dx,
+ * staged or in place like the image, gets its corners' shares added; sums[pixel][corner] is stored, or added to: the
+ * sum over lanes of g times the corner. dx.data and sums may be NULL. */
 typedef struct ck_sample_back {
   const ck_points *points;
-  char *image, *dx;
+  ck_view image, dx;
   int in_place;
-  int64_t lanes, lane_stride, dx_lane_stride;
-  const int64_t *dx_at; /* in place: the corners' places in dx */
+  int64_t tap, pixel, pixels, lanes;
   const void *g;
-  void *partial;
+  void *sums;
+  int add;
 } ck_sample_back;
 
 enum { CK_POOL_PARTIALS = 16 };
@@ -236,6 +244,9 @@ typedef struct ck_kernels {
   void (*corners)(ck_points *); /* at, weight */
   void (*sample)(const ck_sample *);
   void (*sample_back)(const ck_sample_back *);
+  /* Out of sums over all channels of sums[pixel][corner] of one tap: slopes[d][pixel], d < nd, the gradient of the
+   * offset along axis d, and slopes[nd][pixel] that of the mask. */
+  void (*sample_slopes)(const ck_points *, int64_t tap, const void *sums, void *slopes);
   void (*pool_reduce)(const ck_pool_reduce *);
   void (*pool_combine)(const ck_pool_combine *);
   /* a[g][j] /= scale * divisor, divisor[j] where each lane has its own, else divisor[g]; `lanes` whole vectors a group

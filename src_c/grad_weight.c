@@ -20,8 +20,7 @@ typedef struct gw_plan {
   const ck_conv *call;
   const ck_kernels *k;
   ck_source source;
-  const ck_sampler *sampler; /* or NULL: columns of x at deformed positions */
-  int transposed;            /* then x is the gradient, with the activation, and y the input */
+  int transposed; /* then x is the gradient, with the activation, and y the input */
   ck_grid chunks;
   ck_reduction rows; /* dW's (channel, tap) pairs, cut into blocks */
   ck_window_size window;
@@ -32,21 +31,14 @@ typedef struct gw_plan {
 
 typedef struct gw_buffers {
   ck_window window;
-  ck_samples samples; /* in place of the window, of a deformable one */
-  char *columns, *acc, *g, *y;
+  char *acc, *g, *y;
   int32_t *output, *tap;
   int64_t *x_off, *y_off;
 } gw_buffers;
 
 static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const int64_t item = p->k->real_size;
-  int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
-  if (p->sampler) {
-    ck_samples_place(&b->samples, p->sampler, p->pixels, taps, arena);
-    b->columns = ck_take(arena, p->pixels * taps * ck_samples_pixel_step(p->sampler, p->window.channels) * item + 64);
-  } else {
-    ck_window_place(&b->window, p->k, &p->source, &p->window, arena);
-  }
+  ck_window_place(&b->window, p->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, p->partial * item);
   b->g = ck_take(arena, p->pixels * p->ld * item);
   b->y = ck_take(arena, p->call->activation && !p->transposed ? p->pixels * p->ld * item : 0);
@@ -85,9 +77,6 @@ static double task_cost(const gw_plan *p) {
                   (double)p->chunks.size[3] / (double)p->segments;
   double tiles = (double)p->part_tiles, panels = (double)ck_ceil_div(p->max_rows, p->k->max_height);
   double window = (double)ck_window_elements(p->k, &p->source, &p->window);
-  if (p->sampler) /* points are located for each task, and sampled */
-    window = (double)p->pixels *
-             (100.0 * (double)(p->window.taps[0] * p->window.taps[1] * p->window.taps[2]) + 1.5 * (double)p->max_rows);
   return pixels * tiles * ((double)p->max_rows + panels + 12) + 0.3 * window * pixels / (double)ck_max(1, p->pixels) +
          4.0 * (double)p->max_rows * tiles + 2000;
 }
@@ -121,20 +110,15 @@ static int64_t count_segments(const gw_plan *p, int64_t rows, int64_t pixels) {
   return ck_max(1, ck_min(most, ck_min(PARTIAL_BYTES / bytes, ck_grid_count(&p->chunks))));
 }
 
-static gw_plan make_plan(const ck_conv *call, int transposed, const ck_sampler *sampler) {
+static gw_plan make_plan(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  gw_plan p = {.call = call,
-               .k = ck_kernels_for(call->dtype),
-               .depthwise = ck_conv_is_direct(call),
-               .transposed = transposed,
-               .sampler = sampler};
+  gw_plan p = {
+      .call = call, .k = ck_kernels_for(call->dtype), .depthwise = ck_conv_is_direct(call), .transposed = transposed};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4], room = CHUNK_PIXELS, vector = p.k->vector;
   for (int d = 3; d >= 0; d--) { /* whole inner axes, then whole small images */
     block[d] = d == 3 || block[d + 1] == size[d + 1] ? ck_max(1, ck_min(size[d], room)) : 1;
     room = ck_max(1, room / block[d]);
   }
-  if (sampler)
-    block[0] = 1; /* points are located image by image */
   p.source = ck_conv_x_source(call, transposed, p.depthwise);
   p.chunks = ck_grid_make(size, block);
   p.pixels = 1;
@@ -264,11 +248,7 @@ static void run_chunk(gw_task *t, const ck_box *box) {
   const gw_plan *p = t->p;
   const ck_conv_shape *s = &p->call->shape;
   int64_t pixels = ck_box_count(box), tile_bytes = (p->max_rows + 1) * p->ld * p->k->real_size;
-  if (t->row_count && p->sampler) {
-    ck_samples_columns(&t->b.samples, box, &t->rows, t->outer * s->c_in, t->b.columns);
-    ck_samples_column_offsets(&t->b.samples, t->b.output, t->b.tap);
-    t->b.window.data = t->b.columns;
-  } else if (t->row_count) {
+  if (t->row_count) {
     int64_t vector = p->k->vector, channel = t->outer * (p->depthwise ? vector : 1) * s->c_in;
     int64_t lanes = p->depthwise ? ck_min(vector, s->groups - t->outer * vector) : 0;
     ck_window_fill(&t->b.window, box, &t->rows, channel * p->source.tensor.stride[1],
@@ -380,21 +360,6 @@ static ck_status transposed_bias(const ck_conv *call, int64_t *bytes) {
   return ck_conv_grad_weight(&sum, 0, bytes);
 }
 
-static ck_status plan_or_run(const ck_conv *call, int transposed, const ck_sampler *sampler, int64_t *bytes) {
-  gw_plan p = make_plan(call, transposed, sampler);
-  int64_t shared = p.segments > 1 ? ck_round_up(p.tasks * p.partial * p.k->real_size, 64) : 0;
-  if (bytes) {
-    *bytes = ck_max(*bytes, shared + call->run.threads * p.bytes);
-    return CK_OK;
-  }
-  if (p.tasks == 0)
-    return CK_OK;
-  ck_status status = ck_parallel(p.tasks, gw_run_task, &p, &call->run, (char *)call->run.workspace + shared, p.bytes);
-  if (status == CK_OK && p.segments > 1)
-    status = ck_parallel(p.tasks / p.segments, gw_join_task, &p, &call->run, NULL, 0);
-  return status;
-}
-
 ck_status ck_conv_grad_weight(const ck_conv *call, int transposed, int64_t *bytes) {
   ck_conv here = *call;
   ck_status status = CK_OK;
@@ -404,9 +369,16 @@ ck_status ck_conv_grad_weight(const ck_conv *call, int transposed, int64_t *byte
   }
   if (status != CK_OK || (transposed && !call->weight.data))
     return status;
-  return plan_or_run(&here, transposed, NULL, bytes);
-}
-
-ck_status ck_conv_grad_weight_sampled(const ck_conv *call, const ck_sampler *sampler, int64_t *bytes) {
-  return plan_or_run(call, 0, sampler, bytes);
+  gw_plan p = make_plan(&here, transposed);
+  int64_t shared = p.segments > 1 ? ck_round_up(p.tasks * p.partial * p.k->real_size, 64) : 0;
+  if (bytes) {
+    *bytes = ck_max(*bytes, shared + call->run.threads * p.bytes);
+    return CK_OK;
+  }
+  if (p.tasks == 0)
+    return CK_OK;
+  status = ck_parallel(p.tasks, gw_run_task, &p, &call->run, (char *)call->run.workspace + shared, p.bytes);
+  if (status == CK_OK && p.segments > 1)
+    status = ck_parallel(p.tasks / p.segments, gw_join_task, &p, &call->run, NULL, 0);
+  return status;
 }

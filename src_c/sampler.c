@@ -14,37 +14,47 @@ ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call) {
   return sampler;
 }
 
-int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end) {
+int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t vectors, int64_t channel, int64_t end) {
   int64_t group_end = (channel / sampler->channels + 1) * sampler->channels;
-  return ck_min(sampler->kernels->vector, ck_min(end, group_end) - channel);
+  return ck_min(vectors * sampler->kernels->vector, ck_min(end, group_end) - channel);
 }
 
 static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
 
-void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pixels, int64_t taps, ck_arena *arena) {
+/* Places in a staged image: one is nowhere, and holds zeros. */
+static int64_t most_places(const ck_sampler *sampler) {
   const ck_kernels *k = sampler->kernels;
-  const ck_conv_shape *s = &sampler->call->conv.shape;
-  const int64_t item = k->real_size, points = taps * pixels;
+  const int64_t *in = sampler->call->conv.shape.in;
+  int64_t most = CK_REGION_BYTES / (k->vector * k->real_size), all = 1;
+  for (int d = 0; d < 3 && all < most; d++)
+    all *= ck_min(in[d], most);
+  return ck_min(all + 1, most);
+}
+
+int64_t ck_sampler_image_bytes(const ck_sampler *sampler, int64_t vectors) {
+  return most_places(sampler) * vectors * sampler->kernels->vector * sampler->kernels->real_size;
+}
+
+void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t vectors, int64_t pixels, int64_t taps,
+                      ck_arena *arena) {
+  const int64_t item = sampler->kernels->real_size, points = taps * pixels;
   const int nd = sampler->call->nd;
   ck_points *p = &samples->points;
-  int64_t rows = ck_min(s->in[0] * s->in[1], CK_REGION_BYTES / (k->vector * item));
   samples->sampler = sampler;
+  samples->vectors = vectors;
   samples->group = -1;
   p->nd = nd;
-  samples->image = ck_take(arena, CK_REGION_BYTES + 64);
   samples->offset = ck_take(arena, points * nd * item);
   samples->mask = ck_take(arena, sampler->call->mask.data ? points * item : 0);
-  samples->row_dst = ck_take(arena, ck_max(1, rows) * (int64_t)sizeof(int32_t));
-  samples->row_src = ck_take(arena, ck_max(1, rows) * (int64_t)sizeof(int64_t));
   for (int d = 0; d < nd; d++) {
     samples->base[d] = ck_take(arena, pixels * (int64_t)sizeof(int64_t));
     samples->tap[d] = ck_take(arena, taps * (int64_t)sizeof(int64_t));
-    p->low[d] = ck_take(arena, points * (int64_t)sizeof(int64_t));
+    p->low[d] = ck_take(arena, points * item);
     p->fraction[d] = ck_take(arena, points * item);
     p->base[d] = samples->base[d];
     p->tap[d] = samples->tap[d];
   }
-  p->at = ck_take(arena, points * corners_of(nd) * (int64_t)sizeof(int64_t));
+  p->at = ck_take(arena, points * corners_of(nd) * (int64_t)sizeof(int32_t));
   p->weight = ck_take(arena, points * corners_of(nd) * item);
 }
 
@@ -109,28 +119,19 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
   }
 }
 
-/* Chooses between staging and reading in place, and what corners' places count from. */
+/* Chooses between staging and reading in place, and where corners lie. */
 static void set_region(ck_samples *samples) {
   const ck_sampler *sampler = samples->sampler;
-  const ck_kernels *k = sampler->kernels;
-  const int64_t vector_bytes = k->vector * k->real_size, *stride = sampler->call->conv.x.stride;
   ck_points *p = &samples->points;
-  int64_t positions = 1, room = CK_REGION_BYTES / vector_bytes - 1; /* one place is nowhere, and holds zeros */
+  int64_t positions = 1, room = most_places(sampler) - 1, place = samples->vectors * sampler->kernels->vector;
   for (int d = p->nd - 1; d >= 0; d--) {
     int64_t extent = ck_max(0, p->most[d] - p->least[d] + 1);
     p->first[d] = p->least[d];
-    p->step[d] = positions * k->vector;
+    p->step[d] = positions * place;
     positions = positions > room ? positions : positions * extent;
   }
   samples->region = positions <= room ? positions + 1 : 0;
-  p->nowhere = positions * k->vector;
-  if (samples->region)
-    return;
-  p->nowhere = -1;
-  for (int d = 0; d < p->nd; d++) {
-    p->first[d] = 0;
-    p->step[d] = stride[5 - p->nd + d];
-  }
+  p->nowhere = samples->region ? positions * place : -1;
 }
 
 static int located(const ck_samples *samples, const ck_box *box, const ck_kblock *kb, int64_t group) {
@@ -167,69 +168,110 @@ void ck_samples_locate(ck_samples *samples, const ck_box *box, const ck_kblock *
   k->corners(p);
 }
 
-void ck_samples_stage(ck_samples *samples, int64_t channel, int64_t lanes) {
+/* The staged box of source coordinates. */
+static void region_box(const ck_samples *samples, int64_t least[3], int64_t extent[3]) {
+  const ck_points *p = &samples->points;
+  for (int d = 0; d < 3; d++) {
+    int axis = d - (3 - p->nd);
+    least[d] = axis < 0 ? 0 : p->least[axis];
+    extent[d] = axis < 0 ? 1 : ck_max(0, p->most[axis] - p->least[axis] + 1);
+  }
+}
+
+static ck_view view_of(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
+                       char *image) {
+  ck_view view = {.data = image, .lanes = lanes};
+  if (!samples->region) {
+    view.data = (char *)tensor->data + samples->box.first[0] * tensor->stride[0] + channel * tensor->stride[1];
+    view.lane_stride = tensor->stride[1];
+    view.stride = tensor->stride + 5 - samples->points.nd;
+  }
+  return view;
+}
+
+ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lanes, char *image) {
+  static const int32_t first_row = 0;
   const ck_sampler *sampler = samples->sampler;
   const ck_kernels *k = sampler->kernels;
   const ck_tensor *x = &sampler->call->conv.x;
   const ck_conv_shape *s = &sampler->call->conv.shape;
-  const ck_points *p = &samples->points;
+  const int64_t place = samples->vectors * k->vector, vectors = ck_ceil_div(lanes, k->vector);
+  int64_t least[3], extent[3], row = 0, sizes[5] = {s->n, s->groups * s->c_in, s->in[0], s->in[1], s->in[2]};
   if (!samples->region)
-    return;
-  int64_t extent[3] = {1, 1, 1}, least[3] = {0, 0, 0}, rows = 0;
-  int64_t sizes[5] = {s->n, s->groups * s->c_in, s->in[0], s->in[1], s->in[2]};
-  for (int d = 0; d < p->nd; d++) {
-    extent[3 - p->nd + d] = ck_max(0, p->most[d] - p->least[d] + 1);
-    least[3 - p->nd + d] = p->least[d];
-  }
-  for (int64_t z = 0; z < extent[0] && extent[2]; z++) {
-    for (int64_t y = 0; y < extent[1]; y++, rows++) {
-      samples->row_dst[rows] = (int32_t)(rows * extent[2]);
-      samples->row_src[rows] = (least[0] + z) * x->stride[2] + (least[1] + y) * x->stride[3];
-    }
-  }
+    return view_of(samples, x, channel, lanes, image);
+  region_box(samples, least, extent);
+  char *from = (char *)x->data + samples->box.first[0] * x->stride[0] + channel * x->stride[1];
   ck_span span = {0, (int32_t)extent[2], least[2] * x->stride[4], x->stride[4]};
-  ck_stage stage = {.dst = samples->image,
-                    .src_end = ck_end(x->data, sizes, x->stride, 5, k->real_size),
+  ck_stage stage = {.src_end = ck_end(x->data, sizes, x->stride, 5, k->real_size),
                     .images = 1,
-                    .src = (char *)x->data + samples->box.first[0] * x->stride[0] + channel * x->stride[1],
                     .channels = 1,
-                    .lanes = lanes,
                     .src_lane = x->stride[1],
-                    .dst_position = k->vector,
-                    .rows = rows,
-                    .row_dst = samples->row_dst,
-                    .row_src = samples->row_src,
+                    .dst_position = place,
+                    .rows = 1,
+                    .row_dst = &first_row,
+                    .row_src = &row,
                     .spans = 1,
                     .span = &span};
-  k->stage(&stage);
-  memset(samples->image + p->nowhere * k->real_size, 0, (size_t)(k->vector * k->real_size));
-}
-
-ck_sample ck_samples_source(const ck_samples *samples, int64_t channel, int64_t lanes) {
-  const ck_tensor *x = &samples->sampler->call->conv.x;
-  ck_sample sample = {.points = &samples->points, .image = samples->image, .lanes = lanes};
-  if (!samples->region) {
-    sample.image = (char *)x->data + samples->box.first[0] * x->stride[0] + channel * x->stride[1];
-    sample.in_place = 1;
-    sample.lane_stride = x->stride[1];
+  for (int64_t i = 0; i < extent[0] * extent[1] && extent[2]; i++) {
+    row = (least[0] + i / extent[1]) * x->stride[2] + (least[1] + i % extent[1]) * x->stride[3];
+    for (int64_t v = 0; v < vectors; v++) {
+      stage.dst = image + (i * extent[2] * place + v * k->vector) * k->real_size;
+      stage.src = from + v * k->vector * x->stride[1];
+      stage.lanes = ck_min(k->vector, lanes - v * k->vector);
+      k->stage(&stage);
+    }
   }
-  return sample;
+  memset(image + samples->points.nowhere * k->real_size, 0, (size_t)(place * k->real_size));
+  return view_of(samples, x, channel, lanes, image);
 }
 
-void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kb, int64_t first_channel, char *out) {
+ck_view ck_samples_start(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
+                         char *image) {
+  const ck_kernels *k = samples->sampler->kernels;
+  memset(image, 0, (size_t)(samples->region * samples->vectors * k->vector * k->real_size));
+  return view_of(samples, tensor, channel, lanes, image);
+}
+
+void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
+                    const char *image) {
+  const ck_kernels *k = samples->sampler->kernels;
+  const int64_t *stride = tensor->stride, place = samples->vectors * k->vector;
+  int64_t least[3], extent[3];
+  region_box(samples, least, extent);
+  char *to = (char *)tensor->data + samples->box.first[0] * stride[0] + channel * stride[1] + least[2] * stride[4];
+  ck_drain drain = {.c = image,
+                    .c_pixel = place,
+                    .c_lane = 1,
+                    .count = extent[2],
+                    .lanes = lanes,
+                    .dst_pixel = stride[4],
+                    .dst_lane = stride[1],
+                    .add = 1};
+  for (int64_t i = 0; i < extent[0] * extent[1] && extent[2] && samples->region; i++) {
+    drain.dst = to + (least[0] + i / extent[1]) * stride[2] + (least[1] + i % extent[1]) * stride[3];
+    k->drain(&drain);
+    drain.c = (const char *)drain.c + extent[2] * place * k->real_size;
+  }
+}
+
+void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kb, int64_t first_channel, char *image,
+                        char *out) {
   const ck_sampler *sampler = samples->sampler;
   const ck_conv_shape *s = &sampler->call->conv.shape;
   int64_t step = ck_samples_pixel_step(sampler, kb->channels), taps = taps_of(kb->taps), lanes;
   int64_t per_group = s->groups * s->c_in / sampler->call->offset_groups;
   int64_t begin = first_channel + kb->channel, end = begin + kb->channels;
   for (int64_t c = begin; c < end; c += lanes) {
-    lanes = ck_sampler_lanes(sampler, c, end);
+    lanes = ck_sampler_lanes(sampler, samples->vectors, c, end);
     ck_samples_locate(samples, box, kb, c / per_group);
-    ck_samples_stage(samples, c, lanes);
-    ck_sample sample = ck_samples_source(samples, c, lanes);
-    sample.out = out + (c - begin) * sampler->kernels->real_size;
-    sample.tap_step = step;
-    sample.pixel_step = step * taps;
+    ck_sample sample = {.points = &samples->points,
+                        .image = ck_samples_stage(samples, c, lanes, image),
+                        .in_place = samples->region == 0,
+                        .taps = taps,
+                        .pixels = samples->points.pixels,
+                        .out = out + (c - begin) * sampler->kernels->real_size,
+                        .pixel_step = step * taps,
+                        .tap_step = step};
     sampler->kernels->sample(&sample);
   }
 }

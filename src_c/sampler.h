@@ -14,42 +14,50 @@ typedef struct ck_sampler {
   int64_t channels; /* that share weights' and offsets' groups: vectors of channels do not cross */
 } ck_sampler;
 
-/* Positions of the image that are staged at most; points that lie further apart are read in place. */
+/* A vector of channels of the part of the image that is staged at most; points that lie further apart are read in
+ * place.
+ */
 enum { CK_REGION_BYTES = 96 * 1024 };
 
+/* The points of one box, tap box and offset group. */
 typedef struct ck_samples {
   const ck_sampler *sampler;
   ck_points points;
   ck_box box;
   ck_kblock kblock;
-  int64_t group;  /* the offset group located, -1 for none */
-  int64_t region; /* positions staged, 0: read in place */
-  char *image, *offset, *mask;
+  int64_t group;   /* the offset group located, -1 for none */
+  int64_t vectors; /* of channels at each staged position */
+  int64_t region;  /* positions staged, 0: read in place */
+  char *offset, *mask;
   int64_t *base[3], *tap[3];
-  int32_t *row_dst;
-  int64_t *row_src;
 } ck_samples;
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call);
 /* For blocks of up to this many pixels and taps. */
-void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pixels, int64_t taps, ck_arena *arena);
+void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t vectors, int64_t pixels, int64_t taps,
+                      ck_arena *arena);
+/* Bytes of a staged image. */
+int64_t ck_sampler_image_bytes(const ck_sampler *sampler, int64_t vectors);
 
 /* Elements from one pixel's samples to the next, for `channels` channels and `taps` taps: room for the last vector. */
 int64_t ck_samples_pixel_step(const ck_sampler *sampler, int64_t channels);
 
 /* Locates the points of this box, tap box and offset group; nothing is done if they are those located already. */
 void ck_samples_locate(ck_samples *samples, const ck_box *box, const ck_kblock *kblock, int64_t group);
-/* Stages `lanes` channels from `channel` on of the box's image. */
-void ck_samples_stage(ck_samples *samples, int64_t channel, int64_t lanes);
-/* What the kernels read the staged, or not staged, image through. */
-ck_sample ck_samples_source(const ck_samples *samples, int64_t channel, int64_t lanes);
+/* `lanes` channels from `channel` on of the box's image, staged in `image` if they are near enough for that. */
+ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lanes, char *image);
+/* The same place in a tensor of x's shape, or a staged one of zeros; and adding what was staged to the tensor. */
+ck_view ck_samples_start(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
+                         char *image);
+void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
+                    const char *image);
 
 /* Columns of channels kblock->channel.. (counted from first_channel) and its taps: out[pixel][tap][channel]. */
 void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kblock, int64_t first_channel,
-                        char *out);
+                        char *image, char *out);
 void ck_samples_column_offsets(const ck_samples *samples, int32_t *pixels, int32_t *rows);
 
-/* The channels from `channel` on that are one vector: at most a vector, and none beyond a group. */
-int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end);
+/* The channels from `channel` on that go together: at most so many vectors, and none beyond a group. */
+int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t vectors, int64_t channel, int64_t end);
 
 #endif

@@ -1,10 +1,12 @@
 /* Bilinear sampling (linear in 1-D, trilinear in 3-D) at deformed positions, and its gradients.
  *
  * Coordinates, corner places and corner weights are worked out once for each point; then lanes are channels, and a
- * point costs 2^nd vector loads.  Corner q takes the upper neighbour along axis d where bit nd-1-d of q is set. */
+ * point costs 2^nd vector loads.  Corner q takes the upper neighbour along axis d where bit nd-1-d of q is set.
+ * Tables are [corner][point], so that they are filled a vector of points at a time. */
 #ifndef CK_KERNELS_DEFORM_H
 #define CK_KERNELS_DEFORM_H
 
+#include "activation.h"
 #include "pack.h"
 
 #if REAL_IS_FLOAT
@@ -16,51 +18,66 @@
 static void CK_NAME(locate)(ck_points *p) {
   for (int d = 0; d < p->nd; d++) {
     const REAL size = (REAL)p->size[d];
-    int64_t least = p->size[d], most = -1;
+    REAL least = size, most = CK_OUTSIDE;
     for (int64_t t = 0; t < p->taps; t++) {
       const REAL *offset = (const REAL *)p->offset + (t * p->nd + d) * p->pixels;
       const int64_t tap = p->tap[d][t], *base = p->base[d];
-      int64_t *low = p->low[d] + t * p->pixels;
-      REAL *fraction = (REAL *)p->fraction[d] + t * p->pixels;
+      REAL *restrict low = (REAL *)p->low[d] + t * p->pixels;
+      REAL *restrict fraction = (REAL *)p->fraction[d] + t * p->pixels;
       for (int64_t x = 0; x < p->pixels; x++) {
         REAL at = (REAL)(base[x] + tap) + offset[x];
-        int inside = at >= -1 && at < size;
+        int inside = (at >= -1) & (at < size);
         REAL floor = REAL_FLOOR(inside ? at : 0);
-        low[x] = inside ? (int64_t)floor : CK_OUTSIDE;
-        fraction[x] = inside || at != at ? at - floor : 0;
-        least = inside && (int64_t)floor < least ? (int64_t)floor : least;
-        most = inside && (int64_t)floor > most ? (int64_t)floor : most;
+        low[x] = inside ? floor : CK_OUTSIDE;
+        fraction[x] = inside | (at != at) ? at - floor : 0;
       }
     }
-    p->least[d] = least < 0 ? 0 : least;
-    p->most[d] = most + 1 < p->size[d] ? most + 1 : p->size[d] - 1;
-    if (most < -1 || least == p->size[d])
+    const REAL *low = p->low[d];
+    vreal lowest = v_set1(least), highest = v_set1(most);
+    int64_t x = 0;
+    for (; x + VL <= p->taps * p->pixels; x += VL) {
+      vreal v = v_load(low + x);
+      lowest = v_select((v != CK_OUTSIDE) & (v < lowest), v, lowest);
+      highest = v_select(v > highest, v, highest);
+    }
+    for (int j = 0; j < VL; j++) {
+      least = lowest[j] < least ? lowest[j] : least;
+      most = highest[j] > most ? highest[j] : most;
+    }
+    for (; x < p->taps * p->pixels; x++) {
+      least = low[x] != CK_OUTSIDE && low[x] < least ? low[x] : least;
+      most = low[x] > most ? low[x] : most;
+    }
+    p->least[d] = least < 0 ? 0 : (int64_t)least;
+    p->most[d] = (int64_t)most + 1 < p->size[d] ? (int64_t)most + 1 : p->size[d] - 1;
+    if (most == CK_OUTSIDE)
       p->most[d] = p->least[d] - 1; /* nothing is read */
   }
 }
 
+/* The places count from first[], step[] apart, and fit 32 bits where the image is staged; else none is looked at. */
 CK_INLINE void corner_tables(ck_points *p, const int nd) {
   const int64_t points = p->taps * p->pixels;
-  for (int64_t e = 0; e < points; e++) {
-    const REAL mask = p->mask ? ((const REAL *)p->mask)[e] : 1;
-    REAL poison = 0; /* NaN where a coordinate is NaN: what it samples must be, too */
-    for (int d = 0; d < nd; d++)
-      poison += ((const REAL *)p->fraction[d])[e] * 0;
-    CK_UNROLL
-    for (int q = 0; q < 1 << nd; q++) {
-      REAL weight = mask;
-      int64_t at = 0, inside = 1;
+  const int32_t nowhere = (int32_t)p->nowhere;
+  for (int q = 0; q < 1 << nd; q++) {
+    int32_t *restrict at = p->at + q * points;
+    REAL *restrict weight = (REAL *)p->weight + q * points;
+    for (int64_t e = 0; e < points; e++) {
+      REAL share = 1, poison = 0; /* NaN where a coordinate is NaN: what it samples must be, too */
+      int32_t place = 0;
+      int inside = 1;
       CK_UNROLL
       for (int d = 0; d < nd; d++) {
         const int upper = q >> (nd - 1 - d) & 1;
-        const int64_t low = p->low[d][e], coordinate = low + upper;
         const REAL fraction = ((const REAL *)p->fraction[d])[e];
-        inside &= low != CK_OUTSIDE && coordinate >= 0 && coordinate < p->size[d];
-        weight *= upper ? fraction : 1 - fraction;
-        at += (coordinate - p->first[d]) * p->step[d];
+        const int64_t coordinate = (int64_t)((const REAL *)p->low[d])[e] + upper; /* < 0 for a point outside */
+        inside &= (coordinate >= 0) & (coordinate < p->size[d]);
+        share *= upper ? fraction : 1 - fraction;
+        poison += fraction * 0;
+        place += (int32_t)(coordinate - p->first[d]) * (int32_t)p->step[d];
       }
-      p->at[e * (1 << nd) + q] = inside ? at : p->nowhere;
-      ((REAL *)p->weight)[e * (1 << nd) + q] = inside ? weight : poison;
+      at[e] = inside ? place : nowhere;
+      weight[e] = inside ? share : poison;
     }
   }
 }
@@ -74,119 +91,196 @@ static void CK_NAME(corners)(ck_points *p) {
     corner_tables(p, 3);
 }
 
-/* One corner's channels. */
-CK_INLINE vreal corner(const char *image, int64_t at, int in_place, int64_t lanes, int64_t lane_stride) {
+/* Byte offset of a corner in an image that is not staged, or -1 outside of it. */
+CK_INLINE int64_t place_of(const ck_points *p, const int64_t *stride, int64_t e, int q) {
+  int64_t at = 0;
+  for (int d = 0; d < p->nd; d++) {
+    int64_t coordinate = (int64_t)((const REAL *)p->low[d])[e] + (q >> (p->nd - 1 - d) & 1);
+    if (coordinate < 0 || coordinate >= p->size[d])
+      return -1;
+    at += coordinate * stride[d];
+  }
+  return at;
+}
+
+/* Vector j of one corner's channels. */
+CK_INLINE vreal corner(const ck_view *view, const ck_points *p, int64_t e, int q, int j, const int in_place) {
   if (!in_place)
-    return v_load(image + at * (int64_t)sizeof(REAL));
+    return v_load((const REAL *)view->data + p->at[q * p->taps * p->pixels + e] + j * VL);
   union {
     vreal v;
     REAL e[VL];
   } u = {{0}};
-  for (int64_t j = 0; j < lanes && at >= 0; j++)
-    u.e[j] = *(const real_u *)(image + at + j * lane_stride);
+  int64_t at = place_of(p, view->stride, e, q);
+  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at >= 0; i++)
+    u.e[i] = *(const real_u *)(view->data + at + (j * VL + i) * view->lane_stride);
   return u.v;
 }
 
-CK_INLINE void sample_points(const ck_sample *s, const int nd, const int in_place) {
+CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, int q, int j, vreal v,
+                          const int in_place) {
+  if (!in_place) {
+    REAL *to = (REAL *)view->data + p->at[q * p->taps * p->pixels + e] + j * VL;
+    v_store(to, v_load(to) + v);
+    return;
+  }
+  int64_t at = place_of(p, view->stride, e, q);
+  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at >= 0; i++)
+    *(real_u *)(view->data + at + (j * VL + i) * view->lane_stride) += v[i];
+}
+
+CK_INLINE void sample_points(const ck_sample *s, const int nd, const int vectors, const int in_place) {
   const ck_points *p = s->points;
-  const int64_t *at = p->at;
-  const REAL *weight = p->weight;
-  for (int64_t t = 0; t < p->taps; t++) {
-    REAL *out = (REAL *)s->out + t * s->tap_step;
-    for (int64_t x = 0; x < p->pixels; x++, out += s->pixel_step, at += 1 << nd, weight += 1 << nd) {
-      vreal v = weight[0] * corner(s->image, at[0], in_place, s->lanes, s->lane_stride);
+  const int64_t points = p->taps * p->pixels;
+  for (int64_t t = s->tap; t < s->tap + s->taps; t++) {
+    REAL *out = (REAL *)s->out + (t - s->tap) * s->tap_step;
+    const int64_t first = t * p->pixels + s->pixel;
+    for (int64_t e = first; e < first + s->pixels; e++, out += s->pixel_step) {
+      const REAL *weight = (const REAL *)p->weight + e;
+      vreal v[2];
       CK_UNROLL
-      for (int q = 1; q < 1 << nd; q++)
-        v += weight[q] * corner(s->image, at[q], in_place, s->lanes, s->lane_stride);
-      v_storeu(out, v);
+      for (int j = 0; j < vectors; j++)
+        v[j] = weight[0] * corner(&s->image, p, e, 0, j, in_place);
+      CK_UNROLL
+      for (int q = 1; q < 1 << nd; q++) {
+        CK_UNROLL
+        for (int j = 0; j < vectors; j++)
+          v[j] += weight[q * points] * corner(&s->image, p, e, q, j, in_place);
+      }
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        v_storeu(out + j * VL, p->mask ? ((const REAL *)p->mask)[e] * v[j] : v[j]);
     }
   }
 }
 
 static void CK_NAME(sample)(const ck_sample *s) {
-  const int nd = s->points->nd;
-  if (s->in_place)
-    sample_points(s, nd, 1);
+  const int nd = s->points->nd, wide = s->image.lanes > VL;
+  if (s->in_place && wide)
+    sample_points(s, nd, 2, 1);
+  else if (s->in_place)
+    sample_points(s, nd, 1, 1);
+  else if (nd == 1 && wide)
+    sample_points(s, 1, 2, 0);
   else if (nd == 1)
-    sample_points(s, 1, 0);
+    sample_points(s, 1, 1, 0);
+  else if (nd == 2 && wide)
+    sample_points(s, 2, 2, 0);
   else if (nd == 2)
-    sample_points(s, 2, 0);
+    sample_points(s, 2, 1, 0);
+  else if (wide)
+    sample_points(s, 3, 2, 0);
   else
-    sample_points(s, 3, 0);
+    sample_points(s, 3, 1, 0);
 }
 
-CK_INLINE REAL sum_lanes(vreal v) {
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {v};
-  for (int width = VL / 2; width > 0; width /= 2)
-    for (int j = 0; j < width; j++)
-      u.e[j] += u.e[j + width];
-  return u.e[0];
-}
-
-CK_INLINE void add_corner(const ck_sample_back *b, int64_t at, vreal v, int in_place) {
-  if (!in_place) {
-    char *to = b->dx + at * (int64_t)sizeof(REAL);
-    v_store(to, v_load(to) + v);
-    return;
-  }
-  for (int64_t j = 0; j < b->lanes && at >= 0; j++)
-    *(real_u *)(b->dx + at + j * b->dx_lane_stride) += v[j];
-}
-
-CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const int in_place) {
-  const ck_points *p = b->points;
-  const int64_t points = p->taps * p->pixels, corners = 1 << nd;
-  for (int64_t e = 0; e < points; e++) {
-    const vreal g = v_load((const REAL *)b->g + e * VL);
-    const REAL mask = p->mask ? ((const REAL *)p->mask)[e] : 1;
-    REAL high[3] = {0}, low[3] = {0}, poison = 0; /* NaN where a coordinate is */
-    vreal value = {0}, slope[3] = {{0}, {0}, {0}};
+/* sums[i] (+)= the lanes of dots[i], for count <= VL of them. */
+CK_INLINE void sum_lanes(vreal *dots, REAL *sums, int64_t count, int add) {
+  transpose(dots);
+  CK_UNROLL
+  for (int width = VL / 2; width > 0; width /= 2) {
     CK_UNROLL
-    for (int d = 0; d < nd; d++) {
-      high[d] = ((const REAL *)p->fraction[d])[e];
-      low[d] = 1 - high[d];
-      poison += high[d] * 0;
+    for (int j = 0; j < width; j++)
+      dots[j] += dots[j + width];
+  }
+  vreal v = dots[0];
+  if (count >= VL)
+    v_storeu(sums, add ? v_loadu(sums) + v : v);
+  else
+    store_part((char *)sums, add ? load_part((const char *)sums, count) + v : v, count);
+}
+
+CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const int vectors, const int in_place) {
+  enum { DOTS = VL > 8 ? VL : 8 }; /* of a whole number of points */
+  const ck_points *p = b->points;
+  const int64_t points = p->taps * p->pixels, first = b->tap * p->pixels + b->pixel;
+  const int corners = 1 << nd;
+  REAL *sums = b->sums;
+  vreal dots[DOTS];
+  int filled = 0;
+  for (int64_t x = 0; x < b->pixels; x++) {
+    const int64_t e = first + x;
+    const REAL *weight = (const REAL *)p->weight + e;
+    vreal g[2], masked[2];
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++) {
+      g[j] = v_load((const REAL *)b->g + (x * vectors + j) * VL);
+      masked[j] = p->mask ? ((const REAL *)p->mask)[e] * g[j] : g[j];
     }
-    for (int q = 0; b->dx && q < corners; q++)
-      add_corner(b, (b->dx_at ? b->dx_at : p->at)[e * corners + q], ((const REAL *)p->weight)[e * corners + q] * g,
-                 in_place);
-    if (!b->partial)
+    if (b->dx.data) {
+      CK_UNROLL
+      for (int q = 0; q < corners; q++) {
+        CK_UNROLL
+        for (int j = 0; j < vectors; j++)
+          add_corner(&b->dx, p, e, q, j, weight[q * points] * masked[j], in_place);
+      }
+    }
+    if (!sums)
       continue;
     CK_UNROLL
-    for (int q = 0; q < 1 << nd; q++) {
-      vreal x = corner(b->image, p->at[e * corners + q], in_place, b->lanes, b->lane_stride);
-      REAL weight = 1;
-      CK_UNROLL
-      for (int d = 0; d < nd; d++) {
-        REAL others = q >> (nd - 1 - d) & 1 ? 1 : -1;
-        weight *= q >> (nd - 1 - d) & 1 ? high[d] : low[d];
-        CK_UNROLL
-        for (int i = 0; i < nd; i++)
-          others *= i == d ? 1 : q >> (nd - 1 - i) & 1 ? high[i] : low[i];
-        slope[d] += others * x;
-      }
-      value += weight * x;
+    for (int q = 0; q < corners; q++) {
+      vreal dot = g[0] * corner(&b->image, p, e, q, 0, in_place);
+      if (vectors == 2)
+        dot += g[1] * corner(&b->image, p, e, q, 1, in_place);
+      dots[filled++] = dot;
     }
-    CK_UNROLL
-    for (int d = 0; d < nd; d++)
-      ((REAL *)b->partial)[d * points + e] = mask * sum_lanes(g * slope[d]) + poison;
-    ((REAL *)b->partial)[nd * points + e] = sum_lanes(g * value);
+    if (filled < DOTS && x + 1 < b->pixels)
+      continue;
+    for (int i = filled; i < DOTS; i++)
+      dots[i] = (vreal){0};
+    for (int i = 0; i < filled; i += VL)
+      sum_lanes(dots + i, sums + i, filled - i, b->add);
+    sums += filled;
+    filled = 0;
   }
 }
 
 static void CK_NAME(sample_back)(const ck_sample_back *b) {
-  const int nd = b->points->nd;
-  if (b->in_place)
-    sample_points_back(b, nd, 1);
+  const int nd = b->points->nd, wide = b->lanes > VL;
+  if (b->in_place && wide)
+    sample_points_back(b, nd, 2, 1);
+  else if (b->in_place)
+    sample_points_back(b, nd, 1, 1);
+  else if (nd == 1 && wide)
+    sample_points_back(b, 1, 2, 0);
   else if (nd == 1)
-    sample_points_back(b, 1, 0);
+    sample_points_back(b, 1, 1, 0);
+  else if (nd == 2 && wide)
+    sample_points_back(b, 2, 2, 0);
   else if (nd == 2)
-    sample_points_back(b, 2, 0);
+    sample_points_back(b, 2, 1, 0);
+  else if (wide)
+    sample_points_back(b, 3, 2, 0);
   else
-    sample_points_back(b, 3, 0);
+    sample_points_back(b, 3, 1, 0);
+}
+
+static void CK_NAME(sample_slopes)(const ck_points *p, int64_t tap, const void *sums, void *slopes) {
+  const int nd = p->nd;
+  for (int64_t x = 0; x < p->pixels; x++) {
+    const int64_t e = tap * p->pixels + x;
+    const REAL *dot = (const REAL *)sums + (x << nd), mask = p->mask ? ((const REAL *)p->mask)[e] : 1;
+    REAL slope[3] = {0}, value = 0, poison = 0; /* NaN where a coordinate is */
+    for (int d = 0; d < nd; d++)
+      poison += ((const REAL *)p->fraction[d])[e] * 0;
+    for (int q = 0; q < 1 << nd; q++) {
+      REAL part[3] = {dot[q], dot[q], dot[q]}, share = 1;
+      for (int d = 0; d < nd; d++) {
+        const REAL fraction = ((const REAL *)p->fraction[d])[e];
+        const int upper = q >> (nd - 1 - d) & 1;
+        const REAL along = upper ? fraction : 1 - fraction;
+        share *= along;
+        for (int i = 0; i < nd; i++)
+          part[i] *= i != d ? along : upper ? 1 : -1;
+      }
+      value += share * dot[q];
+      for (int d = 0; d < nd; d++)
+        slope[d] += part[d];
+    }
+    for (int d = 0; d < nd; d++)
+      ((REAL *)slopes)[d * p->pixels + x] = mask * slope[d] + poison;
+    ((REAL *)slopes)[nd * p->pixels + x] = value;
+  }
 }
 
 #endif

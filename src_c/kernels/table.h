@@ -42,6 +42,7 @@ const ck_kernels CK_NAME(kernels) = {
     .corners = CK_NAME(corners),
     .sample = CK_NAME(sample),
     .sample_back = CK_NAME(sample_back),
+    .sample_slopes = CK_NAME(sample_slopes),
     .pool_reduce = CK_NAME(pool_reduce),
     .pool_combine = CK_NAME(pool_combine),
     .pool_divide = CK_NAME(pool_divide),
