@@ -10,7 +10,7 @@ enum {
   MOST_PARTS = 16,
 };
 
-static int64_t lanes_of(const ck_chunk *c) { return c->vectors * c->k->vector; }
+static int64_t lanes_of(const ck_chunk *c) { return c->sampler.vectors * c->k->vector; }
 
 /* Lanes of a tile of output channels in g. */
 static int64_t g_lanes(const ck_chunk *c) { return 2 * c->k->vector; }
@@ -22,7 +22,7 @@ static int64_t g_tiles(const ck_chunk *c) {
 /* ---------------------------------------------------------------- scratch */
 
 void ck_chunk_place(const ck_chunk *c, ck_arena *arena, ck_chunk_buffers *b) {
-  const int64_t item = c->k->real_size, i32 = sizeof(int32_t), image = ck_sampler_image_bytes(&c->sampler, c->vectors);
+  const int64_t item = c->k->real_size, i32 = sizeof(int32_t), image = ck_sampler_image_bytes(&c->sampler);
   int64_t panel = ck_max(c->weight_taps * c->weight_outputs, c->back_taps * c->back_outputs);
   int64_t slopes = (c->call->nd + 1) * c->pixels; /* when sums are joined */
   b->image = ck_take(arena, image);
@@ -41,7 +41,7 @@ static void place_shared(ck_chunk *c, ck_arena *arena) {
   c->samples = ck_take(arena, groups * (int64_t)sizeof *c->samples);
   ck_samples counted;
   for (int64_t i = 0; i < groups; i++)
-    ck_samples_place(arena->base ? &c->samples[i] : &counted, &c->sampler, c->vectors, c->pixels, c->tap_count, arena);
+    ck_samples_place(arena->base ? &c->samples[i] : &counted, &c->sampler, c->pixels, c->tap_count, arena);
   c->g = ck_take(arena, g_tiles(c) * c->pixels * g_lanes(c) * c->k->real_size);
   c->sums = ck_take(arena, parts * c->sums_bytes);
 }
@@ -99,7 +99,6 @@ ck_chunk ck_chunk_make(const ck_deform *call) {
   c.taps = ck_reduction_make(1, s->kernel, ck_kblock_cap(c.k) / vector * 8); /* 288 taps of 16 channels in float32 */
   ck_kblock largest = ck_reduction_largest(&c.taps);
   c.tap_count = ck_max(1, largest.taps[0] * largest.taps[1] * largest.taps[2]);
-  c.vectors = c.sampler.channels > vector ? 2 : 1;
   int64_t per_unit = ck_ceil_div(c.sampler.channels, lanes_of(&c));
   c.group_tiles = s->groups * s->c_in / call->offset_groups / ck_max(1, c.sampler.channels) * per_unit;
   c.group_parts = ck_min(c.group_tiles, ck_max(1, MOST_PARTS / call->offset_groups));
@@ -171,7 +170,7 @@ ck_chunk_tile ck_chunk_tile_at(const ck_chunk *c, ck_chunk_buffers *b, int64_t g
   ck_chunk_tile t = {.samples = &c->samples[group]};
   t.channel =
       all / c->call->offset_groups * group + tile / per_unit * c->sampler.channels + tile % per_unit * lanes_of(c);
-  t.lanes = ck_sampler_lanes(&c->sampler, c->vectors, t.channel, all);
+  t.lanes = ck_sampler_lanes(&c->sampler, t.channel, all);
   t.vectors = ck_ceil_div(t.lanes, c->k->vector);
   t.weight_group = t.channel / s->c_in;
   for (int64_t o = 0; o < s->c_out; o++) {

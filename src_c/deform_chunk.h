@@ -1,7 +1,7 @@
 /* One chunk of outputs, at work: what the gradients of a deformable convolution share.
  *
  * Outputs are worked off in chunks, boxes of one image, and in each its points are located once and its gradient is
- * laid out once, in the shared part of the workspace.  Then tasks take runs of tiles, a tile being up to two vectors of
+ * laid out once, in the shared part of the workspace.  Then tasks take runs of tiles, a tile being a vector or two of
  * channels that share an offset group and a weight group, with all their taps. */
 #ifndef CK_DEFORM_CHUNK_H
 #define CK_DEFORM_CHUNK_H
@@ -15,7 +15,6 @@ typedef struct ck_chunk {
   ck_grid grid;
   ck_reduction taps;                    /* tap boxes, a channel at a time */
   int64_t pixels, tap_count;            /* of the largest chunk and tap box */
-  int64_t vectors;                      /* of channels in a tile */
   int64_t group_tiles, group_parts;     /* tiles of an offset group, and the runs of them that are tasks */
   int64_t run;                          /* pixels that are sampled at a time */
   int64_t weight_outputs, weight_parts; /* output channels of a panel of the weight's gradient, and panels */

@@ -71,6 +71,8 @@ enum { CK_TASK_PHASES = 16 };
 /* Scratch a thread may use for one block: window, accumulators, panel and tables. Half of a common 1 MiB level-2 cache
  * and more; 8 threads fit in 8 MiB. */
 enum { CK_THREAD_BYTES = 768 * 1024 };
+/* With sampled columns, which are larger: fewer blocks pack fewer panels (4 % of a 256-channel layer). */
+enum { CK_SAMPLED_BYTES = 1024 * 1024 };
 
 /* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1.
  */

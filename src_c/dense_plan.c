@@ -39,8 +39,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->sampler) {
     int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
-    ck_samples_place(&b->samples, d->sampler, 1, p->pixels, all, arena);
-    b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler, 1));
+    ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
+    b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler));
     b->columns = ck_take(arena, p->pixels * all * ck_samples_pixel_step(d->sampler, p->window.channels) * item + 64);
   } else if (!d->in_place) {
     ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
@@ -86,14 +86,17 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch. */
 static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
-  static const int64_t targets[] = {896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
+  static const int64_t windows[] = {896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
+  static const int64_t columns[] = {392, 336, 280, 224, 196, 168, 140,
+                                    112, 84,  56,  28,  14,  1}; /* nine times as large */
+  const int64_t *targets = d->sampler ? columns : windows, limit = d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES;
   ck_dense_plan trial = *p;
   double best = -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
-  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+  for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
     if (i > 0 && targets[i] < 56 && best >= 0)
       break; /* blocks this small are for windows that fit no other way */
-    if (i + 1 < sizeof targets / sizeof *targets && targets[i + 1] / p->part_phases >= all)
+    if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
     for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || p->grid.size[3] / cuts >= 28); cuts *= 2) {
       int64_t block[4];
@@ -102,7 +105,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
         block[0] = 1; /* padded positions of one image meet in one task; points are located image by image */
       for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
         set_block(d, &trial, block, parts);
-        if (trial.bytes > CK_THREAD_BYTES)
+        if (trial.bytes > limit)
           continue;
         double cost = task_cost(d, &trial), waves = (double)ck_ceil_div(trial.tasks, threads);
         double time = waves * cost;

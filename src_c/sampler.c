@@ -11,12 +11,13 @@ ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call) {
   int64_t all = s->groups * s->c_in;
   ck_sampler sampler = {.kernels = kernels, .call = call};
   sampler.channels = gcd(s->c_in, all / ck_max(1, call->offset_groups));
+  sampler.vectors = sampler.channels > kernels->vector ? 2 : 1;
   return sampler;
 }
 
-int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t vectors, int64_t channel, int64_t end) {
+int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end) {
   int64_t group_end = (channel / sampler->channels + 1) * sampler->channels;
-  return ck_min(vectors * sampler->kernels->vector, ck_min(end, group_end) - channel);
+  return ck_min(sampler->vectors * sampler->kernels->vector, ck_min(end, group_end) - channel);
 }
 
 static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
@@ -31,17 +32,15 @@ static int64_t most_places(const ck_sampler *sampler) {
   return ck_min(all + 1, most);
 }
 
-int64_t ck_sampler_image_bytes(const ck_sampler *sampler, int64_t vectors) {
-  return most_places(sampler) * vectors * sampler->kernels->vector * sampler->kernels->real_size;
+int64_t ck_sampler_image_bytes(const ck_sampler *sampler) {
+  return most_places(sampler) * sampler->vectors * sampler->kernels->vector * sampler->kernels->real_size;
 }
 
-void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t vectors, int64_t pixels, int64_t taps,
-                      ck_arena *arena) {
+void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pixels, int64_t taps, ck_arena *arena) {
   const int64_t item = sampler->kernels->real_size, points = taps * pixels;
   const int nd = sampler->call->nd;
   ck_points *p = &samples->points;
   samples->sampler = sampler;
-  samples->vectors = vectors;
   samples->group = -1;
   p->nd = nd;
   samples->offset = ck_take(arena, points * nd * item);
@@ -59,7 +58,7 @@ void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t ve
 }
 
 int64_t ck_samples_pixel_step(const ck_sampler *sampler, int64_t channels) {
-  return channels + sampler->kernels->vector;
+  return channels + (sampler->whole ? 0 : sampler->kernels->vector);
 }
 
 /* Where outputs and taps stand in the image before they are moved. */
@@ -123,7 +122,7 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
 static void set_region(ck_samples *samples) {
   const ck_sampler *sampler = samples->sampler;
   ck_points *p = &samples->points;
-  int64_t positions = 1, room = most_places(sampler) - 1, place = samples->vectors * sampler->kernels->vector;
+  int64_t positions = 1, room = most_places(sampler) - 1, place = sampler->vectors * sampler->kernels->vector;
   for (int d = p->nd - 1; d >= 0; d--) {
     int64_t extent = ck_max(0, p->most[d] - p->least[d] + 1);
     p->first[d] = p->least[d];
@@ -195,7 +194,7 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lan
   const ck_kernels *k = sampler->kernels;
   const ck_tensor *x = &sampler->call->conv.x;
   const ck_conv_shape *s = &sampler->call->conv.shape;
-  const int64_t place = samples->vectors * k->vector, vectors = ck_ceil_div(lanes, k->vector);
+  const int64_t place = sampler->vectors * k->vector, vectors = ck_ceil_div(lanes, k->vector);
   int64_t least[3], extent[3], row = 0, sizes[5] = {s->n, s->groups * s->c_in, s->in[0], s->in[1], s->in[2]};
   if (!samples->region)
     return view_of(samples, x, channel, lanes, image);
@@ -228,14 +227,14 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lan
 ck_view ck_samples_start(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
                          char *image) {
   const ck_kernels *k = samples->sampler->kernels;
-  memset(image, 0, (size_t)(samples->region * samples->vectors * k->vector * k->real_size));
+  memset(image, 0, (size_t)(samples->region * samples->sampler->vectors * k->vector * k->real_size));
   return view_of(samples, tensor, channel, lanes, image);
 }
 
 void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
                     const char *image) {
   const ck_kernels *k = samples->sampler->kernels;
-  const int64_t *stride = tensor->stride, place = samples->vectors * k->vector;
+  const int64_t *stride = tensor->stride, place = samples->sampler->vectors * k->vector;
   int64_t least[3], extent[3];
   region_box(samples, least, extent);
   char *to = (char *)tensor->data + samples->box.first[0] * stride[0] + channel * stride[1] + least[2] * stride[4];
@@ -262,7 +261,7 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
   int64_t per_group = s->groups * s->c_in / sampler->call->offset_groups;
   int64_t begin = first_channel + kb->channel, end = begin + kb->channels;
   for (int64_t c = begin; c < end; c += lanes) {
-    lanes = ck_sampler_lanes(sampler, samples->vectors, c, end);
+    lanes = ck_sampler_lanes(sampler, c, end);
     ck_samples_locate(samples, box, kb, c / per_group);
     ck_sample sample = {.points = &samples->points,
                         .image = ck_samples_stage(samples, c, lanes, image),

@@ -12,6 +12,8 @@ typedef struct ck_sampler {
   const ck_kernels *kernels;
   const ck_deform *call;
   int64_t channels; /* that share weights' and offsets' groups: vectors of channels do not cross */
+  int64_t vectors;  /* of channels that are staged and sampled together */
+  int whole;        /* no vector of a block of columns is short, so that none needs room behind the block */
 } ck_sampler;
 
 /* A vector of channels of the part of the image that is staged at most; points that lie further apart are read in
@@ -25,19 +27,17 @@ typedef struct ck_samples {
   ck_points points;
   ck_box box;
   ck_kblock kblock;
-  int64_t group;   /* the offset group located, -1 for none */
-  int64_t vectors; /* of channels at each staged position */
-  int64_t region;  /* positions staged, 0: read in place */
+  int64_t group;  /* the offset group located, -1 for none */
+  int64_t region; /* positions staged, 0: read in place */
   char *offset, *mask;
   int64_t *base[3], *tap[3];
 } ck_samples;
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call);
 /* For blocks of up to this many pixels and taps. */
-void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t vectors, int64_t pixels, int64_t taps,
-                      ck_arena *arena);
+void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pixels, int64_t taps, ck_arena *arena);
 /* Bytes of a staged image. */
-int64_t ck_sampler_image_bytes(const ck_sampler *sampler, int64_t vectors);
+int64_t ck_sampler_image_bytes(const ck_sampler *sampler);
 
 /* Elements from one pixel's samples to the next, for `channels` channels and `taps` taps: room for the last vector. */
 int64_t ck_samples_pixel_step(const ck_sampler *sampler, int64_t channels);
@@ -57,7 +57,7 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
                         char *image, char *out);
 void ck_samples_column_offsets(const ck_samples *samples, int32_t *pixels, int32_t *rows);
 
-/* The channels from `channel` on that go together: at most so many vectors, and none beyond a group. */
-int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t vectors, int64_t channel, int64_t end);
+/* The channels from `channel` on that go together: at most `vectors`, and none beyond a group. */
+int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end);
 
 #endif

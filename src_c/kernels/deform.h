@@ -255,32 +255,46 @@ static void CK_NAME(sample_back)(const ck_sample_back *b) {
     sample_points_back(b, 3, 1, 0);
 }
 
-static void CK_NAME(sample_slopes)(const ck_points *p, int64_t tap, const void *sums, void *slopes) {
-  const int nd = p->nd;
+CK_INLINE void slopes_of(const ck_points *p, int64_t tap, const REAL *sums, REAL *slopes, const int nd) {
+  const int64_t first = tap * p->pixels;
   for (int64_t x = 0; x < p->pixels; x++) {
-    const int64_t e = tap * p->pixels + x;
-    const REAL *dot = (const REAL *)sums + (x << nd), mask = p->mask ? ((const REAL *)p->mask)[e] : 1;
+    const REAL *dot = sums + (x << nd), mask = p->mask ? ((const REAL *)p->mask)[first + x] : 1;
     REAL slope[3] = {0}, value = 0, poison = 0; /* NaN where a coordinate is */
+    CK_UNROLL
     for (int d = 0; d < nd; d++)
-      poison += ((const REAL *)p->fraction[d])[e] * 0;
+      poison += ((const REAL *)p->fraction[d])[first + x] * 0;
+    CK_UNROLL
     for (int q = 0; q < 1 << nd; q++) {
-      REAL part[3] = {dot[q], dot[q], dot[q]}, share = 1;
+      REAL part[3] = {dot[q], dot[q], dot[q]}, share = dot[q];
+      CK_UNROLL
       for (int d = 0; d < nd; d++) {
-        const REAL fraction = ((const REAL *)p->fraction[d])[e];
+        const REAL fraction = ((const REAL *)p->fraction[d])[first + x];
         const int upper = q >> (nd - 1 - d) & 1;
         const REAL along = upper ? fraction : 1 - fraction;
         share *= along;
+        CK_UNROLL
         for (int i = 0; i < nd; i++)
           part[i] *= i != d ? along : upper ? 1 : -1;
       }
-      value += share * dot[q];
+      value += share;
+      CK_UNROLL
       for (int d = 0; d < nd; d++)
         slope[d] += part[d];
     }
+    CK_UNROLL
     for (int d = 0; d < nd; d++)
-      ((REAL *)slopes)[d * p->pixels + x] = mask * slope[d] + poison;
-    ((REAL *)slopes)[nd * p->pixels + x] = value;
+      slopes[d * p->pixels + x] = mask * slope[d] + poison;
+    slopes[nd * p->pixels + x] = value;
   }
+}
+
+static void CK_NAME(sample_slopes)(const ck_points *p, int64_t tap, const void *sums, void *slopes) {
+  if (p->nd == 1)
+    slopes_of(p, tap, sums, slopes, 1);
+  else if (p->nd == 2)
+    slopes_of(p, tap, sums, slopes, 2);
+  else
+    slopes_of(p, tap, sums, slopes, 3);
 }
 
 #endif

@@ -57,6 +57,27 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
   }
 }
 
+/* The same for a few pixels whose lanes follow each other without a gap, as the taps of a weight do: the rows, shorter
+ * than a vector, are joined first. */
+static void CK_NAME(drain_joined)(const ck_drain *p) {
+  REAL joined[VL * VL] __attribute__((aligned(VBYTES)));
+  for (int64_t j = 0; j < p->lanes; j += VL) {
+    int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+    vreal bias = p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0};
+    const REAL *c = (const REAL *)p->c + j;
+    char *dst = p->dst + j * p->dst_lane;
+    vreal r[VL];
+    CK_UNROLL
+    for (int64_t q = 0; q < VL; q++)
+      r[q] = q < p->count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
+    transpose(r);
+    for (int64_t q = 0; q < lanes; q++) /* each writes over what the one before has too much */
+      v_storeu(joined + q * p->count, r[q]);
+    for (int64_t i = 0; i < lanes * p->count; i += VL)
+      put(p, dst + i * (int64_t)sizeof(REAL), v_load(joined + i), lanes * p->count - i);
+  }
+}
+
 /* Scratch [pixel][lane] to lanes adjacent in memory. */
 static void CK_NAME(drain_lanes)(const ck_drain *p) {
   for (int64_t x = 0; x < p->count; x++) {
@@ -106,6 +127,8 @@ static void CK_NAME(drain_one)(const ck_drain *p) {
     CK_NAME(drain_any)(p);
   else if (p->dst_lane == size && p->lanes > 1)
     CK_NAME(drain_lanes)(p);
+  else if (p->count > 1 && p->count < VL && p->dst_pixel == size && p->dst_lane == p->count * size)
+    CK_NAME(drain_joined)(p);
   else if (p->count > 1)
     CK_NAME(drain_transposed)(p);
   else
