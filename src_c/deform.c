@@ -28,13 +28,28 @@ static ck_deform sized(const ck_deform *call) {
   return here;
 }
 
+/* Where there is nothing to write there is nothing to do, however many images of nothing there are. */
+static int writes_nothing(const ck_deform *call, int backward) {
+  const ck_conv_shape *s = &call->conv.shape;
+  int no_x = s->groups * s->c_in == 0, no_y = s->groups * s->c_out == 0;
+  if (!backward)
+    return s->n == 0 || no_y;
+  int images = (call->dx.data && !no_x) || call->d_offset.data || call->d_mask.data;
+  int sums = (call->d_weight.data && !no_x && !no_y) || (call->conv.bias && !no_y);
+  return !sums && (s->n == 0 || !images);
+}
+
 ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *bytes) {
   ck_deform here = sized(call);
   *bytes = 0;
+  if (writes_nothing(call, backward))
+    return CK_OK;
   return backward ? ck_deform_backward(&here, bytes) : ck_deform_forward(&here, bytes);
 }
 
 ck_status ck_deform_run(const ck_deform *call, int backward) {
   ck_deform here = sized(call);
+  if (writes_nothing(call, backward))
+    return CK_OK;
   return backward ? ck_deform_backward(&here, NULL) : ck_deform_forward(&here, NULL);
 }

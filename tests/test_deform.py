@@ -340,6 +340,26 @@ def test_nan_offsets_make_nan_of_what_they_sample(problem, layout, isa):
             assert np.array_equal(got[name][calm], clean[name][calm]), name
 
 
+@pytest.mark.parametrize("mask", (np.inf, -np.inf, np.nan), ids=str)
+@pytest.mark.parametrize("problem", named("d_odd_sizes", "d_tails_19_13", "d_depthwise_x3", "d_1d", "d_3d"), ids=of)
+def test_a_mask_that_is_not_finite_outside_the_image(problem, mask, isa):
+    """0 times infinity: NaN in all that is formed with that sample times its mask, as in the reference."""
+    for dtype in DTYPES:
+        data = random_data(problem, dtype)
+        spot = tuple(size // 2 for size in problem.y_shape[2:])
+        tap = problem.mask_shape[1] // 2
+        data.mask[(0, tap, *spot)] = mask
+        data.offset[(0, problem.nd * tap, *spot)] = 1e9
+        with np.errstate(invalid="ignore"):
+            expected = solve(data).expected
+        got = everything(data)
+        assert np.isnan(got["y"][(0, slice(None), *spot)]).any()
+        assert np.isfinite(got["x"]).all()
+        assert np.isfinite(got["mask"]).all()
+        for name, array in got.items():
+            assert np.array_equal(np.isnan(array), np.isnan(expected[name])), name
+
+
 def test_a_corner_outside_is_zero_whatever_stands_beside_it(isa):
     """A sample half outside takes half of the pixel inside, and a NaN elsewhere in the image does not reach it."""
     x = np.full((1, 1, 4, 4), np.nan, np.float32)

@@ -266,6 +266,16 @@ def test_sizes_past_64_bits():
         convkit.deform_conv2d(**good(False), stride=2**64)
 
 
+def test_nothing_to_write_takes_no_time():
+    """A million million images without output channels: virtual, and done at once."""
+    images, offset = (np.broadcast_to(np.float32(1), (2**40, channels, 1, 1)) for channels in (1, 2))
+    weight, grad = ones(0, 1, 1, 1), ones(2**40, 0, 1, 1)
+    assert convkit.deform_conv2d(images, offset, weight).shape == (2**40, 0, 1, 1)
+    grads = convkit.deform_conv2d_backward(grad, images, offset, weight, need=("weight", "bias"))
+    assert grads.weight.shape == (0, 1, 1, 1)
+    assert grads.bias.shape == (0,)
+
+
 @pytest.mark.parametrize("name", sorted(name for name in dir(convkit) if name.startswith("deform")))
 def test_documentation(name):
     """Every argument is documented, and the reference has the same signature without out."""

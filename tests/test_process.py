@@ -246,6 +246,42 @@ def peak_memory(size, direction, algorithm):
     print(status("VmHWM") - before - needed)
 
 
+def peak_memory_of_deform(size, backward):
+    """Prints by how many bytes beyond its result a deformable call of 256 to 256 channels, 3x3, raises the peak."""
+    import numpy as np
+
+    import convkit
+
+    def status(field):
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+    rng = np.random.default_rng(0)
+    x, grad = np.ones((1, 256, size, size), np.float32), np.ones((1, 256, size, size), np.float32)
+    offset = rng.standard_normal((1, 18, size, size), np.float32)
+    weight, mask = np.ones((256, 256, 3, 3), np.float32), np.ones((1, 9, size, size), np.float32)
+
+    def call(x, offset, mask, grad):
+        if backward:
+            return convkit.deform_conv2d_backward(grad, x, offset, weight, padding=1, mask=mask)
+        return [convkit.deform_conv2d(x, offset, weight, padding=1, mask=mask)]
+
+    convkit.set_num_threads(2)
+    call(*(a[..., :9, :9] for a in (x, offset, mask, grad)))
+    with open("/proc/self/clear_refs", "w") as control:
+        control.write("5")
+    before = status("VmRSS")
+    result = call(x, offset, mask, grad)
+    print(status("VmHWM") - before - sum(array.nbytes for array in result))
+
+
+@pytest.mark.parametrize("backward", (False, True), ids=("forward", "backward"))
+@pytest.mark.parametrize("size", (64, 128))
+def test_peak_memory_of_deformable_convolution(size, backward):
+    """At any image size: the results and at most 8 MiB."""
+    assert int(run(peak_memory_of_deform, size, backward)) <= 8 * 2**20
+
+
 @pytest.mark.parametrize("algorithm", ("implicit_gemm", "im2col"))
 @pytest.mark.parametrize("direction", ("forward", "x", "weight"))
 @pytest.mark.parametrize("size", (112, 224, 448))

@@ -189,7 +189,8 @@ _FORWARD_DOC = """
     A coordinate is the exact integer p*stride - lo + t*dilation, converted to the call's dtype, plus the offset, and
     that sum is rounded once. The image is surrounded by zeros, corner by corner: between -1 and 0, and between size - 1
     and size, a sample fades out; at or beyond -1 and size on any axis it is zero. An offset that is NaN makes what it
-    samples NaN; an infinite one is outside. Samples that are zero are multiplied like any other.
+    samples NaN; an infinite one is outside. Samples that are zero are multiplied like any other: a mask that is
+    infinite or NaN makes NaN of a sample outside.
 
     N, C_in and C_out may be 0; without input channels the result is the bias alone. The result has the same bits for
     any number of threads.

@@ -56,6 +56,18 @@ def test_named_problems(problem, dtype):
     check(problem, dtype)
 
 
+@pytest.mark.parametrize("mask", (np.inf, -np.inf, np.nan), ids=str)
+def test_a_mask_that_is_not_finite_outside_the_image(mask):
+    """NaN in the same places: torchvision multiplies the zero that it samples."""
+    (problem,) = (p for p in NAMED if p.name == "d_odd_sizes")
+    data = random_data(problem, "float64")
+    data.mask[0, 4, 2, 3], data.offset[0, 8, 2, 3] = mask, 1e9
+    got, expected = everything(data), answers(data)
+    for name, array in expected.items():
+        assert np.array_equal(np.isnan(got[name]), np.isnan(array)), name
+    assert np.isnan(got["y"]).sum() == problem.c_out
+
+
 @pytest.mark.parametrize("block", range(5))
 def test_random_problems(block):
     executed = 0
