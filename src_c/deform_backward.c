@@ -9,6 +9,8 @@
 
 #include "deform_chunk.h"
 
+enum { FEWEST_PIXELS = 32 }; /* of a box that is halved once more */
+
 /* ---------------------------------------------------------------- x, and sums for offset and mask */
 
 /* panel[tap][output channel][lane] of `outputs` output channels from `first` on. */
@@ -124,13 +126,12 @@ static void store_row(const ck_chunk *c, const ck_tensor *tensor, int64_t channe
                     .lanes = 1,
                     .dst_pixel = stride[4],
                     .dst_lane = stride[1]};
-  for (int64_t z = 0; z < size[1]; z++) {
-    for (int64_t y = 0; y < size[2]; y++) {
-      drain.dst = (char *)tensor->data + first[0] * stride[0] + channel * stride[1] + (first[1] + z) * stride[2] +
-                  (first[2] + y) * stride[3] + first[3] * stride[4];
-      c->k->drain(&drain);
-      drain.c = (const char *)drain.c + size[3] * c->k->real_size;
-    }
+  for (int64_t i = 0; i < size[0] * size[1] * size[2]; i++) {
+    drain.dst = (char *)tensor->data + (first[0] + i / (size[1] * size[2])) * stride[0] + channel * stride[1] +
+                (first[1] + i / size[2] % size[1]) * stride[2] + (first[2] + i % size[2]) * stride[3] +
+                first[3] * stride[4];
+    c->k->drain(&drain);
+    drain.c = (const char *)drain.c + size[3] * c->k->real_size;
   }
 }
 
@@ -184,17 +185,44 @@ static ck_status run_chunk(ck_chunk *c) {
   return status;
 }
 
+/* Halves a box along its longest axis, images first, so that an image is cut alike alone and in a batch. */
+static int halve(const ck_box *box, ck_box half[2]) {
+  int d = 0;
+  for (int i = 1; i < 4 && box->size[0] == 1; i++)
+    d = box->size[i] > box->size[d] ? i : d;
+  half[0] = half[1] = *box;
+  half[0].size[d] = box->size[d] / 2;
+  half[1].size[d] = box->size[d] - half[0].size[d];
+  half[1].first[d] += half[0].size[d];
+  return half[0].size[d] > 0;
+}
+
+/* One box; where the image around it is too large to be staged, and they are not tiny, its halves. */
+static ck_status run_box(ck_chunk *c, const ck_box *box, const ck_kblock *kblock) {
+  ck_box half[2];
+  int staged = 1;
+  ck_status status = ck_chunk_load(c, box, kblock);
+  for (int64_t i = 0; i < c->call->offset_groups && status == CK_OK; i++)
+    staged &= c->samples[i].region > 0;
+  if (!staged && ck_box_count(box) >= FEWEST_PIXELS && halve(box, half) && status == CK_OK) {
+    status = run_box(c, &half[0], kblock);
+    return status == CK_OK ? run_box(c, &half[1], kblock) : status;
+  }
+  if (status == CK_OK)
+    status = run_chunk(c);
+  c->first = 0;
+  return status;
+}
+
 static ck_status run_chunks(ck_chunk *c) {
   ck_status status = CK_OK;
   ck_chunk_share(c);
   for (int64_t part = 0; part < ck_reduction_count(&c->taps); part++) {
     ck_kblock kblock = ck_reduction_block(&c->taps, part);
+    c->first = 1;
     for (int64_t i = 0; i < ck_grid_count(&c->grid) && status == CK_OK; i++) {
       ck_box box = ck_grid_box(&c->grid, i);
-      c->first = i == 0;
-      status = ck_chunk_load(c, &box, &kblock);
-      if (status == CK_OK)
-        status = run_chunk(c);
+      status = run_box(c, &box, &kblock);
     }
   }
   return status;

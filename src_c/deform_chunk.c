@@ -48,27 +48,13 @@ static void place_shared(ck_chunk *c, ck_arena *arena) {
 
 /* ---------------------------------------------------------------- plan */
 
-/* A box of about `target` outputs of one image, as square as may be: the image around it, which is staged, is least. */
-static void block_of(const int64_t out[3], int64_t target, int64_t block[4]) {
-  int64_t room = target, axes = (out[0] > 1) + (out[1] > 1) + (out[2] > 1);
-  block[0] = 1;
-  for (int d = 2; d >= 0; d--) {
-    int64_t side = 1;
-    while ((axes < 2 ? 1 : side + 1) * (axes < 3 ? 1 : side + 1) * (side + 1) <= room)
-      side++;
-    block[d + 1] = out[d] <= side + side / 2 ? ck_max(1, ck_min(out[d], room)) : side;
-    room = ck_max(1, room / block[d + 1]);
-    axes -= out[d] > 1;
-  }
-}
-
 static void set_box(ck_chunk *c, int64_t target) {
   const ck_conv_shape *s = &c->call->conv.shape;
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4];
-  block_of(s->out, target, block);
+  ck_square_block(size, target, 2, block);
   c->grid = ck_grid_make(size, block);
   c->pixels = 1;
-  for (int d = 1; d < 4; d++)
+  for (int d = 0; d < 4; d++)
     c->pixels *= ck_grid_largest(&c->grid, d);
   c->run = ck_ceil_div(c->pixels, ck_max(1, ck_ceil_div(c->pixels, RUN_PIXELS)));
   c->sums_bytes = ck_round_up(((c->tap_count * c->pixels) << c->call->nd) * c->k->real_size, 64);

@@ -1,8 +1,8 @@
 /* One chunk of outputs, at work: what the gradients of a deformable convolution share.
  *
- * Outputs are worked off in chunks, boxes of one image, and in each its points are located once and its gradient is
- * laid out once, in the shared part of the workspace.  Then tasks take runs of tiles, a tile being a vector or two of
- * channels that share an offset group and a weight group, with all their taps. */
+ * Outputs are worked off in chunks, small images together or boxes of one, and in each its points are located once and
+ * its gradient is laid out once, in the shared part of the workspace.  Then tasks take runs of tiles, a tile being a
+ * vector or two of channels that share an offset group and a weight group, with all their taps. */
 #ifndef CK_DEFORM_CHUNK_H
 #define CK_DEFORM_CHUNK_H
 

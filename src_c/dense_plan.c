@@ -101,8 +101,10 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
     for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || p->grid.size[3] / cuts >= 28); cuts *= 2) {
       int64_t block[4];
       block_for(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
-      if (d->fold || d->sampler)
-        block[0] = 1; /* padded positions of one image meet in one task; points are located image by image */
+      if (d->sampler) /* the image around a block is staged */
+        ck_square_block(p->grid.size, targets[i], 4, block);
+      if (d->fold)
+        block[0] = 1; /* padded positions of one image meet in one task */
       for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
         set_block(d, &trial, block, parts);
         if (trial.bytes > limit)

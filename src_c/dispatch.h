@@ -91,23 +91,24 @@ typedef struct ck_points {
   int nd;
   int64_t pixels, taps, size[3];
   const int64_t *base[3], *tap[3];
+  const int32_t *image;      /* [pixels], counted from the block's first */
   const void *offset, *mask; /* [taps * nd][pixels] and [taps][pixels] in scratch; mask may be NULL */
   void *low[3];              /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
   void *fraction[3];
   int64_t least[3], most[3]; /* source coordinates that are read, or least > most */
   /* [corner][point]: where each of the 2^nd corners lies in a staged image, in steps from `first`, and its share. A
    * corner outside lies `nowhere`, with share zero. */
-  int64_t first[3], step[3], nowhere;
+  int64_t first[3], step[3], image_step, nowhere;
   int32_t *at;
   void *weight;
 } ck_points;
 enum { CK_OUTSIDE = -2 };
 
-/* Up to two vectors of channels of an image. In place: lanes lie lane_stride bytes apart, positions stride[d] along
- * axis d of nd; staged, a position's lanes are adjacent, and the strides are not read. */
+/* Up to two vectors of channels of a block's images. In place: lanes lie lane_stride bytes apart, images image_stride,
+ * positions stride[d] along axis d of nd; staged, a position's lanes are adjacent, and the strides are not read. */
 typedef struct ck_view {
   char *data;
-  int64_t lanes, lane_stride;
+  int64_t lanes, lane_stride, image_stride;
   const int64_t *stride;
 } ck_view;
 

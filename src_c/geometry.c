@@ -118,6 +118,27 @@ ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
   return box;
 }
 
+/* The largest side whose power `axes` is at most `room`. */
+static int64_t side_of(int64_t room, int axes) {
+  int64_t side = 1;
+  while ((axes < 2 ? 1 : side + 1) * (axes < 3 ? 1 : side + 1) * (side + 1) <= room)
+    side++;
+  return side;
+}
+
+void ck_square_block(const int64_t size[4], int64_t target, int64_t aspect, int64_t block[4]) {
+  int64_t room = target;
+  int axes = (size[1] > 1) + (size[2] > 1) + (size[3] > 1), whole = 1;
+  for (int d = 3; d >= 1; d--) {
+    int64_t side = side_of(room, axes);
+    block[d] = ck_max(1, size[d] <= side * aspect ? ck_min(size[d], room) : side);
+    room = ck_max(1, room / block[d]);
+    axes -= size[d] > 1;
+    whole &= block[d] >= size[d];
+  }
+  block[0] = whole ? ck_max(1, ck_min(size[0], room)) : 1;
+}
+
 int64_t ck_box_count(const ck_box *box) { return box->size[0] * box->size[1] * box->size[2] * box->size[3]; }
 
 ck_reduction ck_reduction_make(int64_t channels, const int64_t taps[3], int64_t cap) {

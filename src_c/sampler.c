@@ -11,7 +11,7 @@ ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call) {
   int64_t all = s->groups * s->c_in;
   ck_sampler sampler = {.kernels = kernels, .call = call};
   sampler.channels = gcd(s->c_in, all / ck_max(1, call->offset_groups));
-  sampler.vectors = sampler.channels > kernels->vector ? 2 : 1;
+  sampler.vectors = sampler.channels > kernels->vector && call->nd < 3 ? 2 : 1;
   return sampler;
 }
 
@@ -26,7 +26,8 @@ static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[
 static int64_t most_places(const ck_sampler *sampler) {
   const ck_kernels *k = sampler->kernels;
   const int64_t *in = sampler->call->conv.shape.in;
-  int64_t most = CK_REGION_BYTES / (k->vector * k->real_size), all = 1;
+  int64_t bytes = sampler->call->nd < 3 ? CK_REGION_BYTES : CK_REGION_BYTES_3D;
+  int64_t most = bytes / (k->vector * k->real_size), all = ck_min(sampler->call->conv.shape.n, most);
   for (int d = 0; d < 3 && all < most; d++)
     all *= ck_min(in[d], most);
   return ck_min(all + 1, most);
@@ -43,6 +44,8 @@ void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pi
   samples->sampler = sampler;
   samples->group = -1;
   p->nd = nd;
+  samples->image = ck_take(arena, pixels * (int64_t)sizeof(int32_t));
+  p->image = samples->image;
   samples->offset = ck_take(arena, points * nd * item);
   samples->mask = ck_take(arena, sampler->call->mask.data ? points * item : 0);
   for (int d = 0; d < nd; d++) {
@@ -67,12 +70,14 @@ static void set_grid(ck_samples *samples) {
   const int64_t *size = samples->box.size, *first = samples->box.first;
   const int nd = samples->points.nd;
   int64_t at[3], index = 0;
-  for (at[0] = 0; at[0] < size[1]; at[0]++)
-    for (at[1] = 0; at[1] < size[2]; at[1]++)
-      for (at[2] = 0; at[2] < size[3]; at[2]++, index++)
-        for (int d = 0; d < nd; d++) {
-          int a = 3 - nd + d;
-          samples->base[d][index] = (first[a + 1] + at[a]) * s->stride[a] - s->pad_lo[a];
+  for (int64_t n = 0; n < size[0]; n++)
+    for (at[0] = 0; at[0] < size[1]; at[0]++)
+      for (at[1] = 0; at[1] < size[2]; at[1]++)
+        for (at[2] = 0; at[2] < size[3]; at[2]++, index++) {
+          samples->image[index] = (int32_t)n;
+          for (int d = 0; d < nd; d++)
+            samples->base[d][index] =
+                (first[4 - nd + d] + at[3 - nd + d]) * s->stride[3 - nd + d] - s->pad_lo[3 - nd + d];
         }
   samples->points.pixels = index;
   index = 0;
@@ -107,9 +112,10 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
       for (at[2] = tap[2]; at[2] < tap[2] + samples->kblock.taps[2]; at[2]++) {
         int64_t row = ((samples->group * kernel[0] + at[0]) * kernel[1] + at[1]) * kernel[2] + at[2];
         char *from = (char *)tensor->data + first[0] * stride[0] + row * per_tap * stride[1] + first[3] * stride[4];
-        for (int64_t line = 0; line < size[1] * size[2]; line++) {
+        for (int64_t line = 0; line < size[0] * size[1] * size[2]; line++) {
           stage.dst = out + line * size[3] * k->real_size;
-          stage.src = from + (first[1] + line / size[2]) * stride[2] + (first[2] + line % size[2]) * stride[3];
+          stage.src = from + line / (size[1] * size[2]) * stride[0] +
+                      (first[1] + line / size[2] % size[1]) * stride[2] + (first[2] + line % size[2]) * stride[3];
           k->stage(&stage);
         }
         out += per_tap * samples->points.pixels * k->real_size;
@@ -129,6 +135,8 @@ static void set_region(ck_samples *samples) {
     p->step[d] = positions * place;
     positions = positions > room ? positions : positions * extent;
   }
+  p->image_step = positions * place;
+  positions = positions > room ? positions : positions * samples->box.size[0];
   samples->region = positions <= room ? positions + 1 : 0;
   p->nowhere = samples->region ? positions * place : -1;
 }
@@ -177,12 +185,19 @@ static void region_box(const ck_samples *samples, int64_t least[3], int64_t exte
   }
 }
 
+/* Byte offset of row i of the staged boxes, one image after the other. */
+static int64_t row_of(const ck_tensor *tensor, const int64_t least[3], const int64_t extent[3], int64_t i) {
+  int64_t z = i / extent[1] % extent[0], n = i / extent[1] / extent[0];
+  return n * tensor->stride[0] + (least[0] + z) * tensor->stride[2] + (least[1] + i % extent[1]) * tensor->stride[3];
+}
+
 static ck_view view_of(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
                        char *image) {
   ck_view view = {.data = image, .lanes = lanes};
   if (!samples->region) {
     view.data = (char *)tensor->data + samples->box.first[0] * tensor->stride[0] + channel * tensor->stride[1];
     view.lane_stride = tensor->stride[1];
+    view.image_stride = tensor->stride[0];
     view.stride = tensor->stride + 5 - samples->points.nd;
   }
   return view;
@@ -211,8 +226,8 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lan
                     .row_src = &row,
                     .spans = 1,
                     .span = &span};
-  for (int64_t i = 0; i < extent[0] * extent[1] && extent[2]; i++) {
-    row = (least[0] + i / extent[1]) * x->stride[2] + (least[1] + i % extent[1]) * x->stride[3];
+  for (int64_t i = 0; i < samples->box.size[0] * extent[0] * extent[1] && extent[2]; i++) {
+    row = row_of(x, least, extent, i);
     for (int64_t v = 0; v < vectors; v++) {
       stage.dst = image + (i * extent[2] * place + v * k->vector) * k->real_size;
       stage.src = from + v * k->vector * x->stride[1];
@@ -246,8 +261,8 @@ void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t 
                     .dst_pixel = stride[4],
                     .dst_lane = stride[1],
                     .add = 1};
-  for (int64_t i = 0; i < extent[0] * extent[1] && extent[2] && samples->region; i++) {
-    drain.dst = to + (least[0] + i / extent[1]) * stride[2] + (least[1] + i % extent[1]) * stride[3];
+  for (int64_t i = 0; i < samples->box.size[0] * extent[0] * extent[1] && extent[2] && samples->region; i++) {
+    drain.dst = to + row_of(tensor, least, extent, i);
     k->drain(&drain);
     drain.c = (const char *)drain.c + extent[2] * place * k->real_size;
   }

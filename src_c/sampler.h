@@ -17,9 +17,8 @@ typedef struct ck_sampler {
 } ck_sampler;
 
 /* A vector of channels of the part of the image that is staged at most; points that lie further apart are read in
- * place.
- */
-enum { CK_REGION_BYTES = 96 * 1024 };
+ * place. In 3-D offsets of a few elements need so much that there a tile is one vector. */
+enum { CK_REGION_BYTES = 128 * 1024, CK_REGION_BYTES_3D = 256 * 1024 };
 
 /* The points of one box, tap box and offset group. */
 typedef struct ck_samples {
@@ -31,6 +30,7 @@ typedef struct ck_samples {
   int64_t region; /* positions staged, 0: read in place */
   char *offset, *mask;
   int64_t *base[3], *tap[3];
+  int32_t *image;
 } ck_samples;
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call);

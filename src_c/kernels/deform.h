@@ -55,31 +55,35 @@ static void CK_NAME(locate)(ck_points *p) {
   }
 }
 
-/* The places count from first[], step[] apart, and fit 32 bits where the image is staged; else none is looked at. */
-CK_INLINE void corner_tables(ck_points *p, const int nd) {
-  const int64_t points = p->taps * p->pixels;
-  const int32_t nowhere = (int32_t)p->nowhere;
-  for (int q = 0; q < 1 << nd; q++) {
-    int32_t *restrict at = p->at + q * points;
-    REAL *restrict weight = (REAL *)p->weight + q * points;
-    for (int64_t e = 0; e < points; e++) {
-      REAL share = 1, poison = 0; /* NaN where a coordinate is NaN: what it samples must be, too */
-      int32_t place = 0;
-      int inside = 1;
-      CK_UNROLL
-      for (int d = 0; d < nd; d++) {
-        const int upper = q >> (nd - 1 - d) & 1;
-        const REAL fraction = ((const REAL *)p->fraction[d])[e];
-        const int64_t coordinate = (int64_t)((const REAL *)p->low[d])[e] + upper; /* < 0 for a point outside */
-        inside &= (coordinate >= 0) & (coordinate < p->size[d]);
-        share *= upper ? fraction : 1 - fraction;
-        poison += fraction * 0;
-        place += (int32_t)(coordinate - p->first[d]) * (int32_t)p->step[d];
-      }
-      at[e] = inside ? place : nowhere;
-      weight[e] = inside ? share : poison;
+/* Corner q of one tap's points. The places count from first[], step[] apart, and fit 32 bits where the image is staged;
+ * else none is looked at. */
+CK_INLINE void corner_row(ck_points *p, const int nd, const int q, const int64_t first) {
+  const int32_t nowhere = (int32_t)p->nowhere, image_step = (int32_t)p->image_step, *image = p->image;
+  int32_t *restrict at = p->at + q * p->taps * p->pixels + first;
+  REAL *restrict weight = (REAL *)p->weight + q * p->taps * p->pixels + first;
+  for (int64_t x = 0; x < p->pixels; x++) {
+    REAL share = 1, poison = 0; /* NaN where a coordinate is NaN: what it samples must be, too */
+    int32_t place = image[x] * image_step;
+    int inside = 1;
+    CK_UNROLL
+    for (int d = 0; d < nd; d++) {
+      const int upper = q >> (nd - 1 - d) & 1;
+      const REAL fraction = ((const REAL *)p->fraction[d] + first)[x];
+      const int64_t coordinate = (int64_t)((const REAL *)p->low[d] + first)[x] + upper; /* < 0 for a point outside */
+      inside &= (coordinate >= 0) & (coordinate < p->size[d]);
+      share *= upper ? fraction : 1 - fraction;
+      poison += fraction * 0;
+      place += (int32_t)(coordinate - p->first[d]) * (int32_t)p->step[d];
     }
+    at[x] = inside ? place : nowhere;
+    weight[x] = inside ? share : poison;
   }
+}
+
+CK_INLINE void corner_tables(ck_points *p, const int nd) {
+  for (int q = 0; q < 1 << nd; q++)
+    for (int64_t t = 0; t < p->taps; t++)
+      corner_row(p, nd, q, t * p->pixels);
 }
 
 static void CK_NAME(corners)(ck_points *p) {
@@ -91,14 +95,14 @@ static void CK_NAME(corners)(ck_points *p) {
     corner_tables(p, 3);
 }
 
-/* Byte offset of a corner in an image that is not staged, or -1 outside of it. */
-CK_INLINE int64_t place_of(const ck_points *p, const int64_t *stride, int64_t e, int q) {
-  int64_t at = 0;
+/* Where a corner lies in images that are not staged, or NULL outside of them. */
+CK_INLINE char *place_of(const ck_view *view, const ck_points *p, int64_t e, int q) {
+  char *at = view->data + p->image[e % p->pixels] * view->image_stride;
   for (int d = 0; d < p->nd; d++) {
     int64_t coordinate = (int64_t)((const REAL *)p->low[d])[e] + (q >> (p->nd - 1 - d) & 1);
     if (coordinate < 0 || coordinate >= p->size[d])
-      return -1;
-    at += coordinate * stride[d];
+      return NULL;
+    at += coordinate * view->stride[d];
   }
   return at;
 }
@@ -111,9 +115,9 @@ CK_INLINE vreal corner(const ck_view *view, const ck_points *p, int64_t e, int q
     vreal v;
     REAL e[VL];
   } u = {{0}};
-  int64_t at = place_of(p, view->stride, e, q);
-  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at >= 0; i++)
-    u.e[i] = *(const real_u *)(view->data + at + (j * VL + i) * view->lane_stride);
+  const char *at = place_of(view, p, e, q);
+  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at; i++)
+    u.e[i] = *(const real_u *)(at + (j * VL + i) * view->lane_stride);
   return u.v;
 }
 
@@ -124,9 +128,9 @@ CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, in
     v_store(to, v_load(to) + v);
     return;
   }
-  int64_t at = place_of(p, view->stride, e, q);
-  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at >= 0; i++)
-    *(real_u *)(view->data + at + (j * VL + i) * view->lane_stride) += v[i];
+  char *at = place_of(view, p, e, q);
+  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at; i++)
+    *(real_u *)(at + (j * VL + i) * view->lane_stride) += v[i];
 }
 
 CK_INLINE void sample_points(const ck_sample *s, const int nd, const int vectors, const int in_place) {
