@@ -373,8 +373,8 @@ def test_a_corner_outside_is_zero_whatever_stands_beside_it(isa):
 # ---- bits ----
 
 BITS = named(
-    "dcn_64_56", "dcn_256_28", "dcnv2_128_28", "d_primes", "d_many_pixels", "d_small_images", "d_many_k_blocks",
-    "d_grouped_wide", "d_depthwise_v1", "d_1d_long", "d_3d_mixed", "d_many_taps",
+    "dcn_64_56", "dcn_256_28", "dcnv2_128_28", "d_primes", "d_many_pixels", "d_few_of_many", "d_halved",
+    "d_small_images", "d_many_k_blocks", "d_grouped_wide", "d_depthwise_v1", "d_1d_long", "d_3d_mixed", "d_many_taps",
 )  # fmt: skip
 
 
@@ -392,7 +392,9 @@ def test_threads_and_runs(problem, dtype, isa):
                     assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {count} threads, {run}")
 
 
-@pytest.mark.parametrize("problem", named("d_odd_sizes", "d_small_images", "d_depthwise", "d_3d_mixed"), ids=of)
+@pytest.mark.parametrize(
+    "problem", named("d_odd_sizes", "d_small_images", "d_few_of_many", "d_halved", "d_3d_mixed"), ids=of
+)
 def test_alone_or_in_a_batch(problem, isa):
     """What belongs to one image does not know the others."""
     data = random_data(problem.but(n=3), "float32")

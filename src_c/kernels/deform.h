@@ -107,18 +107,29 @@ CK_INLINE char *place_of(const ck_view *view, const ck_points *p, int64_t e, int
   return at;
 }
 
+/* Vector j of one corner's channels, lane by lane. Out of line, so that the loops around it are the same code for an
+ * image that is staged and one that is not: with the same multiply-adds, they give the same bits. */
+static __attribute__((noinline)) void CK_NAME(read_corner)(const ck_view *view, const ck_points *p, int64_t e, int q,
+                                                           int j, REAL *to) {
+  const char *at = place_of(view, p, e, q);
+  for (int64_t i = 0; i < VL; i++)
+    to[i] = at && i + j * VL < view->lanes ? *(const real_u *)(at + (j * VL + i) * view->lane_stride) : 0;
+}
+
+static __attribute__((noinline)) void CK_NAME(write_corner)(const ck_view *view, const ck_points *p, int64_t e, int q,
+                                                            int j, const REAL *from) {
+  char *at = place_of(view, p, e, q);
+  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at; i++)
+    *(real_u *)(at + (j * VL + i) * view->lane_stride) += from[i];
+}
+
 /* Vector j of one corner's channels. */
 CK_INLINE vreal corner(const ck_view *view, const ck_points *p, int64_t e, int q, int j, const int in_place) {
   if (!in_place)
     return v_load((const REAL *)view->data + p->at[q * p->taps * p->pixels + e] + j * VL);
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {{0}};
-  const char *at = place_of(view, p, e, q);
-  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at; i++)
-    u.e[i] = *(const real_u *)(at + (j * VL + i) * view->lane_stride);
-  return u.v;
+  REAL lanes[VL] __attribute__((aligned(VBYTES)));
+  CK_NAME(read_corner)(view, p, e, q, j, lanes);
+  return v_load(lanes);
 }
 
 CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, int q, int j, vreal v,
@@ -128,9 +139,9 @@ CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, in
     v_store(to, v_load(to) + v);
     return;
   }
-  char *at = place_of(view, p, e, q);
-  for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at; i++)
-    *(real_u *)(at + (j * VL + i) * view->lane_stride) += v[i];
+  REAL lanes[VL] __attribute__((aligned(VBYTES)));
+  v_store(lanes, v);
+  CK_NAME(write_corner)(view, p, e, q, j, lanes);
 }
 
 CK_INLINE void sample_points(const ck_sample *s, const int nd, const int vectors, const int in_place) {
@@ -158,24 +169,25 @@ CK_INLINE void sample_points(const ck_sample *s, const int nd, const int vectors
   }
 }
 
-static void CK_NAME(sample)(const ck_sample *s) {
-  const int nd = s->points->nd, wide = s->image.lanes > VL;
+CK_INLINE void sample_nd(const ck_sample *s, const int nd) {
+  const int wide = s->image.lanes > VL;
   if (s->in_place && wide)
     sample_points(s, nd, 2, 1);
   else if (s->in_place)
     sample_points(s, nd, 1, 1);
-  else if (nd == 1 && wide)
-    sample_points(s, 1, 2, 0);
-  else if (nd == 1)
-    sample_points(s, 1, 1, 0);
-  else if (nd == 2 && wide)
-    sample_points(s, 2, 2, 0);
-  else if (nd == 2)
-    sample_points(s, 2, 1, 0);
   else if (wide)
-    sample_points(s, 3, 2, 0);
+    sample_points(s, nd, 2, 0);
   else
-    sample_points(s, 3, 1, 0);
+    sample_points(s, nd, 1, 0);
+}
+
+static void CK_NAME(sample)(const ck_sample *s) {
+  if (s->points->nd == 1)
+    sample_nd(s, 1);
+  else if (s->points->nd == 2)
+    sample_nd(s, 2);
+  else
+    sample_nd(s, 3);
 }
 
 /* sums[i] (+)= the lanes of dots[i], for count <= VL of them. */
@@ -239,24 +251,25 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
   }
 }
 
-static void CK_NAME(sample_back)(const ck_sample_back *b) {
-  const int nd = b->points->nd, wide = b->lanes > VL;
+CK_INLINE void sample_back_nd(const ck_sample_back *b, const int nd) {
+  const int wide = b->lanes > VL;
   if (b->in_place && wide)
     sample_points_back(b, nd, 2, 1);
   else if (b->in_place)
     sample_points_back(b, nd, 1, 1);
-  else if (nd == 1 && wide)
-    sample_points_back(b, 1, 2, 0);
-  else if (nd == 1)
-    sample_points_back(b, 1, 1, 0);
-  else if (nd == 2 && wide)
-    sample_points_back(b, 2, 2, 0);
-  else if (nd == 2)
-    sample_points_back(b, 2, 1, 0);
   else if (wide)
-    sample_points_back(b, 3, 2, 0);
+    sample_points_back(b, nd, 2, 0);
   else
-    sample_points_back(b, 3, 1, 0);
+    sample_points_back(b, nd, 1, 0);
+}
+
+static void CK_NAME(sample_back)(const ck_sample_back *b) {
+  if (b->points->nd == 1)
+    sample_back_nd(b, 1);
+  else if (b->points->nd == 2)
+    sample_back_nd(b, 2);
+  else
+    sample_back_nd(b, 3);
 }
 
 CK_INLINE void slopes_of(const ck_points *p, int64_t tap, const REAL *sums, REAL *slopes, const int nd) {
