@@ -1,6 +1,8 @@
 /* Threads, three ways: an OpenMP team, a chain of POSIX threads (for the thread sanitizer, which cannot see into
- * OpenMP run-times), or none.  All three run the same loop over one shared counter, so a team that turns out smaller
- * than asked for, down to one, still finishes every task.
+ * OpenMP run-times), or none.  All three run the same loop: a thread takes the tasks of a range of its own, then those
+ * that are left in the others', so a team that turns out smaller than asked for, down to one, still finishes every
+ * task. Ranges keep a thread on the same part of an array from call to call and from layer to layer, in its own cache:
+ * with one counter for all, batch 1 of a 64-channel layer took 460 or 570 us, as chance had it.
  *
  * Thread 0 is always the thread that called, and the only one that polls: it alone may hold Python's thread state. */
 #include "parallel.h"
@@ -14,12 +16,18 @@
 #include <omp.h>
 #endif
 
-enum { CACHE_LINE = 64, POLL_NANOSECONDS = 50 * 1000 * 1000 };
+enum { CACHE_LINE = 64, POLL_NANOSECONDS = 50 * 1000 * 1000, MOST_RANGES = 64 };
+
+/* Written for every task: on a line of its own. */
+typedef struct range {
+  _Alignas(CACHE_LINE) _Atomic int64_t next;
+  int64_t end;
+} range;
 
 typedef struct ck_team {
-  _Alignas(CACHE_LINE) _Atomic int64_t next; /* written for every task: kept off the line the rest is read from */
-  _Alignas(CACHE_LINE) atomic_int stop;
-  int64_t ntasks;
+  range range[MOST_RANGES];
+  int ranges; /* more threads than that share them */
+  atomic_int stop;
   ck_task task;
   void *context;
   const ck_run *run;
@@ -71,16 +79,34 @@ int ck_stopped(ck_worker *worker) {
 
 /* ------------------------------------------------------------------ teams */
 
-static int64_t take(ck_team *team) { return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed); }
+static void share_out(ck_team *team, int64_t ntasks, int threads) {
+  team->ranges = threads < MOST_RANGES ? threads : MOST_RANGES;
+  int64_t each = ntasks / team->ranges, more = ntasks % team->ranges, first = 0;
+  for (int r = 0; r < team->ranges; r++) {
+    atomic_init(&team->range[r].next, first);
+    team->range[r].end = first += each + (r < more);
+  }
+}
+
+/* The next task of the `left` ranges from r on, or -1. */
+static int64_t take(ck_team *team, int *r, int *left) {
+  for (; *left > 0; --*left, *r = (*r + 1) % team->ranges) {
+    int64_t index = atomic_fetch_add_explicit(&team->range[*r].next, 1, memory_order_relaxed);
+    if (index < team->range[*r].end)
+      return index;
+  }
+  return -1;
+}
 
 /* A call of one task reads no clock. */
 static void work(ck_team *team, int tid) {
   ck_worker worker = {.tid = tid, .scratch = team->base ? team->base + tid * team->stride : NULL, .team = team};
-  int64_t index = take(team);
-  while (index < team->ntasks) {
+  int r = tid % team->ranges, left = team->ranges;
+  int64_t index = take(team, &r, &left);
+  while (index >= 0) {
     team->task(&worker, team->context, index);
-    index = take(team);
-    if (index < team->ntasks && ck_stopped(&worker))
+    index = take(team, &r, &left);
+    if (index >= 0 && ck_stopped(&worker))
       return;
   }
 }
@@ -147,8 +173,15 @@ int ck_effective_threads(int threads, int64_t ntasks) {
 
 ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride) {
   assert((uintptr_t)base % CACHE_LINE == 0 && stride % CACHE_LINE == 0);
-  ck_team team = {.ntasks = ntasks, .task = task, .context = context, .run = run, .base = base, .stride = stride};
   int threads = ck_effective_threads(run->threads, ntasks);
+  ck_team team; /* of its ranges, only those in use are set */
+  atomic_init(&team.stop, 0);
+  team.task = task;
+  team.context = context;
+  team.run = run;
+  team.base = base;
+  team.stride = stride;
+  share_out(&team, ntasks, threads);
   if (threads == 1)
     work(&team, 0);
   else
