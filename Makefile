@@ -3,6 +3,7 @@
 #   make demo        train a network on handwritten digits, draw what it learned, measure this machine
 #   make test        all tests, on every instruction set of this machine
 #   make bench       the benchmarks, by pytest-benchmark
+#   make gallery     the pictures of examples/ on one page, docs/gallery/index.html
 #   make test-peers  comparisons with a live PyTorch (a large download)
 #   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
 #   make clean       back to the fresh clone
@@ -22,7 +23,7 @@ C_FILES := $(shell find src_c -name '*.[ch]')
 # Tests and demo must see the package that was installed, never the source tree they happen to be started from.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-peers bench lint format clean
+.PHONY: demo test test-peers bench gallery lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -37,6 +38,9 @@ test-peers: $(VENV)/peers
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench $(ARGS)
 
+gallery: $(VENV)/installed
+	$(BIN)/python docs/build_gallery.py $(ARGS)
+
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,7 +52,8 @@ format: $(VENV)/lint
 	$(BIN)/clang-format -i $(C_FILES)
 
 clean:
-	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train docs/gallery \
+		.pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find convkit -name '*.so' -delete
 
@@ -66,7 +71,7 @@ $(VENV)/tools: pyproject.toml
 $(VENV)/installed: $(VENV)/tools $(SOURCES)
 	@rm -rf build/lib*
 	@echo "building convkit, and installing what demo and tests need: a minute or two"
-	$(PIP) --no-build-isolation ".[train,analysis,bench,test]"
+	$(PIP) --no-build-isolation ".[train,analysis,bench,docs,test]"
 	@touch $@
 
 $(VENV)/peers: $(VENV)/installed

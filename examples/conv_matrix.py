@@ -1,8 +1,11 @@
-"""Convolution is a matrix: draws that of a 3x3 kernel on a 4x4 image, what its transpose does, and eight larger ones.
+"""Convolution is a matrix
+
+Every output is a weighted sum of inputs, so a convolution is a matrix: the kernel's few weights, again and again, along
+its diagonals. Its transpose is transposed convolution, and padding, dilation, layout and groups each leave their pattern.
 
     python examples/conv_matrix.py [conv_matrix.png]
 
-needs `pip install "convkit[analysis,train]"`, for SciPy and matplotlib.
+needs `pip install "convkit[docs]"`
 """
 
 import sys

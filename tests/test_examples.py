@@ -1,4 +1,4 @@
-"""Every example draws its picture."""
+"""Every example draws its picture, and has its place on the gallery's page."""
 
 import runpy
 import sys
@@ -6,17 +6,46 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GALLERY = runpy.run_path(str(ROOT / "docs" / "build_gallery.py"))
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.stem)
 def test_draws_a_picture(script, tmp_path, monkeypatch):
     picture = tmp_path / "picture.png"
-    monkeypatch.setattr(sys, "argv", [str(script), str(picture)])
+    quick = ["--quick"] if GALLERY["read"](script).takes_quick else []
+    monkeypatch.setattr(sys, "argv", [str(script), str(picture), *quick])
     runpy.run_path(str(script), run_name="__main__")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000
 
 
-def test_there_are_examples():
-    assert EXAMPLES
+def test_every_example_is_in_one_chapter():
+    names = [name for chapter in GALLERY["CHAPTERS"].values() for name in chapter]
+    assert sorted(names) == [script.stem for script in EXAMPLES]
+
+
+def test_page_shows_title_idea_and_picture(tmp_path):
+    script = tmp_path / "blur.py"
+    usage = "    python examples/blur.py [blur.png] [--quick]"
+    script.write_text(f'"""Blur & sharpen\n\nA blur is a mean\nof a < b pixels.\n\n{usage}\n"""\n')
+    html = GALLERY["page"]({"First": [GALLERY["read"](script)]})
+    for part in ("<h2>First", ">Blur &amp; sharpen</h3>", "A blur is a mean of a &lt; b pixels.", 'src="blur.png"'):
+        assert part in html
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [
+        "Title",
+        "Title\n\nIdea.",
+        "Title\n\nIdea.\n\n    python examples/other.py [other.png]",
+        "Two\nlines\n\nIdea.\n\n    python examples/blur.py [blur.png]",
+    ],
+)
+def test_docstring_without_title_idea_or_usage_is_refused(doc, tmp_path):
+    script = tmp_path / "blur.py"
+    script.write_text(f'"""{doc}\n"""\n')
+    with pytest.raises(SystemExit, match="docstring"):
+        GALLERY["read"](script)
