@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The order of the page.
 CHAPTERS = {
-    "Convolution": ("conv_matrix",),
+    "Convolution": ("classic_filters", "conv_matrix", "grouped", "dilated"),
 }
 
 STYLE = """

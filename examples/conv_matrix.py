@@ -1,7 +1,8 @@
 """Convolution is a matrix
 
-Every output is a weighted sum of inputs, so a convolution is a matrix: the kernel's few weights, again and again, along
-its diagonals. Its transpose is transposed convolution, and padding, dilation, layout and groups each leave their pattern.
+Every output is a weighted sum of inputs, so a convolution is a matrix: the kernel's few weights, again and again,
+along its diagonals. Its transpose is transposed convolution, and padding, dilation, layout and groups each leave a
+pattern.
 
     python examples/conv_matrix.py [conv_matrix.png]
 
