@@ -30,7 +30,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The order of the page.
 CHAPTERS = {
-    "Convolution": ("classic_filters", "conv_matrix", "grouped", "dilated"),
+    "Convolution": (
+        "classic_filters",
+        "conv_matrix",
+        "grouped",
+        "dilated",
+        "transposed",
+        "deformable",
+        "receptive_field",
+        "shifts",
+    ),
 }
 
 STYLE = """

@@ -98,17 +98,16 @@ def main(path):
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.07)
     axes = figure.subplots(3, 3, height_ratios=(1.1, 2.6, 2.6))
     rows = (
-        "copies that five inputs\nput into the output",
+        "what five inputs put\ninto the output",
         "a photograph,\nall weights equal",
         "a flat grey,\nrandom weights",
     )
+    where = {"ha": "center", "va": "center", "rotation": 90, "fontsize": 11, "color": FAINT}
     for ax, text in zip(axes[:, 0], rows, strict=True):
-        ax.text(
-            -0.06, 0.5, text, transform=ax.transAxes, ha="center", va="center", rotation=90, fontsize=11, color=FAINT
-        )
+        ax.text(-0.06, 0.5, text, transform=ax.transAxes, **where)
     for column, kind in zip(axes.T, KINDS, strict=True):
         draw_column(column, kind, small)
-    note = f"pattern: standard deviation over root mean square, mean of {LAYERS} layers of random weights"
+    note = f"Pattern: standard deviation over root mean square, mean of {LAYERS} layers of random weights"
     figure.supxlabel(note, fontsize=10, color=FAINT)
     figure.savefig(path)
 

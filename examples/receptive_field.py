@@ -1,0 +1,131 @@
+"""What a unit can see, and what it looks at
+
+Stacked 3x3 layers see 3, 5, 7, ... pixels across, for fewer weights than one large kernel. But the gradient says that
+they do not look at all of it alike: ways from the middle are many and from the corners few, so that the effective
+field is a blur whose width grows with the square root of the depth, while the window grows with the depth.
+
+    python examples/receptive_field.py [receptive_field.png]
+
+needs `pip install convkit[docs]`
+
+W. Luo et al.: Understanding the effective receptive field in deep convolutional neural networks, NIPS 2016,
+arXiv:1701.04128.
+"""
+
+import sys
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from skimage import data
+
+from convkit import conv2d, conv2d_backward
+
+INK, FAINT, ORANGE, BLUE = "#222222", "#666666", "#d9780f", "#2166ac"
+DEPTHS, SEEDS, CHANNELS, SIDE = (5, 10, 20, 40), 12, 8, 95
+
+
+def gradient(depth, seed):
+    """(SIDE, SIDE): squared gradient of the middle output with respect to the input, weights and input random."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((1, CHANNELS, SIDE, SIDE), dtype=np.float32)
+    scale = np.float32(np.sqrt(2 / (9 * CHANNELS)))  # He's, for ReLU
+    weights = [scale * rng.standard_normal((CHANNELS, CHANNELS, 3, 3), dtype=np.float32) for _ in range(depth)]
+    outputs = []
+    for weight in weights:
+        outputs.append(conv2d(outputs[-1] if outputs else x, weight, padding=1, activation="relu"))
+    grad = np.zeros_like(x)
+    grad[..., SIDE // 2, SIDE // 2] = 1
+    for weight, y in zip(reversed(weights), reversed(outputs), strict=True):
+        grad = conv2d_backward(grad, x.shape, weight, padding=1, activation="relu", y=y, need="x").x
+    return (grad[0] ** 2).sum(axis=0)
+
+
+def effective_field(depth):
+    """Root of the mean squared gradient over the seeds, 1 at its largest."""
+    field = np.sqrt(sum(square / square.sum() for square in (gradient(depth, seed) for seed in range(SEEDS))))
+    return field / field.max()
+
+
+def width(field):
+    """Standard deviation of the field along x, in pixels, its squares taken as a distribution."""
+    share = (field**2).sum(axis=0) / (field**2).sum()
+    return np.sqrt((share * (np.arange(SIDE) - SIDE // 2) ** 2).sum())
+
+
+def draw_stack(ax):
+    """One, two and three 3x3 layers in cross-section, and their weights against those of one large kernel."""
+    for level in range(4):
+        for x in range(-3, 4):
+            seen = abs(x) <= 3 - level
+            face = (BLUE, "#6f9fcb", "#b4cde4", ORANGE)[level] if seen else "white"
+            ax.add_patch(Rectangle((x - 0.45, 1.5 * level), 0.9, 0.55, facecolor=face, edgecolor="#bbbbbb"))
+        for x in range(level - 3, 4 - level) if level else ():
+            for tap in (-1, 0, 1):
+                ax.plot([x, x + tap], [1.5 * level, 1.5 * level - 0.95], color="#999999", linewidth=0.8, zorder=0)
+        name = f"after {level} layer{'s' if level > 1 else ''}" if level else "input"
+        ax.text(3.8, 1.5 * level + 0.27, name, va="center", fontsize=10.5, color=INK)
+    ax.set(xlim=(-3.7, 6.6), ylim=(-0.2, 5.3))
+    ax.set_title("Three 3x3 layers see 7 pixels", fontsize=12.5, loc="left", color=INK)
+    ax.axis("off")
+
+
+def draw_weights(ax):
+    """Weights of a stack of 3x3 layers and of the single kernel that sees as far."""
+    layers = np.arange(1, 6)
+    stacked, single = 9 * layers, (2 * layers + 1) ** 2
+    ax.bar(layers - 0.19, stacked, 0.36, color=BLUE, label="stack of 3x3")
+    ax.bar(layers + 0.19, single, 0.36, color="#bbbbbb", label="one large kernel")
+    for x, a, b in zip(layers, stacked, single, strict=True):
+        ax.text(x - 0.19, a + 1.5, a, ha="center", fontsize=10, color=INK)
+        ax.text(x + 0.19, b + 1.5, b, ha="center", fontsize=10, color=INK)
+    ax.set(xticks=layers, xticklabels=[f"{n}x{n}" for n in 2 * layers + 1], yticks=[], ylim=(0, 135))
+    ax.set_xlabel("pixels seen", fontsize=11)
+    ax.set_title("Weights, times channels in and out", fontsize=12.5, loc="left", color=INK)
+    ax.legend(frameon=False, fontsize=10.5, loc="upper left")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def draw_widths(ax, fields):
+    """Window and width of the effective field against the depth."""
+    widths = np.array([2 * width(field) for field in fields])
+    depth = np.linspace(1, DEPTHS[-1])
+    ax.plot(depth, 2 * depth + 1, color=ORANGE, linewidth=2, label="window: 2 x depth + 1")
+    ax.plot(depth, widths[-1] * np.sqrt(depth / DEPTHS[-1]), color=BLUE, linewidth=2, label="a square root")
+    ax.plot(DEPTHS, widths, "o", color=BLUE, markersize=7, label="effective: 2 standard deviations")
+    ax.set(xlim=(0, 42), ylim=(0, 112), yticks=range(0, 81, 20), xticks=(0, *DEPTHS))
+    ax.set_xlabel("3x3 layers", fontsize=11)
+    ax.set_title("Pixels across, by depth", fontsize=12.5, loc="left", color=INK)
+    ax.legend(frameon=False, fontsize=10.5, loc="upper left")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def draw_field(ax, photo, field, depth):
+    """The photograph, lit by the effective field, and the window as a frame."""
+    ax.imshow(photo * (0.33 + 0.67 * field), cmap="gray", vmin=0, vmax=1)
+    corner, side = SIDE // 2 - depth - 0.5, 2 * depth + 1
+    ax.add_patch(Rectangle((corner, corner), side, side, fill=False, edgecolor=ORANGE, linewidth=2))
+    ax.set_title(f"{depth} layers: window {side}x{side}", fontsize=12.5, loc="left", color=INK)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def main(path):
+    photo = data.astronaut()[60:155, 176:271].mean(axis=2) / 255
+    fields = [effective_field(depth) for depth in DEPTHS]
+    figure = Figure(figsize=(12, 7.6), dpi=130, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.02))
+    left, middle, right = above.subplots(1, 3, width_ratios=(1.15, 1, 1))
+    draw_stack(left)
+    draw_weights(middle)
+    draw_widths(right, fields)
+    for ax, field, depth in zip(below.subplots(1, 4), fields, DEPTHS, strict=True):
+        draw_field(ax, photo, field, depth)
+    note = f"Brightness: gradient of the middle output, root mean square of {SEEDS} random networks with ReLU; "
+    below.supxlabel(note + "orange: the window", fontsize=11, color=FAINT)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "receptive_field.png")
