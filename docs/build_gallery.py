@@ -39,6 +39,8 @@ CHAPTERS = {
         "deformable",
         "receptive_field",
         "shifts",
+        "upsampling",
+        "learned_filters",
     ),
 }
 
