@@ -6,7 +6,7 @@ first; in convkit that is a view, weight[..., ::-1, ::-1].
 
     python examples/classic_filters.py [classic_filters.png]
 
-needs `pip install convkit[docs]`
+needs `pip install "convkit[docs]"`
 """
 
 import sys
@@ -52,14 +52,14 @@ def show(ax, image, title, signed=False):
     ax.spines[:].set(color="lightgrey")
 
 
-def show_kernel(photo_axes, kernel, divisor=1):
+def show_kernel(photo_axes, kernel, divisor=1, size=11):
     """The numbers of a 3x3 kernel, in the photograph's lower left corner."""
     ax = photo_axes.inset_axes((0.025, 0.035, 0.3, 0.4))
     ax.set(xlim=(-0.6, 2.6), ylim=(2.6 if divisor == 1 else 3.3, -0.6), xticks=[], yticks=[])
     ax.spines[:].set(color="lightgrey")
     for (i, j), weight in np.ndenumerate(np.asarray(kernel)):
         colour = FAINT if weight == 0 else RED if weight > 0 else BLUE
-        ax.text(j, i, f"{weight}".replace("-", "\N{MINUS SIGN}"), ha="center", va="center", fontsize=11, color=colour)
+        ax.text(j, i, f"{weight}".replace("-", "\N{MINUS SIGN}"), ha="center", va="center", fontsize=size, color=colour)
     if divisor > 1:
         ax.text(1, 2.9, f"divided by {divisor}", ha="center", va="center", fontsize=8.5, color=FAINT)
 
@@ -88,7 +88,7 @@ def draw_flip(figure, photo):
     axes = figure.subplots(1, 5, width_ratios=[image.shape[1] / image.shape[0] for image, _ in images])
     for ax, (image, title) in zip(axes, images, strict=True):
         show(ax, image, title)
-    show_kernel(axes[3], EMBOSS)
+    show_kernel(axes[3], EMBOSS, size=8.5)
 
 
 def main(path):

@@ -5,7 +5,7 @@ gaps and edges, though nobody asked for any: the loss did. Each is best describe
 
     python examples/learned_filters.py [learned_filters.png] [--quick]
 
-needs `pip install convkit[docs]`
+needs `pip install "convkit[docs]"`
 """
 
 import argparse
@@ -19,7 +19,7 @@ from convkit.nn.losses import softmax_cross_entropy
 
 INK, FAINT, ORANGE = "#222222", "#666666", "#d9780f"
 FILTERS, SIZE, FAVOURITES = 16, 5, 7
-MOMENTS = (0, 1, 5, 20)  # epochs after which the kernels are drawn
+MOMENTS = (0, 1, 4, 15)  # epochs after which the kernels are drawn
 
 
 def network(rng):
@@ -95,7 +95,7 @@ def main(picture, quick):
         ax = figure.add_axes((0.02 + 0.246 * k, 0.557, 0.222, 0.365))
         draw_kernels(ax, kernels[epoch], columns=4)
         moment = f"after {epoch} epoch{'s' if epoch > 1 else ''}" if epoch else "before training"
-        ax.set_title(f"{moment}: {100 * accuracies[epoch]:.0f} % read right", fontsize=13, color=INK)
+        ax.set_title(f"{moment}: {100 * accuracies[epoch]:.0f} % right", fontsize=13, color=INK)
     figure.text(
         0.5, 0.505, "The strongest eight, and the held-out digits that excite each most", ha="center", fontsize=14
     )

@@ -6,7 +6,7 @@ field is a blur whose width grows with the square root of the depth, while the w
 
     python examples/receptive_field.py [receptive_field.png]
 
-needs `pip install convkit[docs]`
+needs `pip install "convkit[docs]"`
 
 W. Luo et al.: Understanding the effective receptive field in deep convolutional neural networks, NIPS 2016,
 arXiv:1701.04128.
@@ -19,38 +19,30 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from skimage import data
 
-from convkit import conv2d, conv2d_backward
+from convkit import nn
+from convkit.analysis import effective_receptive_field, receptive_field
 
 INK, FAINT, ORANGE, BLUE = "#222222", "#666666", "#d9780f", "#2166ac"
-DEPTHS, SEEDS, CHANNELS, SIDE = (5, 10, 20, 40), 12, 8, 95
+DEPTHS, SEEDS, CHANNELS, SIDE = (5, 10, 20, 40), 12, 6, 95
 
 
-def gradient(depth, seed):
-    """(SIDE, SIDE): squared gradient of the middle output with respect to the input, weights and input random."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((1, CHANNELS, SIDE, SIDE), dtype=np.float32)
-    scale = np.float32(np.sqrt(2 / (9 * CHANNELS)))  # He's, for ReLU
-    weights = [scale * rng.standard_normal((CHANNELS, CHANNELS, 3, 3), dtype=np.float32) for _ in range(depth)]
-    outputs = []
-    for weight in weights:
-        outputs.append(conv2d(outputs[-1] if outputs else x, weight, padding=1, activation="relu"))
-    grad = np.zeros_like(x)
-    grad[..., SIDE // 2, SIDE // 2] = 1
-    for weight, y in zip(reversed(weights), reversed(outputs), strict=True):
-        grad = conv2d_backward(grad, x.shape, weight, padding=1, activation="relu", y=y, need="x").x
-    return (grad[0] ** 2).sum(axis=0)
+def network(depth, rng):
+    """So many 3x3 convolutions and ReLUs, of random weights."""
+    layers = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False, rng=rng), nn.ReLU()]
+    return nn.Sequential(*layers)
 
 
-def effective_field(depth):
-    """Root of the mean squared gradient over the seeds, 1 at its largest."""
-    field = np.sqrt(sum(square / square.sum() for square in (gradient(depth, seed) for seed in range(SEEDS))))
-    return field / field.max()
-
-
-def width(field):
-    """Standard deviation of the field along x, in pixels, its squares taken as a distribution."""
-    share = (field**2).sum(axis=0) / (field**2).sum()
-    return np.sqrt((share * (np.arange(SIDE) - SIDE // 2) ** 2).sum())
+def fields(depth):
+    """Of networks of a depth: the window's side, the mean effective field, 1 at its largest, and its mean side."""
+    side = min(SIDE, 2 * depth + 15)  # what is farther out has no influence
+    networks = [network(depth, np.random.default_rng(seed)) for seed in range(SEEDS)]
+    window = receptive_field(networks[0], (1, CHANNELS, side, side))[-1].size[0]
+    measured = [effective_receptive_field(each, (1, CHANNELS, side, side), rng=0) for each in networks]
+    field = np.mean([one.gradient / one.gradient.sum() for one in measured], axis=0)
+    field = np.pad(field / field.max(), (SIDE - side) // 2)
+    return window, field, np.mean([one.size for one in measured])
 
 
 def draw_stack(ax):
@@ -86,44 +78,44 @@ def draw_weights(ax):
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def draw_widths(ax, fields):
-    """Window and width of the effective field against the depth."""
-    widths = np.array([2 * width(field) for field in fields])
+def draw_widths(ax, windows, effective):
+    """Sides of the window and of the effective field against the depth."""
     depth = np.linspace(1, DEPTHS[-1])
-    ax.plot(depth, 2 * depth + 1, color=ORANGE, linewidth=2, label="window: 2 x depth + 1")
-    ax.plot(depth, widths[-1] * np.sqrt(depth / DEPTHS[-1]), color=BLUE, linewidth=2, label="a square root")
-    ax.plot(DEPTHS, widths, "o", color=BLUE, markersize=7, label="effective: 2 standard deviations")
+    ax.plot(DEPTHS, windows, "s-", color=ORANGE, linewidth=2, markersize=6, label="window")
+    ax.plot(DEPTHS, effective, "o", color=BLUE, markersize=7, label="effective field")
+    ax.plot(depth, effective[-1] * np.sqrt(depth / DEPTHS[-1]), color=BLUE, linewidth=1.5, label="a square root")
     ax.set(xlim=(0, 42), ylim=(0, 112), yticks=range(0, 81, 20), xticks=(0, *DEPTHS))
     ax.set_xlabel("3x3 layers", fontsize=11)
-    ax.set_title("Pixels across, by depth", fontsize=12.5, loc="left", color=INK)
+    ax.set_title("Side in pixels, by depth", fontsize=12.5, loc="left", color=INK)
     ax.legend(frameon=False, fontsize=10.5, loc="upper left")
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def draw_field(ax, photo, field, depth):
+def draw_field(ax, photo, depth, window, field):
     """The photograph, lit by the effective field, and the window as a frame."""
     ax.imshow(photo * (0.33 + 0.67 * field), cmap="gray", vmin=0, vmax=1)
-    corner, side = SIDE // 2 - depth - 0.5, 2 * depth + 1
-    ax.add_patch(Rectangle((corner, corner), side, side, fill=False, edgecolor=ORANGE, linewidth=2))
-    ax.set_title(f"{depth} layers: window {side}x{side}", fontsize=12.5, loc="left", color=INK)
+    corner = (SIDE - window) / 2 - 0.5
+    ax.add_patch(Rectangle((corner, corner), window, window, fill=False, edgecolor=ORANGE, linewidth=2))
+    ax.set_title(f"{depth} layers: window {window}x{window}", fontsize=12.5, loc="left", color=INK)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
 
 def main(path):
     photo = data.astronaut()[60:155, 176:271].mean(axis=2) / 255
-    fields = [effective_field(depth) for depth in DEPTHS]
+    windows, effective, sides = zip(*map(fields, DEPTHS), strict=True)
     figure = Figure(figsize=(12, 7.6), dpi=130, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.02))
     left, middle, right = above.subplots(1, 3, width_ratios=(1.15, 1, 1))
     draw_stack(left)
     draw_weights(middle)
-    draw_widths(right, fields)
-    for ax, field, depth in zip(below.subplots(1, 4), fields, DEPTHS, strict=True):
-        draw_field(ax, photo, field, depth)
-    note = f"Brightness: gradient of the middle output, root mean square of {SEEDS} random networks with ReLU; "
-    below.supxlabel(note + "orange: the window", fontsize=11, color=FAINT)
+    draw_widths(right, windows, sides)
+    for ax, depth, *seen in zip(below.subplots(1, 4), DEPTHS, windows, effective, strict=True):
+        draw_field(ax, photo, depth, *seen)
+    note = f"Brightness: size of the middle output's gradient, mean of {SEEDS} random networks with ReLU. "
+    note += "Effective field: where it is at least 4.55 % of its largest."
+    below.supxlabel(note, fontsize=11, color=FAINT)
     figure.savefig(path)
 
 

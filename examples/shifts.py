@@ -6,7 +6,7 @@ moves, and pooling over the whole image does not change: invariance.
 
     python examples/shifts.py [shifts.png]
 
-needs `pip install convkit[docs]`
+needs `pip install "convkit[docs]"`
 
 R. Zhang: Making convolutional networks shift-invariant again, ICML 2019, arXiv:1904.11486.
 """
@@ -22,7 +22,7 @@ from convkit import adaptive_avg_pool2d, conv2d, max_pool2d
 INK, FAINT = "#222222", "#666666"
 SHIFTS = np.arange(17)
 SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
-BANK = np.stack([SOBEL, SOBEL.T, -SOBEL, -SOBEL.T])[:, np.newaxis]  # edges of four directions
+BANK = np.stack([SOBEL, SOBEL.T, -SOBEL, -SOBEL.T])[:, np.newaxis].astype(np.float32)  # edges of four directions
 
 
 def features(photo):
@@ -48,21 +48,21 @@ def change(image, other):
     return np.sqrt(((image - other) ** 2).mean() / (image**2).mean())
 
 
-def answers(name, photo, by):
-    """What a stage makes of the photograph; and of the shifted one, moved back by the whole outputs that fit best."""
-    stage, stride, _ = STAGES[name]
-    first, second = stage(photo), stage(moved(photo, by))
+def moved_back(first, second, by, stride):
+    """The answer to a photograph that was shifted, moved back by the whole outputs that fit best."""
     back = [moved(second, -steps) for steps in {by // stride, -(-by // stride)}]
-    return first, min(back, key=lambda other: change(first, other))
+    return min(back, key=lambda other: change(first, other))
 
 
 def draw_curves(left, right, photo):
     """Distance from equivariance, and from invariance, against the shift."""
     for name, (stage, stride, colour) in STAGES.items():
-        changes = [change(stage(photo), stage(moved(photo, by))) for by in SHIFTS]
+        first, shifted = stage(photo), [stage(moved(photo, by)) for by in SHIFTS]
+        changes = [change(first, second) for second in shifted]
         style = {"color": colour, "linewidth": 2, "marker": "o", "markersize": 5, "clip_on": False, "zorder": 3}
         if stride:
-            errors = [change(*answers(name, photo, by)) for by in SHIFTS]
+            back = [moved_back(first, second, by, stride) for by, second in zip(SHIFTS, shifted, strict=True)]
+            errors = [change(first, second) for second in back]
             left.plot(SHIFTS, 100 * np.array(errors), **style)
         right.plot(SHIFTS, 100 * np.array(changes), label=name, **style)
     left.set_title("Equivariance: does the answer move along?", fontsize=12.5, loc="left", color=INK)
@@ -78,7 +78,9 @@ def draw_curves(left, right, photo):
 
 def draw_row(axes, name, photo, by):
     """The two answers, and their difference."""
-    first, second = answers(name, photo, by)
+    stage, stride, _ = STAGES[name]
+    first = stage(photo)
+    second = moved_back(first, stage(moved(photo, by)), by, stride)
     share = "none: equal to the last bit" if np.array_equal(first, second) else f"{change(first, second):.0%} of r.m.s."
     axes[2].text(0.97, 0.95, share.replace("%", " %"), transform=axes[2].transAxes, ha="right", va="top", fontsize=11.5)
     first, second = first.max(axis=0), second.max(axis=0)
@@ -94,7 +96,7 @@ def draw_row(axes, name, photo, by):
 
 
 def main(path):
-    photo = data.camera()[40:248, 90:378][np.newaxis] / 255
+    photo = data.camera()[40:248, 90:378][np.newaxis].astype(np.float32) / 255
     figure = Figure(figsize=(11, 9.4), dpi=130, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     above, below = figure.subfigures(2, 1, height_ratios=(5.3, 4.1))

@@ -6,7 +6,7 @@ nothing makes its weights so; up-sampling first and convolving then is even what
 
     python examples/transposed.py [transposed.png]
 
-needs `pip install convkit[docs]`
+needs `pip install "convkit[docs]"`
 
 A. Odena, V. Dumoulin, C. Olah: Deconvolution and checkerboard artifacts, Distill, 2016.
 """
@@ -59,6 +59,7 @@ def draw_repeats(ax):
         for j in (2 * i, 2 * i + 1):
             ax.add_patch(Rectangle((j, 0), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5))
         ax.plot(2 * i + 1, -0.9, "o", color=colour, markersize=9, clip_on=False)
+    ax.text(len(COPIES), 1.5, "then convolved as ever", ha="center", va="center", fontsize=11, color=FAINT)
     ax.set(xlim=(-0.7, 2 * len(COPIES) + 0.7), ylim=(-1.3, 2.2))
 
 
