@@ -1,7 +1,7 @@
 """A moving average starts too low, unless it is corrected
 
-Momentum as a moving average, v = 0.9 v + 0.1 g, starts from v = 0 and so from a tenth of the first gradient. Its weights
-have added up to 1 - 0.9^t after t steps; divided by that, it is a true average from the first step on.
+Momentum as a moving average, v = 0.9 v + 0.1 g, starts from v = 0 and so from a tenth of the first gradient. Its
+weights have added up to 1 - 0.9^t after t steps; divided by that, it is a true average from the first step on.
 
     python examples/bias_correction.py [bias_correction.png]
 

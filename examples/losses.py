@@ -1,9 +1,9 @@
 """Losses as curves
 
-The 0-1 loss is what one wants to be small, but it is flat: no gradient says where to go. Training takes a loss that has a
-slope wherever something is to be improved, and losses differ in what they still call wrong: the perceptron nothing that
-has the right sign, the hinge what is not right by a margin, cross-entropy everything, a little. For numbers the question
-is how much an outlier may pull.
+The 0-1 loss is what one wants to be small, but it is flat: no gradient says where to go. Training takes a loss that has
+a slope wherever something is to be improved, and losses differ in what they still call wrong: the perceptron nothing
+that has the right sign, the hinge what is not right by a margin, cross-entropy everything, a little. For numbers the
+question is how much an outlier may pull.
 
     python examples/losses.py [losses.png]
 

@@ -1,9 +1,9 @@
 """Optimizers racing down a valley
 
-A narrow valley that bends: Rosenbrock's function. Plain descent must take steps that suit the steep walls and then crawls
-along the floor. Momentum gathers speed where gradients agree; RMSprop and Adam give each coordinate a rate of its own,
-by the size of its gradients. Each runs with the best of the rates 0.0001, 0.0002,
-0.0005 ... 0.5 for this start and 200 steps: another valley has another winner.
+A narrow valley that bends: Rosenbrock's function. Plain descent must take steps that suit the steep walls and then
+crawls along the floor. Momentum gathers speed where gradients agree; RMSprop and Adam give each coordinate a rate of
+its own, by the size of its gradients. Each runs with the best of the rates 0.0001, 0.0002, 0.0005 ... 0.5 for this
+start and 200 steps: another valley has another winner.
 
     python examples/optimizers.py [optimizers.png]
 
@@ -72,7 +72,7 @@ def main(path):
         ax.set_title(f"{name}, rate {rate:g}: {valley(*track[-1]):.1e} left", loc="left")
         ax.set(xlim=(LEFT, RIGHT), ylim=(BOTTOM, TOP), xticks=[], yticks=[])
         axes["values"].semilogy(valley(*track.T), color=colour, linewidth=1.8, label=name)
-    axes["values"].set_title(f"value, step by step", loc="left")
+    axes["values"].set_title("value, step by step", loc="left")
     axes["values"].set(xlabel="step; in the pictures a dot every ten", xlim=(0, STEPS))
     axes["values"].legend(frameon=False, fontsize=9)
     axes["values"].spines[["top", "right"]].set_visible(False)

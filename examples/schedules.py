@@ -1,7 +1,7 @@
 """Schedules: the rate over time
 
-Large steps at first, to get there; small ones at the end, to settle. A schedule is a function of the number of the step or
-epoch, simple ones make up composed ones, and each draws itself.
+Large steps at first, to get there; small ones at the end, to settle. A schedule is a function of the number of the step
+or epoch, simple ones make up composed ones, and each draws itself.
 
     python examples/schedules.py [schedules.png]
 
