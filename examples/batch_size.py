@@ -25,8 +25,9 @@ def line_fit(size, epochs=8, rate=0.1):
     x, y = points()
     weight, bias = nn.Parameter(np.array([[-1.2]])), nn.Parameter(np.array([-1.2]))
     optimizer, path = optim.SGD([weight, bias], lr=rate), [(-1.2, -1.2)]
+    batches = data.minibatches(x, y, size or len(x), rng=0)
     for _ in range(epochs):
-        for inputs, targets in data.minibatches(x, y, size or len(x), rng=len(path)):
+        for inputs, targets in batches:
             loss = nn.losses.l2(linear(inputs, weight.data, bias.data), targets)
             grads = linear_backward(loss.grad, inputs, weight.data, need=("weight", "bias"))
             weight.grad, bias.grad = grads.weight, grads.bias
@@ -65,14 +66,14 @@ def cost(model, split):
 def draw_way(ax, name, size, colour):
     """The way of slope and offset over the contours of the cost of all points."""
     x, y = points()
-    w, b = np.meshgrid(np.linspace(-1.6, 2.2, 81), np.linspace(-1.6, 1.6, 81))
+    w, b = np.meshgrid(np.linspace(-1.6, 2.2, 81), np.linspace(-2, 1.6, 91))
     values = np.mean((w[..., np.newaxis] * x[:, 0] + b[..., np.newaxis] - y[:, 0]) ** 2, axis=-1)
     ax.contour(w, b, values, levels=values.min() + np.array([0.03, 0.2, 0.6, 1.4, 2.6, 4.2, 6.2, 9]), colors="#d0d0d0")
     path = line_fit(size)
     ax.plot(*path.T, "o-", color=colour, markersize=2 if len(path) > 100 else 5, linewidth=0.5)
     ax.plot(*path[0], "o", color=colour, markersize=11, fillstyle="none")
     ax.set_title(f"{name}: {len(path) - 1} steps in 8 epochs", loc="left")
-    ax.set(xlabel="slope", ylabel="offset", xlim=(-1.6, 2.2), ylim=(-1.6, 1.6))
+    ax.set(xlabel="slope", ylabel="offset", xlim=(-1.6, 2.2), ylim=(-2, 1.6))
 
 
 def main(picture, quick):
