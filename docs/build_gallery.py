@@ -41,6 +41,21 @@ CHAPTERS = {
         "shifts",
         "upsampling",
         "learned_filters",
+        "deformable_digits",
+    ),
+    "Training": (
+        "losses",
+        "sigmoid_losses",
+        "gradient_descent",
+        "optimizers",
+        "bias_correction",
+        "schedules",
+        "batch_size",
+        "zero_mean",
+        "vanishing_gradients",
+        "overfitting",
+        "ema",
+        "heads",
     ),
 }
 
