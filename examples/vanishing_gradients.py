@@ -97,7 +97,7 @@ def main(picture, quick):
     dead.bar(ticks, [share for share, _ in shares], color="#2166ac", width=0.7)
     for tick, (share, right) in zip(ticks, shares, strict=True):
         dead.text(tick, share + 2, f"{right:.0f} %", ha="center", fontsize=10, color="#666666")
-    dead.set_title("dead ReLUs after training; in grey, digits right", loc="left")
+    dead.set_title("dead ReLUs, and in grey the digits right", loc="left")
     dead.set(xticks=ticks, xticklabels=RATES, xlabel="rate of gradient descent", ylabel="% of the units", ylim=(0, 108))
     for ax in (signals, gradients, dead):
         ax.spines[["top", "right"]].set_visible(False)
