@@ -10,6 +10,7 @@ import ctypes
 import math
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ from convkit.layers import LAYERS, UPSAMPLING, Layer
 from peers import operands, pytorch
 
 ROUNDS = 9
+SETTLE_SECONDS = 0.05
 DEFORMABLE = tuple(layer for layer in LAYERS if layer.kind in ("dcn", "dcn2"))
 TRANSPOSED = tuple(layer for layer in LAYERS + UPSAMPLING if layer.kind == "convT")
 
@@ -132,7 +134,9 @@ def seconds_of(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
         call()
     for _ in range(ROUNDS):
         for name, call in contenders.items():
-            bursts[name].append(burst(call, 1 if name == "torchvision" else CALLS))
+            time.sleep(SETTLE_SECONDS)  # threads of the one before wait for work, busily
+            call()
+            bursts[name].append(burst(call, 1 if name == "torchvision" else CALLS)[0])
     return {name: statistics.median(times) for name, times in bursts.items()}
 
 
@@ -159,9 +163,9 @@ def compare(kind: str, direction: str, threads: int) -> int:
     ratios: dict[str, list[float]] = {}
     for layer, seconds in rows(kind, direction, threads):
         ours = seconds.pop("convkit")
-        for name, time in seconds.items():
-            ratios.setdefault(name, []).append(time / ours)
-        others = (f"{name} {time * 1e3:7.2f} ({time / ours:5.2f})" for name, time in seconds.items())
+        for name, theirs in seconds.items():
+            ratios.setdefault(name, []).append(theirs / ours)
+        others = (f"{name} {theirs * 1e3:7.2f} ({theirs / ours:5.2f})" for name, theirs in seconds.items())
         print(f"  {layer.name:<14}convkit {ours * 1e3:6.2f}   {'   '.join(others)}", flush=True)
     short = 0
     for name, found in ratios.items():

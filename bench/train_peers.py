@@ -1,4 +1,8 @@
-"""A step of training by convkit and by PyTorch, eager, in turn: `python bench/train_peers.py`, with PyTorch installed.
+"""A step of training by convkit and by PyTorch, eager, in turn.
+
+    PYTHONPATH=tests python bench/train_peers.py
+
+needs PyTorch and torchvision.
 
 Both run in this process on the same number of threads, burst about, so that a slow episode of the machine meets both; a
 library's time is the median of its best burst. Between bursts both sleep, and the first step of a burst is not counted.
@@ -10,17 +14,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from bench_train import NETWORKS, training_step
 
-sys.path += [str(Path(__file__).parent.parent / "tests"), str(Path(__file__).parent)]
-
-from bench_train import NETWORKS, training_step  # noqa: E402
-
-import convkit  # noqa: E402
-from torchvision_here import torchvision  # noqa: E402
+import convkit
+from torchvision_here import torchvision
 
 BURSTS, STEPS, WARM_UP = 12, 6, 3
 SETTLE_SECONDS = 0.05
