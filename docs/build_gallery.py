@@ -37,26 +37,23 @@ CHAPTERS = {
         "dilated",
         "transposed",
         "deformable",
+        "deformable_digits",
         "receptive_field",
         "shifts",
         "upsampling",
         "learned_filters",
-        "deformable_digits",
     ),
-    "Training": (
-        "losses",
-        "sigmoid_losses",
+    "Losses": ("losses", "sigmoid_losses", "heads"),
+    "Descent": (
         "gradient_descent",
+        "zero_mean",
+        "batch_size",
         "optimizers",
         "bias_correction",
         "schedules",
-        "batch_size",
-        "zero_mean",
-        "vanishing_gradients",
-        "overfitting",
         "ema",
-        "heads",
     ),
+    "Depth and generalisation": ("vanishing_gradients", "overfitting"),
 }
 
 STYLE = """

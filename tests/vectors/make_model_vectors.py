@@ -1,6 +1,6 @@
 """Writes models.npz: what torchvision's networks are made of, and what they answer.
 
-    python tests/vectors/make_model_vectors.py
+    PYTHONPATH=tests python tests/vectors/make_model_vectors.py
 
 needs PyTorch and torchvision; the tests that read the file do not. Weights come from `state_recipe.filled`, images from
 `default_rng(SEED)`, both float32; PyTorch computes in float64. Stored are, for each network, NAME/state, a line "name
@@ -9,17 +9,15 @@ what one pass of training does: resnet18/train/y, the gradients resnet18/grad/..
 parameters, and the moved batch statistics, resnet18/moved/...
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
+from state_recipe import filled
+from torchvision_here import torchvision
 
-from state_recipe import filled  # noqa: E402
-from torchvision_here import torchvision  # noqa: E402
+HERE = Path(__file__).parent
 
 SEED, CLASSES, IMAGES = 20261121, 10, (4, 3, 64, 64)
 NAMES = ("alexnet", "vgg16", "resnet18", "resnet50", "mobilenet_v2")
