@@ -1,8 +1,18 @@
 """convkit: convolutions and their gradients for NumPy arrays, on all cores of a CPU.
 
-Operators take and return float32 and float64 ndarrays; names and argument order are PyTorch's. `convkit.reference`
-holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and `analysis` are loaded
-when first used.
+Operators take and return float32 and float64 ndarrays; their names and the order of their arguments are PyTorch's, and
+``op_backward`` is the gradient of ``op``. Those of 2-D are there for 1-D and 3-D, too:
+
+===========  ===========================================================================================================
+convolution  `conv2d`, `conv_transpose2d`, `deform_conv2d`
+pooling      `max_pool2d`, `avg_pool2d`, `adaptive_max_pool2d`, `adaptive_avg_pool2d`, `max_unpool2d`
+others       `interpolate`, `grid_sample`, `im2col`, `col2im`, `linear`, of any number of axes
+machine      `set_num_threads`, `get_num_threads`, `threads`, `isa`, `set_isa`, `available_isas`, `machine_peak`,
+             `show_config`
+===========  ===========================================================================================================
+
+`convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and
+`analysis` are loaded when first used.
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def _take_in(value, name: str) -> np.ndarray:
 def same_dtype(array: np.ndarray, name: str, first: np.ndarray, first_name: str) -> None:
     """All arrays of a call share one dtype; there is no silent promotion."""
     if array.dtype is not first.dtype:
-        raise TypeError(f"{name} must have the dtype of {first_name}, {first.dtype}, got {array.dtype}")
+        raise TypeError(
+            f"{name} must have the dtype of {first_name}, {first.dtype}, got {array.dtype}; astype converts either"
+        )
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -66,7 +66,7 @@ def draw(figure, x, colour, title):
     inputs.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xlabel="first input", ylabel="second input")
     steps = np.array([-gradient(sample, np.array([START]))[0] for sample in x[:60, np.newaxis]])
     pushes.quiver(*np.zeros((2, 60)), *steps.T, color=colour, angles="xy", scale_units="xy", scale=1, width=0.006)
-    reach = 1.1 * np.abs(steps).max()
+    reach = 2.1  # of both, to compare the arrows
     pushes.set_title("where 60 samples push the weights", loc="left", fontsize=11)
     pushes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="first weight", ylabel="second weight")
     draw_way(way, x, colour)

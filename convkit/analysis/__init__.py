@@ -1,4 +1,12 @@
-"""Tools to look into layers and models."""
+"""Tools to look into layers and models.
+
+================  ======================================================================================================
+gradients         `check_gradients`, of any function, layer or loss
+a model's layers  `summary`, `output_size`, `count_parameters`, `count_flops`
+what a unit sees  `receptive_field`, `effective_receptive_field`; `sampling_points` of a deformable layer
+as a matrix       `conv_matrix`, and `conv_operator`, which never writes it
+================  ======================================================================================================
+"""
 
 from .counts import count_flops, count_parameters
 from .effective import EffectiveField, effective_receptive_field

@@ -71,8 +71,9 @@ def check_gradients(
         It is copied first, the copy in float64: its own parameters, gradients and kept arrays stay as they are.
         A function ``target(x, *args) -> (value, grad)``, such as a loss, is checked in `x`; an array `value` is summed.
     x : ndarray
-        Where to check; converted to float64. Central differences see both sides of a kink, so stay `step` away from one
-        (ReLU at 0).
+        Where to check; converted to float64. Central differences see both sides of a kink, so stay `step` away from
+        one: ReLU at 0, or samples of a deformable layer at whole positions, as a fresh one's are: give the bias of its
+        ``conv_offset`` values between 0 and 1 first.
     *args
         Passed on after `x`.
     step : float, default 1e-6

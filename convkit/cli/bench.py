@@ -207,6 +207,8 @@ def summary(printed: list[Timing], final: list[Timing]) -> Iterator[str]:
         yield from map(row, changed)
     for direction in dict.fromkeys(timing.direction for timing in final):
         logarithms = [math.log(timing.share) for timing in final if timing.direction == direction]
+        if len(logarithms) == 1:
+            continue
         yield f"{'geometric mean':<18}{direction:<11}{'':>20}{math.exp(statistics.fmean(logarithms)):>9.1%}"
     yield UNITS
     if not all(timing.steady for timing in final):

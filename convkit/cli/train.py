@@ -89,6 +89,8 @@ def train(settings: Settings, out: Path, resume: bool) -> None:
     print(f"{settings.schedule}; seed {settings.seed}", flush=True)
     if resume:
         trained.load(out / CHECKPOINT)
+        if settings.epochs < trained.epoch:
+            raise ValueError(f"--epochs must be at least the {trained.epoch} trained already, got {settings.epochs}")
         print(f"going on after step {trained.step}", flush=True)
     write_settings(out / SETTINGS, settings, images)
     begin = time.perf_counter()
@@ -102,7 +104,7 @@ def train(settings: Settings, out: Path, resume: bool) -> None:
     measured = trained.evaluate(images.x_test, images.y_test)
     wrong = round((1 - measured["accuracy"]) * held_out)
     print(f"test accuracy: {100 * measured['accuracy']:.1f} %")
-    print(f"{wrong} of {held_out} held-out images wrong after {settings.epochs} epochs; {seconds:.1f} s of training")
+    print(f"{wrong} of {held_out} held-out images wrong, {settings.epochs} epochs; {seconds:.1f} s of training")
     trained.history.to_csv(out / "history.csv")
     trained.history.plot(out / "curves.png")
     nn.save_state(trained.model.state_dict(), out / "weights.safetensors")
@@ -120,6 +122,8 @@ def write_settings(path: Path, settings: Settings, images: Images) -> None:
 
 def read_settings(path: Path, given: dict[str, Any]) -> Settings:
     """The settings of the training to go on with; only the number of epochs may be another one."""
+    if not path.exists():
+        raise ValueError(f"--out must be the folder of a training to resume, got {path.parent}: it has no {path.name}")
     try:
         stored = asdict(Settings(**json.loads(path.read_text())["settings"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:

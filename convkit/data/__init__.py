@@ -1,4 +1,13 @@
-"""Data: the digits, folders of images, batches, normalisation, colour, and changes to images."""
+"""Data: from files to batches.
+
+=============  =========================================================================================================
+sources        `digits`, `digits_split`, `ImageFolder`
+batches        `minibatches`
+normalisation  `ZScore`, `MinMax`, `Log`, `Exp`, `Arctan`, fitted on the training part alone
+colour         `grayscale`, `rgb_to_hsl`, `hsl_to_rgb`
+augmentation   `crop`, `flip`, `shift`, `rotate`, and `Compose` of them
+=============  =========================================================================================================
+"""
 
 from .colour import grayscale, hsl_to_rgb, rgb_to_hsl
 from .digits import Split, digits, digits_split

@@ -122,7 +122,9 @@ class ZScore(_Affine):
             squares = squares + ((block - own) ** 2).sum(axis=0) + (own - mean) ** 2 * (count * n / (count + n))
             mean = mean + (own - mean) * (n / (count + n))
             count += n
-        self._set(mean, np.sqrt(squares / count))
+        std = np.sqrt(squares / count)
+        rounding = count * np.finfo(np.float64).eps * np.abs(mean)  # what a channel that never changes may show
+        self._set(mean, np.where(std <= rounding, 0.0, std))
         return self
 
 

@@ -14,6 +14,9 @@ from .. import _options
 from .._arrays import as_array, empty, same_dtype
 from .module import Buffer, Module, Parameter
 
+# Elements of a plane that are summed in its own dtype: the error of a sum grows with their number.
+PIECE = 1024
+
 
 class _BatchNorm(Module):
     """What the three have in common; `_ndims` are the numbers of axes that the input may have."""
@@ -137,10 +140,14 @@ class _BatchNorm(Module):
 
 
 def _sums(planes: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
-    """Sum of each channel, of a product if there are two: planes in their own dtype, planes added up in float64."""
-    # einsum adds in vectors, three times as fast as add.reduce, and makes no array of the product.
-    each = np.einsum("ncl->nc", planes) if times is None else np.einsum("ncl,ncl->nc", planes, times)
-    return each.sum(axis=0, dtype=np.float64)
+    """Sum of each channel, of a product if there are two: pieces in their own dtype, pieces added up in float64."""
+    total = np.zeros(planes.shape[1])
+    for begin in range(0, planes.shape[2], PIECE):
+        # einsum adds in vectors, three times as fast as add.reduce, and makes no array of the product.
+        operands = [array[:, :, begin : begin + PIECE] for array in (planes, times) if array is not None]
+        each = np.einsum("ncl->nc" if times is None else "ncl,ncl->nc", *operands)
+        total += each.sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _column(values: np.ndarray, planes: np.ndarray) -> np.ndarray:

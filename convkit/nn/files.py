@@ -71,7 +71,7 @@ def load_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         try:
             return read(file)
-        except (ImportError, OSError):
+        except ImportError:
             raise
         except Exception as error:  # whatever the readers of two formats make of arbitrary bytes
             kind = Path(path).suffix[1:]

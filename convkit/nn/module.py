@@ -170,9 +170,21 @@ class Module(ABC):
         """
 
     def __call__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        y = self.forward(*args, **kwargs)
+        try:
+            y = self.forward(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            self._note_layer(error)
+            raise
         self._y_shape = np.shape(y[0] if isinstance(y, tuple) else y)
         return y
+
+    def _note_layer(self, error: Exception) -> None:
+        """Let the error's note say which layer of this module it came from, by its path in `state_dict`."""
+        layer = vars(error).setdefault("layer", self)
+        path = next((path for path, module in self.named_modules() if module is layer), "")
+        if path:
+            notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith("in layer ")]
+            error.__notes__ = [*notes, f"in layer {path!r}: {type(layer).__name__}({layer.describe()})"]
 
     # ---------------------------------------------------------------- for the author of a layer
 

@@ -55,13 +55,9 @@ class Sequential(Module):
         yield from self._layers.items()
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Run the layers in order; an error carries a note that names the layer it came from."""
-        for name, layer in self._layers.items():
-            try:
-                x = layer(x)
-            except (TypeError, ValueError) as error:
-                error.add_note(f"in layer {name!r}: {type(layer).__name__}({layer.describe()})")
-                raise
+        """Run the layers in order."""
+        for layer in self:
+            x = layer(x)
         return x
 
     def backward(self, grad: np.ndarray, *, need_input: bool = False) -> np.ndarray | None:

@@ -116,10 +116,10 @@ def confusion_matrix(labels: np.ndarray, guesses: np.ndarray, classes: int | Non
     if labels.shape != guesses.shape:
         raise ValueError(f"guesses must have the shape of labels, {labels.shape}, got {guesses.shape}")
     if classes is None:
-        classes = 1 + max(labels.max(initial=-1), guesses.max(initial=-1))
+        classes = 1 + max((int(array.max()) for array in (labels, guesses) if array.size), default=-1)
     _within(labels, integer(classes, "classes"), "labels")
     _within(guesses, classes, "guesses")
-    pairs = labels.ravel().astype(np.int64) * classes + guesses.ravel()
+    pairs = labels.ravel().astype(np.int64) * classes + guesses.ravel().astype(np.int64)
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 

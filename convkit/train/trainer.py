@@ -205,7 +205,8 @@ class Trainer:
         """Take the steps of an epoch, or what is left of them, and measure; False if interrupted in one of them."""
         self.model.train()
         sources = checkpoints.generators(self.rng, self.model)
-        for x, y in self._batches:
+        only_measuring = self._means.samples > 0 and self._batches.done == 0  # it was stopped after its last step
+        for x, y in () if only_measuring else self._batches:
             self._step(x, y, sources)
             tick()
             if interrupted():

@@ -179,7 +179,7 @@ def test_control_c_saves(tmp_path, capsys, undrawn):
         (["--data", "/nonexistent"], "No such file or directory: '/nonexistent'"),
         (["--model", "lenet5"], "in layer"),
         (["--lr", "1e30"], "is the first whose"),
-        (["--resume"], "No such file or directory"),
+        (["--resume"], "must be the folder of a training to resume"),
     ],
 )
 def test_bad_arguments(options, message, tmp_path, capsys, short_split):
@@ -206,6 +206,11 @@ def test_an_old_training_is_not_overwritten_by_mistake(tmp_path, capsys, short_s
     assert weights(tmp_path) == before
     assert main(["train", "--resume", "--seed", "5", "--out", str(tmp_path)]) == 2
     assert "--seed must be 0 as before, to resume, got 5" in capsys.readouterr().err
+    assert main(["train", "--resume", "--epochs", "2", "--out", str(tmp_path)]) == 0
+    before = (tmp_path / "settings.json").read_bytes()
+    assert main(["train", "--resume", "--epochs", "1", "--out", str(tmp_path)]) == 2
+    assert "--epochs must be at least the 2 trained already, got 1" in capsys.readouterr().err
+    assert (tmp_path / "settings.json").read_bytes() == before
     assert main([*options, "--overwrite", "--seed", "5"]) == 0
     assert weights(tmp_path) != before
 

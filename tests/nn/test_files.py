@@ -156,6 +156,17 @@ def test_a_hostile_safetensors_file(tmp_path, entry):
         nn.load_state(tmp_path / "weights.safetensors")
 
 
+def test_an_npz_whose_directory_points_outside(tmp_path):
+    path = tmp_path / "weights.npz"
+    nn.save_state(state(), path)
+    content = bytearray(path.read_bytes())
+    end = content.rfind(b"PK\5\6")
+    content[end + 16 : end + 20] = len(content).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="weights.npz is not a whole npz file"):
+        nn.load_state(path)
+
+
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in .safetensors or .npz, got 'weights.pth'"):
         nn.save_state(state(), "weights.pth")

@@ -44,6 +44,13 @@ def test_pixels_are_samples():
     assert train.accuracy(scores, labels) == pytest.approx(87 / 90)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64])
+def test_labels_of_few_bits(dtype):
+    labels, guesses = np.array([0, 127], dtype), np.array([1, 127], dtype)
+    matrix = train.confusion_matrix(labels, guesses)
+    assert (matrix.shape, matrix[0, 1], matrix[127, 127], matrix.sum()) == ((128, 128), 1, 1, 2)
+
+
 def test_classes_that_do_not_occur():
     np.testing.assert_array_equal(train.confusion_matrix([0, 0], [0, 1], 3), [[1, 1, 0], [0, 0, 0], [0, 0, 0]])
     assert train.confusion_matrix(np.zeros(0, int), np.zeros(0, int)).shape == (0, 0)

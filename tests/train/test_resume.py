@@ -338,3 +338,22 @@ def test_where_nothing_can_be_saved_nothing_is_trained(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         trainer().load(tmp_path / "nothing")
+
+
+def test_an_epoch_whose_measuring_failed_is_not_trained_again():
+    whole, stopped = trainer(), trainer()
+    fit(whole, validation=samples())
+    evaluate = stopped.evaluate
+
+    def fail(*args):
+        stopped.evaluate = evaluate
+        raise KeyboardInterrupt
+
+    stopped.evaluate = fail
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, validation=samples())
+    assert (stopped.epoch, stopped.step) == (0, STEPS // EPOCHS)
+    fit(stopped, validation=samples())
+    assert stopped.step == STEPS and stopped.history == whole.history
+    for name, array in whole.model.state_dict().items():
+        np.testing.assert_array_equal(stopped.model.state_dict()[name], array)
