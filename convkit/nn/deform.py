@@ -111,8 +111,10 @@ _DOC = """{nd}-D deformable convolution: every tap reads the input where an offs
 
     The offsets, and the mask that weighs the samples, come from convolutions of the layer's own, which start from
     zeros: at first the taps stand where those of `Conv{nd}d` do, each weighed 1/2 by the mask's sigmoid. Or they are
-    given to forward, ``layer(x, offset, mask)``. At whole offsets, zero among them, bilinear sampling has a kink, and the
-    offset's gradient is the right-hand one: `convkit.analysis.check_gradients` takes it for wrong there.
+    given to forward, ``layer(x, offset, mask)``.
+
+    At whole offsets, zero among them, bilinear sampling has a kink, and the offset's gradient is the right-hand one:
+    `convkit.analysis.check_gradients` takes it for wrong there.
 
     Parameters
     ----------
