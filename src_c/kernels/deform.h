@@ -29,7 +29,7 @@ static void CK_NAME(locate)(ck_points *p) {
         int inside = (at >= -1) & (at < size);
         REAL floor = REAL_FLOOR(inside ? at : 0);
         low[x] = inside ? floor : CK_OUTSIDE;
-        fraction[x] = inside | (at != at) ? at - floor : 0;
+        fraction[x] = (inside | (at != at)) ? at - floor : 0;
       }
     }
     const REAL *low = p->low[d];
