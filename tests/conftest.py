@@ -40,6 +40,14 @@ def python(tmp_path):
     return run
 
 
+@pytest.fixture
+def any_isa():
+    """Restores the instruction set, which each configuration chooses for itself."""
+    isa = convkit.isa()
+    yield
+    convkit.set_isa(isa)
+
+
 def pytest_report_header():
     absent = [name for name in ISAS if name not in convkit.available_isas()]
     why = ["not built" if name not in engine.built_isas() else "not offered here" for name in absent]

@@ -36,14 +36,6 @@ def check(index: int) -> None:
         assert_case(solve(random_data(problem, dtype)), layout, algorithm=algorithm)
 
 
-@pytest.fixture
-def any_isa():
-    """Restores the instruction set, which each configuration chooses for itself."""
-    isa = convkit.isa()
-    yield
-    convkit.set_isa(isa)
-
-
 @pytest.mark.parametrize("block", range(COUNT // PER_BLOCK))
 def test_block(block, any_isa):
     executed, failures = 0, []

@@ -225,14 +225,6 @@ def check(index: int) -> None:
         assert_case(case, LAYOUTS[index // 2 % 2], algorithm=("auto", "implicit_gemm", "im2col")[index // 4 % 3])
 
 
-@pytest.fixture
-def any_isa():
-    """Restores the instruction set, which each configuration chooses for itself."""
-    isa = convkit.isa()
-    yield
-    convkit.set_isa(isa)
-
-
 @pytest.mark.parametrize("block", range(COUNT // PER_BLOCK))
 def test_random_configurations(block, any_isa):
     failures = []

@@ -59,14 +59,6 @@ def test_empty_problems(problem, isa):
             assert np.array_equal(got["y"], np.broadcast_to(shaped, got["y"].shape))
 
 
-@pytest.fixture
-def any_isa():
-    """Restores the instruction set, which each configuration chooses for itself."""
-    isa = convkit.isa()
-    yield
-    convkit.set_isa(isa)
-
-
 def check(index: int) -> None:
     """Run random configuration `index`; the number decides dtype, layout, instruction set and threads as well."""
     isas = convkit.available_isas()
