@@ -34,7 +34,7 @@ static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channe
 static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t channels, const int64_t spatial[3],
                            int gradient, int depthwise) {
   const ck_conv_shape *s = &call->shape;
-  int64_t item = ck_kernels_for(call->dtype)->real_size;
+  int64_t item = call->kernels->real_size;
   ck_source source = {.tensor = *tensor, .lane_channels = channels};
   source.order = order_for(tensor, depthwise, item);
   source.end = tensor_end(tensor, s->n, s->groups * channels, spatial, item);
@@ -120,7 +120,7 @@ static void set_output(ck_dense *d, const ck_conv *call) {
 
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  ck_dense d = {.kernels = ck_kernels_for(call->dtype),
+  ck_dense d = {.kernels = call->kernels,
                 .n = s->n,
                 .groups = s->groups,
                 .channels = s->c_in,
@@ -146,12 +146,8 @@ ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
 
 static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  ck_dense d = {.kernels = ck_kernels_for(call->dtype),
-                .n = s->n,
-                .groups = s->groups,
-                .channels = s->c_out,
-                .lanes = s->c_in,
-                .dst = call->x};
+  ck_dense d = {
+      .kernels = call->kernels, .n = s->n, .groups = s->groups, .channels = s->c_out, .lanes = s->c_in, .dst = call->x};
   if (transposed)
     set_output(&d, call);
   d.source = ck_conv_y_source(call, !transposed, ck_conv_is_direct(call));

@@ -37,6 +37,11 @@ typedef enum ck_activation {
 
 typedef enum ck_algorithm { CK_AUTO = 0, CK_IMPLICIT_GEMM = 1, CK_IM2COL = 2, CK_DIRECT = 3 } ck_algorithm;
 
+/* The kernels of one instruction set and dtype. Whoever fills a call's fields asks for them once: the set in force may
+ * be changed by another thread at any time, and workspace is that of the kernels that run. */
+typedef struct ck_kernels ck_kernels;
+const ck_kernels *ck_kernels_for(int dtype);
+
 /* How a call runs: threads, workspace, and the hook that lets Ctrl-C through.
  * poll is called from the calling thread about every 50 ms; non-zero stops the call with CK_INTERRUPTED. */
 typedef struct ck_run {
@@ -71,7 +76,7 @@ typedef struct ck_tensor {
  * In a backward call with an activation, act_y is the forward's output and y is the gradient after it. */
 typedef struct ck_conv {
   ck_conv_shape shape;
-  int dtype;
+  const ck_kernels *kernels;
   int algorithm;
   ck_tensor x, weight, y, act_y;
   void *bias; /* may be NULL */
@@ -156,7 +161,7 @@ typedef enum ck_pool_op {
 
 typedef struct ck_pool {
   ck_pool_shape shape;
-  int dtype;
+  const ck_kernels *kernels;
   ck_tensor x, y, indices;
   ck_run run;
 } ck_pool;
@@ -173,7 +178,8 @@ typedef enum ck_sampling { CK_NEAREST = 0, CK_LINEAR = 1, CK_CUBIC = 2 } ck_samp
  * linear and cubic the two or four elements around it, the image's edge repeated. */
 typedef struct ck_resize {
   int64_t n, channels, in[3], out[3];
-  int dtype, sampling;
+  const ck_kernels *kernels;
+  int sampling;
   double times[3], over[3], before, after;
   ck_tensor x, y;
   ck_run run;
@@ -194,7 +200,8 @@ typedef enum ck_border { CK_BORDER_ZEROS = 0, CK_BORDER_EDGE = 1, CK_BORDER_REFL
 typedef struct ck_grid_sample {
   int64_t n, channels, in[3], out[3];
   int axes; /* 2 or 3: with 2, depths are 1 */
-  int dtype, sampling, border, align_corners;
+  const ck_kernels *kernels;
+  int sampling, border, align_corners;
   ck_tensor x, grid, y, grad_grid;
   ck_run run;
 } ck_grid_sample;
@@ -220,7 +227,7 @@ ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op);
  * w, m and s are read and written; m and s may be NULL. No two arrays overlap. */
 typedef struct ck_descent {
   int64_t count;
-  int dtype;
+  const ck_kernels *kernels;
   void *w, *m, *s;
   const void *g;
   double rate, keep, l2, m_keep, m_take, look, ahead, s_keep, s_take, s_scale, eps;

@@ -216,6 +216,8 @@ static ck_status run_box(ck_chunk *c, const ck_box *box, const ck_kblock *kblock
 
 static ck_status run_chunks(ck_chunk *c) {
   ck_status status = CK_OK;
+  if (c->shared > c->call->conv.run.workspace_bytes)
+    return CK_WORKSPACE;
   ck_chunk_share(c);
   for (int64_t part = 0; part < ck_reduction_count(&c->taps); part++) {
     ck_kblock kblock = ck_reduction_block(&c->taps, part);

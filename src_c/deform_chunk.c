@@ -79,7 +79,7 @@ static void set_panels(ck_chunk *c) {
 ck_chunk ck_chunk_make(const ck_deform *call) {
   static const int64_t targets[] = {784, 560, 392, 280, 196, 140, 98, 56, 28, 14, 7, 4, 2, 1};
   const ck_conv_shape *s = &call->conv.shape;
-  ck_chunk c = {.call = call, .k = ck_kernels_for(call->conv.dtype)};
+  ck_chunk c = {.call = call, .k = call->conv.kernels};
   int64_t vector = c.k->vector;
   c.sampler = ck_sampler_make(c.k, call);
   c.taps = ck_reduction_make(1, s->kernel, ck_kblock_cap(c.k) / vector * 8); /* 288 taps of 16 channels in float32 */

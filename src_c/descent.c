@@ -9,7 +9,7 @@ static void run_task(ck_worker *worker, void *context, int64_t index) {
   (void)worker;
   const ck_descent *call = context;
   int64_t first = index * PIECE;
-  ck_kernels_for(call->dtype)->descend(call, first, ck_min(PIECE, call->count - first));
+  call->kernels->descend(call, first, ck_min(PIECE, call->count - first));
 }
 
 ck_status ck_descent_run(const ck_descent *call) {

@@ -223,7 +223,7 @@ typedef struct ck_locate {
   int64_t least, most;  /* lowered and raised to the elements that are not left out */
 } ck_locate;
 
-typedef struct ck_kernels {
+struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
   ck_rows_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height]: scalars times vectors */
@@ -284,9 +284,6 @@ typedef struct ck_kernels {
   void (*lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step);
   void (*descend)(const ck_descent *, int64_t first, int64_t count);
   ck_peak_kernels peak;
-} ck_kernels;
-
-/* The table in force for this dtype. */
-const ck_kernels *ck_kernels_for(int dtype);
+};
 
 #endif

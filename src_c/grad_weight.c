@@ -112,8 +112,7 @@ static int64_t count_segments(const gw_plan *p, int64_t rows, int64_t pixels) {
 
 static gw_plan make_plan(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  gw_plan p = {
-      .call = call, .k = ck_kernels_for(call->dtype), .depthwise = ck_conv_is_direct(call), .transposed = transposed};
+  gw_plan p = {.call = call, .k = call->kernels, .depthwise = ck_conv_is_direct(call), .transposed = transposed};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4], room = CHUNK_PIXELS, vector = p.k->vector;
   for (int d = 3; d >= 0; d--) { /* whole inner axes, then whole small images */
     block[d] = d == 3 || block[d + 1] == size[d + 1] ? ck_max(1, ck_min(size[d], room)) : 1;
@@ -179,7 +178,7 @@ static void tile_lanes(const gw_task *t, int64_t tile, int64_t *first, int64_t *
 int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
                         int64_t lanes, int64_t ld, const int64_t *x_off, char *panel) {
   const ck_conv_shape *s = &call->shape;
-  const ck_kernels *k = ck_kernels_for(call->dtype);
+  const ck_kernels *k = call->kernels;
   const int64_t *stride = tensor->stride;
   int64_t nonfinite = 0, sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
   ck_pack pack = {.panel = panel,

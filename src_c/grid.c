@@ -303,8 +303,6 @@ ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op) {
       [CK_GRID_SAMPLE] = forward_task, [CK_GRID_GRAD_X] = grad_x_task, [CK_GRID_GRAD_GRID] = grad_grid_task};
   ck_grid_sample sized = with_threads(call);
   ck_grid_plan p = ck_grid_plan_make(&sized, op);
-  if (sized.run.workspace_bytes < sized.run.threads * p.bytes)
-    return CK_WORKSPACE;
   return ck_parallel(call->n * p.parts * (op == CK_GRID_GRAD_X ? p.bands : p.blocks), tasks[op], &p, &sized.run,
                      sized.run.workspace, p.bytes);
 }

@@ -85,7 +85,7 @@ static void cut_image(ck_grid_plan *p) {
 
 ck_grid_plan ck_grid_plan_make(const ck_grid_sample *call, ck_grid_op op) {
   static const int counts[] = {[CK_NEAREST] = 1, [CK_LINEAR] = 2, [CK_CUBIC] = 4};
-  ck_grid_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .op = op, .parts = 1, .bands = 1};
+  ck_grid_plan p = {.call = call, .k = call->kernels, .op = op, .parts = 1, .bands = 1};
   p.item = p.k->real_size;
   p.vector_bytes = p.k->vector * p.item;
   p.vectors = ck_ceil_div(call->channels, p.k->vector);

@@ -53,7 +53,7 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
 /* with_gradient: the tiles of grad x, whose columns are computed from y; otherwise y holds the columns. */
 static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  col_plan p = {.call = call, .k = ck_kernels_for(call->dtype)};
+  col_plan p = {.call = call, .k = call->kernels};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4] = {1, 1, 1, ck_min(s->out[2], TILE_OUTPUTS)};
   int64_t one[3] = {1, 1, 1};
   for (int d = 2; d >= 1 && block[d + 1] == size[d + 1]; d--)

@@ -174,6 +174,8 @@ int ck_effective_threads(int threads, int64_t ntasks) {
 ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride) {
   assert((uintptr_t)base % CACHE_LINE == 0 && stride % CACHE_LINE == 0);
   int threads = ck_effective_threads(run->threads, ntasks);
+  if (base && (char *)base - (char *)run->workspace + threads * stride > run->workspace_bytes)
+    return CK_WORKSPACE;
   ck_team team; /* of its ranges, only those in use are set */
   atomic_init(&team.stop, 0);
   team.task = task;

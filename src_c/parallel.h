@@ -14,7 +14,8 @@ typedef struct ck_worker {
 typedef void (*ck_task)(ck_worker *worker, void *context, int64_t index);
 
 /* Runs task(worker, context, i) for every i in 0..ntasks-1, dynamically, on up to run->threads threads;
- * thread t's scratch is base + t * stride.  Serial after fork(), or without threads built in. */
+ * thread t's scratch is base + t * stride, base being NULL or lying in run's workspace (CK_WORKSPACE if it does not
+ * hold all of them).  Serial after fork(), or without threads built in. */
 ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride);
 
 /* True once the call was interrupted.  Long tasks ask between blocks; on thread 0 this polls when 50 ms have passed. */

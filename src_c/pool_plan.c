@@ -170,7 +170,7 @@ ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op, int threads) 
   const ck_pool_shape *s = &call->shape;
   int backward = op == CK_POOL_AVERAGE_GRAD;
   ck_pool_plan p = {.call = call,
-                    .k = ck_kernels_for(call->dtype),
+                    .k = call->kernels,
                     .max = op == CK_POOL_MAX,
                     .backward = backward,
                     .src = backward ? call->y : call->x,

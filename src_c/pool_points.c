@@ -38,7 +38,7 @@ static int channels_adjacent(const ck_pool *call, int64_t item) {
 
 static points_plan make_plan(const ck_pool *call, ck_pool_op op) {
   const ck_pool_shape *s = &call->shape;
-  points_plan p = {.call = call, .op = op, .k = ck_kernels_for(call->dtype)};
+  points_plan p = {.call = call, .op = op, .k = call->kernels};
   p.elements = s->in[0] * s->in[1] * s->in[2];
   p.step = ck_pool_even_step(&call->x, s->in);
   p.inner_channels = channels_adjacent(call, p.k->real_size);

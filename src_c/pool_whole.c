@@ -43,13 +43,13 @@ static void place(const ck_kernels *k, ck_arena *arena, whole_buffers *b) {
 int64_t ck_pool_whole_bytes(const ck_pool *call) {
   whole_buffers b;
   ck_arena count = {0};
-  place(ck_kernels_for(call->dtype), &count, &b);
+  place(call->kernels, &count, &b);
   return count.used;
 }
 
 static whole_plan make_plan(const ck_pool *call) {
   const ck_pool_shape *s = &call->shape;
-  whole_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .elements = s->in[0] * s->in[1] * s->in[2]};
+  whole_plan p = {.call = call, .k = call->kernels, .elements = s->in[0] * s->in[1] * s->in[2]};
   const int64_t item = p.k->real_size, vl = p.k->vector, sizes[5] = {s->n, s->channels, s->in[0], s->in[1], s->in[2]};
   p.step = ck_pool_even_step(&call->x, s->in);
   if (p.elements == 1)

@@ -302,7 +302,7 @@ ck_status ck_resize_run(const ck_resize *call, ck_resize_op op) {
   run.threads = threads_for(call);
   if (ck_grid_count(&p.grid) == 0)
     return CK_OK;
-  if (run.workspace_bytes < p.shared_bytes + run.threads * p.bytes)
+  if (run.workspace_bytes < p.shared_bytes)
     return CK_WORKSPACE;
   ck_resize_fill_shared(&p);
   return ck_parallel(ck_grid_count(&p.grid), p.backward ? backward_task : forward_task, &p, &run,

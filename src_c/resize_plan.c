@@ -200,7 +200,7 @@ static void set_row(ck_resize_plan *p) {
 }
 
 ck_resize_plan ck_resize_plan_make(const ck_resize *call, ck_resize_op op) {
-  ck_resize_plan p = {.call = call, .k = ck_kernels_for(call->dtype), .backward = op == CK_RESIZE_GRAD_X};
+  ck_resize_plan p = {.call = call, .k = call->kernels, .backward = op == CK_RESIZE_GRAD_X};
   set_axes(&p);
   p.rows_first = rows_first(&p);
   set_lanes(&p);

@@ -48,7 +48,7 @@ cdef inline void set_call(ck.ck_conv *call, Geometry geometry, cnp.ndarray array
                           int algorithm, int threads) noexcept:
     memset(call, 0, sizeof(ck.ck_conv))
     call.shape = geometry.shape
-    call.dtype = ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64
+    call.kernels = kernels_for(array)
     call.algorithm = algorithm
     call.activation = activation
     call.act_a = a

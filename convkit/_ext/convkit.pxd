@@ -27,6 +27,10 @@ cdef extern from "convkit.h" nogil:
         CK_TRANSPOSED_GRAD_X
         CK_TRANSPOSED_GRAD_WEIGHT
 
+    ctypedef struct ck_kernels:
+        pass
+    const ck_kernels *ck_kernels_for(int dtype) noexcept
+
     ctypedef struct ck_run:
         int threads
         int (*poll)(void *) noexcept nogil
@@ -51,7 +55,8 @@ cdef extern from "convkit.h" nogil:
 
     ctypedef struct ck_conv:
         ck_conv_shape shape
-        int dtype, algorithm
+        const ck_kernels *kernels
+        int algorithm
         ck_tensor x, weight, y, act_y
         void *bias
         int64_t bias_stride
@@ -94,7 +99,7 @@ cdef extern from "convkit.h" nogil:
 
     ctypedef struct ck_pool:
         ck_pool_shape shape
-        int dtype
+        const ck_kernels *kernels
         ck_tensor x, y, indices
         ck_run run
 
@@ -108,7 +113,8 @@ cdef extern from "convkit.h" nogil:
         int64_t n, channels
         int64_t in_ "in"[3]
         int64_t out[3]
-        int dtype, sampling
+        const ck_kernels *kernels
+        int sampling
         double times[3]
         double over[3]
         double before, after
@@ -127,7 +133,8 @@ cdef extern from "convkit.h" nogil:
         int64_t n, channels
         int64_t in_ "in"[3]
         int64_t out[3]
-        int axes, dtype, sampling, border, align_corners
+        const ck_kernels *kernels
+        int axes, sampling, border, align_corners
         ck_tensor x, grid, y, grad_grid
         ck_run run
 
@@ -136,7 +143,7 @@ cdef extern from "convkit.h" nogil:
 
     ctypedef struct ck_descent:
         int64_t count
-        int dtype
+        const ck_kernels *kernels
         void *w
         void *m
         void *s

@@ -9,7 +9,7 @@ def descend(cnp.ndarray w not None, cnp.ndarray grad not None, cnp.ndarray m, cn
     cdef ck.ck_status status
     memset(&call, 0, sizeof(ck.ck_descent))
     call.count = cnp.PyArray_SIZE(w)
-    call.dtype = ck.CK_F32 if cnp.PyArray_ITEMSIZE(w) == 4 else ck.CK_F64
+    call.kernels = kernels_for(w)
     call.w = cnp.PyArray_DATA(w)
     call.g = cnp.PyArray_DATA(grad)
     if m is not None:

@@ -50,6 +50,11 @@ cdef int raise_status(ck.ck_status status) except -1:
     raise RuntimeError(f"the C library returned status {<int>status}")
 
 
+cdef inline const ck.ck_kernels *kernels_for(cnp.ndarray array) noexcept:
+    """The kernels of a call, taken once: another thread may choose another instruction set at any moment."""
+    return ck.ck_kernels_for(ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64)
+
+
 # ---------------------------------------------------------------- workspace
 
 cdef enum:

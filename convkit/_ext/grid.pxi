@@ -34,7 +34,7 @@ cdef int run_grid(ck.ck_grid_sample *call, ck.ck_grid_op op) except -1:
 cdef inline void set_grid_call(ck.ck_grid_sample *call, GridGeometry geometry, cnp.ndarray y, cnp.ndarray grid,
                                bint channel_last, int threads) noexcept:
     call[0] = geometry.call
-    call.dtype = dtype_code(y)
+    call.kernels = kernels_for(y)
     call.run.threads = threads
     call.run.poll = poll_signals
     set_tensor(&call.y, y, channel_last)

@@ -32,9 +32,9 @@ def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, c
     cdef ck.ck_status status
     memset(&call, 0, sizeof(ck.ck_pool))
     call.shape = geometry.shape
+    call.kernels = kernels_for(x if x is not None else indices)
     if x is not None:
         set_tensor(&call.x, x, channel_last)
-        call.dtype = ck.CK_F32 if cnp.PyArray_ITEMSIZE(x) == 4 else ck.CK_F64
     if y is not None:
         set_tensor(&call.y, y, channel_last)
     if indices is not None:

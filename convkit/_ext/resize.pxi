@@ -1,10 +1,6 @@
 # interpolate: fills ck_resize and calls it.
 
 
-cdef inline int dtype_code(cnp.ndarray array) noexcept:
-    return ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64
-
-
 @cython.final
 cdef class ResizeGeometry:
     """Sizes of one interpolation, checked, and where its outputs lie: what ck_resize says, one entry per axis."""
@@ -33,7 +29,7 @@ def resize(ResizeGeometry geometry not None, cnp.ndarray x not None, cnp.ndarray
     cdef ck.ck_resize call = geometry.call
     cdef ck.ck_resize_op op = ck.CK_RESIZE_GRAD_X if backward else ck.CK_RESIZE
     cdef Buffer buffer
-    call.dtype = dtype_code(x)
+    call.kernels = kernels_for(x)
     call.run.threads = threads
     call.run.poll = poll_signals
     set_tensor(&call.x, x, channel_last)
