@@ -68,14 +68,14 @@ ck_source ck_conv_x_source(const ck_conv *call, int gradient, int depthwise) {
   return source;
 }
 
-/* Fewer output channels than half a vector leave most lanes of a panel empty: the lanes are pixels instead. */
-static void set_flavour(ck_dense *d, const ck_conv *call) {
-  if (ck_conv_is_direct(call)) {
-    d->flavour = CK_BY_GROUP;
-  } else if (2 * d->lanes <= d->kernels->vector && d->channels > 0 && d->source.order != CK_COLUMNS) {
-    d->flavour = CK_BY_CHANNEL;
-    d->source.order = CK_PLANES;
-  }
+/* Columns that are written out are panels of rows; for groups on the lanes they must be narrow. */
+static int arrangements_of(const ck_conv *call) {
+  if (call->algorithm == CK_DIRECT)
+    return 1 << CK_BY_GROUP;
+  int all = 1 << CK_BY_PIXEL;
+  if (call->algorithm != CK_IM2COL)
+    all |= 1 << CK_BY_CHANNEL;
+  return ck_conv_is_direct(call) ? all | 1 << CK_BY_GROUP : all;
 }
 
 static void set_weights(ck_dense *d, const ck_conv *call) {
@@ -102,8 +102,6 @@ static int threads_for(const ck_conv *call, const int64_t outputs[3]) {
 
 /* Plans or runs one correlation. */
 static ck_status visit(ck_dense *d, const ck_run *run, int64_t *bytes) {
-  d->source.axis[2].adjacent = d->flavour == CK_BY_CHANNEL;
-  d->in_place = ck_dense_reads_in_place(d);
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run->threads).bytes);
@@ -129,8 +127,8 @@ ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
                 .phases = {1, 1, 1}};
   if (!transposed)
     set_output(&d, call);
-  d.source = ck_conv_x_source(call, transposed, ck_conv_is_direct(call));
-  set_flavour(&d, call);
+  d.source = ck_conv_x_source(call, transposed, 0);
+  d.arrangements = arrangements_of(call);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
@@ -150,8 +148,8 @@ static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
       .kernels = call->kernels, .n = s->n, .groups = s->groups, .channels = s->c_out, .lanes = s->c_in, .dst = call->x};
   if (transposed)
     set_output(&d, call);
-  d.source = ck_conv_y_source(call, !transposed, ck_conv_is_direct(call));
-  set_flavour(&d, call);
+  d.source = ck_conv_y_source(call, !transposed, 0);
+  d.arrangements = arrangements_of(call);
   set_weights(&d, call);
   d.w_channel = call->weight.stride[0];
   d.w_lane = call->weight.stride[1];
@@ -162,7 +160,7 @@ static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
 ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes) {
   ck_dense d = grad_x_dense(call, transposed);
   d.activation = activation;
-  d.flavour = CK_BY_PIXEL;
+  d.arrangements = 1 << CK_BY_PIXEL;
   d.source.act_y.data = NULL;
   for (int i = 0; i < 3; i++) {
     d.source.axis[i] = (ck_axis){.outputs = call->shape.in[i], .source = 1, .step = 1, .tap_step = 1};

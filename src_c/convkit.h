@@ -111,6 +111,11 @@ ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
 ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
 
+/* Which arrangements of the engine (the enum ck_arrangement, a bit each) are taken where a call may have one of them;
+ * 0, the default: the cheapest. They never change bits: for tests, and for the fit of the planner's costs. */
+void ck_arrangements_take_only(int arrangements);
+const char *ck_arrangement_name(int arrangement); /* NULL past the last */
+
 /* ------------------------------------------------------------------ deformable convolution */
 
 /* offset: (batch, group * taps * nd + tap * nd + axis, spatial), mask: (batch, group * taps + tap, spatial).

@@ -45,12 +45,17 @@ static void load_weights(const ck_chunk *c, ck_chunk_buffers *b, const ck_chunk_
 /* columns[pixel][lane] (+)= sum over output channels of weight * gradient. */
 static void gradient_columns(const ck_chunk *c, const ck_chunk_buffers *b, int64_t vectors, int64_t first,
                              int64_t outputs, int64_t pixel, int64_t pixels, const char *panel) {
-  int64_t panels = ck_ceil_div(pixels, c->k->max_height), row = vectors * c->k->vector * c->k->real_size;
-  for (int64_t i = 0; i < panels; i++) {
-    int64_t at = ck_panel_start(pixels, panels, i), height = ck_panel_start(pixels, panels, i + 1) - at;
-    c->k->rows[vectors - 1][height](outputs, c->g, b->output + first, b->pixel + pixel + at, panel,
-                                    b->columns + at * row, first > 0);
-  }
+  ck_row_product product = {.kernels = c->k,
+                            .k = outputs,
+                            .rows = pixels,
+                            .ld = vectors * c->k->vector,
+                            .data = c->g,
+                            .ko = b->output + first,
+                            .ro = b->pixel + pixel,
+                            .panel = panel,
+                            .total = b->columns,
+                            .add = first > 0};
+  ck_multiply_rows(&product);
 }
 
 /* One run of one tap: its columns, then the way back. Weights of more output channels than a panel holds come in turn.

@@ -11,12 +11,17 @@
 /* acc[output][lane] += sum over the run's pixels of g * sample. */
 static void add_products(const ck_chunk *c, const ck_chunk_buffers *b, int64_t vectors, int64_t first, int64_t outputs,
                          int64_t pixel, int64_t pixels, char *acc) {
-  int64_t panels = ck_ceil_div(outputs, c->k->max_height), row = vectors * c->k->vector * c->k->real_size;
-  for (int64_t i = 0; i < panels; i++) {
-    int64_t at = ck_panel_start(outputs, panels, i), height = ck_panel_start(outputs, panels, i + 1) - at;
-    c->k->rows[vectors - 1][height](pixels, c->g, b->pixel + pixel, b->output + first + at, b->columns, acc + at * row,
-                                    1);
-  }
+  ck_row_product product = {.kernels = c->k,
+                            .k = pixels,
+                            .rows = outputs,
+                            .ld = vectors * c->k->vector,
+                            .data = c->g,
+                            .ko = b->pixel + pixel,
+                            .ro = b->output + first,
+                            .panel = b->columns,
+                            .total = acc,
+                            .add = 1};
+  ck_multiply_rows(&product);
 }
 
 /* The panel acc[tap][output][lane] of taps first_tap.. into dW: stored by the first chunk, added by the others. */

@@ -5,7 +5,7 @@
 static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
   int64_t vector = d->kernels->vector, first, group, lane;
   ck_tile t = {.ld = p->tile_lanes};
-  if (d->flavour == CK_BY_GROUP) {
+  if (d->arrangement == CK_BY_GROUP) {
     group = outer * vector;
     lane = tile;
     first = group * d->lanes + tile;
@@ -22,10 +22,8 @@ static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer,
     t.dst_lane = d->dst.stride[1];
     t.bias_lane = d->bias_stride;
   }
-  if (d->flavour == CK_BY_CHANNEL)
-    t.ld = t.lanes;
-  else if (t.lanes <= vector)
-    t.ld = vector;
+  if (d->arrangement == CK_BY_CHANNEL || t.lanes <= vector)
+    t.ld = ck_round_up(t.lanes, vector);
   t.w = d->w + group * d->w_group + lane * d->w_lane;
   t.dst = (char *)d->dst.data + first * d->dst.stride[1];
   t.bias = d->bias ? d->bias + first * d->bias_stride : NULL;
@@ -49,15 +47,6 @@ static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb
   return b->d->kernels->pack(&pack);
 }
 
-int64_t ck_dense_run_length(const ck_block *b, int64_t *rows, int64_t *step) {
-  const ck_window *w = &b->b.window;
-  int64_t ny = b->box.size[2], nx = b->box.size[3], adjacent = ny == 1 || w->axis_output[1][1] == 1;
-  int whole = adjacent && w->extent[2] * 4 <= nx * 5;
-  *rows = whole ? ny : 1;
-  *step = whole ? w->extent[2] : nx;
-  return whole ? (ny - 1) * w->extent[2] + nx : nx;
-}
-
 /* One phase's part of the panel, and where its sums go. */
 typedef struct part {
   int64_t k;
@@ -69,24 +58,32 @@ typedef struct part {
 
 static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
   const ck_kernels *kernels = b->d->kernels;
-  int64_t rows, step, run = ck_dense_run_length(b, &rows, &step), item = kernels->real_size;
-  int64_t runs = b->box.size[0] * b->box.size[1] * b->box.size[2] / rows, ldc = runs * run;
-  int64_t wide = kernels->lane_vectors[t->lanes] * kernels->vector;
-  for (int64_t r = 0; r < runs; r++) {
-    int32_t at = b->b.ro[r * rows * b->box.size[3]];
+  const ck_lane_runs *runs = &b->runs;
+  ck_lane_product product = {.kernels = kernels,
+                             .k = p->k,
+                             .height = t->lanes,
+                             .lanes = runs->lanes,
+                             .ldc = runs->runs * runs->row,
+                             .ko = p->ko,
+                             .panel = p->panel,
+                             .chain = b->b.chain,
+                             .add = p->accumulate};
+  for (int64_t r = 0; r < runs->runs; r++) {
+    int32_t at = b->b.ro[r * runs->outputs];
+    product.total = p->acc + r * runs->row * kernels->real_size;
     if (p->skip_padding) {
       int32_t same[CK_MAX_HEIGHT];
       for (int64_t i = 0; i < t->lanes; i++)
         same[i] = at;
       ck_plain plain = {.k = p->k,
                         .height = t->lanes,
-                        .lanes = run,
+                        .lanes = runs->lanes,
                         .s_lane = 1,
-                        .ld = t->lanes,
+                        .ld = t->ld,
                         .panel_row = 1,
-                        .ldc = ldc,
+                        .ldc = product.ldc,
                         .panel = p->panel,
-                        .c = p->acc + r * run * item,
+                        .c = product.total,
                         .ko = p->ko,
                         .ro = same,
                         .accumulate = p->accumulate};
@@ -94,15 +91,14 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
       kernels->plain(&plain);
       continue;
     }
-    for (int64_t o = 0; o < run; o += wide)
-      kernels->lanes[t->lanes](p->k, (char *)b->b.window.data + (at + o) * item, p->ko, p->panel,
-                               p->acc + (r * run + o) * item, ldc, ck_min(wide, run - o), p->accumulate);
+    product.data = (char *)b->b.window.data + at * kernels->real_size;
+    ck_multiply_lanes(&product);
   }
 }
 
 static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
   const ck_kernels *kernels = b->d->kernels;
-  int by_group = b->d->flavour == CK_BY_GROUP;
+  int by_group = b->d->arrangement == CK_BY_GROUP;
   if (p->skip_padding) {
     ck_plain plain = {.k = p->k,
                       .height = b->pixels,
@@ -120,14 +116,19 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
     kernels->plain(&plain);
     return;
   }
-  const ck_rows_fn *table = by_group ? kernels->depth : kernels->rows[t->ld > kernels->vector];
-  int64_t panels = ck_ceil_div(b->pixels, kernels->max_height);
-  for (int64_t i = 0; i < panels; i++) {
-    int64_t first = ck_panel_start(b->pixels, panels, i);
-    int64_t height = ck_panel_start(b->pixels, panels, i + 1) - first;
-    table[height](p->k, b->b.window.data, p->ko, b->b.ro + first, p->panel, p->acc + first * t->ld * kernels->real_size,
-                  p->accumulate);
-  }
+  ck_row_product product = {.kernels = kernels,
+                            .depth = by_group,
+                            .k = p->k,
+                            .rows = b->pixels,
+                            .ld = t->ld,
+                            .data = b->b.window.data,
+                            .ko = p->ko,
+                            .ro = b->b.ro,
+                            .panel = p->panel,
+                            .chain = b->b.chain,
+                            .total = p->acc,
+                            .add = p->accumulate};
+  ck_multiply_rows(&product);
 }
 
 /* Every phase of the task: its rows of the panel into its accumulators. */
@@ -142,7 +143,7 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
               .acc = acc,
               .accumulate = accumulate,
               .skip_padding = nonfinite && b->b.window.padded};
-    if (b->d->flavour == CK_BY_CHANNEL)
+    if (b->d->arrangement == CK_BY_CHANNEL)
       multiply_by_channel(b, t, &p);
     else
       multiply_by_pixel(b, t, &p);
@@ -229,10 +230,10 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel) {
 static void read_source(ck_block *b, const ck_kblock *kb) {
   const ck_dense *d = b->d;
   const ck_source *s = &d->source;
-  int by_group = d->flavour == CK_BY_GROUP;
+  int by_group = d->arrangement == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
-  if (d->in_place) {
+  if (b->in_place) {
     read_in_place(b, kb, channel);
   } else if (d->sampler) {
     ck_samples_columns(&b->b.samples, &b->box, kb, channel, b->b.image, b->b.columns);
@@ -273,10 +274,34 @@ static int has_taps(ck_block *b, int64_t index) {
   return take_taps(b, &kb) > 0;
 }
 
+/* By channel whole vectors are read, also those that a run only begins: behind the last plane there may be nothing. */
+static int reads_past_end(const ck_block *b) {
+  const ck_source *s = &b->d->source;
+  const int64_t *stride = s->tensor.stride;
+  int64_t channels = (b->outer + 1) * b->d->channels, at[4];
+  for (int i = 0; i < 4; i++)
+    at[i] = b->box.first[i] + (i < b->runs.axis ? b->box.size[i] - 1 : 0);
+  const char *last = (const char *)s->tensor.data + (channels - 1) * stride[1] + at[0] * stride[0] + at[1] * stride[2] +
+                     at[2] * stride[3] + at[3] * stride[4];
+  return last + b->runs.row * b->d->kernels->real_size > s->end;
+}
+
+static void set_runs(ck_block *b) {
+  b->in_place = b->d->in_place;
+  if (b->d->arrangement != CK_BY_CHANNEL)
+    return;
+  b->runs = ck_dense_lane_runs(b->d, b->in_place, b->box.size, b->p->window.taps);
+  if (!b->in_place || !reads_past_end(b))
+    return;
+  b->in_place = 0;
+  b->runs = ck_dense_lane_runs(b->d, 0, b->box.size, b->p->window.taps);
+}
+
 static void run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   int64_t count = ck_reduction_count(&b->p->reduction);
   int first = 1;
   b->pixels = ck_box_count(&b->box);
+  set_runs(b);
   while (b->p->sorted && count > 0 && !has_taps(b, count - 1))
     count--;
   for (int64_t i = 0; i < count; i++)
@@ -317,7 +342,7 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   }
 }
 
-ck_status ck_dense_run(const ck_dense *d, const ck_run *run) {
+ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
   ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run->threads)};
   if (call.plan.tasks == 0)
     return CK_OK;

@@ -8,23 +8,27 @@
 #ifndef CK_DENSE_H
 #define CK_DENSE_H
 
+#include "multiply.h"
 #include "parallel.h"
 #include "sampler.h"
 #include "window.h"
 
-/* What the micro-kernel's rows and lanes are. */
-typedef enum ck_flavour {
+/* What the micro-kernel's rows and lanes are: the same sums in the same order, so that the cheapest may be taken. */
+typedef enum ck_arrangement {
   CK_BY_PIXEL,   /* rows: pixels, broadcast; lanes: output channels */
-  CK_BY_GROUP,   /* rows: pixels; lanes: groups, for depthwise and narrow groups */
-  CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: pixels, where output channels are few */
-} ck_flavour;
+  CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: neighbouring pixels */
+  CK_BY_GROUP,   /* rows: pixels; lanes: groups */
+  CK_ARRANGEMENTS,
+} ck_arrangement;
 
 typedef struct ck_dense {
   const ck_kernels *kernels;
-  ck_flavour flavour;
+  int arrangements; /* those it may have, a bit each */
+  /* Chosen by the plan, with the source's order. */
+  ck_arrangement arrangement;
+  int in_place; /* one tap, no padding: the source is read where it is, and no window but of what lies at its end */
   int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
   ck_source source;                   /* whole tensor; the axes of this correlation */
-  int in_place;                       /* one tap, no padding: rows are read where they are, there is no window */
   const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */
   const char *w, *w_end;
   int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
@@ -46,24 +50,26 @@ typedef struct ck_dense {
 
 /* How a dense correlation is cut: every field but the reduction may change without changing bits. */
 typedef struct ck_dense_plan {
+  double cycles; /* estimated */
   ck_reduction reduction;
   ck_grid grid;
   ck_window_size window;
   int64_t outer, tiles;           /* groups and lane tiles; by group: vectors of groups and output channels a group */
   int64_t tile_lanes;             /* lanes of a full tile */
   int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
-  int64_t pixels, run, kmax;      /* of the largest block; run: pixels with the padding between rows */
+  int64_t pixels, kmax;           /* of the largest block */
   int64_t phases, phase_parts, part_phases; /* of all axes, and how they are split over tasks */
   int sorted; /* whether taps differ in phase: then a task takes those of its phases, and sorts panel rows by them */
   int64_t acc_phase;    /* bytes of one phase's accumulators */
   int64_t tasks, bytes; /* scratch for each thread */
 } ck_dense_plan;
 
-/* Whether the rows can be read in place: a copy would cost more than it brings. */
-int ck_dense_reads_in_place(const ck_dense *dense);
+/* The arrangements that are taken wherever a correlation may have one of them, a bit each; 0: the cheapest. */
+int ck_arrangements_only(void);
 
-ck_dense_plan ck_dense_make_plan(const ck_dense *dense, int threads);
-ck_status ck_dense_run(const ck_dense *dense, const ck_run *run);
+/* Arranges the correlation and cuts it, both so as to cost least. */
+ck_dense_plan ck_dense_make_plan(ck_dense *dense, int threads);
+ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
 
 /* Accumulators of this many phases are kept side by side; more are shared out to several tasks. */
 enum { CK_TASK_PHASES = 16 };
@@ -77,8 +83,5 @@ enum { CK_SAMPLED_BYTES = 1024 * 1024 };
 /* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1.
  */
 static inline int64_t ck_kblock_cap(const ck_kernels *k) { return k->real_size == 4 ? 576 : 288; }
-
-/* Panels of balanced height over `pixels` rows. */
-static inline int64_t ck_panel_start(int64_t pixels, int64_t panels, int64_t i) { return pixels * i / panels; }
 
 #endif

@@ -8,7 +8,7 @@ typedef struct ck_buffers {
   ck_window window;
   ck_samples samples; /* in place of the window, of a deformable one */
   char *image, *columns;
-  char *acc, *panel, *bias;
+  char *acc, *chain, *panel, *bias;
   int32_t *ko, *ro;
   int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
   int64_t w_base;
@@ -19,12 +19,26 @@ typedef struct ck_buffers {
 
 void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);
 
+/* By channel, how far the lanes of a block run: over rows, planes and images of the window and over what lies between
+ * their outputs, where that is little; then the next run begins. */
+typedef struct ck_lane_runs {
+  int64_t lanes, outputs; /* of a run */
+  int axis;               /* images, planes, rows, pixels: the first one that a run spans */
+  int64_t runs, row;      /* row: lanes and the room behind them, whole vectors */
+  int64_t step[4];        /* of accumulators, from image to image, plane, row and pixel */
+} ck_lane_runs;
+ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, int in_place, const int64_t size[4], const int64_t taps[3]);
+
+double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);
+
 typedef struct ck_block {
   const ck_dense *d;
   const ck_dense_plan *p;
   ck_buffers b;
   ck_box box;
   int64_t outer, pixels;
+  ck_lane_runs runs; /* by channel */
+  int in_place;
   int64_t phase, phase_end; /* the phases of this task */
   ck_worker *worker;
 } ck_block;
@@ -35,10 +49,6 @@ typedef struct ck_tile {
   const char *w, *bias;
   char *dst;
 } ck_tile;
-
-/* By channel: how far the lanes run, over whole planes of the window, the padding between rows included, where that is
- * little; else row by row. Sets the rows of a run and the step from one to the next. */
-int64_t ck_dense_run_length(const ck_block *block, int64_t *rows, int64_t *step);
 
 /* Bias, activation and store of one tile, whose accumulators begin at acc, one phase after the other. */
 void ck_dense_drain(const ck_block *block, const ck_tile *tile, const char *acc);

@@ -22,17 +22,18 @@ typedef struct layout {
 } layout;
 
 static layout layout_of(const ck_block *b, const ck_tile *t) {
-  const int64_t *size = b->box.size, item = b->d->kernels->real_size;
-  layout in = {.c_pixel = t->ld, .c_lane = 1, .row = size[3], .plane = size[2] * size[3], .adjacent = 1};
-  if (b->d->flavour == CK_BY_CHANNEL) {
-    int64_t rows, step, run = ck_dense_run_length(b, &rows, &step), runs = size[0] * size[1] * size[2] / rows;
-    in = (layout){.c_pixel = 1, .c_lane = runs * run, .row = step, .plane = size[2] / rows * run};
-    in.adjacent = step == size[3];
+  const int64_t *size = b->box.size, item = b->d->kernels->real_size, plane = size[2] * size[3];
+  layout in = {.c_pixel = t->ld, .c_lane = 1, .image = size[1] * plane, .plane = plane, .row = size[3]};
+  if (b->d->arrangement == CK_BY_CHANNEL) {
+    const int64_t *step = b->runs.step;
+    in = (layout){
+        .c_pixel = 1, .c_lane = b->runs.runs * b->runs.row, .image = step[0], .plane = step[1], .row = step[2]};
   }
+  in.adjacent = (size[2] == 1 || in.row == size[3]) && (size[1] == 1 || in.plane == plane);
   in.pixel = in.c_pixel * item;
   in.row *= in.pixel;
   in.plane *= in.pixel;
-  in.image = size[1] * in.plane;
+  in.image *= in.pixel;
   return in;
 }
 

@@ -1,4 +1,18 @@
+#include <stdatomic.h>
+#include <string.h>
+
 #include "dense_block.h"
+
+static atomic_int only;
+
+void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, arrangements, memory_order_relaxed); }
+int ck_arrangements_only(void) { return atomic_load_explicit(&only, memory_order_relaxed); }
+
+const char *ck_arrangement_name(int arrangement) {
+  static const char *const names[] = {
+      [CK_BY_PIXEL] = "by_pixel", [CK_BY_CHANNEL] = "by_channel", [CK_BY_GROUP] = "by_group"};
+  return arrangement >= 0 && arrangement < CK_ARRANGEMENTS ? names[arrangement] : NULL;
+}
 
 static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduction) {
   ck_kblock kb = ck_reduction_largest(reduction);
@@ -21,20 +35,6 @@ static void block_for(const int64_t size[4], int64_t target, int64_t cuts, int64
   }
 }
 
-/* Cycles of one task, in units of a multiply-add on one vector pair; the constants were fitted to timings of the layers
- * of ResNet-50 and VGG-16 with 512-bit vectors, and only have to rank blocks. */
-static double task_cost(const ck_dense *d, const ck_dense_plan *p) {
-  double k = (double)d->channels * (double)(p->reduction.taps[0] * p->reduction.taps[1] * p->reduction.taps[2]) *
-             (double)p->part_phases / (double)p->phases; /* each tap is of one phase */
-  double panels = (double)ck_ceil_div(p->pixels, d->kernels->max_height);
-  double tiles = (double)p->part_tiles, window = (double)ck_window_elements(d->kernels, &d->source, &p->window);
-  double multiply = k * tiles * ((double)p->pixels + panels), pack = 12 * k * tiles;
-  if (d->flavour == CK_BY_CHANNEL)
-    multiply = k * (double)(p->tile_lanes * p->run) / (2 * d->kernels->vector);
-  double stage = d->in_place ? 0 : 0.3 * window * (double)ck_max(1, ck_reduction_count(&p->reduction));
-  return multiply + pack + stage + 16.0 * (double)(p->pixels * p->part_phases) * tiles + 2000;
-}
-
 void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->sampler) {
@@ -42,12 +42,13 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
     b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler));
     b->columns = ck_take(arena, p->pixels * all * ck_samples_pixel_step(d->sampler, p->window.channels) * item + 64);
-  } else if (!d->in_place) {
+  } else if (!d->in_place || d->arrangement == CK_BY_CHANNEL) {
     ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
   }
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
+  b->chain = ck_multiply_piece(p->kmax, ld * item) < p->kmax ? ck_take(arena, p->acc_phase) : NULL;
   b->panel = ck_take(arena, p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);
   b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
@@ -68,14 +69,15 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
   p->pixels = 1;
   for (int i = 0; i < 4; i++)
     p->pixels *= p->window.outputs[i];
-  p->run = p->window.outputs[0] * p->window.outputs[1] * p->window.outputs[2] *
-           ck_axis_extent(&d->source.axis[2], p->window.outputs[3], ck_max(1, p->window.taps[2]));
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
-  int64_t rows =
-      d->flavour == CK_BY_CHANNEL ? p->run * p->tile_lanes : p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
-  p->acc_phase = ck_round_up(rows * d->kernels->real_size, 64);
+  int64_t elements = p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
+  if (d->arrangement == CK_BY_CHANNEL) {
+    ck_lane_runs runs = ck_dense_lane_runs(d, d->in_place, p->window.outputs, p->window.taps);
+    elements = runs.runs * runs.row * p->tile_lanes;
+  }
+  p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
   p->tasks = p->outer * p->tile_parts * (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
   ck_arena count = {0};
   ck_buffers b;
@@ -109,11 +111,12 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
         set_block(d, &trial, block, parts);
         if (trial.bytes > limit)
           continue;
-        double cost = task_cost(d, &trial), waves = (double)ck_ceil_div(trial.tasks, threads);
-        double time = waves * cost;
+        double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, threads);
+        double time = waves * cycles;
         if (best < 0 || time < best) {
           best = time;
           *p = trial;
+          p->cycles = time;
         }
       }
     }
@@ -121,14 +124,16 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
   if (best < 0) { /* nothing fits: the smallest block there is */
     int64_t one[4] = {1, 1, 1, 1};
     set_block(d, p, one, p->tiles);
+    p->cycles = (double)ck_ceil_div(p->tasks, threads) * ck_dense_task_cycles(d, p);
   }
 }
 
-int ck_dense_reads_in_place(const ck_dense *d) {
+/* Whether the source can be read in place: a copy would cost more than it brings. */
+static int reads_in_place(const ck_dense *d) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
   int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
-  int fits = d->flavour == CK_BY_PIXEL && s->order == CK_PLANES && !s->act_y.data && !d->fold && !d->sampler;
+  int fits = d->arrangement != CK_BY_GROUP && s->order == CK_PLANES && !s->act_y.data && !d->fold && !d->sampler;
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];
     fits &=
@@ -138,14 +143,60 @@ int ck_dense_reads_in_place(const ck_dense *d) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;
     reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
   }
+  fits &= d->arrangement != CK_BY_CHANNEL || stride[4] == item;
   /* Planes a multiple of 4096 bytes apart would meet in one cache set. */
   return fits && (uintptr_t)s->tensor.data % (uintptr_t)item == 0 && stride[1] % 4096 != 0 && reach < INT32_MAX / 8;
 }
 
-ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {
+static int64_t step_of(const ck_axis *axis, int64_t outputs, int64_t taps) {
+  return ck_axis_step(axis, ck_max(1, outputs), ck_max(1, taps));
+}
+
+ck_lane_runs ck_dense_lane_runs(const ck_dense *d, int in_place, const int64_t size[4], const int64_t taps[3]) {
+  const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
+  int64_t step[4] = {1, 1, 1, 1}, whole = 3, outputs = size[3];
+  ck_lane_runs runs = {.lanes = size[3], .runs = 1};
+  for (int i = 2; i >= 0; i--)
+    step[i] = step[i + 1] * ck_axis_extent(&d->source.axis[i], ck_max(1, size[i + 1]), ck_max(1, taps[i]));
+  for (int i = 1; i < 3 && in_place; i++)
+    step[i] = stride[i + 1] / item;
+  int cut = 0; /* then windows change from k-block to k-block, and only rows are alike */
+  for (int i = 0; i < 3; i++)
+    cut |= taps[i] < d->source.axis[i].taps;
+  for (int i = 2; i >= 0 && whole == i + 1 && !cut; i--) {
+    int beside = i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
+    int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;
+    if (size[i] > 1 && (!beside || 4 * lanes > 5 * outputs * size[i]))
+      break;
+    runs.lanes = size[i] > 1 ? lanes : runs.lanes;
+    outputs *= size[i];
+    whole = i;
+  }
+  runs.outputs = outputs;
+  runs.axis = (int)whole;
+  runs.row = ck_round_up(runs.lanes, d->kernels->vector);
+  for (int64_t i = whole - 1; i >= 0; i--) { /* run after run */
+    step[i] = runs.row * runs.runs;
+    runs.runs *= size[i];
+  }
+  memcpy(runs.step, step, sizeof step);
+  return runs;
+}
+
+static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
+  if (arrangement == CK_BY_PIXEL)
+    return d->source.order;
+  return arrangement == CK_BY_GROUP ? CK_LANES : CK_PLANES;
+}
+
+static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, int threads) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
   ck_dense_plan p = {0};
+  d->source.order = order_for(d, arrangement);
+  d->source.axis[2].adjacent = arrangement == CK_BY_CHANNEL;
+  d->arrangement = arrangement;
+  d->in_place = reads_in_place(d);
   for (int i = 0; i < 3; i++) {
     taps[i] = d->source.axis[i].taps;
     p.sorted |= d->source.axis[i].stride > 1;
@@ -153,11 +204,12 @@ ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {
   }
   p.grid.size[0] = d->n;
   p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
-  p.tile_lanes = d->flavour == CK_BY_GROUP || d->lanes <= k->vector ? k->vector : 2 * k->vector;
-  if (d->flavour == CK_BY_CHANNEL)
-    p.tile_lanes = ck_max(1, ck_min(d->lanes, k->max_height));
-  p.outer = d->flavour == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
-  p.tiles = d->flavour == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, p.tile_lanes);
+  int64_t most = arrangement == CK_BY_CHANNEL ? k->max_height : 2 * k->vector;
+  p.tiles = arrangement == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, most);
+  p.tile_lanes = arrangement == CK_BY_GROUP || d->lanes <= k->vector ? k->vector : most;
+  if (arrangement == CK_BY_CHANNEL)
+    p.tile_lanes = ck_max(1, ck_ceil_div(d->lanes, ck_max(1, p.tiles)));
+  p.outer = arrangement == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
   p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
   p.part_phases = ck_min(p.phases, CK_TASK_PHASES);
@@ -165,4 +217,22 @@ ck_dense_plan ck_dense_make_plan(const ck_dense *d, int threads) {
   if (all > 0)
     choose_block(d, &p, threads);
   return p;
+}
+
+ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
+  const int wanted = d->arrangements & ck_arrangements_only();
+  ck_dense_plan best = {0};
+  ck_dense chosen = *d;
+  for (int a = 0; a < CK_ARRANGEMENTS; a++) {
+    ck_dense trial = *d;
+    if (!((wanted ? wanted : d->arrangements) & 1 << a))
+      continue;
+    ck_dense_plan plan = plan_arrangement(&trial, a, threads);
+    if (best.cycles == 0 || plan.cycles < best.cycles) {
+      best = plan;
+      chosen = trial;
+    }
+  }
+  *d = chosen;
+  return best;
 }

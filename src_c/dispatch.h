@@ -10,15 +10,25 @@
 
 enum { CK_MAX_HEIGHT = 14, CK_MAX_LANE_VECTORS = 6 };
 
-/* acc[i][j] = sum over k of s[ro[i] + ko[k]] * panel[k][j]: rows are scalars, broadcast; lanes are vectors.
- * c is [height][ld] with ld the panel's; accumulate adds the whole chain to what c holds. */
-typedef void (*ck_rows_fn)(int64_t k, const void *s, const int32_t *ko, const int32_t *ro, const void *panel, void *c,
-                           int accumulate);
-
-/* The other orientation: acc[i][j] = sum over k of panel[k][i] * s[ko[k] + j], j over lane_vectors[height] vectors, of
- * which the first `lanes` elements are kept. panel is [k][height], c is [height][ldc]. */
-typedef void (*ck_lanes_fn)(int64_t k, const void *s, const int32_t *ko, const void *panel, void *c, int64_t ldc,
-                            int64_t lanes, int accumulate);
+/* One register tile: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of row i times lane
+ * j of a panel; stored in `to`, or added to what that holds.  from and to are [height][ldc]. rows   acc[i][j] += s[r(i)
+ * + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors depth  acc[i][j] += s[r(i) + ko[k] + j] *
+ * panel[k][j]   both are vectors, one of lanes lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are
+ * vectors of neighbours, rows come from the panel Rows lie in two runs, the first the longer by at most one: r(i) = i *
+ * step, and second + i * step; or where ro says. */
+typedef struct ck_strip {
+  int64_t k;
+  const void *s;
+  const int32_t *ko; /* [k] */
+  int64_t step, second;
+  const int32_t *ro; /* [height], or NULL */
+  const void *panel; /* [k][ld]; ld of whole vectors */
+  const void *from;  /* or NULL */
+  void *to;
+  int64_t ldc;
+  int add;
+} ck_strip;
+typedef void (*ck_strip_fn)(const ck_strip *);
 
 /* A sum that must skip what was staged as padding, because 0 * Inf is not 0: plain loops in the kernels' own order.
  * acc[i][j] over s[ro[i] + ko[k] + j * s_lane] * panel[k * ld + i * panel_row + j * panel_lane]; the element of s at
@@ -226,9 +236,9 @@ typedef struct ck_locate {
 struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
-  ck_rows_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height]: scalars times vectors */
-  ck_rows_fn depth[CK_MAX_HEIGHT + 1];   /* vector times vector, lane by lane; ro and ko still count elements */
-  ck_lanes_fn lanes[CK_MAX_HEIGHT + 1];
+  ck_strip_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height], ldc being the panel's ld */
+  ck_strip_fn depth[CK_MAX_HEIGHT + 1];
+  ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];
   void (*plain)(const ck_plain *);
   int (*pack)(const ck_pack *);

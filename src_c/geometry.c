@@ -60,6 +60,8 @@ int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) {
   return takes_hull(axis, n, m) ? hull(axis, n, m) : n * m;
 }
 
+int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m) { return takes_hull(axis, n, m) ? axis->step : 1; }
+
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
                   int32_t *tap) {
   int64_t corner = axis->base + o0 * axis->step;

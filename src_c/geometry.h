@@ -37,6 +37,9 @@ int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode);
  * holes (large stride or dilation), one position for each output and tap. */
 int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m);
 
+/* Window positions from one output to the next. */
+int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m);
+
 /* Fills, for outputs o0.. and taps t0.., the source coordinate of each window position, and the offsets whose sum is
  * the position that output o reads for tap t. Returns 1 if any position is padding. */
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conv.h"
+#include "multiply.h"
 
 enum {
   CHUNK_PIXELS = 512,    /* one chain of multiply-adds: 448 to 784 measured alike, 224 3 % less */
@@ -31,7 +32,7 @@ typedef struct gw_plan {
 
 typedef struct gw_buffers {
   ck_window window;
-  char *acc, *g, *y;
+  char *acc, *chain, *g, *y;
   int32_t *output, *tap;
   int64_t *x_off, *y_off;
 } gw_buffers;
@@ -40,6 +41,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const int64_t item = p->k->real_size;
   ck_window_place(&b->window, p->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, p->partial * item);
+  b->chain = ck_multiply_piece(p->pixels, p->ld * item) < p->pixels ? ck_take(arena, p->max_rows * p->ld * item) : NULL;
   b->g = ck_take(arena, p->pixels * p->ld * item);
   b->y = ck_take(arena, p->call->activation && !p->transposed ? p->pixels * p->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
@@ -234,13 +236,19 @@ static void multiply(gw_task *t, int64_t pixels, const char *g, char *acc, int n
     p->k->plain(&plain);
     return;
   }
-  const ck_rows_fn *table = p->depthwise ? p->k->depth : p->k->rows[p->ld > p->k->vector];
-  int64_t panels = ck_ceil_div(t->row_count, p->k->max_height);
-  for (int64_t i = 0; i < panels; i++) {
-    int64_t first = ck_panel_start(t->row_count, panels, i);
-    int64_t height = ck_panel_start(t->row_count, panels, i + 1) - first;
-    table[height](pixels, t->b.window.data, t->b.output, t->b.tap + first, g, acc + first * p->ld * p->k->real_size, 1);
-  }
+  ck_row_product product = {.kernels = p->k,
+                            .depth = p->depthwise,
+                            .k = pixels,
+                            .rows = t->row_count,
+                            .ld = p->ld,
+                            .data = t->b.window.data,
+                            .ko = t->b.output,
+                            .ro = t->b.tap,
+                            .panel = g,
+                            .chain = t->b.chain,
+                            .total = acc,
+                            .add = 1};
+  ck_multiply_rows(&product);
 }
 
 static void run_chunk(gw_task *t, const ck_box *box) {

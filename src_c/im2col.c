@@ -45,7 +45,7 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   if (p->g.tensor.data)
     ck_window_place(&b->g, p->k, &p->g, &p->g_size, arena);
   b->weight = ck_take(arena, p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item);
-  b->panel = ck_take(arena, p->g_size.channels * p->k->max_height * item);
+  b->panel = ck_take(arena, p->g_size.channels * ck_round_up(p->k->max_height, p->k->vector) * item);
   b->ko = ck_take(arena, most * (int64_t)sizeof(int32_t));
   b->offset = ck_take(arena, most * (int64_t)sizeof(int64_t));
 }
@@ -233,7 +233,7 @@ static void row_panel(const col_tile *t, int64_t first, int64_t height, int64_t 
     t->b.offset[i] = i * item;
   ck_pack pack = {.panel = t->b.panel,
                   .src = t->b.weight + first * ld * item,
-                  .ld = height,
+                  .ld = ck_round_up(height, t->p->k->vector),
                   .lanes = height,
                   .lane_stride = ld * item,
                   .nc = 1,
@@ -282,13 +282,18 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
     weight_tile(t, kb, &out, group, ld);
     for (int64_t i = 0; i < panels; i++) {
       int64_t first = ck_panel_start(rows, panels, i), height = ck_panel_start(rows, panels, i + 1) - first;
-      int64_t wide = k->lane_vectors[height] * k->vector;
       row_panel(t, first, height, out.channels, ld);
-      for (int64_t o = 0; o < outputs; o += wide) {
-        char *c = (char *)t->b.x.data + (first * column + o) * k->real_size;
-        k->lanes[height](out.channels, (char *)t->b.g.data + o * k->real_size, t->b.ko, t->b.panel, c, column,
-                         ck_min(wide, outputs - o), 1);
-      }
+      ck_lane_product product = {.kernels = k,
+                                 .k = out.channels,
+                                 .height = height,
+                                 .lanes = outputs,
+                                 .ldc = column,
+                                 .data = t->b.g.data,
+                                 .ko = t->b.ko,
+                                 .panel = t->b.panel,
+                                 .total = (char *)t->b.x.data + first * column * k->real_size,
+                                 .add = 1};
+      ck_multiply_lanes(&product);
     }
   }
 }

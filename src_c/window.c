@@ -28,13 +28,17 @@ static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
 
 static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
 
+static int64_t whole_vectors(const ck_kernels *k, const int64_t outputs[4]) {
+  return ck_round_up(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->vector);
+}
+
 /* Elements from one row of columns to the next. */
 static int64_t column_of(const ck_kernels *k, const int64_t outputs[4]) {
-  return plane_of(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->real_size);
+  return plane_of(whole_vectors(k, outputs), k->real_size);
 }
 
 static int64_t column_bound(const ck_kernels *k, const int64_t outputs[4]) {
-  return plane_bound(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->real_size);
+  return plane_bound(whole_vectors(k, outputs), k->real_size);
 }
 
 int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {

@@ -200,3 +200,19 @@ def col2im(Geometry geometry not None, cnp.ndarray cols not None, cnp.ndarray x 
     set_tensor(&call.x, x, channel_last)
     set_columns(&call, cols)
     run_conv(&call, ck.CK_COL2IM_OP)
+
+
+def arrangements():
+    """Names of the engine's arrangements."""
+    names = []
+    while ck.ck_arrangement_name(len(names)) != NULL:
+        names.append(ck.ck_arrangement_name(len(names)).decode())
+    return names
+
+
+def take_arrangements(*names):
+    """From now on takes only these wherever a call may have one of them; none: the cheapest. For tests and fitting."""
+    cdef int wanted = 0
+    for name in names:
+        wanted |= 1 << arrangements().index(name)
+    ck.ck_arrangements_take_only(wanted)

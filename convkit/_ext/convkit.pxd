@@ -64,6 +64,8 @@ cdef extern from "convkit.h" nogil:
         double act_a, act_b
         ck_run run
 
+    void ck_arrangements_take_only(int arrangements) noexcept
+    const char *ck_arrangement_name(int arrangement) noexcept
     ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) noexcept
     ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) noexcept
     ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) noexcept

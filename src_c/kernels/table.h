@@ -16,7 +16,8 @@
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
 #define ROWS_2(h) [h] = CK_NAME(rows_##h##x2),
 #define DEPTH(h) [h] = CK_NAME(depth_##h),
-#define LANES(h) [h] = CK_NAME(lanes_##h),
+#define LANES_1(h, v) LANE_VECTORS(h) < v ? NULL : CK_NAME(lanes_##h##x##v)
+#define LANES_ALL(h) [h] = {LANES_1(h, 1), LANES_1(h, 2), LANES_1(h, 3), LANES_1(h, 4), LANES_1(h, 5), LANES_1(h, 6)},
 #define LANE_COUNT(h) [h] = LANE_VECTORS(h),
 
 extern const ck_kernels CK_NAME(kernels);
@@ -28,7 +29,7 @@ const ck_kernels CK_NAME(kernels) = {
     .max_height = MAX_HEIGHT,
     .rows = {{FOR_EACH_HEIGHT(ROWS_1)}, {FOR_EACH_HEIGHT(ROWS_2)}},
     .depth = {FOR_EACH_HEIGHT(DEPTH)},
-    .lanes = {FOR_EACH_HEIGHT(LANES)},
+    .lanes = {FOR_EACH_HEIGHT(LANES_ALL)},
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
     .plain = CK_NAME(plain),
     .pack = CK_NAME(pack),

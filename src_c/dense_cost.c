@@ -1,0 +1,119 @@
+/* What a task of a dense correlation costs, in cycles: estimates that only have to rank arrangements and blocks. */
+#include "dense_block.h"
+
+/* Multiply-adds are counted, two vectors a cycle; the rest is fitted to timings of random layers on one core. */
+static const struct {
+  double issue;   /* instructions a cycle */
+  double latency; /* of a multiply-add */
+  double strip;   /* to start and end a register tile, and a vector of it */
+  double strip_vector;
+  double pack;      /* an element of a panel, transposed on the way */
+  double stage_row; /* a run of the window that is copied, and an element of it, also where elements lie apart */
+  double stage;
+  double stage_apart;
+  double stage_turned; /* the same, transposed */
+  double drain;        /* an element that is stored; transposed, with others than its own neighbours */
+  double drain_turned;
+  double drain_apart;
+  double drain_run;      /* a run of them */
+  double level1, level2; /* bytes of accumulators that stay in level 1; a byte of what does not */
+  double task;
+} cost = {.issue = 4,
+          .latency = 4,
+          .strip = 12,
+          .strip_vector = 1,
+          .pack = 0.5,
+          .stage_row = 8,
+          .stage = 0.15,
+          .stage_apart = 1.0,
+          .stage_turned = 0.35,
+          .drain = 0.15,
+          .drain_turned = 0.5,
+          .drain_apart = 1.5,
+          .drain_run = 10,
+          .level1 = 12 * 1024,
+          .level2 = 0.03,
+          .task = 2000};
+
+/* One register tile over k products. */
+static double strip_cycles(double height, double vectors, double k, double pieces) {
+  double adds = height * vectors / 2, issue = (height * vectors + height + vectors + 4) / cost.issue;
+  double each = adds > issue ? adds : issue;
+  if (each < cost.latency)
+    each = cost.latency;
+  return k * each + pieces * (cost.strip + cost.strip_vector * height * vectors);
+}
+
+/* Rows in panels of balanced height. */
+static double rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces) {
+  double panels = (double)ck_ceil_div((int64_t)rows, kernels->max_height);
+  return panels * strip_cycles(rows / panels, vectors, k, pieces);
+}
+
+static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_kernels *kernels = d->kernels;
+  const int64_t *taps = p->reduction.taps;
+  double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases /
+             (double)p->phases; /* each tap is of one phase */
+  double blocks = (double)(ck_max(1, ck_reduction_count(&p->reduction)) * p->part_phases);
+  double tiles = (double)p->part_tiles, each = (double)d->lanes / (double)ck_max(1, p->tiles); /* lanes of a tile */
+  if (d->arrangement == CK_BY_CHANNEL) {
+    ck_lane_runs runs = ck_dense_lane_runs(d, d->in_place, p->window.outputs, p->window.taps);
+    int64_t vectors = ck_ceil_div(runs.lanes, kernels->vector), most = kernels->lane_vectors[p->tile_lanes];
+    double strips = (double)ck_ceil_div(vectors, most);
+    return tiles * (double)runs.runs * strips * strip_cycles(each, (double)vectors / strips, k, blocks);
+  }
+  double pieces = blocks * (double)ck_ceil_div(p->kmax, ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size));
+  if (d->arrangement == CK_BY_GROUP)
+    return tiles * rows_cycles(kernels, (double)p->pixels, 1, k, pieces);
+  double vectors = (double)ck_ceil_div(d->lanes, kernels->vector) / (double)ck_max(1, p->tiles);
+  return tiles * rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
+}
+
+/* The window of one k-block. */
+static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size;
+  double elements = (double)ck_window_elements(d->kernels, s, &p->window), rows = (double)p->window.outputs[0];
+  for (int i = 0; i < 2; i++)
+    rows *= (double)ck_axis_extent(&s->axis[i], ck_max(1, p->window.outputs[i + 1]), ck_max(1, p->window.taps[i]));
+  int64_t x = ck_axis_extent(&s->axis[2], ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2]));
+  int apart = s->tensor.stride[4] != item || (s->axis[2].adjacent && s->axis[2].step > 1);
+  double twice = s->act_y.data ? 2.5 : 1;
+  switch (s->order) {
+  case CK_INTERLEAVED: /* a run of channels at each position */
+    return twice * (elements * cost.stage + rows * (double)x * cost.stage_row / 2);
+  case CK_LANES:
+    return twice * (elements * cost.stage_turned + rows * (double)p->window.channels * cost.stage_row);
+  default:
+    return twice *
+           (elements * (apart ? cost.stage_apart : cost.stage) + rows * (double)p->window.channels * cost.stage_row);
+  }
+}
+
+static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t item = d->kernels->real_size, *size = p->window.outputs;
+  double elements = (double)p->pixels * (double)p->part_phases, rows = (double)(size[0] * size[1] * size[2]);
+  int beside = d->dst.stride[4] == item && d->phases[2] == 1 && !d->tapped && !d->fold;
+  int channels = d->dst.stride[1] == item && d->lanes > 1 && d->arrangement != CK_BY_CHANNEL;
+  double each = cost.drain_turned, lanes = (double)ck_min(d->lanes, p->tile_lanes);
+  if (d->fold || (d->arrangement == CK_BY_CHANNEL && !beside))
+    each = cost.drain_apart;
+  else if (d->arrangement == CK_BY_CHANNEL || channels)
+    each = cost.drain;
+  double runs = rows * (d->arrangement == CK_BY_CHANNEL ? lanes : 2) * (double)p->part_phases;
+  double bytes = elements *
+                 (double)ck_round_up((int64_t)lanes, d->arrangement == CK_BY_CHANNEL ? 1 : d->kernels->vector) *
+                 (double)item;
+  return (double)p->part_tiles *
+         (elements * lanes * each + runs * cost.drain_run + (bytes > cost.level1 ? 2 * bytes * cost.level2 : 0));
+}
+
+double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t *taps = p->reduction.taps;
+  double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases / (double)p->phases;
+  double pack = k * (double)p->part_tiles * (double)ck_round_up(p->tile_lanes, d->kernels->vector) * cost.pack;
+  double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
+  double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
+  return multiply_cycles(d, p) + pack + stage + drain_cycles(d, p) + cost.task;
+}

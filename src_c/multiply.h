@@ -1,0 +1,46 @@
+/* Products on scratch: one panel against as many rows, or as long rows, as a block has, in the register tiles of
+ * kernels/micro.h.
+ *
+ * k is worked off in pieces whose part of the panel stays in level 1: for each piece all tiles, whose chains of
+ * multiply-adds go on where the piece before left them. So pieces leave the bits alone. */
+#ifndef CK_MULTIPLY_H
+#define CK_MULTIPLY_H
+
+#include "dispatch.h"
+
+/* total[i][j] = (add ? total[i][j] : 0) + chain over k of row i times panel[k][j]. */
+typedef struct ck_row_product {
+  const ck_kernels *kernels;
+  int depth;           /* rows are vectors, as the kernels of this name have them */
+  int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
+  const void *data;
+  const int32_t *ko, *ro; /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
+  const void *panel;
+  void *chain; /* of total's size; NULL: k is too small to be cut */
+  void *total;
+  int add;
+} ck_row_product;
+
+void ck_multiply_rows(const ck_row_product *product);
+
+/* total[i][j] = (add ? total[i][j] : 0) + chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
+ * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. */
+typedef struct ck_lane_product {
+  const ck_kernels *kernels;
+  int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
+  const void *data;
+  const int32_t *ko;
+  const void *panel;
+  void *chain, *total;
+  int add;
+} ck_lane_product;
+
+void ck_multiply_lanes(const ck_lane_product *product);
+
+/* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
+int64_t ck_multiply_piece(int64_t k, int64_t bytes);
+
+/* Panels of balanced height over `rows` rows. */
+static inline int64_t ck_panel_start(int64_t rows, int64_t panels, int64_t i) { return rows * i / panels; }
+
+#endif
