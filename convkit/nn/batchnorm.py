@@ -1,7 +1,7 @@
 """Batch normalisation: every channel to zero mean and unit variance over the batch, then to a learned scale and shift.
 
 A channel's values are one affine map of the input's, so forward and backward are sums over each channel and then a
-multiplication and an addition an element. Whatever there is one number of for each channel is formed in float64.
+multiplication and an addition an element, see `_moments`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ import numpy as np
 
 from .. import _options
 from .._arrays import as_array, empty, same_dtype
+from . import _moments
 from .module import Buffer, Module, Parameter
-
-# Elements of a plane that are summed in its own dtype: the error of a sum grows with their number.
-PIECE = 1024
 
 
 class _BatchNorm(Module):
@@ -49,15 +47,12 @@ class _BatchNorm(Module):
         planes, out = self._planes(x), self._planes(y)
         of_batch = self.training or self.running_mean is None
         if of_batch:
-            mean, var = self._of_batch(planes, out)
+            standard = self._of_batch(planes, out)
         else:
-            mean, var = (buffer.data.astype(np.float64) for buffer in (self.running_mean, self.running_var))
-            np.subtract(planes, _column(mean, planes), out=out)
-        inv_std = 1 / np.sqrt(var + self.eps)
-        out *= _column(inv_std if self.weight is None else inv_std * self.weight.data, planes)
-        if self.bias is not None:
-            out += _column(self.bias.data, planes)
-        self.keep(x, mean, inv_std, of_batch)
+            standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
+            _moments.centre(planes, standard, out)
+        _moments.finish(out, standard, *(() if self.weight is None else (self.weight.data, self.bias.data)))
+        self.keep(x, standard, of_batch)
         return y
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
@@ -66,48 +61,50 @@ class _BatchNorm(Module):
         The statistics are functions of the input where forward took the batch's, and constants where it took the
         running ones.
         """
-        x, mean, inv_std, of_batch = self.kept(grad)
+        x, standard, of_batch = self.kept(grad)
         grad = as_array(grad, "grad")
         same_dtype(grad, "grad", x, "x")
         dx = empty(x.shape, x.dtype)
         planes, grads, out = self._planes(x), self._planes(grad), self._planes(dx)
-        centred = np.subtract(planes, _column(mean, planes), out=out)
-        total, product = _sums(grads), _sums(grads, centred)
+        _moments.centre(planes, standard, out)
+        _moments.finish(out, standard)
+        total, product = _moments.sums(grads), _moments.sums(grads, out)
         if self.weight is not None:
-            self.weight.accumulate((product * inv_std).astype(x.dtype))
+            self.weight.accumulate(product.astype(x.dtype))
             self.bias.accumulate(total.astype(x.dtype))
         if not need_input:
             return None
-        scale = _column(inv_std if self.weight is None else inv_std * self.weight.data, planes)
-        if not of_batch:
-            np.multiply(grads, scale, out=out)
-            return dx
-        # dx = scale * (grad - (x - mean) * inv_std**2 * mean(grad * (x - mean)) - mean(grad)), and x - mean is there.
         count = max(planes.shape[0] * planes.shape[2], 1)
-        out *= _column(inv_std**2 * product / -count, planes)
-        out += grads
-        out -= _column(total / count, planes)
-        out *= scale
+        means = (total / count, product / count) if of_batch else None
+        weight = 1.0 if self.weight is None else self.weight.data
+        _moments.input_gradient(grads, out, standard, means, weight, out)
         return dx
 
-    def _of_batch(self, planes: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each channel, with x - mean in `out`; the running ones move towards them."""
+    def _of_batch(self, planes: np.ndarray, out: np.ndarray) -> _moments.Standard:
+        """The map by the batch's own statistics, begun in `out`; the running ones move towards them."""
         count = planes.shape[0] * planes.shape[2]
         if count == 1:
             raise ValueError(
                 f"x must have more than one value per channel in training, got one; {type(self).__name__} can take "
                 "a larger batch, or single values after eval()"
             )
-        mean = _sums(planes) / max(count, 1)
-        centred = np.subtract(planes, _column(mean, planes), out=out)  # a difference of two sums would cancel
-        var = _sums(centred, centred) / max(count, 1)
+        standard, var = _moments.standard(planes, self.eps, out)
         if self.running_mean is not None and count:  # no values teach nothing
-            self.num_batches_tracked.data += 1
-            rate = 1 / float(self.num_batches_tracked.data) if self.momentum is None else self.momentum
-            self.running_mean.data += (rate * (mean - self.running_mean.data)).astype(self.running_mean.dtype)
-            unbiased = var * (count / (count - 1))
-            self.running_var.data += (rate * (unbiased - self.running_var.data)).astype(self.running_var.dtype)
-        return mean, var
+            self._follow(standard.mean, var * (count / (count - 1)))
+        return standard
+
+    def _follow(self, mean: np.ndarray, var: np.ndarray) -> None:
+        """Move the running statistics towards a batch's."""
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            if not getattr(self, name).data.flags.writeable:
+                raise ValueError(f"{name} must be writable in training, got a read-only array; data.copy() is one")
+        self.num_batches_tracked.data += 1
+        rate = 1 / float(self.num_batches_tracked.data) if self.momentum is None else self.momentum
+        for running, new in ((self.running_mean, mean), (self.running_var, var)):
+            # Infinity would stay for ever: what the dtype cannot hold is its largest number.
+            most = np.finfo(running.dtype).max
+            moved = (1 - rate) * np.clip(running.data, -most, most, dtype=np.float64) + rate * np.clip(new, -most, most)
+            running.data[...] = np.clip(moved, -most, most)
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = as_array(x, "x")
@@ -134,25 +131,6 @@ class _BatchNorm(Module):
         unusual += [", affine=False"] * (self.weight is None)
         unusual += [", track_running_stats=False"] * (self.running_mean is None)
         return f"{self.num_features}{''.join(unusual)}"
-
-
-# ---------------------------------------------------------------- sums and maps over (N, C, L)
-
-
-def _sums(planes: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
-    """Sum of each channel, of a product if there are two: pieces in their own dtype, pieces added up in float64."""
-    total = np.zeros(planes.shape[1])
-    for begin in range(0, planes.shape[2], PIECE):
-        # einsum adds in vectors, three times as fast as add.reduce, and makes no array of the product.
-        operands = [array[:, :, begin : begin + PIECE] for array in (planes, times) if array is not None]
-        each = np.einsum("ncl->nc" if times is None else "ncl,ncl->nc", *operands)
-        total += each.sum(axis=0, dtype=np.float64)
-    return total
-
-
-def _column(values: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """One number for a channel, to be broadcast over its planes."""
-    return values.astype(planes.dtype)[:, np.newaxis]
 
 
 _DOC = """Normalise every channel over the batch {where}, then scale and shift it: y = weight * xhat + bias.
@@ -193,6 +171,11 @@ _DOC = """Normalise every channel over the batch {where}, then scale and shift i
 
     Notes
     -----
+    Statistics are right to rounding whatever the mean, the size of the planes or of the numbers: a constant channel
+    becomes the bias, and x times 1e30 what x becomes (but for eps). In the running variance, one that the dtype cannot
+    hold counts as the dtype's largest number, so that it stays finite, and comes down again. Infinity or NaN in a
+    channel makes all of it NaN, its running statistics too, and touches no other.
+
     An empty batch leaves the running statistics as they are.
 
     References

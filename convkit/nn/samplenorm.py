@@ -7,27 +7,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._arrays import as_array, same_dtype
+from .._arrays import as_array, empty, same_dtype
+from . import _moments
 from .module import Module, Parameter
 
 
-def _standardise(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Each row minus its mean and divided by sqrt(var + eps); and one over that root."""
-    length = max(rows.shape[1], 1)
-    xhat = rows - rows.sum(axis=1, keepdims=True) / length
-    inv_std = 1 / np.sqrt(np.einsum("rl,rl->r", xhat, xhat)[:, np.newaxis] / length + eps)
-    xhat *= inv_std
-    return xhat, inv_std
+def _standardise(rows: np.ndarray, eps: float) -> tuple[np.ndarray, _moments.Standard]:
+    """Each row minus its mean and divided by sqrt(var + eps); and the map that did it."""
+    xhat = empty(rows.shape, rows.dtype)
+    standard, _ = _moments.standard(rows[np.newaxis], eps, xhat[np.newaxis])
+    _moments.finish(xhat[np.newaxis], standard)
+    return xhat, standard
 
 
-def _standardise_backward(grad: np.ndarray, xhat: np.ndarray, inv_std: np.ndarray) -> np.ndarray:
-    """inv_std * (grad - mean(grad) - xhat * mean(grad * xhat)), row by row."""
+def _standardise_backward(grad: np.ndarray, xhat: np.ndarray, standard: _moments.Standard) -> np.ndarray:
+    """The gradient of the rows that became xhat."""
+    dx, grads, planes = empty(grad.shape, grad.dtype), grad[np.newaxis], xhat[np.newaxis]
     length = max(grad.shape[1], 1)
-    dx = xhat * (np.einsum("rl,rl->r", grad, xhat)[:, np.newaxis] / -length)
-    dx += grad
-    dx -= grad.sum(axis=1, keepdims=True) / length
-    dx *= inv_std
+    means = _moments.sums(grads) / length, _moments.sums(grads, planes) / length
+    _moments.input_gradient(grads, planes, standard, means, 1.0, dx[np.newaxis])
     return dx
+
+
+def _accumulate(grads: np.ndarray, xhat: np.ndarray, weight: Parameter, bias: Parameter | None) -> None:
+    """Add to the gradients of weight and bias what ``(N, C, L)`` of the output's gradient and xhat give."""
+    weight.accumulate(_moments.sums(grads, xhat).astype(grads.dtype).reshape(weight.shape))
+    if bias is not None:
+        bias.accumulate(_moments.sums(grads).astype(grads.dtype).reshape(bias.shape))
 
 
 def _taken(x: np.ndarray, weight: Parameter | None) -> np.ndarray:
@@ -64,6 +70,11 @@ class GroupNorm(Module):
     ValueError
         If `num_groups` does not divide `num_channels`, or a batch has another number of channels.
 
+    Notes
+    -----
+    Statistics are right to rounding whatever the mean and the size of the numbers: a constant group becomes the bias.
+    Infinity or NaN in a group makes all of it NaN, and touches no other.
+
     References
     ----------
     Y. Wu, K. He: Group normalization, ECCV 2018, arXiv:1803.08494.
@@ -83,24 +94,25 @@ class GroupNorm(Module):
         x = _taken(x, self.weight)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"x must have shape (N, C, *spatial) with C = {self.num_channels}, got shape {x.shape}")
-        xhat, inv_std = _standardise(self._rows(x), self.eps)
+        xhat, standard = _standardise(self._rows(x), self.eps)
         xhat = xhat.reshape(x.shape)
-        self.keep(xhat, inv_std)
+        self.keep(xhat, standard)
         if self.weight is None:
             return xhat
         return xhat * self._across(self.weight, x.ndim) + self._across(self.bias, x.ndim)
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        xhat, inv_std = self.kept(grad)
+        xhat, standard = self.kept(grad)
+        grad = as_array(grad, "grad")
+        same_dtype(grad, "grad", xhat, "x")
         if self.weight is not None:
-            others = (0, *range(2, grad.ndim))
-            self.weight.accumulate((grad * xhat).sum(axis=others))
-            self.bias.accumulate(grad.sum(axis=others))
+            shape = (len(grad), self.num_channels, math.prod(grad.shape[2:]))
+            _accumulate(grad.reshape(shape), xhat.reshape(shape), self.weight, self.bias)
             grad = grad * self._across(self.weight, grad.ndim)
         if not need_input:
             return None
-        return _standardise_backward(self._rows(grad), self._rows(xhat), inv_std).reshape(grad.shape)
+        return _standardise_backward(self._rows(grad), self._rows(xhat), standard).reshape(grad.shape)
 
     def _rows(self, x: np.ndarray) -> np.ndarray:
         """``(N * groups, the rest)``."""
@@ -143,6 +155,11 @@ class LayerNorm(Module):
     ValueError
         If the last axes of a batch have other sizes.
 
+    Notes
+    -----
+    Statistics are right to rounding whatever the mean and the size of the numbers: a constant sample becomes the bias.
+    Infinity or NaN in a sample makes all of it NaN, and touches no other.
+
     References
     ----------
     J. L. Ba, J. R. Kiros, G. E. Hinton: Layer normalization, 2016, arXiv:1607.06450.
@@ -167,24 +184,25 @@ class LayerNorm(Module):
         x = _taken(x, self.weight)
         if x.shape[max(x.ndim - len(self.normalized_shape), 0) :] != self.normalized_shape:
             raise ValueError(f"x must have {self.normalized_shape} for its last axes, got shape {x.shape}")
-        xhat, inv_std = _standardise(self._rows(x), self.eps)
+        xhat, standard = _standardise(self._rows(x), self.eps)
         xhat = xhat.reshape(x.shape)
-        self.keep(xhat, inv_std)
+        self.keep(xhat, standard)
         y = xhat if self.weight is None else xhat * self.weight.data
         return y if self.bias is None else y + self.bias.data
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        xhat, inv_std = self.kept(grad)
-        samples = tuple(range(grad.ndim - len(self.normalized_shape)))
-        if self.bias is not None:
-            self.bias.accumulate(grad.sum(axis=samples))
+        xhat, standard = self.kept(grad)
+        grad = as_array(grad, "grad")
+        same_dtype(grad, "grad", xhat, "x")
         if self.weight is not None:
-            self.weight.accumulate((grad * xhat).sum(axis=samples))
+            # Every element of a sample is a channel.
+            planes = (self._rows(array).T[np.newaxis] for array in (grad, xhat))
+            _accumulate(*planes, self.weight, self.bias)
             grad = grad * self.weight.data
         if not need_input:
             return None
-        return _standardise_backward(self._rows(grad), self._rows(xhat), inv_std).reshape(grad.shape)
+        return _standardise_backward(self._rows(grad), self._rows(xhat), standard).reshape(grad.shape)
 
     def _rows(self, x: np.ndarray) -> np.ndarray:
         """``(samples, prod(normalized_shape))``."""

@@ -50,14 +50,6 @@ def test_a_count_is_loaded_from_integers_alone():
         layer.load_state_dict(layer.state_dict() | {"num_batches_tracked": np.array(7.0)})
 
 
-def test_a_large_mean_does_not_swamp_the_variance():
-    x = (1000 + batch((16, 2, 8, 8), dtype="float64")).astype(np.float32)
-    y = nn.BatchNorm2d(2)(x)
-    exact = x.astype(np.float64)
-    exact = (exact - exact.mean(axis=(0, 2, 3), keepdims=True)) / exact.std(axis=(0, 2, 3), keepdims=True)
-    assert np.abs(y - exact).max() < 1e-3  # the input's own rounding is 6e-5
-
-
 def test_a_layer_in_evaluation_takes_one_sample():
     layer = nn.BatchNorm1d(2)
     with pytest.raises(ValueError, match="x must have more than one value per channel in training, got one; .* eval"):
