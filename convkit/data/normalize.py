@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array
+from .._arrays import as_array, empty
 
 BLOCK = 256  # samples looked at in one go: float64 copies stay small, and images of a folder need not fit in memory
 
@@ -50,6 +50,8 @@ class _Affine(Normalizer):
             raise ValueError("x must hold at least one sample to fit, got none")
         for begin in range(0, len(x), BLOCK):
             block = as_array(x[begin : begin + BLOCK], "x").astype(np.float64)
+            if not block.size:
+                raise ValueError(f"x must hold at least one value in each channel to fit, got shape {block.shape}")
             if self.axis is None:
                 yield block.reshape(-1, 1)
             else:
@@ -60,7 +62,7 @@ class _Affine(Normalizer):
         self.offset, self.scale = offset, np.where(scale == 0, 1.0, scale)
 
     def _shaped(self, array: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`array`, and offset and scale in its dtype, shaped so that they broadcast."""
+        """`array`, and offset and scale, shaped so that they broadcast."""
         if self.offset is None:
             raise RuntimeError(f"{type(self).__name__}: call fit on the training samples first")
         array = as_array(array, name)
@@ -72,17 +74,18 @@ class _Affine(Normalizer):
                     f"got shape {array.shape}"
                 )
             shape[self.axis] = -1
-        return array, *(part.astype(array.dtype).reshape(shape) for part in (self.offset, self.scale))
+        return array, self.offset.reshape(shape), self.scale.reshape(shape)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return ``(x - offset) / scale``."""
         x, offset, scale = self._shaped(x, "x")
-        return (x - offset) / scale
+        centred = x - offset  # in float64: a mean rounded to float32 may be off by more than the deviation
+        return np.divide(centred, scale, out=empty(x.shape, x.dtype), casting="same_kind")
 
     def inverse(self, y: np.ndarray) -> np.ndarray:
         """Return ``y * scale + offset``."""
         y, offset, scale = self._shaped(y, "y")
-        return y * scale + offset
+        return np.add(y * scale, offset, out=empty(y.shape, y.dtype), casting="same_kind")
 
 
 class ZScore(_Affine):
@@ -114,17 +117,19 @@ class ZScore(_Affine):
         """Learn mean and std from the training samples `x`, an array or what gives arrays when cut; return self.
 
         Blocks are merged as by T. Chan, G. Golub, R. LeVeque: Updating formulae and a pairwise algorithm for computing
-        sample variances, 1982.
+        sample variances, 1982; with norms instead of their squares, which could overflow. Means are of distances from
+        the first value: of a channel that never changes they are 0, exactly.
         """
-        count, mean, squares = 0, 0.0, 0.0  # squares: summed squared distances from the mean
+        count, mean, norm, first = 0, 0.0, 0.0, None  # norm: of the distances from the mean
         for block in self._blocks(x):
+            first = block[0] if first is None else first
+            block = block - first
             n, own = len(block), block.mean(axis=0)
-            squares = squares + ((block - own) ** 2).sum(axis=0) + (own - mean) ** 2 * (count * n / (count + n))
+            apart = np.abs(own - mean) * math.sqrt(count * n / (count + n))
+            norm = np.hypot(np.hypot(norm, _norm(block - own)), apart)
             mean = mean + (own - mean) * (n / (count + n))
             count += n
-        std = np.sqrt(squares / count)
-        rounding = count * np.finfo(np.float64).eps * np.abs(mean)  # what a channel that never changes may show
-        self._set(mean, np.where(std <= rounding, 0.0, std))
+        self._set(first + mean, norm / math.sqrt(count))
         return self
 
 
@@ -224,6 +229,12 @@ class Arctan(Normalizer):
         if y.size and not np.abs(y).max() <= 1:
             raise ValueError(f"y must lie between -1 and 1 everywhere, got {y.min()} to {y.max()}")
         return np.tan(y * (math.pi / 2))
+
+
+def _norm(block: np.ndarray) -> np.ndarray:
+    """Euclidean norm of each column, whose squares may be beyond the range of float64."""
+    _, exponent = np.frexp(np.abs(block).max(axis=0))
+    return np.ldexp(np.sqrt((np.ldexp(block, -exponent) ** 2).sum(axis=0)), exponent)
 
 
 def _log(array: np.ndarray, name: str) -> np.ndarray:

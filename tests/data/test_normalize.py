@@ -69,11 +69,34 @@ def test_there_and_back(kind, dtype):
     np.testing.assert_allclose(back, x, rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
-@pytest.mark.parametrize("value", [7.0, 0.1, 1 / 3])  # the mean of a hundred 0.1 is not quite 0.1
+@pytest.mark.parametrize("value", [7.0, 0.1, 1 / 3, 1e30, -1e200])  # the mean of a hundred 0.1 is not quite 0.1
 def test_a_channel_that_never_changes_becomes_zero(value):
-    x = np.full((100, 2, 3), value)
+    x = np.full((700, 2, 3), value)
     for kind in (data.ZScore, data.MinMax):
-        np.testing.assert_allclose(kind().fit(x)(x), 0, atol=1e-14)
+        np.testing.assert_array_equal(kind().fit(x)(x), 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "unit"),
+    [
+        ("float32", 1000, 2.0**-10),
+        ("float32", 0, 2.0**100),
+        ("float64", 1e9, 2.0**-20),
+        ("float64", 0, 2.0**664),
+        ("float64", 0, 2.0**-664),
+    ],
+)
+@pytest.mark.parametrize("kind", [data.ZScore, data.MinMax])
+def test_the_same_wherever_the_values_lie(kind, dtype, offset, unit):
+    """x is ``offset + unit * whole number``, exactly, and comes out as the whole numbers do."""
+    whole = np.random.default_rng(0).integers(-8, 9, (600, 2)).astype(float)
+    x = (offset + unit * whole).astype(dtype)
+    fitted, tolerance = kind().fit(x), 1e-6 if dtype == "float32" else 1e-12
+    y = fitted(x)
+    # Near 1e9 the mean, a float64, is right to 2**-24, a sixteenth of these units.
+    bound = 0.02 if (offset, kind) == (1e9, data.ZScore) else tolerance
+    np.testing.assert_allclose(y, kind().fit(whole)(whole), rtol=tolerance, atol=bound)
+    np.testing.assert_allclose(fitted.inverse(y), x, rtol=tolerance, atol=unit * bound)
 
 
 @pytest.mark.parametrize("kind", [data.ZScore, data.MinMax])
@@ -94,6 +117,8 @@ def test_what_is_refused(kind):
         kind(axis=0)
     with pytest.raises(ValueError, match="x must hold at least one sample to fit, got none"):
         kind().fit(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match=r"x must hold at least one value in each channel .* got shape \(2, 3, 0\)"):
+        kind().fit(np.zeros((2, 3, 0)))
     with pytest.raises(TypeError, match="x must be float32 or float64, got dtype uint8"):
         kind().fit(np.zeros((2, 3), np.uint8))
     fitted = kind().fit(np.random.default_rng(0).random((4, 3)))
