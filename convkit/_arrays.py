@@ -1,7 +1,8 @@
 """Arrays: what is taken in, what may be written to, and allocation that says what it could not get.
 
-After `as_array` an array is a plain ndarray in native byte order whose dtype *is* FLOAT32 or FLOAT64, the objects
-themselves, so that everything after may compare dtypes by identity. Nothing is copied but arrays of foreign byte order.
+After `as_array` an array is a plain ndarray of float32 or float64 in native byte order. Nothing is copied but arrays of
+foreign byte order. Dtypes are compared by value: NumPy does not intern them, and an array that was pickled brings one
+of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def as_array(value, name: str) -> np.ndarray:
     """`value` as a float32 or float64 ndarray, without a copy unless its byte order is foreign."""
     if type(value) is np.ndarray:
         dtype = value.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
+        if dtype is FLOAT32 or dtype is FLOAT64:  # the common ones, at no cost
             return value
     return _take_in(value, name)
 
@@ -34,16 +35,32 @@ def _take_in(value, name: str) -> np.ndarray:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a float32 or float64 array, got {type(value).__name__}: {error}") from error
-    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+    if not is_real(array.dtype):
         raise TypeError(f"{name} must be float32 or float64, got dtype {array.dtype}")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array.view(FLOAT32 if array.dtype.itemsize == 4 else FLOAT64)
+    return native(array).view(FLOAT32 if array.dtype.itemsize == 4 else FLOAT64)
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Whether it is float32 or float64, in either byte order."""
+    return dtype.kind == "f" and dtype.itemsize in (4, 8)
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """The array in native byte order, without a copy unless its own is foreign."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def writable(value):
+    """`value`, or a copy if it is an array that is read-only or misaligned: for what an unpickled object writes to.
+
+    Arrays that travel beside a pickle (protocol 5), or that joblib maps into the memory of its workers, come like that.
+    """
+    return value.copy() if isinstance(value, np.ndarray) and not value.flags.behaved else value
 
 
 def same_dtype(array: np.ndarray, name: str, first: np.ndarray, first_name: str) -> None:
     """All arrays of a call share one dtype; there is no silent promotion."""
-    if array.dtype is not first.dtype:
+    if array.dtype != first.dtype:
         raise TypeError(
             f"{name} must have the dtype of {first_name}, {first.dtype}, got {array.dtype}; astype converts either"
         )

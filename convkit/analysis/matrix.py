@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -283,6 +284,27 @@ def _for_each(count: int, options: dict) -> dict:
     return options | {key: np.broadcast_to(array, (count, *array.shape)) for key, array in shared.items()}
 
 
+def _forward(m: _Map, columns: np.ndarray) -> np.ndarray:
+    """The matrix times `columns`."""
+    x = _images(columns, m.images[0], m.weight.dtype)
+    y = getattr(convkit, m.name)(x, weight=m.weight, **_for_each(len(x), m.options))
+    return y.reshape(len(x), _size(m)[0]).T
+
+
+def _backward(m: _Map, columns: np.ndarray) -> np.ndarray:
+    """The transposed matrix times `columns`."""
+    x_image, y_image = m.images
+    grad = _images(columns, y_image, m.weight.dtype)
+    x_shape, options = (len(grad), *x_image), _for_each(len(grad), m.options)
+    dx = getattr(convkit, m.name + "_backward")(grad, x_shape, weight=m.weight, need="x", **options).x
+    return dx.reshape(len(grad), _size(m)[1]).T
+
+
+def _on_vector(times: Callable[[np.ndarray], np.ndarray], vector: np.ndarray) -> np.ndarray:
+    """What gives a matrix for a matrix, for a vector."""
+    return times(vector.reshape(vector.size, 1))[:, 0]
+
+
 def conv_operator(op, x_shape, weight, **arguments):
     """
     A convolution of one image, plain, transposed or deformable, as a linear operator that runs the kernels.
@@ -326,24 +348,12 @@ def conv_operator(op, x_shape, weight, **arguments):
     """
     linalg = _extras.need("scipy.sparse.linalg", "analysis")
     m = _map(op, x_shape, weight, arguments)
-    forward, backward = getattr(convkit, m.name), getattr(convkit, m.name + "_backward")
-    (x_image, y_image), (outputs, inputs), dtype = m.images, _size(m), m.weight.dtype
-
-    def matmat(columns: np.ndarray) -> np.ndarray:
-        x = _images(columns, x_image, dtype)
-        return forward(x, weight=m.weight, **_for_each(len(x), m.options)).reshape(len(x), outputs).T
-
-    def rmatmat(columns: np.ndarray) -> np.ndarray:
-        grad = _images(columns, y_image, dtype)
-        x_shape, options = (len(grad), *x_image), _for_each(len(grad), m.options)
-        dx = backward(grad, x_shape, weight=m.weight, need="x", **options).x
-        return dx.reshape(len(grad), inputs).T
-
+    matmat, rmatmat = partial(_forward, m), partial(_backward, m)  # which can be pickled, as closures cannot
     return linalg.LinearOperator(
-        (outputs, inputs),
-        matvec=lambda vector: matmat(vector.reshape(inputs, 1))[:, 0],
-        rmatvec=lambda vector: rmatmat(vector.reshape(outputs, 1))[:, 0],
+        _size(m),
+        matvec=partial(_on_vector, matmat),
+        rmatvec=partial(_on_vector, rmatmat),
         matmat=matmat,
         rmatmat=rmatmat,
-        dtype=dtype,
+        dtype=m.weight.dtype,
     )

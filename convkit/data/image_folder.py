@@ -55,7 +55,7 @@ class ImageFolder:
     def __init__(
         self, root: str | Path, size: int | tuple[int, int] | None = None, mode: str = "RGB", transform: Any = None
     ) -> None:
-        self._images = _extras.need("PIL.Image", "train")
+        _extras.need("PIL.Image", "train")  # not kept: modules cannot be pickled
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.size = None if size is None else per_axis(size, 2, "size", 1)
@@ -96,16 +96,17 @@ class ImageFolder:
 
     def _read(self, path: Path, shape: tuple[int, int] | None) -> np.ndarray:
         """One image, uint8 ``(H, W, C)``, of the given height and width if any."""
+        pillow = _extras.need("PIL.Image", "train")
         try:
-            with self._images.open(path) as file:
+            with pillow.open(path) as file:
                 if file.mode.startswith(("I", "F")):
                     raise ValueError(f"its values, mode {file.mode}, have more than 8 bits")
                 image = file.convert(self.mode)
-        except (OSError, SyntaxError, ValueError, self._images.DecompressionBombError) as error:
+        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
             raise ValueError(f"{path} must be an image that Pillow can read: {error}") from error
         if self.size is not None:
             ops = _extras.need("PIL.ImageOps", "train")
-            image = ops.fit(image, self.size[::-1], method=self._images.Resampling.BILINEAR)
+            image = ops.fit(image, self.size[::-1], method=pillow.Resampling.BILINEAR)
         if shape is not None and image.size != shape[::-1]:
             raise ValueError(
                 f"{path} must be {shape[0]}x{shape[1]} pixels as the images before it (or give size=), "

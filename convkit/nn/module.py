@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._arrays import is_real, native, writable
+
 
 class Buffer:
     """An array of a module's state. By itself it is not learned, like the running statistics of batch normalisation.
@@ -20,11 +22,15 @@ class Buffer:
     Parameters
     ----------
     data : ndarray
-        The values, kept and not copied; `Module.load_state_dict` and the module itself change them in place.
+        The values, kept and not copied unless their byte order is foreign; `Module.load_state_dict` and the module
+        itself change them in place.
     """
 
     def __init__(self, data: np.ndarray) -> None:
-        self.data = data
+        self.data = native(data)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update((name, writable(value)) for name, value in state.items())
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,7 +60,8 @@ class Parameter(Buffer):
     Parameters
     ----------
     data : ndarray of float32 or float64
-        The values, kept and not copied; optimizers change them in place.
+        The values, kept and not copied unless their byte order is foreign; optimizers change them in place. Where they
+        are read-only (``np.load(file, mmap_mode="r")``), everything but training goes.
     trainable : bool, default True
         False freezes the parameter: its gradient is not computed and optimizers leave it alone.
 
@@ -70,7 +77,7 @@ class Parameter(Buffer):
     """
 
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
-        if not isinstance(data, np.ndarray) or data.dtype not in (np.float32, np.float64):
+        if not isinstance(data, np.ndarray) or not is_real(data.dtype):
             raise TypeError(f"data must be an ndarray of float32 or float64, got {_kind(data)}")
         super().__init__(data)
         self.grad: np.ndarray | None = None
@@ -95,7 +102,7 @@ class Parameter(Buffer):
         if grad.shape != self.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
         if self.grad is None:
-            self.grad = grad
+            self.grad = writable(grad)
         else:
             self.grad += grad
 
@@ -317,7 +324,7 @@ class Module(ABC):
         ----------
         state : mapping of str to array
             As `state_dict` returns it, or as `convkit.nn.load_state` reads it from a file, PyTorch's too. float32 and
-            float64 are converted into each other.
+            float64, of either byte order, are converted into each other.
         strict : bool, default True
             Whether a name that only one side has is an error. A wrong shape always is.
 
@@ -332,6 +339,7 @@ class Module(ABC):
             If `state` is not a mapping, or a value is not of float32 or float64 (of integers, where the module counts).
         ValueError
             If names or shapes disagree; the message lists every disagreement with the shape expected and the shape got.
+            If an array of the module is read-only.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a mapping of names to arrays, got {_kind(state)}")
@@ -343,12 +351,17 @@ class Module(ABC):
         for name, value in new.items():
             if own[name].dtype.kind == "i" and value.dtype.kind not in "iu":
                 raise TypeError(f"state[{name!r}] must be integers, got {value.dtype}")
-            if own[name].dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
+            if own[name].dtype.kind == "f" and not is_real(value.dtype):
                 raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}")
         wrong = [
             f"{name!r}: expected shape {own[name].shape}, got {value.shape}"
             for name, value in new.items()
             if value.shape != own[name].shape
+        ]
+        wrong += [
+            f"{name!r}: expected an array to write to, got a read-only one in the model"
+            for name in new
+            if not own[name].flags.writeable
         ]
         if strict:
             wrong += [f"{name!r}: expected shape {own[name].shape}, got no such key" for name in keys.missing_keys]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import is_real
+
 
 def check_keys(
     state: Mapping[str, np.ndarray], numbers: Iterable[str], each: tuple[str, ...] = (), count: int = 0
@@ -45,7 +47,7 @@ def take_number(state: Mapping[str, np.ndarray], name: str, kind: type = float) 
 def take_array(state: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return a copy of the array at `name`, in `dtype`."""
     value = np.asarray(state[name])
-    if value.dtype not in (np.float32, np.float64):
+    if not is_real(value.dtype):
         raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"state[{name!r}] must have shape {shape}, got {value.shape}")

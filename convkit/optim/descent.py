@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .._arrays import FLOAT32, FLOAT64
 from .._ext import engine
 from .._threads import current
 
@@ -45,7 +46,7 @@ def descend(
     Parameters
     ----------
     w : ndarray of float32 or float64
-        Changed in place.
+        Changed in place; of any strides.
     grad : ndarray of the shape of w
     m, s : ndarray of the shape and dtype of w, contiguous and aligned, optional
         First and second moment, changed in place.
@@ -86,11 +87,19 @@ def descend(
 
 
 def check_fit(w: np.ndarray, grad: np.ndarray, memory: Mapping[str, np.ndarray | None]) -> None:
-    """Raise unless the gradient has the parameter's shape, and what is remembered of it its dtype as well."""
+    """Raise unless w can be changed, the gradient has its shape, and what is remembered of it its dtype as well."""
+    if w.dtype not in (FLOAT32, FLOAT64):
+        raise TypeError(f"a parameter must be float32 or float64 in native byte order, got {w.dtype.str}")
+    if not w.flags.writeable:
+        raise ValueError("a parameter must be writable to learn, got a read-only array; data = data.copy() makes it so")
     for name, array in (("grad", grad), *memory.items()):
         if array is None:
             continue
         if np.shape(array) != w.shape:
             raise ValueError(f"{name} must have the shape of its parameter, {w.shape}, got {np.shape(array)}")
-        if array is not grad and array.dtype != w.dtype:
+        if array is grad:
+            continue
+        if array.dtype != w.dtype:
             raise TypeError(f"{name} must have the dtype of its parameter, {w.dtype}, got {array.dtype}")
+        if not array.flags.carray:
+            raise ValueError(f"{name} must be contiguous, aligned and writable, got an array that is not")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
+from .._arrays import writable
 from ..nn.module import Module
 from ._state import check_keys, take_number
 from .descent import descend
@@ -55,6 +57,9 @@ class EMA:
         self.updates = 0
         self.shadow = _copies(model.state_dict())
         self._swapped = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"shadow": {name: writable(value) for name, value in state["shadow"].items()}})
 
     def update(self) -> None:
         """Let the averages follow the model's weights; to be called after every step of the optimizer.

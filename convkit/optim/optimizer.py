@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import writable
 from ..nn.module import Parameter
 from ._state import check_keys, take_array, take_number
 from .descent import check_fit
@@ -50,6 +51,10 @@ class Optimizer(ABC):
         for name, below in self.numbers.items():
             setattr(self, name, check_rate(name, numbers[name], below))
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = [{name: writable(value) for name, value in each.items()} for each in state["state"]]
+        vars(self).update(state | {"state": own})
 
     @property
     def arrays(self) -> tuple[str, ...]:

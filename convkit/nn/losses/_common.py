@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._arrays import is_real, native
+
 
 class Loss(NamedTuple):
     """A loss and its gradient with respect to the model's output.
@@ -65,9 +67,9 @@ def reduce(
 def check_scores(scores: np.ndarray, name: str = "scores") -> np.ndarray:
     """Return an array of float32 or float64, else raise TypeError."""
     scores = np.asarray(scores)
-    if scores.dtype not in (np.float32, np.float64):
+    if not is_real(scores.dtype):
         raise TypeError(f"{name} must be float32 or float64, got {scores.dtype}")
-    return scores
+    return native(scores)
 
 
 def check_number(name: str, value: float, expected: str, fits: Callable[[float], bool]) -> float:
