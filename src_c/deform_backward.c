@@ -54,7 +54,7 @@ static void gradient_columns(const ck_chunk *c, const ck_chunk_buffers *b, int64
                             .ro = b->pixel + pixel,
                             .panel = panel,
                             .total = b->columns,
-                            .add = first > 0};
+                            .mode = first > 0 ? CK_ADD : CK_STORE};
   ck_multiply_rows(&product);
 }
 

@@ -20,7 +20,7 @@ static void add_products(const ck_chunk *c, const ck_chunk_buffers *b, int64_t v
                             .ro = b->output + first,
                             .panel = b->columns,
                             .total = acc,
-                            .add = 1};
+                            .mode = CK_ADD};
   ck_multiply_rows(&product);
 }
 

@@ -53,7 +53,7 @@ typedef struct part {
   const char *panel;
   const int32_t *ko;
   char *acc;
-  int accumulate, skip_padding;
+  int accumulate;
 } part;
 
 static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
@@ -67,30 +67,10 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
                              .ko = p->ko,
                              .panel = p->panel,
                              .chain = b->b.chain,
-                             .add = p->accumulate};
+                             .mode = p->accumulate ? CK_ADD : CK_STORE};
   for (int64_t r = 0; r < runs->runs; r++) {
     int32_t at = b->b.ro[r * runs->outputs];
     product.total = p->acc + r * runs->row * kernels->real_size;
-    if (p->skip_padding) {
-      int32_t same[CK_MAX_HEIGHT];
-      for (int64_t i = 0; i < t->lanes; i++)
-        same[i] = at;
-      ck_plain plain = {.k = p->k,
-                        .height = t->lanes,
-                        .lanes = runs->lanes,
-                        .s_lane = 1,
-                        .ld = t->ld,
-                        .panel_row = 1,
-                        .ldc = product.ldc,
-                        .panel = p->panel,
-                        .c = product.total,
-                        .ko = p->ko,
-                        .ro = same,
-                        .accumulate = p->accumulate};
-      ck_window_validity(&b->b.window, &plain);
-      kernels->plain(&plain);
-      continue;
-    }
     product.data = (char *)b->b.window.data + at * kernels->real_size;
     ck_multiply_lanes(&product);
   }
@@ -99,23 +79,6 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
 static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
   const ck_kernels *kernels = b->d->kernels;
   int by_group = b->d->arrangement == CK_BY_GROUP;
-  if (p->skip_padding) {
-    ck_plain plain = {.k = p->k,
-                      .height = b->pixels,
-                      .lanes = t->ld,
-                      .s_lane = by_group,
-                      .ld = t->ld,
-                      .panel_lane = 1,
-                      .ldc = t->ld,
-                      .panel = p->panel,
-                      .c = p->acc,
-                      .ko = p->ko,
-                      .ro = b->b.ro,
-                      .accumulate = p->accumulate};
-    ck_window_validity(&b->b.window, &plain);
-    kernels->plain(&plain);
-    return;
-  }
   ck_row_product product = {.kernels = kernels,
                             .depth = by_group,
                             .k = p->k,
@@ -127,12 +90,12 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
                             .panel = p->panel,
                             .chain = b->b.chain,
                             .total = p->acc,
-                            .add = p->accumulate};
+                            .mode = p->accumulate ? CK_ADD : CK_STORE};
   ck_multiply_rows(&product);
 }
 
 /* Every phase of the task: its rows of the panel into its accumulators. */
-static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate, int nonfinite) {
+static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate) {
   const int64_t row = t->ld * b->d->kernels->real_size;
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
     int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
@@ -141,8 +104,7 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
               .panel = b->b.panel + first * row,
               .ko = b->b.ko + first,
               .acc = acc,
-              .accumulate = accumulate,
-              .skip_padding = nonfinite && b->b.window.padded};
+              .accumulate = accumulate};
     if (b->d->arrangement == CK_BY_CHANNEL)
       multiply_by_channel(b, t, &p);
     else
@@ -246,14 +208,26 @@ static void read_source(ck_block *b, const ck_kblock *kb) {
   }
 }
 
-/* Adds one k-block to the accumulators; those of the first are stored, those of the last drained. Returns whether it
- * had any tap for this task. */
-static int run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int first, int last) {
-  const ck_dense *d = b->d;
+/* The k-block less the taps that are padding for the whole block. */
+static ck_kblock kblock_at(const ck_block *b, int64_t index) {
   ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
+  for (int i = 0; i < 3; i++) {
+    int64_t first = ck_max(kb.tap[i], b->tap[i]), end = ck_min(kb.tap[i] + kb.taps[i], b->tap[i] + b->taps[i]);
+    kb.tap[i] = first;
+    kb.taps[i] = ck_max(0, end - first);
+  }
+  return kb;
+}
+
+/* Adds one k-block to the accumulators; those of the first are stored, those of the last drained. Stops before a tile
+ * whose weights are not all finite where some tap is padding for a part of the block: staged zeros would make 0 * Inf
+ * = NaN. Returns the first tile that is not done, or -1 if the k-block had no tap for this task. */
+static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int first, int last) {
+  const ck_dense *d = b->d;
+  ck_kblock kb = kblock_at(b, index);
   int64_t taps = take_taps(b, &kb);
   if (taps == 0)
-    return 0;
+    return -1;
   read_source(b, &kb);
   if (b->p->sorted)
     sort_by_phase(b, &kb, taps);
@@ -261,17 +235,13 @@ static int run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end
   char *acc = b->b.acc;
   for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
     ck_tile t = tile_at(d, b->p, b->outer, tile);
-    int nonfinite = pack_weights(b, &t, &kb, taps);
-    multiply(b, &t, kb.channels * taps, acc, !first, nonfinite);
+    if (pack_weights(b, &t, &kb, taps) && b->b.window.padded && !b->in_place)
+      break;
+    multiply(b, &t, kb.channels * taps, acc, !first);
     if (last)
       ck_dense_drain(b, &t, acc);
   }
-  return 1;
-}
-
-static int has_taps(ck_block *b, int64_t index) {
-  ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
-  return take_taps(b, &kb) > 0;
+  return tile;
 }
 
 /* By channel whole vectors are read, also those that a run only begins: behind the last plane there may be nothing. */
@@ -290,28 +260,62 @@ static void set_runs(ck_block *b) {
   b->in_place = b->d->in_place;
   if (b->d->arrangement != CK_BY_CHANNEL)
     return;
-  b->runs = ck_dense_lane_runs(b->d, b->in_place, b->box.size, b->p->window.taps);
+  b->runs = ck_dense_lane_runs(b->d, b->p, b->in_place, b->box.size, b->taps);
   if (!b->in_place || !reads_past_end(b))
     return;
   b->in_place = 0;
-  b->runs = ck_dense_lane_runs(b->d, 0, b->box.size, b->p->window.taps);
+  b->runs = ck_dense_lane_runs(b->d, b->p, 0, b->box.size, b->taps);
 }
 
-static void run_block(ck_block *b, int64_t tile, int64_t tile_end) {
+static int has_taps(ck_block *b, int64_t index) {
+  ck_kblock kb = kblock_at(b, index);
+  return take_taps(b, &kb) > 0;
+}
+
+/* Returns the first tile that is not done. */
+static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   int64_t count = ck_reduction_count(&b->p->reduction);
   int first = 1;
   b->pixels = ck_box_count(&b->box);
+  for (int i = 0; i < 3; i++)
+    ck_axis_taken(&b->d->source.axis[i], b->box.first[i + 1], b->box.size[i + 1], &b->tap[i], &b->taps[i]);
   set_runs(b);
-  while (b->p->sorted && count > 0 && !has_taps(b, count - 1))
+  while (count > 0 && !has_taps(b, count - 1))
     count--;
-  for (int64_t i = 0; i < count; i++)
-    first &= !run_kblock(b, i, tile, tile_end, first, i == count - 1);
-  if (count > 0)
-    return;
-  for (; tile < tile_end; tile++) { /* nothing to sum: the bias alone */
+  for (int64_t i = 0; i < count; i++) {
+    int64_t done = run_kblock(b, i, tile, tile_end, first, i == count - 1);
+    if (done >= 0 && done < tile_end)
+      return i == count - 1 ? done : tile;
+    first &= done < 0;
+  }
+  for (; tile < tile_end && count == 0; tile++) { /* nothing to sum: the bias alone */
     ck_tile t = tile_at(b->d, b->p, b->outer, tile);
     memset(b->b.acc, 0, (size_t)(b->p->part_phases * b->p->acc_phase));
     ck_dense_drain(b, &t, b->b.acc);
+  }
+  return tile_end;
+}
+
+/* All tiles; those whose weights are not all finite in boxes within which every tap is padding for all or for none. */
+static void run_block(ck_block *b, int64_t tile, int64_t tile_end) {
+  const ck_box all = b->box;
+  ck_box *box = &b->box;
+  tile = run_tiles(b, tile, tile_end);
+  if (tile == tile_end || ck_stopped(b->worker))
+    return;
+  int64_t end[4];
+  for (int i = 0; i < 4; i++)
+    end[i] = all.first[i] + all.size[i];
+  for (box->first[1] = all.first[1]; box->first[1] < end[1]; box->first[1] += box->size[1]) {
+    box->size[1] = ck_axis_alike(&b->d->source.axis[0], box->first[1], end[1] - box->first[1]);
+    for (box->first[2] = all.first[2]; box->first[2] < end[2]; box->first[2] += box->size[2]) {
+      box->size[2] = ck_axis_alike(&b->d->source.axis[1], box->first[2], end[2] - box->first[2]);
+      for (box->first[3] = all.first[3]; box->first[3] < end[3]; box->first[3] += box->size[3]) {
+        box->size[3] = ck_axis_alike(&b->d->source.axis[2], box->first[3], end[3] - box->first[3]);
+        if (!ck_stopped(b->worker))
+          run_tiles(b, tile, tile_end);
+      }
+    }
   }
 }
 

@@ -27,7 +27,8 @@ typedef struct ck_lane_runs {
   int64_t runs, row;      /* row: lanes and the room behind them, whole vectors */
   int64_t step[4];        /* of accumulators, from image to image, plane, row and pixel */
 } ck_lane_runs;
-ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, int in_place, const int64_t size[4], const int64_t taps[3]);
+ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan, int in_place, const int64_t size[4],
+                                const int64_t taps[3]);
 
 double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
@@ -39,6 +40,7 @@ typedef struct ck_block {
   int64_t outer, pixels;
   ck_lane_runs runs; /* by channel */
   int in_place;
+  int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
   int64_t phase, phase_end; /* the phases of this task */
   ck_worker *worker;
 } ck_block;

@@ -58,7 +58,7 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double blocks = (double)(ck_max(1, ck_reduction_count(&p->reduction)) * p->part_phases);
   double tiles = (double)p->part_tiles, each = (double)d->lanes / (double)ck_max(1, p->tiles); /* lanes of a tile */
   if (d->arrangement == CK_BY_CHANNEL) {
-    ck_lane_runs runs = ck_dense_lane_runs(d, d->in_place, p->window.outputs, p->window.taps);
+    ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
     int64_t vectors = ck_ceil_div(runs.lanes, kernels->vector), most = kernels->lane_vectors[p->tile_lanes];
     double strips = (double)ck_ceil_div(vectors, most);
     return tiles * (double)runs.runs * strips * strip_cycles(each, (double)vectors / strips, k, blocks);

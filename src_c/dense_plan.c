@@ -74,8 +74,9 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
   int64_t elements = p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->arrangement == CK_BY_CHANNEL) {
-    ck_lane_runs runs = ck_dense_lane_runs(d, d->in_place, p->window.outputs, p->window.taps);
-    elements = runs.runs * runs.row * p->tile_lanes;
+    const int64_t *size = p->window.outputs; /* rows by themselves, or whole planes with up to a quarter between them */
+    int64_t row = size[0] * size[1] * size[2] * ck_round_up(size[3], d->kernels->vector);
+    elements = ck_max(row, p->pixels * 5 / 4 + size[0] * size[1] * d->kernels->vector) * p->tile_lanes;
   }
   p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
   p->tasks = p->outer * p->tile_parts * (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
@@ -152,7 +153,8 @@ static int64_t step_of(const ck_axis *axis, int64_t outputs, int64_t taps) {
   return ck_axis_step(axis, ck_max(1, outputs), ck_max(1, taps));
 }
 
-ck_lane_runs ck_dense_lane_runs(const ck_dense *d, int in_place, const int64_t size[4], const int64_t taps[3]) {
+ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int in_place, const int64_t size[4],
+                                const int64_t taps[3]) {
   const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
   int64_t step[4] = {1, 1, 1, 1}, whole = 3, outputs = size[3];
   ck_lane_runs runs = {.lanes = size[3], .runs = 1};
@@ -160,9 +162,8 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, int in_place, const int64_t s
     step[i] = step[i + 1] * ck_axis_extent(&d->source.axis[i], ck_max(1, size[i + 1]), ck_max(1, taps[i]));
   for (int i = 1; i < 3 && in_place; i++)
     step[i] = stride[i + 1] / item;
-  int cut = 0; /* then windows change from k-block to k-block, and only rows are alike */
-  for (int i = 0; i < 3; i++)
-    cut |= taps[i] < d->source.axis[i].taps;
+  /* With a kernel that is cut windows change from k-block to k-block, and only rows are alike. */
+  const int cut = p->reduction.parts[1] * p->reduction.parts[2] * p->reduction.parts[3] > 1;
   for (int i = 2; i >= 0 && whole == i + 1 && !cut; i--) {
     int beside = i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
     int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;

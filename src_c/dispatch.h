@@ -30,20 +30,6 @@ typedef struct ck_strip {
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
 
-/* A sum that must skip what was staged as padding, because 0 * Inf is not 0: plain loops in the kernels' own order.
- * acc[i][j] over s[ro[i] + ko[k] + j * s_lane] * panel[k * ld + i * panel_row + j * panel_lane]; the element of s at
- * index p counts if valid[p / position_stride % plane % positions]: a channel's plane holds an image after the other.
- */
-typedef struct ck_plain {
-  int64_t k, height, lanes, s_lane, ld, panel_row, panel_lane, ldc;
-  const void *s, *panel;
-  void *c;
-  const int32_t *ko, *ro;
-  const uint8_t *valid;
-  int64_t position_stride, plane, positions;
-  int accumulate;
-} ck_plain;
-
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
  * ld; without row, row[k] = k. Returns whether anything read was not finite. */
 typedef struct ck_pack {
@@ -240,7 +226,6 @@ struct ck_kernels {
   ck_strip_fn depth[CK_MAX_HEIGHT + 1];
   ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];
-  void (*plain)(const ck_plain *);
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */

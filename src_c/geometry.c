@@ -67,14 +67,15 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
   int64_t corner = axis->base + o0 * axis->step;
   int padded = 0;
   if (takes_hull(axis, n, m)) {
-    int64_t lowest = ck_min(ck_tap_offset(axis, t0), ck_tap_offset(axis, t0 + m - 1)), extent = hull(axis, n, m);
+    int64_t first = ck_tap_offset(axis, t0), last = ck_tap_offset(axis, t0 + m - 1), extent = hull(axis, n, m);
+    int64_t lowest = ck_min(first, last), reach = (n - 1) * axis->step + ck_max(first, last) - lowest + 1;
     for (int64_t o = 0; o < n; o++)
       output[o] = (int32_t)(o * axis->step);
     for (int64_t t = 0; t < m; t++)
       tap[t] = (int32_t)(ck_tap_offset(axis, t0 + t) - lowest);
     for (int64_t p = 0; p < extent; p++) {
-      source[p] = ck_map_axis(corner + lowest + p, axis->source, axis->mode);
-      padded |= source[p] < 0;
+      source[p] = p < reach ? ck_map_axis(corner + lowest + p, axis->source, axis->mode) : -1;
+      padded |= p < reach && source[p] < 0; /* the hull is that of any m taps */
     }
     return padded;
   }
@@ -89,6 +90,43 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
     }
   }
   return padded;
+}
+
+/* Outputs *low..*high-1, of any number, read inside the source for tap t. */
+static void inside(const ck_axis *axis, int64_t t, int64_t *low, int64_t *high) {
+  int64_t at = axis->base + ck_tap_offset(axis, t), step = ck_max(1, axis->step);
+  *low = at >= 0 ? 0 : ck_ceil_div(-at, step);
+  *high = at >= axis->source ? 0 : floor_div(axis->source - 1 - at, step) + 1;
+}
+
+void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, int64_t *count) {
+  int64_t low, high, end = axis->taps;
+  *first = 0;
+  if (axis->mode == CK_ZEROS) {
+    for (; *first < end; ++*first) {
+      inside(axis, *first, &low, &high);
+      if (low < o0 + n && high > o0 && low < high)
+        break;
+    }
+    for (; end > *first; end--) {
+      inside(axis, end - 1, &low, &high);
+      if (low < o0 + n && high > o0 && low < high)
+        break;
+    }
+  }
+  *count = end - *first;
+}
+
+int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n) {
+  int64_t end = o0 + n, low, high;
+  for (int64_t t = 0; t < axis->taps && axis->mode == CK_ZEROS; t++) {
+    inside(axis, t, &low, &high);
+    if (low > o0 && low < end)
+      end = low;
+    if (high > o0 && high < end)
+      end = high;
+  }
+  return end - o0;
 }
 
 ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]) {

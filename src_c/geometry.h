@@ -45,6 +45,13 @@ int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m);
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
                   int32_t *tap);
 
+/* The taps that read inside the source for any of outputs o0..o0+n-1, which are neighbours: *count of them from *first
+ * on. All of them, where padding is not zeros. */
+void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, int64_t *count);
+
+/* How many of outputs o0..o0+n-1, from o0 on, read inside the source for the same taps. */
+int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n);
+
 /* An (images, depth, height, width) region cut into balanced blocks. */
 typedef struct ck_grid {
   int64_t size[4], parts[4];

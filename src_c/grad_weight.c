@@ -41,7 +41,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const int64_t item = p->k->real_size;
   ck_window_place(&b->window, p->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, p->partial * item);
-  b->chain = ck_multiply_piece(p->pixels, p->ld * item) < p->pixels ? ck_take(arena, p->max_rows * p->ld * item) : NULL;
+  b->chain = ck_take(arena, p->max_rows * p->ld * item);
   b->g = ck_take(arena, p->pixels * p->ld * item);
   b->y = ck_take(arena, p->call->activation && !p->transposed ? p->pixels * p->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
@@ -217,41 +217,67 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   return nonfinite;
 }
 
-static void multiply(gw_task *t, int64_t pixels, const char *g, char *acc, int nonfinite) {
+/* Rows first..first+rows-1 of dW's block over pixels pixel..pixel+k-1 of the chunk. */
+static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t pixel, int64_t k, const char *g,
+                          char *total, ck_chain mode) {
   const gw_plan *p = t->p;
-  if (nonfinite && t->b.window.padded) {
-    ck_plain plain = {.k = pixels,
-                      .height = t->row_count,
-                      .lanes = p->ld,
-                      .s_lane = p->depthwise,
-                      .ld = p->ld,
-                      .panel_lane = 1,
-                      .ldc = p->ld,
-                      .panel = g,
-                      .c = acc,
-                      .ko = t->b.output,
-                      .ro = t->b.tap,
-                      .accumulate = 1};
-    ck_window_validity(&t->b.window, &plain);
-    p->k->plain(&plain);
-    return;
-  }
+  const int64_t row = p->ld * p->k->real_size;
   ck_row_product product = {.kernels = p->k,
                             .depth = p->depthwise,
-                            .k = pixels,
-                            .rows = t->row_count,
+                            .k = k,
+                            .rows = rows,
                             .ld = p->ld,
                             .data = t->b.window.data,
-                            .ko = t->b.output,
-                            .ro = t->b.tap,
-                            .panel = g,
-                            .chain = t->b.chain,
-                            .total = acc,
-                            .add = 1};
+                            .ko = t->b.output + pixel,
+                            .ro = t->b.tap + first,
+                            .panel = g + pixel * row,
+                            .chain = mode == CK_GO_ON ? NULL : t->b.chain,
+                            .total = total + first * row,
+                            .mode = mode};
   ck_multiply_rows(&product);
 }
 
-static void run_chunk(gw_task *t, const ck_box *box) {
+/* A run of pixels that read inside the image for the same taps: the rows of these. */
+static void multiply_run(const gw_task *t, const ck_box *run, int64_t pixel, const char *g) {
+  const int64_t *taps = t->rows.taps;
+  int64_t first[3], end[3];
+  for (int i = 0; i < 3; i++) {
+    ck_axis_taken(&t->p->source.axis[i], run->first[i + 1], run->size[i + 1], &first[i], &end[i]);
+    end[i] = ck_min(first[i] + end[i] - t->rows.tap[i], taps[i]);
+    first[i] = ck_max(first[i] - t->rows.tap[i], 0);
+  }
+  if (first[2] >= end[2])
+    return;
+  for (int64_t c = 0; c < t->rows.channels; c++)
+    for (int64_t z = first[0]; z < end[0]; z++)
+      for (int64_t y = first[1]; y < end[1]; y++)
+        multiply_rows(t, ((c * taps[0] + z) * taps[1] + y) * taps[2] + first[2], end[2] - first[2], pixel, run->size[3],
+                      g, t->b.chain, CK_GO_ON);
+}
+
+/* A gradient that is not all finite, where the window holds staged zeros: 0 * Inf would be NaN. Run after run of
+ * pixels, the chains going on from one to the next. */
+static void multiply_runs(const gw_task *t, ck_worker *worker, const ck_box *box, const char *g, char *acc) {
+  const gw_plan *p = t->p;
+  ck_box run = {.size = {1, 1, 1, 1}};
+  int64_t pixel = 0, elements = t->row_count * p->ld;
+  memset(t->b.chain, 0, (size_t)(elements * p->k->real_size));
+  for (run.first[0] = box->first[0]; run.first[0] < box->first[0] + box->size[0]; run.first[0]++) {
+    for (run.first[1] = box->first[1]; run.first[1] < box->first[1] + box->size[1]; run.first[1]++) {
+      for (run.first[2] = box->first[2]; run.first[2] < box->first[2] + box->size[2]; run.first[2]++) {
+        int64_t end = box->first[3] + box->size[3];
+        for (run.first[3] = box->first[3]; run.first[3] < end && !ck_stopped(worker); run.first[3] += run.size[3]) {
+          run.size[3] = ck_axis_alike(&p->source.axis[2], run.first[3], end - run.first[3]);
+          multiply_run(t, &run, pixel, g);
+          pixel += run.size[3];
+        }
+      }
+    }
+  }
+  p->k->add(acc, t->b.chain, elements);
+}
+
+static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box) {
   const gw_plan *p = t->p;
   const ck_conv_shape *s = &p->call->shape;
   int64_t pixels = ck_box_count(box), tile_bytes = (p->max_rows + 1) * p->ld * p->k->real_size;
@@ -266,8 +292,10 @@ static void run_chunk(gw_task *t, const ck_box *box) {
   for (int64_t tile = t->tile; tile < t->tile_end; tile++) {
     char *acc = t->b.acc + (tile - t->tile) * tile_bytes;
     int nonfinite = pack_gradient(t, box, tile, t->b.g);
-    if (t->row_count)
-      multiply(t, pixels, t->b.g, acc, nonfinite);
+    if (t->row_count && nonfinite && t->b.window.padded)
+      multiply_runs(t, worker, box, t->b.g, acc);
+    else if (t->row_count)
+      multiply_rows(t, 0, t->row_count, 0, pixels, t->b.g, acc, CK_ADD);
     if (t->row_part == 0 && p->call->bias)
       p->k->column_sums(t->b.g, pixels, p->ld, acc + tile_bytes - p->ld * p->k->real_size);
   }
@@ -333,7 +361,7 @@ static void gw_run_task(ck_worker *worker, void *context, int64_t index) {
   for (int64_t i = chunks * t.segment / p->segments; i < chunks * (t.segment + 1) / p->segments && !ck_stopped(worker);
        i++) {
     ck_box box = ck_grid_box(&p->chunks, i);
-    run_chunk(&t, &box);
+    run_chunk(&t, worker, &box);
   }
   for (int64_t tile = t.tile; p->segments == 1 && tile < t.tile_end; tile++)
     drain_tile(&t, tile, t.b.acc + (tile - t.tile) * (p->max_rows + 1) * p->ld * p->k->real_size);

@@ -292,7 +292,7 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
                                  .ko = t->b.ko,
                                  .panel = t->b.panel,
                                  .total = (char *)t->b.x.data + first * column * k->real_size,
-                                 .add = 1};
+                                 .mode = CK_ADD};
       ck_multiply_lanes(&product);
     }
   }

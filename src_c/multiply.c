@@ -21,11 +21,11 @@ static piece piece_at(int64_t k, int64_t pieces, int64_t i) {
   return (piece){first, ck_panel_start(k, pieces, i + 1) - first, i == 0, i == pieces - 1};
 }
 
-static void set_piece(ck_strip *s, const piece *p, char *chain, char *total, int64_t offset, int add) {
+static void set_piece(ck_strip *s, const piece *p, char *chain, char *total, int64_t offset, ck_chain mode) {
   s->k = p->k;
-  s->from = p->start ? NULL : chain + offset;
+  s->from = !p->start ? chain + offset : mode == CK_GO_ON ? total + offset : NULL;
   s->to = (p->end ? total : chain) + offset;
-  s->add = p->end && add;
+  s->add = p->end && mode == CK_ADD;
 }
 
 /* Whether the rows lie in two runs of one step, the first the longer by at most one. */
@@ -56,7 +56,7 @@ void ck_multiply_rows(const ck_row_product *p) {
       int runs = in_runs(&s, ro, height);
       s.s = (const char *)p->data + (runs ? ro[0] * item : 0);
       s.ro = runs ? NULL : ro;
-      set_piece(&s, &at, p->chain, p->total, first * p->ld * item, p->add);
+      set_piece(&s, &at, p->chain, p->total, first * p->ld * item, p->mode);
       table[height](&s);
     }
   }
@@ -74,7 +74,7 @@ void ck_multiply_lanes(const ck_lane_product *p) {
       int64_t first = ck_panel_start(vectors, strips, r), count = ck_panel_start(vectors, strips, r + 1) - first;
       int64_t offset = first * kernels->vector * item;
       s.s = (const char *)p->data + offset;
-      set_piece(&s, &at, p->chain, p->total, offset, p->add);
+      set_piece(&s, &at, p->chain, p->total, offset, p->mode);
       kernels->lanes[p->height][count - 1](&s);
     }
   }

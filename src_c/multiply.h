@@ -8,7 +8,10 @@
 
 #include "dispatch.h"
 
-/* total[i][j] = (add ? total[i][j] : 0) + chain over k of row i times panel[k][j]. */
+/* What becomes of a chain: it is stored, added to what is there, or goes on from it. */
+typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
+
+/* total[i][j] = chain over k of row i times panel[k][j]. */
 typedef struct ck_row_product {
   const ck_kernels *kernels;
   int depth;           /* rows are vectors, as the kernels of this name have them */
@@ -18,12 +21,12 @@ typedef struct ck_row_product {
   const void *panel;
   void *chain; /* of total's size; NULL: k is too small to be cut */
   void *total;
-  int add;
+  ck_chain mode;
 } ck_row_product;
 
 void ck_multiply_rows(const ck_row_product *product);
 
-/* total[i][j] = (add ? total[i][j] : 0) + chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
+/* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
  * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. */
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
@@ -32,7 +35,7 @@ typedef struct ck_lane_product {
   const int32_t *ko;
   const void *panel;
   void *chain, *total;
-  int add;
+  ck_chain mode;
 } ck_lane_product;
 
 void ck_multiply_lanes(const ck_lane_product *product);

@@ -53,7 +53,8 @@ int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const c
 
 void ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source, const ck_window_size *size,
                      ck_arena *arena) {
-  int64_t extent[3], positions = positions_of(source, size, extent);
+  int64_t extent[3];
+  positions_of(source, size, extent);
   int64_t bytes = ck_window_elements(k, source, size) * k->real_size + SLACK;
   memset(w, 0, sizeof *w);
   w->kernels = k;
@@ -69,8 +70,6 @@ void ck_window_place(ck_window *w, const ck_kernels *k, const ck_source *source,
   w->row_dst = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int32_t));
   w->row_src = ck_take(arena, extent[0] * extent[1] * (int64_t)sizeof(int64_t));
   w->span = ck_take(arena, extent[2] * (int64_t)sizeof(ck_span));
-  w->valid =
-      ck_take(arena, source->order == CK_COLUMNS ? taps_of(size->taps) * column_bound(k, size->outputs) : positions);
 }
 
 /* Runs of constant step along the innermost axis, zeros left out. */
@@ -127,7 +126,6 @@ static void set_geometry(ck_window *w, const ck_box *box, const ck_kblock *kb) {
   if (s->order != CK_INTERLEAVED)
     w->plane = plane_of(w->plane, w->unit * k->real_size);
   w->channel_step = s->order == CK_INTERLEAVED ? 1 : w->plane * w->unit;
-  w->valid_known = 0;
   w->zeroed = kb->channels;
   if (w->padded) {
     int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
@@ -196,7 +194,6 @@ void ck_window_set_columns(ck_window *w, const ck_box *box, const ck_kblock *kb)
   w->box = *box;
   w->kblock = *kb;
   w->padded = set_axes(w, box, kb->tap, kb->taps);
-  w->valid_known = 0;
   w->unit = 1;
   w->plane = w->channel_step = taps_of(kb->taps) * column_of(w->kernels, box->size);
 }
@@ -270,43 +267,4 @@ void ck_window_tap_offsets(const ck_window *w, int32_t *offsets) {
       }
     }
   }
-}
-
-static uint8_t is_source(const ck_window *w, int64_t z, int64_t y, int64_t x) {
-  return w->axis_source[0][z] >= 0 && w->axis_source[1][y] >= 0 && w->axis_source[2][x] >= 0;
-}
-
-static void mark_positions(const ck_window *w, uint8_t *valid) {
-  for (int64_t z = 0; z < w->extent[0]; z++)
-    for (int64_t y = 0; y < w->extent[1]; y++)
-      for (int64_t x = 0; x < w->extent[2]; x++)
-        *valid++ = is_source(w, z, y, x);
-}
-
-/* A row of columns for each tap; the images of a block alike. */
-static void mark_columns(ck_window *w) {
-  static const int64_t one[3] = {1, 1, 1};
-  const ck_kblock *kb = &w->kblock;
-  int64_t column = column_of(w->kernels, w->box.size), taps = taps_of(kb->taps);
-  for (int64_t t = 0; t < taps; t++) {
-    int64_t tap[3] = {kb->tap[0] + t / (kb->taps[1] * kb->taps[2]), kb->tap[1] + t / kb->taps[2] % kb->taps[1],
-                      kb->tap[2] + t % kb->taps[2]};
-    set_axes(w, &w->box, tap, one);
-    for (int64_t n = 0; n < w->box.size[0]; n++)
-      mark_positions(w, w->valid + t * column + n * w->positions);
-  }
-}
-
-void ck_window_validity(ck_window *w, ck_plain *plain) {
-  int columns = w->source->order == CK_COLUMNS;
-  if (!w->valid_known && columns)
-    mark_columns(w);
-  else if (!w->valid_known)
-    mark_positions(w, w->valid);
-  w->valid_known = 1;
-  plain->s = w->data;
-  plain->valid = w->valid;
-  plain->position_stride = w->unit;
-  plain->plane = w->source->order == CK_INTERLEAVED ? INT64_MAX : w->plane;
-  plain->positions = columns ? w->plane : w->positions;
 }

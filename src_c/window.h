@@ -40,14 +40,12 @@ typedef struct ck_window {
   int padded;
   int64_t zeroed; /* channels whose padding holds zeros */
   int64_t lanes, rows, spans;
-  int valid_known;
   void *data, *act_data;
   int64_t *axis_source[3];
   int32_t *axis_output[3], *axis_tap[3];
   int32_t *row_dst;
   int64_t *row_src;
   ck_span *span;
-  uint8_t *valid;
 } ck_window;
 
 /* A bump allocator over scratch, in steps of 64 bytes. Without a base it only counts. */
@@ -83,8 +81,5 @@ void ck_window_add_back(ck_window *window, int64_t channel_offset);
 /* Offsets of the outputs, images first, and of the (channel, tap) pairs, channels first. */
 void ck_window_output_offsets(const ck_window *window, int32_t *offsets);
 void ck_window_tap_offsets(const ck_window *window, int32_t *offsets);
-
-/* Sets what ck_plain needs to know of padding. */
-void ck_window_validity(ck_window *window, ck_plain *plain);
 
 #endif

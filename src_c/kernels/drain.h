@@ -6,7 +6,7 @@
 #include "transpose.h"
 
 CK_INLINE vreal finish(const ck_drain *p, vreal v, vreal bias) {
-  return activate(p->bias ? v + bias : v, p->activation, (REAL)p->a, (REAL)p->b);
+  return activate(v + bias, p->activation, (REAL)p->a, (REAL)p->b); /* without a bias +0: no sum is stored as -0 */
 }
 
 CK_INLINE void put(const ck_drain *p, char *dst, vreal v, int64_t n) {

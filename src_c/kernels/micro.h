@@ -128,21 +128,6 @@ CK_INLINE void lanes_tile(int height, int vectors, const ck_strip *p) {
   end_tile(height, vectors, acc, p->to, p->ldc, p->add);
 }
 
-static void CK_NAME(plain)(const ck_plain *p) {
-  const REAL *s = p->s, *panel = p->panel;
-  for (int64_t i = 0; i < p->height; i++) {
-    for (int64_t j = 0; j < p->lanes; j++) {
-      REAL sum = 0, *out = (REAL *)p->c + i * p->ldc + j;
-      for (int64_t q = 0; q < p->k; q++) {
-        int64_t at = p->ro[i] + p->ko[q] + j * p->s_lane;
-        if (p->valid[at / p->position_stride % p->plane % p->positions])
-          sum += s[at] * panel[q * p->ld + i * p->panel_row + j * p->panel_lane];
-      }
-      *out = p->accumulate ? *out + sum : sum;
-    }
-  }
-}
-
 /* One function for each height and number of vectors; LANE_VECTORS(h) is as many as the registers hold beside the tile.
  */
 #define LANE_VECTORS(h)                                                                                                \

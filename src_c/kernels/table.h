@@ -31,7 +31,6 @@ const ck_kernels CK_NAME(kernels) = {
     .depth = {FOR_EACH_HEIGHT(DEPTH)},
     .lanes = {FOR_EACH_HEIGHT(LANES_ALL)},
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
-    .plain = CK_NAME(plain),
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
     .add_back = CK_NAME(add_back),
