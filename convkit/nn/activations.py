@@ -1,7 +1,8 @@
 """Activations as layers, on arrays of any shape. `convkit.nn.Conv2d(activation=...)` fuses one into the convolution.
 
 Where the two sides of zero differ they are told apart by arithmetic: `numpy.where` has a branch for every element,
-which random signs make ten times as slow. NaN passes through all of them.
+which random signs make ten times as slow. NaN passes through all of them, and at plus and minus infinity output and
+derivative are what they tend to: no product of nothing and infinity.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import numpy as np
 
 from ._erf import erf
+from ._limits import difference, share
 from .module import Module
 
 
@@ -99,7 +101,7 @@ class LeakyReLU(Module):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return max(x, 0) + negative_slope * min(x, 0)."""
         self.keep(x)
-        return np.maximum(x, 0) + self.negative_slope * np.minimum(x, 0)
+        return np.maximum(x, 0) + share(self.negative_slope, np.minimum(x, 0))
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Multiply by 1 or by the slope."""
@@ -212,12 +214,12 @@ class SiLU(Module):
         """Return x * sigmoid(x)."""
         gate = _sigmoid(x)
         self.keep(x, gate)
-        return x * gate
+        return share(gate, x)
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Multiply by s * (1 + x * (1 - s)), s = sigmoid(x)."""
         x, gate = self.kept(grad)
-        return grad * (gate * (1 + x * (1 - gate))) if need_input else None
+        return grad * share(gate, 1 + share(1 - gate, x)) if need_input else None
 
 
 class GELU(Module):
@@ -247,22 +249,25 @@ class GELU(Module):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return x * Phi(x)."""
         if self.approximate == "tanh":
-            phi = (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+            with np.errstate(over="ignore"):  # tanh of infinity is 1
+                phi = (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
         else:
             phi = (1 + erf(x * math.sqrt(0.5))) / 2
         self.keep(x, phi)
-        return x * phi
+        return share(phi, x)
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Multiply by Phi(x) + x * Phi'(x)."""
         x, phi = self.kept(grad)
         if not need_input:
             return None
-        if self.approximate == "tanh":
-            density = 2 * phi * (1 - phi) * (math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x))
-        else:
-            density = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-        return grad * (phi + x * density)
+        with np.errstate(over="ignore"):
+            square = x * x
+            if self.approximate == "tanh":
+                density = share(2 * phi * (1 - phi), math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * square))
+            else:
+                density = np.exp(-square / 2) / math.sqrt(2 * math.pi)
+        return grad * (phi + share(density, x))
 
     def describe(self) -> str:
         """Return the form."""
@@ -296,7 +301,8 @@ class Softplus(Module):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the logarithm, with the larger term taken out of it."""
-        scaled = self.beta * x
+        with np.errstate(over="ignore"):
+            scaled = self.beta * x
         self.keep(scaled)
         y = (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / self.beta
         return np.where(scaled > self.threshold, x, y)
@@ -314,6 +320,9 @@ class Softplus(Module):
 class Softmax(Module):
     """y = exp(x) / sum(exp(x)) along an axis: scores to probabilities. The largest score is taken off first.
 
+    Equal infinities are equal scores: several at plus infinity share the probability, as all do that are at minus
+    infinity together; one at minus infinity among others has none.
+
     Parameters
     ----------
     dim : int, default 1
@@ -325,7 +334,7 @@ class Softmax(Module):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the probabilities."""
-        y = np.exp(x - x.max(axis=self.dim, keepdims=True))
+        y = np.exp(difference(x, x.max(axis=self.dim, keepdims=True)))
         y /= y.sum(axis=self.dim, keepdims=True)
         self.keep(y)
         return y
@@ -343,6 +352,8 @@ class Softmax(Module):
 class LogSoftmax(Softmax):
     """y = x - log(sum(exp(x))) along an axis: scores to log-probabilities. The largest score is taken off first.
 
+    Infinite scores are those of `Softmax`; no probability has the logarithm minus infinity.
+
     Parameters
     ----------
     dim : int, default 1
@@ -351,7 +362,7 @@ class LogSoftmax(Softmax):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the logarithms of the probabilities."""
-        lowered = x - x.max(axis=self.dim, keepdims=True)
+        lowered = difference(x, x.max(axis=self.dim, keepdims=True))
         y = lowered - np.log(np.exp(lowered).sum(axis=self.dim, keepdims=True))
         self.keep(y)
         return y

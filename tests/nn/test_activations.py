@@ -58,6 +58,36 @@ def test_nan_passes_through_and_touches_nothing_else(name):
     np.testing.assert_array_equal(np.isnan(y), [False, True, False])
 
 
+LIMITS = {  # at minus and plus infinity: y, and the derivative
+    "step": (0, 1, 0, 0),
+    "relu": (0, np.inf, 0, 1),
+    "relu6": (0, 6, 0, 0),
+    "leaky_relu": (-np.inf, np.inf, 0.01, 1),
+    "leaky_relu_0": (0, np.inf, 0, 1),
+    "elu": (-1, np.inf, 0, 1),
+    "selu": (-1.0507009873554805 * 1.6732632423543772, np.inf, 0, 1.0507009873554805),
+    "sigmoid": (0, 1, 0, 0),
+    "tanh": (-1, 1, 0, 0),
+    "silu": (0, np.inf, 0, 1),
+    "gelu": (0, np.inf, 0, 1),
+    "gelu_tanh": (0, np.inf, 0, 1),
+    "softplus": (0, np.inf, 0, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LIMITS)
+def test_infinities_and_what_is_next_to_them(name, dtype):
+    layer = nn.LeakyReLU(0.0) if name == "leaky_relu_0" else ALL[name]
+    below, above, slope_below, slope_above = LIMITS[name]
+    large = np.array([1e10, 1e20, np.finfo(dtype).max / 8], dtype)  # whose squares or cubes overflow
+    y = layer(np.concatenate([[-np.inf], -large, large, [np.inf]]).astype(dtype))
+    np.testing.assert_allclose(y[[0, -1]], [below, above], rtol=1e-6)
+    np.testing.assert_allclose(y[4:-1], np.minimum(above, slope_above * large) if slope_above else above, rtol=1e-6)
+    slopes = layer.backward(np.ones(8, dtype))
+    np.testing.assert_allclose(slopes, [slope_below] * 4 + [slope_above] * 4, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_softmax_of_large_scores(dtype):
     x = np.array([[1e4, 1e4, -1e4]], dtype)

@@ -1,10 +1,12 @@
 """Losses over classes against hand-worked numbers, their definitions, and central differences."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
+from convkit import nn
 from convkit.analysis import check_gradients
 from convkit.nn.losses import multiclass_hinge, negative_log_likelihood, softmax_cross_entropy, zero_one
 
@@ -124,6 +126,66 @@ def test_large_scores(dtype):
     np.testing.assert_allclose(loss.grad, [[1, -1, 0], [-2 / 3, 1 / 3, 1 / 3], [-0.5, 0.5, 0]], rtol=1e-6)
 
 
+INF = np.inf
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("scores", "label", "value", "softmax"),
+    [
+        ([0, -INF, 0], 0, math.log(2), [0.5, 0, 0.5]),  # a masked class
+        ([0, -INF, 0], 1, INF, [0.5, 0, 0.5]),
+        ([INF, 0, -INF], 0, 0, [1, 0, 0]),
+        ([INF, 0, -INF], 1, INF, [1, 0, 0]),
+        ([INF, 0, INF], 0, math.log(2), [0.5, 0, 0.5]),
+        ([-INF, -INF, -INF], 1, math.log(3), [1 / 3, 1 / 3, 1 / 3]),
+    ],
+)
+def test_infinite_scores(scores, label, value, softmax, dtype):
+    scores = np.array([scores, [0, 0, 0]], dtype)
+    onehot = np.eye(3)[[label]]
+    for weight, options in ((1, {}), (0, {"class_weights": 1 - onehot[0]}), (0, {"ignore_index": label})):
+        got = softmax_cross_entropy(scores, np.array([label, (label + 1) % 3]), reduction="none", **options)
+        np.testing.assert_allclose(got.value, [value if weight else 0, math.log(3)], rtol=1e-6)
+        np.testing.assert_allclose(got.grad[:1], weight * (softmax - onehot), rtol=1e-6)
+    np.testing.assert_allclose(nn.Softmax()(scores)[0], softmax, rtol=1e-6)
+    logs = nn.LogSoftmax()(scores)
+    np.testing.assert_allclose(np.exp(logs[0]), softmax, rtol=1e-6)
+    assert negative_log_likelihood(logs[:1], np.array([label])).value == pytest.approx(value, rel=1e-6)
+
+
+def test_smoothing_asks_for_masked_classes_too_unless_they_have_no_weight():
+    scores, labels = np.array([[0, -INF, 0]]), np.array([0])
+    smooth = softmax_cross_entropy(scores, labels, label_smoothing=0.3)
+    assert smooth.value == INF
+    np.testing.assert_allclose(smooth.grad, [[-0.3, -0.1, 0.4]], rtol=1e-14)
+    weighed = softmax_cross_entropy(scores, labels, label_smoothing=0.3, class_weights=np.array([1.0, 0, 1]))
+    assert weighed.value == pytest.approx(0.7 * math.log(2) + 0.2 * math.log(2), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("scores", "values", "slopes"),
+    [
+        ([INF, 0, -INF], [0, INF, INF], [[0, 0, 0], [1, -1, 0], [1, 1, -2]]),
+        ([0, -INF, -INF], [0, INF, INF], [[0, 0, 0], [1, -2, 1], [1, 1, -2]]),
+        ([INF, INF, 0], [1, 1, INF], [[-1, 1, 0], [1, -1, 0], [1, 1, -2]]),
+    ],
+)
+def test_the_hinge_of_infinite_scores(scores, values, slopes):
+    got = multiclass_hinge(np.array([scores] * 3), np.arange(3), reduction="none")
+    np.testing.assert_array_equal(got.value, values)
+    np.testing.assert_array_equal(got.grad, slopes)
+
+
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, multiclass_hinge])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_score_however_large_makes_a_nan(loss, dtype):
+    values = [-INF, -np.finfo(dtype).max, -1e30, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max, INF]
+    scores = np.array(list(itertools.product(values, repeat=3)), dtype)
+    got = loss(scores, np.arange(len(scores)) % 3, reduction="none")
+    assert not np.isnan(got.value).any() and np.isfinite(got.grad).all()
+
+
 def test_the_scores_are_not_changed():
     scores = np.random.default_rng(0).standard_normal((3, 4))
     before = scores.copy()
@@ -182,7 +244,7 @@ def test_bad_input(loss, scores, labels, options, error, message):
             negative_log_likelihood,
             {"class_weights": -np.ones(3)},
             ValueError,
-            "class_weights must be finite",
+            "class_weights must be finite float64 and at least 0",
         ),
         (softmax_cross_entropy, {"ignore_index": 1}, ValueError, "scores must hold at least one sample that counts"),
         (softmax_cross_entropy, {"ignore_index": 7}, ValueError, ""),

@@ -95,6 +95,58 @@ def test_a_nan_shows(loss):
     assert math.isnan(got.value)
 
 
+INF = np.inf
+SOFT = losses.binary_cross_entropy_with_logits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "x", "t", "options", "values", "slopes"),
+    [
+        (SOFT, [-INF, INF, -INF, INF], [0, 0, 1, 1], {"pos_weight": 3}, [0, INF, INF, 0], [0, 1, -3, 0]),
+        (SOFT, [-INF, INF], [0.25, 0.25], {}, [INF, INF], [-0.25, 0.75]),
+        (losses.focal, [-INF, INF, -INF, INF], [0, 0, 1, 1], {}, [0, INF, INF, 0], [0, 0.75, -0.25, 0]),
+        (losses.focal, [-INF, INF, -INF, INF], [0, 0, 1, 1], {"gamma": 0}, [0, INF, INF, 0], [0, 0.75, -0.25, 0]),
+        (losses.focal, [-INF, INF], [1, 1], {"alpha": 0, "gamma": 0.5}, [0, 0], [0, 0]),
+        (losses.binary_hinge, [-INF, INF, -INF, INF], [-1, -1, 1, 1], {}, [0, INF, INF, 0], [0, 1, -1, 0]),
+        (losses.perceptron, [-INF, INF, -INF, INF], [-1, -1, 1, 1], {}, [0, INF, INF, 0], [0, 1, -1, 0]),
+        (losses.l1, [-INF, INF, 1, INF, -INF], [0, 0, -INF, INF, -INF], {}, [INF, INF, INF, 0, 0], [-1, 1, 1, 0, 0]),
+        (losses.l2, [-INF, INF, INF], [0, -INF, INF], {}, [INF, INF, 0], [-INF, INF, 0]),
+        (losses.huber, [-INF, INF, INF], [0, -INF, INF], {"delta": 3}, [INF, INF, 0], [-3, 3, 0]),
+        (losses.smooth_l1, [-INF, INF, INF], [0, -INF, INF], {"beta": 3}, [INF, INF, 0], [-1, 1, 0]),
+    ],
+)
+def test_infinite_scores_have_the_loss_and_the_slope_of_the_limit(loss, x, t, options, values, slopes, dtype):
+    x, t = np.array(x, dtype), np.array(t, dtype)
+    got = loss(x, t, reduction="none", **options)
+    np.testing.assert_array_equal(got.value, values)
+    np.testing.assert_array_equal(got.grad, slopes)
+    assert got.value.dtype == got.grad.dtype == dtype
+    right = np.isfinite(values)
+    assert loss(x[right], t[right], reduction="sum", **options).value == 0
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_no_number_however_large_or_small_makes_a_nan(loss):
+    """Above what the dtype has a loss is infinite, without a warning (which is an error here)."""
+    for dtype in (np.float32, np.float64):
+        info = np.finfo(dtype)
+        x = np.array([info.max, 1e30, 90, info.smallest_subnormal, 0], dtype)
+        x = np.concatenate([x, -x])
+        t = x[::-1] if loss in NUMBERS else np.ones_like(x)
+        for reduction in ("none", "sum", "mean"):
+            got = loss(x, t, reduction=reduction)
+            assert not np.isnan(got.value).any() and not np.isnan(got.grad).any()
+
+
+def test_squares_beyond_float32_add_up():
+    x, t = np.array([1e30, 2e30], np.float32), np.zeros(2, np.float32)
+    assert losses.l2(x, t).value == pytest.approx(2.5e60, rel=1e-6)
+    assert losses.huber(x, t, delta=1e31, reduction="sum").value == pytest.approx(2.5e60, rel=1e-6)
+    np.testing.assert_array_equal(losses.l2(x, t, reduction="none").value, [INF, INF])
+    np.testing.assert_allclose(losses.l2(x, t).grad, x)
+
+
 @pytest.mark.parametrize("loss", ALL)
 def test_no_samples(loss):
     none = np.zeros((0, 3), np.float32)

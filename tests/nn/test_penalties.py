@@ -68,6 +68,15 @@ def test_what_is_frozen_has_no_part():
     assert l2_penalty(network, 0.1) == (0.0, [])
 
 
+@pytest.mark.parametrize("penalty", [l1_penalty, l2_penalty])
+def test_no_strength_penalises_nothing_be_it_infinite(penalty):
+    network = model()
+    network[0].weight.data.flat[0] = np.inf
+    assert penalty(network, 0.1).value == np.inf
+    nothing = penalty(network, 0.0)
+    assert nothing.value == 0 and not any(grad.any() for _, grad in nothing.grads)
+
+
 def test_bad_input():
     with pytest.raises(TypeError, match="model must be a Module, got list"):
         l2_penalty(list(model().parameters()), 0.1)

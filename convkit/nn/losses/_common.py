@@ -53,7 +53,8 @@ def reduce(
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     if reduction == "none":
         return Loss(losses, grad)
-    value = float(losses.sum(dtype=np.float64))
+    with np.errstate(over="ignore"):
+        value = float(losses.sum(dtype=np.float64))
     if reduction == "sum":
         return Loss(value, grad)
     total = losses.size if total is None else total
@@ -136,9 +137,11 @@ def check_class_weights(class_weights: np.ndarray | None, scores: np.ndarray) ->
     weights = check_scores(class_weights, "class_weights")
     if weights.shape != scores.shape[1:2]:
         raise ValueError(f"class_weights must have shape {scores.shape[1:2]}, one a class, got {weights.shape}")
+    with np.errstate(over="ignore"):
+        weights = weights.astype(scores.dtype, copy=False)
     if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError("class_weights must be finite and at least 0, got one that is not")
-    return weights.astype(scores.dtype, copy=False)
+        raise ValueError(f"class_weights must be finite {scores.dtype} and at least 0, got one that is not")
+    return weights
 
 
 def check_targets(scores: np.ndarray, targets: np.ndarray, name: str = "scores") -> tuple[np.ndarray, np.ndarray]:

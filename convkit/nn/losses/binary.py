@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._limits import share
 from ._common import Loss, check_number, check_positive, check_signs, check_targets, reduce
 
 
@@ -13,7 +14,9 @@ def binary_cross_entropy_with_logits(
     """Cross-entropy between sigmoid(scores) and probabilities.
 
     For a score s and target t it is ``-(pos_weight * t * log(sigmoid(s)) + (1 - t) * log(1 - sigmoid(s)))``, its
-    gradient without weight ``sigmoid(s) - t``. Nothing larger than 1 is ever exponentiated, so any score is safe.
+    gradient without weight ``sigmoid(s) - t``. Nothing larger than 1 is ever exponentiated, so any score is safe, an
+    infinite one too: where it is right beyond doubt the loss is 0, where the target gives the other class any share it
+    is infinite, and the gradient is finite in both.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def binary_cross_entropy_with_logits(
     _check_each(targets, (targets >= 0) & (targets <= 1), "in [0, 1]")
     positive = weight * targets
     negative = 1 - targets
-    losses = positive * _softplus(-scores) + negative * _softplus(scores)
+    losses = share(positive, _softplus(-scores)) + share(negative, _softplus(scores))
     grad = negative * _sigmoid(scores) - positive * _sigmoid(-scores)
     return reduce(losses, grad, reduction)
 
@@ -62,6 +65,9 @@ def focal(
     With p the probability that sigmoid(scores) gives to the true class, ``a * (1 - p)^gamma * -log(p)``; a is `alpha`
     where the target is 1 and ``1 - alpha`` where it is 0. As ``torchvision.ops.sigmoid_focal_loss``, whose default
     reduction is "none".
+
+    At an infinite score loss and gradient are 0 where it is right; where it is wrong the loss is infinite and the
+    gradient a, towards the right side. Where a is 0 both are 0.
 
     Parameters
     ----------
@@ -93,20 +99,22 @@ def focal(
     gamma = check_number("gamma", gamma, "at least 0", lambda power: power >= 0)
     _check_each(targets, (targets == 0) | (targets == 1), "0 or 1")
     sign = 2 * targets - 1
-    wrong = _sigmoid(-sign * scores)  # 1 - p
-    entropy = _softplus(-sign * scores)  # -log(p)
+    margin = sign * scores
+    right, wrong = _sigmoid(margin), _sigmoid(-margin)  # p and 1 - p
+    entropy = _softplus(-margin)  # -log(p)
     scale = wrong**gamma
     if alpha is not None:
         alpha = check_number("alpha", alpha, "in [0, 1]", lambda share: 0 <= share <= 1)
         scale *= alpha * targets + (1 - alpha) * (1 - targets)
-    grad = -sign * scale * (wrong + gamma * (1 - wrong) * entropy)
-    return reduce(scale * entropy, grad, reduction)
+    grad = -sign * share(scale, wrong + gamma * share(right, entropy))
+    return reduce(share(scale, entropy), grad, reduction)
 
 
 def binary_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0, reduction: str = "mean") -> Loss:
     """Support vector machine of two classes: ``max(0, margin - y * s)`` for a score s and label y.
 
-    Its gradient is -y below the margin, and 0 from there on (Cortes and Vapnik, 1995).
+    Its gradient is -y below the margin, and 0 from there on (Cortes and Vapnik, 1995). At an infinite score the loss is
+    0 or infinite.
 
     Parameters
     ----------
@@ -141,7 +149,7 @@ def perceptron(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean
     """Perceptron criterion: ``max(0, -y * s)`` for a score s and label y (Rosenblatt, 1958).
 
     Its gradient is -y where the sign is wrong and 0 where it is right. At a score of exactly 0 it is -y as well, as the
-    perceptron's rule has it: weights that start from zero learn.
+    perceptron's rule has it: weights that start from zero learn. At an infinite score the loss is 0 or infinite.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._limits import difference, share
 from ._common import Loss, check_class_weights, check_classes, check_number, reduce, sample_weights
 
 
@@ -20,6 +21,10 @@ def softmax_cross_entropy(
 
     For a sample with scores s and true class c the loss is ``log(sum(exp(s))) - s[c]``, its gradient
     ``softmax(s) - onehot(c)``. The largest score is taken off first, so scores of 1e4 and more are safe.
+
+    Scores may be infinite: a class at minus infinity, a masked one, has no probability, one at infinity has it all,
+    and equal infinities are equal scores, so that several at infinity share it, and so do all classes where all are at
+    minus infinity. The loss is infinite where what the label asks for has no probability, the gradient always finite.
 
     Parameters
     ----------
@@ -54,7 +59,7 @@ def softmax_cross_entropy(
     scores, labels = check_classes(scores, labels, ignore_index=ignore_index)
     smoothing = check_number("label_smoothing", label_smoothing, "in [0, 1]", lambda share: 0 <= share <= 1)
     weights = sample_weights(scores, labels, class_weights, ignore_index)
-    shifted = scores - scores.max(axis=1, keepdims=True, initial=-np.inf)  # (N, classes, *), all <= 0
+    shifted = difference(scores, scores.max(axis=1, keepdims=True, initial=-np.inf))  # (N, classes, *), all <= 0
     exps = np.exp(shifted)
     sums = exps.sum(axis=1, keepdims=True)  # (N, 1, *), >= 1
     softmax = np.divide(exps, sums, out=exps)
@@ -62,7 +67,7 @@ def softmax_cross_entropy(
     losses, grad = _of_truth(log_softmax, softmax.copy() if smoothing else softmax, labels, weights)
     if smoothing:
         even, even_grad = _of_all(log_softmax, softmax, check_class_weights(class_weights, scores))
-        losses = (1 - smoothing) * losses + smoothing * even
+        losses = share(1 - smoothing, losses) + smoothing * even
         grad = (1 - smoothing) * grad + smoothing * even_grad
     _leave_out(losses, grad, labels, ignore_index)
     return reduce(losses, grad, reduction, total=None if weights is None else weights.sum(dtype=np.float64))
@@ -78,7 +83,8 @@ def negative_log_likelihood(
 ) -> Loss:
     """Minus the logarithm of the true class's probability: cross-entropy for outputs that are log-softmax already.
 
-    For a sample with log-probabilities l and true class c the loss is ``-l[c]``, its gradient ``-onehot(c)``.
+    For a sample with log-probabilities l and true class c the loss is ``-l[c]``, its gradient ``-onehot(c)``. It is
+    infinite where l[c] is minus infinity, and 0 even there if the class's weight is 0.
 
     Parameters
     ----------
@@ -113,7 +119,7 @@ def _of_truth(
     losses = -np.take_along_axis(logs, true, axis=1)[:, 0]
     np.put_along_axis(grad, true, np.take_along_axis(grad, true, axis=1) - 1, axis=1)
     if weights is not None:
-        losses *= weights
+        losses = share(weights, losses)
         grad *= np.expand_dims(weights, 1)
     return losses, grad
 
@@ -121,7 +127,7 @@ def _of_truth(
 def _of_all(log_softmax: np.ndarray, softmax: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return loss and gradient where all classes are equally true, each weighed by `table`."""
     shares = (table / len(table)).reshape(1, -1, *(1,) * (softmax.ndim - 2))
-    return -(shares * log_softmax).sum(axis=1), shares.sum() * softmax - shares
+    return -share(shares, log_softmax).sum(axis=1), shares.sum() * softmax - shares
 
 
 def _leave_out(losses: np.ndarray, grad: np.ndarray, labels: np.ndarray, ignore_index: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._limits import difference
 from ._common import Loss, check_classes, check_positive, reduce
 
 
@@ -13,6 +14,8 @@ def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 
     For a sample with scores s and true class c the loss is ``sum over j != c of max(0, s[j] - s[c] + margin)`` (Weston
     and Watkins, 1999); its gradient is 1 for each j that counts, and minus their number for c. PyTorch's
     ``MultiMarginLoss`` is this divided by the number of classes.
+
+    Scores may be infinite; two that are the same infinity are equal, and cost the margin.
 
     Parameters
     ----------
@@ -46,11 +49,13 @@ def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 
     scores, labels = check_classes(scores, labels)
     margin = check_positive("margin", margin)
     true = np.expand_dims(labels, 1)  # (N, 1, *)
-    excess = scores - np.take_along_axis(scores, true, axis=1) + margin  # (N, classes, *)
+    excess = difference(scores, np.take_along_axis(scores, true, axis=1)) + margin  # (N, classes, *)
     np.put_along_axis(excess, true, 0, axis=1)
     grad = (excess > 0).astype(scores.dtype)
     np.put_along_axis(grad, true, -grad.sum(axis=1, keepdims=True), axis=1)
-    return reduce(np.maximum(excess, 0).sum(axis=1), grad, reduction)
+    with np.errstate(over="ignore"):
+        losses = np.maximum(excess, 0).sum(axis=1)
+    return reduce(losses, grad, reduction)
 
 
 def zero_one(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean") -> Loss:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._limits import share
 from ..module import Module, Parameter
 from ._common import check_number
 
@@ -29,6 +30,8 @@ class Penalty(NamedTuple):
 def l1_penalty(model: Module, strength: float, *, biases: bool = False) -> Penalty:
     """Sum of the weights' magnitudes, ``strength * sum(|w|)``, whose gradient is ``strength * sign(w)``.
 
+    Of infinite weights it is infinite; with a strength of 0 it and its gradient are 0 even then.
+
     Parameters
     ----------
     model : Module
@@ -49,14 +52,16 @@ def l1_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
     ValueError
         If `strength` is negative or not finite.
     """
-    return _penalty(model, strength, biases, lambda w: np.abs(w).sum(dtype=np.float64), lambda w, k: k * np.sign(w))
+    return _penalty(
+        model, strength, biases, lambda w: np.abs(w).sum(dtype=np.float64), lambda w, k: share(k, np.sign(w))
+    )
 
 
 def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penalty:
     """Sum of the weights' squares, ``strength * sum(w^2)``, whose gradient is ``2 * strength * w``.
 
     An optimizer's ``weight_decay`` (the L2 one, not the decoupled) of ``2 * strength`` takes the same steps without
-    reporting a value, biases included.
+    reporting a value, biases included. Infinite weights are as in `l1_penalty`.
 
     Parameters
     ----------
@@ -78,7 +83,9 @@ def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
     ValueError
         If `strength` is negative or not finite.
     """
-    return _penalty(model, strength, biases, lambda w: np.square(w, dtype=np.float64).sum(), lambda w, k: 2 * k * w)
+    return _penalty(
+        model, strength, biases, lambda w: np.square(w, dtype=np.float64).sum(), lambda w, k: share(2 * k, w)
+    )
 
 
 def _penalty(
@@ -96,5 +103,6 @@ def _penalty(
         for name, parameter in model.named_parameters()
         if parameter.trainable and (biases or name.rpartition(".")[2] != "bias")
     ]
-    value = strength * sum(float(size(parameter.data)) for parameter in chosen)
+    with np.errstate(over="ignore"):
+        value = float(share(strength, sum(float(size(parameter.data)) for parameter in chosen)))
     return Penalty(value, [(parameter, slope(parameter.data, strength)) for parameter in chosen])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._limits import difference
 from ._common import Loss, check_positive, check_targets, reduce
 
 
 def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
     """Absolute error ``|d|``, d = prediction - target; its mean is the MAE. The gradient is sign(d), 0 at d = 0.
+
+    An infinite d has an infinite loss; where prediction and target are the same infinity d is 0.
 
     Parameters
     ----------
@@ -37,6 +40,9 @@ def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean")
 def l2(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
     """Squared error ``d^2``, d = prediction - target; its mean is the MSE. The gradient is ``2 * d``.
 
+    Squares that are to be added up are float64, whatever the dtype: float32 has none of 1e30. One that is beyond the
+    largest number is infinite, its gradient is not. At infinity d is as in `l1`.
+
     Parameters
     ----------
     predictions, targets, reduction
@@ -53,14 +59,16 @@ def l2(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean")
         As `l1`.
     """
     error = _error(predictions, targets)
-    return reduce(error * error, 2 * error, reduction, name="predictions")
+    with np.errstate(over="ignore"):
+        slope = 2 * error
+    return reduce(_product(error, error, reduction), slope, reduction, name="predictions")
 
 
 def huber(predictions: np.ndarray, targets: np.ndarray, *, delta: float = 1.0, reduction: str = "mean") -> Loss:
     """Squared error near zero, absolute error far from it (Huber, 1964).
 
     With d = prediction - target: ``d^2 / 2`` where |d| <= delta, else ``delta * (|d| - delta / 2)``; the gradient is d
-    cut to [-delta, delta].
+    cut to [-delta, delta]. At infinity d is as in `l1`.
 
     Parameters
     ----------
@@ -82,13 +90,14 @@ def huber(predictions: np.ndarray, targets: np.ndarray, *, delta: float = 1.0, r
     delta = check_positive("delta", delta)
     error = _error(predictions, targets)
     grad = np.clip(error, -delta, delta)
-    return reduce(grad * (error - grad / 2), grad, reduction, name="predictions")
+    return reduce(_product(grad, error - grad / 2, reduction), grad, reduction, name="predictions")
 
 
 def smooth_l1(predictions: np.ndarray, targets: np.ndarray, *, beta: float = 1.0, reduction: str = "mean") -> Loss:
     """Huber's loss divided by its bend (Girshick, 2015): slope 1 far from zero, whatever beta.
 
-    With d = prediction - target: ``d^2 / (2 * beta)`` where |d| < beta, else ``|d| - beta / 2``.
+    With d = prediction - target: ``d^2 / (2 * beta)`` where |d| < beta, else ``|d| - beta / 2``. At infinity d is as in
+    `l1`.
 
     Parameters
     ----------
@@ -111,9 +120,15 @@ def smooth_l1(predictions: np.ndarray, targets: np.ndarray, *, beta: float = 1.0
     error = _error(predictions, targets)
     bent = np.clip(error, -beta, beta)
     grad = bent / beta
-    return reduce(grad * (error - bent / 2), grad, reduction, name="predictions")
+    return reduce(_product(grad, error - bent / 2, reduction), grad, reduction, name="predictions")
 
 
 def _error(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
     predictions, targets = check_targets(predictions, targets, "predictions")
-    return predictions - targets
+    return difference(predictions, targets)
+
+
+def _product(a: np.ndarray, b: np.ndarray, reduction: str) -> np.ndarray:
+    """a * b; in float64 where the elements are going to be added up, since a square soon is beyond float32."""
+    with np.errstate(over="ignore"):
+        return np.multiply(a, b, dtype=a.dtype if reduction == "none" else np.float64)
