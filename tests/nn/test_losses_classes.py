@@ -8,7 +8,13 @@ import pytest
 
 from convkit import nn
 from convkit.analysis import check_gradients
-from convkit.nn.losses import multiclass_hinge, negative_log_likelihood, softmax_cross_entropy, zero_one
+from convkit.nn.losses import (
+    NothingCountsError,
+    multiclass_hinge,
+    negative_log_likelihood,
+    softmax_cross_entropy,
+    zero_one,
+)
 
 NOTES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])  # true classes 0, 1, 2
 OVER_CLASSES = (softmax_cross_entropy, negative_log_likelihood, multiclass_hinge, zero_one)
@@ -257,3 +263,19 @@ def test_bad_options(loss, options, error, message):
     message = message or "labels must be classes 0 to 2, or 7 to be ignored, got 9 at \\(1,\\)"
     with pytest.raises(error, match="^" + message):
         loss(np.zeros((2, 3)), labels, **options)
+
+
+def test_a_loss_says_what_it_has_divided_by():
+    labels, weights = np.array([0, 2, 2]), np.array([0.5, 1, 4])
+    for loss in (softmax_cross_entropy, negative_log_likelihood):
+        assert loss(NOTES, labels).weight == 3
+        assert loss(NOTES, labels, ignore_index=0).weight == 2
+        assert loss(NOTES, labels, class_weights=weights).weight == 8.5
+        assert loss(NOTES, labels, class_weights=weights, ignore_index=0).weight == 8
+        assert [loss(NOTES, labels, reduction=how).weight for how in ("sum", "none")] == [1, 1]
+    assert multiclass_hinge(NOTES, labels).weight == zero_one(NOTES, labels).weight == 3
+    value, grad = softmax_cross_entropy(NOTES, labels)
+    assert isinstance(value, float) and grad.shape == NOTES.shape
+    with pytest.raises(NothingCountsError) as nothing:
+        softmax_cross_entropy(NOTES, labels, class_weights=np.array([0, 1, 0.0]), label_smoothing=0.3)
+    assert nothing.value.total > 0

@@ -2,7 +2,9 @@
 
 A loss is a function of a model's output and of what is known of the samples; it returns a `Loss`, and ``loss.grad``
 goes straight into ``model.backward``. The loss of one sample is ``reduction="none"``; the cost of a set is its mean or
-its sum. A `Penalty` on the weights stands apart; the objective is the sum of both.
+its sum. A mean has divided by ``loss.weight``, the number of the samples that count or the sum of their weights: means
+of several batches, weighed by it, are the mean of all. A `Penalty` on the weights stands apart; the objective is the
+sum of both.
 
 ==================  ============================================================================================
 of classes          `softmax_cross_entropy`, `negative_log_likelihood`, `focal`, `multiclass_hinge`, `zero_one`
@@ -12,7 +14,7 @@ of weights          `l1_penalty`, `l2_penalty`
 ==================  ============================================================================================
 """
 
-from ._common import Loss, reduce
+from ._common import Loss, NothingCountsError, reduce
 from .binary import binary_cross_entropy_with_logits, binary_hinge, focal, perceptron
 from .classes import negative_log_likelihood, softmax_cross_entropy
 from .margins import multiclass_hinge, zero_one
@@ -21,6 +23,7 @@ from .regression import huber, l1, l2, smooth_l1
 
 __all__ = [
     "Loss",
+    "NothingCountsError",
     "Penalty",
     "binary_cross_entropy_with_logits",
     "binary_hinge",

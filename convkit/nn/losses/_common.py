@@ -5,22 +5,73 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._arrays import is_real, native
 
 
-class Loss(NamedTuple):
-    """A loss and its gradient with respect to the model's output.
-
-    With ``reduction="none"`` `value` is an array, one loss for each sample, and `grad` holds each sample's own
-    gradient; else `value` is a float.
-    """
-
+class _ValueAndGradient(NamedTuple):
     value: float | np.ndarray
     grad: np.ndarray
+
+
+class Loss(_ValueAndGradient):
+    """A loss and its gradient with respect to the model's output: ``value, grad = loss``.
+
+    Parameters
+    ----------
+    value : float or ndarray
+        With ``reduction="none"`` an array, one loss for each sample; else a number.
+    grad : ndarray
+        The gradient of `value`; with "none" each sample's own.
+    weight : float, optional
+        What `value` was divided by, and so what it weighs in a mean over several batches: of a mean the number of
+        samples that count, or the sum of their weights. None: as much as the batch has samples.
+    reduction : {"mean", "sum", "none"}
+        What `value` is of its samples; sums of several batches are added up.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn.losses import softmax_cross_entropy
+    >>> loss = softmax_cross_entropy(np.zeros((3, 2)), np.array([0, -1, 1]), ignore_index=-1)
+    >>> value, grad = loss
+    >>> round(value, 6), grad.shape, loss.weight
+    (0.693147, (3, 2), 2.0)
+    """
+
+    weight: float | None
+    reduction: str
+
+    def __new__(
+        cls, value: float | np.ndarray, grad: np.ndarray, weight: float | None = None, reduction: str = "mean"
+    ) -> Loss:
+        loss = super().__new__(cls, value, grad)
+        loss.weight, loss.reduction = weight, reduction
+        return loss
+
+    def _replace(self, **changes: Any) -> Loss:
+        return Loss(**self._asdict() | vars(self) | changes)
+
+    def __repr__(self) -> str:
+        fields = (self._asdict() | vars(self)).items()
+        return f"Loss({', '.join(f'{name}={value!r}' for name, value in fields)})"
+
+
+class NothingCountsError(ValueError):
+    """A mean over samples was asked for, and none of them counts.
+
+    Attributes
+    ----------
+    total : float
+        What the mean would have divided by nothing: mostly 0.
+    """
+
+    def __init__(self, message: str, total: float = 0.0) -> None:
+        super().__init__(message)
+        self.total = total
 
 
 def reduce(
@@ -47,22 +98,26 @@ def reduce(
     Raises
     ------
     ValueError
-        If `reduction` is unknown, or a mean of no samples is asked for.
+        If `reduction` is unknown.
+    NothingCountsError
+        A ValueError, if a mean of no samples, or of none that counts, is asked for.
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     if reduction == "none":
-        return Loss(losses, grad)
+        return Loss(losses, grad, 1.0, reduction)
     with np.errstate(over="ignore"):
         value = float(losses.sum(dtype=np.float64))
     if reduction == "sum":
-        return Loss(value, grad)
-    total = losses.size if total is None else total
-    if not total > 0:
+        return Loss(value, grad, 1.0, reduction)
+    weight = float(losses.size if total is None else total)
+    if not weight > 0:
         counts = " that counts" if losses.size else ""
-        raise ValueError(f"{name} must hold at least one sample{counts} where reduction is 'mean', got none")
-    grad /= total
-    return Loss(value / total, grad)
+        raise NothingCountsError(
+            f"{name} must hold at least one sample{counts} where reduction is 'mean', got none", value
+        )
+    grad /= weight
+    return Loss(value / weight, grad, weight)
 
 
 def check_scores(scores: np.ndarray, name: str = "scores") -> np.ndarray:
