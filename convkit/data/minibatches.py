@@ -33,8 +33,9 @@ class Minibatches:
         while self.done < len(self):
             begin = self.done * self.batch_size
             chosen = self._order[begin : begin + self.batch_size]
-            self.done += 1
-            yield self.x[chosen], self.y[chosen]
+            batch = self.x[chosen], self.y[chosen]
+            self.done += 1  # only now: one that could not be read has not been handed out
+            yield batch
         self._order, self.done = None, 0
 
     def _draw(self) -> np.ndarray:

@@ -68,11 +68,13 @@ class EMA:
         ------
         RuntimeError
             Inside `swapped`, where the model has the averages themselves.
+        ValueError
+            If the model's weights are no longer those that are averaged. Nothing has changed then.
         """
-        self._refuse_swapped("update")
+        state = self.checked()
         parameters = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
         done: set[int] = set()  # layers may share a parameter
-        for name, value in self.model.state_dict().items():
+        for name, value in state.items():
             shadow = self.shadow[name]
             if id(shadow) in done:
                 continue
@@ -82,6 +84,16 @@ class EMA:
             else:
                 np.copyto(shadow, value)
         self.updates += 1
+
+    def checked(self) -> dict[str, np.ndarray]:
+        """Return the model's state, or raise what `update` would raise; nothing changes."""
+        self._refuse_swapped("update")
+        state = self.model.state_dict()
+        expected, got = ({name: array.shape for name, array in of.items()} for of in (self.shadow, state))
+        if expected != got:
+            wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
+            raise ValueError(f"model must have the arrays that are averaged, got others at {', '.join(wrong)}")
+        return state
 
     @contextmanager
     def swapped(self) -> Iterator[Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,16 +74,21 @@ class EarlyStopping:
         ValueError
             If the row has no such quantity.
         """
-        if self.monitor not in row:
-            raise ValueError(
-                f"monitor must be one of {', '.join(row)}, got {self.monitor!r} (is there a validation set?)"
-            )
+        self.check(row)
         value, epoch = row[self.monitor], int(row["epoch"])
         if self.sign * (self.best - value) > self.min_delta:
-            self.best, self.best_epoch = value, epoch
             if self.restore_best:
                 self._weights = {name: array.copy() for name, array in weights.items()}
+            self.best, self.best_epoch = value, epoch
         self.stopped = epoch - self.best_epoch >= self.patience
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise ValueError unless the quantity that counts is among these."""
+        names = list(names)
+        if self.monitor not in names:
+            raise ValueError(
+                f"monitor must be one of {', '.join(names)}, got {self.monitor!r} (is there a validation set?)"
+            )
 
     def restore(self, model: Module) -> None:
         """Give the model the weights of its best epoch, if they were kept."""

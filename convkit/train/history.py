@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,15 @@ class History(dict[str, list[float]]):
         ValueError
             If its quantities are not those of the epochs before.
         """
-        if self and row.keys() != self.keys():
-            raise ValueError(f"row must have the columns {', '.join(self)}, got {', '.join(row)}")
+        self.check(row)
         for name, value in row.items():
             self.setdefault(name, []).append(value)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise ValueError unless an epoch of these quantities may be added."""
+        names = list(names)
+        if self and set(names) != self.keys():
+            raise ValueError(f"row must have the columns {', '.join(self)}, got {', '.join(names)}")
 
     @classmethod
     def of(cls, columns: Mapping[str, Sequence[float]], epochs: int) -> History:
