@@ -11,7 +11,7 @@ After Ctrl-C, or another day, ``trainer.load("run.safetensors")`` before `fit` g
 from .early_stopping import EarlyStopping
 from .guard import NonFiniteError
 from .history import History
-from .metrics import accuracy, confusion_matrix, top_k
+from .metrics import Mean, accuracy, confusion_matrix, top_k
 from .trainer import Trainer
 
-__all__ = ["EarlyStopping", "History", "NonFiniteError", "Trainer", "accuracy", "confusion_matrix", "top_k"]
+__all__ = ["EarlyStopping", "History", "Mean", "NonFiniteError", "Trainer", "accuracy", "confusion_matrix", "top_k"]

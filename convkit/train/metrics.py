@@ -1,33 +1,50 @@
-"""How good guesses are. A metric is a function of scores and labels that returns a mean over the samples."""
+"""How good guesses are. A metric is a function of scores and labels that returns a mean over the samples.
+
+It is a number, which in the mean over several batches counts as much as its batch has samples, or, where something else
+is counted, a pair (number, weight); those of convkit return a `Mean`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .._shapes import integer
+from ..nn.losses import Loss, NothingCountsError
 
 
-class Means:
-    """Means over samples that come in batches."""
+class Mean(float):
+    """A mean that says what it was divided by; else a float like any other.
 
-    def __init__(self) -> None:
-        self.samples = 0
-        self.sums: dict[str, float] = {}
+    Parameters
+    ----------
+    value : float
+    weight : float, optional
+        What `value` weighs in a mean over several batches: the number of the samples that count, or the sum of their
+        weights. None: as much as the batch has samples.
 
-    def add(self, means: Mapping[str, float], samples: int) -> None:
-        """Take in the means over so many more samples."""
-        for name, value in means.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value) * samples
-        self.samples += samples
+    Examples
+    --------
+    >>> share = Mean(0.75, 4)
+    >>> 100 * share, share.weight
+    (75.0, 4)
+    """
 
-    def __call__(self) -> dict[str, float]:
-        """The means over all of them."""
-        return {name: total / self.samples for name, total in self.sums.items()}
+    weight: float | None
+
+    def __new__(cls, value: float, weight: float | None = None) -> Mean:
+        mean = super().__new__(cls, value)
+        mean.weight = weight
+        return mean
 
 
-def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+Metric = Callable[[np.ndarray, np.ndarray], float | Mean | tuple[float, float] | Loss]
+
+
+def accuracy(scores: np.ndarray, labels: np.ndarray, *, ignore_index: int | None = None) -> Mean:
     """Share of samples whose highest score is that of the true class; of equal scores the first counts.
 
     Parameters
@@ -35,22 +52,32 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     scores : ndarray, ``(N, classes, *)``
         Further axes (the pixels of a segmentation) are further samples.
     labels : ndarray of integers, ``(N, *)``
+    ignore_index : int, optional
+        A label that marks samples to be left out, as in `convkit.nn.losses.softmax_cross_entropy`.
 
     Returns
     -------
-    float
+    Mean
+        A float; its `weight` is the number of samples that count.
 
     Raises
     ------
     TypeError
         If `labels` is not of integers.
     ValueError
-        If the shapes do not fit, or there is no sample.
+        If the shapes do not fit, a label is no class, or there is no sample that counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> share = accuracy(np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]]), np.array([1, 1, -1]), ignore_index=-1)
+    >>> share, share.weight
+    (0.5, 2)
     """
-    return top_k(scores, labels, 1)
+    return top_k(scores, labels, 1, ignore_index=ignore_index)
 
 
-def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
+def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5, *, ignore_index: int | None = None) -> Mean:
     """Share of samples whose true class is among the `k` highest scores; of equal scores the first ones count.
 
     Parameters
@@ -60,34 +87,68 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
     labels : ndarray of integers, ``(N, *)``
     k : int, default 5
         At least 1.
+    ignore_index : int, optional
+        A label that marks samples to be left out.
 
     Returns
     -------
-    float
+    Mean
+        A float; its `weight` is the number of samples that count.
 
     Raises
     ------
     TypeError
         If `labels` is not of integers, or `k` no int.
     ValueError
-        If the shapes do not fit, there is no sample, a label is no class, or `k` is below 1.
+        If the shapes do not fit, there is no sample that counts, a label is no class, or `k` is below 1.
     """
     if integer(k, "k") < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     scores, labels = np.asarray(scores), _classes(labels, "labels")
-    if scores.ndim < 2 or labels.shape != (expected := (len(scores), *scores.shape[2:])):
+    if not _of_classes(scores, labels):
         raise ValueError(
             f"labels must have shape (N, *) for scores of shape (N, classes, *), got {labels.shape} for {scores.shape}"
         )
-    if not labels.size:
-        raise ValueError(f"scores must hold at least one sample, got shape {expected}")
-    classes = scores.shape[1]
-    _within(labels, classes, "labels")
-    true = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
-    before = np.arange(classes).reshape(-1, *(1,) * (scores.ndim - 2)) < labels[:, np.newaxis]
+    counts = np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    _within(labels[counts], scores.shape[1], "labels")
+    return _share(scores, labels, counts, k)
+
+
+def _share(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray, k: int) -> Mean:
+    """`top_k` of the samples that count."""
+    weight = np.count_nonzero(counts)
+    if not weight:
+        which = " that counts" if labels.size else ""
+        raise NothingCountsError(f"scores must hold at least one sample{which}, got none in shape {labels.shape}")
+    labels = np.where(counts, labels, 0)[:, np.newaxis]
+    true = np.take_along_axis(scores, labels, axis=1)
+    before = np.arange(scores.shape[1]).reshape(-1, *(1,) * (scores.ndim - 2)) < labels
     # NaN is not "at most" anything: it is counted as ahead of the true class, and everything is ahead of a true NaN.
     ahead = ~(scores <= true) | ((scores == true) & before)
-    return float((ahead.sum(axis=1) < k).mean())
+    return Mean(np.count_nonzero((ahead.sum(axis=1) < k) & counts) / weight, weight)
+
+
+def fitting(loss: Callable[..., Any], scores: Any, labels: Any) -> dict[str, Metric]:
+    """The metrics where none are named: the accuracy, if scores tell classes apart and labels name them; else none."""
+    labels = np.asarray(labels)
+    apart = isinstance(scores, np.ndarray) and _of_classes(scores, labels) and scores.shape[1] > 1
+    if not apart or labels.dtype.kind not in "iu":
+        return {}
+    ignored = loss.keywords.get("ignore_index") if isinstance(loss, partial) else None
+    return {"accuracy": partial(_accuracy_of_known, ignore_index=ignored)}
+
+
+def _accuracy_of_known(scores: np.ndarray, labels: np.ndarray, ignore_index: int | None) -> Mean:
+    """The accuracy where the loss has let all labels pass: one that is no class marks a sample to be left out."""
+    labels = np.asarray(labels)
+    counts = (labels >= 0) & (labels < scores.shape[1])
+    return _share(scores, labels, counts if ignore_index is None else counts & (labels != ignore_index), 1)
+
+
+def _of_classes(scores: Any, labels: np.ndarray) -> bool:
+    """Whether scores ``(N, classes, *)`` and labels ``(N, *)`` have the shapes of each other."""
+    shape = np.shape(scores)
+    return len(shape) >= 2 and labels.shape == (shape[0], *shape[2:])
 
 
 def confusion_matrix(labels: np.ndarray, guesses: np.ndarray, classes: int | None = None) -> np.ndarray:

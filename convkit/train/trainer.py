@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from .._shapes import integer
 from ..data.minibatches import Minibatches, minibatches
-from ..nn.losses import Loss, Penalty, softmax_cross_entropy
+from ..nn.losses import Loss, NothingCountsError, Penalty, softmax_cross_entropy
 from ..nn.module import Module
 from ..optim.clip import clip_grad_norm
 from ..optim.ema import EMA
@@ -22,11 +22,11 @@ from . import checkpoint as checkpoints
 from . import guard as guards
 from .early_stopping import EarlyStopping
 from .history import History
-from .interrupt import held_back
-from .metrics import Means, accuracy
+from .interrupt import held_back, uninterrupted
+from .means import Figure, Means
+from .metrics import Metric, fitting
 from .progress import bar
-
-Metric = Callable[[np.ndarray, np.ndarray], float]
+from .undo import Undo
 
 # The guard says more, and once, than NumPy's warnings would.
 _QUIET = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
@@ -41,7 +41,9 @@ class Trainer:
     optimizer : Optimizer
         Of the model's parameters.
     loss : function, default `convkit.nn.losses.softmax_cross_entropy`
-        Called as ``loss(scores, labels)``; returns a `Loss` that is a mean over the batch.
+        Called as ``loss(scores, labels)``; returns a `Loss`, the batch's mean or sum. Its `weight` says what a mean
+        has divided by, and so what it counts among others. A batch in which nothing counts (all labels are ignored)
+        teaches nothing: it goes through the model, and the optimizer takes no step.
     schedule : Schedule, function or None
         The learning rate of each step, counted from 0 over all epochs: ``optimizer.lr = schedule(step)``. A `Schedule`
         of `convkit.optim.schedules` that drives no optimizer yet starts from this one's rate.
@@ -50,8 +52,9 @@ class Trainer:
     transform : function or None
         Changes every training batch as it comes by, ``x = transform(x, rng=rng)``: see `convkit.data`.
     metrics : mapping of str to function, or None
-        Called as ``metric(scores, labels)``; each returns a mean over the batch. None: the accuracy, where labels are
-        integers.
+        Called as ``metric(scores, labels)``; each returns a mean over the batch, a number that counts as much as the
+        batch has samples, or a pair ``(number, weight)``, or a `Mean` or a `Loss`, which know their weight. None: the
+        accuracy, where scores tell classes apart and labels are classes; labels that the loss ignores don't count.
     penalty : function or None
         Called as ``penalty(model)``, returns a `Penalty` on the weights: ``partial(losses.l2_penalty, strength=1e-4)``.
         Its gradients join the loss's; its value stands apart in the history, as a mean over the epoch.
@@ -85,6 +88,14 @@ class Trainer:
     Notes
     -----
     A run follows to the bit from the initial weights and the generators, on any number of threads.
+
+    What is measured of a set, by `evaluate`, in the history, for early stopping, is what the set would measure as a
+    single batch, to rounding.
+
+    A step is taken as a whole or not at all: where anything in it raises (loss, metric, guard, schedule, optimizer, a
+    file that cannot be read, Ctrl-C), parameters, buffers, averages, optimizer, generators and history are as they were
+    before it, and the next `fit` begins with the same batch. With an optimizer or an `EMA` that is none of convkit's
+    own, all that they could have changed is copied before every step.
     """
 
     def __init__(
@@ -108,17 +119,17 @@ class Trainer:
             raise TypeError(f"model must be a Module, got {type(model).__name__}")
         if schedule_per not in ("step", "epoch"):
             raise ValueError(f"schedule_per must be 'step' or 'epoch', got {schedule_per!r}")
-        if isinstance(schedule, Schedule) and schedule.optimizer is None:
-            schedule.drive(optimizer)
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.schedule, self.schedule_per = schedule, schedule_per
         self.transform, self.metrics, self.penalty = transform, metrics, penalty
         self.clip_norm, self.ema = clip_norm, ema
         self.early_stopping, self.guard, self.rng = early_stopping, guard, np.random.default_rng(rng)
         self.history, self.epoch, self.step = History(), 0, 0
-        # The epoch under way: what was measured, and where the batches stand.
+        # The epoch under way: what was measured, and where the batches stand, as their `state_dict` has it.
         self._means = Means()
-        self._batches: Minibatches | Mapping[str, Any] | None = None
+        self._place: Mapping[str, Any] | None = None
+        if isinstance(schedule, Schedule) and schedule.optimizer is None:
+            schedule.drive(optimizer)
 
     # ---------------------------------------------------------------- training
 
@@ -180,13 +191,14 @@ class Trainer:
         batches = minibatches(x, y, batch_size, rng=self.rng, shuffle=shuffle, drop_last=drop_last)
         if not len(batches):
             raise ValueError(f"x must hold at least one batch of {batch_size} samples, got {len(x)} samples")
-        if self._batches is not None:
-            batches.load_state_dict(self._place())
-        self._batches = batches
+        if validation is not None and not len(minibatches(*validation, 1, shuffle=False)):
+            raise ValueError("validation must hold at least one sample, got none")
+        if self._place is not None:
+            batches.load_state_dict(self._place)
         steps = (epochs - self.epoch) * len(batches) - batches.done
         with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, progress) as tick:
             while self.epoch < epochs and not self._stopped():
-                if self._run_epoch(validation, interrupted, tick):
+                if self._run_epoch(batches, validation, interrupted, tick):
                     for callback in callbacks:
                         callback(self)
                 if checkpoint is not None:
@@ -201,13 +213,22 @@ class Trainer:
         """Whether the training has ended early."""
         return self.early_stopping is not None and self.early_stopping.stopped
 
-    def _run_epoch(self, validation: Any, interrupted: Callable[[], bool], tick: Callable[..., None]) -> bool:
+    def _run_epoch(
+        self, batches: Minibatches, validation: Any, interrupted: Callable[[], bool], tick: Callable[..., None]
+    ) -> bool:
         """Take the steps of an epoch, or what is left of them, and measure; False if interrupted in one of them."""
         self.model.train()
-        sources = checkpoints.generators(self.rng, self.model)
-        only_measuring = self._means.samples > 0 and self._batches.done == 0  # it was stopped after its last step
-        for x, y in () if only_measuring else self._batches:
-            self._step(x, y, sources)
+        if self.ema is not None:
+            self.ema.checked()
+        undo, coming = Undo(self.model, self.optimizer, self.ema, self.rng), iter(batches)
+        while True:
+            with undo():  # the first batch draws the epoch's order
+                batch = next(coming, None)
+                if batch is None:
+                    break
+                figures = self._learn(*batch, undo.generators)
+                self._check_columns(figures, validation)
+                self._step(figures, batches, undo)
             tick()
             if interrupted():
                 return False
@@ -215,48 +236,82 @@ class Trainer:
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
         row["lr"] = self.optimizer.lr
-        if self.early_stopping is not None:
-            self.early_stopping.update(row, self.model.state_dict() if self.ema is None else self.ema.shadow)
-        self.history.append(row)
-        self.epoch, self._means = self.epoch + 1, Means()
+        self.history.check(row)
+        with uninterrupted():
+            if self.early_stopping is not None:
+                self.early_stopping.update(row, self.model.state_dict() if self.ema is None else self.ema.shadow)
+            self.history.append(row)
+            self.epoch, self._means, self._place = self.epoch + 1, Means(), None
         tick(self.history)
         return True
 
-    def _step(self, x: np.ndarray, y: np.ndarray, sources: Mapping[str, np.random.Generator]) -> None:
-        """Take one batch forward and back, and a step of the optimizer."""
+    def _learn(self, x: np.ndarray, y: np.ndarray, generators: Mapping[str, np.random.Generator]) -> dict[str, Figure]:
+        """Take a batch forward and, if anything in it counts, back; return what it measures."""
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(self.step if self.schedule_per == "step" else self.epoch)
         if self.transform is not None:
             x = self.transform(x, rng=self.rng)
-        drawn = checkpoints.generator_states(sources)
+        drawn = checkpoints.generator_states(generators)
         with np.errstate(**_QUIET if self.guard else {}):
             scores = self.model(x)
-            loss = self.loss(scores, y)
-            if np.ndim(loss.value):
-                raise ValueError(f"loss must be one number, a mean over the batch, got {np.shape(loss.value)} of them")
+            loss, figure = self._lose(scores, y)
+            figures = {"loss": figure}
             self.model.zero_grad()
-            self.model.backward(loss.grad)
-            penalty = None if self.penalty is None else self.penalty(self.model)
-            if penalty is not None:
+            if figure.weight != 0:
+                self.model.backward(loss.grad)
+            if self.penalty is not None:
+                penalty = self.penalty(self.model)
                 penalty.backward()
-            if self.guard and not guards.step_is_finite(loss, self.optimizer.parameters):
-                checkpoints.set_generator_states(sources, drawn)  # dropout has to drop the same again
+                figures["penalty"] = Figure.of("penalty", penalty.value, len(y))
+            if self.guard and figure.weight != 0 and not guards.step_is_finite(loss, self.optimizer.parameters):
+                checkpoints.set_generator_states(generators, drawn)  # dropout has to drop the same again
                 raise guards.diagnose(self.model, self.loss, x, y)
+        figures |= self._measure(scores, y)
         if self.clip_norm is not None:
             clip_grad_norm(self.optimizer.parameters, self.clip_norm)
-        self.optimizer.step()
-        if self.ema is not None:
-            self.ema.update()
-        self.step += 1
-        apart = {} if penalty is None else {"penalty": penalty.value}
-        self._means.add({"loss": loss.value} | apart | self._measure(scores, y), len(x))
+        return figures
 
-    def _measure(self, scores: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """The metrics of a batch."""
-        metrics = self.metrics
-        if metrics is None:
-            metrics = {"accuracy": accuracy} if np.asarray(y).dtype.kind in "iu" else {}
-        return {name: metric(scores, y) for name, metric in metrics.items()}
+    def _check_columns(self, figures: Mapping[str, Figure], validation: Any) -> None:
+        """Say now, before anything has been learned, if what is measured cannot go into the history."""
+        of_set = [name for name in figures if name != "penalty" or self.penalty is None]
+        validated = [] if validation is None else [f"val_{name}" for name in of_set]
+        row = ["epoch", *figures, *validated, "lr"]
+        self.history.check(row)
+        if self.early_stopping is not None:
+            self.early_stopping.check(row)
+
+    def _step(self, figures: Mapping[str, Figure], batches: Minibatches, undo: Undo) -> None:
+        """Take the optimizer's step and all that follows from it."""
+        with uninterrupted():
+            if figures["loss"].weight != 0:
+                self.optimizer.step()
+                if self.ema is not None:
+                    self.ema.update()
+            self._means.add(figures)
+            self.step += 1
+            self._place = (self._place or batches.state_dict()) | {"done": batches.done}
+            undo.settle()
+
+    def _lose(self, scores: Any, y: Any) -> tuple[Loss | None, Figure]:
+        """The loss of a batch, if anything counts in it, and what it adds to that of a set."""
+        try:
+            loss = self.loss(scores, y)
+        except NothingCountsError as nothing:
+            return None, Figure.of("loss", nothing, len(y))
+        if not hasattr(loss, "grad"):
+            raise TypeError(f"loss must return a Loss, got {loss!r:.60} of type {type(loss).__name__}")
+        return loss, Figure.of("loss", loss, len(y))
+
+    def _measure(self, scores: Any, y: Any) -> dict[str, Figure]:
+        """What the metrics of a batch add to those of a set."""
+        figures = {}
+        for name, metric in (fitting(self.loss, scores, y) if self.metrics is None else self.metrics).items():
+            try:
+                measured = metric(scores, y)
+            except NothingCountsError as nothing:
+                measured = nothing
+            figures[name] = Figure.of(name, measured, len(y))
+        return figures
 
     # ---------------------------------------------------------------- measuring
 
@@ -273,19 +328,18 @@ class Trainer:
         Returns
         -------
         dict of str to float
-            Means over the samples, ``"loss"`` first.
+            Means over the samples, ``"loss"`` first; of a loss that sums, the sum.
 
         Raises
         ------
         ValueError
-            If the set is empty, `x` and `y` do not fit, or `batch_size` is not positive.
+            If the set is empty, or no sample in it counts, `x` and `y` do not fit, or `batch_size` is not positive.
         """
         means = Means()
         with self._evaluating(x):
             for images, labels in minibatches(x, y, batch_size, shuffle=False):
                 scores = self.model(images)
-                loss = self.loss(scores, labels).value
-                means.add({"loss": loss} | self._measure(scores, labels), len(images))
+                means.add({"loss": self._lose(scores, labels)[1]} | self._measure(scores, labels))
         return means()
 
     def predict(self, x: Any, *, batch_size: int = 256) -> np.ndarray:
@@ -305,19 +359,18 @@ class Trainer:
         """The model in evaluation mode, on a set that is not empty."""
         if len(x) == 0:
             raise ValueError("x must hold at least one sample, got none")
-        training = self.model.training
-        self.model.eval()
+        training, averages = self.model.training, ExitStack()
         try:
-            with nullcontext() if self.ema is None else self.ema.swapped():
-                yield
+            self.model.eval()
+            if self.ema is not None:
+                averages.enter_context(self.ema.swapped())
+            yield
         finally:
-            self.model.train(training)
+            with uninterrupted():
+                averages.close()
+                self.model.train(training)
 
     # ---------------------------------------------------------------- stopping and going on
-
-    def _place(self) -> dict[str, Any] | None:
-        """Where the batches of the epoch under way stand."""
-        return self._batches.state_dict() if isinstance(self._batches, Minibatches) else self._batches
 
     def _optional(self) -> dict[str, Any]:
         """What has a state of its own, and may not be there."""
@@ -332,9 +385,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             **{name: None if part is None else part.state_dict() for name, part in self._optional().items()},
             "generators": checkpoints.generator_states(checkpoints.generators(self.rng, self.model)),
-            "batches": self._place(),
-            "sums": dict(self._means.sums),
-            "samples": self._means.samples,
+            "batches": self._place,
+            "sums": {name: list(figure) for name, figure in self._means.figures.items()},
             "history": dict(self.history),
             "epoch": self.epoch,
             "step": self.step,
@@ -356,8 +408,11 @@ class Trainer:
         before = copy.deepcopy(self.state_dict())
         try:
             self._set_state(state)
-        except Exception as error:
-            self._set_state(before)
+        except BaseException as error:
+            with uninterrupted():
+                self._set_state(before)
+            if not isinstance(error, Exception):
+                raise
             raise ValueError(f"state must be that of a trainer built as this one: {error}") from error
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
@@ -372,10 +427,12 @@ class Trainer:
         checkpoints.set_generator_states(checkpoints.generators(self.rng, self.model), state["generators"])
         self.epoch, self.step = integer(state["epoch"], "epoch"), integer(state["step"], "step")
         self.history = History.of(state["history"], self.epoch)
-        self._means = Means()
-        self._means.sums = {name: float(total) for name, total in state["sums"].items()}
-        self._means.samples = integer(state["samples"], "samples")
-        self._batches = state["batches"]
+        sums = state["sums"]
+        if "samples" in state:  # convkit 0.1 weighed everything by their number
+            sums = {name: (total, state["samples"]) for name, total in sums.items()}
+        self._means = Means({name: Figure.saved(*pair) for name, pair in sums.items()})
+        place = state["batches"]
+        self._place = None if place is None or place["order"] is None else dict(place)
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint: `state_dict` as one safetensors file. What stood at `path` stands until it is complete.

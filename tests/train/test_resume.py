@@ -242,6 +242,25 @@ def tampered(path, good, change):
     return path
 
 
+def as_0_1_wrote_it(arrays, tree):
+    """Sums and the number of samples that all of them are to be divided by."""
+    tree["samples"] = 3 * 8
+    tree["sums"] = {name: total for name, (total, weight) in tree["sums"].items()}
+
+
+def test_a_checkpoint_of_0_1_in_the_middle_of_an_epoch(tmp_path):
+    first = interrupt_at(trainer(), 3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, checkpoint=tmp_path / "new")
+    ends = []
+    for path in (tmp_path / "new", tampered(tmp_path / "old", (tmp_path / "new").read_bytes(), as_0_1_wrote_it)):
+        trained = trainer()
+        trained.load(path)
+        fit(trained)
+        ends.append(saved(trained, tmp_path / "end"))
+    assert ends[0] == ends[1]
+
+
 def cut_weight(arrays, tree):
     arrays["/model/0.weight"] = arrays["/model/0.weight"][:2].copy()
 
