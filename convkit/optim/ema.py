@@ -89,10 +89,10 @@ class EMA:
         """Return the model's state, or raise what `update` would raise; nothing changes."""
         self._refuse_swapped("update")
         state = self.model.state_dict()
-        expected, got = ({name: array.shape for name, array in of.items()} for of in (self.shadow, state))
-        if expected != got:
-            wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
-            raise ValueError(f"model must have the arrays that are averaged, got others at {', '.join(wrong)}")
+        wrong = self.shadow.keys() ^ state.keys()
+        wrong |= {name for name, array in state.items() if name not in wrong and array.shape != self.shadow[name].shape}
+        if wrong:
+            raise ValueError(f"model must have the arrays that are averaged, got others at {', '.join(sorted(wrong))}")
         return state
 
     @contextmanager
