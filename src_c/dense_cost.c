@@ -115,5 +115,5 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double pack = k * (double)p->part_tiles * (double)ck_round_up(p->tile_lanes, d->kernels->vector) * cost.pack;
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
-  return multiply_cycles(d, p) + pack + stage + drain_cycles(d, p) + cost.task;
+  return p->taken * (multiply_cycles(d, p) + pack) + stage + drain_cycles(d, p) + cost.task;
 }

@@ -3,6 +3,9 @@
 
 #include "dense_block.h"
 
+/* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
+enum { FEW_PADDED = 8 };
+
 static atomic_int only;
 
 void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, arrangements, memory_order_relaxed); }
@@ -63,12 +66,34 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   }
 }
 
-static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4], int64_t tile_parts) {
-  p->grid = ck_grid_make(p->grid.size, block);
+/* Of all products of outputs and taps along the axes, the part whose tap is not padding for the whole block. */
+static double taken_share(const ck_dense *d, const ck_grid *grid) {
+  double share = 1;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *axis = &d->source.axis[i];
+    int64_t first, size, tap, taps, inner[2], taken = 0;
+    ck_axis_inner(axis, &inner[0], &inner[1]);
+    if (axis->taps < 2 || (inner[1] - inner[0]) * FEW_PADDED > axis->outputs * (FEW_PADDED - 1))
+      continue;
+    for (int64_t part = 0; part < grid->parts[i + 1]; part++) {
+      ck_grid_part(grid, i + 1, part, &first, &size);
+      ck_axis_taken(axis, first, size, &tap, &taps);
+      taken += size * taps;
+    }
+    share *= (double)taken / ((double)axis->outputs * (double)axis->taps);
+  }
+  return share;
+}
+
+static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4], int64_t tile_parts,
+                      const int64_t edge[4][2]) {
+  p->grid = ck_grid_make_cut(p->grid.size, block, edge);
   p->window = window_size(&p->grid, &p->reduction);
   p->pixels = 1;
   for (int i = 0; i < 4; i++)
     p->pixels *= p->window.outputs[i];
+  if (p->taken == 0)
+    p->taken = taken_share(d, &p->grid);
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
@@ -88,13 +113,13 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
 
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch. */
-static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
+static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t edge[4][2]) {
   static const int64_t windows[] = {896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
   static const int64_t columns[] = {392, 336, 280, 224, 196, 168, 140,
                                     112, 84,  56,  28,  14,  1}; /* nine times as large */
   const int64_t *targets = d->sampler ? columns : windows, limit = d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES;
   ck_dense_plan trial = *p;
-  double best = -1;
+  double best = p->cycles > 0 ? p->cycles : -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
   for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
     if (i > 0 && targets[i] < 56 && best >= 0)
@@ -108,8 +133,9 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
         ck_square_block(p->grid.size, targets[i], 4, block);
       if (d->fold)
         block[0] = 1; /* padded positions of one image meet in one task */
+      trial.taken = 0;
       for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
-        set_block(d, &trial, block, parts);
+        set_block(d, &trial, block, parts, edge);
         if (trial.bytes > limit)
           continue;
         double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, threads);
@@ -124,7 +150,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads) {
   }
   if (best < 0) { /* nothing fits: the smallest block there is */
     int64_t one[4] = {1, 1, 1, 1};
-    set_block(d, p, one, p->tiles);
+    set_block(d, p, one, p->tiles, edge);
     p->cycles = (double)ck_ceil_div(p->tasks, threads) * ck_dense_task_cycles(d, p);
   }
 }
@@ -215,8 +241,23 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, i
   p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
   p.part_phases = ck_min(p.phases, CK_TASK_PHASES);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
-  if (all > 0)
-    choose_block(d, &p, threads);
+  if (all == 0)
+    return p;
+  int64_t edge[4][2], padded = 0;
+  for (int i = 0; i < 4; i++)
+    edge[i][0] = edge[i][1] = p.grid.size[i];
+  choose_block(d, &p, threads, edge);
+  for (int i = 0; i < 3; i++) { /* blocks that end where the padding that is read does */
+    int64_t first, end, outputs = p.grid.size[i + 1];
+    ck_axis_inner(&d->source.axis[i], &first, &end);
+    if (taps[i] < 2 || (end - first) * FEW_PADDED > outputs * (FEW_PADDED - 1))
+      continue;
+    edge[i + 1][0] = ck_min(first, end);
+    edge[i + 1][1] = ck_max(first, end);
+    padded = 1;
+  }
+  if (padded && !d->fold && !d->sampler)
+    choose_block(d, &p, threads, edge);
   return p;
 }
 

@@ -129,31 +129,73 @@ int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n) {
   return end - o0;
 }
 
-ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]) {
-  ck_grid grid;
+void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end) {
+  int64_t low, high;
+  *first = 0;
+  *end = axis->outputs;
+  for (int64_t t = 0; t < axis->taps && axis->mode == CK_ZEROS; t++) {
+    inside(axis, t, &low, &high);
+    *first = ck_max(*first, ck_min(low, axis->outputs));
+    *end = ck_min(*end, ck_max(high, 0));
+  }
+}
+
+/* Segment i of an axis. */
+static void segment_of(const ck_grid *grid, int axis, int i, int64_t *first, int64_t *size) {
+  int64_t end = i < 2 ? grid->edge[axis][i] : grid->size[axis];
+  *first = i > 0 ? grid->edge[axis][i - 1] : 0;
+  *size = end - *first;
+}
+
+ck_grid ck_grid_make_cut(const int64_t size[4], const int64_t block[4], const int64_t edge[4][2]) {
+  ck_grid grid = {0};
+  int64_t first, length;
   for (int d = 0; d < 4; d++) {
     grid.size[d] = size[d];
-    grid.parts[d] = size[d] ? ck_ceil_div(size[d], ck_max(1, block[d])) : 0;
+    grid.edge[d][0] = edge[d][0];
+    grid.edge[d][1] = edge[d][1];
+    for (int i = 0; i < 3; i++) {
+      segment_of(&grid, d, i, &first, &length);
+      grid.parts[d] += grid.segment_parts[d][i] = length ? ck_ceil_div(length, ck_max(1, block[d])) : 0;
+    }
   }
   return grid;
+}
+
+ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]) {
+  const int64_t edge[4][2] = {{size[0], size[0]}, {size[1], size[1]}, {size[2], size[2]}, {size[3], size[3]}};
+  return ck_grid_make_cut(size, block, edge);
 }
 
 int64_t ck_grid_count(const ck_grid *grid) { return grid->parts[0] * grid->parts[1] * grid->parts[2] * grid->parts[3]; }
 
 int64_t ck_grid_largest(const ck_grid *grid, int dimension) {
-  return grid->parts[dimension] ? ck_ceil_div(grid->size[dimension], grid->parts[dimension]) : 0;
+  int64_t largest = 0, first, size;
+  for (int i = 0; i < 3; i++) {
+    segment_of(grid, dimension, i, &first, &size);
+    largest = ck_max(largest, size ? ck_ceil_div(size, grid->segment_parts[dimension][i]) : 0);
+  }
+  return largest;
 }
 
 /* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
 static int64_t part_start(int64_t size, int64_t parts, int64_t i) { return size / parts * i + ck_min(i, size % parts); }
 
+void ck_grid_part(const ck_grid *grid, int axis, int64_t index, int64_t *first, int64_t *size) {
+  int i = 0;
+  int64_t start, length;
+  for (; index >= grid->segment_parts[axis][i]; i++)
+    index -= grid->segment_parts[axis][i];
+  segment_of(grid, axis, i, &start, &length);
+  *first = start + part_start(length, grid->segment_parts[axis][i], index);
+  *size = start + part_start(length, grid->segment_parts[axis][i], index + 1) - *first;
+}
+
 ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
   ck_box box;
   for (int d = 3; d >= 0; d--) {
-    int64_t i = index % grid->parts[d];
+    ck_grid_part(grid, d, index % grid->parts[d], &box.first[d], &box.size[d]);
     index /= grid->parts[d];
-    box.first[d] = part_start(grid->size[d], grid->parts[d], i);
-    box.size[d] = part_start(grid->size[d], grid->parts[d], i + 1) - box.first[d];
   }
   return box;
 }

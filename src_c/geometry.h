@@ -52,15 +52,22 @@ void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, i
 /* How many of outputs o0..o0+n-1, from o0 on, read inside the source for the same taps. */
 int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n);
 
-/* An (images, depth, height, width) region cut into balanced blocks. */
+/* Outputs *first..*end-1 read inside the source for every tap; none where *first >= *end. */
+void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end);
+
+/* An (images, depth, height, width) region cut into balanced blocks, each within one of three segments of its axis:
+ * 0..edge[0]-1, edge[0]..edge[1]-1 and the rest. */
 typedef struct ck_grid {
-  int64_t size[4], parts[4];
+  int64_t size[4], edge[4][2], segment_parts[4][3], parts[4]; /* parts: of an axis, in all */
 } ck_grid;
 typedef struct ck_box {
   int64_t first[4], size[4];
 } ck_box;
 ck_grid ck_grid_make(const int64_t size[4], const int64_t block[4]);
+/* The same with edges: edge[d] for each axis, or size[d] twice. */
+ck_grid ck_grid_make_cut(const int64_t size[4], const int64_t block[4], const int64_t edge[4][2]);
 int64_t ck_grid_count(const ck_grid *grid);
+void ck_grid_part(const ck_grid *grid, int axis, int64_t index, int64_t *first, int64_t *size);
 int64_t ck_grid_largest(const ck_grid *grid, int dimension);
 ck_box ck_grid_box(const ck_grid *grid, int64_t index);
 int64_t ck_box_count(const ck_box *box);
