@@ -87,6 +87,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
                             .data = b->b.window.data,
                             .ko = p->ko,
                             .ro = b->b.ro,
+                            .panels = b->b.panels,
                             .panel = p->panel,
                             .chain = b->b.chain,
                             .total = p->acc,
@@ -195,6 +196,7 @@ static void read_source(ck_block *b, const ck_kblock *kb) {
   int by_group = d->arrangement == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
+  int fresh = 1;
   if (b->in_place) {
     read_in_place(b, kb, channel);
   } else if (d->sampler) {
@@ -202,10 +204,15 @@ static void read_source(ck_block *b, const ck_kblock *kb) {
     ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
     b->b.window.data = b->b.columns;
   } else {
-    ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
-    ck_window_output_offsets(&b->b.window, b->b.ro);
-    ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
+    fresh =
+        ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
+    if (fresh) {
+      ck_window_output_offsets(&b->b.window, b->b.ro);
+      ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
+    }
   }
+  if (fresh && d->arrangement != CK_BY_CHANNEL)
+    ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->b.panels);
 }
 
 /* The k-block less the taps that are padding for the whole block. */

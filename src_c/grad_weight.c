@@ -34,6 +34,7 @@ typedef struct gw_buffers {
   ck_window window;
   char *acc, *chain, *g, *y;
   int32_t *output, *tap;
+  ck_row_panel *panels;
   int64_t *x_off, *y_off;
 } gw_buffers;
 
@@ -46,6 +47,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   b->y = ck_take(arena, p->call->activation && !p->transposed ? p->pixels * p->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
   b->tap = ck_take(arena, p->max_rows * (int64_t)sizeof(int32_t));
+  b->panels = ck_take(arena, ck_row_panel_count(p->k, p->max_rows) * (int64_t)sizeof(ck_row_panel));
   b->x_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
   b->y_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
 }
@@ -230,6 +232,7 @@ static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t
                             .data = t->b.window.data,
                             .ko = t->b.output + pixel,
                             .ro = t->b.tap + first,
+                            .panels = mode == CK_GO_ON ? NULL : t->b.panels,
                             .panel = g + pixel * row,
                             .chain = mode == CK_GO_ON ? NULL : t->b.chain,
                             .total = total + first * row,
@@ -288,6 +291,7 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box) {
                    channel * p->source.act_y.stride[1], lanes);
     ck_window_output_offsets(&t->b.window, t->b.output);
     ck_window_tap_offsets(&t->b.window, t->b.tap);
+    ck_row_panels_set(p->k, t->b.tap, t->row_count, t->b.panels);
   }
   for (int64_t tile = t->tile; tile < t->tile_end; tile++) {
     char *acc = t->b.acc + (tile - t->tile) * tile_bytes;

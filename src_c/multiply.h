@@ -8,6 +8,16 @@
 
 #include "dispatch.h"
 
+/* A register tile's rows, as a strip has them. */
+typedef struct ck_row_panel {
+  int64_t first, height, step, second;
+  const int32_t *ro; /* NULL: in two runs from `first` on */
+} ck_row_panel;
+
+/* Of `rows` rows at offsets ro, all panels, of balanced height; how many those are. */
+int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows);
+void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels);
+
 /* What becomes of a chain: it is stored, added to what is there, or goes on from it. */
 typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 
@@ -17,7 +27,8 @@ typedef struct ck_row_product {
   int depth;           /* rows are vectors, as the kernels of this name have them */
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
   const void *data;
-  const int32_t *ko, *ro; /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
+  const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
+  const ck_row_panel *panels; /* of ro, where many products share it; or NULL */
   const void *panel;
   void *chain; /* of total's size; NULL: k is too small to be cut */
   void *total;

@@ -211,10 +211,10 @@ static void fill(ck_window *w, const ck_tensor *tensor, const char *end, int64_t
   w->kernels->stage(&stage);
 }
 
-void ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t channel_offset,
-                    int64_t act_channel_offset, int64_t lanes) {
+int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t channel_offset,
+                   int64_t act_channel_offset, int64_t lanes) {
   const ck_source *s = w->source;
-  int fresh = !same_geometry(w, box, kb) || lanes != w->lanes;
+  int fresh = !same_geometry(w, box, kb) || lanes != w->lanes, same = !fresh && w->kblock.channels == kb->channels;
   w->lanes = lanes;
   w->box = *box;
   w->kblock = *kb;
@@ -229,6 +229,7 @@ void ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_
     w->kernels->activation_gradient(w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
                                     s->act_b);
   }
+  return !same;
 }
 
 void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {

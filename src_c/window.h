@@ -69,9 +69,9 @@ void ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_sour
 
 /* Chooses the block: outputs `box`, reduction `kblock`. Tables and, where there is padding, zeros are written if the
  * geometry changed; then the data are copied. data points at the source's element (image 0, channel 0); `lanes` is
- * the number of lanes in use (CK_LANES). */
-void ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t channel_offset,
-                    int64_t act_channel_offset, int64_t lanes);
+ * the number of lanes in use (CK_LANES). Returns 0 if all offsets are those of the block before. */
+int ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t channel_offset,
+                   int64_t act_channel_offset, int64_t lanes);
 
 /* For CK_COLUMNS: the same choice of block without reading anything, and the way back, col2im: every column entry in
  * w->data is added to the element of the source's tensor that it stands for. */
