@@ -108,6 +108,8 @@ typedef enum ck_conv_op {
 /* Bytes of workspace that ck_conv_run will ask for; fields of run other than threads are not read. */
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes);
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
+/* The algorithm that CK_AUTO stands for: a rule of one image's shape alone, since it decides bits. */
+int ck_conv_rule(const ck_conv_shape *shape, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
 ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
 

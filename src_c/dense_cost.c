@@ -97,9 +97,10 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
   int beside = d->dst.stride[4] == item && d->phases[2] == 1 && !d->tapped && !d->fold;
   int channels = d->dst.stride[1] == item && d->lanes > 1 && d->arrangement != CK_BY_CHANNEL;
   double each = cost.drain_turned, lanes = (double)ck_min(d->lanes, p->tile_lanes);
-  if (d->fold || (d->arrangement == CK_BY_CHANNEL && !beside))
+  int joined = d->dst.stride[4] == item && !d->tapped;
+  if (d->fold || (d->arrangement == CK_BY_CHANNEL && !joined))
     each = cost.drain_apart;
-  else if (d->arrangement == CK_BY_CHANNEL || channels)
+  else if ((d->arrangement == CK_BY_CHANNEL && beside) || channels)
     each = cost.drain;
   double runs = rows * (d->arrangement == CK_BY_CHANNEL ? lanes : 2) * (double)p->part_phases;
   double bytes = elements *

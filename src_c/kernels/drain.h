@@ -162,9 +162,34 @@ static void CK_NAME(drain_two_phases)(const ck_drain *p) {
   }
 }
 
+/* Scratch [lane][pixel] of several phases, pixels adjacent in memory: interleaved in a row, then finished. */
+static void CK_NAME(drain_interleaved)(const ck_drain *p) {
+  enum { ROOM = 32 * VL };
+  REAL row[ROOM] __attribute__((aligned(VBYTES)));
+  const int64_t span = ROOM / p->phases * p->phases;
+  for (int64_t j = 0; j < p->lanes; j++) {
+    vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
+    for (int64_t x = 0; x < p->count; x += span) {
+      int64_t count = p->count - x < span ? p->count - x : span;
+      for (int64_t f = 0; f < p->phases; f++) {
+        const REAL *c = (const REAL *)((const char *)p->c + f * p->c_phase) + j * p->c_lane + x / p->phases;
+        for (int64_t i = f; i < count; i += p->phases)
+          row[i] = *c++;
+      }
+      char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
+      for (int64_t i = 0; i < count; i += VL)
+        put(p, dst + i * (int64_t)sizeof(REAL), finish(p, v_load(row + i), bias), count - i);
+    }
+  }
+}
+
 static void CK_NAME(drain)(const ck_drain *p) {
   if (p->phases <= 1) {
     CK_NAME(drain_one)(p);
+    return;
+  }
+  if (p->c_pixel == 1 && p->dst_pixel == sizeof(REAL) && p->phases <= 2 * VL) {
+    CK_NAME(drain_interleaved)(p);
     return;
   }
   if (p->phases == 2 && p->c_pixel != 1 && p->dst_pixel == sizeof(REAL) && p->count > 1) {
