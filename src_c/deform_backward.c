@@ -45,13 +45,14 @@ static void load_weights(const ck_chunk *c, ck_chunk_buffers *b, const ck_chunk_
 /* columns[pixel][lane] (+)= sum over output channels of weight * gradient. */
 static void gradient_columns(const ck_chunk *c, const ck_chunk_buffers *b, int64_t vectors, int64_t first,
                              int64_t outputs, int64_t pixel, int64_t pixels, const char *panel) {
+  ck_row_panels_set(c->k, b->pixel + pixel, pixels, b->rows);
   ck_row_product product = {.kernels = c->k,
                             .k = outputs,
                             .rows = pixels,
                             .ld = vectors * c->k->vector,
                             .data = c->g,
                             .ko = b->output + first,
-                            .ro = b->pixel + pixel,
+                            .panels = b->rows,
                             .panel = panel,
                             .total = b->columns,
                             .mode = first > 0 ? CK_ADD : CK_STORE};

@@ -34,6 +34,8 @@ void ck_chunk_place(const ck_chunk *c, ck_arena *arena, ck_chunk_buffers *b) {
   b->output = ck_take(arena, c->call->conv.shape.c_out * i32);
   b->pixel = ck_take(arena, c->pixels * i32);
   b->row = ck_take(arena, panel * i32);
+  int64_t rows = ck_row_panel_count(c->k, ck_max(c->run, c->call->conv.shape.c_out));
+  b->rows = ck_take(arena, rows * (int64_t)sizeof(ck_row_panel));
 }
 
 static void place_shared(ck_chunk *c, ck_arena *arena) {

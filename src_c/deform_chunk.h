@@ -36,6 +36,7 @@ typedef struct ck_chunk_buffers {
   char *image, *dx, *columns, *panel, *act;
   int64_t *offset;
   int32_t *output, *pixel, *row; /* where output channels and pixels lie in g; rows of a panel */
+  ck_row_panel *rows;            /* register tiles of pixels or output channels */
 } ck_chunk_buffers;
 
 /* Channels that go together. */

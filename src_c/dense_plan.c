@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dense_block.h"
+#include "memo.h"
 
 /* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
 enum { FEW_PADDED = 8 };
@@ -262,13 +263,12 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, i
   return p;
 }
 
-ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
-  const int wanted = d->arrangements & ck_arrangements_only();
+static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, int threads) {
   ck_dense_plan best = {0};
   ck_dense chosen = *d;
   for (int a = 0; a < CK_ARRANGEMENTS; a++) {
     ck_dense trial = *d;
-    if (!((wanted ? wanted : d->arrangements) & 1 << a))
+    if (!(arrangements & 1 << a))
       continue;
     ck_dense_plan plan = plan_arrangement(&trial, a, threads);
     if (best.cycles == 0 || plan.cycles < best.cycles) {
@@ -279,3 +279,52 @@ ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
   *d = chosen;
   return best;
 }
+
+/* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
+ * from being read where they are. */
+static void add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size;
+  const int64_t words[] = {(int64_t)(uintptr_t)d->kernels, d->n, d->groups, d->channels, d->lanes, arrangements, threads,
+                           s->order, s->act_y.data != NULL, (int64_t)((uintptr_t)s->tensor.data % (uintptr_t)item),
+                           d->tapped, d->fold};
+  ck_key_add_all(key, words, sizeof words / sizeof *words);
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    const int64_t axis[] = {a->outputs, a->source, a->base, a->step, a->taps, a->tap_step, a->stride, a->shift, a->mode};
+    ck_key_add_all(key, axis, sizeof axis / sizeof *axis);
+  }
+  ck_key_add_all(key, s->tensor.stride, 5);
+  ck_key_add_all(key, d->dst.stride, 5);
+  ck_key_add_all(key, d->phases, 3);
+}
+
+typedef struct made {
+  ck_dense_plan plan;
+  ck_arrangement arrangement;
+  ck_order order;
+  int in_place;
+} made;
+
+ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
+  const int wanted = d->arrangements & ck_arrangements_only(), arrangements = wanted ? wanted : d->arrangements;
+  if (d->sampler) /* what it stages follows from more than this */
+    return cheapest_plan(d, arrangements, threads);
+  ck_memo_key key = {0};
+  int found;
+  add_to_key(&key, d, arrangements, threads);
+  made *m = ck_memo(&key, &found);
+  if (!found) {
+    m->plan = cheapest_plan(d, arrangements, threads);
+    m->arrangement = d->arrangement;
+    m->order = d->source.order;
+    m->in_place = d->in_place;
+  }
+  d->arrangement = m->arrangement;
+  d->source.order = m->order;
+  d->source.axis[2].adjacent = m->arrangement == CK_BY_CHANNEL;
+  d->in_place = m->in_place;
+  return m->plan;
+}
+
+_Static_assert(sizeof(made) <= CK_MEMO_BYTES, "a plan must fit its place");

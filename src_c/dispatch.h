@@ -10,18 +10,25 @@
 
 enum { CK_MAX_HEIGHT = 14, CK_MAX_LANE_VECTORS = 6 };
 
-/* One register tile: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of row i times lane
- * j of a panel; stored in `to`, or added to what that holds.  from and to are [height][ldc]. rows   acc[i][j] += s[r(i)
- * + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors depth  acc[i][j] += s[r(i) + ko[k] + j] *
- * panel[k][j]   both are vectors, one of lanes lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are
- * vectors of neighbours, rows come from the panel Rows lie in two runs, the first the longer by at most one: r(i) = i *
- * step, and second + i * step; or where ro says. */
+/* Where the rows of a register tile lie: in two runs, the first the longer by at most one, row i of a run i * step
+ * after the run's first; or where ro says. */
+typedef struct ck_row_panel {
+  int64_t first, step, second; /* second: from the first run to the second */
+  const int32_t *ro;           /* [height], or NULL */
+} ck_row_panel;
+
+/* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
+ * row i times lane j; stored in `to`, or added to what that holds.
+ *   rows   acc[i][j] += s[r(i) + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors
+ *   depth  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]   both are vectors, one of lanes
+ *   lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are vectors of neighbours, rows come from the panel
+ * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
+ * last, the next tile lies beside, and from and to are [height][ldc]. */
 typedef struct ck_strip {
-  int64_t k;
+  int64_t k, tiles;
   const void *s;
   const int32_t *ko; /* [k] */
-  int64_t step, second;
-  const int32_t *ro; /* [height], or NULL */
+  const ck_row_panel *rows;
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */
   void *to;
@@ -222,7 +229,7 @@ typedef struct ck_locate {
 struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
-  ck_strip_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height], ldc being the panel's ld */
+  ck_strip_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
   ck_strip_fn depth[CK_MAX_HEIGHT + 1];
   ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conv.h"
+#include "memo.h"
 #include "multiply.h"
 
 enum {
@@ -34,7 +35,7 @@ typedef struct gw_buffers {
   ck_window window;
   char *acc, *chain, *g, *y;
   int32_t *output, *tap;
-  ck_row_panel *panels;
+  ck_row_panel *panels, *few_panels; /* of all rows, and of some */
   int64_t *x_off, *y_off;
 } gw_buffers;
 
@@ -48,6 +49,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
   b->tap = ck_take(arena, p->max_rows * (int64_t)sizeof(int32_t));
   b->panels = ck_take(arena, ck_row_panel_count(p->k, p->max_rows) * (int64_t)sizeof(ck_row_panel));
+  b->few_panels = ck_take(arena, ck_row_panel_count(p->k, p->max_rows) * (int64_t)sizeof(ck_row_panel));
   b->x_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
   b->y_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
 }
@@ -114,7 +116,7 @@ static int64_t count_segments(const gw_plan *p, int64_t rows, int64_t pixels) {
   return ck_max(1, ck_min(most, ck_min(PARTIAL_BYTES / bytes, ck_grid_count(&p->chunks))));
 }
 
-static gw_plan make_plan(const ck_conv *call, int transposed) {
+static gw_plan fresh_plan(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
   gw_plan p = {.call = call, .k = call->kernels, .depthwise = ck_conv_is_direct(call), .transposed = transposed};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4], room = CHUNK_PIXELS, vector = p.k->vector;
@@ -137,6 +139,31 @@ static gw_plan make_plan(const ck_conv *call, int transposed) {
   choose_tile(&p, call->run.threads);
   return p;
 }
+
+/* As ck_dense_make_plan has it. */
+static gw_plan make_plan(const ck_conv *call, int transposed) {
+  const ck_conv_shape *s = &call->shape;
+  const int64_t words[] = {(int64_t)(uintptr_t)call->kernels, s->n, s->groups, s->c_in, s->c_out, s->padding_mode,
+                           call->algorithm, call->activation, call->run.threads, transposed, call->weight.data != NULL,
+                           call->bias != NULL, -1};
+  ck_memo_key key = {0};
+  int found;
+  ck_key_add_all(&key, words, sizeof words / sizeof *words);
+  for (int i = 0; i < 3; i++) {
+    const int64_t axis[] = {s->in[i], s->out[i], s->kernel[i], s->stride[i], s->dilation[i], s->pad_lo[i]};
+    ck_key_add_all(&key, axis, sizeof axis / sizeof *axis);
+  }
+  ck_key_add_all(&key, call->x.stride, 5);
+  gw_plan *made = ck_memo(&key, &found);
+  if (!found)
+    *made = fresh_plan(call, transposed);
+  gw_plan p = *made;
+  p.call = call;
+  p.source = ck_conv_x_source(call, transposed, p.depthwise);
+  return p;
+}
+
+_Static_assert(sizeof(gw_plan) <= CK_MEMO_BYTES, "a plan must fit its place");
 
 /* ---------------------------------------------------------------- run */
 
@@ -224,6 +251,9 @@ static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t
                           char *total, ck_chain mode) {
   const gw_plan *p = t->p;
   const int64_t row = p->ld * p->k->real_size;
+  ck_row_panel *panels = first == 0 && rows == t->row_count ? t->b.panels : t->b.few_panels;
+  if (panels == t->b.few_panels)
+    ck_row_panels_set(p->k, t->b.tap + first, rows, panels);
   ck_row_product product = {.kernels = p->k,
                             .depth = p->depthwise,
                             .k = k,
@@ -231,8 +261,7 @@ static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t
                             .ld = p->ld,
                             .data = t->b.window.data,
                             .ko = t->b.output + pixel,
-                            .ro = t->b.tap + first,
-                            .panels = mode == CK_GO_ON ? NULL : t->b.panels,
+                            .panels = panels,
                             .panel = g + pixel * row,
                             .chain = mode == CK_GO_ON ? NULL : t->b.chain,
                             .total = total + first * row,
@@ -287,11 +316,12 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box) {
   if (t->row_count) {
     int64_t vector = p->k->vector, channel = t->outer * (p->depthwise ? vector : 1) * s->c_in;
     int64_t lanes = p->depthwise ? ck_min(vector, s->groups - t->outer * vector) : 0;
-    ck_window_fill(&t->b.window, box, &t->rows, channel * p->source.tensor.stride[1],
-                   channel * p->source.act_y.stride[1], lanes);
-    ck_window_output_offsets(&t->b.window, t->b.output);
-    ck_window_tap_offsets(&t->b.window, t->b.tap);
-    ck_row_panels_set(p->k, t->b.tap, t->row_count, t->b.panels);
+    if (ck_window_fill(&t->b.window, box, &t->rows, channel * p->source.tensor.stride[1],
+                       channel * p->source.act_y.stride[1], lanes)) {
+      ck_window_output_offsets(&t->b.window, t->b.output);
+      ck_window_tap_offsets(&t->b.window, t->b.tap);
+      ck_row_panels_set(p->k, t->b.tap, t->row_count, t->b.panels);
+    }
   }
   for (int64_t tile = t->tile; tile < t->tile_end; tile++) {
     char *acc = t->b.acc + (tile - t->tile) * tile_bytes;

@@ -281,7 +281,7 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
     ck_window_tap_offsets(&t->b.g, t->b.ko);
     weight_tile(t, kb, &out, group, ld);
     for (int64_t i = 0; i < panels; i++) {
-      int64_t first = ck_panel_start(rows, panels, i), height = ck_panel_start(rows, panels, i + 1) - first;
+      int64_t first = ck_part_start(rows, panels, i), height = ck_part_start(rows, panels, i + 1) - first;
       row_panel(t, first, height, out.channels, ld);
       ck_lane_product product = {.kernels = k,
                                  .k = out.channels,

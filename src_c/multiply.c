@@ -10,37 +10,34 @@ static int64_t pieces_of(int64_t k, int64_t bytes) { return ck_max(1, (k * bytes
 
 int64_t ck_multiply_piece(int64_t k, int64_t bytes) { return ck_ceil_div(k, pieces_of(k, bytes)); }
 
-/* Where a piece's chains come from and go to. */
-typedef struct piece {
-  int64_t first, k;
-  int start, end;
-} piece;
-
-static piece piece_at(int64_t k, int64_t pieces, int64_t i) {
-  int64_t first = ck_panel_start(k, pieces, i);
-  return (piece){first, ck_panel_start(k, pieces, i + 1) - first, i == 0, i == pieces - 1};
+/* The piece's part of a strip's arguments; total and chain begin at the strip. */
+static void set_piece(ck_strip *s, const int32_t *ko, const char *panel, int64_t row, int64_t k, int64_t pieces,
+                      int64_t i, ck_chain mode) {
+  int64_t first = ck_part_start(k, pieces, i);
+  s->k = ck_part_start(k, pieces, i + 1) - first;
+  s->ko = ko + first;
+  s->panel = panel + first * row;
+  s->add = i == pieces - 1 && mode == CK_ADD;
 }
 
-static void set_piece(ck_strip *s, const piece *p, char *chain, char *total, int64_t offset, ck_chain mode) {
-  s->k = p->k;
-  s->from = !p->start ? chain + offset : mode == CK_GO_ON ? total + offset : NULL;
-  s->to = (p->end ? total : chain) + offset;
-  s->add = p->end && mode == CK_ADD;
+static void set_place(ck_strip *s, int64_t pieces, int64_t i, char *chain, char *total, int64_t offset, ck_chain mode) {
+  s->from = i > 0 ? chain + offset : mode == CK_GO_ON ? total + offset : NULL;
+  s->to = (i == pieces - 1 ? total : chain) + offset;
 }
 
-/* Whether the rows lie in two runs of one step, the first the longer by at most one. */
+/* In two runs of one step, the first the longer by at most one, or anywhere. */
 static ck_row_panel panel_of(const int32_t *ro, int64_t height) {
   int64_t half = (height + 1) / 2, even = 1;
-  ck_row_panel p = {.first = ro[0], .height = height};
+  ck_row_panel p = {.first = ro[0]};
   p.step = half > 1 ? ro[1] - ro[0] : 0;
   p.second = height > half ? ro[half] - ro[0] : 0;
   for (int64_t i = 2; i < half; i++)
     even &= ro[i] - ro[i - 1] == p.step;
   for (int64_t i = half + 1; i < height; i++)
     even &= ro[i] - ro[i - 1] == p.step;
-  if (even)
-    return p;
-  return (ck_row_panel){.height = height, .ro = ro};
+  if (!even)
+    p.ro = ro;
+  return p;
 }
 
 int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows) { return ck_ceil_div(rows, kernels->max_height); }
@@ -48,51 +45,51 @@ int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows) { return ck_
 void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels) {
   int64_t count = ck_row_panel_count(kernels, rows);
   for (int64_t i = 0; i < count; i++) {
-    int64_t first = ck_panel_start(rows, count, i);
-    panels[i] = panel_of(ro + first, ck_panel_start(rows, count, i + 1) - first);
+    int64_t height = rows / count + (i < rows % count);
+    panels[i] = panel_of(ro, height);
+    ro += height;
   }
 }
 
 void ck_multiply_rows(const ck_row_product *p) {
   const ck_kernels *kernels = p->kernels;
-  const int64_t item = kernels->real_size, row = p->ld * item, panels = ck_row_panel_count(kernels, p->rows);
+  const int64_t row = p->ld * kernels->real_size, panels = ck_row_panel_count(kernels, p->rows);
   const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1;
   const ck_strip_fn *table = p->depth ? kernels->depth : kernels->rows[p->ld > kernels->vector];
+  if (panels == 0)
+    return;
+  const int64_t height = p->rows / panels, taller = p->rows % panels;
   for (int64_t i = 0; i < pieces; i++) {
-    piece at = piece_at(p->k, pieces, i);
-    ck_strip s = {.ko = p->ko + at.first, .panel = (const char *)p->panel + at.first * row, .ldc = p->ld};
-    int64_t first = 0;
-    for (int64_t r = 0; r < panels; r++) {
-      ck_row_panel panel;
-      if (p->panels)
-        panel = p->panels[r];
-      else
-        panel = panel_of(p->ro + first, ck_panel_start(p->rows, panels, r + 1) - first);
-      s.s = (const char *)p->data + panel.first * item;
-      s.step = panel.step;
-      s.second = panel.second;
-      s.ro = panel.ro;
-      set_piece(&s, &at, p->chain, p->total, first * row, p->mode);
-      table[panel.height](&s);
-      first += panel.height;
-    }
+    ck_strip s = {.s = p->data, .rows = p->panels, .tiles = taller};
+    set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
+    set_place(&s, pieces, i, p->chain, p->total, 0, p->mode);
+    if (taller)
+      table[height + 1](&s);
+    s.rows += taller;
+    s.tiles = panels - taller;
+    set_place(&s, pieces, i, p->chain, p->total, taller * (height + 1) * row, p->mode);
+    table[height](&s);
   }
 }
 
 void ck_multiply_lanes(const ck_lane_product *p) {
   const ck_kernels *kernels = p->kernels;
   const int64_t item = kernels->real_size, row = ck_round_up(p->height, kernels->vector) * item;
-  const int64_t vectors = ck_ceil_div(p->lanes, kernels->vector), most = kernels->lane_vectors[p->height];
-  const int64_t strips = ck_ceil_div(vectors, most), pieces = p->chain ? pieces_of(p->k, row) : 1;
+  const int64_t vectors = ck_ceil_div(p->lanes, kernels->vector), pieces = p->chain ? pieces_of(p->k, row) : 1;
+  const int64_t strips = ck_ceil_div(vectors, kernels->lane_vectors[p->height]);
+  if (strips == 0)
+    return;
+  const int64_t width = vectors / strips, wider = vectors % strips;
   for (int64_t i = 0; i < pieces; i++) {
-    piece at = piece_at(p->k, pieces, i);
-    ck_strip s = {.ko = p->ko + at.first, .panel = (const char *)p->panel + at.first * row, .ldc = p->ldc};
-    for (int64_t r = 0; r < strips; r++) {
-      int64_t first = ck_panel_start(vectors, strips, r), count = ck_panel_start(vectors, strips, r + 1) - first;
-      int64_t offset = first * kernels->vector * item;
-      s.s = (const char *)p->data + offset;
-      set_piece(&s, &at, p->chain, p->total, offset, p->mode);
-      kernels->lanes[p->height][count - 1](&s);
-    }
+    ck_strip s = {.s = p->data, .ldc = p->ldc, .tiles = wider};
+    int64_t offset = wider * (width + 1) * kernels->vector * item;
+    set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
+    set_place(&s, pieces, i, p->chain, p->total, 0, p->mode);
+    if (wider)
+      kernels->lanes[p->height][width](&s);
+    s.s = (const char *)p->data + offset;
+    s.tiles = strips - wider;
+    set_place(&s, pieces, i, p->chain, p->total, offset, p->mode);
+    kernels->lanes[p->height][width - 1](&s);
   }
 }

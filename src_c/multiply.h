@@ -8,13 +8,7 @@
 
 #include "dispatch.h"
 
-/* A register tile's rows, as a strip has them. */
-typedef struct ck_row_panel {
-  int64_t first, height, step, second;
-  const int32_t *ro; /* NULL: in two runs from `first` on */
-} ck_row_panel;
-
-/* Of `rows` rows at offsets ro, all panels, of balanced height; how many those are. */
+/* Of `rows` rows at offsets ro, all register tiles, those of larger height first; how many those are. */
 int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows);
 void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels);
 
@@ -28,7 +22,7 @@ typedef struct ck_row_product {
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
   const void *data;
   const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
-  const ck_row_panel *panels; /* of ro, where many products share it; or NULL */
+  const ck_row_panel *panels; /* ck_row_panels_set's of ro */
   const void *panel;
   void *chain; /* of total's size; NULL: k is too small to be cut */
   void *total;
@@ -54,7 +48,7 @@ void ck_multiply_lanes(const ck_lane_product *product);
 /* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
 int64_t ck_multiply_piece(int64_t k, int64_t bytes);
 
-/* Panels of balanced height over `rows` rows. */
-static inline int64_t ck_panel_start(int64_t rows, int64_t panels, int64_t i) { return rows * i / panels; }
+/* Part i of `parts` balanced ones. */
+static inline int64_t ck_part_start(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
 
 #endif

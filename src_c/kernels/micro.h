@@ -37,14 +37,13 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
 
 /* Rows at constant steps: a table of their offsets, reloaded for every k, is as much to do as the multiply-adds on a
  * machine that issues four instructions at a time (73 % of the peak against 84). */
-CK_INLINE void rows_tile(int height, int vectors, const ck_strip *p) {
-  const REAL *s = p->s, *panel = p->panel;
-  const int32_t *ko = p->ko;
-  const int64_t step = p->step, second = p->second;
-  vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
-  start_tile(height, vectors, acc, p->from, vectors * VL);
-  for (int64_t q = 0; q < p->k; q++, panel += vectors * VL) {
-    const REAL *at = s + ko[q], *after = at + second;
+CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck_row_panel *rows,
+                            vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const REAL *s = (const REAL *)p->s + rows->first, *panel = p->panel;
+  const int32_t *ko = p->ko, *end = ko + p->k;
+  const int64_t step = rows->step, second = rows->second;
+  for (; ko < end; ko++, panel += vectors * VL) {
+    const REAL *at = s + *ko, *after = at + second;
     vreal b[2];
     CK_UNROLL
     for (int j = 0; j < vectors; j++)
@@ -57,20 +56,17 @@ CK_INLINE void rows_tile(int height, int vectors, const ck_strip *p) {
         acc[i][j] += a * b[j];
     }
   }
-  end_tile(height, vectors, acc, p->to, vectors * VL, p->add);
 }
 
-/* Rows anywhere. */
-CK_INLINE void rows_tile_at(int height, int vectors, const ck_strip *p) {
+CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const ck_row_panel *rows,
+                             vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
-  const int32_t *ko = p->ko;
-  vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
-  start_tile(height, vectors, acc, p->from, vectors * VL);
+  const int32_t *ko = p->ko, *end = ko + p->k;
   CK_UNROLL
   for (int i = 0; i < height; i++)
-    row[i] = (const REAL *)p->s + p->ro[i];
-  for (int64_t q = 0; q < p->k; q++, panel += vectors * VL) {
-    const int64_t at = ko[q];
+    row[i] = (const REAL *)p->s + rows->ro[i];
+  for (; ko < end; ko++, panel += vectors * VL) {
+    const int64_t at = *ko;
     vreal b[2];
     CK_UNROLL
     for (int j = 0; j < vectors; j++)
@@ -83,49 +79,75 @@ CK_INLINE void rows_tile_at(int height, int vectors, const ck_strip *p) {
         acc[i][j] += a * b[j];
     }
   }
-  end_tile(height, vectors, acc, p->to, vectors * VL, p->add);
 }
 
-CK_INLINE void depth_tile(int height, const ck_strip *p) {
-  const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
-  const int32_t *ko = p->ko;
-  vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
-  start_tile(height, 1, acc, p->from, VL);
-  CK_UNROLL
-  for (int i = 0; i < height; i++) {
-    int64_t run = i < (height + 1) / 2 ? i * p->step : p->second + (i - (height + 1) / 2) * p->step;
-    row[i] = (const REAL *)p->s + (p->ro ? p->ro[i] : run);
+CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
+  const int64_t tile = height * vectors * VL;
+  for (int64_t t = 0; t < p->tiles; t++) {
+    const ck_row_panel *rows = p->rows + t;
+    vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
+    start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * tile : NULL, vectors * VL);
+    if (rows->ro)
+      rows_anywhere(height, vectors, p, rows, acc);
+    else
+      rows_in_runs(height, vectors, p, rows, acc);
+    end_tile(height, vectors, acc, (REAL *)p->to + t * tile, vectors * VL, p->add);
   }
-  for (int64_t q = 0; q < p->k; q++, panel += VL) {
-    const int64_t at = ko[q];
-    vreal b = v_load(panel);
-    CK_UNROLL
-    for (int i = 0; i < height; i++)
-      acc[i][0] += v_load(row[i] + at) * b;
-  }
-  end_tile(height, 1, acc, p->to, VL, p->add);
 }
 
-CK_INLINE void lanes_tile(int height, int vectors, const ck_strip *p) {
-  const REAL *s = p->s, *panel = p->panel;
-  const int32_t *ko = p->ko;
-  vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
-  start_tile(height, vectors, acc, p->from, p->ldc);
-  for (int64_t q = 0; q < p->k; q++, panel += (height + VL - 1) / VL * VL) {
-    const REAL *at = s + ko[q];
-    vreal b[CK_MAX_LANE_VECTORS];
-    CK_UNROLL
-    for (int j = 0; j < vectors; j++)
-      b[j] = v_loadu(at + j * VL);
-    CK_UNROLL
-    for (int i = 0; i < height; i++) {
-      REAL a = panel[i];
+CK_INLINE void depth_strip(int height, const ck_strip *p) {
+  for (int64_t t = 0; t < p->tiles; t++) {
+    const ck_row_panel *rows = p->rows + t;
+    const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
+    const int32_t *ko = p->ko, *end = ko + p->k;
+    vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
+    start_tile(height, 1, acc, p->from ? (const REAL *)p->from + t * height * VL : NULL, VL);
+    if (rows->ro) {
+      CK_UNROLL
+      for (int i = 0; i < height; i++)
+        row[i] = (const REAL *)p->s + rows->ro[i];
+    } else {
+      const REAL *first = (const REAL *)p->s + rows->first;
+      CK_UNROLL
+      for (int i = 0; i < height; i++) {
+        int half = (height + 1) / 2;
+        row[i] = i < half ? first + i * rows->step : first + rows->second + (i - half) * rows->step;
+      }
+    }
+    for (; ko < end; ko++, panel += VL) {
+      const int64_t at = *ko;
+      vreal b = v_load(panel);
+      CK_UNROLL
+      for (int i = 0; i < height; i++)
+        acc[i][0] += v_load(row[i] + at) * b;
+    }
+    end_tile(height, 1, acc, (REAL *)p->to + t * height * VL, VL, p->add);
+  }
+}
+
+CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
+  for (int64_t t = 0; t < p->tiles; t++) {
+    const int64_t beside = t * vectors * VL;
+    const REAL *s = (const REAL *)p->s + beside, *panel = p->panel;
+    const int32_t *ko = p->ko, *end = ko + p->k;
+    vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
+    start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
+    for (; ko < end; ko++, panel += (height + VL - 1) / VL * VL) {
+      const REAL *at = s + *ko;
+      vreal b[CK_MAX_LANE_VECTORS];
       CK_UNROLL
       for (int j = 0; j < vectors; j++)
-        acc[i][j] += a * b[j];
+        b[j] = v_loadu(at + j * VL);
+      CK_UNROLL
+      for (int i = 0; i < height; i++) {
+        REAL a = panel[i];
+        CK_UNROLL
+        for (int j = 0; j < vectors; j++)
+          acc[i][j] += a * b[j];
+      }
     }
+    end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
   }
-  end_tile(height, vectors, acc, p->to, p->ldc, p->add);
 }
 
 /* One function for each height and number of vectors; LANE_VECTORS(h) is as many as the registers hold beside the tile.
@@ -134,12 +156,12 @@ CK_INLINE void lanes_tile(int height, int vectors, const ck_strip *p) {
   ((REGISTERS - 1) / ((h) + 1) < CK_MAX_LANE_VECTORS ? (REGISTERS - 1) / ((h) + 1) : CK_MAX_LANE_VECTORS)
 #define LANES(h, v)                                                                                                    \
   static void CK_NAME(lanes_##h##x##v)(const ck_strip *p) {                                                            \
-    lanes_tile(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                      \
+    lanes_strip(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                      \
   }
 #define HEIGHT(h)                                                                                                      \
-  static void CK_NAME(rows_##h##x1)(const ck_strip *p) { p->ro ? rows_tile_at(h, 1, p) : rows_tile(h, 1, p); }         \
-  static void CK_NAME(rows_##h##x2)(const ck_strip *p) { p->ro ? rows_tile_at(h, 2, p) : rows_tile(h, 2, p); }         \
-  static void CK_NAME(depth_##h)(const ck_strip *p) { depth_tile(h, p); }                                              \
+  static void CK_NAME(rows_##h##x1)(const ck_strip *p) { rows_strip(h, 1, p); }         \
+  static void CK_NAME(rows_##h##x2)(const ck_strip *p) { rows_strip(h, 2, p); }         \
+  static void CK_NAME(depth_##h)(const ck_strip *p) { depth_strip(h, p); }                                              \
   LANES(h, 1) LANES(h, 2) LANES(h, 3) LANES(h, 4) LANES(h, 5) LANES(h, 6)
 
 #define FOR_EACH_HEIGHT_TO_6(X) X(1) X(2) X(3) X(4) X(5) X(6)
