@@ -77,6 +77,18 @@ def integer_data(problem: Problem, dtype) -> Data:
     return fill(problem, dtype, lambda shape: rng.integers(-4, 5, shape))
 
 
+def short(rng: np.random.Generator, shape, dtype) -> np.ndarray:
+    """Numbers of so few digits that a product of two is exact, whether or not it is fused with the addition after."""
+    digits = np.finfo(dtype).nmant // 2
+    return (rng.integers(1 - 2**digits, 2**digits, shape) * 2.0 ** rng.integers(-4, 5, shape)).astype(dtype)
+
+
+def short_data(problem: Problem, dtype) -> Data:
+    """Short numbers: sums of their products are rounded, but alike on every instruction set."""
+    rng = seed_of(problem)
+    return fill(problem, dtype, lambda shape: short(rng, shape, dtype))
+
+
 def reference_forward(data: Data) -> np.ndarray:
     """The float64 forward pass of `data`."""
     problem = data.problem

@@ -5,7 +5,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, every_isa, restore
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, every_isa, restore, short
 from convkit.reference import resample
 from resample_problems import EMPTY, RESIZE_MODES, RESIZES, Resize, assert_problem, named, random_resize
 from test_views import VIEWS, with_canaries
@@ -259,16 +259,27 @@ def test_alone_or_in_a_batch(problem, isa):
         assert_same_bits(alone, {name: array[part] for name, array in batch.items()})
 
 
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_vector_instruction_sets_agree(problem):
-    """But for the portable one, which rounds every product."""
-    before, results = convkit.isa(), []
-    for isa in convkit.available_isas()[1:]:
-        convkit.set_isa(isa)
-        results.append(problem.run(convkit, problem.operands("float32")))
-    convkit.set_isa(before)
-    for result in results[1:]:
-        assert_same_bits(result, results[0])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "problem",
+    (
+        Resize("agree_linear", 2, 5, (117,), "linear", None, 2),
+        Resize("agree_rows", 2, 19, (7, 9), "bilinear", None, (1, 2)),
+        Resize("agree_columns", 1, 3, (17, 39), "bicubic", None, (2, 1)),
+        Resize("agree_cubic_rows", 2, 3, (6, 47), "bicubic", None, (1, 2)),
+        Resize("agree_planes", 1, 17, (5, 4, 6), "trilinear", None, (2, 1, 1)),
+    ),
+    ids=of,
+)
+def test_instruction_sets_agree(problem, dtype, any_isa):
+    """Doubling along one axis has weights of a few digits: of short numbers no product is rounded, fused or not."""
+    rng, expected = problem.rng(), None
+    operands = {"x": short(rng, problem.x_shape, dtype), "grad": short(rng, problem.y_shape, dtype)}
+    for name in convkit.available_isas():
+        convkit.set_isa(name)
+        got = problem.run(convkit, operands)
+        expected = expected or got
+        assert_same_bits(got, expected, f"{name} and {convkit.available_isas()[0]}")
 
 
 # ---------------------------------------------------------------- views and out

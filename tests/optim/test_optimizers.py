@@ -84,18 +84,32 @@ def test_every_instruction_set_computes_the_same_formula(make, isa):
         np.testing.assert_allclose(one.data, other.data, rtol=1e-5, atol=1e-6)
 
 
-@EVERY
+# Every coefficient a power of two: no product with one is rounded, so it does not matter whether it is fused.
+POWERS = {
+    "momentum": lambda p: optim.SGD(p, 2**-3, 0.5, nesterov=True, weight_decay=2**-6),
+    "classic": lambda p: optim.SGD(p, 2**-3, 0.5, form="classic"),
+    "ewma": lambda p: optim.SGD(p, 2**-3, 0.5, form="ewma"),
+    "rmsprop": lambda p: optim.RMSprop(p, 2**-5, 0.5, 0.0),
+    "rmsprop_momentum": lambda p: optim.RMSprop(p, 2**-5, 0.5, 0.0, momentum=0.5),
+    "adam": lambda p: optim.Adam(p, 2**-5, (0.5, 0.5), 0.0),
+}
+
+
+@pytest.mark.parametrize("make", POWERS.values(), ids=POWERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_instruction_sets_with_fused_multiply_add_agree_to_the_bit(make, dtype):
-    before, results = convkit.isa(), set()
+def test_instruction_sets_agree_to_the_bit(make, dtype, any_isa):
+    expected = None
     for name in convkit.available_isas():
-        if name != "generic":
-            convkit.set_isa(name)
-            ps = parameters(dtype, ((1003,), (7,)))
-            run(make(ps), range(3))
-            results.add(tuple(bits(ps)))
-    convkit.set_isa(before)
-    assert len(results) <= 1  # none where only the portable kernels were built
+        convkit.set_isa(name)
+        ps = parameters(dtype, ((1003,), (7,)))
+        optimizer = make(ps)
+        for step in range(3):
+            give(ps, step)
+            for parameter in ps:  # short enough that its square is not rounded either, and not 0
+                parameter.grad = np.round(parameter.grad * 256) / 256 + np.asarray(2**-10, dtype)
+            optimizer.step()
+        expected = expected or bits(ps)
+        assert bits(ps) == expected, f"{name} and {convkit.available_isas()[0]}"
 
 
 @EVERY
