@@ -71,15 +71,13 @@ def check(index: int) -> None:
 
 @pytest.mark.parametrize("block", range(RANDOM // PER_BLOCK))
 def test_random_configurations(block, any_isa):
-    executed, failures = 0, []
+    failures = []
     for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
         try:
             check(index)
         except AssertionError as error:
             failures.append(f"configuration {index} on {convkit.isa()}: {error}")
-        executed += 1
-    assert executed == PER_BLOCK
-    assert not failures, f"{len(failures)} of {executed}\n" + "\n".join(failures[:5])
+    assert not failures, f"{len(failures)} of {PER_BLOCK}\n" + "\n".join(failures[:5])
 
 
 @every_isa

@@ -97,8 +97,9 @@ def test_the_variable_caps(python, cap):
     assert python(SHOW, CONVKIT_ISA=cap).stdout.split() == [cap, *below]
 
 
-@pytest.mark.parametrize("above", engine.available_isas()[1:])
+@pytest.mark.parametrize("above", ["neon", "avx2", "avx512"])
 def test_set_isa_stays_under_the_cap(python, above):
+    """Whether this machine has it or not."""
     done = python(f"import convkit; convkit.set_isa({above!r})", CONVKIT_ISA="generic")
     assert f"ValueError: name must be an instruction set available here ('generic'), got {above!r}" in done.stderr
 

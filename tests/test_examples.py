@@ -4,7 +4,9 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -18,7 +20,12 @@ def test_draws_a_picture(script, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(script), str(picture), *quick])
     runpy.run_path(str(script), run_name="__main__")
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 20_000
+    pixels = imread(picture)
+    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+    assert min(height, width) > 200
+    for quarter in (pixels[y : y + height, x : x + width] for y in (0, height) for x in (0, width)):
+        colours = np.unique(quarter.reshape(-1, quarter.shape[-1]), axis=0)
+        assert len(colours) > 100, "a quarter of the page is all but blank"
 
 
 def test_every_example_is_in_one_chapter():

@@ -6,7 +6,9 @@ import pytest
 import convkit
 import onnx_vectors
 
-RTOL, ATOL = 1e-3, 1e-7  # the ONNX backend tests' own: some answers are given to four digits
+ANSWER = 5e-7  # of the largest: what ONNX's answers, themselves sums in float32, may be off
+# Operands and answers written down to four decimals, each up to half of the last one off.
+FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-4}
 UINT8 = "test_maxpool_2d_uint8"  # convkit has float32 and float64
 CASES = {
     "MaxPool": 19, "AveragePool": 20, "GlobalAveragePool": 2, "GlobalMaxPool": 2, "MaxUnpool": 2,
@@ -60,7 +62,8 @@ def test_pool(operator, name, isa):
     attributes, (x,), outputs = onnx_vectors.load(name)
     for dtype in (np.float32, np.float64):
         got = pool(operator, attributes, x.astype(dtype))
-        np.testing.assert_allclose(got, outputs[0], RTOL, ATOL)
+        allowed = 0 if "Max" in operator else FOUR_DIGITS.get(name, ANSWER * np.abs(outputs[0]).max())
+        np.testing.assert_allclose(got, outputs[0], 0, allowed)
         last = pool(operator, attributes, np.moveaxis(x.astype(dtype), 1, -1), layout="NHWC")
         np.testing.assert_array_equal(np.moveaxis(last, -1, 1), got)
     if len(outputs) == 2 and not attributes.get("storage_order"):  # ONNX's count goes through all planes of the batch

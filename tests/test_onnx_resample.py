@@ -8,7 +8,8 @@ import pytest
 import convkit
 import onnx_vectors
 
-RTOL, ATOL = 1e-3, 1e-7  # the ONNX backend tests' own
+ANSWER = 5e-7  # of the largest: what ONNX's answers, themselves sums in float32, may be off
+FOUR_DIGITS = {"test_gridsample_bicubic": 5.01e-5}  # answers written down to four decimals
 GRIDS = onnx_vectors.names("GridSample")
 RESIZES = onnx_vectors.names("Resize")
 RESIZE_MODES = {"nearest": "nearest-exact", "linear": "bilinear", "cubic": "bicubic"}
@@ -78,6 +79,12 @@ def sizes(attributes, inputs) -> dict:
     return {"size": tuple(math.floor(ratio * shape[axis] + 0.5) for axis in (2, 3))}
 
 
+def assert_answers(name, got, expected, dtype) -> None:
+    """Fail unless the results have the dtype and are the answers but for ONNX's own rounding."""
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, expected, 0, FOUR_DIGITS.get(name, ANSWER * np.abs(expected).max()))
+
+
 def in_layout(operator, x, layout, *arguments, **options):
     """NCHW in and out, computed in `layout`."""
     if layout == "NCHW":
@@ -95,7 +102,7 @@ def test_resize(name, isa):
         for layout in ("NCHW", "NHWC"):
             options = sizes(attributes, inputs) | {"mode": mode, "align_corners": corners}
             got = in_layout(convkit.interpolate, x, layout, **options)
-            np.testing.assert_allclose(got, expected, RTOL, ATOL, strict=dtype == np.float32)
+            assert_answers(name, got, expected, dtype)
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -106,4 +113,4 @@ def test_grid_sample(name, isa):
     for dtype in (np.float32, np.float64):
         for layout in ("NCHW", "NHWC"):
             got = in_layout(convkit.grid_sample, x.astype(dtype), layout, grid.astype(dtype), *arguments)
-            np.testing.assert_allclose(got, expected, RTOL, ATOL, strict=dtype == np.float32)
+            assert_answers(name, got, expected, dtype)

@@ -85,14 +85,11 @@ COUNT, PER_BLOCK = 400, 50
 
 @pytest.mark.parametrize("block", range(COUNT // PER_BLOCK))
 def test_random(block, isa):
-    executed = 0
     for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
         problem, dtype, layout = random_pool(index), DTYPES[index % 2], LAYOUTS[index // 2 % 2]
         with convkit.threads(1 + index % 3):
             check_max(problem, dtype, layout)
             check_average(problem, dtype, layout)
-        executed += 1
-    assert executed == PER_BLOCK
 
 
 # ---------------------------------------------------------------- worked by hand

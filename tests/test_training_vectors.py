@@ -35,8 +35,8 @@ def test_losses_in_float32(case):
     }
     loss, answers = lose(case, **given, reduction="none"), stored(f"loss/{case.name}/")
     assert loss.value.dtype == loss.grad.dtype == np.float32
-    np.testing.assert_allclose(loss.value, answers["none"], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(loss.grad, answers["none_grad"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(loss.value, answers["none"], rtol=4e-6, atol=4e-6)
+    np.testing.assert_allclose(loss.grad, answers["none_grad"], rtol=4e-6, atol=4e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -44,7 +44,7 @@ def test_printed():
     assert lines[-3] == "input 1x1x32x32; parameters 61,706, of which 61,706 learn"
     assert lines[-2] == "FLOPs of convolutions and linear layers 833,040 (one multiply-add = 2 FLOPs)"
     assert lines[-1].startswith("memory: parameters 0.2 MB")
-    assert len({len(line.rstrip()) <= len(lines[1]) for line in lines[:10]}) == 1
+    assert all(len(line.rstrip()) <= len(lines[1]) for line in lines[:10])
 
 
 def test_in_a_notebook():

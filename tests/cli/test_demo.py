@@ -17,10 +17,11 @@ PICTURES = ("curves.png", "filters.png", "mistakes.png")
 
 @pytest.fixture
 def hurried(monkeypatch):
-    """The table is printed all the same, of timings that nobody looks at."""
+    """The table is printed all the same, of timings that nobody looks at, beside a peak of 777 GFLOP/s."""
     monkeypatch.setattr(bench, "BURSTS", 1)
     monkeypatch.setattr(bench, "ATTEMPTS", 1)
-    monkeypatch.setattr(bench, "PEAK_SECONDS", 0.005)
+    monkeypatch.setattr(bench, "_best_peaks", {})
+    monkeypatch.setattr(bench.engine, "measure_fma", lambda *_: 777.3e9)
 
 
 @pytest.fixture
@@ -51,10 +52,8 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
         picture = imread(out / name)
         assert min(picture.shape[:2]) > 100
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20, f"{name} is blank"
-    (peak,) = re.findall(
-        r"^this machine: (\d+) GFLOP/s of multiply-adds \(\w+, float32, \d+ threads?\)", text, re.MULTILINE
-    )
-    assert abs(bench.best_peak("float32", convkit.get_num_threads()) - int(peak)) <= 0.5
+    about = f"this machine: 777 GFLOP/s of multiply-adds ({convkit.isa()}, float32, {convkit.get_num_threads()} thread"
+    assert f"\n{about}" in text
     numbers = r"(?: +\d+\.\d\d +\d+ +\d+%){2}(?:  unsteady)?$"
     for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d+x\d+, batch \d{numbers}", text, re.MULTILINE), kind

@@ -10,7 +10,7 @@ from state_recipe import filled
 
 VECTORS = np.load(Path(__file__).parent.parent / "vectors" / "models.npz")
 SEED, CLASSES = 20261121, 10  # of make_model_vectors.py
-RTOL = {"float32": 1e-4, "float64": 1e-10}
+RTOL = {"float32": 1e-5, "float64": 1e-12}  # a few times what the sums of dozens of layers leave
 
 
 def images_and_grad(dtype):
