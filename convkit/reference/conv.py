@@ -6,10 +6,13 @@ element each sees. What lies in zero padding is seen by nobody, so it contribute
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import math
 import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,12 +46,34 @@ def axis_taps(shape: _shapes.ConvShape, axis: int) -> list[tuple[int, np.ndarray
     return taps
 
 
+def _even(index: np.ndarray):
+    """An index along one axis as a slice, which takes no copy, or the index itself if it is not evenly spaced."""
+    if index.size < 2:
+        return slice(int(index[0]), int(index[0]) + 1) if index.size else slice(0, 0)
+    step = int(index[1] - index[0])
+    return slice(int(index[0]), int(index[-1]) + 1, step) if step > 0 and (np.diff(index) == step).all() else index
+
+
+def _region(along: tuple, sizes: tuple[int, ...]) -> tuple:
+    """Indices along each axis as the index of all of them."""
+    if all(isinstance(index, slice) for index in along):
+        return along
+    return np.ix_(*(np.arange(size)[index] for index, size in zip(along, sizes, strict=True)))
+
+
 def _taps(shape: _shapes.ConvShape):
     """For each tap of the kernel: its index, the outputs that see an element through it, and the elements they see."""
     axes = [axis_taps(shape, axis) for axis in range(len(shape.in_))]
+    axes = [[(tap, _even(seen), _even(source)) for tap, seen, source in axis] for axis in axes]
     for taps in itertools.product(*axes):
         tap, seen, source = zip(*taps, strict=True)
-        yield tap, np.ix_(*seen), np.ix_(*source)
+        yield tap, _region(seen, shape.out), _region(source, shape.in_)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Products of matrices; what is not finite in them is nothing to warn of."""
+    with np.errstate(all="ignore"):
+        return a @ b
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -56,10 +81,16 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(*values.shape[:3], math.prod(values.shape[3:]))
 
 
+def _by_tap(shape: _shapes.ConvShape, weight: np.ndarray) -> np.ndarray:
+    """The weight as a matrix for each tap and group, (*kernel, groups, c_out, c_in)."""
+    weight = weight.reshape(shape.groups, shape.c_out, shape.c_in, *shape.kernel)
+    return np.ascontiguousarray(np.moveaxis(weight, (0, 1, 2), (-3, -2, -1)))
+
+
 def _add_at(target: np.ndarray, source, values: np.ndarray) -> None:
     """target[..., source] += values; an element seen several times receives each of them."""
     index = (..., *source)
-    if all(np.unique(along).size == along.size for along in source):
+    if all(isinstance(along, slice) or np.unique(along).size == along.size for along in source):
         target[index] += values
     else:
         np.add.at(target, index, values)
@@ -70,22 +101,22 @@ def _add_at(target: np.ndarray, source, values: np.ndarray) -> None:
 
 def _convolve(shape: _shapes.ConvShape, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     x = x.reshape(shape.n, shape.groups, shape.c_in, *shape.in_)
-    weight = weight.reshape(shape.groups, shape.c_out, shape.c_in, *shape.kernel)
+    weight = _by_tap(shape, weight)
     y = np.zeros((shape.n, shape.groups, shape.c_out, *shape.out))
     for tap, seen, source in _taps(shape):
         patch = x[(..., *source)]  # (n, groups, c_in, *seen)
-        sums = np.einsum("ngcp,goc->ngop", _flat(patch), weight[(..., *tap)])
+        sums = _product(weight[tap], _flat(patch))
         y[(..., *seen)] += sums.reshape(*sums.shape[:3], *patch.shape[3:])
     return y.reshape(shape.n, shape.groups * shape.c_out, *shape.out)
 
 
 def _grad_x(shape: _shapes.ConvShape, grad: np.ndarray, weight: np.ndarray) -> np.ndarray:
     grad = grad.reshape(shape.n, shape.groups, shape.c_out, *shape.out)
-    weight = weight.reshape(shape.groups, shape.c_out, shape.c_in, *shape.kernel)
+    weight = _by_tap(shape, weight).swapaxes(-1, -2)
     dx = np.zeros((shape.n, shape.groups, shape.c_in, *shape.in_))
     for tap, seen, source in _taps(shape):
         patch = grad[(..., *seen)]  # (n, groups, c_out, *seen)
-        sums = np.einsum("ngop,goc->ngcp", _flat(patch), weight[(..., *tap)])
+        sums = _product(weight[tap], _flat(patch))
         _add_at(dx, source, sums.reshape(*sums.shape[:3], *patch.shape[3:]))
     return dx.reshape(shape.n, shape.groups * shape.c_in, *shape.in_)
 
@@ -95,8 +126,43 @@ def _grad_weight(shape: _shapes.ConvShape, grad: np.ndarray, x: np.ndarray) -> n
     x = x.reshape(shape.n, shape.groups, shape.c_in, *shape.in_)
     dw = np.zeros((shape.groups, shape.c_out, shape.c_in, *shape.kernel))
     for tap, seen, source in _taps(shape):
-        dw[(..., *tap)] = np.einsum("ngcp,ngop->goc", _flat(x[(..., *source)]), _flat(grad[(..., *seen)]))
+        patch = _flat(x[(..., *source)]).swapaxes(2, 3)
+        dw[(..., *tap)] = _product(_flat(grad[(..., *seen)]), patch).sum(axis=0)
     return dw.reshape(shape.groups * shape.c_out, shape.c_in, *shape.kernel)
+
+
+class Sums(NamedTuple):
+    """The three sums of products that convolution and its gradients are, (shape, operand, operand) -> array."""
+
+    convolve: Callable
+    grad_x: Callable
+    grad_weight: Callable
+
+
+SUMS = Sums(_convolve, _grad_x, _grad_weight)
+
+
+def _counts(shape: _shapes.ConvShape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """In one channel of one image: the taps each output has inside, the reads of each element, the uses of each tap."""
+    axes = []
+    for axis, (size, out) in enumerate(zip(shape.in_, shape.out, strict=True)):
+        taps = axis_taps(shape, axis)
+        inside = sum(np.bincount(outputs, minlength=out) for _, outputs, _ in taps)
+        reads = sum(np.bincount(elements, minlength=size) for _, _, elements in taps)
+        axes.append((inside, reads, np.array([outputs.size for _, outputs, _ in taps])))
+    return tuple(functools.reduce(np.multiply.outer, along).astype(float) for along in zip(*axes, strict=True))
+
+
+def _each_channel(n: int, channels: int, plane: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(plane, (n, channels, *plane.shape)).copy()
+
+
+# How many products each of the sums has, whatever the operands.
+NUMBERS = Sums(
+    lambda shape, *_: _each_channel(shape.n, shape.groups * shape.c_out, shape.c_in * _counts(shape)[0]),
+    lambda shape, *_: _each_channel(shape.n, shape.groups * shape.c_in, shape.c_out * _counts(shape)[1]),
+    lambda shape, *_: _each_channel(shape.groups * shape.c_out, shape.c_in, shape.n * _counts(shape)[2]),
+)
 
 
 def _im2col(shape: _shapes.ConvShape, x: np.ndarray) -> np.ndarray:
@@ -187,17 +253,26 @@ def _must_have_shape(name: str, value, shape: tuple[int, ...]) -> None:
 # ---------------------------------------------------------------- the definitions
 
 
-def _conv(nd, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout) -> np.ndarray:
+# Operators whose terms are not what they give for the operands' magnitudes, and for ones in their place: how to get S
+# and K from these two sets of arguments.
+TERMS = {}
+
+
+def _conv(
+    nd, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout, sums=SUMS
+) -> np.ndarray:
     last, dtype = _options.channel_last(layout), _dtype(x)
     shape = _shapes.conv(nd, np.shape(x), np.shape(weight), stride, padding, dilation, groups, padding_mode, last)
-    y = _convolve(shape, _canonical(x, nd, last), np.asarray(weight, np.float64))
+    y = sums.convolve(shape, _canonical(x, nd, last), np.asarray(weight, np.float64))
     if bias is not None:
         _must_have_shape("bias", bias, np.shape(weight)[:1])
         y += np.asarray(bias, np.float64).reshape(-1, *(1,) * nd)
     return _as_called(_activate(y, activation, dtype), last, np.ndim(x) == nd + 2)
 
 
-def _conv_backward(nd, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need):
+def _conv_backward(
+    nd, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need, sums=SUMS
+) -> ConvGrads:
     last, dtype, x_shape, weight_shape = _options.channel_last(layout), _dtype(grad), _shape_of(x), _shape_of(weight)
     need_x, need_weight, need_bias = _options.need(need, _NAMES)
     shape = _shapes.conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, last)
@@ -210,9 +285,9 @@ def _conv_backward(nd, grad, x, weight, stride, padding, dilation, groups, paddi
         grad = _before_activation(grad, _canonical(y, nd, last), activation, dtype)
     dx = dw = db = None
     if need_x:
-        dx = _as_called(_grad_x(shape, grad, np.asarray(weight, np.float64)), last, batched)
+        dx = _as_called(sums.grad_x(shape, grad, np.asarray(weight, np.float64)), last, batched)
     if need_weight:
-        dw = _grad_weight(shape, grad, _canonical(x, nd, last))
+        dw = sums.grad_weight(shape, grad, _canonical(x, nd, last))
     if need_bias:
         db = grad.sum(axis=(0, *range(2, nd + 2)))
     return ConvGrads(dx, dw, db)
@@ -226,8 +301,13 @@ def _conv_of(nd: int):
         _options.algorithm(algorithm)
         return _conv(nd, x, weight, bias, stride, padding, dilation, groups, padding_mode, activation, layout)
 
+    def terms(magnitudes: dict, ones: dict):
+        del ones["algorithm"]
+        return conv(**magnitudes), _conv(nd, **ones, sums=NUMBERS)
+
     conv.__name__ = conv.__qualname__ = f"conv{nd}d"
     conv.__doc__ = f"`convkit.conv{nd}d` in float64; algorithm makes no difference."
+    TERMS[conv.__name__] = terms
     return conv
 
 
@@ -241,8 +321,13 @@ def _conv_backward_of(nd: int):
             nd, grad, x, weight, stride, padding, dilation, groups, padding_mode, activation, y, layout, need
         )
 
+    def terms(magnitudes: dict, ones: dict):
+        del ones["algorithm"]
+        return conv_backward(**magnitudes), _conv_backward(nd, **ones, sums=NUMBERS)
+
     conv_backward.__name__ = conv_backward.__qualname__ = f"conv{nd}d_backward"
     conv_backward.__doc__ = f"`convkit.conv{nd}d_backward` in float64; algorithm makes no difference."
+    TERMS[conv_backward.__name__] = terms
     return conv_backward
 
 
@@ -303,9 +388,6 @@ def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
 # ---------------------------------------------------------------- how far a correct result may lie from these
 
 _OPERANDS = ("x", "weight", "mask", "bias", "grad", "cols")
-# Families whose products have other factors than these, by operator: how to get S and K from two sets of arguments, one
-# with the operands' magnitudes and one with ones in their place.
-TERMS = {}
 _ROUNDINGS = {"leaky_relu": 1, "sigmoid": 3, "tanh": 3}  # in forming grad * act'(y)
 
 

@@ -9,20 +9,21 @@ from .._results import ConvGrads
 from . import conv
 
 _NAMES = ConvGrads._fields
+_SIZES = ("stride", "padding", "output_padding", "groups", "dilation", "output_size")
 
 
-def _conv_transpose(nd, x, weight, bias, sizes, activation, layout) -> np.ndarray:
+def _conv_transpose(nd, x, weight, bias, sizes, activation, layout, sums=conv.SUMS) -> np.ndarray:
     last, dtype = _options.channel_last(layout), conv._dtype(x)
     shape = _shapes.conv_transpose(nd, np.shape(x), np.shape(weight), *sizes, last)
     # Every element of x is spread over the outputs that the convolution would have read to compute it.
-    y = conv._grad_x(shape, conv._canonical(x, nd, last), np.asarray(weight, np.float64))
+    y = sums.grad_x(shape, conv._canonical(x, nd, last), np.asarray(weight, np.float64))
     if bias is not None:
         conv._must_have_shape("bias", bias, (y.shape[1],))
         y += np.asarray(bias, np.float64).reshape(-1, *(1,) * nd)
     return conv._as_called(conv._activate(y, activation, dtype), last, np.ndim(x) == nd + 2)
 
 
-def _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need) -> ConvGrads:
+def _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need, sums=conv.SUMS) -> ConvGrads:
     last, dtype, x_shape, weight_shape = (
         _options.channel_last(layout),
         conv._dtype(grad),
@@ -40,9 +41,9 @@ def _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, 
         grad = conv._before_activation(grad, conv._canonical(y, nd, last), activation, dtype)
     dx = dw = db = None
     if need_x:
-        dx = conv._as_called(conv._convolve(shape, grad, np.asarray(weight, np.float64)), last, batched)
+        dx = conv._as_called(sums.convolve(shape, grad, np.asarray(weight, np.float64)), last, batched)
     if need_weight:
-        dw = conv._grad_weight(shape, conv._canonical(x, nd, last), grad)
+        dw = sums.grad_weight(shape, conv._canonical(x, nd, last), grad)
     if need_bias:
         db = grad.sum(axis=(0, *range(2, nd + 2)))
     return ConvGrads(dx, dw, db)
@@ -57,8 +58,13 @@ def _conv_transpose_of(nd: int):
         sizes = (stride, padding, output_padding, groups, dilation, output_size)
         return _conv_transpose(nd, x, weight, bias, sizes, activation, layout)
 
+    def terms(magnitudes: dict, ones: dict):
+        arrays, sizes = (ones[n] for n in ("x", "weight", "bias")), tuple(ones[n] for n in _SIZES)
+        return conv_transpose(**magnitudes), _conv_transpose(nd, *arrays, sizes, None, ones["layout"], conv.NUMBERS)
+
     conv_transpose.__name__ = conv_transpose.__qualname__ = f"conv_transpose{nd}d"
     conv_transpose.__doc__ = f"`convkit.conv_transpose{nd}d` in float64; algorithm makes no difference."
+    conv.TERMS[conv_transpose.__name__] = terms
     return conv_transpose
 
 
@@ -71,8 +77,15 @@ def _conv_transpose_backward_of(nd: int):
         sizes = (stride, padding, output_padding, groups, dilation, output_size)
         return _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need)
 
+    def terms(magnitudes: dict, ones: dict):
+        arrays, sizes = (ones[n] for n in ("grad", "x", "weight")), tuple(ones[n] for n in _SIZES)
+        options = (None, None, ones["layout"], ones["need"])
+        numbers = _conv_transpose_backward(nd, *arrays, sizes, *options, conv.NUMBERS)
+        return conv_transpose_backward(**magnitudes), numbers
+
     conv_transpose_backward.__name__ = conv_transpose_backward.__qualname__ = f"conv_transpose{nd}d_backward"
     conv_transpose_backward.__doc__ = f"`convkit.conv_transpose{nd}d_backward` in float64."
+    conv.TERMS[conv_transpose_backward.__name__] = terms
     return conv_transpose_backward
 
 
