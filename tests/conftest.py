@@ -8,6 +8,7 @@ import pytest
 
 import convkit
 from convkit._ext import engine
+from convkit.benchmarks import timing
 
 ISAS = ("generic", "neon", "avx2", "avx512")
 
@@ -46,6 +47,16 @@ def any_isa():
     isa = convkit.isa()
     yield
     convkit.set_isa(isa)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Few and short measurements, of which nobody looks at the figures."""
+    for name in ("QUIET_SECONDS", "LONGEST_QUIET_SECONDS", "SETTLE_SECONDS", "BURST_SECONDS", "FULL_SECONDS"):
+        monkeypatch.setattr(timing, name, 0.0)
+    monkeypatch.setattr(timing, "ROUNDS", 2)
+    monkeypatch.setattr(timing.engine, "measure_fma", lambda dtype, threads, seconds: 1e14)
+    monkeypatch.setattr(timing.engine, "measure_triad", lambda nbytes, threads, seconds: 2e10)
 
 
 def pytest_report_header():

@@ -11,7 +11,7 @@ import numpy as np
 import convkit
 from bounds import assert_within_bound
 from cases import Case, arrange, restore, seed_of
-from convkit.layers import LAYERS
+from convkit.benchmarks.layers import LAYERS
 from problems import Problem, reduced
 
 GRADIENTS = ("x", "offset", "mask", "weight", "bias")
@@ -138,7 +138,7 @@ EMPTY = (
 
 
 def of_layer(layer) -> Deform:
-    """The problem of a deformable layer of `convkit.layers`."""
+    """The problem of a published deformable layer."""
     sizes = ("name", "n", "c_in", "spatial", "c_out", "kernel", "stride", "padding", "dilation", "groups")
     return Deform(**{name: getattr(layer, name) for name in sizes}, mask=layer.kind == "dcn2")
 

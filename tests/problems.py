@@ -1,6 +1,6 @@
 """The one list of named shapes that tests and benchmarks share.
 
-`NETWORK` are the convolutions of `convkit.layers` at full size, for timing; `NAMED` is what the tests run: the same
+`NETWORK` are the published convolutions at full size; `NAMED` is what the tests run: the same
 layers with fewer and smaller images, so that a float64 reference stays quick (channels, kernels and strides are never
 reduced), and the awkward shapes below. Every bug that is ever fixed adds a line here.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convkit.layers import LAYERS, UPSAMPLING, Layer
+from convkit.benchmarks.layers import LAYERS, OTHERS, Layer
 
 REDUCED_FLOPS = 120e6  # a network layer is reduced until its forward pass costs no more than this
 
@@ -171,7 +171,7 @@ class Transposed(Problem):
 
 
 def of_layer(layer: Layer) -> Problem:
-    """The problem of a `convkit.layers` convolution."""
+    """The problem of a layer's convolution."""
     fields = {field.name for field in dataclasses.fields(Problem)}
     kind = {"conv": Problem, "convT": Transposed}[layer.kind]
     return kind(**{name: value for name, value in dataclasses.asdict(layer).items() if name in fields})
@@ -193,7 +193,7 @@ def reduced(layer: Layer) -> Layer:
 
 
 NETWORK = tuple(layer for layer in LAYERS if layer.kind == "conv")
-NETWORK_TRANSPOSED = tuple(layer for layer in LAYERS if layer.kind == "convT") + UPSAMPLING
+NETWORK_TRANSPOSED = tuple(layer for layer in LAYERS + OTHERS if layer.kind == "convT")
 
 # fmt: off
 AWKWARD = (

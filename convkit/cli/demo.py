@@ -17,11 +17,15 @@ import numpy as np
 import convkit
 
 from .. import _extras, data, nn, optim
-from ..layers import LAYERS
+from ..benchmarks.layers import LAYERS
+from ..benchmarks.measure import measure
+from ..benchmarks.problem import Setting
+from ..benchmarks.report import UNSTEADY, counted
+from ..benchmarks.timing import Probe
 from ..nn.losses import softmax_cross_entropy
 from ..optim import schedules
 from ..train import History, Trainer
-from . import _pictures, bench
+from . import _pictures
 from ._recipes import cnn
 
 EPOCHS, BATCH, RATE, MOMENTUM, DECAY = 40, 64, 0.08, 0.9, 1e-3
@@ -90,28 +94,27 @@ def throughput() -> None:
     threads = convkit.get_num_threads()
     layers = {layer.name: layer for layer in LAYERS}
     pairs = [(layers[name], direction) for name in KINDS.values() for direction in ("forward", "backward")]
-    timings = [
-        bench.measure(layer, direction, bench.Setting(threads=threads))
+    probe = Probe("float32", threads)
+    rows = [
+        measure(layer, direction, Setting(threads=threads), {}, probe)
         for layer, direction in _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)
     ]
-    triad = convkit.machine_peak(dtypes=(), threads=[threads]).triad
-    bench.measure_peak("float32", threads)
-    timings = [bench.settled(timing) for timing in timings]
+    probe.renew()
     print(
-        f"this machine: {bench.best_peak('float32', threads):.0f} GFLOP/s of multiply-adds ({convkit.isa()}, float32, "
-        f"{bench.counted(threads)}), {triad:.0f} GB/s of memory"
+        f"this machine: {probe.best:.0f} GFLOP/s of multiply-adds ({convkit.isa()}, float32, {counted(threads)}), "
+        f"{probe.triad:.0f} GB/s of memory"
     )
     print(f"{'':<44}{'forward':^28}{'backward':^28}".rstrip())
     print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
-    for (kind, name), *both in zip(KINDS.items(), timings[::2], timings[1::2], strict=True):
+    for (kind, name), *both in zip(KINDS.items(), rows[::2], rows[1::2], strict=True):
         layer = layers[name]
         size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
         shape = f"{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}"
-        figures = "".join(f"{t.median_s * 1e3:>8.2f}{t.gflops:>10.0f}{t.share:>10.0%}" for t in both)
-        print(f"{kind:<11}{shape:<33}{figures}{'' if all(t.steady for t in both) else '  unsteady'}")
+        figures = "".join(f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{row.share:>10.0%}" for row in both)
+        print(f"{kind:<11}{shape:<33}{figures}{'' if all(row.steady for row in both) else '  unsteady'}")
     print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is the highest measured during the run")
-    if not all(timing.steady for timing in timings):
-        print(bench.UNSTEADY)
+    if not all(row.steady for row in rows):
+        print(UNSTEADY)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

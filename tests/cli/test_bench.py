@@ -4,107 +4,103 @@ import json
 
 import pytest
 
+from convkit.benchmarks import peers
+from convkit.benchmarks.layers import LAYERS, OTHERS
+from convkit.benchmarks.problem import DIRECTIONS, ours
+from convkit.benchmarks.timing import Contender
 from convkit.cli import bench, main
-from convkit.layers import LAYERS
+from missing import hide
 
-FIELDS = set(
-    "name direction dtype layout threads algorithm isa median_s repeats gflops peak_gflops share steady".split()
-)
+
+def run_json(capsys, *options):
+    assert main(["bench", *options, "--json"]) == 0
+    captured = capsys.readouterr()
+    return json.loads(captured.out)["rows"], captured.err
 
 
 @pytest.fixture
-def brief(monkeypatch):
-    """Few and short measurements."""
-    monkeypatch.setattr(bench, "ATTEMPTS", 1)
-    monkeypatch.setattr(bench, "PEAK_SECONDS", 0.002)
+def faked(monkeypatch):
+    """Peers that do what convkit does; names of what was asked for."""
+    asked = []
+
+    def load(name):
+        asked.append(name)
+        return lambda problem: Contender(name, ours(problem)[1].call, ours(problem)[1].read)
+
+    monkeypatch.setattr(peers, "load", load)
+    return asked
 
 
-def test_json_has_a_row_per_layer_and_direction(brief, tmp_path, capsys):
-    path = tmp_path / "timings.json"
-    options = ["--layers", "tiny_*,conv1d_k9", "--direction", "forward", "x", "weight", "backward"]
-    assert main(["bench", *options, "--batch", "1", "--threads", "2", "--dtype", "float64", "--json", str(path)]) == 0
-    rows = json.loads(path.read_text())
-    assert [(row["name"], row["direction"]) for row in rows] == [
-        (name, direction) for name in ("conv1d_k9", "tiny_digits") for direction in bench.DIRECTIONS
+def test_every_layer_direction_and_number_of_threads_has_a_row(brief, capsys):
+    options = ["--layers", "tiny_*,call_*", "--batch", "1", "--dtype", "float64", "--threads", "1,2"]
+    rows, table = run_json(capsys, *options, "--direction", *DIRECTIONS)
+    assert [(row["threads"], row["direction"], row["name"]) for row in rows] == [
+        (threads, direction, name)
+        for threads in (1, 2)
+        for direction in DIRECTIONS
+        for name in ("tiny_digits", "call_1x1x8x8")
     ]
-    flops = {layer.name: layer.flops / layer.n for layer in LAYERS}
+    flops = {layer.name: layer.flops / layer.n for layer in (*LAYERS, *OTHERS)}
     for row in rows:
-        assert row.keys() == FIELDS
-        assert (row["dtype"], row["threads"], row["algorithm"]) == ("float64", 2, "auto")
-        assert row["repeats"] == bench.BURSTS * bench.CALLS
-        assert row["share"] == pytest.approx(row["gflops"] / row["peak_gflops"])
+        assert (row["dtype"], row["algorithm"], row["layer"]["n"]) == ("float64", "auto", 1)
         passes = 2 if row["direction"] == "backward" else 1
-        assert row["gflops"] * 1e9 * row["median_s"] == pytest.approx(passes * flops[row["name"]])
-    table = capsys.readouterr().out
-    assert "geometric mean" in table
-    assert "multiply-add as 2 FLOPs" in table
+        assert row["gflops"] * 1e9 * row["seconds"]["convkit"] == pytest.approx(passes * flops[row["name"]])
+        assert row["seconds"].keys() == row["page_faults"].keys() == {"convkit", "fresh"}
+        assert row["ratio"] is None
+    assert "forward: float64, NCHW, 2 threads, algorithm auto, " in table
+    assert "geometric mean of 2" in table and "multiply-add as two FLOPs" in table
 
 
-def test_json_on_standard_output_stands_alone(brief, capsys):
-    assert main(["bench", "--layers", "tiny_digits", "--layout", "NHWC", "--algorithm", "im2col", "--json", "-"]) == 0
-    captured = capsys.readouterr()
-    assert [row["direction"] for row in json.loads(captured.out)] == ["forward", "backward"]
-    assert "tiny_digits" in captured.err
+def test_peers_are_columns_and_slow_layers_are_timed_again(brief, faked, monkeypatch, capsys):
+    again = []
+    monkeypatch.setattr(bench, "AGAIN", 1e9)
+    monkeypatch.setattr(bench, "measure_again", lambda row, builders: again.append(row.layer.name))
+    rows, table = run_json(capsys, "--layers", "tiny_digits", "--against", "torch,onnxruntime", "--backward")
+    assert faked == ["torch", "onnxruntime"]
+    (row,) = rows
+    assert row["direction"] == "backward"
+    assert row["seconds"].keys() == {"convkit", "fresh", "torch", "onnxruntime"}
+    fastest = min(row["seconds"]["torch"], row["seconds"]["onnxruntime"])
+    assert row["ratio"] == pytest.approx(fastest / row["seconds"]["convkit"])
+    assert row["ratio_fresh"] == pytest.approx(fastest / row["seconds"]["fresh"])
+    assert again == ["tiny_digits"] * bench.TIMES_MORE
+    assert "torch onnxruntime   ratio" in table
 
 
-@pytest.mark.parametrize("layout", ("NCHW", "NHWC"))
-def test_transposed_layers_are_timed_in_every_direction(brief, layout, capsys):
-    options = ["--layers", "dcgan_t4s2b", "--batch", "1", "--layout", layout, "--direction", *bench.DIRECTIONS]
-    assert main(["bench", *options, "--json", "-"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    (layer,) = (layer for layer in LAYERS if layer.name == "dcgan_t4s2b")
-    assert [row["direction"] for row in rows] == list(bench.DIRECTIONS)
-    assert rows[0]["gflops"] * 1e9 * rows[0]["median_s"] == pytest.approx(layer.flops / layer.n)
+def test_a_sweep_has_quantiles_kinds_and_the_worst(brief, faked, monkeypatch, capsys):
+    layers = [bench.replace(bench.select("tiny_digits")[0], n=1, name=str(c_in), c_in=c_in) for c_in in range(1, 9)]
+    monkeypatch.setattr(bench.draw, "random_layers", lambda count, seed: layers[seed : seed + count])
+    monkeypatch.setattr(bench.report, "WORST", 3)
+    assert main(["bench", "--sweep", "6", "--seed", "2", "--against", "torch", "--threads", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "geometric mean of 6" in text and "  few inputs: 2 " in text and "  dense: 4 " in text
+    assert "ratio: least " in text and "fresh: least " in text and "roof: least " in text
+    ratios = [float(line.split()[-2]) for line in text.split("worst first:\n")[1].splitlines()[:3]]
+    assert ratios == sorted(ratios)
 
 
-def pretend_peaks(monkeypatch, *peaks):
-    """Makes the machine's peak these GFLOP/s, one measurement after the other; the last stays."""
-    left = list(peaks)
-    monkeypatch.setattr(bench, "_best_peaks", {})
-    monkeypatch.setattr(bench.engine, "measure_fma", lambda *_: 1e9 * (left.pop(0) if len(left) > 1 else left[0]))
+def test_refusals_are_said_in_the_peers_words(brief, monkeypatch, capsys):
+    def refuse(problem):
+        raise NotImplementedError("no convolutions today")
+
+    monkeypatch.setattr(peers, "load", lambda name: refuse)
+    assert main(["bench", "--layers", "tiny_digits", "--against", "torch"]) == 0
+    assert "tiny_digits: torch was not timed: NotImplementedError: no convolutions today" in capsys.readouterr().out
 
 
-def bench_tiny(capsys):
-    assert main(["bench", "--layers", "tiny_digits", "--direction", "forward", "--threads", "2", "--json", "-"]) == 0
-    captured = capsys.readouterr()
-    (timing,) = json.loads(captured.out)
-    return timing, captured.err
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_a_missing_peer_names_the_extra(name, monkeypatch, capsys):
+    package = {"mnn": "MNN"}.get(name, name)
+    hide(monkeypatch, package)
+    monkeypatch.delitem(bench.sys.modules, f"convkit.benchmarks.peers.{name}", raising=False)
+    assert main(["bench", "--against", name]) == 1
+    assert "[bench]" in capsys.readouterr().err
 
 
-def test_shares_are_of_the_highest_peak_of_the_run(brief, monkeypatch, capsys):
-    pretend_peaks(monkeypatch, 1e5, 1e5, 3e5)  # before, after, at the end
-    timing, table = bench_tiny(capsys)
-    assert timing["peak_gflops"] == pytest.approx(3e5)
-    assert timing["share"] == pytest.approx(timing["gflops"] / 3e5)
-    assert not timing["steady"]
-    assert "the peak rose to 300000 GFLOP/s during the run; against that:" in table
-    assert table.endswith(bench.UNSTEADY + "\n")
-
-
-def test_a_share_above_one_is_unsteady(brief, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "BURSTS_DIFFER", 1e9)
-    monkeypatch.setattr(bench, "CALLS_DIFFER", 1e9)
-    pretend_peaks(monkeypatch, 1e-3)
-    timing, table = bench_tiny(capsys)
-    assert timing["share"] > 1
-    assert not timing["steady"]
-    assert "%  unsteady" in table
-    assert table.endswith(bench.UNSTEADY + "\n")
-
-
-def test_a_quiet_run_has_nothing_to_explain(brief, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "BURSTS_DIFFER", 1e9)
-    monkeypatch.setattr(bench, "CALLS_DIFFER", 1e9)
-    pretend_peaks(monkeypatch, 1e5)
-    timing, table = bench_tiny(capsys)
-    assert timing["steady"]
-    assert "unsteady" not in table
-    assert table.startswith("float32, NCHW, 2 threads, algorithm auto, ")
-
-
-def test_only_what_is_built_is_timed():
-    assert {layer.kind for layer in bench.select("*")} == {"conv", "convT"}
-    assert bench.select("dcn*") == []
+def test_layers_are_chosen_by_name():
+    assert bench.select(None) == [*LAYERS]
+    assert bench.select("*") == [*LAYERS, *OTHERS]
+    assert [layer.name for layer in bench.select("dcn_*,tiny*")] == ["tiny_digits", "dcn_64_56", "dcn_256_28"]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +114,15 @@ def test_what_cannot_be_timed_is_said(brief, options, capsys):
 
 
 @pytest.mark.parametrize(
-    "options", (["--batch", "0"], ["--threads", "-1"], ["--direction", "sideways"], ["--dtype", "int8"])
+    "options",
+    (
+        ["--batch", "0"],
+        ["--threads", "1,-1"],
+        ["--direction", "sideways"],
+        ["--dtype", "int8"],
+        ["--against", "torch,nobody"],
+        ["--sweep", "0"],
+    ),
 )
 def test_bad_options(options, capsys):
     with pytest.raises(SystemExit) as exit_:

@@ -9,19 +9,10 @@ from safetensors.numpy import load_file
 
 import convkit
 from convkit import data
-from convkit.cli import _pictures, bench, demo, main
+from convkit.cli import _pictures, demo, main
 from missing import hide
 
 PICTURES = ("curves.png", "filters.png", "mistakes.png")
-
-
-@pytest.fixture
-def hurried(monkeypatch):
-    """The table is printed all the same, of timings that nobody looks at, beside a peak of 777 GFLOP/s."""
-    monkeypatch.setattr(bench, "BURSTS", 1)
-    monkeypatch.setattr(bench, "ATTEMPTS", 1)
-    monkeypatch.setattr(bench, "_best_peaks", {})
-    monkeypatch.setattr(bench.engine, "measure_fma", lambda *_: 777.3e9)
 
 
 @pytest.fixture
@@ -40,7 +31,7 @@ def undrawn(monkeypatch):
         monkeypatch.setattr(_pictures, name, lambda *args: None)
 
 
-def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
+def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief):
     out = tmp_path / "new" / "folder"
     assert main(["demo", "--epochs", "3", "--seed", "1", "--out", str(out)]) == 0
     text = capsys.readouterr().out
@@ -52,8 +43,9 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, hurried):
         picture = imread(out / name)
         assert min(picture.shape[:2]) > 100
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20, f"{name} is blank"
-    about = f"this machine: 777 GFLOP/s of multiply-adds ({convkit.isa()}, float32, {convkit.get_num_threads()} thread"
-    assert f"\n{about}" in text
+    assert re.search(
+        r"^this machine: 100000 GFLOP/s of multiply-adds \(\w+, float32, \d+ threads?\), 20 GB/s", text, re.M
+    )
     numbers = r"(?: +\d+\.\d\d +\d+ +\d+%){2}(?:  unsteady)?$"
     for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d+x\d+, batch \d{numbers}", text, re.MULTILINE), kind

@@ -1,4 +1,4 @@
-"""Thirty layers of published networks, the shapes convkit is measured on.
+"""A layer as data, and thirty of published networks, the shapes convkit is measured on.
 
 ResNet-50, VGG-16, MobileNet, ResNeXt, DeepLab, ConvNeXt, RepLKNet, DCGAN, deformable ResNets, small nets on digits and
 CIFAR. `convkit bench`, the suites in `bench/` and the tests all read this one list.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+DEFORMABLE = ("dcn", "dcn2")
+FEW_INPUTS, FEW_OUTPUTS = 4, 8
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its operator (`kind`) and sizes; stride, padding and dilation are the same on every axis.
+    """One layer: its operator (`kind`) and sizes; stride and dilation are the same on every axis.
 
     `kind` is ``"conv"``, ``"convT"`` (transposed), ``"dcn"`` (deformable) or ``"dcn2"`` (deformable with a mask).
     """
@@ -25,22 +28,39 @@ class Layer:
     c_out: int
     kernel: tuple[int, ...]
     stride: int = 1
-    padding: int = 0
+    padding: int | tuple[int, ...] = 0
     dilation: int = 1
     groups: int = 1
 
     @property
+    def nd(self) -> int:
+        """Number of spatial dimensions."""
+        return len(self.kernel)
+
+    @property
+    def pads(self) -> tuple[int, ...]:
+        """Padding of each axis, the same on both sides of it."""
+        return self.padding if isinstance(self.padding, tuple) else (self.padding,) * self.nd
+
+    @property
     def out_spatial(self) -> tuple[int, ...]:
         """Spatial size of the output."""
+        axes = zip(self.spatial, self.kernel, self.pads, strict=True)
         if self.kind == "convT":
             return tuple(
-                (size - 1) * self.stride - 2 * self.padding + self.dilation * (taps - 1) + 1
-                for size, taps in zip(self.spatial, self.kernel, strict=True)
+                (size - 1) * self.stride - 2 * pad + self.dilation * (taps - 1) + 1 for size, taps, pad in axes
             )
-        return tuple(
-            (size + 2 * self.padding - self.dilation * (taps - 1) - 1) // self.stride + 1
-            for size, taps in zip(self.spatial, self.kernel, strict=True)
-        )
+        return tuple((size + 2 * pad - self.dilation * (taps - 1) - 1) // self.stride + 1 for size, taps, pad in axes)
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of the input, channels first."""
+        return (self.n, self.c_in, *self.spatial)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """Shape of the output, channels first."""
+        return (self.n, self.c_out, *self.out_spatial)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -56,6 +76,44 @@ class Layer:
         """
         positions = math.prod(self.spatial if self.kind == "convT" else self.out_spatial)
         return 2 * self.n * self.c_out * (self.c_in // self.groups) * math.prod(self.kernel) * positions
+
+    @property
+    def elements(self) -> dict[str, int]:
+        """Elements of each array that the forward pass reads or writes, the bias left out."""
+        counts = {"x": math.prod(self.x_shape), "weight": math.prod(self.weight_shape), "y": math.prod(self.y_shape)}
+        if self.kind in DEFORMABLE:
+            samples = self.n * math.prod(self.kernel) * math.prod(self.out_spatial)
+            counts["offset"] = self.nd * samples
+            if self.kind == "dcn2":
+                counts["mask"] = samples
+        return counts
+
+    @property
+    def family(self) -> str:
+        """What kind of work it is: the word that measurements are grouped by."""
+        suffix = " transposed" if self.kind == "convT" else ""
+        if self.kind in DEFORMABLE:
+            return "deformable"
+        if self.groups > 1:
+            return ("depthwise" if self.groups == self.c_in else "grouped") + suffix
+        if self.c_in <= FEW_INPUTS:
+            return "few inputs" + suffix
+        if self.c_out <= FEW_OUTPUTS:
+            return "few outputs" + suffix
+        return ("pointwise" if math.prod(self.kernel) == 1 else "dense") + suffix
+
+    def __str__(self) -> str:
+        """The sizes in short, such as ``64->64 3x3 at 56x56 s2 p1 b8``: what is not said is 1, or 0 of padding."""
+        words = [*([self.kind] if self.kind != "conv" else []), f"{self.c_in}->{self.c_out}"]
+        words += [_by(self.kernel), f"at {_by(self.spatial)}"]
+        words += [f"{letter}{value}" for letter, value in (("s", self.stride), ("d", self.dilation)) if value > 1]
+        words += [f"p{_by(self.pads) if len(set(self.pads)) > 1 else self.pads[0]}"] if any(self.pads) else []
+        words += [f"g{self.groups}"] if self.groups > 1 else []
+        return " ".join([*words, f"b{self.n}"])
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))
 
 
 # fmt: off
@@ -93,9 +151,11 @@ LAYERS = (
     Layer("dcnv2_128_28",     "dcn2",   2, 128, (28, 28),      128, (3, 3),    1,  1),
 )
 
-# U-Net's up-sampling and its sibling for volumes, beside the thirty: kernel == stride, every output is touched once.
-UPSAMPLING = (
+# Beside the thirty: U-Net's up-sampling and its sibling for volumes, whose kernel is their stride, so that every output
+# is touched once; and a call that is over before it is worth calling, which says what any call costs.
+OTHERS = (
     Layer("unet_t2s2",        "convT",  1, 128, (64, 64),       64, (2, 2),    2),
     Layer("unet3d_t2s2",      "convT",  1,  64, (16, 16, 16),   32, (2, 2, 2), 2),
+    Layer("call_1x1x8x8",     "conv",   1,   1, (8, 8),          1, (3, 3)),
 )
 # fmt: on

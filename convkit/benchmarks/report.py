@@ -1,0 +1,105 @@
+"""What `convkit bench` prints of its rows: a line for each, then means, quantiles and the worst."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+
+from .layers import Layer
+from .measure import Row
+
+UNITS = (
+    "ms are convkit's with out=, fresh with results that each call allocates; GFLOP/s counts a multiply-add as two "
+    "FLOPs, taps on padding included, and all gradients (backward) as twice the forward pass. peak is the share of the "
+    "highest multiply-add peak of the run, roof that of the least time that peak and memory bandwidth allow (in means "
+    "at most 100 %). ratio is the fastest peer's time over convkit's with out=, and with fresh results: above 1, "
+    "convkit is faster."
+)
+UNSTEADY = "unsteady: other work was using the machine all the while, so the figures may be off either way."
+WORST = 12
+QUANTILES = (("least", 0.0), ("1 %", 0.01), ("5 %", 0.05), ("quarter", 0.25), ("median", 0.5), ("most", 1.0))
+
+
+class Table:
+    """Lines about these layers, with a column for each of the peers."""
+
+    def __init__(self, layers: Iterable[Layer], peers: Iterable[str]):
+        self.labels, self.peers = 1 + max(len(layer.name) for layer in layers), tuple(peers)
+
+    def heading(self) -> str:
+        """The line of names."""
+        names = [f"{'ms':>10}{'GFLOP/s':>9}{'peak':>7}{'roof':>7}{'fresh':>10}"]
+        names += [f"{peer:>12}" for peer in self.peers]
+        names += [f"{'ratio':>8}{'(fresh)':>9}"] if self.peers else []
+        return f"{'layer':<{self.labels}}" + "".join(names)
+
+    def line(self, row: Row) -> str:
+        """A row's line."""
+        figures = f"{row.best().seconds * 1e3:>10.4g}{row.gflops:>9.1f}{row.share:>7.0%}{row.roofline:>7.0%}"
+        words = [f"{row.layer.name:<{self.labels}}", figures, f"{row.best('fresh').seconds * 1e3:>10.4g}"]
+        words += [f"{row.best(p).seconds * 1e3:>12.4g}" if p in row.bursts else f"{'-':>12}" for p in self.peers]
+        if row.peers:
+            words.append(f"{row.ratio():>8.2f}{row.ratio('fresh'):>9.2f}")
+        elif self.peers:
+            words.append(f"{'-':>8}{'-':>9}")
+        return "".join(words) + ("" if row.steady else "  unsteady")
+
+    def means(self, title: str, rows: Sequence[Row]) -> str:
+        """A line of geometric means, without the times."""
+        share, roof = (mean(min(value(row), 1) for row in rows) for value in (lambda r: r.share, lambda r: r.roofline))
+        text = f"{title:<{self.labels}}{'':>19}{share:>7.0%}{roof:>7.0%}"
+        raced = [row for row in rows if row.peers]
+        if raced:
+            ratios = [mean(row.ratio(name) for row in raced) for name in ("convkit", "fresh")]
+            text += f"{'':>{10 + 12 * len(self.peers)}}{ratios[0]:>8.2f}{ratios[1]:>9.2f}"
+        return text
+
+
+def counted(threads: int) -> str:
+    """A number of threads in words."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def mean(values: Iterable[float]) -> float:
+    """The geometric mean."""
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def quantiles(values: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """Named quantiles, each a value that is there."""
+    ordered = sorted(values)
+    for name, part in QUANTILES:
+        yield name, ordered[min(int(part * len(ordered)), len(ordered) - 1)]
+
+
+def summary(table: Table, rows: Sequence[Row]) -> Iterator[str]:
+    """What follows the rows of one direction and number of threads."""
+    yield table.means(f"geometric mean of {len(rows)}", rows)
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.layer.family, []).append(row)
+    if len(families) > 1:
+        for family, members in sorted(families.items()):
+            yield table.means(f"  {family}: {len(members)}", members)
+    for title, name in (("ratio", "convkit"), ("fresh", "fresh")):
+        ratios = [row.ratio(name) for row in rows if row.peers]
+        if len(ratios) > 1:
+            yield f"{title}: " + ", ".join(f"{word} {value:.2f}" for word, value in quantiles(ratios))
+    roofs = [min(row.roofline, 1) for row in rows]
+    if len(roofs) > 1:
+        yield "roof: " + ", ".join(f"{word} {value:.0%}" for word, value in quantiles(roofs))
+    yield from _worst(table, rows)
+    for row in rows:
+        for peer, why in row.refused.items():
+            yield f"{row.layer.name}: {peer} was not timed: {why.splitlines()[0][:200] if why else why}"
+
+
+def _worst(table: Table, rows: Sequence[Row]) -> Iterator[str]:
+    """The slowest rows beside the peers, or under the roof where there are none; only of a long list."""
+    if len(rows) < 2 * WORST:
+        return
+    raced = [row for row in rows if row.peers]
+    yield "worst first:"
+    for row in sorted(raced or rows, key=lambda row: row.ratio() if raced else row.roofline)[:WORST]:
+        yield table.line(row)

@@ -1,0 +1,142 @@
+"""How everything is timed: contenders in turn, in short bursts between two probes of the machine's peak.
+
+A burst is a few calls in a row, as short as the quiet spells of a shared machine; its time is the median call's. Before
+each, the process sleeps: the threads of the contender before would still be waiting for work, busily, on the cores of
+the next (ONNX Runtime's for some 30 ms). Then the multiply-add peak is probed on as many threads as are timed, for some
+milliseconds; then the contender runs untimed until clock and caches have settled to it. A machine that is shared falls,
+for seconds at a time, to a fraction of itself: bursts with a low peak before or after them do not count, and where all
+of a contender's are such, all contenders get more. Contenders take turns in rotating order, have equally many bursts,
+and each is given its best.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import convkit
+
+from .._ext import engine
+
+QUIET_SECONDS, LONGEST_QUIET_SECONDS = 0.060, 0.5
+SETTLE_SECONDS, BURST_SECONDS = 0.003, 0.012
+FEWEST_CALLS, MOST_CALLS, LONG_CALL_SECONDS = 3, 500, 0.2
+ROUNDS = 4
+PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow episode
+FULL_SECONDS = 0.1  # of a measurement of peak and bandwidth that is no probe between bursts
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to time: `call` does the work, and `read` makes arrays by name of what it returned."""
+
+    name: str
+    call: Callable[[], Any]
+    read: Callable[[Any], dict[str, Any]] = field(default=lambda result: {})
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Calls in a row: the median's seconds, page faults of a call, and the peak in GFLOP/s before and after."""
+
+    seconds: float
+    faults: float
+    before: float
+    after: float
+
+
+class Probe:
+    """The machine on some threads, for one dtype: its multiply-add peak in GFLOP/s, as it is now and at its `best`.
+
+    `triad` is the highest memory bandwidth seen, in GB/s.
+    """
+
+    def __init__(self, dtype: str, threads: int):
+        self.dtype, self.threads = dtype, threads
+        self.best = self.triad = 0.0
+        self.renew()
+
+    def renew(self) -> None:
+        """Measure both for longer than a probe does; other work on the machine can only have lowered them."""
+        self(FULL_SECONDS)
+        triad = convkit.machine_peak(dtypes=(), threads=[self.threads], seconds=FULL_SECONDS).triad
+        self.triad = max(self.triad, triad)
+
+    def __str__(self) -> str:
+        return f"peak {self.best:.0f} GFLOP/s, triad {self.triad:.0f} GB/s"
+
+    def __call__(self, seconds: float = 0.0) -> float:
+        """The peak now: the best of the rounds of a millisecond in `seconds`, and of three at least."""
+        now = engine.measure_fma(self.dtype, self.threads, seconds) / 1e9
+        self.best = max(self.best, now)
+        return now
+
+    def counts(self, burst: Burst) -> bool:
+        """Whether the machine was itself around the burst; a later, higher peak may yet say that it was not."""
+        return min(burst.before, burst.after) >= PEAK_FELL * self.best
+
+    def best_of(self, bursts: Sequence[Burst]) -> Burst:
+        """The fastest burst of those that count, or of all where none does."""
+        return min([burst for burst in bursts if self.counts(burst)] or bursts, key=lambda burst: burst.seconds)
+
+
+def be_quiet() -> None:
+    """Sleep until this process's threads have gone to sleep, too."""
+    time.sleep(QUIET_SECONDS)
+    end = time.perf_counter() + LONGEST_QUIET_SECONDS
+    while time.perf_counter() < end:
+        wall, busy = time.perf_counter(), time.process_time()
+        time.sleep(0.005)
+        if time.process_time() - busy < 0.2 * (time.perf_counter() - wall):
+            return
+
+
+def _settle(call: Callable[[], Any]) -> float:
+    """Run untimed for a few milliseconds; the seconds of a call."""
+    calls, begin = 0, time.perf_counter()
+    while (taken := time.perf_counter() - begin) < SETTLE_SECONDS or not calls:
+        call()
+        calls += 1
+    return taken / calls
+
+
+def burst(call: Callable[[], Any]) -> tuple[float, float]:
+    """The median call's seconds, and page faults of a call, in a burst after a few untimed milliseconds."""
+    estimate = _settle(call)
+    calls = 1 if estimate > LONG_CALL_SECONDS else int(min(max(BURST_SECONDS / estimate, FEWEST_CALLS), MOST_CALLS))
+    taken = []
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(calls):
+        begin = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begin)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    return statistics.median(taken), faults / calls
+
+
+class Race:
+    """Contenders on one task, and the bursts that they have run."""
+
+    def __init__(self, contenders: Sequence[Contender], probe: Probe, bursts: dict[str, list[Burst]] | None = None):
+        self.contenders, self.probe = list(contenders), probe
+        self.bursts = {} if bursts is None else bursts
+        self._turn = 0
+
+    def run(self, rounds: int | None = None) -> None:
+        """A burst of each contender in each round; who begins changes from round to round."""
+        with convkit.threads(self.probe.threads):
+            be_quiet()
+            before = self.probe()
+            for _ in range(ROUNDS if rounds is None else rounds):
+                first = self._turn % len(self.contenders)
+                self._turn += 1
+                for contender in self.contenders[first:] + self.contenders[:first]:
+                    seconds, faults = burst(contender.call)
+                    be_quiet()
+                    after = self.probe()
+                    self.bursts.setdefault(contender.name, []).append(Burst(seconds, faults, before, after))
+                    before = after

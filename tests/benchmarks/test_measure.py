@@ -1,0 +1,141 @@
+"""A layer beside peers that are made up: who is timed, who is refused, and what follows from the times."""
+
+import numpy as np
+import pytest
+
+import convkit
+from convkit.benchmarks import measure as measuring
+from convkit.benchmarks.layers import Layer
+from convkit.benchmarks.measure import measure, measure_again
+from convkit.benchmarks.problem import DIRECTIONS, Problem, Setting, difference, ours
+from convkit.benchmarks.timing import Burst, Contender, Probe
+
+PLAIN = Layer("plain", "conv", 2, 4, (6, 7), 6, (3, 3), 1, 1)
+ALL = (
+    PLAIN,
+    Layer("transposed", "convT", 1, 4, (5,), 6, (3,), 2, 1, groups=2),
+    Layer("deformable", "dcn", 1, 4, (5, 6), 3, (3, 3), 1, 1),
+    Layer("masked", "dcn2", 1, 4, (4, 5, 6), 3, (2, 2, 2)),
+)
+
+
+def answering(name, change=lambda y: y):
+    """A peer that gives convkit's result, changed."""
+
+    def build(problem):
+        out, _ = ours(problem)
+        return Contender(name, out.call, lambda r: {name: change(np.array(a)) for name, a in out.read(r).items()})
+
+    return build
+
+
+def refusing(problem):
+    raise NotImplementedError("no such operator")
+
+
+@pytest.fixture
+def probe(brief):
+    return Probe("float32", 1)
+
+
+def test_who_agrees_is_timed_and_who_does_not_is_named(probe):
+    changes = {
+        "right": lambda y: y * np.float32(1 + 1e-6),
+        "wrong": lambda y: y + np.float32(1e-3),
+        "one wrong": lambda y: np.where(np.arange(y.size).reshape(y.shape) == 5, y + 0.1, y),
+        "not a number": lambda y: y * np.nan,
+        "other shape": lambda y: y[..., 1:],
+    }
+    peers = {name: answering(name, change) for name, change in changes.items()} | {"refuses": refusing}
+    row = measure(PLAIN, "forward", Setting(), peers, probe)
+    assert (row.peers, set(row.bursts)) == (["right"], {"convkit", "fresh", "right"})
+    assert set(row.refused) == set(peers) - {"right"}
+    assert "result differs: y differs by" in row.refused["wrong"]
+    assert "shape" in row.refused["other shape"]
+    assert row.refused["refuses"] == "NotImplementedError: no such operator"
+
+
+def test_a_peer_that_is_not_installed_is_no_refusal(probe):
+    def absent(problem):
+        raise convkit._extras.MissingExtraError("not installed")
+
+    with pytest.raises(ImportError):
+        measure(PLAIN, "forward", Setting(), {"absent": absent}, probe)
+
+
+@pytest.mark.parametrize("layout", ("NCHW", "NHWC"))
+@pytest.mark.parametrize("layer", ALL, ids=lambda layer: layer.name)
+def test_every_direction_gives_what_the_reference_gives(layer, layout):
+    for direction in DIRECTIONS:
+        problem = Problem(layer, direction, Setting("float64", layout))
+        data = dict(problem.operands)
+        options = problem.sizes() | ({} if layer.kind in ("dcn", "dcn2") else {"groups": layer.groups})
+        name = {"conv": "conv", "convT": "conv_transpose"}.get(layer.kind, "deform_conv") + f"{layer.nd}d"
+        if direction == "forward":
+            wanted = {"y": getattr(convkit.reference, name)(**data, **options)}
+        else:
+            del data["bias"]
+            grads = getattr(convkit.reference, name + "_backward")(**data, **options)
+            wanted = {name: grads._asdict()[name] for name in problem.results}
+        for contender in ours(problem):
+            assert difference(contender.read(contender.call()), wanted) is None
+
+
+def test_bytes_are_of_each_array_once():
+    sizes = {name: 4 * count for name, count in PLAIN.elements.items()}
+    x, weight, y = sizes["x"], sizes["weight"], sizes["y"]
+    wanted = dict.fromkeys(DIRECTIONS, x + weight + y) | {"backward": 2 * (x + weight) + y}
+    assert {direction: Problem(PLAIN, direction, Setting()).bytes for direction in DIRECTIONS} == wanted
+
+
+def test_time_again_where_disturbed_or_beaten(probe, monkeypatch):
+    runs = []
+
+    class Scripted(measuring.Race):
+        def run(self, rounds=None):
+            for contender in self.contenders:
+                self.bursts.setdefault(contender.name, []).append(script[contender.name][len(runs)])
+            runs.append(rounds)
+
+    monkeypatch.setattr(measuring, "Race", Scripted)
+
+    def burst(seconds, share_of_peak=1.0):
+        return Burst(seconds, 0, probe.best, share_of_peak * probe.best)
+
+    def row_of(**bursts):
+        script.clear()
+        script.update(bursts)
+        runs.clear()
+        return measure(PLAIN, "forward", Setting(), {"peer": answering("peer")}, probe)
+
+    script = {}
+    row = row_of(convkit=[burst(4e-3)], fresh=[burst(5e-3)], peer=[burst(6e-3)])
+    assert len(runs) == 1 and row.steady
+    assert (row.ratio(), row.ratio("fresh")) == (pytest.approx(1.5), pytest.approx(1.2))
+
+    beaten_at_first = [burst(4e-3), burst(2e-3)]
+    row = row_of(convkit=beaten_at_first, fresh=[burst(4e-3)] * 2, peer=[burst(3e-3)] * 2)
+    assert len(runs) == 2
+    assert (row.ratio(), row.ratio("fresh")) == (pytest.approx(1.5), pytest.approx(0.75))
+
+    disturbed_at_first = [burst(1e-3, 0.5), burst(4e-3)]
+    row = row_of(convkit=disturbed_at_first, fresh=[burst(4e-3)] * 2, peer=[burst(8e-3)] * 2)
+    assert len(runs) == 2 and row.steady and row.best().seconds == 4e-3
+
+    for name in script:
+        script[name].append(burst(1e-3))
+    measure_again(row, {"peer": answering("peer")})
+    assert len(runs) == 3 and row.ratio() == pytest.approx(1)
+
+
+def test_shares_are_of_the_peak_and_of_the_roofline(probe):
+    row = measure(PLAIN, "forward", Setting(), {}, probe)
+    assert row.gflops == pytest.approx(PLAIN.flops / row.best().seconds / 1e9)
+    assert row.share == pytest.approx(row.gflops / probe.best)
+    probe.triad = 1e-9  # memory so slow that it alone decides
+    assert row.roofline == pytest.approx(row.bytes / row.best().seconds)
+    probe.triad = 1e9
+    assert row.roofline == pytest.approx(row.share)
+    assert row.ratio() is None and row.peers == []
+    probe.best = row.gflops / 2  # no machine does more than its peak
+    assert not row.steady

@@ -1,0 +1,73 @@
+"""Contenders in turn, and which of their bursts count; how fast anything is, no test says."""
+
+import pytest
+
+from convkit.benchmarks import timing
+from convkit.benchmarks.timing import Burst, Contender, Probe, Race
+
+
+@pytest.fixture
+def peaks(brief, monkeypatch):
+    """A machine whose peak is, from one probe to the next, what the test puts here, in GFLOP/s; the last one stays."""
+    left = [100.0]
+    monkeypatch.setattr(timing.engine, "measure_fma", lambda *_: 1e9 * (left.pop(0) if len(left) > 1 else left[0]))
+    return left
+
+
+def test_turns_rotate_and_all_have_equally_many(peaks):
+    order = []
+    race = Race([Contender(name, lambda name=name: order.append(name)) for name in "abc"], Probe("float32", 1))
+    race.run(3)
+    assert "".join(dict.fromkeys(order)) == "abc"
+    turns = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
+    assert "".join(turns) == "abcbcacab"
+    assert {name: len(bursts) for name, bursts in race.bursts.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_a_race_goes_on_where_it_stopped(peaks):
+    probe = Probe("float32", 1)
+    race = Race([Contender("a", int)], probe)
+    race.run(2)
+    again = Race([Contender("a", int)], probe, race.bursts)
+    again.run(1)
+    assert len(race.bursts["a"]) == 3
+
+
+def test_bursts_in_slow_episodes_do_not_count(peaks):
+    probe = Probe("float32", 1)
+    race = Race([Contender("a", int)], probe)
+    peaks[:] = [99, 50, 97, 98, 98]  # before the first, then after each
+    race.run(4)
+    assert [probe.counts(burst) for burst in race.bursts["a"]] == [False, False, True, True]
+
+
+def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks):
+    probe = Probe("float32", 1)
+    slow, good, disturbed = Burst(3.0, 0, 100, 100), Burst(2.0, 0, 99, 95), Burst(1.0, 0, 100, 60)
+    assert probe.best_of([slow, good, disturbed]) is good
+    assert probe.best_of([disturbed]) is disturbed and not probe.counts(disturbed)
+    probe.best = 110.0  # a peak seen later: the machine had not been itself
+    assert not any(map(probe.counts, (slow, good)))
+
+
+def test_a_burst_has_few_calls_of_what_is_long(peaks, monkeypatch):
+    calls = []
+    monkeypatch.setattr(timing, "LONG_CALL_SECONDS", 0.0)
+    timing.burst(lambda: calls.append(0))
+    assert len(calls) == 2  # one to settle, one timed
+
+
+def test_page_faults_are_counted_for_each_call(brief):
+    _, faults = timing.burst(lambda: bytearray(64 * 2**20))  # above malloc's largest threshold, so mapped anew
+    assert faults > 64 * 2**20 / 2**21 / 2  # in pages of 2 MiB at most
+
+
+def test_it_waits_for_threads_that_are_busy(monkeypatch):
+    slept = []
+    monkeypatch.setattr(timing.time, "sleep", slept.append)
+    clock = iter(range(100))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock) * 0.01)
+    busy = iter([0.0, 0.02, 0.02, 0.04, 0.04, 0.0401])  # CPU seconds before and after each look
+    monkeypatch.setattr(timing.time, "process_time", lambda: next(busy))
+    timing.be_quiet()
+    assert len(slept) == 4  # the rest before each burst, and three looks, of which the last finds nobody busy
