@@ -7,7 +7,8 @@
 `peers`    the same call by other libraries, each loaded when it is asked for
 `timing`   contenders in turn, in short bursts between two probes of the machine's peak
 `measure`  one layer in one direction: peers checked for agreement, then all timed
-`report`   lines, means, quantiles and the worst of what was measured
+`report`   lines, means, quantiles and the worst of what was measured, and what has changed since an earlier run
+`picture`  all layers of a run on the roofline
 =========  ==================================================================================================
 
 `convkit bench` is the command over it; the scripts in ``bench/`` time with it what is no single layer. Nothing here is

@@ -1,10 +1,18 @@
-"""What `convkit bench` prints of its rows: a line for each, then means, quantiles and the worst."""
+"""What `convkit bench` makes of its rows: lines, means, quantiles, the worst; a document, and changes since another."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import math
+import platform
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import convkit
 
 from .layers import Layer
 from .measure import Row
@@ -103,3 +111,65 @@ def _worst(table: Table, rows: Sequence[Row]) -> Iterator[str]:
     yield "worst first:"
     for row in sorted(raced or rows, key=lambda row: row.ratio() if raced else row.roofline)[:WORST]:
         yield table.line(row)
+
+
+# ---------------------------------------------------------------- kept, and compared
+
+SAME = ("layer", "direction", "dtype", "layout", "threads", "algorithm")  # what two rows must share to be compared
+
+
+def document(rows: Sequence[Row]) -> dict:
+    """For JSON: the rows, and on what they were measured."""
+    libraries = {"convkit": convkit.__version__, "numpy": np.__version__}
+    for peer in dict.fromkeys(peer for row in rows for peer in row.peers):
+        libraries[peer] = _version(peer)
+    return {"cpu": _cpu(), "isa": convkit.isa(), "versions": libraries, "rows": [row.as_dict() for row in rows]}
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:  # installed under another name
+        return "unknown"
+
+
+def _cpu() -> str:
+    """The processor's name, as far as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def changes(now: dict, then: dict) -> Iterator[str]:
+    """Lines on how the rows of a document stand to the same ones of an earlier document."""
+    earlier = {_key(row): row for row in then["rows"]}
+    pairs = [(earlier[_key(row)], row) for row in now["rows"] if _key(row) in earlier]
+    if not pairs:
+        yield "the earlier run has none of these rows"
+        return
+    places = {f"{run['cpu']}, {run['isa']}, convkit {run['versions']['convkit']}" for run in (now, then)}
+    yield f"then and now ({' / '.join(sorted(places))}), ms with out=, and how many times faster now:"
+    found = sorted(((_speedup(*pair), *pair) for pair in pairs), key=lambda each: each[0])
+    shown = found if len(found) <= 2 * WORST else found[:WORST] + found[-WORST:]
+    width = 1 + max(len(row["name"]) for _, _, row in shown)
+    for speedup, before, after in shown:
+        times = f"{before['seconds']['convkit'] * 1e3:>10.4g}{after['seconds']['convkit'] * 1e3:>10.4g}"
+        words = f"{after['name']:<{width}}{after['direction']:<10}{after['threads']:>3}{times}{speedup:>8.2f}"
+        yield words + ("" if before["steady"] and after["steady"] else "  unsteady")
+    peaks = [statistics.fmean(row["peak_gflops"] for row in rows) for rows in zip(*pairs, strict=True)]
+    speedups = [speedup for speedup, _, _ in found]
+    yield (
+        f"geometric mean of {len(found)}: {mean(speedups):.3f} times faster, least {speedups[0]:.2f}, most "
+        f"{speedups[-1]:.2f}; the peak was {peaks[0]:.0f} GFLOP/s and is {peaks[1]:.0f}"
+    )
+
+
+def _key(row: dict) -> str:
+    return json.dumps([row[name] for name in SAME], sort_keys=True)
+
+
+def _speedup(before: dict, after: dict) -> float:
+    return before["seconds"]["convkit"] / after["seconds"]["convkit"]

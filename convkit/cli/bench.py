@@ -10,16 +10,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import convkit
 
+from .. import _extras
 from .._options import ALGORITHMS, LAYOUTS
-from ..benchmarks import draw, peers, report
+from ..benchmarks import draw, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
 from ..benchmarks.timing import Probe
 
+ROOFLINE = "convkit-roofline.png"
 AGAIN, TIMES_MORE = 0.9, 3  # a layer that a peer beats by this ratio is timed so many more times
 
 
@@ -67,42 +70,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--algorithm", choices=ALGORITHMS, default="auto", help="of layers that are not deformable (default: auto)")
     add("--threads", type=_several, metavar="N[,N]", help="default: as convkit.get_num_threads()")
     add("--batch", type=_positive, help="images per call instead of each layer's own")
+    add("--roofline", nargs="?", const=Path(ROOFLINE), type=Path, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
     add("--json", nargs="?", const="-", metavar="FILE", help="results as JSON: on standard output, or in FILE")
+    add("--save", metavar="FILE", help="as --json FILE: for a later --compare")
+    add("--compare", metavar="FILE", help="say what has changed since the run that was saved there")
 
 
 def _layers(args: argparse.Namespace) -> list[Layer]:
     layers = select(args.layers) if args.sweep is None else draw.random_layers(args.sweep, args.seed)
+    if not layers:
+        names = ", ".join(layer.name for layer in select("*"))
+        raise ValueError(f"--layers must fit one of {names}; got {args.layers!r}")
     return layers if args.batch is None else [replace(layer, n=args.batch) for layer in layers]
+
+
+def _saved(path: str) -> dict:
+    try:
+        document = json.loads(Path(path).read_text())
+        return document | {"rows": document["rows"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"--compare must be a file that --save wrote, got {path!r}: {error}") from error
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit status."""
-    layers = _layers(args)
-    if not layers:
-        names = ", ".join(layer.name for layer in select("*"))
-        print(f"convkit bench: --layers must fit one of {names}; got {args.layers!r}", file=sys.stderr)
-        return 2
     table = sys.stderr if args.json == "-" else sys.stdout
-    builders = {name: peers.load(name) for name in args.against}
-    rows: list[Row] = []
     try:
-        for threads in args.threads or [convkit.get_num_threads()]:
-            setting = Setting(args.dtype, args.layout, threads, args.algorithm)
-            probe = Probe(args.dtype, threads)
-            for direction in args.direction:
-                for line in _group(layers, direction, setting, builders, probe, rows):
-                    print(line, file=table, flush=True)
-    except ValueError as error:  # an algorithm that cannot do one of the layers
-        print(f"convkit bench: {error}; --layers chooses those that it can do", file=sys.stderr)
+        layers, earlier = _layers(args), _saved(args.compare) if args.compare else None
+        if args.roofline:
+            _extras.need("matplotlib.figure", "bench")  # better to stop now than after the measurements
+        groups = _measured(args, layers, {name: peers.load(name) for name in args.against}, table)
+    except ValueError as error:
+        print(f"convkit bench: {error}", file=sys.stderr)
         return 2
+    rows = [row for group in groups for row in group]
     print(report.UNITS, file=table)
-    if args.json:
-        text = json.dumps({"rows": [row.as_dict() for row in rows]}, indent=1) + "\n"
-        if args.json == "-":
-            sys.stdout.write(text)
-        else:
-            Path(args.json).write_text(text)
+    if not all(row.steady for row in rows):
+        print(report.UNSTEADY, file=table)
+    document = report.document(rows)
+    if earlier is not None:
+        print(*report.changes(document, earlier), sep="\n", file=table)
+    _write(args, document, groups)
     return 0
+
+
+def _write(args: argparse.Namespace, document: dict, groups: Sequence[Sequence[Row]]) -> None:
+    text = json.dumps(document, indent=1) + "\n"
+    if args.json == "-":
+        sys.stdout.write(text)
+    for path in {args.json, args.save} - {None, "-"}:
+        Path(path).write_text(text)
+    for group in groups if args.roofline else ():
+        several = f"-{group[0].direction}-{group[0].setting.threads}" if len(groups) > 1 else ""
+        picture.roofline(args.roofline.with_stem(args.roofline.stem + several), group)
+
+
+def _measured(
+    args: argparse.Namespace, layers: Sequence[Layer], builders: Mapping[str, Build], table: TextIO
+) -> list[list[Row]]:
+    """The rows of each number of threads and each direction, printed as they come."""
+    groups = []
+    for threads in args.threads or [convkit.get_num_threads()]:
+        setting = Setting(args.dtype, args.layout, threads, args.algorithm)
+        probe = Probe(args.dtype, threads)
+        for direction in args.direction:
+            groups.append([])
+            for line in _group(layers, direction, setting, builders, probe, groups[-1]):
+                print(line, file=table, flush=True)
+    return groups
 
 
 def _group(
@@ -111,16 +146,18 @@ def _group(
     setting: Setting,
     builders: Mapping[str, Build],
     probe: Probe,
-    rows: list[Row],
+    group: list[Row],
 ) -> Iterator[str]:
-    """Lines of one direction on one number of threads; its rows are added to `rows`."""
+    """Lines of one direction on one number of threads; its rows are added to `group`."""
     table = report.Table(layers, builders)
     words = setting.dtype, setting.layout, report.counted(setting.threads), f"algorithm {setting.algorithm}"
     yield f"{direction}: {', '.join(words)}, {convkit.isa()}, {probe}"
     yield table.heading()
-    group = []
     for layer in layers:
-        group.append(measure(layer, direction, setting, builders, probe))
+        try:
+            group.append(measure(layer, direction, setting, builders, probe))
+        except ValueError as error:  # an algorithm that cannot do the layer
+            raise ValueError(f"{error}; --layers chooses those that it can do") from error
         yield table.line(group[-1])
     slow = [row for row in group if row.peers and row.ratio() < AGAIN]
     if slow:
@@ -131,4 +168,3 @@ def _group(
         yield table.line(row)
     probe.renew()
     yield from report.summary(table, group)
-    rows += group

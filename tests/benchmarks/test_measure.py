@@ -41,8 +41,8 @@ def probe(brief):
 def test_who_agrees_is_timed_and_who_does_not_is_named(probe):
     changes = {
         "right": lambda y: y * np.float32(1 + 1e-6),
-        "wrong": lambda y: y + np.float32(1e-3),
-        "one wrong": lambda y: np.where(np.arange(y.size).reshape(y.shape) == 5, y + 0.1, y),
+        "wrong": lambda y: y + np.float32(1e-2),
+        "one wrong": lambda y: np.where(np.arange(y.size).reshape(y.shape) == 5, y + 0.2, y),
         "not a number": lambda y: y * np.nan,
         "other shape": lambda y: y[..., 1:],
     }

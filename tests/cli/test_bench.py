@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from convkit.benchmarks import peers
+import convkit
+from convkit.benchmarks import peers, report
 from convkit.benchmarks.layers import LAYERS, OTHERS
 from convkit.benchmarks.problem import DIRECTIONS, ours
 from convkit.benchmarks.timing import Contender
@@ -70,7 +73,7 @@ def test_peers_are_columns_and_slow_layers_are_timed_again(brief, faked, monkeyp
 def test_a_sweep_has_quantiles_kinds_and_the_worst(brief, faked, monkeypatch, capsys):
     layers = [bench.replace(bench.select("tiny_digits")[0], n=1, name=str(c_in), c_in=c_in) for c_in in range(1, 9)]
     monkeypatch.setattr(bench.draw, "random_layers", lambda count, seed: layers[seed : seed + count])
-    monkeypatch.setattr(bench.report, "WORST", 3)
+    monkeypatch.setattr(report, "WORST", 3)
     assert main(["bench", "--sweep", "6", "--seed", "2", "--against", "torch", "--threads", "1"]) == 0
     text = capsys.readouterr().out
     assert "geometric mean of 6" in text and "  few inputs: 2 " in text and "  dense: 4 " in text
@@ -86,6 +89,52 @@ def test_refusals_are_said_in_the_peers_words(brief, monkeypatch, capsys):
     monkeypatch.setattr(peers, "load", lambda name: refuse)
     assert main(["bench", "--layers", "tiny_digits", "--against", "torch"]) == 0
     assert "tiny_digits: torch was not timed: NotImplementedError: no convolutions today" in capsys.readouterr().out
+
+
+def test_a_run_is_saved_and_compared(brief, tmp_path, capsys):
+    saved, again = tmp_path / "then.json", tmp_path / "now.json"
+    options = ["bench", "--layers", "call_*,tiny_*", "--batch", "1", "--threads", "1"]
+    assert main([*options, "--save", str(saved)]) == 0
+    then = json.loads(saved.read_text())
+    assert then["versions"]["convkit"] == convkit.__version__ and then["cpu"] and then["isa"] == convkit.isa()
+    for row in then["rows"]:
+        row["seconds"]["convkit"] *= {"tiny_digits": 2, "call_1x1x8x8": 8}[row["name"]]
+    saved.write_text(json.dumps(then))
+    capsys.readouterr()
+    assert main([*options, "--compare", str(saved), "--json", str(again)]) == 0
+    now = {row["name"]: row["seconds"]["convkit"] for row in json.loads(again.read_text())["rows"]}
+    ratios = [row["seconds"]["convkit"] / now[row["name"]] for row in then["rows"]]
+    text = capsys.readouterr().out
+    assert f"geometric mean of 2: {report.mean(ratios):.3f} times faster" in text
+    then["rows"] = [row | {"threads": 2} for row in then["rows"]]
+    saved.write_text(json.dumps(then))
+    assert main([*options, "--compare", str(saved)]) == 0
+    assert "has none of these rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", (None, "no JSON", "[]", "{}"))
+def test_only_a_saved_run_can_be_compared(content, tmp_path, capsys):
+    path = tmp_path / "then.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["bench", "--compare", str(path)]) == 2
+    assert "--compare must be a file that --save wrote" in capsys.readouterr().err
+
+
+def test_the_roofline_is_drawn_for_each_direction(brief, faked, tmp_path, capsys):
+    path = tmp_path / "roof.png"
+    options = ["--layers", "call_*,tiny_*", "--batch", "1", "--threads", "1", "--against", "torch"]
+    assert main(["bench", *options, "--direction", "forward", "x", "--roofline", str(path)]) == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["roof-forward-1.png", "roof-x-1.png"]
+    drawn = imread(tmp_path / "roof-x-1.png")
+    assert len(np.unique(drawn.reshape(-1, drawn.shape[2]), axis=0)) > 20
+
+
+def test_the_roofline_needs_matplotlib_before_anything_is_timed(monkeypatch, capsys):
+    hide(monkeypatch, "matplotlib")
+    monkeypatch.setattr(bench, "measure", None)
+    assert main(["bench", "--roofline"]) == 1
+    assert "[bench]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", peers.PEERS)

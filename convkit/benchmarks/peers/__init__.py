@@ -11,7 +11,7 @@ import importlib
 
 from ..measure import Build
 
-PEERS = ("torch", "onnxruntime")
+PEERS = ("torch", "onnxruntime", "openvino", "ncnn", "mnn", "scipy")
 
 
 def load(name: str) -> Build:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def build(problem: Problem) -> Contender:
     return Contender(
         "torch",
         lambda: backward(data["grad"], data["x"], data["weight"], [layer.c_out], *sizes, wanted),
-        lambda result: dict(zip(("x", "weight", "bias"), result, strict=True)),
+        lambda result: _arrays(("x", "weight", "bias"), result),
     )
 
 
@@ -49,7 +49,11 @@ def _without_autograd(forward: Callable[[], Any]) -> Contender:
         with torch.inference_mode():
             return forward()
 
-    return Contender("torch", call, lambda y: {"y": y})
+    return Contender("torch", call, lambda y: {"y": y.numpy()})
+
+
+def _arrays(names: Sequence[str], tensors: Sequence[Any]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True) if tensor is not None}
 
 
 def _deformable(problem: Problem, data: dict) -> Contender:
@@ -69,5 +73,5 @@ def _deformable(problem: Problem, data: dict) -> Contender:
     return Contender(
         "torch",
         lambda: torch.autograd.grad(y, wanted, grad, retain_graph=True),
-        lambda result: dict(zip(problem.results, result, strict=True)),
+        lambda result: _arrays(problem.results, result),
     )
