@@ -2,9 +2,9 @@
 #
 #   make demo        train a network on handwritten digits, draw what it learned, measure this machine
 #   make test        all tests, on every instruction set of this machine
-#   make bench       the benchmarks, by pytest-benchmark
+#   make bench       the published layers beside this machine's peak: `convkit bench`
 #   make gallery     the pictures of examples/ on one page, docs/gallery/index.html
-#   make test-peers  comparisons with a live PyTorch (a large download)
+#   make test-peers  comparisons with live peers, PyTorch above all (a large download)
 #   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
 #   make clean       back to the fresh clone
 
@@ -36,7 +36,7 @@ test-peers: $(VENV)/peers
 	$(BIN)/python -m pytest tests/peers $(ARGS)
 
 bench: $(VENV)/installed
-	$(BIN)/python -m pytest bench $(ARGS)
+	$(BIN)/convkit bench $(ARGS)
 
 gallery: $(VENV)/installed
 	$(BIN)/python docs/build_gallery.py $(ARGS)
@@ -53,7 +53,7 @@ format: $(VENV)/lint
 
 clean:
 	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train docs/gallery \
-		.pytest_cache .ruff_cache .hypothesis .benchmarks
+		.pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find convkit -name '*.so' -delete
 
@@ -71,12 +71,12 @@ $(VENV)/tools: pyproject.toml
 $(VENV)/installed: $(VENV)/tools $(SOURCES)
 	@rm -rf build/lib*
 	@echo "building convkit, and installing what demo and tests need: a minute or two"
-	$(PIP) --no-build-isolation ".[train,analysis,bench,docs,test]"
+	$(PIP) --no-build-isolation ".[train,analysis,docs,test]"
 	@touch $@
 
 $(VENV)/peers: $(VENV)/installed
-	@echo "installing PyTorch: a large download"
-	$(PIP) torch==2.13.0 torchvision==0.28.0
+	@echo "installing PyTorch and other peers: a large download"
+	$(PIP) --no-build-isolation ".[bench]" torch==2.13.0 torchvision==0.28.0
 	@touch $@
 
 $(VENV)/lint: $(VENV)/tools

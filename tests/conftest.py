@@ -55,6 +55,7 @@ def brief(monkeypatch):
     for name in ("QUIET_SECONDS", "LONGEST_QUIET_SECONDS", "SETTLE_SECONDS", "BURST_SECONDS", "FULL_SECONDS"):
         monkeypatch.setattr(timing, name, 0.0)
     monkeypatch.setattr(timing, "ROUNDS", 2)
+    monkeypatch.setattr(timing, "FEW_SWITCHES", 10**9)
     monkeypatch.setattr(timing.engine, "measure_fma", lambda dtype, threads, seconds: 1e14)
     monkeypatch.setattr(timing.engine, "measure_triad", lambda nbytes, threads, seconds: 2e10)
 

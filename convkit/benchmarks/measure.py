@@ -13,6 +13,7 @@ from .problem import Problem, Setting, difference, ours
 from .timing import Burst, Contender, Probe, Race
 
 Build = Callable[[Problem], Contender]
+DISTURBED = 2  # times more that a layer is timed while the machine is not itself
 
 
 @dataclass
@@ -95,12 +96,16 @@ class Row:
 
 
 def measure(layer: Layer, direction: str, setting: Setting, peers: Mapping[str, Build], probe: Probe) -> Row:
-    """Check, then time; once more where the machine was disturbed or a peer is faster."""
+    """Check, then time; again where a peer is faster, and a few times more where the machine was disturbed."""
     problem = Problem(layer, direction, setting)
     row = Row(layer, direction, setting, convkit.isa(), problem.flops, problem.bytes, probe)
     race = _race(problem, peers, row)
     race.run()
-    if not row.steady or (row.peers and min(row.ratio("convkit"), row.ratio("fresh")) < 1):
+    if row.peers and min(row.ratio("convkit"), row.ratio("fresh")) < 1:
+        race.run()
+    for _ in range(DISTURBED):
+        if row.steady:
+            break
         race.run()
     return row
 

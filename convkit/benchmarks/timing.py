@@ -4,18 +4,19 @@ A burst is a few calls in a row, as short as the quiet spells of a shared machin
 each, the process sleeps: the threads of the contender before would still be waiting for work, busily, on the cores of
 the next (ONNX Runtime's for some 30 ms). Then the multiply-add peak is probed on as many threads as are timed, for some
 milliseconds; then the contender runs untimed until clock and caches have settled to it. A machine that is shared falls,
-for seconds at a time, to a fraction of itself: bursts with a low peak before or after them do not count, and where all
-of a contender's are such, all contenders get more. Contenders take turns in rotating order, have equally many bursts,
-and each is given its best.
+for seconds at a time, to a fraction of itself: bursts with a low peak before or after them do not count, nor do those
+that other processes interrupted often, and where all of a contender's are such, all contenders get more. Contenders
+take turns in rotating order, have equally many bursts, and each is given its best.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import convkit
@@ -27,6 +28,8 @@ SETTLE_SECONDS, BURST_SECONDS = 0.003, 0.012
 FEWEST_CALLS, MOST_CALLS, LONG_CALL_SECONDS = 3, 500, 0.2
 ROUNDS = 4
 PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow episode
+FEW_SWITCHES, SWITCH_SECONDS = 2, 0.02  # a process beside us takes a core every few milliseconds
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 FULL_SECONDS = 0.1  # of a measurement of peak and bandwidth that is no probe between bursts
 
 
@@ -41,12 +44,18 @@ class Contender:
 
 @dataclass(frozen=True)
 class Burst:
-    """Calls in a row: the median's seconds, page faults of a call, and the peak in GFLOP/s before and after."""
+    """Calls in a row: the median's seconds, page faults of a call, and what the machine did meanwhile.
+
+    `switches` is how often this process's threads had to give way to others, in the `duration` in seconds of the whole
+    burst; `before` and `after` are the peak in GFLOP/s.
+    """
 
     seconds: float
-    faults: float
-    before: float
-    after: float
+    faults: float = 0.0
+    switches: int = 0
+    duration: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
 
 
 class Probe:
@@ -76,8 +85,10 @@ class Probe:
         return now
 
     def counts(self, burst: Burst) -> bool:
-        """Whether the machine was itself around the burst; a later, higher peak may yet say that it was not."""
-        return min(burst.before, burst.after) >= PEAK_FELL * self.best
+        """Whether the burst had the machine for itself; a later, higher peak may yet say that it had not."""
+        at_peak = min(burst.before, burst.after) >= PEAK_FELL * self.best
+        alone = burst.switches <= FEW_SWITCHES + burst.duration / SWITCH_SECONDS
+        return at_peak and (alone or self.threads > CORES)
 
     def best_of(self, bursts: Sequence[Burst]) -> Burst:
         """The fastest burst of those that count, or of all where none does."""
@@ -104,18 +115,23 @@ def _settle(call: Callable[[], Any]) -> float:
     return taken / calls
 
 
-def burst(call: Callable[[], Any]) -> tuple[float, float]:
-    """The median call's seconds, and page faults of a call, in a burst after a few untimed milliseconds."""
+def run_burst(call: Callable[[], Any]) -> Burst:
+    """Calls in a row, after some untimed milliseconds of them; the peak is left to be filled in."""
     estimate = _settle(call)
     calls = 1 if estimate > LONG_CALL_SECONDS else int(min(max(BURST_SECONDS / estimate, FEWEST_CALLS), MOST_CALLS))
     taken = []
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    used = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(calls):
         begin = time.perf_counter()
         call()
         taken.append(time.perf_counter() - begin)
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-    return statistics.median(taken), faults / calls
+    now = resource.getrusage(resource.RUSAGE_SELF)
+    return Burst(
+        seconds=statistics.median(taken),
+        faults=(now.ru_minflt - used.ru_minflt) / calls,
+        switches=now.ru_nivcsw - used.ru_nivcsw,
+        duration=sum(taken),
+    )
 
 
 class Race:
@@ -135,8 +151,8 @@ class Race:
                 first = self._turn % len(self.contenders)
                 self._turn += 1
                 for contender in self.contenders[first:] + self.contenders[:first]:
-                    seconds, faults = burst(contender.call)
+                    burst = run_burst(contender.call)
                     be_quiet()
                     after = self.probe()
-                    self.bursts.setdefault(contender.name, []).append(Burst(seconds, faults, before, after))
+                    self.bursts.setdefault(contender.name, []).append(replace(burst, before=before, after=after))
                     before = after

@@ -100,7 +100,7 @@ def test_time_again_where_disturbed_or_beaten(probe, monkeypatch):
     monkeypatch.setattr(measuring, "Race", Scripted)
 
     def burst(seconds, share_of_peak=1.0):
-        return Burst(seconds, 0, probe.best, share_of_peak * probe.best)
+        return Burst(seconds, before=probe.best, after=share_of_peak * probe.best)
 
     def row_of(**bursts):
         script.clear()
@@ -127,6 +127,10 @@ def test_time_again_where_disturbed_or_beaten(probe, monkeypatch):
     measure_again(row, {"peer": answering("peer")})
     assert len(runs) == 3 and row.ratio() == pytest.approx(1)
 
+    always_disturbed = [burst(4e-3, 0.5)] * 9
+    row = row_of(convkit=always_disturbed, fresh=always_disturbed, peer=always_disturbed)
+    assert len(runs) == 1 + measuring.DISTURBED and not row.steady
+
 
 def test_shares_are_of_the_peak_and_of_the_roofline(probe):
     row = measure(PLAIN, "forward", Setting(), {}, probe)
@@ -139,3 +143,12 @@ def test_shares_are_of_the_peak_and_of_the_roofline(probe):
     assert row.ratio() is None and row.peers == []
     probe.best = row.gflops / 2  # no machine does more than its peak
     assert not row.steady
+
+
+def test_one_wrong_element_among_many_is_a_difference():
+    wanted = np.random.default_rng(0).standard_normal(100_000)
+    got = wanted.copy()
+    got[777] += 0.01
+    assert difference({"y": got}, {"y": wanted}) is None
+    got[777] += 0.04
+    assert "at most by 5" in difference({"y": got}, {"y": wanted})

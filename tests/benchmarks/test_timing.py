@@ -1,5 +1,7 @@
 """Contenders in turn, and which of their bursts count; how fast anything is, no test says."""
 
+import dataclasses
+
 import pytest
 
 from convkit.benchmarks import timing
@@ -41,24 +43,34 @@ def test_bursts_in_slow_episodes_do_not_count(peaks):
     assert [probe.counts(burst) for burst in race.bursts["a"]] == [False, False, True, True]
 
 
-def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks):
+def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, monkeypatch):
+    monkeypatch.setattr(timing, "FEW_SWITCHES", 2)
     probe = Probe("float32", 1)
-    slow, good, disturbed = Burst(3.0, 0, 100, 100), Burst(2.0, 0, 99, 95), Burst(1.0, 0, 100, 60)
-    assert probe.best_of([slow, good, disturbed]) is good
-    assert probe.best_of([disturbed]) is disturbed and not probe.counts(disturbed)
+    slow, good = Burst(3.0, before=100, after=100), Burst(2.0, before=99, after=95)
+    in_an_episode, interrupted = Burst(1.0, before=100, after=60), Burst(1.0, switches=9, before=100, after=100)
+    assert probe.best_of([slow, good, in_an_episode, interrupted]) is good
+    for burst in (in_an_episode, interrupted):
+        assert probe.best_of([burst]) is burst and not probe.counts(burst)
+    assert probe.counts(dataclasses.replace(interrupted, duration=1.0))  # not often, for so long a burst
     probe.best = 110.0  # a peak seen later: the machine had not been itself
     assert not any(map(probe.counts, (slow, good)))
+
+
+def test_more_threads_than_cores_interrupt_each_other(peaks, monkeypatch):
+    monkeypatch.setattr(timing, "FEW_SWITCHES", 2)
+    probe = Probe("float32", timing.CORES + 1)
+    assert probe.counts(Burst(1.0, switches=9, before=100, after=100))
 
 
 def test_a_burst_has_few_calls_of_what_is_long(peaks, monkeypatch):
     calls = []
     monkeypatch.setattr(timing, "LONG_CALL_SECONDS", 0.0)
-    timing.burst(lambda: calls.append(0))
+    timing.run_burst(lambda: calls.append(0))
     assert len(calls) == 2  # one to settle, one timed
 
 
 def test_page_faults_are_counted_for_each_call(brief):
-    _, faults = timing.burst(lambda: bytearray(64 * 2**20))  # above malloc's largest threshold, so mapped anew
+    faults = timing.run_burst(lambda: bytearray(64 * 2**20)).faults  # above malloc's largest threshold, so mapped anew
     assert faults > 64 * 2**20 / 2**21 / 2  # in pages of 2 MiB at most
 
 

@@ -1,0 +1,73 @@
+"""Named tasks that are no layers, timed as layers are: the scripts in ``bench/`` say what they are."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import convkit
+
+from .problem import difference
+from .report import UNSTEADY, counted, mean
+from .timing import Contender, Probe, Race
+
+
+@dataclass(frozen=True)
+class Task:
+    """convkit's call, those of peers by name, and `read`, which makes arrays by name of what any of them returned."""
+
+    name: str
+    call: Callable[[], Any]
+    peers: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    read: Callable[[Any], dict] = field(default=lambda result: {})
+
+
+def compare(task: Task, probe: Probe) -> tuple[Race, list[str]]:
+    """Time a task; peers whose result differs are left out and named."""
+    contenders, wrong = [Contender("convkit", task.call)], []
+    with convkit.threads(probe.threads):
+        wanted = task.read(task.call())
+        for name, call in task.peers.items():
+            why = difference(task.read(call()), wanted)
+            if why is None:
+                contenders.append(Contender(name, call))
+            else:
+                wrong.append(f"{task.name}: {name} was not timed: its result differs: {why}")
+    race = Race(contenders, probe)
+    race.run()
+    return race, wrong
+
+
+def main(
+    description: str, tasks: Callable[[Sequence[str], int], Iterable[Task]], argv: Sequence[str] | None = None
+) -> int:
+    """The command line of a script; `tasks` is given the peers that are asked for, and the number of threads."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="names of tasks, wildcards allowed")
+    parser.add_argument("--against", nargs="*", choices=("torch",), default=[], help="time PyTorch beside it")
+    parser.add_argument("--threads", type=int, default=convkit.get_num_threads())
+    args = parser.parse_args(argv)
+    probe, steady = Probe("float32", args.threads), True
+    ratios: dict[str, list[float]] = {}
+    print(f"{counted(args.threads)}, {convkit.isa()}; ms, and how many times faster convkit is")
+    for task in tasks(args.against, args.threads):
+        if not fnmatch.fnmatch(task.name, args.only):
+            continue
+        race, wrong = compare(task, probe)
+        best = {name: probe.best_of(bursts) for name, bursts in race.bursts.items()}
+        quiet = all(map(probe.counts, best.values()))
+        steady = steady and quiet
+        words = [f"{task.name:<44}{best['convkit'].seconds * 1e3:>9.4g}"]
+        for name in [name for name in best if name != "convkit"]:
+            ratio = best[name].seconds / best["convkit"].seconds
+            ratios.setdefault(name, []).append(ratio)
+            words.append(f"   {name} {best[name].seconds * 1e3:.4g} ({ratio:.2f})")
+        print("".join(words) + ("" if quiet else "  unsteady"), *wrong, sep="\n", flush=True)
+    for name, found in ratios.items():
+        print(f"against {name}: geometric mean {mean(found):.2f}, least {min(found):.2f}")
+    if not steady:
+        print(UNSTEADY)
+    return 0

@@ -1,0 +1,47 @@
+"""Tasks that are no layers, and that the scripts of bench/ still make theirs."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convkit.benchmarks.tasks import Task, main
+
+BENCH = Path(__file__).parents[2] / "bench"
+SCRIPTS = sorted(path.stem for path in BENCH.glob("*.py") if "main(" in path.read_text())
+
+
+def numbers(first):
+    return lambda: np.arange(first, first + 4.0)
+
+
+def test_peers_that_agree_are_timed_and_others_are_named(brief, capsys):
+    def tasks(against, threads):
+        assert (list(against), threads) == (["torch"], 1)
+        peers = {"right": numbers(1), "wrong": numbers(2)}
+        yield Task("counting", numbers(1), peers, lambda result: {"y": result})
+        yield Task("left out", None)
+
+    assert main("What it is.", tasks, ["--against", "torch", "--threads", "1", "--only", "count*"]) == 0
+    text = capsys.readouterr().out
+    assert "1 thread, " in text and "counting " in text and " right " in text and "left out" not in text
+    assert "counting: wrong was not timed: its result differs: y differs by" in text
+    assert "against right: geometric mean " in text and "against wrong" not in text
+
+
+def test_there_are_scripts():
+    assert {"pool", "resample", "optim", "training"} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_makes_tasks_without_any_peer(script, monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    before = set(sys.modules)
+    task = next(iter(importlib.import_module(script).tasks([], 1)))
+    result = task.call()
+    assert all(isinstance(array, np.ndarray) for array in task.read(result).values())
+    assert task.peers == {} and "torch" not in set(sys.modules) - before
+    for name in (script, "pytorch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
