@@ -56,6 +56,18 @@ typedef struct part {
   int accumulate;
 } part;
 
+/* Where run r of a tile goes, if it goes straight to the output. */
+static ck_finish finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
+  const ck_dense *d = b->d;
+  const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
+  int64_t pixel = r * b->runs.outputs, y = pixel / size[3], z = y / size[2], n = z / size[1];
+  ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias};
+  finish.dst += (first[0] + n) * stride[0] + (first[1] + z % size[1]) * stride[2] +
+                (first[2] + y % size[2]) * stride[3] + first[3] * stride[4];
+  ck_dense_bounds(d, &finish.low, &finish.high);
+  return finish;
+}
+
 static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
   const ck_kernels *kernels = b->d->kernels;
   const ck_lane_runs *runs = &b->runs;
@@ -68,8 +80,15 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
                              .panel = p->panel,
                              .chain = b->b.chain,
                              .mode = p->accumulate ? CK_ADD : CK_STORE};
+  if (b->straight)
+    ck_dense_load_bias(b, t);
   for (int64_t r = 0; r < runs->runs; r++) {
     int32_t at = b->b.ro[r * runs->outputs];
+    ck_finish finish;
+    if (b->straight) {
+      finish = finish_at(b, t, r);
+      product.finish = &finish;
+    }
     product.total = p->acc + r * runs->row * kernels->real_size;
     product.data = (char *)b->b.window.data + at * kernels->real_size;
     ck_multiply_lanes(&product);
@@ -86,7 +105,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
                             .ld = t->ld,
                             .data = b->b.window.data,
                             .ko = p->ko,
-                                .panels = b->b.panels,
+                            .panels = b->b.panels,
                             .panel = p->panel,
                             .chain = b->b.chain,
                             .total = p->acc,
@@ -244,7 +263,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (pack_weights(b, &t, &kb, taps) && b->b.window.padded && !b->in_place)
       break;
     multiply(b, &t, kb.channels * taps, acc, !first);
-    if (last)
+    if (last && !b->straight)
       ck_dense_drain(b, &t, acc);
   }
   return tile;
@@ -288,6 +307,7 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   set_runs(b);
   while (count > 0 && !has_taps(b, count - 1))
     count--;
+  b->straight = b->d->arrangement == CK_BY_CHANNEL && count == 1 && ck_dense_goes_straight(b->d, &b->runs, b->box.size);
   for (int64_t i = 0; i < count; i++) {
     int64_t done = run_kblock(b, i, tile, tile_end, first, i == count - 1);
     if (done >= 0 && done < tile_end)

@@ -39,8 +39,8 @@ typedef struct ck_block {
   ck_buffers b;
   ck_box box;
   int64_t outer, pixels;
-  ck_lane_runs runs; /* by channel */
-  int in_place;
+  ck_lane_runs runs;        /* by channel */
+  int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */
   int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
   int64_t phase, phase_end; /* the phases of this task */
   ck_worker *worker;
@@ -52,6 +52,14 @@ typedef struct ck_tile {
   const char *w, *bias;
   char *dst;
 } ck_tile;
+
+/* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here, and the
+ * activation is none but bounds, which are set. */
+int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
+int ck_dense_bounds(const ck_dense *dense, double *low, double *high);
+
+/* The tile's bias, or zeros, in scratch. */
+void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);
 
 /* Bias, activation and store of one tile, whose accumulators begin at acc, one phase after the other. */
 void ck_dense_drain(const ck_block *block, const ck_tile *tile, const char *acc);

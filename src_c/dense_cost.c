@@ -11,8 +11,9 @@ static const struct {
   double stage_row; /* a run of the window that is copied, and an element of it, also where elements lie apart */
   double stage;
   double stage_apart;
-  double stage_turned; /* the same, transposed */
-  double drain;        /* an element that is stored; transposed, with others than its own neighbours */
+  double stage_turned;   /* the same, transposed */
+  double drain_straight; /* an element that the micro-kernel stores */
+  double drain;          /* one that is stored from scratch; transposed; with others than its own neighbours */
   double drain_turned;
   double drain_apart;
   double drain_run;      /* a run of them */
@@ -27,6 +28,7 @@ static const struct {
           .stage = 0.15,
           .stage_apart = 1.0,
           .stage_turned = 0.35,
+          .drain_straight = 0.1,
           .drain = 0.15,
           .drain_turned = 0.5,
           .drain_apart = 1.5,
@@ -92,6 +94,11 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  if (d->arrangement == CK_BY_CHANNEL && ck_reduction_count(&p->reduction) == 1) {
+    ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
+    if (ck_dense_goes_straight(d, &runs, p->window.outputs))
+      return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * cost.drain_straight;
+  }
   const int64_t item = d->kernels->real_size, *size = p->window.outputs;
   double elements = (double)p->pixels * (double)p->part_phases, rows = (double)(size[0] * size[1] * size[2]);
   int beside = d->dst.stride[4] == item && d->phases[2] == 1 && !d->tapped && !d->fold;

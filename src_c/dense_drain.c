@@ -1,7 +1,10 @@
 /* From accumulators to the output: which pixels follow each other, in scratch and in the user's tensor. */
+#include <math.h>
+#include <string.h>
+
 #include "dense_block.h"
 
-static void load_bias(const ck_block *b, const ck_tile *t) {
+void ck_dense_load_bias(const ck_block *b, const ck_tile *t) {
   static const int64_t zero = 0;
   ck_pack pack = {.panel = b->b.bias,
                   .src = t->bias,
@@ -12,7 +15,28 @@ static void load_bias(const ck_block *b, const ck_tile *t) {
                   .nc = 1,
                   .nt = 1,
                   .t_off = &zero};
-  b->d->kernels->pack(&pack);
+  if (t->bias)
+    b->d->kernels->pack(&pack);
+  else
+    memset(b->b.bias, 0, (size_t)(t->ld * b->d->kernels->real_size));
+}
+
+int ck_dense_bounds(const ck_dense *d, double *low, double *high) {
+  *low = d->activation == CK_RELU ? 0 : d->activation == CK_CLIP ? d->act_a : -INFINITY;
+  *high = d->activation == CK_CLIP ? d->act_b : INFINITY;
+  return d->activation == CK_IDENTITY || d->activation == CK_RELU || d->activation == CK_CLIP;
+}
+
+int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
+  const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
+  double low, high;
+  int straight = ck_dense_bounds(d, &low, &high) && !d->fold && !d->tapped && runs->lanes >= d->kernels->vector &&
+                 runs->lanes == runs->outputs && d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
+  if (runs->axis < 3 && size[2] > 1)
+    straight &= stride[3] == size[3] * item;
+  if (runs->axis < 2 && size[1] > 1)
+    straight &= stride[2] == size[2] * size[3] * item;
+  return straight && (runs->axis > 0 || size[0] == 1);
 }
 
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */
@@ -128,7 +152,7 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, const char *acc) {
                     .b = d->act_b,
                     .add = d->fold != 0};
   if (t->bias)
-    load_bias(b, t);
+    ck_dense_load_bias(b, t);
   for (int64_t n = 0; n < b->box.size[0]; n++) {
     char *image = t->dst + (b->box.first[0] + n) * d->dst.stride[0];
     const char *from = acc + n * in.image;

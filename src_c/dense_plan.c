@@ -285,13 +285,23 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, int threads) {
 static void add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size;
-  const int64_t words[] = {(int64_t)(uintptr_t)d->kernels, d->n, d->groups, d->channels, d->lanes, arrangements, threads,
-                           s->order, s->act_y.data != NULL, (int64_t)((uintptr_t)s->tensor.data % (uintptr_t)item),
-                           d->tapped, d->fold};
+  const int64_t words[] = {(int64_t)(uintptr_t)d->kernels,
+                           d->n,
+                           d->groups,
+                           d->channels,
+                           d->lanes,
+                           arrangements,
+                           threads,
+                           s->order,
+                           s->act_y.data != NULL,
+                           (int64_t)((uintptr_t)s->tensor.data % (uintptr_t)item),
+                           d->tapped,
+                           d->fold};
   ck_key_add_all(key, words, sizeof words / sizeof *words);
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];
-    const int64_t axis[] = {a->outputs, a->source, a->base, a->step, a->taps, a->tap_step, a->stride, a->shift, a->mode};
+    const int64_t axis[] = {a->outputs,  a->source, a->base,  a->step, a->taps,
+                            a->tap_step, a->stride, a->shift, a->mode};
     ck_key_add_all(key, axis, sizeof axis / sizeof *axis);
   }
   ck_key_add_all(key, s->tensor.stride, 5);

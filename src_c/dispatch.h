@@ -17,13 +17,22 @@ typedef struct ck_row_panel {
   const int32_t *ro;           /* [height], or NULL */
 } ck_row_panel;
 
+/* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus the row's bias, then within bounds.
+ * NaN passes. */
+typedef struct ck_finish {
+  char *dst;
+  int64_t row;      /* bytes */
+  const void *bias; /* [height] */
+  double low, high;
+} ck_finish;
+
 /* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
  * row i times lane j; stored in `to`, or added to what that holds.
  *   rows   acc[i][j] += s[r(i) + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors
  *   depth  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]   both are vectors, one of lanes
  *   lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are vectors of neighbours, rows come from the panel
  * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
- * last, the next tile lies beside, and from and to are [height][ldc]. */
+ * last, the next tile lies beside, and from and to are [height][ldc]; with `finish`, nothing is stored in to. */
 typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
@@ -34,6 +43,7 @@ typedef struct ck_strip {
   void *to;
   int64_t ldc;
   int add;
+  const ck_finish *finish; /* or NULL */
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
 

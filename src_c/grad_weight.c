@@ -143,9 +143,19 @@ static gw_plan fresh_plan(const ck_conv *call, int transposed) {
 /* As ck_dense_make_plan has it. */
 static gw_plan make_plan(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
-  const int64_t words[] = {(int64_t)(uintptr_t)call->kernels, s->n, s->groups, s->c_in, s->c_out, s->padding_mode,
-                           call->algorithm, call->activation, call->run.threads, transposed, call->weight.data != NULL,
-                           call->bias != NULL, -1};
+  const int64_t words[] = {(int64_t)(uintptr_t)call->kernels,
+                           s->n,
+                           s->groups,
+                           s->c_in,
+                           s->c_out,
+                           s->padding_mode,
+                           call->algorithm,
+                           call->activation,
+                           call->run.threads,
+                           transposed,
+                           call->weight.data != NULL,
+                           call->bias != NULL,
+                           -1};
   ck_memo_key key = {0};
   int found;
   ck_key_add_all(&key, words, sizeof words / sizeof *words);

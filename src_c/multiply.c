@@ -72,24 +72,44 @@ void ck_multiply_rows(const ck_row_product *p) {
   }
 }
 
+/* `vectors` of lanes from offset (bytes) on, in strips of balanced width. */
+static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, int64_t i, int64_t offset,
+                        int64_t vectors) {
+  const ck_kernels *kernels = p->kernels;
+  const int64_t strips = ck_ceil_div(vectors, kernels->lane_vectors[p->height]),
+                step = kernels->vector * kernels->real_size;
+  const int64_t width = vectors / ck_max(1, strips), wider = vectors % ck_max(1, strips);
+  for (int half = 0; half < 2; half++) {
+    int64_t wide = width + (half == 0);
+    ck_finish finish;
+    s->tiles = half ? strips - wider : wider;
+    if (s->tiles == 0)
+      continue;
+    s->s = (const char *)p->data + offset;
+    set_place(s, pieces, i, p->chain, p->total, offset, p->mode);
+    if (p->finish && i == pieces - 1) {
+      finish = *p->finish;
+      finish.dst += offset;
+      s->finish = &finish;
+    }
+    kernels->lanes[p->height][wide - 1](s);
+    offset += s->tiles * wide * step;
+  }
+}
+
 void ck_multiply_lanes(const ck_lane_product *p) {
   const ck_kernels *kernels = p->kernels;
   const int64_t item = kernels->real_size, row = ck_round_up(p->height, kernels->vector) * item;
-  const int64_t vectors = ck_ceil_div(p->lanes, kernels->vector), pieces = p->chain ? pieces_of(p->k, row) : 1;
-  const int64_t strips = ck_ceil_div(vectors, kernels->lane_vectors[p->height]);
-  if (strips == 0)
-    return;
-  const int64_t width = vectors / strips, wider = vectors % strips;
+  const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1;
   for (int64_t i = 0; i < pieces; i++) {
-    ck_strip s = {.s = p->data, .ldc = p->ldc, .tiles = wider};
-    int64_t offset = wider * (width + 1) * kernels->vector * item;
+    ck_strip s = {.ldc = p->ldc};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
-    set_place(&s, pieces, i, p->chain, p->total, 0, p->mode);
-    if (wider)
-      kernels->lanes[p->height][width](&s);
-    s.s = (const char *)p->data + offset;
-    s.tiles = strips - wider;
-    set_place(&s, pieces, i, p->chain, p->total, offset, p->mode);
-    kernels->lanes[p->height][width - 1](&s);
+    if (!p->finish || i < pieces - 1) {
+      lane_strips(p, &s, pieces, i, 0, ck_ceil_div(p->lanes, kernels->vector));
+      continue;
+    }
+    lane_strips(p, &s, pieces, i, 0, p->lanes / kernels->vector);
+    if (p->lanes % kernels->vector) /* the last vector once more, in part */
+      lane_strips(p, &s, pieces, i, (p->lanes - kernels->vector) * item, 1);
   }
 }

@@ -41,6 +41,7 @@ typedef struct ck_lane_product {
   const void *panel;
   void *chain, *total;
   ck_chain mode;
+  const ck_finish *finish; /* instead of total, where there are lanes for a whole vector; or NULL */
 } ck_lane_product;
 
 void ck_multiply_lanes(const ck_lane_product *product);

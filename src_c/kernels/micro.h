@@ -6,6 +6,7 @@
 #ifndef CK_MICRO_H
 #define CK_MICRO_H
 
+#include "activation.h"
 #include "transpose.h"
 
 /* Registers less the panel's vectors and a broadcast, over two vectors a row: 14 with 32 registers, 6 with 16. */
@@ -32,6 +33,21 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
     CK_UNROLL
     for (int j = 0; j < vectors; j++)
       v_storeu(to + i * ldc + j * VL, acc[i][j]);
+  }
+}
+
+CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, int64_t lane) {
+  const vreal low = v_set1((REAL)f->low), high = v_set1((REAL)f->high);
+  CK_UNROLL
+  for (int i = 0; i < rows; i++) {
+    const vreal bias = v_set1(((const REAL *)f->bias)[i]);
+    char *dst = f->dst + i * f->row + lane * (int64_t)sizeof(REAL);
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++) {
+      vreal v = acc[i][j] + bias;
+      v = v_select(v < low, low, v);
+      v_storeu(dst + j * VBYTES, v_select(v > high, high, v));
+    }
   }
 }
 
@@ -146,7 +162,10 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
           acc[i][j] += a * b[j];
       }
     }
-    end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
+    if (p->finish)
+      finish_tile(height, vectors, acc, p->finish, beside);
+    else
+      end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
   }
 }
 
@@ -156,12 +175,12 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   ((REGISTERS - 1) / ((h) + 1) < CK_MAX_LANE_VECTORS ? (REGISTERS - 1) / ((h) + 1) : CK_MAX_LANE_VECTORS)
 #define LANES(h, v)                                                                                                    \
   static void CK_NAME(lanes_##h##x##v)(const ck_strip *p) {                                                            \
-    lanes_strip(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                      \
+    lanes_strip(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                     \
   }
 #define HEIGHT(h)                                                                                                      \
-  static void CK_NAME(rows_##h##x1)(const ck_strip *p) { rows_strip(h, 1, p); }         \
-  static void CK_NAME(rows_##h##x2)(const ck_strip *p) { rows_strip(h, 2, p); }         \
-  static void CK_NAME(depth_##h)(const ck_strip *p) { depth_strip(h, p); }                                              \
+  static void CK_NAME(rows_##h##x1)(const ck_strip *p) { rows_strip(h, 1, p); }                                        \
+  static void CK_NAME(rows_##h##x2)(const ck_strip *p) { rows_strip(h, 2, p); }                                        \
+  static void CK_NAME(depth_##h)(const ck_strip *p) { depth_strip(h, p); }                                             \
   LANES(h, 1) LANES(h, 2) LANES(h, 3) LANES(h, 4) LANES(h, 5) LANES(h, 6)
 
 #define FOR_EACH_HEIGHT_TO_6(X) X(1) X(2) X(3) X(4) X(5) X(6)
