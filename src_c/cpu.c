@@ -5,6 +5,8 @@
  * Virtual machines do report AVX2 without AVX, and AVX-512 without its registers. */
 #include "cpu.h"
 
+#include <unistd.h>
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #define X86 1
@@ -73,4 +75,13 @@ const char *ck_compiler(void) {
 #else
   return "unknown";
 #endif
+}
+
+int64_t ck_cpu_cache(int level) {
+  static const int64_t common[] = {32 * 1024, 512 * 1024};
+  long bytes = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  bytes = sysconf(level == 1 ? _SC_LEVEL1_DCACHE_SIZE : _SC_LEVEL2_CACHE_SIZE);
+#endif
+  return bytes > 0 ? bytes : common[level - 1];
 }

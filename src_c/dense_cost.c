@@ -17,7 +17,8 @@ static const struct {
   double drain_turned;
   double drain_apart;
   double drain_run;      /* a run of them */
-  double level1, level2; /* bytes of accumulators that stay in level 1; a byte of what does not */
+  double level2, level3; /* a byte that comes from there */
+  double accumulators;   /* bytes of them that stay in level 1 */
   double task;
 } cost = {.issue = 4,
           .latency = 4,
@@ -33,8 +34,9 @@ static const struct {
           .drain_turned = 0.5,
           .drain_apart = 1.5,
           .drain_run = 10,
-          .level1 = 12 * 1024,
-          .level2 = 0.03,
+          .level2 = 0.015,
+          .level3 = 0.08,
+          .accumulators = 12 * 1024,
           .task = 2000};
 
 /* One register tile over k products. */
@@ -50,6 +52,19 @@ static double strip_cycles(double height, double vectors, double k, double piece
 static double rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces) {
   double panels = (double)ck_ceil_div((int64_t)rows, kernels->max_height);
   return panels * strip_cycles(rows / panels, vectors, k, pieces);
+}
+
+/* What a pass over the source of one k-block waits for, one for each tile. */
+static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  int64_t elements = p->pixels * p->window.channels;
+  if (d->sampler)
+    return 0;
+  if (!d->in_place)
+    elements = ck_window_elements(d->kernels, &d->source, &p->window);
+  double bytes = (double)(elements * d->kernels->real_size);
+  if (bytes < 0.5 * (double)p->level1)
+    return 0;
+  return bytes * (bytes < 0.75 * (double)p->level2 ? cost.level2 : cost.level3);
 }
 
 static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
@@ -114,7 +129,7 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
                  (double)ck_round_up((int64_t)lanes, d->arrangement == CK_BY_CHANNEL ? 1 : d->kernels->vector) *
                  (double)item;
   return (double)p->part_tiles *
-         (elements * lanes * each + runs * cost.drain_run + (bytes > cost.level1 ? 2 * bytes * cost.level2 : 0));
+         (elements * lanes * each + runs * cost.drain_run + (bytes > cost.accumulators ? 2 * bytes * cost.level2 : 0));
 }
 
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
@@ -123,5 +138,6 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double pack = k * (double)p->part_tiles * (double)ck_round_up(p->tile_lanes, d->kernels->vector) * cost.pack;
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
-  return p->taken * (multiply_cycles(d, p) + pack) + stage + drain_cycles(d, p) + cost.task;
+  double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
+  return p->taken * (multiply_cycles(d, p) + pack) + passes + stage + drain_cycles(d, p) + cost.task;
 }

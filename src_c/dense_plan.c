@@ -1,6 +1,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "dense_block.h"
 #include "memo.h"
 
@@ -221,7 +222,7 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
 static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, int threads) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
-  ck_dense_plan p = {0};
+  ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
   d->source.order = order_for(d, arrangement);
   d->source.axis[2].adjacent = arrangement == CK_BY_CHANNEL;
   d->arrangement = arrangement;
