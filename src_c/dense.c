@@ -302,8 +302,12 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   int64_t count = ck_reduction_count(&b->p->reduction);
   int first = 1;
   b->pixels = ck_box_count(&b->box);
-  for (int i = 0; i < 3; i++)
-    ck_axis_taken(&b->d->source.axis[i], b->box.first[i + 1], b->box.size[i + 1], &b->tap[i], &b->taps[i]);
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *axis = &b->d->source.axis[i];
+    b->taps[i] = axis->taps; /* a sample may lie inside the image wherever its tap does */
+    if (!b->d->sampler)
+      ck_axis_taken(axis, b->box.first[i + 1], b->box.size[i + 1], &b->tap[i], &b->taps[i]);
+  }
   set_runs(b);
   while (count > 0 && !has_taps(b, count - 1))
     count--;

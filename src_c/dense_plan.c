@@ -96,7 +96,7 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
   for (int i = 0; i < 4; i++)
     p->pixels *= p->window.outputs[i];
   if (p->taken == 0)
-    p->taken = taken_share(d, &p->grid);
+    p->taken = d->sampler ? 1 : taken_share(d, &p->grid);
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
