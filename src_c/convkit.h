@@ -226,11 +226,13 @@ ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op);
 
 /* One step of gradient descent over `count` adjacent elements, in one pass; with g the gradient of w:
  *   d = g + l2 * w
- *   s = s_keep * s + s_take * d^2;  root = s_scale * sqrt(s) + eps      if there is an s
+ *   d = -R, if -inf < d < -R, or R, if R < d < inf;                     if there is an s: R = 2^63, in float64 2^511
+ *   s = s_keep * s + s_take * d^2;  root = s_scale * sqrt(s) + eps, or 1 / R where that is 0
  *   d = d / root                                                        if there is, and s_first
  *   m = m_keep * m + m_take * d;  d = look * m + ahead * d              if there is an m
  *   d = d / root                                                        if there is an s, and not s_first
  *   w = keep * w - rate * d
+ * A term whose l2 or ahead is 0 is left out: times infinity it would be NaN.
  * w, m and s are read and written; m and s may be NULL. No two arrays overlap. */
 typedef struct ck_descent {
   int64_t count;

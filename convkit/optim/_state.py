@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._arrays import is_real
+from .._range import converted
+
+
+def check_mapping(state: Mapping[str, np.ndarray]) -> None:
+    """Raise unless `state` has names."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
 
 
 def check_keys(
-    state: Mapping[str, np.ndarray], numbers: Iterable[str], each: tuple[str, ...] = (), count: int = 0
+    state: Mapping[str, np.ndarray],
+    numbers: Iterable[str],
+    each: Sequence[str] = (),
+    count: int = 0,
+    *,
+    optional: Sequence[str] = (),
 ) -> list[int]:
     """Check the names in `state`: all of `numbers` and, for some of the indices below `count`, all of `each`.
+
+    Of `optional` such an index has all or none.
 
     Returns
     -------
     list of int
         Those indices.
     """
-    if not isinstance(state, Mapping):
-        raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
-    started = [i for i in range(count) if any(f"{i}.{name}" in state for name in each)]
-    expected = [*numbers, *(f"{i}.{name}" for i in started for name in each)]
+    check_mapping(state)
+    expected, started = list(numbers), []
+    for i in range(count):
+        names, more = ([f"{i}.{name}" for name in group] for group in (each, optional))
+        if any(name in state for name in (*names, *more)):
+            started.append(i)
+            expected += names + (more if any(name in state for name in more) else [])
     missing = [name for name in expected if name not in state]
     known = set(expected)
     surplus = [name for name in state if name not in known]
@@ -51,4 +68,4 @@ def take_array(state: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...
         raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"state[{name!r}] must have shape {shape}, got {value.shape}")
-    return np.array(value, dtype, order="C")
+    return np.array(converted(value, dtype, f"state[{name!r}]"), dtype, order="C")

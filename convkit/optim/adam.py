@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
+from ._settings import check_rate
 from .descent import descend
 from .optimizer import Optimizer
 
@@ -24,9 +25,18 @@ class _Adam(Optimizer):
         eps: float,
         weight_decay: float,
     ) -> None:
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"betas must be two numbers, got {betas!r}")
-        super().__init__(parameters, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
+        beta1, beta2 = _two(betas)
+        super().__init__(parameters, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """`beta1` and `beta2`; set together, or each alone."""
+        return self.beta1, self.beta2
+
+    @betas.setter
+    def betas(self, betas: tuple[float, float]) -> None:
+        beta1, beta2 = _two(betas)
+        self.beta1, self.beta2 = check_rate("beta1", beta1, 1.0), check_rate("beta2", beta2, 1.0)
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -53,6 +63,13 @@ class _Adam(Optimizer):
         )
 
 
+def _two(betas: tuple[float, float]) -> tuple[float, float]:
+    """Return `betas` if they are two."""
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise TypeError(f"betas must be two numbers, got {betas!r}")
+    return betas[0], betas[1]
+
+
 class Adam(_Adam):
     """Adam (Kingma and Ba, 2015), with an L2 penalty if wanted.
 
@@ -61,9 +78,10 @@ class Adam(_Adam):
     parameters : iterable of Parameter
         ``model.parameters()``.
     lr : float, default 1e-3
-        Learning rate, >= 0; an attribute that may be set between steps.
+        Learning rate, >= 0. It and all numbers below are attributes that may be set between steps.
     betas : (float, float), default (0.9, 0.999)
-        How long the averages of gradient and squared gradient remember, each in [0, 1).
+        How long the averages of gradient and squared gradient remember, each in [0, 1); as attributes, `beta1` and
+        `beta2` too.
     eps : float, default 1e-8
         Added to the root, so that nothing is divided by zero.
     weight_decay : float, default 0
@@ -84,6 +102,8 @@ class Adam(_Adam):
         m = beta1 * m + (1 - beta1) * g
         s = beta2 * s + (1 - beta2) * g^2
         w = w - lr * (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
+
+    A beta that is set between steps counts in the powers as if it had always been so, as in PyTorch.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._arrays import FLOAT32, FLOAT64
 from .._ext import engine
+from .._range import converted
 from .._threads import current
 
 
@@ -35,13 +36,16 @@ def descend(
     Element by element, in the dtype of w, on all threads::
 
         d = grad + l2 * w
-        s = s_keep * s + s_take * d^2              if there is an s
-        root = s_scale * sqrt(s) + eps
+        d = -R, if -inf < d < -R, or R, if R < d < inf         if there is an s; R^2 fits: 2^63, float64 2^511
+        s = s_keep * s + s_take * d^2
+        root = s_scale * sqrt(s) + eps, or 1 / R where that is 0
         d = d / root                               if s comes first (RMSprop)
         m = m_keep * m + m_take * d                if there is an m
         d = look * m + ahead * d
         d = d / root                               if s comes last (Adam)
         w = keep * w - rate * d
+
+    A term whose `l2` or `ahead` is 0 is left out: times infinity it would be NaN.
 
     Parameters
     ----------
@@ -60,8 +64,9 @@ def descend(
     TypeError, ValueError
         If an array does not fit w, which has not changed then.
     """
-    check_fit(w, grad, {"m": m, "s": s})
-    grad = np.require(grad, w.dtype, "CA")
+    grad = check_fit(w, grad, {"m": m, "s": s})
+    if not (grad.flags.c_contiguous and grad.flags.aligned):
+        grad = np.array(grad, order="C")
     flat = w if w.flags.carray else np.array(w, order="C")
     engine.descend(
         flat,
@@ -86,20 +91,30 @@ def descend(
         w[...] = flat
 
 
-def check_fit(w: np.ndarray, grad: np.ndarray, memory: Mapping[str, np.ndarray | None]) -> None:
-    """Raise unless w can be changed, the gradient has its shape, and what is remembered of it its dtype as well."""
-    if w.dtype not in (FLOAT32, FLOAT64):
-        raise TypeError(f"a parameter must be float32 or float64 in native byte order, got {w.dtype.str}")
+def check_fit(w: np.ndarray, grad: np.ndarray, memory: Mapping[str, np.ndarray | None]) -> np.ndarray:
+    """Raise unless w can be changed, the gradient has its shape, and what is remembered of it its dtype as well.
+
+    Returns
+    -------
+    ndarray
+        The gradient, in the dtype of w.
+    """
+    dtype, shape, grad = w.dtype, w.shape, np.asarray(grad)
+    if dtype not in (FLOAT32, FLOAT64):
+        raise TypeError(f"a parameter must be float32 or float64 in native byte order, got {dtype.str}")
     if not w.flags.writeable:
         raise ValueError("a parameter must be writable to learn, got a read-only array; data = data.copy() makes it so")
     for name, array in (("grad", grad), *memory.items()):
         if array is None:
             continue
-        if np.shape(array) != w.shape:
-            raise ValueError(f"{name} must have the shape of its parameter, {w.shape}, got {np.shape(array)}")
+        if array.shape != shape:
+            raise ValueError(f"{name} must have the shape of its parameter, {shape}, got {array.shape}")
         if array is grad:
             continue
-        if array.dtype != w.dtype:
-            raise TypeError(f"{name} must have the dtype of its parameter, {w.dtype}, got {array.dtype}")
+        if array.dtype != dtype:
+            raise TypeError(f"{name} must have the dtype of its parameter, {dtype}, got {array.dtype}")
         if not array.flags.carray:
             raise ValueError(f"{name} must be contiguous, aligned and writable, got an array that is not")
+    if grad.dtype.kind not in "fiu":
+        raise TypeError(f"grad must be of real numbers, got {grad.dtype}")
+    return converted(grad, dtype, "grad")

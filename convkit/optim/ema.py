@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._arrays import writable
+from .._range import converted
 from ..nn.module import Module
+from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
 from .descent import descend
-from .optimizer import check_rate
 
 
-class EMA:
+class EMA(Settings):
     """An exponential moving average of a model's weights, kept beside them.
 
     Parameters
@@ -23,7 +24,8 @@ class EMA:
     model : Module
         Whose weights are averaged; they start as the average.
     decay : float, default 0.999
-        In [0, 1): at each `update`, ``shadow = decay * shadow + (1 - decay) * weight``.
+        In [0, 1): at each `update`, ``shadow = decay * shadow + (1 - decay) * weight``. An attribute that may be set
+        between updates; `model` and `buffers` are read-only once given.
     buffers : {"average", "copy"}
         What happens to what the model's `state_dict` holds besides parameters, the running statistics of batch
         normalisation above all. Statistics must fit the weights: "average" lets them trail as the weights do; "copy"
@@ -34,6 +36,18 @@ class EMA:
     ----------
     shadow : dict of str to ndarray
         The averages, by the names of the model's `state_dict`.
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a Module, or `decay` no number.
+    ValueError
+        If `decay` or `buffers` is none of these.
+
+    Notes
+    -----
+    A weight that is infinite or NaN makes its average so, and no later one takes that back, but for ``decay=0``: the
+    averages then are the weights.
 
     Examples
     --------
@@ -48,12 +62,15 @@ class EMA:
             accuracy = evaluate(model)      # with the shadow weights
     """
 
+    numbers = {"decay": 1.0}
+    fixed = ("model", "buffers")
+
     def __init__(self, model: Module, decay: float = 0.999, *, buffers: str = "average") -> None:
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, got {type(model).__name__}")
         if buffers not in ("average", "copy"):
             raise ValueError(f"buffers must be 'average' or 'copy', got {buffers!r}")
-        self.model, self.decay, self.buffers = model, check_rate("decay", decay, 1.0), buffers
+        self.model, self.decay, self.buffers = model, decay, buffers
         self.updates = 0
         self.shadow = _copies(model.state_dict())
         self._swapped = False
@@ -79,7 +96,8 @@ class EMA:
             if id(shadow) in done:
                 continue
             done.add(id(shadow))
-            if name in parameters or (self.buffers == "average" and value.dtype.kind == "f"):
+            averaged = name in parameters or (self.buffers == "average" and value.dtype.kind == "f")
+            if averaged and self.decay:  # without, what was infinite or NaN would stay: times 0 it is NaN
                 descend(shadow, value, rate=self.decay - 1, keep=self.decay)
             else:
                 np.copyto(shadow, value)
@@ -90,7 +108,10 @@ class EMA:
         self._refuse_swapped("update")
         state = self.model.state_dict()
         wrong = self.shadow.keys() ^ state.keys()
-        wrong |= {name for name, array in state.items() if name not in wrong and array.shape != self.shadow[name].shape}
+        for name, array in state.items():
+            shadow = self.shadow.get(name)
+            if shadow is not None and (array.shape != shadow.shape or array.dtype != shadow.dtype):
+                wrong.add(name)
         if wrong:
             raise ValueError(f"model must have the arrays that are averaged, got others at {', '.join(sorted(wrong))}")
         return state
@@ -133,7 +154,7 @@ class EMA:
         Raises
         ------
         TypeError, ValueError
-            If names, dtypes or shapes disagree; nothing has changed then.
+            If names, dtypes or shapes disagree, or the model's dtype cannot hold a value; nothing has changed then.
         """
         check_keys(state, ("decay", "updates", *(f"shadow.{name}" for name in self.shadow)))
         decay = check_rate("decay", take_number(state, "decay"), 1.0)
@@ -145,7 +166,7 @@ class EMA:
                 raise TypeError(f"state['shadow.{name}'] must be of kind {value.dtype}, got {loaded.dtype}")
             if loaded.shape != value.shape:
                 raise ValueError(f"state['shadow.{name}'] must have shape {value.shape}, got {loaded.shape}")
-            new[name] = np.array(loaded, value.dtype, order="C")
+            new[name] = np.array(converted(loaded, value.dtype, f"state['shadow.{name}']"), order="C")
         self.decay, self.updates, self.shadow = decay, updates, new
 
     def _refuse_swapped(self, method: str) -> None:

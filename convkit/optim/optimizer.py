@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
-import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,16 +13,20 @@ import numpy as np
 
 from .._arrays import writable
 from ..nn.module import Parameter
-from ._state import check_keys, take_array, take_number
+from ._settings import Settings, check_rate
+from ._state import check_keys, check_mapping, take_array, take_number
 from .descent import check_fit
 
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
-class Optimizer(ABC):
+
+class Optimizer(Settings, ABC):
     """Base of the optimizers: holds the parameters, walks over those that learn, saves and resumes.
 
     An optimizer is a constructor, two lists and an `update` of one parameter: `numbers` names the attributes that
     `state_dict` saves, each with the bound it must stay below, and `arrays` what is remembered of each parameter
-    between steps, arrays of its shape that start from zeros.
+    between steps, arrays of its shape that start from zeros. Where a number of 0 switches one of them off, `resting`
+    says so: it need not be there then.
 
     Parameters
     ----------
@@ -33,7 +38,8 @@ class Optimizer(ABC):
     Attributes
     ----------
     lr : float
-        Learning rate; may be set between steps, see `convkit.optim.schedules`.
+        Learning rate, see `convkit.optim.schedules`. It and all other `numbers` may be set between steps; what is no
+        such number is refused then and there.
 
     Raises
     ------
@@ -41,15 +47,24 @@ class Optimizer(ABC):
         If `parameters` holds something else, or a number is none.
     ValueError
         If there are no parameters, or a number is outside its range.
+
+    Notes
+    -----
+    Arithmetic is that of the parameter's dtype: a step past its range is infinite, and an infinite gradient makes its
+    parameter infinite or NaN, which is not hidden. Where gradients are divided by the root of a mean of their squares
+    (Adam, RMSprop), the squares have to fit: a finite gradient whose magnitude is above 2^63, about 9.2e18 (float64:
+    2^511, 6.7e153), counts as that large, so that its first step is as long as that of any other; a root of 0 counts as
+    2^-63 (2^-511), so that with ``eps=0`` a gradient of 0 moves nothing.
     """
 
     numbers: dict[str, float] = {"lr": math.inf}
+    fixed: tuple[str, ...] = ("parameters",)
     lr: float
 
     def __init__(self, parameters: Iterable[Parameter], **numbers: float) -> None:
         self.parameters = unique_parameters(parameters)
-        for name, below in self.numbers.items():
-            setattr(self, name, check_rate(name, numbers[name], below))
+        for name in self.numbers:
+            setattr(self, name, numbers[name])
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -61,11 +76,22 @@ class Optimizer(ABC):
         """Names of the arrays that are remembered of each parameter."""
         return ()
 
+    @property
+    def totals(self) -> tuple[str, ...]:
+        """Names of the numbers that are remembered of each parameter, and start from 0."""
+        return ()
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Which of these names a step does not use while the `numbers` are what they are, nor change."""
+        return ()
+
     @abstractmethod
     def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
         """Change one parameter in place by its gradient.
 
-        `state` has the `arrays`, and "steps", the number of this parameter's updates, 1 at the first.
+        `state` has the `arrays` and `totals` that do not rest, and "steps", the number of this parameter's updates, 1
+        at the first.
         """
 
     def step(self) -> None:
@@ -76,10 +102,9 @@ class Optimizer(ABC):
         RuntimeError
             If no parameter has one.
         TypeError, ValueError
-            If `lr` has been set to what is no rate, or a gradient or what is remembered of a parameter does not fit it.
-            Nothing has changed then.
+            If a gradient or what is remembered of a parameter does not fit it, a parameter is read-only, or a number is
+            more than its dtype can hold. Nothing has changed then.
         """
-        check_rate("lr", self.lr)
         ready = [
             pair
             for pair in zip(self.parameters, self.state, strict=True)
@@ -90,13 +115,28 @@ class Optimizer(ABC):
                 f"{type(self).__name__}.step: no parameter has a gradient; "
                 "call model(x) and model.backward(loss.grad) first (and check that not everything is frozen)"
             )
+        arrays = self.arrays
         for parameter, state in ready:
-            check_fit(parameter.data, parameter.grad, {name: state[name] for name in self.arrays if state})
-        for parameter, state in ready:
-            if not state:
-                state |= {"steps": 0} | {name: np.zeros(parameter.shape, parameter.dtype) for name in self.arrays}
+            check_fit(parameter.data, parameter.grad, {name: state[name] for name in arrays if name in state})
+        self._check_numbers(parameter.dtype for parameter, _ in ready)
+        used = self._used()
+        new = [_missing(parameter, state, *used) for parameter, state in ready]  # all memory before the first change
+        for (parameter, state), more in zip(ready, new, strict=True):
+            state |= more
             state["steps"] += 1
             self.update(parameter, state)
+
+    def _check_numbers(self, dtypes: Iterable[np.dtype]) -> None:
+        """Raise if a number would be infinite in one of these dtypes: infinity times 0 is NaN."""
+        large = {name: getattr(self, name) for name in self.numbers if getattr(self, name) > _LARGEST_FLOAT32}
+        if large and any(dtype == np.float32 for dtype in dtypes):
+            name, value = next(iter(large.items()))
+            raise ValueError(f"{name} must be a number that float32, the parameters' dtype, can hold, got {value:g}")
+
+    def _used(self) -> tuple[list[str], list[str]]:
+        """The arrays and the totals that do not rest."""
+        resting = self.resting
+        return tuple([name for name in names if name not in resting] for names in (self.arrays, self.totals))
 
     def zero_grad(self) -> None:
         """Forget the parameters' gradients."""
@@ -114,7 +154,10 @@ class Optimizer(ABC):
             into ``np.savez(file, **state)`` or a safetensors file.
         """
         state = {name: np.array(getattr(self, name), np.float64) for name in self.numbers}
-        for i, own in enumerate(self.state):
+        used = self._used()
+        for i, (parameter, own) in enumerate(zip(self.parameters, self.state, strict=True)):
+            if own:
+                own |= _missing(parameter, own, *used)  # zeros where a number was set since: it starts from them
             state |= {f"{i}.{name}": np.asarray(value) for name, value in own.items()}
         return state
 
@@ -134,18 +177,33 @@ class Optimizer(ABC):
         TypeError
             If `state` is not a mapping, or a value has another dtype.
         ValueError
-            If names or shapes disagree, or a number is outside its range.
+            If names or shapes disagree, a number is outside its range, or the parameter's dtype cannot hold a value.
         """
-        started = check_keys(state, self.numbers, ("steps", *self.arrays), len(self.parameters))
-        numbers = {name: check_rate(name, take_number(state, name), below) for name, below in self.numbers.items()}
+        loaded = copy.copy(self)
+        check_mapping(state)
+        if all(name in state for name in self.numbers):  # what rests, and so may be missing, depends on them
+            for name in self.numbers:
+                setattr(loaded, name, take_number(state, name))
+        each = ["steps", *itertools.chain(*loaded._used())]
+        started = check_keys(state, self.numbers, each, len(self.parameters), optional=loaded.resting)
         new: list[dict[str, Any]] = [{} for _ in self.parameters]
         for i in started:
             parameter = self.parameters[i]
             new[i]["steps"] = take_number(state, f"{i}.steps", int)
             for name in self.arrays:
-                new[i][name] = take_array(state, f"{i}.{name}", parameter.shape, parameter.dtype)
-        vars(self).update(numbers)
-        self.state = new
+                if f"{i}.{name}" in state:
+                    new[i][name] = take_array(state, f"{i}.{name}", parameter.shape, parameter.dtype)
+            for name in self.totals:
+                if f"{i}.{name}" in state:
+                    new[i][name] = check_rate(f"state['{i}.{name}']", take_number(state, f"{i}.{name}"))
+        vars(self).update({name: getattr(loaded, name) for name in self.numbers}, state=new)
+
+
+def _missing(parameter: Parameter, state: dict[str, Any], arrays: list[str], totals: list[str]) -> dict[str, Any]:
+    """What has to be remembered of a parameter and is not yet: all at its first step, some where a number was set."""
+    more = {} if "steps" in state else {"steps": 0}
+    more |= {name: np.zeros(parameter.shape, parameter.dtype) for name in arrays if name not in state}
+    return more | {name: 0.0 for name in totals if name not in state}
 
 
 def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
@@ -157,12 +215,3 @@ def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters must be Parameters, got a {type(parameter).__name__}")
     return unique
-
-
-def check_rate(name: str, value: float, below: float = math.inf) -> float:
-    """Return `value` if it is a number in [0, below), else raise."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number in [0, {below:g}), got {value!r} of type {type(value).__name__}")
-    if not 0 <= value < below:
-        raise ValueError(f"{name} must be a number in [0, {below:g}), got {value!r}")
-    return float(value)

@@ -19,13 +19,13 @@ class RMSprop(Optimizer):
     parameters : iterable of Parameter
         ``model.parameters()``.
     lr : float, default 0.01
-        Learning rate, >= 0; an attribute that may be set between steps.
+        Learning rate, >= 0. It and all numbers below are attributes that may be set between steps.
     alpha : float, default 0.99
         How long the mean square remembers, in [0, 1).
     eps : float, default 1e-8
         Added to the root, so that nothing is divided by zero.
     momentum : float, default 0
-        In [0, 1); applied after the division, in PyTorch's form.
+        In [0, 1); applied after the division, in PyTorch's form. While it is 0, v below rests, as in `SGD`.
     weight_decay : float, default 0
         L2 penalty: this times the parameter is added to its gradient.
     decoupled_weight_decay : float, default 0
@@ -79,15 +79,20 @@ class RMSprop(Optimizer):
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The mean square and, where there is momentum, the velocity."""
-        return ("square", "velocity") if self.momentum else ("square",)
+        """The mean square and the velocity."""
+        return ("square", "velocity")
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """The velocity, where there is no momentum."""
+        return () if self.momentum else ("velocity",)
 
     def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
         """Take one step for one parameter."""
         descend(
             parameter.data,
             parameter.grad,
-            m=state.get("velocity"),
+            m=state["velocity"] if self.momentum else None,
             s=state["square"],
             rate=self.lr,
             keep=1 - self.lr * self.decoupled_weight_decay,

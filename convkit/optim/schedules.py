@@ -2,7 +2,8 @@
 
 A schedule is a function of a step's number (or an epoch's: whatever its `step` is called after), given by the share of
 the starting rate that holds then. It is computed anew from the number each time, so going on from a saved number gives
-the very same rates::
+the very same rates. What a schedule was made with is read-only: for another shape make another, and go on from the
+first one's `state_dict`::
 
     warm = schedules.WarmUp(5)
     schedule = schedules.Sequence([warm, schedules.Cosine(95)], [5]).drive(optimizer)
@@ -28,17 +29,21 @@ from typing import Any
 import numpy as np
 
 from .. import _extras
+from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
-from .optimizer import Optimizer, check_rate
+from .optimizer import Optimizer
+
+__all__ = ["Cosine", "Exponential", "Linear", "MultiStep", "Product", "Schedule", "Sequence", "Step", "WarmUp"]
 
 
-class Schedule(ABC):
+class Schedule(Settings, ABC):
     """Base of the schedules: a constructor and a `factor`.
 
     Parameters
     ----------
     lr : float, default 1
-        The rate that the factors are shares of; `drive` sets it to the optimizer's.
+        The rate that the factors are shares of; `drive` sets it to the optimizer's. An attribute that may be set
+        between steps.
 
     Attributes
     ----------
@@ -48,10 +53,12 @@ class Schedule(ABC):
         How far `plot` draws: where the schedule has shown what it does.
     """
 
+    numbers = {"lr": math.inf}
+    fixed: tuple[str, ...] = ("factor",)
     span: float
 
     def __init__(self, *, lr: float = 1.0) -> None:
-        self.lr = check_rate("lr", lr)
+        self.lr = lr
         self.position = 0
         self.optimizer: Optimizer | None = None
 
@@ -67,7 +74,7 @@ class Schedule(ABC):
         """Take the optimizer's present rate as the starting one, set it to that of position 0, and return self."""
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
-        self.lr = check_rate("lr", optimizer.lr)
+        self.lr = optimizer.lr
         self.optimizer, self.position = optimizer, 0
         optimizer.lr = self(0)
         return self
@@ -143,6 +150,8 @@ class Step(Schedule):
         What each multiplies the rate by.
     """
 
+    fixed = (*Schedule.fixed, "every", "by")
+
     def __init__(self, every: int, factor: float = 0.5, **options: float) -> None:
         super().__init__(**options)
         self.every, self.by = _count("every", every), check_rate("factor", factor)
@@ -164,6 +173,8 @@ class MultiStep(Schedule):
         What each multiplies the rate by.
     """
 
+    fixed = (*Schedule.fixed, "milestones", "by")
+
     def __init__(self, milestones: Ordered[int], factor: float = 0.1, **options: float) -> None:
         super().__init__(**options)
         self.milestones, self.by = _rising(milestones), check_rate("factor", factor)
@@ -182,6 +193,8 @@ class Exponential(Schedule):
     factor : float
         What each multiplies the rate by; below 1 to fall.
     """
+
+    fixed = (*Schedule.fixed, "by")
 
     def __init__(self, factor: float, **options: float) -> None:
         super().__init__(**options)
@@ -203,6 +216,8 @@ class Linear(Schedule):
     start, end : float, default 1 and 0
         The shares.
     """
+
+    fixed = (*Schedule.fixed, "steps", "start", "end")
 
     def __init__(self, steps: int, start: float = 1.0, end: float = 0.0, **options: float) -> None:
         super().__init__(**options)
@@ -240,6 +255,8 @@ class Cosine(Schedule):
         The share it comes down to. (PyTorch's ``CosineAnnealingLR`` has a rate here, and rises again afterwards.)
     """
 
+    fixed = (*Schedule.fixed, "steps", "end")
+
     def __init__(self, steps: int, end: float = 0.0, **options: float) -> None:
         super().__init__(**options)
         self.steps, self.end = _count("steps", steps), check_rate("end", end)
@@ -260,6 +277,8 @@ class Sequence(Schedule):
     milestones : sequence of int
         Where the second begins, the third and so on: one fewer than schedules.
     """
+
+    fixed = (*Schedule.fixed, "schedules", "milestones")
 
     def __init__(self, schedules: Ordered[Schedule], milestones: Ordered[int], **options: float) -> None:
         super().__init__(**options)
@@ -284,6 +303,8 @@ class Product(Schedule):
         Only their factors are used.
     """
 
+    fixed = (*Schedule.fixed, "schedules")
+
     def __init__(self, schedules: Ordered[Schedule], **options: float) -> None:
         super().__init__(**options)
         self.schedules = _schedules(schedules)
@@ -303,17 +324,17 @@ def _count(name: str, value: int) -> int:
     return int(value)
 
 
-def _rising(milestones: Ordered[int]) -> list[int]:
+def _rising(milestones: Ordered[int]) -> tuple[int, ...]:
     """Return milestones if they rise and there is one."""
-    marks = [_count("milestones", mark) for mark in milestones]
+    marks = tuple(_count("milestones", mark) for mark in milestones)
     if not marks or any(a >= b for a, b in zip(marks, marks[1:], strict=False)):
         raise ValueError(f"milestones must be at least one, in rising order, got {milestones!r}")
     return marks
 
 
-def _schedules(schedules: Ordered[Schedule]) -> list[Schedule]:
+def _schedules(schedules: Ordered[Schedule]) -> tuple[Schedule, ...]:
     """Return schedules if all are, and there is one."""
-    schedules = list(schedules)
+    schedules = tuple(schedules)
     for schedule in schedules:
         if not isinstance(schedule, Schedule):
             raise TypeError(f"schedules must be Schedules, got a {type(schedule).__name__}")

@@ -23,15 +23,17 @@ class SGD(Optimizer):
     parameters : iterable of Parameter
         ``model.parameters()``.
     lr : float
-        Learning rate, >= 0; an attribute that may be set between steps.
+        Learning rate, >= 0. It, `momentum` and both decays are attributes that may be set between steps.
     momentum : float, default 0
-        In [0, 1); the larger, the longer past gradients count.
+        In [0, 1); the larger, the longer past gradients count. While it is 0, v below rests, neither used nor changed;
+        it starts from zero at the first step with momentum.
     form : {"pytorch", "classic", "ewma"}
         Which of the formulas below momentum follows.
     nesterov : bool, default False
         Look ahead: take the gradient as if the momentum's step had been taken already. Not with "ewma".
     bias_correction : bool, default True
         With "ewma": divide the average, which starts from zero, by what its weights have added up to so far.
+        It, `form` and `nesterov` are read-only once given.
     weight_decay : float, default 0
         L2 penalty: this times the parameter is added to its gradient, and so goes through the momentum.
     decoupled_weight_decay : float, default 0
@@ -58,7 +60,8 @@ class SGD(Optimizer):
                             nesterov:    w = w + momentum * v - lr * g
 
         ewma                             v = momentum * v + (1 - momentum) * g
-                                         w = w - lr * v / (1 - momentum^t)           t = 1 at the first step
+                                         t = momentum * t + (1 - momentum)           t zero at first
+                                         w = w - lr * v / t
                             uncorrected: w = w - lr * v
 
     With a constant lr, "classic" takes the steps of "pytorch", and uncorrected "ewma" those of "pytorch" at
@@ -67,6 +70,7 @@ class SGD(Optimizer):
     exponentially weighted moving average, corrected as in Adam (Kingma and Ba, 2015).
     """
 
+    fixed = (*Optimizer.fixed, "form", "nesterov", "bias_correction")
     numbers = {"lr": math.inf, "momentum": 1.0, "weight_decay": math.inf, "decoupled_weight_decay": math.inf}
 
     def __init__(
@@ -98,23 +102,35 @@ class SGD(Optimizer):
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The velocity, where there is momentum."""
-        return (_MEMORY[self.form],) if self.momentum else ()
+        """The velocity."""
+        return (_MEMORY[self.form],)
+
+    @property
+    def totals(self) -> tuple[str, ...]:
+        """What the weights of an average add up to."""
+        return ("total",) if self.form == "ewma" and self.bias_correction else ()
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Without momentum, everything."""
+        return () if self.momentum else (*self.arrays, *self.totals)
 
     def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
         """Take one step for one parameter."""
         lr, momentum = self.lr, self.momentum
         take, rate = 1.0, lr
-        if self.form == "classic":
+        if self.form == "classic" and momentum:
             take, rate = -lr, -1.0
-        elif self.form == "ewma":
+        elif self.form == "ewma" and momentum:
             take = 1 - momentum
-            rate = lr / (1 - momentum ** state["steps"]) if self.bias_correction else lr
+            if self.bias_correction:
+                state["total"] = momentum * state["total"] + take
+                rate = lr / state["total"]
         descend(
             parameter.data,
             parameter.grad,
-            m=state[self.arrays[0]] if self.arrays else None,
-            rate=rate if self.arrays else lr,
+            m=state[self.arrays[0]] if momentum else None,
+            rate=rate,
             keep=1 - lr * self.decoupled_weight_decay,
             l2=self.weight_decay,
             m_keep=momentum,

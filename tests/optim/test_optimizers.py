@@ -155,7 +155,8 @@ def test_gradients_stay_and_no_array_is_made_anew(make):
     (w,) = parameters(shapes=((4, 3),))
     optimizer, data = make([w]), w.data
     run(optimizer, range(1))
-    grad, before, memory = w.grad, w.grad.copy(), {k: v for k, v in optimizer.state[0].items() if k != "steps"}
+    memory = {name: optimizer.state[0][name] for name in optimizer.arrays if name in optimizer.state[0]}
+    grad, before = w.grad, w.grad.copy()
     optimizer.step()
     assert w.data is data and w.grad is grad
     np.testing.assert_array_equal(grad, before)
@@ -183,15 +184,6 @@ def test_a_parameter_whose_array_was_exchanged():
     w.data = np.ones((4, 3))
     give([w], 1)
     with pytest.raises(TypeError, match="mean must have the dtype of its parameter, float64, got float32"):
-        optimizer.step()
-
-
-def test_lr_is_looked_at_when_it_is_used():
-    (w,) = parameters(shapes=((3,),))
-    optimizer = optim.Adam([w])
-    give([w], 0)
-    optimizer.lr = float("nan")
-    with pytest.raises(ValueError, match="lr must be a number in"):
         optimizer.step()
 
 

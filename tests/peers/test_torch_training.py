@@ -29,6 +29,37 @@ def test_optimizers(name):
         )
 
 
+RATES, MOMENTA = (0.1, 0, 0.2, 0.1, 0.1, 0, 0.3, 0.1), (0.9, 0.5, 0, 0, 0.6, 0.3, 0, 0.5)
+DECAYS, BETAS = (0, 0.1, 0, 0, 0.2, 0.1, 0.1, 0), ((0.9, 0.99), (0.5, 0.9), (0, 0), (0, 0.9), (0.9, 0), (0.8, 0.8)) * 2
+SET = {
+    "SGD": ({"momentum": 0.0}, {"lr": RATES, "momentum": MOMENTA[2:], "weight_decay": DECAYS}),
+    "SGD, nesterov": ({"momentum": 0.9, "nesterov": True}, {"lr": RATES, "momentum": MOMENTA, "weight_decay": DECAYS}),
+    "RMSprop": ({"momentum": 0.9}, {"lr": RATES, "momentum": MOMENTA, "alpha": MOMENTA[::-1], "weight_decay": DECAYS}),
+    "Adam": ({}, {"lr": RATES, "betas": BETAS, "weight_decay": DECAYS}),
+    "AdamW": ({}, {"lr": RATES, "betas": BETAS, "weight_decay": DECAYS}),
+}
+
+
+@pytest.mark.parametrize("name", SET)
+def test_numbers_set_between_steps(name):
+    (options, values), kind, rng = SET[name], name.split(",")[0], np.random.default_rng(0)
+    start = rng.standard_normal(5)
+    ours, theirs = nn.Parameter(start.copy()), torch.nn.Parameter(torch.tensor(start))
+    one, other = (
+        getattr(optim, kind)([ours], lr=0.1, **options),
+        getattr(torch.optim, kind)([theirs], lr=0.1, **options),
+    )
+    for numbers in zip(*values.values(), strict=False):
+        for key, number in zip(values, numbers, strict=True):
+            setattr(one, key, number)
+            other.param_groups[0][key] = number
+        grad = rng.standard_normal(5)
+        ours.grad, theirs.grad = grad, torch.tensor(grad)
+        one.step()
+        other.step()
+        np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")  # SequentialLR's own call
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules(name):
