@@ -68,13 +68,26 @@ def test_what_is_frozen_has_no_part():
     assert l2_penalty(network, 0.1) == (0.0, [])
 
 
-@pytest.mark.parametrize("penalty", [l1_penalty, l2_penalty])
-def test_no_strength_penalises_nothing_be_it_infinite(penalty):
+@pytest.mark.parametrize(
+    ("penalty", "weights", "strength", "value", "weight"),
+    [
+        (l2_penalty, [[3e200, -4e200]], 1e-100, 2.5e301, [[6e100, -8e100]]),  # the squares alone overflow
+        (l2_penalty, [[3e-200, -4e-200]], 1e300, 2.5e-99, [[6e100, -8e100]]),  # or vanish
+        (l2_penalty, [[3e200, -4e200]], 1.0, np.inf, [[6e200, -8e200]]),
+        (l1_penalty, [[1.5e308, -1.5e308]], 0.1, 3e307, [[0.1, -0.1]]),
+        (l1_penalty, [[np.inf, -4]], 0.1, np.inf, [[0.1, -0.1]]),
+        (l2_penalty, [[np.inf, -4]], 0.1, np.inf, [[np.inf, -0.8]]),
+        (l1_penalty, [[np.nan, -4]], 0.1, np.nan, [[np.nan, -0.1]]),
+        (l1_penalty, [[np.inf, np.nan]], 0, 0, [[0, 0]]),
+        (l2_penalty, [[np.inf, np.nan]], 0, 0, [[0, 0]]),
+    ],
+)
+def test_limits(penalty, weights, strength, value, weight):
     network = model()
-    network[0].weight.data.flat[0] = np.inf
-    assert penalty(network, 0.1).value == np.inf
-    nothing = penalty(network, 0.0)
-    assert nothing.value == 0 and not any(grad.any() for _, grad in nothing.grads)
+    network[0].weight.data[:] = weights
+    got = penalty(network, strength)
+    assert got.value == pytest.approx(value, rel=1e-14, abs=0, nan_ok=True)
+    np.testing.assert_allclose(got.grads[0][1], weight, rtol=1e-14)
 
 
 def test_bad_input():

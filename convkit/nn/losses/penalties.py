@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._range import p_norm
 from .._limits import share
 from ..module import Module, Parameter
 from ._common import check_number
@@ -15,7 +16,8 @@ from ._common import check_number
 class Penalty(NamedTuple):
     """A penalty and its gradients, apart from the loss; the objective is ``loss.value + penalty.value``.
 
-    `grads` pairs each parameter with the penalty's gradient with respect to it, of its shape and dtype.
+    `grads` pairs each parameter with the penalty's gradient with respect to it, of its shape and dtype. What is past
+    the range of float64 (the value) or of the dtype (a gradient) is infinite.
     """
 
     value: float
@@ -52,9 +54,7 @@ def l1_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
     ValueError
         If `strength` is negative or not finite.
     """
-    return _penalty(
-        model, strength, biases, lambda w: np.abs(w).sum(dtype=np.float64), lambda w, k: share(k, np.sign(w))
-    )
+    return _penalty(model, strength, biases, 1, lambda w, k: share(k, np.sign(w)))
 
 
 def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penalty:
@@ -83,18 +83,17 @@ def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
     ValueError
         If `strength` is negative or not finite.
     """
-    return _penalty(
-        model, strength, biases, lambda w: np.square(w, dtype=np.float64).sum(), lambda w, k: share(2 * k, w)
-    )
+    return _penalty(model, strength, biases, 2, lambda w, k: share(2 * k, w))
 
 
 def _penalty(
     model: Module,
     strength: float,
     biases: bool,
-    size: Callable[[np.ndarray], float],
+    p: int,
     slope: Callable[[np.ndarray, float], np.ndarray],
 ) -> Penalty:
+    """The p-th power of the weights' p-norm times `strength`, whose gradient is `slope`."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     strength = check_number("strength", strength, "of at least 0", lambda number: number >= 0)
@@ -103,6 +102,9 @@ def _penalty(
         for name, parameter in model.named_parameters()
         if parameter.trainable and (biases or name.rpartition(".")[2] != "bias")
     ]
-    with np.errstate(over="ignore"):
-        value = float(share(strength, sum(float(size(parameter.data)) for parameter in chosen)))
+    root, scale = p_norm([parameter.data for parameter in chosen], p) if strength else (0.0, 0.0)
+    value = strength
+    for _ in range(p):  # the strength first: the power alone may overflow
+        value *= scale
+        value *= root
     return Penalty(value, [(parameter, slope(parameter.data, strength)) for parameter in chosen])
