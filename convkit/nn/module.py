@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import is_real, native, writable
+from .._range import converted
 
 
 class Buffer:
@@ -324,7 +325,8 @@ class Module(ABC):
         ----------
         state : mapping of str to array
             As `state_dict` returns it, or as `convkit.nn.load_state` reads it from a file, PyTorch's too. float32 and
-            float64, of either byte order, are converted into each other.
+            float64, of either byte order, are converted into each other, integers of any size into the module's.
+            Infinity and NaN are taken as they are.
         strict : bool, default True
             Whether a name that only one side has is an error. A wrong shape always is.
 
@@ -338,8 +340,8 @@ class Module(ABC):
         TypeError
             If `state` is not a mapping, or a value is not of float32 or float64 (of integers, where the module counts).
         ValueError
-            If names or shapes disagree; the message lists every disagreement with the shape expected and the shape got.
-            If an array of the module is read-only.
+            If names or shapes disagree, the module's dtype cannot hold a value (1e300 is more than float32's range), or
+            an array of the module is read-only; the message lists every entry with what was expected and what was got.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a mapping of names to arrays, got {_kind(state)}")
@@ -349,20 +351,18 @@ class Module(ABC):
         )
         new = {name: np.asarray(state[name]) for name in own if name in state}
         for name, value in new.items():
-            if own[name].dtype.kind == "i" and value.dtype.kind not in "iu":
-                raise TypeError(f"state[{name!r}] must be integers, got {value.dtype}")
-            if own[name].dtype.kind == "f" and not is_real(value.dtype):
-                raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}")
-        wrong = [
-            f"{name!r}: expected shape {own[name].shape}, got {value.shape}"
-            for name, value in new.items()
-            if value.shape != own[name].shape
-        ]
-        wrong += [
-            f"{name!r}: expected an array to write to, got a read-only one in the model"
-            for name in new
-            if not own[name].flags.writeable
-        ]
+            _check_kind(name, value, own[name].dtype)
+        wrong = []
+        for name, value in new.items():
+            if value.shape != own[name].shape:
+                wrong.append(f"{name!r}: expected shape {own[name].shape}, got {value.shape}")
+                continue
+            if not own[name].flags.writeable:
+                wrong.append(f"{name!r}: expected an array to write to, got a read-only one in the model")
+            try:
+                new[name] = converted(value, own[name].dtype, repr(name))
+            except ValueError as error:
+                wrong.append(str(error))
         if strict:
             wrong += [f"{name!r}: expected shape {own[name].shape}, got no such key" for name in keys.missing_keys]
             wrong += [
@@ -370,8 +370,10 @@ class Module(ABC):
             ]
         if wrong:
             raise ValueError("state must fit the model; " + "; ".join(wrong))
-        for name, value in new.items():
-            np.copyto(own[name], value, casting="same_kind")
+        homes = {id(_home(array)) for array in own.values()}
+        new = {name: value.copy() if id(_home(value)) in homes else value for name, value in new.items()}
+        for name, value in new.items():  # none is part of an array that an earlier one has overwritten
+            np.copyto(own[name], value)
         return keys
 
     def describe(self) -> str:
@@ -383,6 +385,21 @@ class Module(ABC):
         own = self.describe()
         inside = "\n" + "\n".join([f"  {own}"] * bool(own) + lines) + "\n" if lines else own
         return f"{type(self).__name__}({inside})"
+
+
+def _check_kind(name: str, value: np.ndarray, dtype: np.dtype) -> None:
+    """Raise unless an entry of a state may be converted to the dtype of the module's array."""
+    if dtype.kind == "i" and value.dtype.kind not in "iu":
+        raise TypeError(f"state[{name!r}] must be integers, got {value.dtype}")
+    if dtype.kind == "f" and not is_real(value.dtype):
+        raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}; astype converts it")
+
+
+def _home(array: np.ndarray) -> object:
+    """Return what an array is a view of, or itself."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
 
 
 def _kind(value: object) -> str:

@@ -73,6 +73,78 @@ def test_without_strict_they_are_returned_and_the_rest_is_loaded():
     np.testing.assert_array_equal(model[3].weight.data, other[3].weight.data)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("value", [1e300, -1e39, np.finfo(np.float64).max])
+def test_what_float32_cannot_hold_is_refused_and_named(strict, value):
+    model, state = network(0), {name: array.copy() for name, array in network(1, "float64").state_dict().items()}
+    state["0.weight"][1, 0, 2, 1] = state["3.weight"][0, 3] = value
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    with pytest.raises(ValueError) as caught:
+        model.load_state_dict(state, strict=strict)
+    assert f"'0.weight' must have values that float32 can hold, got {value} at (1, 0, 2, 1)" in str(caught.value)
+    assert f"'3.weight' must have values that float32 can hold, got {value} at (0, 3)" in str(caught.value)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_infinity_and_what_rounds_to_the_largest_number_are_taken():
+    model, state = network(0), {name: array.copy() for name, array in network(1, "float64").state_dict().items()}
+    largest = float(np.finfo(np.float32).max)
+    state["0.bias"][:] = [np.inf, -np.inf, np.nan, largest * (1 + 1e-9)]
+    model.load_state_dict(state)
+    np.testing.assert_array_equal(model[0].bias.data, [np.inf, -np.inf, np.nan, largest])
+
+
+@pytest.mark.parametrize("count", [np.array(2**63, np.uint64), np.array(2**64 - 1, np.uint64)])
+def test_a_count_is_not_wrapped(count):
+    model = nn.Sequential(nn.BatchNorm2d(2))
+    state = {name: array.copy() for name, array in model.state_dict().items()}
+    with pytest.raises(ValueError, match=rf"'0.num_batches_tracked' must have values that int64 can hold, got {count}"):
+        model.load_state_dict(state | {"0.num_batches_tracked": count, "0.weight": np.zeros(2)})
+    assert model[0].num_batches_tracked.data == 0 and (model[0].weight.data == 1).all()
+    for kind in (np.uint8, np.int16, np.uint64, ">i8"):
+        model.load_state_dict(state | {"0.num_batches_tracked": np.array(7, kind)})
+        assert model[0].num_batches_tracked.data == 7
+
+
+def test_any_byte_order():
+    model, other = network(0), network(1)
+    model.load_state_dict({name: array.astype(">f8") for name, array in other.state_dict().items()})
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(one.data, two.data)
+        assert one.dtype == np.float32 and one.dtype.isnative
+
+
+def test_arrays_of_the_model_itself_in_another_place():
+    """Every source is read before it is overwritten."""
+    model = nn.Sequential(nn.Linear(3, 3, rng=0), nn.Linear(3, 3, rng=1))
+    first, second = (layer.weight.data.copy() for layer in model)
+    own = model.state_dict()
+    model.load_state_dict(own | {"0.weight": own["1.weight"].T, "1.weight": own["0.weight"][::-1]})
+    np.testing.assert_array_equal(model[0].weight.data, second.T)
+    np.testing.assert_array_equal(model[1].weight.data, first[::-1])
+
+
+def test_a_model_that_may_not_be_written_to(tmp_path):
+    """As when its weights are a file mapped into memory."""
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1))
+    np.save(tmp_path / "weight.npy", model[1].weight.data)
+    model[1].weight.data = np.load(tmp_path / "weight.npy", mmap_mode="r")
+    before = model[0].weight.data.copy()
+    with pytest.raises(
+        ValueError, match="'1.weight': expected an array to write to, got a read-only one in the model"
+    ):
+        model.load_state_dict({name: array + 1 for name, array in model.state_dict().items()})
+    np.testing.assert_array_equal(model[0].weight.data, before)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", "complex64", "bool"])
+def test_dtypes_that_no_model_has(dtype):
+    state = dict(network(1).state_dict()) | {"3.weight": np.zeros((3, 16), dtype)}
+    with pytest.raises(TypeError, match=rf"state\['3.weight'\] must be float32 or float64, got {np.dtype(dtype)}"):
+        network(0).load_state_dict(state)
+
+
 def test_what_is_no_state():
     with pytest.raises(TypeError, match="state must be a mapping of names to arrays, got list"):
         network(0).load_state_dict([])
