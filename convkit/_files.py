@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextmanager
@@ -15,10 +16,13 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a new file that becomes `path` when the block ends without an error, and else leaves no trace.
 
     Whoever reads `path` meanwhile, or after a crash, finds the old content or the new one, never a part. The file mode
-    is what `open` gives a new file.
+    is what `open` gives a new file. What is no file, such as a folder or a device, is not replaced: OSError.
     """
     path = Path(os.path.realpath(path))  # a link stays, and what it points to is replaced
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # in one file system, so that a rename is enough
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "path must be a file, or nothing yet", str(path))
+    # In one file system, so that a rename is enough; of a fixed length, since a longer name might be too long.
+    beside = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with open(beside, "xb") as file:
             yield file
@@ -28,3 +32,10 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def save_picture(figure: Any, path: str | os.PathLike, dpi: float) -> None:
+    """Write a matplotlib figure; the suffix says how, and is .png where there is none."""
+    path = Path(path) if Path(path).suffix else Path(f"{os.fspath(path)}.png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _extras
+from .._files import save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
 DPI = 130
@@ -55,7 +56,7 @@ def curves(
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xlim(0, len(losses) + 1)
         ax.xaxis.get_major_locator().set_params(integer=True)
-    figure.savefig(path, dpi=DPI)
+    save_picture(figure, path, DPI)
 
 
 def filters(path: Path, kernels: np.ndarray, image: np.ndarray, responses: np.ndarray) -> None:
@@ -76,7 +77,7 @@ def filters(path: Path, kernels: np.ndarray, image: np.ndarray, responses: np.nd
     ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
     ax.set_title("a held-out digit", fontsize="medium")
     _tiles(right, responses, columns, "their answers to it, after ReLU", "magma", 0, brightest)
-    figure.savefig(path, dpi=DPI)
+    save_picture(figure, path, DPI)
 
 
 def _tiles(part, tiles: np.ndarray, columns: int, label: str, colours: str, lo: float, hi: float) -> None:
@@ -111,4 +112,4 @@ def mistakes(
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         ax.set_title(f"true: {label}", fontsize="medium", pad=3)
         ax.set_xlabel(f"guessed: {guess}\n({certainty:.0%} sure)", fontsize="small", color=ORANGE)
-    figure.savefig(path, dpi=DPI)
+    save_picture(figure, path, DPI)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -28,9 +29,9 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
     Raises
     ------
     TypeError
-        If `state` is not a mapping of names to arrays of numbers.
+        If `state` is not a mapping of names to arrays of numbers, of up to 64 bits each.
     ValueError
-        If `path` ends otherwise.
+        If `path` ends otherwise, or a name is ``__metadata__`` or has a null in it.
     ImportError
         If safetensors is not installed; it comes with the extra [train].
     OSError
@@ -40,9 +41,14 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
     for name, array in state.items():
-        if not isinstance(name, str) or not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        plain = isinstance(array, np.ndarray) and array.dtype.kind in "fiub" and array.dtype.itemsize <= 8
+        if not isinstance(name, str) or not plain:
             kind = f"an ndarray of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(f"state must be a mapping of names to arrays of numbers, got {kind} at {name!r}")
+        if (
+            "\0" in name or name == "__metadata__"
+        ):  # npz would cut the name there; safetensors has it for something else
+            raise ValueError(f"state must have names that files can hold, got {name!r}")
     write(state, path)
 
 
@@ -61,7 +67,8 @@ def load_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If `path` ends otherwise, or the file is not what its name says, is cut short or is damaged.
+        If `path` ends otherwise, or the file is not what its name says, is cut short or is damaged, or holds numbers
+        that NumPy has no dtype for, such as bfloat16; the message names the entry.
     ImportError
         If safetensors is not installed; it comes with the extra [train].
     OSError
@@ -73,6 +80,8 @@ def load_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return read(file)
         except ImportError:
             raise
+        except _Foreign as error:
+            raise ValueError(f"{path} must hold arrays of dtypes that NumPy has, got {error}") from error
         except Exception as error:  # whatever the readers of two formats make of arbitrary bytes
             kind = Path(path).suffix[1:]
             raise ValueError(
@@ -90,8 +99,18 @@ def _write_safetensors(state: Mapping[str, np.ndarray], path: str | os.PathLike)
         file.write(content)
 
 
+class _Foreign(Exception):
+    """A whole file has an array of a dtype that NumPy has not."""
+
+
 def _read_safetensors(file: BinaryIO) -> dict[str, np.ndarray]:
-    return _extras.need("safetensors.numpy", "train").load(file.read())
+    content = file.read()
+    try:
+        return _extras.need("safetensors.numpy", "train").load(content)
+    except KeyError as error:  # of a dtype; by now the file is known to be whole
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        names = [name for name, entry in header.items() if entry.get("dtype") in error.args]
+        raise _Foreign(f"{error.args[0]} at {', '.join(map(repr, names))}") from error
 
 
 def _write_npz(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:

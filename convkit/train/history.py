@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _extras
-from .._files import replacing
+from .._files import replacing, save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
 
@@ -123,7 +123,7 @@ class History(dict[str, list[float]]):
         for ax, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
             self._panel(ax, title, names)
         if path is not None:
-            figure.savefig(path, dpi=130)
+            save_picture(figure, path, 130)
         return figure
 
     def _panel(self, ax: Any, title: str, names: list[str]) -> None:

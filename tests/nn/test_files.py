@@ -3,15 +3,18 @@
 import json
 import os
 import pickle
+import resource
 import stat
 import struct
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from convkit import nn
 from convkit._files import replacing
+from convkit.train import History, checkpoint
 from missing import hide
 
 FORMS = pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
@@ -82,6 +85,65 @@ def test_after_an_error_the_old_file_is_as_it_was(tmp_path):
         file.flush()
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["weights.npz"]
+
+
+@contextmanager
+def full_disk(room=5000):
+    """No file may grow beyond so many bytes; on a disk that is full, writing fails in the same places."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def history():
+    rows = History()
+    for epoch in range(1, 1001):
+        rows.append({"epoch": epoch, "loss": 1 / epoch})
+    return rows
+
+
+BIG = {"weight": np.random.default_rng(0).standard_normal(10_000)}
+WRITERS = {
+    "weights.npz": lambda path: nn.save_state(BIG, path),
+    "weights.safetensors": lambda path: nn.save_state(BIG, path),
+    "checkpoint": lambda path: checkpoint.write(path, {"model": BIG}),
+    "history.csv": lambda path: history().to_csv(path),
+    "curves.png": lambda path: history().plot(path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_on_a_full_disk_the_old_file_is_as_it_was(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        WRITERS[name](path)
+    assert os.listdir(tmp_path) == [name] and path.read_bytes() == b"old"
+
+
+def test_a_picture_without_a_suffix_is_a_png(tmp_path):
+    history().plot(tmp_path / "curves")
+    assert os.listdir(tmp_path) == ["curves.png"]
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    path = tmp_path / f"{'n' * 251}.npz"
+    nn.save_state(state(), path)
+    assert os.listdir(tmp_path) == [path.name] and nn.load_state(path).keys() == state().keys()
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder.npz"):
+        nn.save_state(state(), tmp_path / "folder.npz")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.npz").symlink_to("pipe")
+    with pytest.raises(OSError, match="path must be a file, or nothing yet: .*pipe"):
+        nn.save_state(state(), tmp_path / "link.npz")
+    assert sorted(os.listdir(tmp_path)) == ["folder.npz", "link.npz", "pipe"]
 
 
 def test_a_link_stays_a_link(tmp_path):
@@ -156,6 +218,19 @@ def test_a_hostile_safetensors_file(tmp_path, entry):
         nn.load_state(tmp_path / "weights.safetensors")
 
 
+def test_a_dtype_that_numpy_has_not_is_named(tmp_path):
+    entries = {
+        "0.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "1.weight": {"dtype": "BF16", "shape": [2], "data_offsets": [4, 8]},
+    }
+    content = json.dumps(entries).encode()
+    (tmp_path / "weights.safetensors").write_bytes(struct.pack("<Q", len(content)) + content + b"abcdefgh")
+    with pytest.raises(
+        ValueError, match="weights.safetensors must hold arrays of dtypes that NumPy has, got BF16 at '1.w"
+    ):
+        nn.load_state(tmp_path / "weights.safetensors")
+
+
 def test_an_npz_whose_directory_points_outside(tmp_path):
     path = tmp_path / "weights.npz"
     nn.save_state(state(), path)
@@ -178,6 +253,13 @@ def test_refusals(tmp_path):
         nn.save_state(nn.Linear(2, 2), tmp_path / "weights.npz")
     with pytest.raises(TypeError, match="names to arrays of numbers, got an ndarray of object at 'a'"):
         nn.save_state({"a": np.array([None])}, tmp_path / "weights.npz")
+    for suffix in ("npz", "safetensors"):
+        for dtype in ("complex64", "longdouble"):
+            with pytest.raises(TypeError, match=f"got an ndarray of {np.dtype(dtype)} at 'a'"):
+                nn.save_state({"a": np.zeros(1, dtype)}, tmp_path / f"weights.{suffix}")
+        for name in ("a\0b", "__metadata__"):
+            with pytest.raises(ValueError, match="state must have names that files can hold, got '"):
+                nn.save_state({name: np.zeros(1)}, tmp_path / f"weights.{suffix}")
     with pytest.raises(FileNotFoundError):
         nn.save_state(state(), tmp_path / "nowhere" / "weights.npz")
     assert os.listdir(tmp_path) == []
