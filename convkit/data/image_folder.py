@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,28 @@ from .._shapes import per_axis
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MODES = {"RGB": 3, "L": 1}
+# What systems leave behind in folders, besides names that begin with a dot, in lower case.
+LITTER = (
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "thumbs.db",
+    "desktop.ini",
+)
+# How an image that was stored turned or mirrored is brought upright, by its EXIF orientation.
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_ORIENTATION = 0x0112
 
 
 class ImageFolder:
@@ -24,6 +48,9 @@ class ImageFolder:
     ----------
     root : str or Path
         Every subfolder is a class and named after it; its images (bmp, jpeg, pgm, png, ppm, tiff, webp) may lie deeper.
+        Links are followed. Passed over at every depth, folders and files alike: names that begin with a dot
+        (``.ipynb_checkpoints``, ``._1.png``, ``.DS_Store``), and what systems leave behind (``__MACOSX``,
+        ``Thumbs.db``, ``desktop.ini``, ``@eaDir``, ``lost+found``, recycle bins).
     size : int, (int, int) or None
         Height and width to bring every image to: scaled to cover them, bilinearly, and cut around the centre. None:
         they already have one size.
@@ -44,12 +71,32 @@ class ImageFolder:
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        If there is no such folder.
+        If there is no such folder, or a link leads nowhere; the message names it.
+    PermissionError
+        If a folder may not be read.
     ImportError
         If Pillow, of the extra ``[train]``, is not installed.
     ValueError
-        If there is no class or a class has no image, `mode` is unknown or `size` not positive. When reading: if a file
-        is no image, or of another size than the others; the message names it.
+        If there is no class or a class has no image, something with an image's name is neither file nor folder, links
+        go round in a circle, `mode` is unknown or `size` not positive. When reading: if a file cannot be read, is no
+        image, or of another size than the others; the message names it.
+
+    Notes
+    -----
+    An image is turned upright as its EXIF orientation says, before anything else. Of an animation, or a file of several
+    pages, the first image counts; transparency is dropped.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+    ...     (root / name).parent.mkdir(exist_ok=True)
+    ...     Image.new("RGB", (6, 4), "white").save(root / name)
+    >>> folder = ImageFolder(root)
+    >>> folder.classes, folder.labels.tolist(), folder[:2].shape
+    (['cat', 'dog'], [0, 0, 1], (2, 3, 4, 6))
     """
 
     def __init__(
@@ -60,8 +107,8 @@ class ImageFolder:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.size = None if size is None else per_axis(size, 2, "size", 1)
         self.mode, self.transform = mode, transform
-        folders = sorted(entry for entry in Path(root).iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        found = [_images_under(folder) for folder in folders]
+        folders = sorted(entry for entry in _entries(Path(root)) if entry.is_dir())
+        found = [sorted(_images_under(folder, ())) for folder in folders]
         empty = [folder.name for folder, paths in zip(folders, found, strict=True) if not paths]
         if not folders or empty:
             where = f"none in {', '.join(empty)}" if empty else "no subfolder"
@@ -101,8 +148,11 @@ class ImageFolder:
             with pillow.open(path) as file:
                 if file.mode.startswith(("I", "F")):
                     raise ValueError(f"its values, mode {file.mode}, have more than 8 bits")
-                image = file.convert(self.mode)
-        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+                file.load()  # TIFF turns itself upright while it is loaded, and has no orientation then
+                image = _upright(file, pillow.Transpose).convert(self.mode)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the readers of nine formats make of arbitrary bytes
             raise ValueError(f"{path} must be an image that Pillow can read: {error}") from error
         if self.size is not None:
             ops = _extras.need("PIL.ImageOps", "train")
@@ -115,6 +165,34 @@ class ImageFolder:
         return np.asarray(image, np.uint8).reshape(*image.size[::-1], MODES[self.mode])
 
 
-def _images_under(folder: Path) -> list[Path]:
-    """The image files in a folder, at any depth, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+def _upright(image: Any, turns: Any) -> Any:
+    """An image turned as its EXIF orientation says, where that can be understood."""
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # whatever a reader makes of arbitrary bytes; the image itself is none the worse
+        return image
+    return image if turn is None else image.transpose(turns[turn])
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """What is in a folder and meant to be there: the one rule for every listing."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name.lower() in LITTER:
+            continue
+        if path.is_symlink() and not path.exists():
+            raise FileNotFoundError(f"{path} must lead to a file or a folder, got a link to {os.readlink(path)}")
+        yield path
+
+
+def _images_under(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """The image files in a folder, at any depth; `above` are the folders it was come to through."""
+    here = folder.resolve()
+    if here in above:
+        raise ValueError(f"{folder} must not lead back to a folder that holds it, got a link to {here}")
+    for path in _entries(folder):
+        if path.is_dir():
+            yield from _images_under(path, (*above, here))
+        elif path.suffix.lower() in SUFFIXES:
+            if not path.is_file():
+                raise ValueError(f"{path} must be a file, got a pipe, a socket or a device")
+            yield path

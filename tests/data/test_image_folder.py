@@ -1,8 +1,12 @@
 """A folder of images: what is found, how it is read, and what is said of a broken one."""
 
+import errno
+import os
+import pathlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from convkit import data
 from missing import hide
@@ -40,6 +44,110 @@ def test_what_is_found_and_read(folder):
         if len(got):
             np.testing.assert_array_equal(got, expected[chosen])
     assert found[:0].shape[:2] == (0, 3)
+
+
+def test_one_rule_for_every_listing(folder):
+    """What begins with a dot, or systems leave behind: folders and files, classes and below, as links too."""
+    root, _ = folder
+    expected = [str(path) for path in data.ImageFolder(root).paths]
+    litter = (".ipynb_checkpoints", ".git", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle", "lost+found")
+    for where in (root, root / "cat", root / "cat" / "deep"):
+        for name in litter:
+            save(where / name / "0-checkpoint.png", np.zeros((4, 6, 3), np.uint8))
+    for where in (root / "cat", root / "cat" / "deep", root / "dog"):
+        for name in ("._b.png", ".hidden.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt", "b.png~"):
+            (where / name).write_bytes(b"no image")
+        (where / ".#b.png").symlink_to("nobody@nowhere")  # an editor's lock
+    (root / ".DS_Store").write_bytes(b"no image")
+    (root / "._dog").symlink_to(root / "dog")
+    found = data.ImageFolder(root)
+    assert found.classes == ["cat", "dog"] and [str(path) for path in found.paths] == expected
+    found[:]
+
+
+def test_links_are_followed(folder, tmp_path_factory):
+    root, images = folder
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    save(elsewhere / "x" / "1.png", images[0])
+    save(elsewhere / "2.png", images[1])
+    (root / "dog" / "more").symlink_to(elsewhere / "x")
+    (root / "dog" / "2.png").symlink_to(elsewhere / "2.png")
+    (root / "fish").symlink_to(elsewhere / "x")
+    found = data.ImageFolder(root)
+    assert found.classes == ["cat", "dog", "fish"] and found.labels.tolist() == [0, 0, 1, 1, 1, 2]
+    assert [str(path.relative_to(root)) for path in found.paths[2:]] == [
+        "dog/1.bmp",
+        "dog/2.png",
+        "dog/more/1.png",
+        "fish/1.png",
+    ]
+    np.testing.assert_array_equal(found[3:], found[[1, 0, 0]])
+
+
+@pytest.mark.parametrize("name", ["fish", "dog/2.png", "cat/deep/v1.0"])
+def test_a_link_that_leads_nowhere_is_named(folder, name):
+    root, _ = folder
+    for target in ("gone", root / name):  # or round in a circle
+        (root / name).symlink_to(target)
+        with pytest.raises(FileNotFoundError, match=rf"{name} must lead to a file or a folder, got a link to .*"):
+            data.ImageFolder(root)
+        (root / name).unlink()
+    assert len(data.ImageFolder(root)) == 3
+
+
+def test_what_cannot_be_listed_is_named(folder):
+    root, _ = folder
+    (root / "cat" / "deep" / "up").symlink_to(root / "cat")
+    with pytest.raises(ValueError, match="deep/up must not lead back to a folder that holds it"):
+        data.ImageFolder(root)
+    (root / "cat" / "deep" / "up").unlink()
+    os.mkfifo(root / "dog" / "2.png")
+    with pytest.raises(ValueError, match=r"dog/2.png must be a file, got a pipe"):
+        data.ImageFolder(root)
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    root, _ = folder
+    iterdir = pathlib.Path.iterdir
+
+    def refused(path):
+        if path.name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", refused)
+    with pytest.raises(PermissionError, match="cat/deep"):
+        data.ImageFolder(root)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_images_are_turned_upright(tmp_path, suffix):
+    """All orientations that EXIF has, and some that it has not, by Pillow's own reading of them."""
+    blocks = np.arange(18, dtype=np.uint8).reshape(2, 3, 3).repeat(8, 0).repeat(8, 1) * 14
+    (tmp_path / "a").mkdir()
+    for orientation in range(11):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        more = {"lossless": True} if suffix == "webp" else {}
+        Image.fromarray(blocks).save(tmp_path / "a" / f"{orientation:02}.{suffix}", exif=exif, **more)
+    found, expected = data.ImageFolder(tmp_path), []
+    for i, path in enumerate(found.paths):
+        with Image.open(path) as image:
+            expected.append(np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1) / np.float32(255))
+        np.testing.assert_array_equal(found[[i]][0], expected[i])
+    assert [image.shape[1:] for image in expected] == [(16, 24)] * 5 + [(24, 16)] * 4 + [(16, 24)] * 2
+    assert np.abs(expected[6] - np.rot90(expected[1], -1, (1, 2))).max() < 0.1
+    cut = data.ImageFolder(tmp_path, size=8)[[1, 6]]  # the size is that of the upright image
+    np.testing.assert_allclose(cut[1], np.rot90(cut[0], -1, (1, 2)), atol=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow's own word on it
+def test_a_bad_exif_block_does_no_harm(tmp_path):
+    (tmp_path / "a").mkdir()
+    for i, exif in enumerate((b"Exif\0\0no TIFF at all", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*")):
+        for suffix in ("jpg", "png"):
+            Image.new("RGB", (6, 4), "red").save(tmp_path / "a" / f"{i}.{suffix}", exif=exif)
+    assert data.ImageFolder(tmp_path)[:].shape == (6, 3, 4, 6)
 
 
 def test_grey_resized_and_transformed(folder):
