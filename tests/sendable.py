@@ -258,6 +258,12 @@ TRAINING = (
         lambda: train.NonFiniteError("no", layer="0", direction="forward"),
         lambda error: (type(error), str(error), error.layer, error.direction),
     ),
+    Example(
+        "nothing_counts",
+        lambda: losses.NothingCountsError("no", 0.5),
+        lambda error: (type(error), str(error), error.total),
+    ),
+    Example("mean", lambda: train.Mean(0.75, 4.0), lambda mean: (type(mean), mean, mean.weight)),
 )
 
 

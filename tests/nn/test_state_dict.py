@@ -131,9 +131,7 @@ def test_a_model_that_may_not_be_written_to(tmp_path):
     np.save(tmp_path / "weight.npy", model[1].weight.data)
     model[1].weight.data = np.load(tmp_path / "weight.npy", mmap_mode="r")
     before = model[0].weight.data.copy()
-    with pytest.raises(
-        ValueError, match="'1.weight': expected an array to write to, got a read-only one in the model"
-    ):
+    with pytest.raises(ValueError, match="'1.weight': expected an array to write to, got a read-only one in the model"):
         model.load_state_dict({name: array + 1 for name, array in model.state_dict().items()})
     np.testing.assert_array_equal(model[0].weight.data, before)
 
