@@ -18,6 +18,7 @@ import numpy as np
 from .layers import FEW_INPUTS, FEW_OUTPUTS, Layer
 
 KINDS = ("dense", "dense", "dense", "pointwise", "grouped", "depthwise", "few inputs", "few outputs")
+FAMILIES = tuple(kind + suffix for suffix in ("", " transposed") for kind in dict.fromkeys(KINDS))  # Layer.family's
 DIMENSIONS = (1, 2, 2, 2, 2, 3)
 LONGEST = {1: 8192, 2: 160, 3: 32}  # of an image, by the number of dimensions
 SHORTEST = 4
@@ -29,9 +30,9 @@ SQUARE_KERNEL, SQUARE_IMAGE, TRANSPOSED, PADDED = 3 / 4, 2 / 3, 1 / 5, 1 / 2  # 
 FLOPS, MOST_ELEMENTS = (4e5, 4e9), 2e7
 
 
-def random_layers(count: int, seed: int) -> list[Layer]:
-    """The first `count` layers of a seed, named by their sizes."""
-    layers = _all(np.random.default_rng(seed))
+def random_layers(count: int, seed: int, fits: Callable[[Layer], object] = bool) -> list[Layer]:
+    """The first `count` layers of a seed, of those that fit, named by their sizes."""
+    layers = filter(fits, _all(np.random.default_rng(seed)))
     return [replace(layer, name=str(layer)) for layer in itertools.islice(layers, count)]
 
 

@@ -7,7 +7,7 @@ import fnmatch
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -26,11 +26,16 @@ ROOFLINE = "convkit-roofline.png"
 AGAIN, TIMES_MORE = 0.9, 3  # a layer that a peer beats by this ratio is timed so many more times
 
 
+def _fitting(patterns: str) -> Callable[[str], object]:
+    """Whether a name fits one of the comma-separated patterns."""
+    return re.compile("|".join(map(fnmatch.translate, patterns.split(",")))).match
+
+
 def select(patterns: str | None) -> list[Layer]:
     """The layers whose name fits one of the comma-separated patterns; without any the thirty published ones."""
     if patterns is None:
         return [*LAYERS]
-    fits = re.compile("|".join(map(fnmatch.translate, patterns.split(",")))).match
+    fits = _fitting(patterns)
     return [layer for layer in (*LAYERS, *OTHERS) if fits(layer.name)]
 
 
@@ -60,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     names = "names of layers, wildcards allowed, comma-separated (default: the thirty published ones)"
     add("--layers", metavar="PATTERN", help=names)
+    add("--kind", default="*", metavar="PATTERN", help="kinds of layers alone, such as 'depthwise*,few inputs'")
     add("--sweep", type=_positive, metavar="N", help="N random layers instead of the published ones")
     add("--seed", type=int, default=0, help="of the random layers (default: 0)")
     add("--against", type=_peers, default=[], metavar="PEERS", help=f"comma-separated, of {', '.join(peers.PEERS)}")
@@ -77,9 +83,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _layers(args: argparse.Namespace) -> list[Layer]:
-    layers = select(args.layers) if args.sweep is None else draw.random_layers(args.sweep, args.seed)
+    fits = _fitting(args.kind)
+    kinds = draw.FAMILIES if args.sweep else (*draw.FAMILIES, "deformable")
+    if not any(map(fits, kinds)):
+        raise ValueError(f"--kind must fit one of {', '.join(kinds)}; got {args.kind!r}")
+    if not args.sweep:
+        layers = [layer for layer in select(args.layers) if fits(layer.family)]
+    else:
+        layers = draw.random_layers(args.sweep, args.seed, lambda layer: fits(layer.family))
     if not layers:
-        names = ", ".join(layer.name for layer in select("*"))
+        names = ", ".join(layer.name for layer in select("*") if fits(layer.family))
         raise ValueError(f"--layers must fit one of {names}; got {args.layers!r}")
     return layers if args.batch is None else [replace(layer, n=args.batch) for layer in layers]
 

@@ -14,6 +14,7 @@ DRAWN = draw.random_layers(600, seed=3)
 def test_a_seed_gives_the_same_layers_however_many_are_asked_for():
     assert draw.random_layers(20, seed=3) == DRAWN[:20]
     assert draw.random_layers(20, seed=4) != DRAWN[:20]
+    assert draw.random_layers(5, 3, lambda layer: layer.nd == 3) == [layer for layer in DRAWN if layer.nd == 3][:5]
 
 
 def test_all_can_be_computed_and_are_worth_timing():
@@ -27,6 +28,7 @@ def test_all_can_be_computed_and_are_worth_timing():
 def test_kinds_and_dimensions_are_drawn_as_often_as_it_says():
     families = Counter(layer.family.removesuffix(" transposed") for layer in DRAWN)
     assert set(families) == set(draw.KINDS)
+    assert {layer.family for layer in DRAWN} == set(draw.FAMILIES)
     assert families["dense"] > 1.5 * max(count for family, count in families.items() if family != "dense")
     assert 0.55 < Counter(layer.nd for layer in DRAWN)[2] / len(DRAWN) < 0.8
     assert 0.1 < Counter(layer.kind for layer in DRAWN)["convT"] / len(DRAWN) < 0.3

@@ -72,7 +72,7 @@ def test_peers_are_columns_and_slow_layers_are_timed_again(brief, faked, monkeyp
 
 def test_a_sweep_has_quantiles_kinds_and_the_worst(brief, faked, monkeypatch, capsys):
     layers = [bench.replace(bench.select("tiny_digits")[0], n=1, name=str(c_in), c_in=c_in) for c_in in range(1, 9)]
-    monkeypatch.setattr(bench.draw, "random_layers", lambda count, seed: layers[seed : seed + count])
+    monkeypatch.setattr(bench.draw, "random_layers", lambda count, seed, fits: layers[seed : seed + count])
     monkeypatch.setattr(report, "WORST", 3)
     assert main(["bench", "--sweep", "6", "--seed", "2", "--against", "torch", "--threads", "1"]) == 0
     text = capsys.readouterr().out
@@ -152,14 +152,28 @@ def test_layers_are_chosen_by_name():
     assert [layer.name for layer in bench.select("dcn_*,tiny*")] == ["tiny_digits", "dcn_64_56", "dcn_256_28"]
 
 
+def test_layers_of_a_kind(brief, monkeypatch, capsys):
+    rows, _ = run_json(capsys, "--layers", "dw*,tiny*,dcn_64*", "--batch", "1", "--kind", "few*,deform*")
+    assert [row["name"] for row in rows] == ["tiny_digits", "dcn_64_56"]
+    monkeypatch.setattr(bench.draw, "FLOPS", (4e5, 4e6))
+    rows, _ = run_json(capsys, "--sweep", "3", "--kind", "depthwise*", "--threads", "1")
+    assert len(rows) == 3 and all(row["family"].startswith("depthwise") for row in rows)
+
+
 @pytest.mark.parametrize(
-    "options", (["--layers", "nothing*"], ["--layers", "tiny_digits,conv1d_k9", "--algorithm", "direct"])
+    ("options", "named"),
+    [
+        (["--layers", "nothing*"], "--layers"),
+        (["--layers", "tiny_digits,conv1d_k9", "--algorithm", "direct"], "--layers"),
+        (["--layers", "dw*", "--kind", "dense"], "--layers"),
+        (["--kind", "nothing"], "--kind"),
+        (["--sweep", "2", "--kind", "deformable"], "--kind"),
+        (["--sweep", "2", "--seed", "-1"], "non-negative"),
+    ],
 )
-def test_what_cannot_be_timed_is_said(brief, options, capsys):
-    status = main(["bench", *options])
-    message = capsys.readouterr().err
-    assert status == 2
-    assert "--layers" in message
+def test_what_cannot_be_timed_is_said(brief, options, named, capsys):
+    assert main(["bench", *options]) == 2
+    assert named in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
