@@ -13,7 +13,7 @@ from .problem import Problem, Setting, difference, ours
 from .timing import Burst, Contender, Probe, Race
 
 Build = Callable[[Problem], Contender]
-DISTURBED = 2  # times more that a layer is timed while the machine is not itself
+DISTURBED = 3  # times more that a layer is timed while the machine is not itself
 
 
 @dataclass

@@ -28,7 +28,7 @@ SETTLE_SECONDS, BURST_SECONDS = 0.003, 0.012
 FEWEST_CALLS, MOST_CALLS, LONG_CALL_SECONDS = 3, 500, 0.2
 ROUNDS = 4
 PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow episode
-FEW_SWITCHES, SWITCH_SECONDS = 2, 0.02  # a process beside us takes a core every few milliseconds
+FEW_SWITCHES, SWITCH_SECONDS = 1, 0.05  # a process beside us takes a core every few milliseconds, the system seldom
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 FULL_SECONDS = 0.1  # of a measurement of peak and bandwidth that is no probe between bursts
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 import convkit
 
@@ -22,6 +21,7 @@ from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
 from ..benchmarks.timing import Probe
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 ROOFLINE = "convkit-roofline.png"
 AGAIN, TIMES_MORE = 0.9, 3  # a layer that a peer beats by this ratio is timed so many more times
 
@@ -106,16 +106,23 @@ def _saved(path: str) -> dict:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; the exit status."""
-    table = sys.stderr if args.json == "-" else sys.stdout
+    """Run the command; the exit status. What is interrupted says and writes what it has."""
+    table, status = sys.stderr if args.json == "-" else sys.stdout, 0
+    groups: list[list[Row]] = []
     try:
         layers, earlier = _layers(args), _saved(args.compare) if args.compare else None
         if args.roofline:
             _extras.need("matplotlib.figure", "bench")  # better to stop now than after the measurements
-        groups = _measured(args, layers, {name: peers.load(name) for name in args.against}, table)
+        for line in _lines(args, layers, {name: peers.load(name) for name in args.against}, groups):
+            print(line, file=table, flush=True)
     except ValueError as error:
         print(f"convkit bench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    groups = [group for group in groups if group]
+    if not groups:
+        raise KeyboardInterrupt
     rows = [row for group in groups for row in group]
     print(report.UNITS, file=table)
     if not all(row.steady for row in rows):
@@ -124,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if earlier is not None:
         print(*report.changes(document, earlier), sep="\n", file=table)
     _write(args, document, groups)
-    return 0
+    return status
 
 
 def _write(args: argparse.Namespace, document: dict, groups: Sequence[Sequence[Row]]) -> None:
@@ -138,22 +145,31 @@ def _write(args: argparse.Namespace, document: dict, groups: Sequence[Sequence[R
         picture.roofline(args.roofline.with_stem(args.roofline.stem + several), group)
 
 
-def _measured(
-    args: argparse.Namespace, layers: Sequence[Layer], builders: Mapping[str, Build], table: TextIO
-) -> list[list[Row]]:
-    """The rows of each number of threads and each direction, printed as they come."""
-    groups = []
+def _lines(
+    args: argparse.Namespace, layers: Sequence[Layer], builders: Mapping[str, Build], groups: list[list[Row]]
+) -> Iterator[str]:
+    """What is printed while it is measured; the rows of each number of threads and each direction go to `groups`."""
     for threads in args.threads or [convkit.get_num_threads()]:
         setting = Setting(args.dtype, args.layout, threads, args.algorithm)
         probe = Probe(args.dtype, threads)
         for direction in args.direction:
             groups.append([])
-            for line in _group(layers, direction, setting, builders, probe, groups[-1]):
-                print(line, file=table, flush=True)
-    return groups
+            words = args.dtype, args.layout, report.counted(threads), f"algorithm {args.algorithm}", convkit.isa()
+            yield f"{direction}: {', '.join(words)}, {probe}"
+            table = report.Table(layers, builders)
+            try:
+                yield from _group(table, layers, direction, setting, builders, probe, groups[-1])
+            except KeyboardInterrupt:
+                if groups[-1]:
+                    yield "interrupted; so far:"
+                    yield from report.summary(table, groups[-1])
+                raise
+            probe.renew()
+            yield from report.summary(table, groups[-1])
 
 
 def _group(
+    table: report.Table,
     layers: Sequence[Layer],
     direction: str,
     setting: Setting,
@@ -162,9 +178,6 @@ def _group(
     group: list[Row],
 ) -> Iterator[str]:
     """Lines of one direction on one number of threads; its rows are added to `group`."""
-    table = report.Table(layers, builders)
-    words = setting.dtype, setting.layout, report.counted(setting.threads), f"algorithm {setting.algorithm}"
-    yield f"{direction}: {', '.join(words)}, {convkit.isa()}, {probe}"
     yield table.heading()
     for layer in layers:
         try:
@@ -179,5 +192,3 @@ def _group(
         for _ in range(TIMES_MORE):
             measure_again(row, builders)
         yield table.line(row)
-    probe.renew()
-    yield from report.summary(table, group)

@@ -44,7 +44,7 @@ def test_bursts_in_slow_episodes_do_not_count(peaks):
 
 
 def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, monkeypatch):
-    monkeypatch.setattr(timing, "FEW_SWITCHES", 2)
+    monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
     probe = Probe("float32", 1)
     slow, good = Burst(3.0, before=100, after=100), Burst(2.0, before=99, after=95)
     in_an_episode, interrupted = Burst(1.0, before=100, after=60), Burst(1.0, switches=9, before=100, after=100)
@@ -57,7 +57,7 @@ def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, 
 
 
 def test_more_threads_than_cores_interrupt_each_other(peaks, monkeypatch):
-    monkeypatch.setattr(timing, "FEW_SWITCHES", 2)
+    monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
     probe = Probe("float32", timing.CORES + 1)
     assert probe.counts(Burst(1.0, switches=9, before=100, after=100))
 

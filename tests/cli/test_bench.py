@@ -112,6 +112,24 @@ def test_a_run_is_saved_and_compared(brief, tmp_path, capsys):
     assert "has none of these rows" in capsys.readouterr().out
 
 
+def test_an_interrupted_run_says_and_saves_what_it_has(brief, monkeypatch, tmp_path, capsys):
+    path, measure = tmp_path / "run.json", bench.measure
+
+    def interrupted(layer, *args):
+        if layer.name == "call_1x1x8x8":
+            raise KeyboardInterrupt
+        return measure(layer, *args)
+
+    monkeypatch.setattr(bench, "measure", interrupted)
+    options = ["bench", "--threads", "1", "--save", str(path), "--layers"]
+    assert main([*options, "tiny_digits,call*"]) == 130
+    assert [row["name"] for row in json.loads(path.read_text())["rows"]] == ["tiny_digits"]
+    assert "interrupted; so far:\ngeometric mean of 1 " in capsys.readouterr().out
+    path.unlink()
+    assert main([*options, "call*"]) == 130
+    assert not path.exists() and capsys.readouterr().err == "convkit bench: interrupted\n"
+
+
 @pytest.mark.parametrize("content", (None, "no JSON", "[]", "{}"))
 def test_only_a_saved_run_can_be_compared(content, tmp_path, capsys):
     path = tmp_path / "then.json"
