@@ -50,9 +50,9 @@ typedef struct ck_dense {
 
 /* How a dense correlation is cut: every field but the reduction may change without changing bits. */
 typedef struct ck_dense_plan {
-  double cycles; /* estimated */
+  double cycles;          /* estimated */
   int64_t level1, level2; /* bytes of the caches that it was made for */
-  double taken;  /* share of the products that are taken, the others being padding */
+  double taken;           /* share of the products that are taken, the others being padding */
   ck_reduction reduction;
   ck_grid grid;
   ck_window_size window;

@@ -265,6 +265,37 @@ static void weight_tile(const col_tile *t, const ck_kblock *kb, const ck_kblock 
   t->p->k->pack(&pack);
 }
 
+/* Whether the rows of a k-block's columns are neighbours in the weights: then a panel is read where they are. */
+static int rows_adjoin(const col_plan *p, const ck_kblock *kb) {
+  const int64_t *stride = p->call->weight.stride, *kernel = p->call->shape.kernel;
+  int64_t step = p->k->real_size;
+  int adjoin = 1;
+  for (int i = 2; i >= 0; i--) {
+    adjoin &= kb->taps[i] == kernel[i] && (kernel[i] == 1 || stride[i + 2] == step);
+    step *= kernel[i];
+  }
+  return adjoin && (kb->channels == 1 || stride[1] == step);
+}
+
+/* panel[k][i] straight from the weights. */
+static void adjoining_panel(const col_tile *t, const ck_kblock *kb, const ck_kblock *out, int64_t group, int64_t first,
+                            int64_t height) {
+  static const int64_t none = 0;
+  const ck_conv *call = t->p->call;
+  const int64_t *stride = call->weight.stride, channel = group * call->shape.c_out + out->channel;
+  ck_pack pack = {.panel = t->b.panel,
+                  .ld = ck_round_up(height, t->p->k->vector),
+                  .lanes = height,
+                  .lane_stride = t->p->k->real_size,
+                  .src = (const char *)call->weight.data + channel * stride[0] + kb->channel * stride[1] +
+                         first * t->p->k->real_size,
+                  .nc = out->channels,
+                  .c_stride = stride[0],
+                  .nt = 1,
+                  .t_off = &none};
+  t->p->k->pack(&pack);
+}
+
 /* columns = transpose(weight) @ gradient, over one block of outputs. */
 static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck_worker *worker) {
   const col_plan *p = t->p;
@@ -274,15 +305,20 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
   int64_t outputs = ck_box_count(&t->box), panels = ck_ceil_div(rows, k->max_height), blocks;
   memset(t->b.x.data, 0, (size_t)(rows * column * k->real_size));
   blocks = ck_reduction_count(&p->outputs);
+  const int adjoin = rows_adjoin(p, kb);
   for (int64_t q = 0; q < blocks && !ck_stopped(worker); q++) {
     ck_kblock out = ck_reduction_block(&p->outputs, q);
     int64_t ld = ck_round_up(out.channels, k->vector), channel = group * call->shape.c_out;
     ck_window_fill(&t->b.g, &t->box, &out, channel * call->y.stride[1], channel * call->act_y.stride[1], 0);
     ck_window_tap_offsets(&t->b.g, t->b.ko);
-    weight_tile(t, kb, &out, group, ld);
+    if (!adjoin)
+      weight_tile(t, kb, &out, group, ld);
     for (int64_t i = 0; i < panels; i++) {
       int64_t first = ck_part_start(rows, panels, i), height = ck_part_start(rows, panels, i + 1) - first;
-      row_panel(t, first, height, out.channels, ld);
+      if (adjoin)
+        adjoining_panel(t, kb, &out, group, first, height);
+      else
+        row_panel(t, first, height, out.channels, ld);
       ck_lane_product product = {.kernels = k,
                                  .k = out.channels,
                                  .height = height,
