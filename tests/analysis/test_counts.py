@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from convkit import layers, models, nn
+from convkit import models, nn
 from convkit.analysis import count_flops, count_parameters, summary
+from convkit.benchmarks import layers
 
 
 @pytest.mark.parametrize(
