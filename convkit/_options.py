@@ -13,10 +13,27 @@ ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
 INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear")
 GRID_MODES = ("nearest", "bilinear", "bicubic")
 GRID_PADDINGS = ("zeros", "border", "reflection")
-_ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "clip": 5}
-_ACTIVATION_FORMS = 'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)'
-_PARAMETERS = {"leaky_relu": ("slope",), "clip": ("lo", "hi")}
-_PLAIN_ACTIVATIONS = ("relu", "sigmoid", "tanh")
+# Code, parameters' names, and whether the derivative is a function of the result, from which a backward forms it.
+_ACTIVATIONS = {
+    "relu": (1, (), True),
+    "leaky_relu": (2, ("slope",), True),
+    "sigmoid": (3, (), True),
+    "tanh": (4, (), True),
+    "clip": (5, ("lo", "hi"), True),
+    "silu": (6, (), False),
+    "gelu": (7, (), False),
+    "hard_swish": (8, (), False),
+    "hard_sigmoid": (9, (), True),
+    "elu": (10, ("alpha",), True),
+}
+_PLAIN_ACTIVATIONS = {name: (code, 0.0, 0.0) for name, (code, labels, _) in _ACTIVATIONS.items() if not labels}
+_ACTIVATION_FORMS = (
+    'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish", '
+    '"hard_sigmoid" or ("elu", alpha)'
+)
+_BACKWARD_FORMS = (
+    'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "hard_sigmoid" or ("elu", alpha)'
+)
 NO_ACTIVATION = (0, 0.0, 0.0)
 
 
@@ -81,26 +98,38 @@ def flag(value, name: str) -> bool:
 
 
 def activation(value) -> tuple[int, float, float]:
-    """(code, a, b) of an activation; a and b are 0 where it has no parameters."""
+    """(code, a, b) of an activation; a and b are 0 where it has no use for them."""
     if value is None:
         return NO_ACTIVATION
     if isinstance(value, str) and value in _PLAIN_ACTIVATIONS:
-        return _ACTIVATIONS[value], 0.0, 0.0
+        return _PLAIN_ACTIVATIONS[value]
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
         raise TypeError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
-    if name not in _PARAMETERS or len(parameters) != len(_PARAMETERS[name]):
+    code, labels, _ = _ACTIVATIONS.get(name, (0, (), False))
+    if not labels or len(parameters) != len(labels):
         raise ValueError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
-    for number, label in zip(parameters, _PARAMETERS[name], strict=True):
+    for number, label in zip(parameters, labels, strict=True):
         if isinstance(number, bool) or not isinstance(number, numbers.Real):
             kind = type(number).__name__
             raise TypeError(f"activation's {label} must be a real number, got {number!r} of type {kind}")
     a, b = (*map(float, parameters), 0.0, 0.0)[:2]
-    if name == "leaky_relu" and not (a >= 0 and math.isfinite(a)):
-        raise ValueError(f"activation's slope must be finite and at least 0, got {a}")
+    if name in ("leaky_relu", "elu") and not (a >= 0 and math.isfinite(a)):
+        raise ValueError(f"activation's {labels[0]} must be finite and at least 0, got {a}")
     if name == "clip" and not a <= b:
         raise ValueError(f"activation's lo must not exceed hi, got lo {a}, hi {b}")
-    return _ACTIVATIONS[name], a, b
+    return code, a, 1.0 if name == "elu" else b  # the engine's ELU has a scale
+
+
+def activation_backward(value) -> tuple[int, float, float]:
+    """(code, a, b) of an activation whose derivative is to be formed from its result."""
+    codes = activation(value)
+    if isinstance(value, str) and not _ACTIVATIONS[value][2]:
+        raise ValueError(
+            f"activation must be {_BACKWARD_FORMS} in a backward call, got {value!r}, whose derivative is no function "
+            "of y: leave it out of both calls and apply it apart"
+        )
+    return codes
 
 
 def need(value, names: tuple[str, ...]) -> tuple[bool, ...]:

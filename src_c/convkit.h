@@ -26,13 +26,21 @@ typedef enum ck_isa { CK_GENERIC = 0, CK_NEON = 1, CK_AVX2 = 2, CK_AVX512 = 3, C
 
 typedef enum ck_padding_mode { CK_ZEROS = 0, CK_REFLECT = 1, CK_REPLICATE = 2, CK_CIRCULAR = 3 } ck_padding_mode;
 
+/* The derivative is formed from the activation's result y, or, where it is no function of that, from its argument x. */
 typedef enum ck_activation {
   CK_IDENTITY = 0,
-  CK_RELU = 1,
-  CK_LEAKY_RELU = 2, /* a = slope */
-  CK_SIGMOID = 3,
-  CK_TANH = 4,
-  CK_CLIP = 5, /* a = lo, b = hi */
+  CK_RELU = 1,         /* y */
+  CK_LEAKY_RELU = 2,   /* y, a = slope at least 0; or x */
+  CK_SIGMOID = 3,      /* y */
+  CK_TANH = 4,         /* y */
+  CK_CLIP = 5,         /* y, a = lo, b = hi */
+  CK_SILU = 6,         /* x */
+  CK_GELU = 7,         /* x */
+  CK_HARD_SWISH = 8,   /* x */
+  CK_HARD_SIGMOID = 9, /* y */
+  CK_ELU = 10,         /* y, a = alpha at least 0, b = scale of the whole */
+  CK_GELU_TANH = 11,   /* x */
+  CK_SOFTPLUS = 12,    /* x, a = beta, b = threshold */
 } ck_activation;
 
 typedef enum ck_algorithm { CK_AUTO = 0, CK_IMPLICIT_GEMM = 1, CK_IM2COL = 2, CK_DIRECT = 3 } ck_algorithm;

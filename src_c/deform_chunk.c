@@ -120,7 +120,7 @@ static void load_gradient(const ck_chunk *c, ck_chunk_buffers *b, int64_t tile) 
   for (int64_t x = 0; x < c->box.size[3]; x++)
     b->offset[x] = x * conv->act_y.stride[4];
   ck_conv_pack_pixels(conv, &conv->act_y, &c->box, first, 1, lanes, ld, b->offset, b->act);
-  c->k->activation_gradient(panel, b->act, pixels * ld, conv->activation, conv->act_a, conv->act_b);
+  c->k->activation_gradient(panel, panel, b->act, pixels * ld, conv->activation, conv->act_a, conv->act_b);
 }
 
 static void load_task(ck_worker *worker, void *context, int64_t index) {

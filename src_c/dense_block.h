@@ -61,7 +61,8 @@ int ck_dense_bounds(const ck_dense *dense, double *low, double *high);
 /* The tile's bias, or zeros, in scratch. */
 void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);
 
-/* Bias, activation and store of one tile, whose accumulators begin at acc, one phase after the other. */
-void ck_dense_drain(const ck_block *block, const ck_tile *tile, const char *acc);
+/* Bias, activation and store of one tile, whose accumulators begin at acc, one phase after the other, and are done
+ * with. */
+void ck_dense_drain(const ck_block *block, const ck_tile *tile, char *acc);
 
 #endif

@@ -24,7 +24,7 @@ void ck_dense_load_bias(const ck_block *b, const ck_tile *t) {
 int ck_dense_bounds(const ck_dense *d, double *low, double *high) {
   *low = d->activation == CK_RELU ? 0 : d->activation == CK_CLIP ? d->act_a : -INFINITY;
   *high = d->activation == CK_CLIP ? d->act_b : INFINITY;
-  return d->activation == CK_IDENTITY || d->activation == CK_RELU || d->activation == CK_CLIP;
+  return ck_only_bounds(d->activation);
 }
 
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
@@ -137,7 +137,24 @@ static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, c
   }
 }
 
-void ck_dense_drain(const ck_block *b, const ck_tile *t, const char *acc) {
+/* Bias and activation of a tile's sums in scratch, where the activation is more than bounds. */
+static void activate_sums(const ck_block *b, const ck_tile *t, const layout *in, char *acc) {
+  const ck_dense *d = b->d;
+  int by_channel = d->arrangement == CK_BY_CHANNEL;
+  ck_sums sums = {.rows = by_channel ? t->lanes : b->pixels,
+                  .ld = by_channel ? in->c_lane : t->ld,
+                  .bias = t->bias ? b->b.bias : NULL,
+                  .bias_of_row = by_channel,
+                  .activation = d->activation,
+                  .a = d->act_a,
+                  .b = d->act_b};
+  for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
+    sums.c = acc;
+    d->kernels->activate_sums(&sums);
+  }
+}
+
+void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
   const ck_dense *d = b->d;
   layout in = layout_of(b, t);
   ck_drain drain = {.c_pixel = in.c_pixel,
@@ -146,13 +163,17 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, const char *acc) {
                     .lanes = t->lanes,
                     .dst_pixel = d->dst.stride[4],
                     .dst_lane = t->dst_lane,
-                    .bias = t->bias ? b->b.bias : NULL,
+                    .bias = b->b.bias,
                     .activation = d->activation,
                     .a = d->act_a,
                     .b = d->act_b,
                     .add = d->fold != 0};
-  if (t->bias)
-    ck_dense_load_bias(b, t);
+  ck_dense_load_bias(b, t);
+  if (!ck_only_bounds(d->activation)) {
+    activate_sums(b, t, &in, acc);
+    memset(b->b.bias, 0, (size_t)(t->ld * d->kernels->real_size));
+    drain.activation = CK_IDENTITY;
+  }
   for (int64_t n = 0; n < b->box.size[0]; n++) {
     char *image = t->dst + (b->box.first[0] + n) * d->dst.stride[0];
     const char *from = acc + n * in.image;

@@ -81,7 +81,22 @@ typedef struct ck_stage {
   const ck_span *span;
 } ck_stage;
 
-/* Bias, activation and store of one run of `count` pixels by `lanes` channels, out of c[pixel][lane] (c_lane 1, rows of
+/* Activations that are bounds, if any: the drain applies them. All others are for ck_sums, before. */
+static inline int ck_only_bounds(int activation) {
+  return activation == CK_IDENTITY || activation == CK_RELU || activation == CK_CLIP;
+}
+
+/* c[i][j] = activation(c[i][j] + bias) over rows one after the other, not of an activation that is only bounds. The
+ * bias is [rows] or else [ld], ld then being whole vectors; or NULL. */
+typedef struct ck_sums {
+  void *c;
+  int64_t rows, ld;
+  const void *bias;
+  int bias_of_row, activation;
+  double a, b;
+} ck_sums;
+
+/* Bias, bounds and store of one run of `count` pixels by `lanes` channels, out of c[pixel][lane] (c_lane 1, rows of
  * whole aligned vectors) or c[lane][pixel] (c_pixel 1). */
 typedef struct ck_drain {
   const void *c;
@@ -89,7 +104,7 @@ typedef struct ck_drain {
   char *dst;
   int64_t count, lanes, dst_pixel, dst_lane; /* strides in bytes */
   const void *bias;                          /* [lanes] in scratch, or NULL */
-  int activation;
+  int activation;                            /* one that ck_only_bounds holds of */
   double a, b;
   int add; /* add to dst instead of storing */
   /* Transposed convolution: pixel x of the run is pixel x / phases of accumulators c + (x % phases) * c_phase (bytes).
@@ -247,8 +262,12 @@ struct ck_kernels {
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */
   void (*drain)(const ck_drain *);
-  /* g[i] *= activation'(y[i]) */
-  void (*activation_gradient)(void *g, const void *y, int64_t count, int activation, double a, double b);
+  void (*activate_sums)(const ck_sums *);
+  /* dst[i] = activation(src[i]), and dst[i] = g[i] * activation'(src[i]), src being what ck_activation says; not the
+   * identity; arrays at any address, dst being the same as another or apart. */
+  void (*activate)(void *dst, const void *src, int64_t count, int activation, double a, double b);
+  void (*activation_gradient)(void *dst, const void *g, const void *src, int64_t count, int activation, double a,
+                              double b);
   /* sum[j] += panel[k][j] over k, in order */
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */

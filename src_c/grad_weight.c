@@ -251,7 +251,7 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   if (call->activation && !t->p->transposed) {
     int64_t count = ck_box_count(box) * t->p->ld;
     nonfinite |= ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.x_off, t->b.y);
-    k->activation_gradient(panel, t->b.y, count, call->activation, call->act_a, call->act_b);
+    k->activation_gradient(panel, panel, t->b.y, count, call->activation, call->act_a, call->act_b);
   }
   return nonfinite;
 }

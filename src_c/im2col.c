@@ -338,7 +338,8 @@ static void grad_x_task(ck_worker *worker, void *context, int64_t index) {
   add_back(worker, context, index, multiply_columns);
 }
 
-/* The activation of a transposed convolution, once all sums are there: staged, and stored through the drain. */
+/* The activation of a transposed convolution, once all sums are there: staged, and stored
+ * through the drain. */
 static void activate_task(ck_worker *worker, void *context, int64_t index) {
   const col_plan *p = context;
   const ck_conv *call = p->call;
@@ -368,11 +369,9 @@ static void activate_task(ck_worker *worker, void *context, int64_t index) {
                       .lanes = 1,
                       .dst = row,
                       .dst_pixel = stride,
-                      .dst_lane = item,
-                      .activation = call->activation,
-                      .a = call->act_a,
-                      .b = call->act_b};
+                      .dst_lane = item};
     p->k->stage(&stage);
+    p->k->activate(worker->scratch, worker->scratch, count, call->activation, call->act_a, call->act_b);
     p->k->drain(&drain);
   }
 }

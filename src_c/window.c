@@ -226,7 +226,7 @@ int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t
   if (w->act_data) {
     fill(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);
     int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
-    w->kernels->activation_gradient(w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
+    w->kernels->activation_gradient(w->data, w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
                                     s->act_b);
   }
   return !same;

@@ -137,15 +137,24 @@ ACTIVATIONS = [
     ("sigmoid", {0: 0.5, math.log(3): 0.75}, {0.5: 0.25, 0.75: 0.1875}),
     ("tanh", {0: 0, math.log(3): 0.8}, {0: 1, 0.5: 0.75}),
     (("clip", -1, 2), {-3: -1, -1: -1, 0.5: 0.5, 2: 2, 9: 2}, {-1: 0, 0.5: 1, 2: 0}),
+    ("hard_sigmoid", {-4: 0, -3: 0, -1.5: 0.25, 0: 0.5, 3: 1, 4: 1}, {0: 0, 0.25: 1 / 6, 1: 0}),
+    (("elu", 2), {-math.log(4): -1.5, 0: 0, 3: 3}, {-1.5: 0.5, 0: 2, 3: 1}),
+]
+FORWARD_ONLY = [
+    ("silu", {-math.log(3): -math.log(3) / 4, 0: 0, math.log(3): 3 * math.log(3) / 4}, {}),
+    ("gelu", {-math.sqrt(2): -math.sqrt(0.5) * math.erfc(1), 0: 0, math.sqrt(2): math.sqrt(0.5) * math.erfc(-1)}, {}),
+    ("hard_swish", {-4: 0, -3: 0, -1.5: -0.375, 0: 0, 1.5: 1.125, 3: 3, 4: 4}, {}),
 ]
 
 
-@pytest.mark.parametrize(("activation", "values", "slopes"), ACTIVATIONS, ids=str)
+@pytest.mark.parametrize(("activation", "values", "slopes"), ACTIVATIONS + FORWARD_ONLY, ids=str)
 def test_activations(activation, values, slopes):
     one = row(1)
     y = reference.conv1d(row(*values), one, activation=activation)
     np.testing.assert_allclose(y, row(*values.values()), rtol=1e-15)
     assert np.isnan(reference.conv1d(row(np.nan), one, activation=activation)).all()
+    if not slopes:
+        return
     y, grad = row(*slopes), row(*[8] * len(slopes))
     grads = reference.conv1d_backward(grad, np.zeros_like(y), one, activation=activation, y=y, need="x")
     np.testing.assert_allclose(grads.x, 8 * row(*slopes.values()), rtol=1e-15)
@@ -319,9 +328,10 @@ def test_bound_of_gradients_with_activation_holds():
     rng = np.random.default_rng(6)
     one = np.float32(1)
     x, w, g = (rng.standard_normal(shape).astype(np.float32) for shape in ((40, 6), (5, 6), (40, 5)))
-    for activation in ("sigmoid", "tanh"):
+    for activation in ("sigmoid", "tanh", ("elu", 0.75)):
         y = reference.linear(3 * x, w, activation=activation).astype(np.float32)
-        h = g * (y * (one - y) if activation == "sigmoid" else one - y * y)
+        steep = {"sigmoid": y * (one - y), "tanh": one - y * y}
+        h = g * steep.get(activation, np.where(y > 0, one, y + np.float32(0.75)))
         assert h.dtype == np.float32
         exact = reference.linear_backward(g, x, w, activation=activation, y=y)
         allowed = reference.bound("linear_backward", g, x, w, activation=activation, y=y)

@@ -112,7 +112,7 @@ def _backward(
     plan = _planned(nd, x_shape, offset.shape, weight_shape, stride, padding, dilation, layout)
     _check_mask(mask, plan)
     check_shape(grad, "grad", plan.y_shape, "that of the output")
-    act, a, b = _options.activation(activation)
+    act, a, b = _options.activation_backward(activation)
     y = taken_y(y, activation, grad)
     if mask is None and isinstance(out, tuple) and len(out) == len(_NAMES) and out[2] is not None:
         raise ValueError("out.mask must be None where no mask is given, got an array")
@@ -160,8 +160,11 @@ _FORWARD_DOC = """
     mask : ndarray, (N, G*prod(kernel), {out}) or (G*prod(kernel), {out}), optional
         What each sample is multiplied by. Without it this is the first version of deformable convolution, with it the
         second.
-    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
-        Applied to the sum before it is stored; NaN passes through. Parameters are rounded to the call's dtype.
+    activation : None, str or tuple, default: None
+        "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish",
+        "hard_sigmoid" or ("elu", alpha), applied to the sum before it is stored; NaN passes through. Parameters are
+        rounded to the call's dtype. "gelu" is x * Phi(x), "hard_sigmoid" clip(x + 3, 0, 6) / 6, "hard_swish" x
+        times that.
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x, offset, mask and the result last: x is {x_last}. `weight` is the same in both.
     out : ndarray, optional
@@ -224,8 +227,9 @@ _BACKWARD_DOC = """
         The weight, or its shape where `need` includes none of "x", "offset" and "mask".
     stride, padding, dilation, mask, layout
         As in the forward call.
-    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
-        As in the forward call. With it g = grad * act'(y), as in `conv{nd}d_backward`. Without it g = grad.
+    activation : None, str or tuple, default: None
+        As in the forward call, without "silu", "gelu" and "hard_swish". With it g = grad * act'(y), as in
+        `conv{nd}d_backward`. Without it g = grad.
     y : ndarray, optional
         The output of the forward call: required with `activation`, not looked at without.
     need : str or sequence of str, default: ("x", "offset", "mask", "weight", "bias")

@@ -57,8 +57,11 @@ def linear(x, weight, bias=None, *, activation=None, out=None):
         One row of factors per output feature.
     bias : ndarray, (out,), optional
         Added to every row of the result.
-    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
-        Applied to the sum before it is stored; NaN passes through. Parameters are rounded to the call's dtype.
+    activation : None, str or tuple, default: None
+        "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish",
+        "hard_sigmoid" or ("elu", alpha), applied to the sum before it is stored; NaN passes through. Parameters are
+        rounded to the call's dtype. "gelu" is x * Phi(x), "hard_sigmoid" clip(x + 3, 0, 6) / 6, "hard_swish" x
+        times that.
     out : ndarray, optional
         Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
         itself nor an input.
@@ -122,9 +125,11 @@ def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
         The input, or its shape where `need` does not include "weight".
     weight : ndarray, (out, in), or tuple of int
         The weight, or its shape where `need` does not include "x".
-    activation : None, "relu", ("leaky_relu", slope), "sigmoid", "tanh" or ("clip", lo, hi)
-        As in the forward call. With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else
-        slope; sigmoid, y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0. Without it g = grad.
+    activation : None, str or tuple, default: None
+        As in the forward call, but neither "silu" nor "gelu" nor "hard_swish", whose derivatives are no functions of y.
+        With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else slope; sigmoid,
+        y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0; hard_sigmoid, 1/6 where 0 < y < 1, else 0; elu, 1
+        where y > 0, else y + alpha. Without it g = grad.
     y : ndarray, (*, out), optional
         The output of the forward call: required with `activation`, not looked at without.
     need : str or sequence of str, default: ("x", "weight", "bias")
@@ -153,7 +158,7 @@ def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
     y_shape = (*x_shape[:-1], weight_shape[0])
     if grad.shape != y_shape:
         raise ValueError(f"grad must have shape {y_shape}, that of the output, got shape {grad.shape}")
-    act, a, b = _options.activation(activation)
+    act, a, b = _options.activation_backward(activation)
     y = taken_y(y, activation, grad)
     lead = _rows(x_shape[:-1], (grad, x, y))
     geometry = _geometry(lead, x_shape[-1], weight_shape)

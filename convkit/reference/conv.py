@@ -192,22 +192,50 @@ def _parameters(activation, dtype: np.dtype) -> tuple[str | None, float, float]:
     return name, a, b
 
 
+def _sigmoid_times(z: np.ndarray, x) -> np.ndarray:
+    """x * sigmoid(z); the root of exp(z) is still a normal number where exp(z) is not."""
+    root = np.exp(np.minimum(z, -z) / 2)
+    return np.where(z < 0, x * root * root, x) / (1 + root * root)
+
+
+def _normal_below(z: np.ndarray) -> np.ndarray:
+    """Phi(z) = erfc(-z / sqrt(2)) / 2. What rounding takes from the argument, erfc would multiply by its square."""
+    root, rest = 0.7071067811865476, -4.833646656726457e-17  # sqrt(1 / 2) and what a double leaves of it
+    t = -z * root
+    head = z * 134217729 - (z * 134217729 - z)  # halves, whose products are exact (T. J. Dekker)
+    root_head = 0.7071067839860916
+    tail, root_tail = z - head, root - root_head
+    lost = (((-head * root_head - t) - head * root_tail) - tail * root_head) - tail * root_tail - z * rest
+    erfc = np.vectorize(math.erfc, otypes=[np.float64])(t)
+    return (erfc - 2 / math.sqrt(math.pi) * np.exp(-t * t) * lost) / 2
+
+
 def _activate(z: np.ndarray, activation, dtype: np.dtype) -> np.ndarray:
     name, a, b = _parameters(activation, dtype)
+    finite = np.maximum(z, -2000)  # minus infinity times zero would be NaN
     with np.errstate(over="ignore", invalid="ignore"):
         if name == "relu":
             return np.maximum(z, 0)
         if name == "leaky_relu":
             return np.where(z < 0, z * a, z)
         if name == "sigmoid":
-            return 1 / (1 + np.exp(-z))
+            return _sigmoid_times(z, 1)
         if name == "tanh":
             return np.tanh(z)
+        if name == "silu":
+            return _sigmoid_times(z, finite)
+        if name == "gelu":
+            return np.maximum(z, -40) * _normal_below(np.clip(z, -40, 40))
+        if name in ("hard_sigmoid", "hard_swish"):
+            return np.clip(z + 3, 0, 6) / 6 * (finite if name == "hard_swish" else 1)
+        if name == "elu":
+            return np.where(z > 0, z, a * np.expm1(np.minimum(z, 0)))
         return np.clip(z, a, b) if name == "clip" else z
 
 
 def _before_activation(grad: np.ndarray, y: np.ndarray | None, activation, dtype: np.dtype) -> np.ndarray:
     """grad * act'(y). Where the derivative is zero the result is zero, also of an infinite gradient."""
+    _options.activation_backward(activation)
     name, a, b = _parameters(activation, dtype)
     if name is None:
         return grad
@@ -215,6 +243,10 @@ def _before_activation(grad: np.ndarray, y: np.ndarray | None, activation, dtype
         return np.where(y > 0, grad, grad * a if name == "leaky_relu" else 0)
     if name == "clip":
         return np.where((a < y) & (y < b), grad, 0)
+    if name == "hard_sigmoid":
+        return np.where((0 < y) & (y < 1), grad / 6, 0)
+    if name == "elu":
+        return grad * np.where(y > 0, 1, y + a)
     return grad * (y * (1 - y) if name == "sigmoid" else 1 - y * y)
 
 
@@ -388,7 +420,11 @@ def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
 # ---------------------------------------------------------------- how far a correct result may lie from these
 
 _OPERANDS = ("x", "weight", "mask", "bias", "grad", "cols")
-_ROUNDINGS = {"leaky_relu": 1, "sigmoid": 3, "tanh": 3}  # in forming grad * act'(y)
+_ROUNDINGS = {"leaky_relu": 1, "sigmoid": 3, "tanh": 3, "hard_sigmoid": 1, "elu": 2}  # in forming grad * act'(y)
+# The largest slope of an activation; those that are more than a bound or a factor may be 4 units in the last place off.
+_STEEPEST = {
+    "sigmoid": 0.25, "tanh": 1.0, "silu": 1.1, "gelu": 1.13, "hard_swish": 1.5, "hard_sigmoid": 1 / 6, "elu": 1.0,
+}  # fmt: skip
 
 
 def _operator(name: str):
@@ -419,9 +455,11 @@ def _each(function, result, *others):
 def _steepness(grad: np.ndarray, y, activation, dtype: np.dtype) -> np.ndarray:
     """|grad| * act'(y) with the sums in the derivative's formula on absolute values too."""
     grad, y = np.abs(np.asarray(grad, np.float64)), np.asarray(y, np.float64)
-    name, _, _ = _parameters(activation, dtype)
+    name, a, _ = _parameters(activation, dtype)
     if name == "sigmoid":
         return grad * np.abs(y) * (1 + np.abs(y))
+    if name == "elu":
+        return grad * np.where(y > 0, 1, np.abs(y) + a)
     return grad * (1 + y * y) if name == "tanh" else _before_activation(grad, y, activation, dtype)
 
 
@@ -461,8 +499,9 @@ def bound(name: str, *args, dtype=None, **kwargs):
     How far a correct result may lie from the reference's: gamma_{K+2} * S + (K+2) * tiny, derived and not tuned.
 
     With S and K from `terms`, u = 2**-24 or 2**-53 and gamma_n = n*u / (1 - n*u), it holds for sums in any order,
-    fused or not. In float64 it is twice that, because the reference rounds as well. A sigmoid or tanh may be off by 4
-    units in the last place more. In a gradient with an activation n counts the roundings of its derivative too.
+    fused or not. In float64 it is twice that, because the reference rounds as well. An activation that is more than a
+    bound or a factor may be off by 4 units in the last place more. In a gradient with an activation n counts the
+    roundings of its derivative too.
 
     Parameters
     ----------
@@ -497,8 +536,9 @@ def bound(name: str, *args, dtype=None, **kwargs):
     allowed = _each(error, *terms(name, *args, **kwargs))
     if backward or function is None:
         return allowed
-    allowed = allowed * {"leaky_relu": max(1.0, a), "sigmoid": 0.25}.get(function, 1.0)  # how steep they are
-    if function in ("sigmoid", "tanh"):
+    steepest = _STEEPEST.get(function, 1.0)
+    allowed = allowed * (max(1.0, a) if function in ("leaky_relu", "elu") else steepest)
+    if function in _STEEPEST:
         result = _operator(name)(**call).astype(dtype)
         allowed += 4 * np.spacing(np.abs(result)).astype(np.float64)
     return allowed

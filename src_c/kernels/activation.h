@@ -1,68 +1,152 @@
-/* Activations, fused into the store, and their derivatives in terms of the output.  NaN passes through all of them. */
+/* Activations and their derivatives, over runs of adjacent elements at any address.  NaN passes through all of them.
+ *
+ * The last elements, short of a vector, go the same way as all others through copies. */
 #ifndef CK_ACTIVATION_H
 #define CK_ACTIVATION_H
 
-#include <math.h>
+#include "math.h"
+#include "transpose.h"
 
-#include "vector.h"
+#define GELU_TANH_CAP 40 /* beyond it the gate is 0 or 1, and nothing overflows before */
 
-#if REAL_IS_FLOAT
-typedef int32_t vmask __attribute__((vector_size(VBYTES)));
-#define REAL_EXP expf
-#define REAL_TANH tanhf
-#else
-typedef int64_t vmask __attribute__((vector_size(VBYTES)));
-#define REAL_EXP exp
-#define REAL_TANH tanh
-#endif
-
-CK_INLINE vreal v_select(vmask where, vreal yes, vreal no) {
-  return (vreal)((where & (vmask)yes) | (~where & (vmask)no));
+/* 2 * sqrt(2 / pi) * (x + 0.044715 * x^3), of which the sigmoid stands for Phi(x); and its slope */
+CK_INLINE vreal gelu_gate(vreal x, vreal *slope) {
+  const REAL rate = (REAL)1.5957691216057307118, cubic = (REAL)(0.044715 * 1.5957691216057307118);
+  x = v_at_most(v_set1(GELU_TANH_CAP), v_at_least(v_set1(-GELU_TANH_CAP), x));
+  vreal square = x * x;
+  *slope = square * (3 * cubic) + rate;
+  return x * (square * cubic + rate);
 }
 
 CK_INLINE vreal activate(vreal v, int kind, REAL a, REAL b) {
+  vreal slope;
   switch (kind) {
   case CK_RELU:
-    return v_select(v < 0, (vreal){0}, v);
+    return v_at_least((vreal){0}, v);
   case CK_LEAKY_RELU:
     return v_select(v < 0, v * a, v);
-  case CK_CLIP:
-    v = v_select(v < a, v_set1(a), v);
-    return v_select(v > b, v_set1(b), v);
   case CK_SIGMOID:
-    for (int i = 0; i < VL; i++)
-      v[i] = 1 / (1 + REAL_EXP(-v[i]));
-    return v;
+    return v_sigmoid(v);
   case CK_TANH:
-    for (int i = 0; i < VL; i++)
-      v[i] = REAL_TANH(v[i]);
-    return v;
+    return v_tanh(v);
+  case CK_CLIP:
+    return v_at_most(v_set1(b), v_at_least(v_set1(a), v));
+  case CK_SILU:
+    return v_gated(v, v);
+  case CK_GELU:
+    return v_gelu(v);
+  case CK_HARD_SWISH: /* not v * 0 far below: infinity would be NaN */
+    return v_at_least(v_set1(-3), v) * (v_at_most(v_set1(6), v_at_least((vreal){0}, v + 3)) / 6);
+  case CK_HARD_SIGMOID:
+    return v_at_most(v_set1(6), v_at_least((vreal){0}, v + 3)) / 6;
+  case CK_ELU:
+    return v_select(v < 0, v_expm1(v_at_least(v_set1(-80), v_at_most((vreal){0}, v))) * a, v) * b;
+  case CK_GELU_TANH:
+    return v_gated(v, gelu_gate(v, &slope));
+  case CK_SOFTPLUS:
+    return v_select(v * a > b, v, v_softplus(v * a) / a);
   default:
     return v;
   }
 }
 
-CK_INLINE vreal activation_gradient(vreal g, vreal y, int kind, REAL a, REAL b) {
+/* g times the derivative, by ck_activation's account of what it is a function of. Where the derivative of a piece is
+ * zero the result is, also of an infinite gradient. */
+CK_INLINE vreal activation_gradient(vreal g, vreal v, int kind, REAL a, REAL b) {
+  const vreal zero = {0};
+  vreal rest, slope, gate;
   switch (kind) {
   case CK_RELU:
-    return v_select(y > 0, g, (vreal){0});
+    return v_select(v > 0, g, zero);
   case CK_LEAKY_RELU:
-    return v_select(y > 0, g, g * a);
-  case CK_CLIP:
-    return v_select((y > a) & (y < b), g, (vreal){0});
+    return v_select(v > 0, g, g * a);
   case CK_SIGMOID:
-    return g * (y * (1 - y));
+    return g * (v * (1 - v));
   case CK_TANH:
-    return g * (1 - y * y);
+    return g * (1 - v * v);
+  case CK_CLIP:
+    return v_select((v > a) & (v < b), g, zero);
+  case CK_HARD_SIGMOID:
+    return v_select((v > 0) & (v < 1), g / 6, zero);
+  case CK_ELU:
+    return g * v_select(v > 0, v_set1(b), v + a * b);
+  case CK_HARD_SWISH:
+    return v_select(v < -3, zero, v_select(v > 3, g, g * ((v + (REAL)1.5) / 3)));
+  case CK_SILU:
+    gate = v_both_sigmoids(v, &rest);
+    v = v_at_most(v_set1(-LEAST_EXP), v_at_least(v_set1(LEAST_EXP), v));
+    return g * (gate * (v * rest + 1));
+  case CK_GELU:
+    return g * v_gelu_slope(v);
+  case CK_GELU_TANH:
+    gate = v_both_sigmoids(gelu_gate(v, &slope), &rest);
+    v = v_at_most(v_set1(GELU_TANH_CAP), v_at_least(v_set1(-GELU_TANH_CAP), v));
+    return g * (gate * (v * slope * rest + 1));
+  case CK_SOFTPLUS:
+    return v_select(v * a > b, g, g * v_sigmoid(v * a));
   default:
     return g;
   }
 }
 
-static void CK_NAME(activation_gradient)(void *g, const void *y, int64_t count, int kind, double a, double b) {
-  for (int64_t i = 0; i < count; i += VL) {
-    REAL *at = (REAL *)g + i;
-    v_store(at, activation_gradient(v_load(at), v_load((const REAL *)y + i), kind, (REAL)a, (REAL)b));
+/* Inlined for every kind, so that the loop asks nothing. Whole vectors. */
+CK_INLINE void activate_run(REAL *dst, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
+  for (int64_t i = 0; i < count; i += VL)
+    v_storeu(dst + i, activate(v_loadu(src + i), kind, a, b));
+}
+
+CK_INLINE void gradient_run(REAL *dst, const REAL *g, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
+  for (int64_t i = 0; i < count; i += VL)
+    v_storeu(dst + i, activation_gradient(v_loadu(g + i), v_loadu(src + i), kind, a, b));
+}
+
+#define FOR_EACH_ACTIVATION(X)                                                                                         \
+  X(CK_RELU)                                                                                                           \
+  X(CK_LEAKY_RELU)                                                                                                     \
+  X(CK_SIGMOID)                                                                                                        \
+  X(CK_TANH)                                                                                                           \
+  X(CK_CLIP) X(CK_SILU) X(CK_GELU) X(CK_HARD_SWISH) X(CK_HARD_SIGMOID) X(CK_ELU) X(CK_GELU_TANH) X(CK_SOFTPLUS)
+
+static void CK_NAME(activate_vectors)(REAL *dst, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
+#define CASE(k)                                                                                                        \
+  case k:                                                                                                              \
+    activate_run(dst, src, count, k, a, b);                                                                            \
+    break;
+  switch (kind) { FOR_EACH_ACTIVATION(CASE) }
+#undef CASE
+}
+
+static void CK_NAME(gradient_vectors)(REAL *dst, const REAL *g, const REAL *src, int64_t count, int kind, REAL a,
+                                      REAL b) {
+#define CASE(k)                                                                                                        \
+  case k:                                                                                                              \
+    gradient_run(dst, g, src, count, k, a, b);                                                                         \
+    break;
+  switch (kind) { FOR_EACH_ACTIVATION(CASE) }
+#undef CASE
+}
+
+static void CK_NAME(activate)(void *dst, const void *src, int64_t count, int kind, double a, double b) {
+  const int64_t whole = count / VL * VL, rest = count - whole;
+  CK_NAME(activate_vectors)(dst, src, whole, kind, (REAL)a, (REAL)b);
+  if (rest) {
+    REAL part[VL] = {0};
+    memcpy(part, (const REAL *)src + whole, (size_t)rest * sizeof(REAL));
+    CK_NAME(activate_vectors)(part, part, VL, kind, (REAL)a, (REAL)b);
+    memcpy((REAL *)dst + whole, part, (size_t)rest * sizeof(REAL));
+  }
+}
+
+static void CK_NAME(activation_gradient)(void *dst, const void *g, const void *src, int64_t count, int kind, double a,
+                                         double b) {
+  const int64_t whole = count / VL * VL, rest = count - whole;
+  CK_NAME(gradient_vectors)(dst, g, src, whole, kind, (REAL)a, (REAL)b);
+  if (rest) {
+    REAL part[VL] = {0}, g_part[VL] = {0};
+    memcpy(part, (const REAL *)src + whole, (size_t)rest * sizeof(REAL));
+    memcpy(g_part, (const REAL *)g + whole, (size_t)rest * sizeof(REAL));
+    CK_NAME(gradient_vectors)(part, g_part, part, VL, kind, (REAL)a, (REAL)b);
+    memcpy((REAL *)dst + whole, part, (size_t)rest * sizeof(REAL));
   }
 }
 

@@ -15,15 +15,6 @@
 #define REAL_MAX __DBL_MAX__
 #endif
 
-CK_INLINE vreal load_first(const char *src, int64_t n) { return n >= VL ? v_loadu(src) : load_part(src, n); }
-
-CK_INLINE void store_first(char *dst, vreal v, int64_t n) {
-  if (n >= VL)
-    v_storeu(dst, v);
-  else
-    store_part(dst, v, n);
-}
-
 CK_INLINE vreal square_root(vreal x) {
   vreal root;
   CK_UNROLL

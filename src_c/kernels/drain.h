@@ -1,12 +1,37 @@
-/* The drain: bias, activation and store.  The only writer of user tensors.  The element is (sum + bias), activated. */
+/* The drain: bias, bounds and store.  An activation that is more than a bound has been applied to the sums before, by
+ * `activate_sums`: here it would be code for each of a tile's vectors. */
 #ifndef CK_DRAIN_H
 #define CK_DRAIN_H
+
+#include <math.h>
 
 #include "activation.h"
 #include "transpose.h"
 
-CK_INLINE vreal finish(const ck_drain *p, vreal v, vreal bias) {
-  return activate(v + bias, p->activation, (REAL)p->a, (REAL)p->b); /* without a bias +0: no sum is stored as -0 */
+/* (sum + bias), bounded. Without a bias +0 is added: no sum is stored as -0. */
+typedef struct CK_NAME(bounds) {
+  vreal lo, hi;
+} CK_NAME(bounds);
+
+CK_INLINE CK_NAME(bounds) bounds_of(const ck_drain *p) {
+  const REAL infinity = (REAL)INFINITY;
+  const int clip = p->activation == CK_CLIP;
+  return (CK_NAME(bounds)){v_set1(p->activation == CK_RELU ? 0
+                                  : clip                   ? (REAL)p->a
+                                                           : -infinity),
+                           v_set1(clip ? (REAL)p->b : infinity)};
+}
+
+CK_INLINE vreal bounded(const CK_NAME(bounds) * bounds, vreal v) {
+  return v_at_most(bounds->hi, v_at_least(bounds->lo, v));
+}
+
+CK_INLINE vreal bias_of_lanes(const ck_drain *p, int64_t lane) {
+  return p->bias ? v_load((const REAL *)p->bias + lane) : (vreal){0};
+}
+
+CK_INLINE vreal bias_of_lane(const ck_drain *p, int64_t lane) {
+  return p->bias ? v_set1(((const REAL *)p->bias)[lane]) : (vreal){0};
 }
 
 CK_INLINE void put(const ck_drain *p, char *dst, vreal v, int64_t n) {
@@ -29,9 +54,10 @@ CK_INLINE void put_strided(const ck_drain *p, char *dst, vreal v, int64_t n) {
 /* Scratch [pixel][lane] to a row of pixels for each lane: transposed.  The last block overlaps the one before, unless
  * it adds: then nothing may be touched twice. */
 static void CK_NAME(drain_transposed)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   for (int64_t j = 0; j < p->lanes; j += VL) {
     int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
-    vreal bias = p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0};
+    const vreal bias = bias_of_lanes(p, j);
     for (int64_t next = 0; next < p->count; next += VL) {
       int64_t x = p->count >= VL && next + VL > p->count && !p->add ? p->count - VL : next;
       int64_t count = p->count - x < VL ? p->count - x : VL;
@@ -44,7 +70,7 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
         __builtin_prefetch(ahead + q * p->dst_lane, 1);
       CK_UNROLL
       for (int64_t q = 0; q < VL; q++)
-        r[q] = q < count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
+        r[q] = q < count ? bounded(&bounds, v_load(c + q * p->c_pixel) + bias) : (vreal){0};
       transpose(r);
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
@@ -60,16 +86,17 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
 /* The same for a few pixels whose lanes follow each other without a gap, as the taps of a weight do: the rows, shorter
  * than a vector, are joined first. */
 static void CK_NAME(drain_joined)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   REAL joined[VL * VL] __attribute__((aligned(VBYTES)));
   for (int64_t j = 0; j < p->lanes; j += VL) {
     int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
-    vreal bias = p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0};
+    const vreal bias = bias_of_lanes(p, j);
     const REAL *c = (const REAL *)p->c + j;
     char *dst = p->dst + j * p->dst_lane;
     vreal r[VL];
     CK_UNROLL
     for (int64_t q = 0; q < VL; q++)
-      r[q] = q < p->count ? finish(p, v_load(c + q * p->c_pixel), bias) : (vreal){0};
+      r[q] = q < p->count ? bounded(&bounds, v_load(c + q * p->c_pixel) + bias) : (vreal){0};
     transpose(r);
     for (int64_t q = 0; q < lanes; q++) /* each writes over what the one before has too much */
       v_storeu(joined + q * p->count, r[q]);
@@ -80,10 +107,11 @@ static void CK_NAME(drain_joined)(const ck_drain *p) {
 
 /* Scratch [pixel][lane] to lanes adjacent in memory. */
 static void CK_NAME(drain_lanes)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   for (int64_t x = 0; x < p->count; x++) {
     for (int64_t j = 0; j < p->lanes; j += VL) {
       vreal v = v_load((const REAL *)p->c + x * p->c_pixel + j);
-      v = finish(p, v, p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0});
+      v = bounded(&bounds, v + bias_of_lanes(p, j));
       put(p, p->dst + x * p->dst_pixel + j * (int64_t)sizeof(REAL), v, p->lanes - j);
     }
   }
@@ -91,18 +119,21 @@ static void CK_NAME(drain_lanes)(const ck_drain *p) {
 
 /* Scratch [lane][pixel] to pixels adjacent in memory. */
 static void CK_NAME(drain_rows)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   for (int64_t j = 0; j < p->lanes; j++) {
-    vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
+    const vreal bias = bias_of_lane(p, j);
     const REAL *c = (const REAL *)p->c + j * p->c_lane;
     for (int64_t x = 0; x < p->count; x += VL)
-      put(p, p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL), finish(p, v_loadu(c + x), bias), p->count - x);
+      put(p, p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL), bounded(&bounds, v_loadu(c + x) + bias),
+          p->count - x);
   }
 }
 
 /* What is left, one pixel or one lane at a time: gathered in scratch, finished, scattered. */
 static void CK_NAME(drain_any)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   for (int64_t j = 0; j < p->lanes; j++) {
-    vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
+    const vreal bias = bias_of_lane(p, j);
     const REAL *c = (const REAL *)p->c + j * p->c_lane;
     char *dst = p->dst + j * p->dst_lane;
     for (int64_t x = 0; x < p->count; x += VL) {
@@ -110,7 +141,7 @@ static void CK_NAME(drain_any)(const ck_drain *p) {
       vreal v = {0};
       for (int64_t q = 0; q < count; q++)
         v[q] = c[(x + q) * p->c_pixel];
-      v = finish(p, v, bias);
+      v = bounded(&bounds, v + bias);
       for (int64_t q = 0; q < count; q++) {
         real_u *at = (real_u *)(dst + (x + q) * p->dst_pixel);
         *at = p->add ? *at + v[q] : v[q];
@@ -137,9 +168,10 @@ static void CK_NAME(drain_one)(const ck_drain *p) {
 
 /* Two phases, pixels adjacent in memory: both transposed, then interleaved. */
 static void CK_NAME(drain_two_phases)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   for (int64_t j = 0; j < p->lanes; j += VL) {
     int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
-    vreal bias = p->bias ? v_load((const REAL *)p->bias + j) : (vreal){0};
+    const vreal bias = bias_of_lanes(p, j);
     for (int64_t x = 0; x < p->count; x += 2 * VL) {
       int64_t count = p->count - x < 2 * VL ? p->count - x : 2 * VL;
       const REAL *even = (const REAL *)p->c + x / 2 * p->c_pixel + j;
@@ -147,8 +179,8 @@ static void CK_NAME(drain_two_phases)(const ck_drain *p) {
       vreal r[VL], s[VL];
       CK_UNROLL
       for (int64_t q = 0; q < VL; q++) {
-        r[q] = 2 * q < count ? finish(p, v_load(even + q * p->c_pixel), bias) : (vreal){0};
-        s[q] = 2 * q + 1 < count ? finish(p, v_load(odd + q * p->c_pixel), bias) : (vreal){0};
+        r[q] = 2 * q < count ? bounded(&bounds, v_load(even + q * p->c_pixel) + bias) : (vreal){0};
+        s[q] = 2 * q + 1 < count ? bounded(&bounds, v_load(odd + q * p->c_pixel) + bias) : (vreal){0};
       }
       transpose(r);
       transpose(s);
@@ -164,11 +196,12 @@ static void CK_NAME(drain_two_phases)(const ck_drain *p) {
 
 /* Scratch [lane][pixel] of several phases, pixels adjacent in memory: interleaved in a row, then finished. */
 static void CK_NAME(drain_interleaved)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
   enum { ROOM = 32 * VL };
   REAL row[ROOM] __attribute__((aligned(VBYTES)));
   const int64_t span = ROOM / p->phases * p->phases;
   for (int64_t j = 0; j < p->lanes; j++) {
-    vreal bias = v_set1(p->bias ? ((const REAL *)p->bias)[j] : 0);
+    const vreal bias = bias_of_lane(p, j);
     for (int64_t x = 0; x < p->count; x += span) {
       int64_t count = p->count - x < span ? p->count - x : span;
       for (int64_t f = 0; f < p->phases; f++) {
@@ -178,7 +211,7 @@ static void CK_NAME(drain_interleaved)(const ck_drain *p) {
       }
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t i = 0; i < count; i += VL)
-        put(p, dst + i * (int64_t)sizeof(REAL), finish(p, v_load(row + i), bias), count - i);
+        put(p, dst + i * (int64_t)sizeof(REAL), bounded(&bounds, v_load(row + i) + bias), count - i);
     }
   }
 }
@@ -203,6 +236,29 @@ static void CK_NAME(drain)(const ck_drain *p) {
     one.dst_pixel *= p->phases;
     one.count = (p->count - f - 1) / p->phases + 1;
     CK_NAME(drain_one)(&one);
+  }
+}
+
+CK_INLINE void add_bias(REAL *c, int64_t count, int64_t step, vreal bias) {
+  for (int64_t i = 0; i < count; i++, c += step)
+    v_storeu(c, v_loadu(c) + bias);
+}
+
+/* Adds the bias to rows of sums and applies an activation, in place: a block that level 1 holds at a time. */
+static void CK_NAME(activate_sums)(const ck_sums *p) {
+  const int64_t rows = 2048 / p->ld + 1, whole = p->ld / VL, rest = p->ld % VL;
+  REAL *c = p->c;
+  for (int64_t first = 0; first < p->rows; first += rows, c += rows * p->ld) {
+    const int64_t count = p->rows - first < rows ? p->rows - first : rows;
+    for (int64_t j = 0; j < whole && p->bias && !p->bias_of_row; j++)
+      add_bias(c + j * VL, count, p->ld, v_load((const REAL *)p->bias + j * VL));
+    for (int64_t i = 0; i < count && p->bias && p->bias_of_row; i++) {
+      const REAL bias = ((const REAL *)p->bias)[first + i];
+      add_bias(c + i * p->ld, whole, VL, v_set1(bias));
+      for (int64_t j = p->ld - rest; j < p->ld; j++)
+        c[i * p->ld + j] += bias;
+    }
+    CK_NAME(activate)(c, c, count * p->ld, p->activation, p->a, p->b);
   }
 }
 

@@ -44,9 +44,8 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
     char *dst = f->dst + i * f->row + lane * (int64_t)sizeof(REAL);
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      vreal v = acc[i][j] + bias;
-      v = v_select(v < low, low, v);
-      v_storeu(dst + j * VBYTES, v_select(v > high, high, v));
+      const vreal v = acc[i][j] + bias;
+      v_storeu(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)));
     }
   }
 }

@@ -96,4 +96,14 @@ CK_INLINE void store_part(char *dst, vreal v, int64_t n) {
     *(real_u *)(dst + i * (int64_t)sizeof(REAL)) = u.e[i];
 }
 
+/* The same where n may also be a vector or more. */
+CK_INLINE vreal load_first(const char *src, int64_t n) { return n >= VL ? v_loadu(src) : load_part(src, n); }
+
+CK_INLINE void store_first(char *dst, vreal v, int64_t n) {
+  if (n >= VL)
+    v_storeu(dst, v);
+  else
+    store_part(dst, v, n);
+}
+
 #endif
