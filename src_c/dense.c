@@ -69,7 +69,8 @@ static ck_finish finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
 }
 
 static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
-  const ck_kernels *kernels = b->d->kernels;
+  const ck_dense *d = b->d;
+  const ck_kernels *kernels = d->kernels;
   const ck_lane_runs *runs = &b->runs;
   ck_lane_product product = {.kernels = kernels,
                              .k = p->k,
@@ -92,6 +93,10 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
     product.total = p->acc + r * runs->row * kernels->real_size;
     product.data = (char *)b->b.window.data + at * kernels->real_size;
     ck_multiply_lanes(&product);
+    for (int64_t i = 0; i < t->lanes && b->straight && !ck_only_bounds(d->activation); i++) {
+      char *row = finish.dst + i * finish.row; /* stored just now, with its bias */
+      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
+    }
   }
 }
 

@@ -53,10 +53,11 @@ typedef struct ck_tile {
   char *dst;
 } ck_tile;
 
-/* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here, and the
- * activation is none but bounds, which are set. */
+/* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
-int ck_dense_bounds(const ck_dense *dense, double *low, double *high);
+
+/* Those of an activation that is bounds, else none. */
+void ck_dense_bounds(const ck_dense *dense, double *low, double *high);
 
 /* The tile's bias, or zeros, in scratch. */
 void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);

@@ -21,17 +21,15 @@ void ck_dense_load_bias(const ck_block *b, const ck_tile *t) {
     memset(b->b.bias, 0, (size_t)(t->ld * b->d->kernels->real_size));
 }
 
-int ck_dense_bounds(const ck_dense *d, double *low, double *high) {
+void ck_dense_bounds(const ck_dense *d, double *low, double *high) {
   *low = d->activation == CK_RELU ? 0 : d->activation == CK_CLIP ? d->act_a : -INFINITY;
   *high = d->activation == CK_CLIP ? d->act_b : INFINITY;
-  return ck_only_bounds(d->activation);
 }
 
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
   const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
-  double low, high;
-  int straight = ck_dense_bounds(d, &low, &high) && !d->fold && !d->tapped && runs->lanes >= d->kernels->vector &&
-                 runs->lanes == runs->outputs && d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
+  int straight = !d->fold && !d->tapped && runs->lanes >= d->kernels->vector && runs->lanes == runs->outputs &&
+                 d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
   if (runs->axis < 3 && size[2] > 1)
     straight &= stride[3] == size[3] * item;
   if (runs->axis < 2 && size[1] > 1)

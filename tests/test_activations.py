@@ -75,6 +75,8 @@ def test_a_sum_of_minus_zero_is_stored_as_zero(isa):
             images = x if layout == "NCHW" else x.transpose(0, 2, 3, 1)
             assert not np.signbit(convkit.conv2d(images, weight, activation=activation, layout=layout)).any()
     assert not np.signbit(convkit.conv_transpose2d(x, weight.transpose(1, 0, 2, 3), stride=2)).any()
+    for activation in (*FORWARD_ONLY, ("leaky_relu", 0), ("elu", 0)):
+        assert not np.signbit(activated(np.full(40, -1000.0), activation)).any()
 
 
 @pytest.mark.parametrize("activation", FORWARD_ONLY)
