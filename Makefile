@@ -2,6 +2,7 @@
 #
 #   make demo        train a network on handwritten digits, draw what it learned, measure this machine
 #   make test        all tests, on every instruction set of this machine
+#   make test-quick  those that take less than a minute, for use while working
 #   make bench       the published layers beside this machine's peak: `convkit bench`
 #   make gallery     the pictures of examples/ on one page, docs/gallery/index.html
 #   make test-peers  comparisons with live peers, PyTorch above all (a large download)
@@ -23,7 +24,7 @@ C_FILES := $(shell find src_c -name '*.[ch]')
 # Tests and demo must see the package that was installed, never the source tree they happen to be started from.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-peers bench gallery lint format clean
+.PHONY: demo test test-quick test-peers bench gallery lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -31,6 +32,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not thorough" $(ARGS)
 
 test-peers: $(VENV)/peers
 	$(BIN)/python -m pytest tests/peers $(ARGS)
@@ -53,7 +57,7 @@ format: $(VENV)/lint
 
 clean:
 	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train docs/gallery \
-		.pytest_cache .ruff_cache .hypothesis
+		.pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find convkit -name '*.so' -delete
 

@@ -18,8 +18,36 @@ LAYOUTS = ("NCHW", "NHWC")
 ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
 GRADIENTS = ("x", "weight", "bias")
 
-# As the first decorator of a test: instruction sets change fastest, so that a solved case is kept from one to the next.
-every_isa = pytest.mark.parametrize("isa", convkit.available_isas(), indirect=True)
+QUICK_FLOPS = 1e6  # a problem whose forward pass has more is left to the thorough tests
+LARGE_FLOPS = 2e7  # and one with more than this has its bound looked at in float64 alone
+
+
+def _param(value, name: str, thorough: bool):
+    return pytest.param(value, id=name, marks=pytest.mark.thorough if thorough else ())
+
+
+def each(problems, quick=lambda problem: problem.flops <= QUICK_FLOPS):
+    """Parametrise a test by `problem`, under its name; those that are not quick, the large ones, are thorough."""
+    return pytest.mark.parametrize("problem", [_param(p, p.name, not quick(p)) for p in problems])
+
+
+def blocks(count: int, size: int):
+    """Parametrise a test of `count` random configurations by `block`, the numbers of `size`; the first is quick."""
+    firsts = range(0, count, size)
+    return pytest.mark.parametrize("block", [_param(range(i, i + size), f"{i}-{i + size - 1}", i > 0) for i in firsts])
+
+
+def in_turn(problem, *choices):
+    """One of every sequence of choices, by the problem's name: where all combinations take one path, one is enough.
+
+    The instruction set in force has a part in it, so that several of them try several combinations.
+    """
+    number = zlib.crc32(problem.name.encode()) + convkit.available_isas().index(convkit.isa())
+    chosen = []
+    for choice in choices:
+        number, which = divmod(number, len(choice))
+        chosen.append(choice[which])
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -152,13 +180,55 @@ def everything(data: Data, layout: str = "NCHW", **options) -> dict:
     return {"y": forward(data, layout, **options)} | backward(data, layout, **options)
 
 
-def assert_case(case: Case, layout: str = "NCHW", **options) -> None:
+def possible(data: Data, layout: str, algorithm: str) -> dict:
+    """All of `everything` but what "direct" refuses; every other algorithm can do every shape."""
+    if algorithm != "direct":
+        return everything(data, layout, algorithm=algorithm)
+    results = {}
+    for name in ("y", *GRADIENTS):
+        try:
+            if name == "y":
+                results[name] = forward(data, layout, algorithm=algorithm)
+            else:
+                results[name] = backward(data, layout, algorithm=algorithm, need=name)[name]
+        except ValueError as error:
+            if "direct" not in str(error):
+                raise
+    return results
+
+
+def assert_case(case: Case, layout: str = "NCHW", algorithm: str = "auto") -> None:
     """Fail unless the forward pass and every gradient keep their bounds."""
     dtype = case.data.x.dtype
-    for name, got in everything(case.data, layout, **options).items():
-        what = f"{name} of {case.data.problem}, {layout}, {options}"
+    for name, got in possible(case.data, layout, algorithm).items():
+        what = f"{name} of {case.data.problem}, {dtype}, {layout}, {algorithm}, on {convkit.isa()}"
         assert got.dtype == dtype, f"{what}: dtype {got.dtype}"
         assert_within_bound(got, case.expected[name], case.bound[name], what)
+
+
+def assert_bounds(problem: Problem) -> None:
+    """Fail unless normal deviates keep their bounds, on every instruction set, in both layouts and by every algorithm.
+
+    What is lost from a large sum shows in float64, and in `assert_exact`; how float32 rounds shows in small ones.
+    """
+    for dtype in DTYPES if problem.flops <= LARGE_FLOPS else ("float64",):
+        case = solve(random_data(problem, dtype))
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            for layout in LAYOUTS:
+                assert_case(case, layout)
+            for algorithm in ALGORITHMS[1:]:
+                (layout,) = in_turn(problem.but(name=problem.name + algorithm + dtype), LAYOUTS)
+                assert_case(case, layout, algorithm)
+
+
+def assert_exact(problem: Problem) -> None:
+    """Fail unless small integers give exact sums in float32, on every instruction set and in both layouts."""
+    case = integer_case(problem, "float32")
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        for layout in LAYOUTS:
+            assert_case(case, layout)
 
 
 def assert_same_bits(got: dict, expected: dict, what: str = "") -> None:

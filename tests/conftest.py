@@ -1,8 +1,13 @@
 """What every test may use, and what every run says about the machine it ran on."""
 
+import json
 import os
 import subprocess
 import sys
+
+# The tests ask for more threads than there are cores: those that wait must sleep, not spin in the others' way. Read by
+# OpenMP when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 
@@ -13,9 +18,15 @@ from convkit.benchmarks import timing
 ISAS = ("generic", "neon", "avx2", "avx512")
 
 
-@pytest.fixture(params=convkit.available_isas())
+BEST = convkit.available_isas()[-1]
+EVERY_ISA = [
+    pytest.param(name, marks=() if name == BEST else pytest.mark.thorough) for name in convkit.available_isas()
+]
+
+
+@pytest.fixture(params=EVERY_ISA)
 def isa(request):
-    """Each instruction set of this machine in turn, in force for the test."""
+    """Each instruction set of this machine in turn, in force for the test; among the quick tests, the best one."""
     before = convkit.isa()
     convkit.set_isa(request.param)
     yield request.param
@@ -37,6 +48,40 @@ def python(tmp_path):
             timeout=60,
             check=False,
         )
+
+    return run
+
+
+IMPORTS = """
+import json, os, sys
+results, variables = [], ("CONVKIT_ISA", "CONVKIT_NUM_THREADS", "OMP_NUM_THREADS")
+for code, environment in json.loads(sys.argv[1]):
+    for name in variables:
+        os.environ.pop(name, None)
+    os.environ.update(environment)
+    for name in [name for name in sys.modules if name.startswith("convkit") and not name.startswith("convkit._ext")]:
+        del sys.modules[name]
+    try:
+        import convkit
+        results.append(str(eval(code)))
+    except Exception as error:
+        results.append(f"{type(error).__name__}: {error}")
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture
+def imports(python):
+    """What an expression gives after importing convkit with these variables set, or the error, as text; for several.
+
+    ``imports((code, environment), ...)``. One interpreter imports the Python half anew for each, which reads the
+    variables; starting one for each would take a second for every four.
+    """
+
+    def run(*cases):
+        done = python(IMPORTS.replace("sys.argv[1]", repr(json.dumps(cases))))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     return run
 

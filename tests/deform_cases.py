@@ -10,7 +10,7 @@ import numpy as np
 
 import convkit
 from bounds import assert_within_bound
-from cases import Case, arrange, restore, seed_of
+from cases import DTYPES, LAYOUTS, Case, arrange, restore, seed_of
 from convkit.benchmarks.layers import LAYERS
 from problems import Problem, reduced
 
@@ -281,11 +281,21 @@ def everything(data: Data, layout: str = "NCHW", **options) -> dict:
     return {"y": forward(data, layout, **options)} | backward(data, layout, **options)
 
 
+def assert_bounds(problem: Deform) -> None:
+    """Fail unless the problem keeps its bounds in both dtypes, on every instruction set and in both layouts."""
+    for dtype in DTYPES:
+        case = solve(random_data(problem, dtype))
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            for layout in LAYOUTS:
+                assert_case(case, layout)
+
+
 def assert_case(case: Case, layout: str = "NCHW") -> None:
     """Fail unless the forward pass and every gradient keep their bounds."""
     got = everything(case.data, layout)
     assert got.keys() == {name for name, array in case.expected.items() if array is not None}
     for name, array in got.items():
-        what = f"{name} of {case.data.problem}, {layout}"
+        what = f"{name} of {case.data.problem}, {case.data.x.dtype}, {layout}, on {convkit.isa()}"
         assert array.dtype == case.data.x.dtype, f"{what}: dtype {array.dtype}"
         assert_within_bound(array, case.expected[name], case.bound[name], what)

@@ -15,7 +15,7 @@ import numpy as np
 
 from convkit.benchmarks.layers import LAYERS, OTHERS, Layer
 
-REDUCED_FLOPS = 120e6  # a network layer is reduced until its forward pass costs no more than this
+REDUCED_FLOPS = 60e6  # a network layer is reduced until its forward pass costs no more than this
 
 
 def _named_pad(padding: str, size: int, taps: int, step: int, gap: int) -> tuple[int, int]:
@@ -89,6 +89,11 @@ class Problem:
         return tuple(size) if isinstance(size, (tuple, list)) else (size,) * self.nd
 
     @property
+    def flops(self) -> int:
+        """Of the forward pass, taps on padding included."""
+        return 2 * math.prod(self.y_shape) * (self.c_in // max(self.groups, 1)) * math.prod(self.kernel)
+
+    @property
     def arguments(self) -> dict:
         """Keyword arguments shared by the operator and its gradient; layout and activation are left to the caller."""
         names = ("stride", "padding", "dilation", "groups", "padding_mode")
@@ -120,6 +125,11 @@ class Transposed(Problem):
     def backward(self) -> str:
         """Name of its gradient."""
         return f"conv_transpose{self.nd}d_backward"
+
+    @property
+    def flops(self) -> int:
+        """Of the forward pass, what is cropped included."""
+        return 2 * math.prod(self.x_shape) * (self.c_out // max(self.groups, 1)) * math.prod(self.kernel)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:

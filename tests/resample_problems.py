@@ -5,6 +5,7 @@ Every bug that is ever fixed adds a line here.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ import numpy as np
 
 import convkit
 from bounds import assert_within_bound
-from cases import arrange, restore
+from cases import DTYPES, LAYOUTS, arrange, restore
 
 
 class _Problem:
@@ -258,12 +259,14 @@ def random_grid(index: int) -> Grid:
     return Grid(f"random_{index}", n, c, _sizes(rng, nd, 24), _sizes(rng, nd, 24), *options)
 
 
-def assert_problem(problem, dtype, layouts, what: str = "") -> None:
-    """Fail unless the output and every gradient keep their bounds."""
-    operands = problem.operands(dtype)
-    expected, bounds = problem.run(convkit.reference, operands), problem.bounds(operands)
-    for layout in layouts:
-        for name, got in problem.run(convkit, operands, layout).items():
-            where = f"{name} of {problem}, {layout} {what}"
-            assert got.dtype == dtype, f"{where}: dtype {got.dtype}"
-            assert_within_bound(got, expected[name], bounds[name], where)
+def assert_problem(problem, dtypes=DTYPES, isas=(), layouts=LAYOUTS) -> None:
+    """Fail unless the output and every gradient keep their bounds; on every instruction set if none is named."""
+    for dtype in dtypes:
+        operands = problem.operands(dtype)
+        expected, bounds = problem.run(convkit.reference, operands), problem.bounds(operands)
+        for isa, layout in itertools.product(isas or convkit.available_isas(), layouts):
+            convkit.set_isa(isa)
+            for name, got in problem.run(convkit, operands, layout).items():
+                where = f"{name} of {problem}, {dtype}, {layout}, on {isa}"
+                assert got.dtype == dtype, f"{where}: dtype {got.dtype}"
+                assert_within_bound(got, expected[name], bounds[name], where)

@@ -1,8 +1,11 @@
 """The engine's arrangements: the same bits, whichever the planner finds the cheapest."""
 
+import itertools
+
 import pytest
 
-from cases import assert_same_bits, every_isa, everything, random_data
+import convkit
+from cases import LAYOUTS, assert_same_bits, each, everything, random_data
 from convkit._ext import engine
 from problems import AWKWARD, AWKWARD_TRANSPOSED, random_problem, random_transposed
 
@@ -16,14 +19,15 @@ def cheapest():
     engine.take_arrangements()
 
 
-@every_isa
-@pytest.mark.usefixtures("isa", "cheapest")
-@pytest.mark.parametrize("problem", AWKWARD + AWKWARD_TRANSPOSED + RANDOM, ids=lambda problem: problem.name)
+@pytest.mark.thorough
+@each(AWKWARD + AWKWARD_TRANSPOSED + RANDOM)
+@pytest.mark.usefixtures("any_isa", "cheapest")
 def test_they_never_change_bits(problem):
     data = random_data(problem, "float32")
-    for layout in ("NCHW", "NHWC"):
+    for isa, layout in itertools.product(convkit.available_isas(), LAYOUTS):
+        convkit.set_isa(isa)
         expected = everything(data, layout)
         for name in engine.arrangements():
             engine.take_arrangements(name)
-            assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {name}")
+            assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {name}, {isa}")
         engine.take_arrangements()

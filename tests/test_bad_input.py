@@ -438,6 +438,7 @@ VALUES = [
 DOCUMENTED = (TypeError, ValueError, OverflowError, MemoryError)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in OPERATORS if "1d" not in name and "3d" not in name])
 def test_only_documented_exceptions(name):
     """Two arguments replaced by anything: a result, or an exception that the documentation names."""

@@ -4,79 +4,98 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, LAYOUTS, assert_same_bits, backward, everything, forward, random_data, short_data
+from cases import (
+    DTYPES,
+    LAYOUTS,
+    assert_same_bits,
+    backward,
+    each,
+    everything,
+    forward,
+    in_turn,
+    random_data,
+    short_data,
+)
 from problems import NAMED, named
 
-THREADS = (1, 2, 3, 5, 8)
 # Cut in every way: pooled images, many blocks, few tiles of dW and many, phases, folded padding, direct kernels. Most
 # are large, since a small problem runs on one thread whatever is asked for.
-SHAPES = named(
+CONVOLUTIONS = named(
     "r50_3x3_64", "r50_3x3s2_128", "r50_1x1_256_1024", "stem7x7s2", "resnext_g32", "dw3_32_112", "conv1d_k9",
     "conv3d_k3", "primes", "small_images", "over_k_block", "577_taps", "long_1x1", "reflect_k9",
 ) + tuple(problem for problem in NAMED if problem.name.startswith("blocks_"))  # fmt: skip
+TRANSPOSED = named(
+    "dcgan_t4s2", "dcgan_t4s2b", "seg_t3s2", "unet_t2s2", "unet3d_t2s2", "t_primes", "t_small_images", "t_over_k_block",
+    "t_577_taps", "t_grouped_odd", "t_depthwise", "t_long_1x1", "t_dilated_strided", "t_1d_long",
+)  # fmt: skip
 
 
 def of(problem):
     return problem.name
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
-def test_threads_and_runs(problem, dtype, isa):
-    """1, 2, 3, 5 and 8 threads, each twice, in both layouts."""
-    data = random_data(problem, dtype)
-    for layout in LAYOUTS:
+@each(CONVOLUTIONS + TRANSPOSED)
+def test_threads(problem, any_isa):
+    """Any number of threads gives the bits of one."""
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        dtype, layout = in_turn(problem, DTYPES, LAYOUTS)
+        data = random_data(problem, dtype)
         with convkit.threads(1):
             expected = everything(data, layout)
-        for count in THREADS:
+        for count in (2, 3, 5, 8):
             with convkit.threads(count):
-                assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {count} threads")
-                assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {count} threads, again")
+                assert_same_bits(everything(data, layout), expected, f"{dtype}, {layout}, {count} threads, {isa}")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
-def test_alone_or_in_a_batch(problem, dtype, isa):
+@each(CONVOLUTIONS + TRANSPOSED)
+def test_alone_or_in_a_batch(problem, any_isa):
     """y and the gradient of x of an image do not know the other images."""
-    data = random_data(problem.but(n=5), dtype)
     operator, gradient = getattr(convkit, problem.forward), getattr(convkit, problem.backward)
-    for algorithm in ("auto", "implicit_gemm", "im2col"):
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        dtype, algorithm = in_turn(problem, DTYPES, ("auto", "im2col"))
+        data = random_data(problem.but(n=4), dtype)
         y, x = forward(data, algorithm=algorithm), backward(data, need="x", algorithm=algorithm)["x"]
         options = problem.arguments | {"algorithm": algorithm}
-        for first, last in ((0, 1), (4, 5), (1, 4)):
-            part = slice(first, last)
+        for part in (slice(0, 1), slice(1, 4)):
             some = {"y": operator(data.x[part], data.weight, data.bias, **options)}
             some |= {"x": gradient(data.grad[part], data.x[part], data.weight, need="x", **options).x}
-            assert_same_bits(some, {"y": y[part], "x": x[part]}, f"images {first} to {last}, {algorithm}")
+            assert_same_bits(some, {"y": y[part], "x": x[part]}, f"images {part}, {dtype}, {algorithm}, {isa}")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
-def test_layouts_agree(problem, dtype, isa):
+@each(CONVOLUTIONS + TRANSPOSED)
+def test_layouts_agree(problem, any_isa):
     """The layout says where numbers lie, not in which order they are added."""
-    data = random_data(problem, dtype)
-    nchw, nhwc = everything(data, "NCHW"), everything(data, "NHWC")
-    assert_same_bits({"y": nhwc["y"], "x": nhwc["x"]}, {"y": nchw["y"], "x": nchw["x"]}, problem.name)
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        (dtype,) = in_turn(problem, DTYPES)
+        data = random_data(problem, dtype)
+        nchw, nhwc = everything(data, "NCHW"), everything(data, "NHWC")
+        assert_same_bits({"y": nhwc["y"], "x": nhwc["x"]}, {"y": nchw["y"], "x": nchw["x"]}, f"{dtype}, {isa}")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
-def test_implicit_gemm_adds_as_im2col_does(problem, dtype, isa):
-    data = random_data(problem, dtype)
-    assert forward(data, algorithm="implicit_gemm").tobytes() == forward(data, algorithm="im2col").tobytes()
+@each(CONVOLUTIONS)
+def test_implicit_gemm_adds_as_im2col_does(problem, any_isa):
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        (dtype,) = in_turn(problem, DTYPES)
+        data = random_data(problem, dtype)
+        by_window, by_columns = (forward(data, algorithm=name) for name in ("implicit_gemm", "im2col"))
+        assert by_window.tobytes() == by_columns.tobytes(), f"{dtype}, {isa}"
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
-def test_instruction_sets_agree(problem, dtype, any_isa):
+@each(CONVOLUTIONS + TRANSPOSED)
+def test_instruction_sets_agree(problem, any_isa):
     """Every sum has one order, so where no product is rounded, without fused multiply-adds too they give the bits."""
-    data, expected = short_data(problem, dtype), None
-    for name in convkit.available_isas():
-        convkit.set_isa(name)
-        got = {"y": forward(data, algorithm="implicit_gemm")}
-        got["x"] = backward(data, need="x", algorithm="implicit_gemm")["x"]
-        expected = expected or got
-        assert_same_bits(got, expected, f"{name} and {convkit.available_isas()[0]}")
+    for dtype in DTYPES:
+        data, expected = short_data(problem, dtype), None
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            got = {"y": forward(data, algorithm="implicit_gemm")}
+            got["x"] = backward(data, need="x", algorithm="implicit_gemm")["x"]
+            expected = expected or got
+            assert_same_bits(got, expected, f"{dtype}, {isa} and {convkit.available_isas()[0]}")
 
 
 @pytest.mark.parametrize("problem", named("odd_sizes", "1x1", "depthwise", "tails_29_65", "1d_s4_d3"), ids=of)

@@ -32,6 +32,7 @@ def test_import_gives_no_warning(python):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", convkit.available_isas())
 def test_subnormal_numbers_survive(python, name):
     """A library built with relaxed arithmetic would turn them off for the whole process, on every thread."""
@@ -85,6 +86,7 @@ def _kernels(functions, name, dtype):
             yield kernel[1], int(kernel[2]), int(kernel[3] or 1), body
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_micro_kernels_are_fused_multiply_adds(functions, dtype):
     """One for each accumulator at least: a flag that turns contraction off costs half of the speed, silently."""
@@ -99,6 +101,7 @@ def test_micro_kernels_are_fused_multiply_adds(functions, dtype):
             assert fused >= height * vectors, (name, family, height, vectors)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_the_peaks_loop_is_nothing_else(functions, dtype):
     for name in BUILT_FUSED:
@@ -110,6 +113,7 @@ def test_the_peaks_loop_is_nothing_else(functions, dtype):
         assert not any(re.search(r"[(\[]", line) for line in loop), name  # and no memory
 
 
+@pytest.mark.thorough
 def test_portable_code_is_portable(functions):
     """Outside the kernels of AVX there is no instruction of AVX: neither from a flag, nor merged in by the linker."""
     for function, body in functions.items():
@@ -117,6 +121,7 @@ def test_portable_code_is_portable(functions):
             assert not [line for line in body if re.match(r"v(?!err|erw)\w+ .*%[xyz]mm|k\w+ .*%k\d", line)], function
 
 
+@pytest.mark.thorough
 def test_avx2_kernels_have_no_avx512(functions):
     avx2 = {function: body for function, body in functions.items() if function.endswith("__avx2")}
     assert bool(avx2) == ("avx2" in engine.built_isas())
@@ -124,6 +129,7 @@ def test_avx2_kernels_have_no_avx512(functions):
         assert not [line for line in body if re.search(r"%zmm|%k\d|%[xy]mm(1[6-9]|[23]\d)", line)], function
 
 
+@pytest.mark.thorough
 def test_nothing_sets_the_floating_point_mode(functions):
     assert functions
     assert not [function for function, body in functions.items() if any("ldmxcsr" in line for line in body)]

@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 
 import convkit
-from bounds import assert_within_bound
 from cases import (
-    ALGORITHMS,
     DTYPES,
     GRADIENTS,
     LAYOUTS,
     arrange,
+    assert_bounds,
     assert_case,
+    assert_exact,
     assert_same_bits,
     backward,
-    every_isa,
+    blocks,
+    each,
     everything,
     forward,
     integer_case,
     integer_data,
-    random_case,
+    possible,
     random_data,
     restore,
     solve,
@@ -119,6 +120,7 @@ def by_scattering(data):
     return y[(..., *kept)] + bias
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("problem", SMALL, ids=of)
 def test_the_reference_is_a_scatter(problem):
     data = integer_data(problem, "float64")
@@ -128,70 +130,47 @@ def test_the_reference_is_a_scatter(problem):
 # ---------------------------------------------------------------- the float64 reference
 
 
-def unless_refused(data, layout: str, algorithm: str):
-    """Forward and gradients, or nothing where "direct" refuses the shape; every other algorithm can do every shape."""
-    try:
-        return everything(data, layout, algorithm=algorithm)
-    except ValueError as error:
-        if algorithm != "direct" or "direct" not in str(error):
-            raise
-        return {}
+@each(NAMED_TRANSPOSED)
+def test_named_problems_keep_the_bound(problem, any_isa):
+    assert_bounds(problem)
 
 
-@every_isa
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", NAMED_TRANSPOSED, ids=of)
-def test_named_problems_keep_the_bound(problem, dtype, isa):
-    case = random_case(problem, dtype)
-    for layout, algorithm in itertools.product(LAYOUTS, ALGORITHMS):
-        for name, got in unless_refused(case.data, layout, algorithm).items():
-            assert got.dtype == dtype
-            what = f"{name} of {problem}, {layout}, {algorithm}"
-            assert_within_bound(got, case.expected[name], case.bound[name], what)
-
-
-@every_isa
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", NAMED_TRANSPOSED, ids=of)
-def test_integers_are_exact(problem, dtype, isa):
-    for layout in LAYOUTS:
-        assert_case(integer_case(problem, dtype), layout)
+@each(NAMED_TRANSPOSED)
+def test_integers_are_exact(problem, any_isa):
+    """And so are adjoints, since those of the reference are."""
+    assert_exact(problem)
 
 
 @pytest.mark.parametrize("problem", named("t_depthwise", "t_bilinear", "t_1d_depthwise", "t_3d_depthwise"), ids=of)
 def test_direct_does_depthwise(problem, isa):
-    case = random_case(problem, "float32")
-    for layout in LAYOUTS:
-        assert_case(case, layout, algorithm="direct")
+    assert possible(random_data(problem, "float32"), "NCHW", "direct").keys() == {"y", *GRADIENTS}
 
 
-@every_isa
 @pytest.mark.parametrize("problem", EMPTY_TRANSPOSED, ids=of)
-def test_empty_problems(problem, isa):
+def test_empty_problems(problem, any_isa):
     """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
-    for dtype, layout, algorithm in itertools.product(DTYPES, LAYOUTS, ("auto", "implicit_gemm", "im2col")):
-        case = random_case(problem, dtype)
-        assert_case(case, layout, algorithm=algorithm)
-        got = everything(case.data, layout, algorithm=algorithm)
+    assert_bounds(problem)
+    data = random_data(problem, "float32")
+    for algorithm in ("auto", "implicit_gemm", "im2col"):
+        got = everything(data, algorithm=algorithm)
         if problem.n == 0 or problem.c_out == 0:
             assert all(not got[name].any() for name in GRADIENTS)
         if problem.c_in == 0:
-            bias = case.data.bias.reshape(1, -1, *[1] * problem.nd) if problem.bias else 0
+            bias = data.bias.reshape(1, -1, *[1] * problem.nd) if problem.bias else 0
             assert np.array_equal(got["y"], np.broadcast_to(bias, got["y"].shape))
 
 
-@every_isa
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 @pytest.mark.parametrize(
     "problem",
     named("t_tails_19_13", "t_depthwise", "t_under_stride_out", "t_far_stride", "t_bias_alone", "t_grouped_narrow"),
     ids=of,
 )
-def test_fused_activations_keep_the_bound(problem, activation, isa):
-    for dtype, layout, algorithm in itertools.product(DTYPES, LAYOUTS, ("auto", "implicit_gemm", "im2col")):
-        assert_case(random_case(problem.but(activation=activation), dtype), layout, algorithm=algorithm)
+def test_fused_activations_keep_the_bound(problem, activation, any_isa):
+    assert_bounds(problem.but(activation=activation))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("algorithm", ("implicit_gemm", "im2col"))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_length(isa, dtype, algorithm):
@@ -211,7 +190,7 @@ def test_every_length(isa, dtype, algorithm):
 
 # ---------------------------------------------------------------- random configurations
 
-COUNT, PER_BLOCK = 600, 100
+COUNT, PER_BLOCK = 400, 50
 FUSED = (None, None, None, *ACTIVATIONS)
 
 
@@ -225,10 +204,10 @@ def check(index: int) -> None:
         assert_case(case, LAYOUTS[index // 2 % 2], algorithm=("auto", "implicit_gemm", "im2col")[index // 4 % 3])
 
 
-@pytest.mark.parametrize("block", range(COUNT // PER_BLOCK))
+@blocks(COUNT, PER_BLOCK)
 def test_random_configurations(block, any_isa):
     failures = []
-    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
+    for index in block:
         try:
             check(index)
         except AssertionError as error:
@@ -251,7 +230,7 @@ def test_the_random_configurations_cover_what_they_promise():
     expected += [("dilation", n) for n in range(1, 5)] + [("kernel", n) for n in range(1, 8)]
     names = ("grouped", "named", "sized", "lengthened", "asymmetric", "cropped", "holes", "gap over stride")
     expected += [(name, True) for name in names]
-    assert min(seen[key] for key in expected) >= 50, seen
+    assert min(seen[key] for key in expected) >= 40, seen
 
 
 # ---------------------------------------------------------------- convolution's adjoint
@@ -259,36 +238,6 @@ def test_the_random_configurations_cover_what_they_promise():
 
 def inner(a, b) -> float:
     return float(np.sum(a.astype(np.float64) * b))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", NAMED_TRANSPOSED, ids=of)
-def test_gradients_are_adjoints(problem, dtype, isa):
-    """<T(x, w), g> = <x, grad x> = <w, grad w> and <1 b, g> = <b, grad b>; on integers, so equal and not close."""
-    data = integer_data(problem.but(bias=True), dtype)
-    for layout in LAYOUTS:
-        got = everything(data, layout)
-        constant = data.bias.reshape(1, -1, *[1] * problem.nd)
-        linear = inner(got["y"] - constant, data.grad)
-        assert linear == inner(data.x, got["x"])
-        assert linear == inner(data.weight, got["weight"])
-        assert inner(np.broadcast_to(constant, got["y"].shape), data.grad) == inner(data.bias, got["bias"])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", NAMED_TRANSPOSED, ids=of)
-def test_is_the_adjoint_of_convolution(problem, dtype, isa):
-    """<conv(a), x> = <a, T(x)>, exactly; and conv(a) is the gradient of x."""
-    data = integer_data(problem.but(bias=False), dtype)
-    # A convolution of the output may have more positions than x: those that only the lengthening gives room for.
-    ends = zip(problem.reach, problem.out, problem.pads, strict=True)
-    pads = tuple((lo, max(reach - out - lo, 0)) for reach, out, (lo, _) in ends)
-    options = {"stride": problem.stride, "dilation": problem.dilation, "groups": problem.groups}
-    a = data.grad
-    y = getattr(convkit, f"conv{problem.nd}d")(a, data.weight, padding=pads, **options)
-    y = y[(..., *map(slice, problem.spatial))]
-    assert inner(y, data.x) == inner(a, forward(data))
-    assert np.array_equal(backward(data, need="x")["x"], y)
 
 
 @pytest.mark.parametrize("problem", named("t_primes", "t_grouped", "t_depthwise_s1", "t_3d", "t_1d_long"), ids=of)
@@ -426,49 +375,3 @@ def test_shapes_stand_in_for_what_is_not_read(problem):
     assert_same_bits({"x": only_x.x, "bias": only_x.bias}, {"x": expected["x"], "bias": expected["bias"]})
     only_weight = operator(data.grad, data.x, data.weight.shape, need=("weight", "bias"), **problem.arguments)
     assert_same_bits({"weight": only_weight.weight}, {"weight": expected["weight"]})
-
-
-# ---------------------------------------------------------------- equal bits
-
-BITS = named(
-    "dcgan_t4s2", "dcgan_t4s2b", "seg_t3s2", "unet_t2s2", "unet3d_t2s2", "t_primes", "t_small_images", "t_over_k_block",
-    "t_577_taps", "t_grouped_odd", "t_depthwise", "t_long_1x1", "t_dilated_strided", "t_1d_long",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", BITS, ids=of)
-def test_threads_and_runs(problem, dtype, isa):
-    """1, 2, 3, 5 and 8 threads, each twice, in both layouts."""
-    data = random_data(problem, dtype)
-    for layout in LAYOUTS:
-        with convkit.threads(1):
-            expected = everything(data, layout)
-        for count in (1, 2, 3, 5, 8):
-            with convkit.threads(count):
-                assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {count} threads")
-                assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {count} threads, again")
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", BITS, ids=of)
-def test_alone_or_in_a_batch(problem, dtype, isa):
-    """y and the gradient of x of an image do not know the other images."""
-    data = random_data(problem.but(n=5), dtype)
-    operator, gradient = getattr(convkit, problem.forward), getattr(convkit, problem.backward)
-    for algorithm in ("auto", "implicit_gemm", "im2col"):
-        y, x = forward(data, algorithm=algorithm), backward(data, need="x", algorithm=algorithm)["x"]
-        options = problem.arguments | {"algorithm": algorithm}
-        for part in (slice(0, 1), slice(4, 5), slice(1, 4)):
-            some = {"y": operator(data.x[part], data.weight, data.bias, **options)}
-            some |= {"x": gradient(data.grad[part], data.x[part], data.weight, need="x", **options).x}
-            assert_same_bits(some, {"y": y[part], "x": x[part]}, f"images {part}, {algorithm}")
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", BITS, ids=of)
-def test_layouts_agree(problem, dtype, isa):
-    """The layout says where numbers lie, not in which order they are added."""
-    data = random_data(problem, dtype)
-    nchw, nhwc = everything(data, "NCHW"), everything(data, "NHWC")
-    assert_same_bits({"y": nhwc["y"], "x": nhwc["x"]}, {"y": nchw["y"], "x": nchw["x"]}, problem.name)

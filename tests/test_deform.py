@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, LAYOUTS, assert_same_bits, every_isa
+from cases import DTYPES, LAYOUTS, assert_same_bits, blocks, each, in_turn
 from deform_cases import (
     EMPTY,
     GRADIENTS,
     NAMED,
     Data,
     Deform,
+    assert_bounds,
     assert_case,
     backward,
     everything,
     forward,
     named,
-    random_case,
     random_data,
     random_deform,
     solve,
 )
 
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
-RANDOM, PER_BLOCK = 600, 50
+RANDOM, PER_BLOCK = 300, 50
 
 
 def of(problem: Deform) -> str:
@@ -36,26 +36,22 @@ def of(problem: Deform) -> str:
 # ---- the float64 reference ----
 
 
-@every_isa
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", NAMED, ids=of)
-def test_named_problems_keep_the_bound(problem, dtype, isa):
-    for layout in LAYOUTS:
-        assert_case(random_case(problem, dtype), layout)
+@each(NAMED, lambda problem: problem.flops < 1e5)
+def test_named_problems_keep_the_bound(problem, any_isa):
+    assert_bounds(problem)
 
 
-@every_isa
 @pytest.mark.parametrize("problem", EMPTY, ids=of)
-def test_empty_problems(problem, isa):
+def test_empty_problems(problem, any_isa):
     """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
-    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
-        case = random_case(problem, dtype)
-        assert_case(case, layout)
-        got = everything(case.data, layout)
+    assert_bounds(problem)
+    data = random_data(problem, "float32")
+    for layout in LAYOUTS:
+        got = everything(data, layout)
         if problem.n == 0 or problem.c_out == 0:
             assert not any(got[name].any() for name in GRADIENTS if name in got)
         if problem.c_in == 0 and problem.bias:
-            shaped = case.data.bias.reshape(1, -1, *[1] * problem.nd)
+            shaped = data.bias.reshape(1, -1, *[1] * problem.nd)
             assert np.array_equal(got["y"], np.broadcast_to(shaped, got["y"].shape))
 
 
@@ -69,10 +65,10 @@ def check(index: int) -> None:
         assert_case(solve(random_data(problem, DTYPES[index % 2])), LAYOUTS[index // 2 % 2])
 
 
-@pytest.mark.parametrize("block", range(RANDOM // PER_BLOCK))
+@blocks(RANDOM, PER_BLOCK)
 def test_random_configurations(block, any_isa):
     failures = []
-    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
+    for index in block:
         try:
             check(index)
         except AssertionError as error:
@@ -80,12 +76,11 @@ def test_random_configurations(block, any_isa):
     assert not failures, f"{len(failures)} of {PER_BLOCK}\n" + "\n".join(failures[:5])
 
 
-@every_isa
+@pytest.mark.thorough
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 @pytest.mark.parametrize("problem", named("d_tails_19_13", "d_depthwise", "d_1d", "d_grouped_across"), ids=of)
-def test_fused_activations_keep_the_bound(problem, activation, isa):
-    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
-        assert_case(random_case(problem.but(activation=activation), dtype), layout)
+def test_fused_activations_keep_the_bound(problem, activation, any_isa):
+    assert_bounds(problem.but(activation=activation))
 
 
 # ---- convolution is a special case ----
@@ -105,29 +100,33 @@ def as_conv(problem: Deform, data: Data, pads=None) -> np.ndarray:
     return getattr(convkit, f"conv{problem.nd}d")(data.x, data.weight, data.bias, **options)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", SAME_AS_CONV, ids=of)
-def test_zero_offsets_are_a_convolution(problem, dtype, isa):
+@each(SAME_AS_CONV)
+def test_zero_offsets_are_a_convolution(problem, any_isa):
     """Equal, and not close: the samples are the pixels, and products are added in the same order."""
-    data = random_data(problem.but(mask=False), dtype)
-    data = dataclasses.replace(data, offset=np.zeros_like(data.offset))
-    for layout in LAYOUTS:
-        assert np.array_equal(forward(data, layout), as_conv(problem, data)), layout
-    ones = dataclasses.replace(data, mask=np.ones(problem.mask_shape, dtype))
-    assert np.array_equal(forward(ones), as_conv(problem, data))
+    for dtype in DTYPES:
+        data = random_data(problem.but(mask=False), dtype)
+        data = dataclasses.replace(data, offset=np.zeros_like(data.offset))
+        ones = dataclasses.replace(data, mask=np.ones(problem.mask_shape, dtype))
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            expected = as_conv(problem, data)
+            for layout in LAYOUTS:
+                assert np.array_equal(forward(data, layout), expected), f"{dtype}, {layout}, {isa}"
+            assert np.array_equal(forward(ones), expected), f"mask of ones, {dtype}, {isa}"
 
 
-@pytest.mark.parametrize("problem", SAME_AS_CONV, ids=of)
-def test_zero_offsets_have_a_convolutions_gradients(problem, isa):
+@each(SAME_AS_CONV)
+def test_zero_offsets_have_a_convolutions_gradients(problem, any_isa):
     """Up to rounding: within both bounds of the reference's gradients."""
     data = random_data(problem.but(mask=False), "float64")
     data = dataclasses.replace(data, offset=np.zeros_like(data.offset))
-    got = backward(data, need=("x", "weight", "bias"))
-    options = problem.arguments | {"groups": problem.groups}
-    expected = getattr(convkit, f"conv{problem.nd}d_backward")(data.grad, data.x, data.weight, **options)
-    bound = solve(data).bound
-    for name in ("x", "weight", "bias"):
-        assert (np.abs(got[name] - getattr(expected, name)) <= 2 * bound[name]).all(), name
+    options, bound = problem.arguments | {"groups": problem.groups}, solve(data).bound
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        got = backward(data, need=("x", "weight", "bias"))
+        expected = getattr(convkit, f"conv{problem.nd}d_backward")(data.grad, data.x, data.weight, **options)
+        for name in ("x", "weight", "bias"):
+            assert (np.abs(got[name] - getattr(expected, name)) <= 2 * bound[name]).all(), f"{name}, {isa}"
 
 
 @pytest.mark.parametrize("problem", named("d_odd_sizes", "d_primes", "d_grouped", "d_1d", "d_3d"), ids=of)
@@ -205,6 +204,7 @@ def away_from_kinks(problem: Deform) -> Data:
     return dataclasses.replace(data, offset=(coordinates - problem.base).reshape(problem.offset_shape))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("activation", (None, "tanh", ("leaky_relu", 0.125)), ids=str)
 @pytest.mark.parametrize("problem", DIFFERENCES, ids=of)
 def test_central_differences(problem, activation, isa):
@@ -330,24 +330,27 @@ def test_nan_offsets_make_nan_of_what_they_sample(problem, layout, isa):
             assert np.array_equal(got[name][calm], clean[name][calm]), name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mask", (np.inf, -np.inf, np.nan), ids=str)
 @pytest.mark.parametrize("problem", named("d_odd_sizes", "d_tails_19_13", "d_depthwise_x3", "d_1d", "d_3d"), ids=of)
-def test_a_mask_that_is_not_finite_outside_the_image(problem, mask, isa):
+def test_a_mask_that_is_not_finite_outside_the_image(problem, mask, any_isa):
     """0 times infinity: NaN in all that is formed with that sample times its mask, as in the reference."""
+    spot = tuple(size // 2 for size in problem.y_shape[2:])
+    tap = problem.mask_shape[1] // 2
     for dtype in DTYPES:
         data = random_data(problem, dtype)
-        spot = tuple(size // 2 for size in problem.y_shape[2:])
-        tap = problem.mask_shape[1] // 2
         data.mask[(0, tap, *spot)] = mask
         data.offset[(0, problem.nd * tap, *spot)] = 1e9
         with np.errstate(invalid="ignore"):
             expected = solve(data).expected
-        got = everything(data)
-        assert np.isnan(got["y"][(0, slice(None), *spot)]).any()
-        assert np.isfinite(got["x"]).all()
-        assert np.isfinite(got["mask"]).all()
-        for name, array in got.items():
-            assert np.array_equal(np.isnan(array), np.isnan(expected[name])), name
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            got = everything(data)
+            assert np.isnan(got["y"][(0, slice(None), *spot)]).any()
+            assert np.isfinite(got["x"]).all()
+            assert np.isfinite(got["mask"]).all()
+            for name, array in got.items():
+                assert np.array_equal(np.isnan(array), np.isnan(expected[name])), f"{name}, {dtype}, {isa}"
 
 
 def test_a_corner_outside_is_zero_whatever_stands_beside_it(isa):
@@ -368,18 +371,18 @@ BITS = named(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", BITS, ids=of)
-def test_threads_and_runs(problem, dtype, isa):
-    """1, 2, 3, 5 and 8 threads, each twice, in both layouts."""
-    data = random_data(problem, dtype)
-    for layout in LAYOUTS:
+@each(BITS)
+def test_threads(problem, any_isa):
+    """Any number of threads gives the bits of one."""
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        dtype, layout = in_turn(problem, DTYPES, LAYOUTS)
+        data = random_data(problem, dtype)
         with convkit.threads(1):
             expected = everything(data, layout)
-        for count in (1, 2, 3, 5, 8):
+        for count in (2, 3, 5, 8):
             with convkit.threads(count):
-                for run in range(2):
-                    assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {count} threads, {run}")
+                assert_same_bits(everything(data, layout), expected, f"{dtype}, {layout}, {count} threads, {isa}")
 
 
 @pytest.mark.parametrize(

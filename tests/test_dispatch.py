@@ -81,39 +81,48 @@ def test_set_isa_refuses_other_types(name):
 
 # ---------------------------------------------------------------- CONVKIT_ISA
 
-SHOW = "import convkit; print(convkit.isa(), *convkit.available_isas())"
+SHOW = "' '.join((convkit.isa(), *convkit.available_isas()))"
 
 
-@pytest.mark.parametrize("value", ["", "  "])
-def test_an_empty_variable_is_none(python, value):
+def shown(imports, *values):
+    """What the variable at each of these values makes of the instruction sets: in force, and then the available."""
+    return [text.split() for text in imports(*((SHOW, {"CONVKIT_ISA": value}) for value in values))]
+
+
+@pytest.mark.thorough
+def test_an_empty_variable_is_none(imports):
     best = engine.available_isas()[-1]
-    assert python(SHOW, CONVKIT_ISA=value).stdout.split() == [best, *engine.available_isas()]
+    assert shown(imports, "", "  ") == [[best, *engine.available_isas()]] * 2
 
 
-@pytest.mark.parametrize("cap", engine.available_isas())
-def test_the_variable_caps(python, cap):
+@pytest.mark.thorough
+def test_the_variable_caps(imports):
     available = engine.available_isas()
-    below = available[: available.index(cap) + 1]
-    assert python(SHOW, CONVKIT_ISA=cap).stdout.split() == [cap, *below]
+    expected = [[cap, *available[: available.index(cap) + 1]] for cap in available]
+    assert shown(imports, *available) == expected
 
 
-@pytest.mark.parametrize("above", ["neon", "avx2", "avx512"])
-def test_set_isa_stays_under_the_cap(python, above):
-    """Whether this machine has it or not."""
-    done = python(f"import convkit; convkit.set_isa({above!r})", CONVKIT_ISA="generic")
-    assert f"ValueError: name must be an instruction set available here ('generic'), got {above!r}" in done.stderr
+@pytest.mark.thorough
+def test_set_isa_stays_under_the_cap(imports):
+    """Whether this machine has what is above it or not."""
+    names = ("neon", "avx2", "avx512")
+    texts = imports(*((f"convkit.set_isa({above!r})", {"CONVKIT_ISA": "generic"}) for above in names))
+    for above, text in zip(names, texts, strict=True):
+        assert text == f"ValueError: name must be an instruction set available here ('generic'), got {above!r}"
 
 
-@pytest.mark.parametrize("value", ["sse2", "AVX2", "avx512 avx2", "-1"])
-def test_an_unknown_name_fails_the_import(python, value):
-    done = python(SHOW, CONVKIT_ISA=value)
-    assert done.returncode == 1
-    assert "RuntimeError: CONVKIT_ISA must be an instruction set available here ('generic'" in done.stderr
-    assert f"got {value!r}" in done.stderr
-
-
-def test_an_unavailable_name_fails_the_import(python):
+@pytest.mark.thorough
+def test_an_unknown_or_unavailable_name_fails_the_import(imports):
     missing = next(name for name in ("neon", "avx2") if name not in engine.available_isas())  # no machine has both
-    done = python(SHOW, CONVKIT_ISA=missing)
+    values = ("sse2", "AVX2", "avx512 avx2", "-1", missing)
+    for value, text in zip(values, imports(*((SHOW, {"CONVKIT_ISA": value}) for value in values)), strict=True):
+        assert text.startswith("RuntimeError: CONVKIT_ISA must be an instruction set available here ('generic'")
+        assert text.endswith(f"got {value!r}")
+
+
+def test_a_process_starts_with_what_the_variable_says(python):
+    done = python("import convkit; print(convkit.isa())", CONVKIT_ISA="generic")
+    assert done.stdout == "generic\n"
+    done = python("import convkit", CONVKIT_ISA="sse2")
     assert done.returncode == 1
     assert "RuntimeError: CONVKIT_ISA must be" in done.stderr

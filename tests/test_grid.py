@@ -1,10 +1,12 @@
 """grid_sample and its gradients: against the reference, by hand, at every kink, through every argument."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, every_isa, restore
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, in_turn, restore
 from resample_problems import EMPTY, GRIDS, PADDINGS, Grid, assert_problem, named, random_grid
 from views import VIEWS, with_canaries
 
@@ -23,31 +25,27 @@ def of(problem):
 # ---------------------------------------------------------------- the float64 reference
 
 
-@every_isa
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("problem", GRIDS, ids=of)
-def test_named_problems_keep_the_bound(problem, dtype, isa):
-    assert_problem(problem, dtype, LAYOUTS, isa)
+def test_named_problems_keep_the_bound(problem, any_isa):
+    assert_problem(problem)
 
 
-@every_isa
 @pytest.mark.parametrize("problem", [p for p in EMPTY if isinstance(p, Grid)], ids=of)
-def test_empty_problems(problem, isa):
-    for dtype in DTYPES:
-        assert_problem(problem, dtype, LAYOUTS)
+def test_empty_problems(problem, any_isa):
+    assert_problem(problem)
 
 
-RANDOM, PER_BLOCK = 400, 50
+RANDOM, PER_BLOCK = 300, 50
 
 
-@pytest.mark.parametrize("block", range(RANDOM // PER_BLOCK))
+@blocks(RANDOM, PER_BLOCK)
 def test_random_problems(block, any_isa):
     """Each number decides sizes, mode, padding, dtype, layout, threads and instruction set."""
-    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
-        isas = convkit.available_isas()
-        convkit.set_isa(isas[index % len(isas)])
+    isas = convkit.available_isas()
+    for index in block:
+        place = [DTYPES[index // 3 % 2]], [isas[index // 12 % len(isas)]], [LAYOUTS[index // 6 % 2]]
         with convkit.threads(1 + index % 3):
-            assert_problem(random_grid(index), DTYPES[index // 3 % 2], [LAYOUTS[index // 6 % 2]], convkit.isa())
+            assert_problem(random_grid(index), *place)
 
 
 def test_the_random_problems_cover_what_they_promise():
@@ -281,10 +279,10 @@ LARGE = (
 )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.thorough
 @pytest.mark.parametrize("problem", LARGE, ids=of)
-def test_threads(problem, dtype, isa):
-    operands = problem.operands(dtype)
+def test_threads(problem, isa):
+    operands = problem.operands(*in_turn(problem, DTYPES))
     for layout in LAYOUTS:
         with convkit.threads(1):
             expected = problem.run(convkit, operands, layout)
@@ -293,19 +291,18 @@ def test_threads(problem, dtype, isa):
                 assert_same_bits(problem.run(convkit, operands, layout), expected, f"{layout}, {count} threads")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("problem", LARGE + SMALL, ids=of)
-def test_layouts_agree(problem, dtype, isa):
-    operands = problem.operands(dtype)
+def test_layouts_agree(problem, isa):
+    operands = problem.operands(*in_turn(problem, DTYPES))
     first, second = (problem.run(convkit, operands, layout) for layout in LAYOUTS)
     for name in ("y", "x"):
         assert first[name].tobytes() == second[name].tobytes(), name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("problem", LARGE, ids=of)
-def test_large_problems_keep_the_bound(problem, isa):
-    for dtype in DTYPES:
-        assert_problem(problem, dtype, LAYOUTS)
+def test_large_problems_keep_the_bound(problem, any_isa):
+    assert_problem(problem)
 
 
 @pytest.mark.parametrize("problem", SMALL, ids=of)
@@ -333,19 +330,19 @@ def test_need_gives_the_same_bits(isa):
 # ---------------------------------------------------------------- views and out
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
 @pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_views_give_the_bits_of_copies(problem, view, isa):
-    for dtype in DTYPES:
+def test_views_give_the_bits_of_copies(problem, isa):
+    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
         operands = problem.operands(dtype)
-        for layout in LAYOUTS:
+        expected = problem.run(convkit, operands, layout)
+        for view in VIEWS:
             x, grad = (view(arrange(operands[name], layout)) for name in ("x", "grad"))
             grid = view(operands["grid"])
             y = convkit.grid_sample(x, grid, layout=layout, **problem.options)
             grads = convkit.grid_sample_backward(grad, x, grid, layout=layout, **problem.options)
             got = {"y": restore(y, layout), "x": restore(grads.x, layout), "grid": grads.grid}
             assert all(type(array) is np.ndarray for array in (y, *grads))
-            assert_same_bits(got, problem.run(convkit, operands, layout), f"{view.__name__}, {layout}")
+            assert_same_bits(got, expected, f"{view.__name__}, {dtype}, {layout}")
 
 
 @pytest.mark.parametrize("form", ("rows", "steps", "reversed"))

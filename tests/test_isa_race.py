@@ -53,6 +53,7 @@ def bits(result):
     return [array.tobytes() for array in arrays if array is not None]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("any_isa")
 def test_each_call_stays_with_one_instruction_set():
     expected = {name: [] for name in calls()}

@@ -8,6 +8,7 @@ import convkit
 KERNEL = np.array([[[1.0, -2.0, 3.0]], [[0.5, 0.0, -1.0]]])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("algorithm", ["implicit_gemm", "im2col"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_length(isa, dtype, algorithm):

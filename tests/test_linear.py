@@ -38,22 +38,25 @@ def everything(x, weight, bias, grad, **options):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES + EMPTY, ids=str)
-def test_against_the_reference(shape, dtype, activation, isa):
-    x, weight, bias, grad = operands(*shape, dtype)
-    got = everything(x, weight, bias, grad, activation=activation)
-    reference, options = convkit.reference, {"activation": activation, "y": got["y"]}
-    expected = reference.linear_backward(grad, x, weight, **options)._asdict()
-    bounds = reference.bound("linear_backward", grad, x, weight, **options)._asdict()
-    expected["y"] = reference.linear(x, weight, bias, activation=activation)
-    bounds["y"] = reference.bound("linear", x, weight, bias, activation=activation)
-    for name, array in got.items():
-        assert array.dtype == dtype
-        assert_within_bound(array, expected[name], bounds[name], name)
-    if activation is None:
-        plain = convkit.linear(x, weight)
-        assert_within_bound(plain, reference.linear(x, weight), reference.bound("linear", x, weight))
+def test_against_the_reference(shape, activation, any_isa):
+    reference = convkit.reference
+    for dtype in DTYPES:
+        x, weight, bias, grad = operands(*shape, dtype)
+        expected_y = reference.linear(x, weight, bias, activation=activation)
+        bound_y = reference.bound("linear", x, weight, bias, activation=activation)
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            got = everything(x, weight, bias, grad, activation=activation)
+            options = {"activation": activation, "y": got["y"]}
+            expected = reference.linear_backward(grad, x, weight, **options)._asdict() | {"y": expected_y}
+            bounds = reference.bound("linear_backward", grad, x, weight, **options)._asdict() | {"y": bound_y}
+            for name, array in got.items():
+                assert array.dtype == dtype
+                assert_within_bound(array, expected[name], bounds[name], f"{name}, {dtype}, {isa}")
+            if activation is None:
+                plain = convkit.linear(x, weight)
+                assert_within_bound(plain, reference.linear(x, weight), reference.bound("linear", x, weight))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

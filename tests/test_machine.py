@@ -11,6 +11,7 @@ import convkit
 from convkit._ext import engine
 
 
+@pytest.mark.thorough
 def test_peak_of_every_instruction_set(isa):
     peak = convkit.machine_peak(threads=[1, 2], seconds=0.005)
     assert peak.isa == isa
@@ -22,6 +23,7 @@ def test_peak_of_every_instruction_set(isa):
     assert peak.triad > 0
 
 
+@pytest.mark.thorough
 def test_peak_counts_the_threads_of_the_caller():
     with convkit.threads(3):
         peak = convkit.machine_peak(dtypes=["float64"], seconds=0.002)

@@ -1,12 +1,14 @@
 """Pooling and unpooling: against the reference, by hand, by adjoints and differences; ties, NaN, bits and views."""
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, every_isa, restore, seed_of
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, each, in_turn, restore, seed_of
 from problems import POOLS, Pool, random_pool
 from views import VIEWS, with_canaries
 
@@ -33,63 +35,73 @@ def data_of(problem: Pool, dtype):
     return x.astype(dtype), rng
 
 
-def check_max(problem: Pool, dtype, layout) -> None:
-    """Maximum, indices and gradient: equal to the reference's, the gradient within the bound of its sums."""
+def check_max(problem: Pool, dtype, places) -> None:
+    """Maximum, indices and gradient in every place, (instruction set, layout): equal to the reference's.
+
+    The gradient is of small integers, whose sums are exact.
+    """
     x, rng = data_of(problem, dtype)
-    name, arguments = problem.operator("max"), problem.arguments | {"layout": layout}
+    name = problem.operator("max")
     forward, backward = getattr(convkit, name), getattr(convkit, name + "_backward")
-    y, indices = forward(arrange(x, layout), return_indices=True, **arguments)
     expected_y, expected_indices = getattr(reference, name)(x, return_indices=True, **problem.arguments)
-    assert (y.dtype, indices.dtype) == (np.dtype(dtype), np.dtype(np.int64))
-    assert_array_equal(restore(y, layout), expected_y, str(problem))
-    assert_array_equal(restore(indices, layout), expected_indices, str(problem))
-    assert_array_equal(forward(arrange(x, layout), **arguments), y)
-    grad = rng.integers(-8, 9, expected_y.shape).astype(dtype)  # whose sums are exact
-    dx = backward(arrange(grad, layout), indices, arrange(x, layout).shape, layout=layout)
-    assert dx.dtype == dtype
-    expected = getattr(reference, name + "_backward")(grad, expected_indices, x.shape)
-    assert_array_equal(restore(dx, layout), expected, str(problem))
+    grad = rng.integers(-8, 9, expected_y.shape).astype(dtype)
+    expected_dx = getattr(reference, name + "_backward")(grad, expected_indices, x.shape)
+    for isa, layout in places:
+        convkit.set_isa(isa)
+        what, image = f"{problem}, {np.dtype(dtype)}, {layout}, {isa}", arrange(x, layout)
+        y, indices = forward(image, return_indices=True, layout=layout, **problem.arguments)
+        assert (y.dtype, indices.dtype) == (np.dtype(dtype), np.dtype(np.int64))
+        assert_array_equal(restore(y, layout), expected_y, what)
+        assert_array_equal(restore(indices, layout), expected_indices, what)
+        assert_array_equal(forward(image, layout=layout, **problem.arguments), y, what)
+        dx = backward(arrange(grad, layout), indices, image.shape, layout=layout)
+        assert dx.dtype == dtype
+        assert_array_equal(restore(dx, layout), expected_dx, what)
 
 
-def check_average(problem: Pool, dtype, layout) -> None:
-    """Average and gradient within the bound."""
+def check_average(problem: Pool, dtype, places) -> None:
+    """Average and gradient within the bound in every place, (instruction set, layout)."""
     x, rng = data_of(problem, dtype)
     name = problem.operator("avg")
+    forward, backward = getattr(convkit, name), getattr(convkit, name + "_backward")
     for arguments in averages(problem):
-        y = getattr(convkit, name)(arrange(x, layout), **arguments, layout=layout)
-        expected = getattr(reference, name)(x, **arguments)
-        assert y.dtype == dtype
-        bound = reference.pool.bound(name, x, **arguments)
-        assert_within_bound(restore(y, layout), expected, bound, f"{problem}, {layout}")
-        grad = rng.standard_normal(expected.shape).astype(dtype)
         options = {} if problem.adaptive else arguments
-        shape = arrange(x, layout).shape
-        dx = getattr(convkit, name + "_backward")(arrange(grad, layout), shape, **options, layout=layout)
-        expected = getattr(reference, name + "_backward")(grad, x.shape, **options)
-        bound = reference.pool.bound(name + "_backward", grad, x.shape, **options)
-        assert dx.dtype == dtype
-        assert_within_bound(restore(dx, layout), expected, bound, f"gradient, {problem}, {layout}")
+        expected = getattr(reference, name)(x, **arguments)
+        bound = reference.pool.bound(name, x, **arguments)
+        grad = rng.standard_normal(expected.shape).astype(dtype)
+        expected_dx = getattr(reference, name + "_backward")(grad, x.shape, **options)
+        bound_dx = reference.pool.bound(name + "_backward", grad, x.shape, **options)
+        for isa, layout in places:
+            convkit.set_isa(isa)
+            what, image = f"{problem}, {np.dtype(dtype)}, {layout}, {isa}", arrange(x, layout)
+            y = forward(image, **arguments, layout=layout)
+            dx = backward(arrange(grad, layout), image.shape, **options, layout=layout)
+            assert y.dtype == dx.dtype == dtype
+            assert_within_bound(restore(y, layout), expected, bound, what)
+            assert_within_bound(restore(dx, layout), expected_dx, bound_dx, f"gradient, {what}")
 
 
-@every_isa
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("problem", POOLS, ids=of)
-def test_named(problem, dtype, layout, isa):
-    check_max(problem, dtype, layout)
-    check_average(problem, dtype, layout)
+@each(POOLS, lambda problem: "large" not in problem.name and "long" not in problem.name)
+def test_named(problem, any_isa):
+    for dtype in DTYPES:
+        places = list(itertools.product(convkit.available_isas(), LAYOUTS))
+        check_max(problem, dtype, places)
+        check_average(problem, dtype, places)
 
 
-COUNT, PER_BLOCK = 400, 50
+COUNT, PER_BLOCK = 300, 50
 
 
-@pytest.mark.parametrize("block", range(COUNT // PER_BLOCK))
-def test_random(block, isa):
-    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
-        problem, dtype, layout = random_pool(index), DTYPES[index % 2], LAYOUTS[index // 2 % 2]
+@blocks(COUNT, PER_BLOCK)
+def test_random(block, any_isa):
+    """Each number decides sizes, dtype, layout, threads and instruction set."""
+    isas = convkit.available_isas()
+    for index in block:
+        problem, dtype = random_pool(index), DTYPES[index % 2]
+        place = [(isas[index // 4 % len(isas)], LAYOUTS[index // 2 % 2])]
         with convkit.threads(1 + index % 3):
-            check_max(problem, dtype, layout)
-            check_average(problem, dtype, layout)
+            check_max(problem, dtype, place)
+            check_average(problem, dtype, place)
 
 
 # ---------------------------------------------------------------- worked by hand
@@ -279,11 +291,10 @@ def everything(problem: Pool, x, layout, view=np.asarray) -> dict:
     return {name: np.ascontiguousarray(restore(result, layout)) for name, result in results.items()}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("problem", POOLS, ids=of)
-def test_threads_and_layouts(problem, dtype, isa):
+def test_threads_and_layouts(problem, isa):
     """The same bits for 1, 2, 3, 5 and 8 threads; an average's and its gradient's also in both layouts."""
-    x, _ = data_of(problem, dtype)
+    x, _ = data_of(problem, *in_turn(problem, DTYPES))
     x = np.concatenate([x] * 3)
     with convkit.threads(1):
         expected = everything(problem, x, "NCHW")
@@ -305,6 +316,7 @@ BIG = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("problem", BIG, ids=of)
 def test_large_enough_for_many_tasks(problem, isa):
     """As above, where blocks and tasks are really cut; maxima against a plain formula are in the named problems."""
@@ -330,13 +342,14 @@ VIEWED = [p for p in POOLS if p.name in (
 )]  # fmt: skip
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
 @pytest.mark.parametrize("problem", VIEWED, ids=of)
-def test_views_give_the_bits_of_copies(problem, view, isa):
-    for dtype in DTYPES:
+def test_views_give_the_bits_of_copies(problem, isa):
+    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
         x, _ = data_of(problem, dtype)
-        for layout in LAYOUTS:
-            assert_same_bits(everything(problem, x, layout, view), everything(problem, x, layout), f"{layout}, {dtype}")
+        expected = everything(problem, x, layout)
+        for view in VIEWS:
+            got = everything(problem, x, layout, view)
+            assert_same_bits(got, expected, f"{view.__name__}, {layout}, {dtype}")
 
 
 @pytest.mark.parametrize("form", ("rows", "steps", "reversed"))

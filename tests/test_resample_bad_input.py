@@ -124,6 +124,7 @@ def test_out_must_be_fit_for_writing(name, inputs):
     assert_refused(name, {"out": huge(2, 3, 8, 10)}, ValueError, "out must be writable")
 
 
+@pytest.mark.thorough
 def test_only_documented_exceptions():
     """Two arguments replaced by anything: a result, or an exception that the documentation names."""
     values = [

@@ -1,11 +1,13 @@
 """interpolate and its gradient: against the reference, against identities, by hand, and through every argument."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, every_isa, restore, short
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, in_turn, restore, short
 from convkit.reference import resample
 from resample_problems import EMPTY, RESIZE_MODES, RESIZES, Resize, assert_problem, named, random_resize
 from test_views import VIEWS, with_canaries
@@ -23,31 +25,27 @@ def of(problem):
 # ---------------------------------------------------------------- the float64 reference
 
 
-@every_isa
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("problem", RESIZES, ids=of)
-def test_named_problems_keep_the_bound(problem, dtype, isa):
-    assert_problem(problem, dtype, LAYOUTS, isa)
+def test_named_problems_keep_the_bound(problem, any_isa):
+    assert_problem(problem)
 
 
-@every_isa
 @pytest.mark.parametrize("problem", [p for p in EMPTY if isinstance(p, Resize)], ids=of)
-def test_empty_problems(problem, isa):
-    for dtype in DTYPES:
-        assert_problem(problem, dtype, LAYOUTS)
+def test_empty_problems(problem, any_isa):
+    assert_problem(problem)
 
 
-RANDOM, PER_BLOCK = 400, 50
+RANDOM, PER_BLOCK = 300, 50
 
 
-@pytest.mark.parametrize("block", range(RANDOM // PER_BLOCK))
+@blocks(RANDOM, PER_BLOCK)
 def test_random_problems(block, any_isa):
     """Each number decides sizes, mode, dtype, layout, threads and instruction set."""
-    for index in range(block * PER_BLOCK, (block + 1) * PER_BLOCK):
-        isas = convkit.available_isas()
-        convkit.set_isa(isas[index % len(isas)])
+    isas = convkit.available_isas()
+    for index in block:
+        place = [DTYPES[index // 3 % 2]], [isas[index // 12 % len(isas)]], [LAYOUTS[index // 6 % 2]]
         with convkit.threads(1 + index % 3):
-            assert_problem(random_resize(index), DTYPES[index // 3 % 2], [LAYOUTS[index // 6 % 2]], convkit.isa())
+            assert_problem(random_resize(index), *place)
 
 
 def test_the_random_problems_cover_what_they_promise():
@@ -231,10 +229,10 @@ LARGE = (
 )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.thorough
 @pytest.mark.parametrize("problem", LARGE, ids=of)
-def test_threads_and_layouts(problem, dtype, isa):
-    operands = problem.operands(dtype)
+def test_threads_and_layouts(problem, isa):
+    operands = problem.operands(*in_turn(problem, DTYPES))
     with convkit.threads(1):
         expected = problem.run(convkit, operands)
     for layout in LAYOUTS:
@@ -243,10 +241,10 @@ def test_threads_and_layouts(problem, dtype, isa):
                 assert_same_bits(problem.run(convkit, operands, layout), expected, f"{layout}, {count} threads")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("problem", LARGE, ids=of)
-def test_large_problems_keep_the_bound(problem, isa):
-    for dtype in DTYPES:
-        assert_problem(problem, dtype, LAYOUTS)
+def test_large_problems_keep_the_bound(problem, any_isa):
+    assert_problem(problem)
 
 
 @pytest.mark.parametrize("problem", SMALL, ids=of)
@@ -285,18 +283,18 @@ def test_instruction_sets_agree(problem, dtype, any_isa):
 # ---------------------------------------------------------------- views and out
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
 @pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_views_give_the_bits_of_copies(problem, view, isa):
-    for dtype in DTYPES:
+def test_views_give_the_bits_of_copies(problem, isa):
+    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
         operands = problem.operands(dtype)
-        for layout in LAYOUTS:
+        expected = problem.run(convkit, operands, layout)
+        for view in VIEWS:
             x, grad = (view(arrange(operands[name], layout)) for name in ("x", "grad"))
             y = convkit.interpolate(x, problem.size, layout=layout, **problem.options)
             dx = convkit.interpolate_backward(grad, x.shape, layout=layout, **problem.options)
             assert type(y) is type(dx) is np.ndarray
             got = {"y": restore(y, layout), "x": restore(dx, layout)}
-            assert_same_bits(got, problem.run(convkit, operands, layout), f"{view.__name__}, {layout}")
+            assert_same_bits(got, expected, f"{view.__name__}, {dtype}, {layout}")
 
 
 @pytest.mark.parametrize("form", ("rows", "steps", "reversed"))

@@ -9,7 +9,7 @@ import pytest
 import convkit
 from convkit import _threads
 
-COUNT = "import convkit; print(convkit.get_num_threads())"
+COUNT = "convkit.get_num_threads()"
 CORES = _threads._allowed_cores()[0]  # where neither variable decides
 
 
@@ -23,38 +23,37 @@ def keep_the_number():
 # ---------------------------------------------------------------- the environment
 
 
-@pytest.mark.parametrize(
-    ("own", "openmp", "expected"),
-    [
-        ("3", "5", 3),
-        (" 7 ", "", 7),
-        ("64", "2", 64),
-        ("", "5", 5),
-        ("", "4,2", 4),
-        ("", " 6 , 1", 6),
-        ("", "", CORES),
-        ("", "0", CORES),  # what OpenMP cannot use is left to OpenMP to report
-        ("", "-2", CORES),
-        ("", "many", CORES),
-        ("", "9" * 5000, CORES),
-    ],
-)
-def test_variables(python, own, openmp, expected):
-    done = python(COUNT, CONVKIT_NUM_THREADS=own, OMP_NUM_THREADS=openmp)
-    assert done.stdout.strip() == str(expected), done.stderr
+@pytest.mark.thorough
+def test_variables(imports):
+    expected = {
+        ("3", "5"): 3,
+        (" 7 ", ""): 7,
+        ("64", "2"): 64,
+        ("", "5"): 5,
+        ("", "4,2"): 4,
+        ("", " 6 , 1"): 6,
+        ("", ""): CORES,
+        ("", "0"): CORES,  # what OpenMP cannot use is left to OpenMP to report
+        ("", "-2"): CORES,
+        ("", "many"): CORES,
+        ("", "9" * 5000): CORES,
+    }
+    given = [{"CONVKIT_NUM_THREADS": own, "OMP_NUM_THREADS": openmp} for own, openmp in expected]
+    got = imports(*((COUNT, environment) for environment in given))
+    assert dict(zip(expected, map(int, got), strict=True)) == expected
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "4,2", "2147483648", "9" * 5000, "\u00b2"])
-def test_a_variable_of_ours_that_is_no_number_fails_the_import(python, value):
-    done = python(COUNT, CONVKIT_NUM_THREADS=value)
-    assert done.returncode != 0
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("RuntimeError: CONVKIT_NUM_THREADS must be a number of threads from 1 to 2147483647, got '")
+@pytest.mark.thorough
+def test_a_variable_of_ours_that_is_no_number_fails_the_import(imports):
+    values = ("0", "-1", "two", "1.5", "4,2", "2147483648", "9" * 5000, "\u00b2")
+    for text in imports(*((COUNT, {"CONVKIT_NUM_THREADS": value}) for value in values)):
+        expected = "RuntimeError: CONVKIT_NUM_THREADS must be a number of threads from 1 to 2147483647, got '"
+        assert text.startswith(expected)
 
 
 def test_affinity(python):
     one = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{one}}}); {COUNT}"
+    code = f"import os; os.sched_setaffinity(0, {{{one}}}); import convkit; print({COUNT})"
     assert python(code, OMP_NUM_THREADS="").stdout.strip() == "1"
 
 
@@ -125,11 +124,12 @@ def test_threads_is_for_the_calling_thread_alone():
     assert seen == [2]
 
 
-def test_who_decided(python):
-    code = "from convkit import _threads; print(_threads.source())"
-    assert python(code, CONVKIT_NUM_THREADS="2", OMP_NUM_THREADS="3").stdout == "CONVKIT_NUM_THREADS\n"
-    assert python(code, OMP_NUM_THREADS="3").stdout == "OMP_NUM_THREADS\n"
-    assert python(code, OMP_NUM_THREADS="").stdout in ("affinity\n", "cgroup\n")
+@pytest.mark.thorough
+def test_who_decided(imports):
+    environments = {"CONVKIT_NUM_THREADS": "2", "OMP_NUM_THREADS": "3"}, {"OMP_NUM_THREADS": "3"}, {}
+    own, openmp, neither = imports(*(("convkit._threads.source()", environment) for environment in environments))
+    assert (own, openmp) == ("CONVKIT_NUM_THREADS", "OMP_NUM_THREADS")
+    assert neither in ("affinity", "cgroup")
     convkit.set_num_threads(2)
     assert _threads.source() == "set_num_threads"
     with convkit.threads(2):

@@ -1,5 +1,6 @@
 """PyTorch's answers, kept in tests/vectors: the reference to rounding, and convkit within the derived bound."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_reference(name):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_convkit(name, dtype, isa):
+def test_convkit(name, dtype, any_isa):
     operands, answers, arguments = stored(name, dtype)
     operator = f"conv{operands['x'].ndim - 2}d"
     x, weight, bias, grad = operands.values()
@@ -58,9 +59,10 @@ def test_convkit(name, dtype, isa):
     if arguments["activation"] is not None:
         # PyTorch formed the derivative from its own y, not from the rounded one that convkit is given.
         answers |= getattr(convkit.reference, operator + "_backward")(grad, x, weight, y=y, **arguments)._asdict()
-    for layout in LAYOUTS:
+    for isa, layout in itertools.product(convkit.available_isas(), LAYOUTS):
+        convkit.set_isa(isa)
         for key, got in compute(convkit, operands, y, arguments, layout).items():
-            assert_within_bound(got, answers[key], bounds[key], f"{key}, {layout}")
+            assert_within_bound(got, answers[key], bounds[key], f"{key}, {layout}, {isa}")
 
 
 def test_they_are_all_there():

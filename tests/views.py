@@ -86,13 +86,13 @@ VIEWS = (
 
 def with_canaries(shape, dtype, form):
     """A writable array of `shape` inside a larger one full of canaries, and a check that none of them has changed."""
-    lead = 3 if form == "rows" else 0
+    leads = (0,) * len(shape) if form != "rows" else (1,) * (len(shape) - 1) + (3,)
+    margins = (2,) * (len(shape) - 1) + (9,)  # a vector too far is found along the last axis
     steps = {"rows": (1,) * len(shape), "steps": (2,) * len(shape), "reversed": (-3,) + (2,) * (len(shape) - 1)}[form]
-    larger = np.full(
-        tuple(max(size, 1) * abs(step) + 7 for size, step in zip(shape, steps, strict=True)), CANARY, dtype
-    )
+    sizes = (max(size, 1) * abs(step) + more for size, step, more in zip(shape, steps, margins, strict=True))
+    larger = np.full(tuple(sizes), CANARY, dtype)
     inside = []
-    for size, step in zip(shape, steps, strict=True):
+    for size, step, lead in zip(shape, steps, leads, strict=True):
         first = lead + (0 if step > 0 else (size - 1) * -step)
         last = first + size * step
         inside.append(slice(first, None if last < 0 else last, step))

@@ -8,6 +8,7 @@ from convkit.analysis import count_flops, count_parameters, summary
 from convkit.benchmarks import layers
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "parameters", "flops"),
     [
@@ -32,7 +33,7 @@ def layer_of(published, nd):
     return nn.DeformConv2d(published.c_in, published.c_out, *sizes, modulated=published.kind == "dcn2", **options)
 
 
-SMALL = [layer for layer in layers.LAYERS + layers.UPSAMPLING if layer.flops < 2e9 or layer.kind.startswith("dcn")]
+SMALL = [layer for layer in layers.LAYERS + layers.OTHERS if layer.flops < 2e9 or layer.kind.startswith("dcn")]
 
 
 @pytest.mark.parametrize("published", SMALL, ids=lambda layer: layer.name)

@@ -78,7 +78,8 @@ def test_the_matrix_is_the_operator(problem, dtype):
         assert (one_image != matrix).nnz == 0
 
 
-@pytest.mark.parametrize("problem", named("odd_sizes", "t_primes", "circular_max"), ids=of)
+@pytest.mark.thorough
+@pytest.mark.parametrize("problem", named("odd_sizes", "t_asymmetric", "circular_max"), ids=of)
 def test_its_entries_are_what_is_read(problem):
     """One for each output and each input that it reads, however often, and also where the weight is zero."""
     data = random_data(problem.but(bias=False), "float64")

@@ -139,6 +139,7 @@ def test_only_a_saved_run_can_be_compared(content, tmp_path, capsys):
     assert "--compare must be a file that --save wrote" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_roofline_is_drawn_for_each_direction(brief, faked, tmp_path, capsys):
     path = tmp_path / "roof.png"
     options = ["--layers", "call_*,tiny_*", "--batch", "1", "--threads", "1", "--against", "torch"]

@@ -35,6 +35,7 @@ def test_no_command_is_an_error(capsys):
     assert "command" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_info(capsys):
     assert main(["info"]) == 0
     text = capsys.readouterr().out

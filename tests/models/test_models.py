@@ -92,6 +92,7 @@ def test_the_input_gradient_of_a_unet_is_only_computed_if_wanted(monkeypatch):
 # ---------------------------------------------------------------- a new head on a frozen backbone
 
 
+@pytest.mark.thorough
 def test_load_a_backbone_freeze_it_put_a_head_on(tmp_path):
     trained = models.resnet18(init="he", rng=3)
     nn.save_state(trained.state_dict(), tmp_path / "resnet18.safetensors")

@@ -36,6 +36,7 @@ def test_names_shapes_and_order_of_the_state(name):
     assert [f"{key} {array.shape}" for key, array in state.items()] == VECTORS[f"{name}/state"].tolist()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", RTOL)
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
 def test_scores_in_evaluation(name, dtype):

@@ -43,6 +43,7 @@ def saved(trained, path):
     return path.read_bytes()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("adam", [False, True])
 @pytest.mark.parametrize("step", [1, 3, 6, 7, 11, 17, 18])
 def test_after_control_c_in_any_step(step, adam, tmp_path):
