@@ -7,7 +7,6 @@ import pytest
 
 import convkit
 from cases import (
-    DTYPES,
     GRADIENTS,
     LAYOUTS,
     arrange,
