@@ -113,7 +113,8 @@ static void store_run(void *context, int64_t row, int64_t column, int64_t count)
                     .count = t->box.size[3],
                     .lanes = count,
                     .dst_pixel = cols->stride[4],
-                    .dst_lane = cols->stride[1]};
+                    .dst_lane = cols->stride[1],
+                    .copy = 1};
   char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
   for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
     for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {

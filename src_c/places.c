@@ -69,7 +69,8 @@ void ck_store_places(const ck_kernels *k, const ck_places *to, int64_t channel, 
                       .count = n,
                       .lanes = lanes,
                       .dst_pixel = to->stride[2],
-                      .dst_lane = to->lane_stride};
+                      .dst_lane = to->lane_stride,
+                      .copy = 1};
     k->drain(&drain);
   }
 }

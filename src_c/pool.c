@@ -332,7 +332,8 @@ static void drain(pool_task *t) {
                      .dst = at(&p->dst, t, z_of(t, i), y_of(t, i), t->box.first[3]),
                      .lanes = row_lanes ? 1 : t->lanes,
                      .dst_pixel = p->dst.stride[4],
-                     .dst_lane = p->dst.stride[1]};
+                     .dst_lane = p->dst.stride[1],
+                     .copy = 1};
     if (row_lanes && p->row_groups > 1) {
       p->k->pool_join(t->b.joined, acc, p->row_groups, t->ld);
       call.c = t->b.joined;

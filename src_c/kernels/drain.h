@@ -26,12 +26,14 @@ CK_INLINE vreal bounded(const CK_NAME(bounds) * bounds, vreal v) {
   return v_at_most(bounds->hi, v_at_least(bounds->lo, v));
 }
 
+CK_INLINE vreal no_bias(const ck_drain *p) { return v_set1(p->copy ? (REAL)-0.0 : 0); }
+
 CK_INLINE vreal bias_of_lanes(const ck_drain *p, int64_t lane) {
-  return p->bias ? v_load((const REAL *)p->bias + lane) : (vreal){0};
+  return p->bias ? v_load((const REAL *)p->bias + lane) : no_bias(p);
 }
 
 CK_INLINE vreal bias_of_lane(const ck_drain *p, int64_t lane) {
-  return p->bias ? v_set1(((const REAL *)p->bias)[lane]) : (vreal){0};
+  return p->bias ? v_set1(((const REAL *)p->bias)[lane]) : no_bias(p);
 }
 
 CK_INLINE void put(const ck_drain *p, char *dst, vreal v, int64_t n) {
