@@ -92,8 +92,10 @@ CK_INLINE vreal activation_gradient(vreal g, vreal v, int kind, REAL a, REAL b) 
 /* Inlined for every kind, so that the loop asks nothing. Whole vectors. No zero is stored as -0: sums are not, and that
  * some have met a bias of zero before, and others have not, makes no difference then. */
 CK_INLINE void activate_run(REAL *dst, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
-  for (int64_t i = 0; i < count; i += VL)
-    v_storeu(dst + i, activate(v_loadu(src + i), kind, a, b) + (vreal){0});
+  for (int64_t i = 0; i < count; i += VL) {
+    vreal v = activate(v_loadu(src + i), kind, a, b);
+    v_storeu(dst + i, v_select(v != 0, v, (vreal){0})); /* not v + 0: fused with a product that vanishes, it is -0 */
+  }
 }
 
 CK_INLINE void gradient_run(REAL *dst, const REAL *g, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
