@@ -233,9 +233,8 @@ CK_INLINE void tile(const strip *given, int rows, int vectors, int masked) {
   BESIDE_3(X, 3, 1)                                                                                                    \
   BESIDE_4(X, 4, 1)                                                                                                    \
   BESIDE_5(X, 5, 1)                                                                                                    \
-  BESIDE_6(X, 6, 1)                                                                                                    \
-  BESIDE_7(X, 7, 1)                                                                                                    \
-  BESIDE_1(X, 2, 2) BESIDE_2(X, 3, 2) BESIDE_2(X, 4, 2) BESIDE_3(X, 5, 2) BESIDE_3(X, 6, 2) BESIDE_4(X, 7, 2)
+  BESIDE_6(X, 6, 1) BESIDE_7(X, 7, 1) BESIDE_1(X, 2, 2) BESIDE_2(X, 3, 2) BESIDE_2(X, 4, 2) BESIDE_3(X, 5, 2)          \
+      BESIDE_3(X, 6, 2) BESIDE_4(X, 7, 2)
 #define FOR_EACH_STREAM_3(X) BESIDE_3(X, 3, 1) BESIDE_2(X, 3, 2)
 #define FOR_EACH_MASKED(X) UP_TO_4(X, 1)
 #define FOR_EACH_TILE(X) BESIDE_1(X, 1) BESIDE_2(X, 2) BESIDE_3(X, 3) BESIDE_4(X, 4) BESIDE_6(X, 6)
