@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "conv.h"
-#include "planes.h"
 
 /* Groups this narrow would leave most lanes of a dense panel empty: the lanes hold groups instead.  Up to 8 channels a
  * group that was the faster way on every layer tried (32 groups of 4: 3.4 times). */
@@ -90,7 +89,7 @@ static int arrangements_of(const ck_conv *call) {
   int all = 1 << CK_BY_PIXEL;
   if (call->algorithm != CK_IM2COL)
     all |= 1 << CK_BY_CHANNEL;
-  return ck_conv_is_direct(call) ? all | 1 << CK_BY_GROUP | 1 << CK_BY_PLANE : all;
+  return ck_conv_is_direct(call) ? all | 1 << CK_BY_GROUP : all;
 }
 
 static void set_weights(ck_dense *d, const ck_conv *call) {
@@ -117,8 +116,6 @@ static int threads_for(const ck_conv *call, const int64_t outputs[3]) {
 
 /* Plans or runs one correlation. */
 static ck_status visit(ck_dense *d, const ck_run *run, int64_t *bytes) {
-  if (ck_planes_wins(d, run->threads))
-    return ck_planes(d, run, bytes);
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run->threads).bytes);

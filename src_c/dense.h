@@ -18,7 +18,6 @@ typedef enum ck_arrangement {
   CK_BY_PIXEL,   /* rows: pixels, broadcast; lanes: output channels */
   CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: neighbouring pixels */
   CK_BY_GROUP,   /* rows: pixels; lanes: groups */
-  CK_BY_PLANE,   /* no product of panels, but plane by plane, lanes: pixels of a row; see planes.h */
   CK_ARRANGEMENTS,
 } ck_arrangement;
 

@@ -3,7 +3,6 @@
 #define CK_DENSE_BLOCK_H
 
 #include "dense.h"
-#include "memo.h"
 
 typedef struct ck_buffers {
   ck_window window;
@@ -31,9 +30,6 @@ typedef struct ck_lane_runs {
 } ck_lane_runs;
 ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan, int in_place, const int64_t size[4],
                                 const int64_t taps[3]);
-
-/* All that a plan follows from. */
-void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *dense, int arrangements, int threads);
 
 double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 

@@ -3,6 +3,7 @@
 
 #include "cpu.h"
 #include "dense_block.h"
+#include "memo.h"
 
 /* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
 enum { FEW_PADDED = 8 };
@@ -13,10 +14,8 @@ void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, 
 int ck_arrangements_only(void) { return atomic_load_explicit(&only, memory_order_relaxed); }
 
 const char *ck_arrangement_name(int arrangement) {
-  static const char *const names[] = {[CK_BY_PIXEL] = "by_pixel",
-                                      [CK_BY_CHANNEL] = "by_channel",
-                                      [CK_BY_GROUP] = "by_group",
-                                      [CK_BY_PLANE] = "by_plane"};
+  static const char *const names[] = {
+      [CK_BY_PIXEL] = "by_pixel", [CK_BY_CHANNEL] = "by_channel", [CK_BY_GROUP] = "by_group"};
   return arrangement >= 0 && arrangement < CK_ARRANGEMENTS ? names[arrangement] : NULL;
 }
 
@@ -284,7 +283,7 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, int threads) {
 
 /* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
  * from being read where they are. */
-void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
+static void add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size;
   const int64_t words[] = {(int64_t)(uintptr_t)d->kernels,
@@ -319,13 +318,12 @@ typedef struct made {
 } made;
 
 ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
-  const int offered = d->arrangements & ~(1 << CK_BY_PLANE), wanted = offered & ck_arrangements_only();
-  const int arrangements = wanted ? wanted : offered;
+  const int wanted = d->arrangements & ck_arrangements_only(), arrangements = wanted ? wanted : d->arrangements;
   if (d->sampler) /* what it stages follows from more than this */
     return cheapest_plan(d, arrangements, threads);
   ck_memo_key key = {0};
   int found;
-  ck_dense_add_to_key(&key, d, arrangements, threads);
+  add_to_key(&key, d, arrangements, threads);
   made *m = ck_memo(&key, &found);
   if (!found) {
     m->plan = cheapest_plan(d, arrangements, threads);

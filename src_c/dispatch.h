@@ -252,26 +252,6 @@ typedef struct ck_locate {
   int64_t least, most;  /* lowered and raised to the elements that are not left out */
 } ck_locate;
 
-/* One plane of a correlation with pixels on the lanes, out of staged rows. Output (r, x) is, bounded by least..most,
- *   chain[r][x] (or +0) + sum over tap rows i, tap columns j of s[r * s_row + i * s_tap + xo[j] + x] * w(j, i) + bias
- * as one chain of multiply-adds in the order of the taps. s_row is `shared` * s_tap. Of the rows at s + q * s_tap, only
- * those of lo <= q < hi are there: taps that others would be are not taken. Whole vectors may be read past a row of
- * fewer columns than a vector has. */
-typedef struct ck_plane {
-  const void *s;
-  int64_t rows, columns, s_row, s_tap, shared, lo, hi;
-  int64_t taps_y, taps_x;
-  const int32_t *xo; /* [taps_x] */
-  const void *w;     /* w(j, i) at j * w_column + taps_y - 1 - i */
-  int64_t w_column;
-  const void *mask; /* NULL, or a row like those of s, all ones where an element counts and zero where it is padding */
-  const void *chain;
-  int64_t chain_row;
-  char *to;       /* rows of adjacent elements at any address */
-  int64_t to_row; /* bytes */
-  double bias, least, most;
-} ck_plane;
-
 struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
@@ -281,9 +261,6 @@ struct ck_kernels {
   int lane_vectors[CK_MAX_HEIGHT + 1];
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
-  void (*plane)(const ck_plane *);
-  /* to[x], to_pixel bytes apart, = from[x % phases * ld + x / phases] for x < count; whole vectors may be read */
-  void (*join)(char *to, int64_t to_pixel, const void *from, int64_t ld, int64_t phases, int64_t count);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */
   void (*drain)(const ck_drain *);
   void (*activate_sums)(const ck_sums *);

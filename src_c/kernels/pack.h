@@ -65,20 +65,6 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
   return seen;
 }
 
-/* A single lane, one element after the other. */
-static vreal CK_NAME(pack_column)(const ck_pack *p) {
-  const int64_t *off = p->t_off, nt = p->nt;
-  REAL *out = p->panel, seen = 0;
-  for (int64_t c = 0; c < p->nc; c++, out += nt) {
-    const char *src = p->src + c * p->c_stride;
-    for (int64_t t = 0; t < nt; t++) {
-      out[t] = *(const real_u *)(src + off[t]);
-      seen += out[t] * 0;
-    }
-  }
-  return v_set1(seen);
-}
-
 static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
   REAL sum = 0;
   for (int64_t c = 0; c < p->nc; c++) {
@@ -98,8 +84,6 @@ static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
 
 static int CK_NAME(pack)(const ck_pack *p) {
   const int64_t size = sizeof(REAL);
-  if (p->ld == 1 && !p->row)
-    return any_nonfinite(CK_NAME(pack_column)(p));
   int adjacent = p->ld % VL == 0;
   for (int64_t t = 0; adjacent && t < p->nt; t++)
     adjacent = p->t_off[t] == t * size;

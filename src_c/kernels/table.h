@@ -9,7 +9,6 @@
 #include "micro.h"
 #include "pack.h"
 #include "peak.h"
-#include "planes.h"
 #include "pool.h"
 #include "resize.h"
 #include "stage.h"
@@ -34,8 +33,6 @@ const ck_kernels CK_NAME(kernels) = {
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
-    .plane = CK_NAME(plane),
-    .join = CK_NAME(join),
     .add_back = CK_NAME(add_back),
     .drain = CK_NAME(drain),
     .activate_sums = CK_NAME(activate_sums),
