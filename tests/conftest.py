@@ -103,6 +103,8 @@ def brief(monkeypatch):
     monkeypatch.setattr(timing, "FEW_SWITCHES", 10**9)
     monkeypatch.setattr(timing.engine, "measure_fma", lambda dtype, threads, seconds: 1e14)
     monkeypatch.setattr(timing.engine, "measure_triad", lambda nbytes, threads, seconds: 2e10)
+    with convkit.threads(1):
+        yield
 
 
 def pytest_report_header():

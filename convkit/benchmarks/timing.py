@@ -1,12 +1,12 @@
 """How everything is timed: contenders in turn, in short bursts between two probes of the machine's peak.
 
-A burst is a few calls in a row, as short as the quiet spells of a shared machine; its time is the median call's. Before
-each, the process sleeps: the threads of the contender before would still be waiting for work, busily, on the cores of
-the next (ONNX Runtime's for some 30 ms). Then the multiply-add peak is probed on as many threads as are timed, for some
-milliseconds; then the contender runs untimed until clock and caches have settled to it. A machine that is shared falls,
-for seconds at a time, to a fraction of itself: bursts with a low peak before or after them do not count, nor do those
-that other processes interrupted often, and where all of a contender's are such, all contenders get more. Contenders
-take turns in rotating order, have equally many bursts, and each is given its best.
+A burst is one call or some in a row, as short as the quiet spells of a shared machine; its time is the median call's.
+Before each, the process sleeps: the threads of the contender before would still be waiting for work, busily, on the
+cores of the next (ONNX Runtime's for some 30 ms). Then the multiply-add peak is probed on as many threads as are timed,
+for some milliseconds; then the contender runs untimed until clock and caches have settled to it. A machine that is
+shared falls, for seconds at a time, to a fraction of itself: bursts with a low peak before or after them do not count,
+nor do those that other processes interrupted often, and where all of a contender's are such, all contenders get more.
+Contenders take turns in rotating order, have equally many bursts, and each is given its best.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .._ext import engine
 
 QUIET_SECONDS, LONGEST_QUIET_SECONDS = 0.060, 0.5
 SETTLE_SECONDS, BURST_SECONDS = 0.003, 0.012
-FEWEST_CALLS, MOST_CALLS, LONG_CALL_SECONDS = 3, 500, 0.2
-ROUNDS = 4
+MOST_CALLS = 500
+ROUNDS = 5
 PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow episode
 FEW_SWITCHES, SWITCH_SECONDS = 1, 0.05  # a process beside us takes a core every few milliseconds, the system seldom
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -118,7 +118,7 @@ def _settle(call: Callable[[], Any]) -> float:
 def run_burst(call: Callable[[], Any]) -> Burst:
     """Calls in a row, after some untimed milliseconds of them; the peak is left to be filled in."""
     estimate = _settle(call)
-    calls = 1 if estimate > LONG_CALL_SECONDS else int(min(max(BURST_SECONDS / estimate, FEWEST_CALLS), MOST_CALLS))
+    calls = min(max(round(BURST_SECONDS / estimate), 1), MOST_CALLS)
     taken = []
     used = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(calls):

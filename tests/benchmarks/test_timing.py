@@ -62,11 +62,16 @@ def test_more_threads_than_cores_interrupt_each_other(peaks, monkeypatch):
     assert probe.counts(Burst(1.0, switches=9, before=100, after=100))
 
 
-def test_a_burst_has_few_calls_of_what_is_long(peaks, monkeypatch):
+def test_a_burst_is_as_many_calls_as_fit_and_one_at_least(monkeypatch):
     calls = []
-    monkeypatch.setattr(timing, "LONG_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: 0.004 * len(calls))  # a call takes 4 ms
+    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.003)
+    monkeypatch.setattr(timing, "BURST_SECONDS", 0.012)
+    assert timing.run_burst(lambda: calls.append(0)).seconds == pytest.approx(0.004)
+    assert len(calls) == 1 + 3  # one to settle
+    monkeypatch.setattr(timing, "BURST_SECONDS", 0.0)
     timing.run_burst(lambda: calls.append(0))
-    assert len(calls) == 2  # one to settle, one timed
+    assert len(calls) == 1 + 3 + 2
 
 
 def test_page_faults_are_counted_for_each_call(brief):
