@@ -101,6 +101,7 @@ def brief(monkeypatch):
         monkeypatch.setattr(timing, name, 0.0)
     monkeypatch.setattr(timing, "ROUNDS", 2)
     monkeypatch.setattr(timing, "FEW_SWITCHES", 10**9)
+    monkeypatch.setattr(timing, "REPEATED", 1e9)
     monkeypatch.setattr(timing.engine, "measure_fma", lambda dtype, threads, seconds: 1e14)
     monkeypatch.setattr(timing.engine, "measure_triad", lambda nbytes, threads, seconds: 2e10)
     with convkit.threads(1):

@@ -45,8 +45,8 @@ class Row:
 
     @property
     def steady(self) -> bool:
-        """Whether the machine was itself around every contender's best burst."""
-        return self.share <= 1 and all(self.probe.counts(self.best(name)) for name in self.bursts)
+        """Whether every contender's best burst had the machine for itself, and has been repeated."""
+        return self.share <= 1 and all(map(self.probe.steady, self.bursts.values()))
 
     @property
     def gflops(self) -> float:

@@ -58,7 +58,7 @@ def main(
             continue
         race, wrong = compare(task, probe)
         best = {name: probe.best_of(bursts) for name, bursts in race.bursts.items()}
-        quiet = all(map(probe.counts, best.values()))
+        quiet = all(map(probe.steady, race.bursts.values()))
         steady = steady and quiet
         words = [f"{task.name:<44}{best['convkit'].seconds * 1e3:>9.4g}"]
         for name in [name for name in best if name != "convkit"]:

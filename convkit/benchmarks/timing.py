@@ -5,8 +5,8 @@ Before each, the process sleeps: the threads of the contender before would still
 cores of the next (ONNX Runtime's for some 30 ms). Then the multiply-add peak is probed on as many threads as are timed,
 for some milliseconds; then the contender runs untimed until clock and caches have settled to it. A machine that is
 shared falls, for seconds at a time, to a fraction of itself: bursts with a low peak before or after them do not count,
-nor do those that other processes interrupted often, and where all of a contender's are such, all contenders get more.
-Contenders take turns in rotating order, have equally many bursts, and each is given its best.
+nor do those that other processes interrupted often, and where of a contender's bursts not two count and agree, all
+contenders get more. Contenders take turns in rotating order, have equally many bursts, and each is given its best.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ MOST_CALLS = 500
 ROUNDS = 5
 PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow episode
 FEW_SWITCHES, SWITCH_SECONDS = 1, 0.05  # a process beside us takes a core every few milliseconds, the system seldom
+REPEATED = 1.08  # what shares caches and memory with us leaves no other trace than times that nothing repeats
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 FULL_SECONDS = 0.1  # of a measurement of peak and bandwidth that is no probe between bursts
 
@@ -89,6 +90,11 @@ class Probe:
         at_peak = min(burst.before, burst.after) >= PEAK_FELL * self.best
         alone = burst.switches <= FEW_SWITCHES + burst.duration / SWITCH_SECONDS
         return at_peak and (alone or self.threads > CORES)
+
+    def steady(self, bursts: Sequence[Burst]) -> bool:
+        """Whether the best burst that counts has been repeated by another."""
+        seconds = sorted(burst.seconds for burst in bursts if self.counts(burst))
+        return len(seconds) > 1 and seconds[1] <= REPEATED * seconds[0]
 
     def best_of(self, bursts: Sequence[Burst]) -> Burst:
         """The fastest burst of those that count, or of all where none does."""

@@ -94,7 +94,7 @@ def test_time_again_where_disturbed_or_beaten(probe, monkeypatch):
     class Scripted(measuring.Race):
         def run(self, rounds=None):
             for contender in self.contenders:
-                self.bursts.setdefault(contender.name, []).append(script[contender.name][len(runs)])
+                self.bursts.setdefault(contender.name, []).extend([script[contender.name][len(runs)]] * 2)
             runs.append(rounds)
 
     monkeypatch.setattr(measuring, "Race", Scripted)

@@ -56,6 +56,17 @@ def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, 
     assert not any(map(probe.counts, (slow, good)))
 
 
+def test_a_best_burst_is_steady_when_another_repeats_it(peaks, monkeypatch):
+    monkeypatch.setattr(timing, "REPEATED", 1.08)
+    probe = Probe("float32", 1)
+    best, near, far, half_the_peak = (
+        Burst(s, before=b, after=100) for s, b in ((1, 99), (1.05, 99), (1.2, 99), (1, 50))
+    )
+    assert probe.steady([far, best, near])
+    assert not probe.steady([far, best])
+    assert not probe.steady([best, half_the_peak])
+
+
 def test_more_threads_than_cores_interrupt_each_other(peaks, monkeypatch):
     monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
     probe = Probe("float32", timing.CORES + 1)
