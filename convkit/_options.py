@@ -9,7 +9,7 @@ import numpy as np
 
 LAYOUTS = ("NCHW", "NHWC")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
+ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct", "winograd")
 INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear")
 GRID_MODES = ("nearest", "bilinear", "bicubic")
 GRID_PADDINGS = ("zeros", "border", "reflection")
@@ -59,8 +59,7 @@ def padding_mode(mode) -> int:
 
 def algorithm(name) -> int:
     """The engine's code of an algorithm."""
-    remark = ", which this version has no kernels for" if isinstance(name, str) and name == "winograd" else ""
-    return _one_of(name, ALGORITHMS, "algorithm", remark)
+    return _one_of(name, ALGORITHMS, "algorithm")
 
 
 def interpolation(mode) -> str:

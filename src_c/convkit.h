@@ -43,7 +43,13 @@ typedef enum ck_activation {
   CK_SOFTPLUS = 12,    /* x, a = beta, b = threshold */
 } ck_activation;
 
-typedef enum ck_algorithm { CK_AUTO = 0, CK_IMPLICIT_GEMM = 1, CK_IM2COL = 2, CK_DIRECT = 3 } ck_algorithm;
+typedef enum ck_algorithm {
+  CK_AUTO = 0,
+  CK_IMPLICIT_GEMM = 1,
+  CK_IM2COL = 2,
+  CK_DIRECT = 3,
+  CK_WINOGRAD = 4,
+} ck_algorithm;
 
 /* The kernels of one instruction set and dtype. Whoever fills a call's fields asks for them once: the set in force may
  * be changed by another thread at any time, and workspace is that of the kernels that run. */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static ck_tile tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
+ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
   int64_t vector = d->kernels->vector, first, group, lane;
   ck_tile t = {.ld = p->tile_lanes};
   if (d->arrangement == CK_BY_GROUP) {
@@ -264,7 +264,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;
   for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
-    ck_tile t = tile_at(d, b->p, b->outer, tile);
+    ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
     if (pack_weights(b, &t, &kb, taps) && b->b.window.padded && !b->in_place)
       break;
     multiply(b, &t, kb.channels * taps, acc, !first);
@@ -307,6 +307,7 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   int64_t count = ck_reduction_count(&b->p->reduction);
   int first = 1;
   b->pixels = ck_box_count(&b->box);
+  b->pitch = b->box.size[3];
   for (int i = 0; i < 3; i++) {
     const ck_axis *axis = &b->d->source.axis[i];
     b->taps[i] = axis->taps; /* a sample may lie inside the image wherever its tap does */
@@ -324,7 +325,7 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
     first &= done < 0;
   }
   for (; tile < tile_end && count == 0; tile++) { /* nothing to sum: the bias alone */
-    ck_tile t = tile_at(b->d, b->p, b->outer, tile);
+    ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, tile);
     memset(b->b.acc, 0, (size_t)(b->p->part_phases * b->p->acc_phase));
     ck_dense_drain(b, &t, b->b.acc);
   }
@@ -332,7 +333,7 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
 }
 
 /* All tiles; those whose weights are not all finite in boxes within which every tap is padding for all or for none. */
-static void run_block(ck_block *b, int64_t tile, int64_t tile_end) {
+void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   const ck_box all = b->box;
   ck_box *box = &b->box;
   tile = run_tiles(b, tile, tile_end);
@@ -376,7 +377,7 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
     b.phase_end = ck_min(p->phases, b.phase + p->part_phases);
     for (int64_t i = block; i < block + each && !ck_stopped(worker); i++) {
       b.box = ck_grid_box(&p->grid, i);
-      run_block(&b, tile, tile_end);
+      ck_dense_run_block(&b, tile, tile_end);
     }
   }
 }

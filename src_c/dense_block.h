@@ -3,6 +3,7 @@
 #define CK_DENSE_BLOCK_H
 
 #include "dense.h"
+#include "memo.h"
 
 typedef struct ck_buffers {
   ck_window window;
@@ -31,6 +32,12 @@ typedef struct ck_lane_runs {
 ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan, int in_place, const int64_t size[4],
                                 const int64_t taps[3]);
 
+/* All that a plan follows from. */
+void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *dense, int arrangements, int threads);
+
+/* By pixel, for boxes of up to so many rows and columns of an image. */
+ck_dense_plan ck_dense_plan_rows(ck_dense *dense, int64_t rows, int64_t columns);
+
 double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
 typedef struct ck_block {
@@ -38,7 +45,8 @@ typedef struct ck_block {
   const ck_dense_plan *p;
   ck_buffers b;
   ck_box box;
-  int64_t outer, pixels;
+  int64_t outer, pixels;    /* pixels: of the accumulators */
+  int64_t pitch;            /* of accumulators by pixel, from row to row: pixels of a row, or more */
   ck_lane_runs runs;        /* by channel */
   int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */
   int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
@@ -52,6 +60,11 @@ typedef struct ck_tile {
   const char *w, *bias;
   char *dst;
 } ck_tile;
+
+ck_tile ck_dense_tile_at(const ck_dense *dense, const ck_dense_plan *plan, int64_t outer, int64_t tile);
+
+/* The block's box, for these tiles. */
+void ck_dense_run_block(ck_block *block, int64_t tile, int64_t tile_end);
 
 /* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);

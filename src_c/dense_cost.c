@@ -1,5 +1,6 @@
 /* What a task of a dense correlation costs, in cycles: estimates that only have to rank arrangements and blocks. */
 #include "dense_block.h"
+#include "winograd.h"
 
 /* Multiply-adds are counted, two vectors a cycle; the rest is fitted to timings of random layers on one core. */
 static const struct {
@@ -19,6 +20,8 @@ static const struct {
   double drain_run;      /* a run of them */
   double level2, level3; /* a byte that comes from there */
   double accumulators;   /* bytes of them that stay in level 1 */
+  double tile;           /* Winograd's transforms, a vector: a tile's inputs, or its outputs; a channel's weights */
+  double tile_weights;
   double task;
 } cost = {.issue = 4,
           .latency = 4,
@@ -37,6 +40,8 @@ static const struct {
           .level2 = 0.015,
           .level3 = 0.08,
           .accumulators = 12 * 1024,
+          .tile = 75,
+          .tile_weights = 40,
           .task = 2000};
 
 /* One register tile over k products. */
@@ -140,4 +145,38 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
   return p->taken * (multiply_cycles(d, p) + pack) + passes + stage + drain_cycles(d, p) + cost.task;
+}
+
+/* ---------------------------------------------------------------- Winograd */
+
+static double panel_cycles(const ck_dense *d, double channels, double ld) {
+  return channels * (9 * ld * cost.pack + ld / d->kernels->vector * cost.tile_weights);
+}
+
+static double bytes_cycles(double bytes, int64_t level2) {
+  return bytes * (bytes < 0.5 * (double)level2 ? cost.level2 : cost.level3);
+}
+
+double ck_winograd_shared_cycles(const ck_dense *d, const ck_winograd_plan *p, int threads) {
+  double tiles = (double)(p->direct.outer * p->direct.tiles) / threads;
+  return p->shared ? tiles * panel_cycles(d, (double)d->channels, (double)p->direct.tile_lanes) : 0;
+}
+
+double ck_winograd_task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
+  const ck_kernels *k = d->kernels;
+  const ck_source source = ck_winograd_source(d);
+  const double item = (double)k->real_size, tiles = (double)p->tiles, channels = (double)d->channels;
+  const double chunks = (double)ck_ceil_div(d->channels, p->chunk),
+               vectors = (double)ck_ceil_div(d->channels, k->vector);
+  const double ld = (double)p->direct.tile_lanes, lanes = ld / k->vector, points = CK_WINOGRAD_POINTS;
+  const int apart = source.tensor.stride[1] != (int64_t)k->real_size;
+  double stage = (double)ck_window_elements(k, &source, &p->window) * (apart ? cost.stage_turned : cost.stage);
+  double inputs = vectors * (stage + tiles * cost.tile);
+  double sums = points * chunks * (cost.strip + rows_cycles(k, tiles, lanes, channels / chunks, 1));
+  double panel = p->shared ? bytes_cycles(points * channels * ld * item, p->direct.level2 - p->shared_bytes)
+                           : panel_cycles(d, channels, ld) + points * channels * ld * item * cost.level2;
+  double outputs = tiles * lanes *
+                   (cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? cost.drain : cost.drain_turned));
+  double again = points * (tiles * channels + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * cost.level2;
+  return inputs + (double)p->part_tiles * (sums + panel + outputs + again) + cost.task;
 }

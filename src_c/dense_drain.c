@@ -44,14 +44,14 @@ typedef struct layout {
 } layout;
 
 static layout layout_of(const ck_block *b, const ck_tile *t) {
-  const int64_t *size = b->box.size, item = b->d->kernels->real_size, plane = size[2] * size[3];
-  layout in = {.c_pixel = t->ld, .c_lane = 1, .image = size[1] * plane, .plane = plane, .row = size[3]};
+  const int64_t *size = b->box.size, item = b->d->kernels->real_size, plane = size[2] * b->pitch;
+  layout in = {.c_pixel = t->ld, .c_lane = 1, .image = size[1] * plane, .plane = plane, .row = b->pitch};
   if (b->d->arrangement == CK_BY_CHANNEL) {
     const int64_t *step = b->runs.step;
     in = (layout){
         .c_pixel = 1, .c_lane = b->runs.runs * b->runs.row, .image = step[0], .plane = step[1], .row = step[2]};
   }
-  in.adjacent = (size[2] == 1 || in.row == size[3]) && (size[1] == 1 || in.plane == plane);
+  in.adjacent = (size[2] == 1 || in.row == size[3]) && (size[1] == 1 || in.plane == size[2] * size[3]);
   in.pixel = in.c_pixel * item;
   in.row *= in.pixel;
   in.plane *= in.pixel;

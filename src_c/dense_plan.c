@@ -29,17 +29,6 @@ static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduc
   return size;
 }
 
-/* Block sizes for about `target` pixels, with the innermost axis cut into `cuts`: whole inner axes first, then whole
- * small images together. */
-static void block_for(const int64_t size[4], int64_t target, int64_t cuts, int64_t block[4]) {
-  int64_t room = target;
-  block[3] = ck_max(1, ck_min(ck_ceil_div(size[3], cuts), room));
-  for (int d = 2; d >= 0; d--) {
-    room /= block[d + 1];
-    block[d] = block[d + 1] == size[d + 1] || d == 2 ? ck_max(1, ck_min(size[d], room)) : 1;
-  }
-}
-
 void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->sampler) {
@@ -131,7 +120,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads, const
       continue;
     for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || p->grid.size[3] / cuts >= 28); cuts *= 2) {
       int64_t block[4];
-      block_for(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
+      ck_row_block(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
       if (d->sampler) /* the image around a block is staged */
         ck_square_block(p->grid.size, targets[i], 4, block);
       if (d->fold)
@@ -219,7 +208,8 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
   return arrangement == CK_BY_GROUP ? CK_LANES : CK_PLANES;
 }
 
-static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, int threads) {
+/* All but the blocks. */
+static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
   ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
@@ -243,9 +233,24 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, i
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
   p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
   p.part_phases = ck_min(p.phases, CK_TASK_PHASES);
+  return p;
+}
+
+ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
+  ck_dense_plan p = start_plan(d, CK_BY_PIXEL);
+  const int64_t block[4] = {1, 1, ck_min(rows, p.grid.size[2]), ck_min(columns, p.grid.size[3])};
+  const int64_t edge[4][2] = {{1, 1}, {1, 1}, {block[2], block[2]}, {block[3], block[3]}};
+  memcpy(p.grid.size, block, sizeof block); /* no cuts, which would make all blocks alike, and smaller */
+  set_block(d, &p, block, 1, edge);
+  return p;
+}
+
+static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, int threads) {
+  ck_dense_plan p = start_plan(d, arrangement);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
     return p;
+  const int64_t *taps = p.reduction.taps;
   int64_t edge[4][2], padded = 0;
   for (int i = 0; i < 4; i++)
     edge[i][0] = edge[i][1] = p.grid.size[i];
@@ -283,7 +288,7 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, int threads) {
 
 /* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
  * from being read where they are. */
-static void add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
+void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size;
   const int64_t words[] = {(int64_t)(uintptr_t)d->kernels,
@@ -323,7 +328,7 @@ ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
     return cheapest_plan(d, arrangements, threads);
   ck_memo_key key = {0};
   int found;
-  add_to_key(&key, d, arrangements, threads);
+  ck_dense_add_to_key(&key, d, arrangements, threads);
   made *m = ck_memo(&key, &found);
   if (!found) {
     m->plan = cheapest_plan(d, arrangements, threads);

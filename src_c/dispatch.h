@@ -165,6 +165,26 @@ typedef struct ck_sample_back {
   int add;
 } ck_sample_back;
 
+/* A row of Winograd's tiles, one vector of channels: in, the 6x6 window elements of tile t are from[y * from_row + x *
+ * VL + t * 4 * VL], and its 36 points to[e * to_point + t * to_tile]; out, the sums of its points are from[e *
+ * from_point + t * from_tile], and its 4x4 outputs to[y * to_row + x * VL + t * 4 * VL]. */
+typedef struct ck_winograd_tiles {
+  int64_t tiles;
+  const void *from;
+  int64_t from_row, from_point, from_tile;
+  void *to;
+  int64_t to_point, to_tile, to_row;
+} ck_winograd_tiles;
+
+/* 3x3 weights from[c][tap][ld], turned over along an axis that says so, to points to[e * to_point + c * ld + j]. */
+typedef struct ck_winograd_weights {
+  int64_t channels, ld;
+  const void *from;
+  int flip_y, flip_x;
+  void *to;
+  int64_t to_point;
+} ck_winograd_weights;
+
 enum { CK_POOL_PARTIALS = 16 };
 
 /* The taps of one group of sums or maxima in a row: tap t lies at list[t] or, without a list, at first + t * step, in
@@ -263,6 +283,9 @@ struct ck_kernels {
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */
   void (*drain)(const ck_drain *);
+  void (*winograd_in)(const ck_winograd_tiles *);
+  void (*winograd_panel)(const ck_winograd_weights *);
+  int (*winograd_out)(const ck_winograd_tiles *); /* whether any output is not finite */
   void (*activate_sums)(const ck_sums *);
   /* dst[i] = activation(src[i]), and dst[i] = g[i] * activation'(src[i]), src being what ck_activation says; not the
    * identity; arrays at any address, dst being the same as another or apart. */

@@ -200,6 +200,15 @@ ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
   return box;
 }
 
+void ck_row_block(const int64_t size[4], int64_t target, int64_t cuts, int64_t block[4]) {
+  int64_t room = target;
+  block[3] = ck_max(1, ck_min(ck_ceil_div(size[3], cuts), room));
+  for (int d = 2; d >= 0; d--) {
+    room /= block[d + 1];
+    block[d] = block[d + 1] == size[d + 1] || d == 2 ? ck_max(1, ck_min(size[d], room)) : 1;
+  }
+}
+
 /* The largest side whose power `axes` is at most `room`. */
 static int64_t side_of(int64_t room, int axes) {
   int64_t side = 1;

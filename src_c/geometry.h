@@ -72,6 +72,10 @@ int64_t ck_grid_largest(const ck_grid *grid, int dimension);
 ck_box ck_grid_box(const ck_grid *grid, int64_t index);
 int64_t ck_box_count(const ck_box *box);
 
+/* Blocks of about `target` elements, with the innermost axis cut into `cuts`: whole inner axes first, then whole small
+ * images together. */
+void ck_row_block(const int64_t size[4], int64_t target, int64_t cuts, int64_t block[4]);
+
 /* Blocks of about `target` elements: whole small images together, or boxes of one image that are nearly square, so that
  * the margin around them is small; an axis is not cut where it is up to `aspect` times a square's side. */
 void ck_square_block(const int64_t size[4], int64_t target, int64_t aspect, int64_t block[4]);

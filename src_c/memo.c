@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* A layer takes up to three of them, and a network has about as many kinds of layer; 30 KiB a thread. */
+/* A layer takes up to three of them, and a network has about as many kinds of layer; 32 KiB a thread. */
 enum { ENTRIES = 16 };
 
 typedef struct entry {

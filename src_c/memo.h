@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { CK_MEMO_WORDS = 96, CK_MEMO_BYTES = 1024 };
+enum { CK_MEMO_WORDS = 96, CK_MEMO_BYTES = 1280 };
 
 typedef struct ck_memo_key {
   int count;

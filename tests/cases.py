@@ -198,8 +198,10 @@ def possible(data: Data, layout: str, algorithm: str) -> dict:
 
 
 def assert_case(case: Case, layout: str = "NCHW", algorithm: str = "auto") -> None:
-    """Fail unless the forward pass and every gradient keep their bounds."""
+    """Fail unless the forward pass and every gradient keep their bounds; Winograd's algorithm promises none."""
     dtype = case.data.x.dtype
+    if algorithm == "auto" and case.data.problem.three_by_three:
+        algorithm = "implicit_gemm"
     for name, got in possible(case.data, layout, algorithm).items():
         what = f"{name} of {case.data.problem}, {dtype}, {layout}, {algorithm}, on {convkit.isa()}"
         assert got.dtype == dtype, f"{what}: dtype {got.dtype}"

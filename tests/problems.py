@@ -104,6 +104,11 @@ class Problem:
         """One input channel per group: what the direct kernels are made for."""
         return self.c_in == self.groups > 0
 
+    @property
+    def three_by_three(self) -> bool:
+        """3x3 taps without a stride: "auto" may then be Winograd's algorithm, which rounds in its own way."""
+        return self.kernel == (3, 3) and set(self._axes(self.stride)) == {1}
+
     def but(self, **changes) -> Problem:
         """The same problem with some fields changed."""
         return dataclasses.replace(self, **changes)

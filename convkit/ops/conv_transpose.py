@@ -10,7 +10,7 @@ from functools import lru_cache
 from .. import _options, _shapes
 from .._ext import engine
 from .._results import ConvGrads
-from .conv import Family, Plan, backward, documented, forward
+from .conv import Family, Plan, backward, documented, forward, in_words
 
 _NAMES = ConvGrads._fields
 
@@ -23,8 +23,8 @@ def _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, di
     )
     batched, c_out = len(x_shape) == nd + 2, shape.groups * shape.c_in
     y_shape = _shapes.image_shape(shape.n, c_out, shape.in_, channel_last, batched)
-    channels = (shape.c_out, shape.c_in)
-    return Plan(engine.Geometry(*shape), y_shape, (c_out,), batched, channel_last, channels)
+    words = in_words(shape, shape.c_out, shape.c_in)
+    return Plan(engine.Geometry(*shape), y_shape, (c_out,), batched, channel_last, words)
 
 
 def _planned(x_shape, weight_shape, nd, stride, padding, output_padding, groups, dilation, output_size, layout) -> Plan:
@@ -98,7 +98,7 @@ _FORWARD_DOC = """
         times that.
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
-    algorithm : {{"auto", "implicit_gemm", "im2col", "direct"}}
+    algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
         "implicit_gemm" and "im2col" can do every shape, "direct" depthwise convolution and narrow groups.
     out : ndarray, optional
         Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
@@ -160,7 +160,7 @@ _BACKWARD_DOC = """
         The output of the forward call: required with `activation`, not looked at without.
     need : str or sequence of str, default: ("x", "weight", "bias")
         The gradients to compute. The others come back as None and cost nothing.
-    algorithm : {{"auto", "implicit_gemm", "im2col", "direct"}}
+    algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
         As in `conv_transpose{nd}d`.
     out : tuple of three arrays or None, optional
         A ConvGrads or tuple of arrays to fill and return, under the rules of `conv_transpose{nd}d`; None entries are

@@ -12,6 +12,7 @@
 #include "pool.h"
 #include "resize.h"
 #include "stage.h"
+#include "winograd.h"
 
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
 #define ROWS_2(h) [h] = CK_NAME(rows_##h##x2),
@@ -35,6 +36,9 @@ const ck_kernels CK_NAME(kernels) = {
     .stage = CK_NAME(stage),
     .add_back = CK_NAME(add_back),
     .drain = CK_NAME(drain),
+    .winograd_in = CK_NAME(winograd_in),
+    .winograd_panel = CK_NAME(winograd_panel),
+    .winograd_out = CK_NAME(winograd_out),
     .activate_sums = CK_NAME(activate_sums),
     .activate = CK_NAME(activate),
     .activation_gradient = CK_NAME(activation_gradient),

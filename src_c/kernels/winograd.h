@@ -1,0 +1,121 @@
+/* Winograd's minimal filtering F(4x4, 3x3) (Winograd 1980; Lavin and Gray 2016), a vector of channels at a time: 16
+ * outputs of a 3x3 kernel out of 36 products instead of 144.
+ *
+ * Interpolation points 0, 1, -1, 2, -2 and infinity; each step is a multiply-add. */
+#ifndef CK_WINOGRAD_KERNELS_H
+#define CK_WINOGRAD_KERNELS_H
+
+#include "pack.h"
+
+CK_INLINE vreal times_add(REAL a, vreal b, vreal c) { return a * b + c; }
+
+/* B'd of six elements, `step` vectors apart. */
+CK_INLINE void winograd_data(const vreal *d, int step, vreal *out, int out_step) {
+  const vreal d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+  const vreal even = times_add(-4, d2, d4), odd = times_add(-4, d1, d3), near = d4 - d2, far = d3 - d1;
+  out[0] = times_add(4, d0, times_add(-5, d2, d4));
+  out[out_step] = even + odd;
+  out[2 * out_step] = even - odd;
+  out[3 * out_step] = times_add(2, far, near);
+  out[4 * out_step] = times_add(-2, far, near);
+  out[5 * out_step] = times_add(4, d1, times_add(-5, d3, d5));
+}
+
+/* Gg of three weights. */
+CK_INLINE void winograd_weights(const vreal *g, int step, vreal *out, int out_step) {
+  const vreal g0 = g[0], g1 = g[step], g2 = g[2 * step];
+  const vreal ends = g0 + g2, far = times_add(4, g2, g0);
+  out[0] = g0 * (REAL)0.25;
+  out[out_step] = (ends + g1) * (REAL)(-1.0 / 6);
+  out[2 * out_step] = (ends - g1) * (REAL)(-1.0 / 6);
+  out[3 * out_step] = times_add(2, g1, far) * (REAL)(1.0 / 24);
+  out[4 * out_step] = times_add(-2, g1, far) * (REAL)(1.0 / 24);
+  out[5 * out_step] = g2;
+}
+
+/* A'm of six sums. */
+CK_INLINE void winograd_sums(const vreal *m, int step, vreal *out, int out_step) {
+  const vreal near = m[step] + m[2 * step], odd = m[step] - m[2 * step];
+  const vreal far = m[3 * step] + m[4 * step], far_odd = m[3 * step] - m[4 * step];
+  out[0] = m[0] + (near + far);
+  out[out_step] = times_add(2, far_odd, odd);
+  out[2 * out_step] = times_add(4, far, near);
+  out[3 * out_step] = times_add(8, far_odd, odd) + m[5 * step];
+}
+
+static void CK_NAME(winograd_in)(const ck_winograd_tiles *p) {
+  const REAL *from = p->from;
+  REAL *to = p->to;
+  for (int64_t t = 0; t < p->tiles; t++, from += 4 * VL, to += p->to_tile) {
+    vreal column[36], row[6], out[6];
+    CK_UNROLL
+    for (int x = 0; x < 6; x++) {
+      CK_UNROLL
+      for (int y = 0; y < 6; y++)
+        row[y] = v_load(from + y * p->from_row + x * VL);
+      winograd_data(row, 1, column + x, 6);
+    }
+    CK_UNROLL
+    for (int y = 0; y < 6; y++) {
+      winograd_data(column + 6 * y, 1, out, 1);
+      CK_UNROLL
+      for (int x = 0; x < 6; x++)
+        v_storeu(to + (6 * y + x) * p->to_point, out[x]);
+    }
+  }
+}
+
+/* Of each channel's nine weights, [tap][ld] in scratch, their 36 points. */
+static void CK_NAME(winograd_panel)(const ck_winograd_weights *p) {
+  for (int64_t c = 0; c < p->channels; c++) {
+    for (int64_t j = 0; j < p->ld; j += VL) {
+      const REAL *from = (const REAL *)p->from + c * 9 * p->ld + j;
+      REAL *to = (REAL *)p->to + c * p->ld + j;
+      vreal column[18], out[6];
+      CK_UNROLL
+      for (int x = 0; x < 3; x++) {
+        const int64_t at = (p->flip_x ? 2 - x : x) * p->ld, first = (p->flip_y ? 6 : 0) * p->ld;
+        const int64_t down = (p->flip_y ? -3 : 3) * p->ld;
+        const vreal g[3] = {v_load(from + at + first), v_load(from + at + first + down),
+                            v_load(from + at + first + 2 * down)};
+        winograd_weights(g, 1, column + x, 3);
+      }
+      CK_UNROLL
+      for (int y = 0; y < 6; y++) {
+        winograd_weights(column + 3 * y, 1, out, 1);
+        CK_UNROLL
+        for (int x = 0; x < 6; x++)
+          v_store(to + (6 * y + x) * p->to_point, out[x]);
+      }
+    }
+  }
+}
+
+/* One vector of lanes of a row of tiles: 4 rows of outputs. Returns whether any is not finite. */
+static int CK_NAME(winograd_out)(const ck_winograd_tiles *p) {
+  const REAL *from = p->from;
+  REAL *to = p->to;
+  vreal seen = {0};
+  for (int64_t t = 0; t < p->tiles; t++, from += p->from_tile, to += 4 * VL) {
+    vreal column[24], m[6], out[4];
+    CK_UNROLL
+    for (int x = 0; x < 6; x++) {
+      CK_UNROLL
+      for (int y = 0; y < 6; y++)
+        m[y] = v_load(from + (6 * y + x) * p->from_point);
+      winograd_sums(m, 1, column + x, 6);
+    }
+    CK_UNROLL
+    for (int y = 0; y < 4; y++) {
+      winograd_sums(column + 6 * y, 1, out, 1);
+      CK_UNROLL
+      for (int x = 0; x < 4; x++) {
+        seen = note_nonfinite(seen, out[x]);
+        v_store(to + y * p->to_row + x * VL, out[x]);
+      }
+    }
+  }
+  return any_nonfinite(seen);
+}
+
+#endif

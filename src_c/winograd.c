@@ -1,0 +1,268 @@
+#include "winograd.h"
+
+#include <string.h>
+
+typedef struct ck_winograd_call {
+  const ck_dense *d;
+  ck_winograd_plan plan;
+  char *shared; /* [lane tile of every group][point][channel][ld], or NULL */
+} ck_winograd_call;
+
+/* One task at work. The block is what the drain and the direct computation take: its correlation is the phase's. */
+typedef struct task {
+  const ck_winograd_call *call;
+  const ck_winograd_plan *p;
+  ck_dense d;
+  ck_winograd_buffers b;
+  ck_box box; /* of tiles */
+  ck_block block;
+  ck_worker *worker;
+  int64_t tiles, first_tile, end_tile;
+} task;
+
+/* ---------------------------------------------------------------- weights */
+
+/* The 36 points of `channels` weights of a lane tile, from `channel` on. */
+static void transform_weights(const ck_dense *d, const ck_tile *t, int64_t channel, int64_t channels, int64_t point,
+                              char *weights, char *to) {
+  const int64_t item = d->kernels->real_size;
+  int64_t offsets[9];
+  for (int i = 0; i < 9; i++)
+    offsets[i] = i / 3 * d->w_tap[1] + i % 3 * d->w_tap[2];
+  ck_pack pack = {.panel = weights,
+                  .src_end = d->w_end,
+                  .ld = t->ld,
+                  .lanes = t->lanes,
+                  .lane_stride = t->w_lane,
+                  .c_stride = d->w_channel,
+                  .nt = 9,
+                  .t_off = offsets};
+  ck_winograd_weights transform = {.ld = t->ld, .from = weights, .to_point = point};
+  transform.flip_y = ck_tap_offset(&d->source.axis[1], 2) < ck_tap_offset(&d->source.axis[1], 0);
+  transform.flip_x = ck_tap_offset(&d->source.axis[2], 2) < ck_tap_offset(&d->source.axis[2], 0);
+  for (int64_t c = 0; c < channels; c += pack.nc) {
+    pack.nc = transform.channels = ck_min(CK_WINOGRAD_PACKED, channels - c);
+    pack.src = t->w + (channel + c) * d->w_channel;
+    d->kernels->pack(&pack);
+    transform.to = to + c * t->ld * item;
+    d->kernels->winograd_panel(&transform);
+  }
+}
+
+static void shared_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_winograd_call *call = context;
+  const ck_winograd_plan *p = &call->plan;
+  ck_arena arena = {.base = worker->scratch};
+  ck_winograd_buffers b;
+  ck_winograd_place(call->d, p, &arena, &b);
+  ck_tile t = ck_dense_tile_at(call->d, &p->direct, index / p->direct.tiles, index % p->direct.tiles);
+  const int64_t bytes = CK_WINOGRAD_POINTS * p->u_point * call->d->kernels->real_size;
+  transform_weights(call->d, &t, 0, call->d->channels, p->u_point, b.weights, call->shared + index * bytes);
+}
+
+/* Points of the weights of a lane tile, from `channel` on. */
+static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, int64_t channel, int64_t channels) {
+  const ck_winograd_plan *p = t->p;
+  const int64_t item = t->d.kernels->real_size;
+  if (!t->call->shared) {
+    transform_weights(&t->d, tile, channel, channels, p->u_point, t->b.weights, t->b.u);
+    return t->b.u;
+  }
+  int64_t all = t->block.outer * p->direct.tiles + index;
+  return t->call->shared + (all * CK_WINOGRAD_POINTS * p->u_point + channel * tile->ld) * item;
+}
+
+/* ---------------------------------------------------------------- inputs, sums, outputs */
+
+static void transform_inputs(task *t, int64_t channel, int64_t channels) {
+  const ck_winograd_plan *p = t->p;
+  const ck_kernels *kernels = t->d.kernels;
+  const ck_source *s = t->b.window.source;
+  const int64_t vector = kernels->vector, item = kernels->real_size, *size = t->box.size;
+  const int64_t first = t->block.outer * t->d.channels;
+  ck_box window = t->box;
+  for (int i = 2; i < 4; i++) {
+    window.first[i] *= CK_WINOGRAD_TILE;
+    window.size[i] = size[i] * CK_WINOGRAD_TILE + 2;
+  }
+  for (int64_t c = 0; c < channels; c += vector) {
+    const ck_kblock kb = {.channel = channel + c, .channels = 1, .taps = {1, 1, 1}};
+    ck_window_fill(&t->b.window, &window, &kb, first * s->tensor.stride[1], first * s->act_y.stride[1],
+                   ck_min(vector, channels - c));
+    const int64_t row = t->b.window.extent[2] * vector, plane = t->b.window.extent[1] * row;
+    ck_winograd_tiles in = {.tiles = size[3], .from_row = row, .to_point = p->v_point, .to_tile = p->chunk};
+    for (int64_t y = 0; y < size[0] * size[1] * size[2]; y++) {
+      in.from = (char *)t->b.window.data + (y / size[2] * plane + y % size[2] * CK_WINOGRAD_TILE * row) * item;
+      in.to = t->b.v + (y * size[3] * p->chunk + c) * item;
+      kernels->winograd_in(&in);
+    }
+  }
+}
+
+static void multiply(const task *t, const ck_tile *tile, const char *panels, int64_t channels, char *sums, int first) {
+  const int64_t item = t->d.kernels->real_size;
+  ck_row_product product = {.kernels = t->d.kernels,
+                            .k = channels,
+                            .rows = t->tiles,
+                            .ld = tile->ld,
+                            .data = t->b.v,
+                            .ko = t->b.ko,
+                            .panels = t->b.panels,
+                            .panel = panels,
+                            .total = sums,
+                            .mode = first ? CK_STORE : CK_GO_ON};
+  for (int e = 0; e < CK_WINOGRAD_POINTS; e++) {
+    ck_multiply_rows(&product);
+    product.data = (const char *)product.data + t->p->v_point * item;
+    product.panel = (const char *)product.panel + t->p->u_point * item;
+    product.total = (char *)product.total + t->p->m_point * item;
+  }
+}
+
+/* One row of tiles of one vector of lanes: its outputs, and which of its tiles have to be computed again. */
+static void store_row(task *t, const ck_tile *tile, const ck_winograd_tiles *row, unsigned char *again) {
+  const ck_kernels *kernels = t->d.kernels;
+  if (kernels->winograd_out(row)) {
+    ck_winograd_tiles one = *row;
+    one.tiles = 1;
+    for (int64_t x = 0; x < row->tiles; x++) {
+      again[x] |= kernels->winograd_out(&one) != 0;
+      one.from = (const char *)one.from + one.from_tile * kernels->real_size;
+    }
+    kernels->winograd_out(row);
+  }
+  ck_dense_drain(&t->block, tile, t->b.out);
+}
+
+static void store(task *t, const ck_tile *tile, const char *sums, unsigned char *again) {
+  const ck_winograd_plan *p = t->p;
+  const int64_t vector = t->d.kernels->vector, item = t->d.kernels->real_size, *size = t->box.size;
+  ck_box *box = &t->block.box;
+  t->block.pitch = size[3] * CK_WINOGRAD_TILE;
+  t->block.pixels = CK_WINOGRAD_TILE * t->block.pitch;
+  ck_winograd_tiles out = {.tiles = size[3],
+                           .from_point = p->m_point,
+                           .from_tile = tile->ld,
+                           .to = t->b.out,
+                           .to_row = t->block.pitch * vector};
+  for (int i = 0; i < 4; i++) {
+    int64_t tiles = i < 2 ? 1 : CK_WINOGRAD_TILE, all = i ? t->d.source.axis[i - 1].outputs : t->d.n;
+    box->first[i] = t->box.first[i] * tiles;
+    box->size[i] = i < 2 ? 1 : ck_min(i < 3 ? tiles : size[3] * tiles, all - box->first[i]);
+  }
+  for (int64_t y = 0; y < size[0] * size[1] * size[2]; y++) {
+    box->first[0] = t->box.first[0] + y / size[2] / size[1];
+    box->first[1] = t->box.first[1] + y / size[2] % size[1];
+    box->first[2] = (t->box.first[2] + y % size[2]) * CK_WINOGRAD_TILE;
+    box->size[2] = ck_min(CK_WINOGRAD_TILE, t->d.source.axis[1].outputs - box->first[2]);
+    for (int64_t lane = 0; lane < tile->lanes; lane += vector) {
+      ck_tile part = *tile;
+      part.lanes = ck_min(vector, tile->lanes - lane);
+      part.ld = vector;
+      part.dst += lane * tile->dst_lane;
+      part.bias = tile->bias ? tile->bias + lane * tile->bias_lane : NULL;
+      out.from = sums + (y * size[3] * tile->ld + lane) * item;
+      store_row(t, &part, &out, again + y * size[3]);
+    }
+  }
+}
+
+/* Runs of tiles of which an output was not finite. */
+static void compute_again(task *t) {
+  ck_box *box = &t->block.box;
+  const int64_t *size = t->box.size;
+  ck_arena arena = {.base = t->worker->scratch, .used = t->b.kept};
+  const unsigned char *again = t->b.again;
+  int found = memchr(again, 1, (size_t)((t->end_tile - t->first_tile) * t->tiles)) != NULL;
+  if (!found)
+    return;
+  ck_dense_place(&t->d, &t->p->direct, &arena, &t->block.b);
+  for (int64_t tile = t->first_tile; tile < t->end_tile; tile++) {
+    for (int64_t y = 0; y < size[0] * size[1] * size[2]; y++, again += size[3]) {
+      for (int64_t x = 0, end = 0; x < size[3] && !ck_stopped(t->worker); x = end) {
+        for (end = x + 1; end < size[3] && end - x < CK_WINOGRAD_AGAIN && again[x] && again[end];)
+          end++;
+        if (!again[x])
+          continue;
+        *box = (ck_box){.first = {t->box.first[0] + y / size[2] / size[1], t->box.first[1] + y / size[2] % size[1],
+                                  (t->box.first[2] + y % size[2]) * CK_WINOGRAD_TILE,
+                                  (t->box.first[3] + x) * CK_WINOGRAD_TILE},
+                        .size = {1, 1}};
+        box->size[2] = ck_min(CK_WINOGRAD_TILE, t->d.source.axis[1].outputs - box->first[2]);
+        box->size[3] = ck_min((end - x) * CK_WINOGRAD_TILE, t->d.source.axis[2].outputs - box->first[3]);
+        ck_dense_run_block(&t->block, tile, tile + 1);
+      }
+    }
+  }
+}
+
+/* ---------------------------------------------------------------- tasks */
+
+static void run_task(task *t) {
+  const ck_winograd_plan *p = t->p;
+  const int64_t item = t->d.kernels->real_size, all = CK_WINOGRAD_POINTS * p->m_point * item;
+  const int kept = p->chunk < t->d.channels;
+  for (int64_t channel = 0; channel < t->d.channels; channel += p->chunk) {
+    int64_t channels = ck_min(p->chunk, t->d.channels - channel);
+    int last = channel + channels == t->d.channels;
+    transform_inputs(t, channel, channels);
+    for (int64_t i = t->first_tile; i < t->end_tile && !ck_stopped(t->worker); i++) {
+      ck_tile tile = ck_dense_tile_at(&t->d, &p->direct, t->block.outer, i);
+      char *sums = t->b.m + (kept ? (i - t->first_tile) * all : 0);
+      multiply(t, &tile, panels_at(t, &tile, i, channel, channels), channels, sums, channel == 0);
+      if (last)
+        store(t, &tile, sums, t->b.again + (i - t->first_tile) * t->tiles);
+    }
+  }
+  if (!ck_stopped(t->worker))
+    compute_again(t);
+}
+
+static void winograd_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_winograd_call *call = context;
+  const ck_winograd_plan *p = &call->plan;
+  const int64_t blocks = ck_grid_count(&p->grid), phases = p->phases[0] * p->phases[1];
+  const int64_t part = index % p->tile_parts, here = index / p->tile_parts;
+  task t = {.call = call, .p = p, .worker = worker, .d = ck_winograd_phase(call->d, p, here / blocks % phases)};
+  t.box = ck_grid_box(&p->grid, here % blocks);
+  for (int i = 2; i < 4; i++) /* phases differ in size */
+    t.box.size[i] =
+        ck_min(t.box.size[i], ck_ceil_div(t.d.source.axis[i - 1].outputs, CK_WINOGRAD_TILE) - t.box.first[i]);
+  if (t.box.size[2] <= 0 || t.box.size[3] <= 0)
+    return;
+  t.tiles = ck_box_count(&t.box);
+  t.first_tile = p->direct.tiles * part / p->tile_parts;
+  t.end_tile = p->direct.tiles * (part + 1) / p->tile_parts;
+  const ck_source source = ck_winograd_source(&t.d);
+  ck_arena arena = {.base = worker->scratch};
+  ck_winograd_place(&t.d, p, &arena, &t.b);
+  t.b.window.source = &source;
+  memset(t.b.again, 0, (size_t)((t.end_tile - t.first_tile) * t.tiles));
+  for (int64_t c = 0; c < p->chunk; c++)
+    t.b.ko[c] = (int32_t)c;
+  for (int64_t i = 0; i < t.tiles; i++)
+    t.b.ro[i] = (int32_t)(i * p->chunk);
+  ck_row_panels_set(t.d.kernels, t.b.ro, t.tiles, t.b.panels);
+  t.block = (ck_block){.d = &t.d, .p = &p->direct, .worker = worker, .outer = here / blocks / phases, .phase_end = 1};
+  t.block.b.bias = t.b.bias;
+  run_task(&t);
+}
+
+ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
+  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run->threads)};
+  const ck_winograd_plan *p = &call.plan;
+  const int64_t shared = ck_round_up(p->shared_bytes, 64);
+  ck_status status = CK_OK;
+  if (bytes) {
+    *bytes = ck_max(*bytes, shared + run->threads * p->bytes);
+    return CK_OK;
+  }
+  char *scratch = (char *)run->workspace + shared;
+  if (p->shared) {
+    call.shared = run->workspace;
+    status = run->workspace_bytes < shared
+                 ? CK_WORKSPACE
+                 : ck_parallel(p->direct.outer * p->direct.tiles, shared_task, &call, run, scratch, p->bytes);
+  }
+  return status == CK_OK ? ck_parallel(p->tasks, winograd_task, &call, run, scratch, p->bytes) : status;
+}

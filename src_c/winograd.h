@@ -1,0 +1,63 @@
+/* The same correlation as dense.h's, of 3x3 taps without a stride, by Winograd's F(4x4, 3x3): tiles of 4x4 outputs out
+ * of 36 products. Sums are rounded differently, so it is an algorithm and no arrangement.
+ *
+ * A block is a box of tiles. Its inputs B'dB, a chunk of channels at a time, are the rows of 36 products, one for each
+ * point, whose panels are the weights GgG'; the sums A'mA go through dense.h's drain. Every point is one chain over all
+ * channels, and tiles begin where the image does, or, of a dilated kernel, each of its phases: so blocks, chunks and
+ * threads leave the bits alone. A tile with an output that is not finite, which one element of its inputs may have
+ * spread, is computed again by dense.h. */
+#ifndef CK_WINOGRAD_H
+#define CK_WINOGRAD_H
+
+#include "dense_block.h"
+
+enum { CK_WINOGRAD_TILE = 4, CK_WINOGRAD_POINTS = 36 };
+
+/* Channels whose weights are packed together before they are transformed. */
+enum { CK_WINOGRAD_PACKED = 16 };
+
+/* Tiles of a row that are computed again together, at most. */
+enum { CK_WINOGRAD_AGAIN = 32 };
+
+typedef struct ck_winograd_plan {
+  double cycles;        /* estimated */
+  ck_dense_plan direct; /* of a row of tiles that are computed again; lane tiles are its */
+  ck_window_size window;
+  ck_grid grid;                      /* of tiles, of the largest phase: images, planes, rows, columns */
+  int64_t phases[2], tiles;          /* tiles: of the largest box */
+  int64_t tile_parts, part_tiles;    /* of lane tiles, as a dense plan's */
+  int64_t chunk;                     /* channels that are transformed at a time, whole vectors */
+  int64_t v_point, u_point, m_point; /* elements from point to point: of inputs, weights and sums */
+  int shared;                        /* weights are transformed once, for all tasks, else by each */
+  int64_t shared_bytes, bytes, tasks;
+} ck_winograd_plan;
+
+typedef struct ck_winograd_buffers {
+  unsigned char *again; /* [lane tile of the task][tile] */
+  int64_t kept;         /* bytes up to here are kept while tiles are computed again */
+  ck_window window;
+  char *v, *u, *m, *weights, *out;
+  int32_t *ko, *ro;
+  ck_row_panel *panels;
+  void *bias;
+} ck_winograd_buffers;
+
+/* Whether the correlation is one of 3x3 taps, without stride and fold. */
+int ck_winograd_can(const ck_dense *dense);
+
+ck_winograd_plan ck_winograd_make_plan(const ck_dense *dense, int threads);
+void ck_winograd_place(const ck_dense *dense, const ck_winograd_plan *plan, ck_arena *arena,
+                       ck_winograd_buffers *buffers);
+/* Of one task, and of transforming weights for all. */
+double ck_winograd_task_cycles(const ck_dense *dense, const ck_winograd_plan *plan);
+double ck_winograd_shared_cycles(const ck_dense *dense, const ck_winograd_plan *plan, int threads);
+
+/* The outputs of one phase of a dilated kernel, as a correlation of their own; and its windows, a vector of channels at
+ * each position. */
+ck_dense ck_winograd_phase(const ck_dense *dense, const ck_winograd_plan *plan, int64_t phase);
+ck_source ck_winograd_source(const ck_dense *phase);
+
+/* Plans (bytes != NULL: raises it to what is needed, touches nothing) or runs. */
+ck_status ck_winograd(const ck_dense *dense, const ck_run *run, int64_t *bytes);
+
+#endif

@@ -1,0 +1,110 @@
+"""Winograd's F(4x4, 3x3): the error bound that is promised, whole-array and not element by element, and the same bits
+whatever else is computed beside."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import convkit
+from cases import DTYPES, LAYOUTS, assert_same_bits, backward, everything, forward, in_turn, random_case, random_data
+from problems import MODES, Problem, named
+
+LARGEST = {"float32": 2e-5, "float64": 4e-14}  # the error's norm over the result's: promised; in proportion to the ulp
+
+SHAPES = [
+    Problem("w_even", 1, 32, (8, 16), 40, (3, 3), padding=1),
+    Problem("w_tails", 3, 23, (13, 9), 37, (3, 3), padding=((2, 1), (0, 3))),
+    Problem("w_few", 1, 3, (6, 5), 2, (3, 3), padding=1),
+    Problem("w_one_tile", 2, 17, (3, 4), 18, (3, 3)),
+    Problem("w_grouped", 2, 36, (11, 10), 57, (3, 3), padding=1, groups=3),
+    Problem("w_dilated", 2, 20, (19, 23), 21, (3, 3), padding=3, dilation=(2, 3)),
+    Problem("w_dilated_past", 1, 16, (4, 30), 16, (3, 3), padding=(9, 4), dilation=(7, 4)),
+    Problem("w_wide", 1, 16, (5, 301), 16, (3, 3), padding=1),
+    Problem("w_chunks", 1, 300, (8, 6), 20, (3, 3), padding=1),
+    Problem("w_activated", 2, 24, (12, 12), 24, (3, 3), padding=1, activation=("leaky_relu", 0.1)),
+]
+SHAPES += [Problem(f"w_{mode}", 2, 19, (9, 11), 20, (3, 3), padding=2, padding_mode=mode) for mode in MODES[1:]]
+
+(TRANSPOSED,) = (problem.but(kernel=(3, 3)) for problem in named("t_stride_1"))
+
+
+def of(problem):
+    return problem.name
+
+
+def assert_close(got: dict, expected: dict, dtype: str, what: str) -> None:
+    for name, array in got.items():
+        error = np.linalg.norm(array - expected[name]) / np.linalg.norm(expected[name])
+        assert error <= LARGEST[dtype], f"{name} of {what}: {error:.2g}"
+
+
+@pytest.mark.parametrize("problem", [*SHAPES, TRANSPOSED], ids=of)
+def test_error_is_within_what_is_promised(problem, isa):
+    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
+        case = random_case(problem, dtype)
+        got = everything(case.data, layout, algorithm="winograd")
+        assert_close(got, case.expected, dtype, f"{problem.name}, {layout}")
+
+
+@pytest.mark.parametrize("problem", SHAPES[:3] + SHAPES[4:7], ids=of)
+def test_bits_know_neither_threads_nor_batch(problem, isa):
+    dtype, layout = in_turn(problem, DTYPES, LAYOUTS)
+    data = random_data(problem.but(n=5), dtype)
+    with convkit.threads(1):
+        expected = everything(data, layout, algorithm="winograd")
+    for count in (2, 3, 8):
+        with convkit.threads(count):
+            assert_same_bits(everything(data, layout, algorithm="winograd"), expected, f"{count} threads")
+    alone = convkit.conv2d(data.x[2:3], data.weight, data.bias, **problem.arguments, algorithm="winograd")
+    y = convkit.conv2d(data.x, data.weight, data.bias, **problem.arguments, algorithm="winograd")
+    assert alone.tobytes() == y[2:3].tobytes()
+
+
+@pytest.mark.parametrize("operand", ("x", "weight"))
+@pytest.mark.parametrize("problem", SHAPES[1:2] + SHAPES[4:6], ids=of)
+def test_what_is_not_finite_stays_where_it_is_read(problem, operand, isa):
+    """One element spreads over a tile's transform; every output of such a tile is then that of implicit_gemm."""
+    data = random_data(problem, "float32")
+    clean, direct = forward(data, algorithm="winograd"), forward(data, algorithm="implicit_gemm")
+    for value in (np.nan, np.inf, np.float32(3e38)):  # the last overflows in the transform alone
+        getattr(data, operand)[0, 1, 1, 2] = value
+        with np.errstate(invalid="ignore", over="ignore"):
+            got, expected = forward(data, algorithm="winograd"), forward(data, algorithm="implicit_gemm")
+        same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+        assert np.array_equal(np.isfinite(got), np.isfinite(expected))
+        assert (same | (got == clean)).all()
+        assert same[expected != direct].all()
+
+
+def test_gradient_of_what_is_not_finite(isa):
+    data = random_data(SHAPES[0], "float32")
+    data.grad[0, 3, 0, 15] = np.inf
+    with np.errstate(invalid="ignore"):
+        got, expected = (backward(data, need="x", algorithm=name)["x"] for name in ("winograd", "implicit_gemm"))
+    assert np.array_equal(np.isfinite(got), np.isfinite(expected))
+    assert np.array_equal(np.isposinf(got), np.isposinf(expected))
+
+
+RULE = [  # channels in and out, image, dilation; whether "auto" is Winograd's
+    ((16, 16, (14, 14), 1), True),
+    ((15, 64, (14, 14), 1), False),
+    ((64, 15, (14, 14), 1), False),
+    ((512, 512, (7, 7), 1), True),
+    ((512, 512, (5, 5), 1), False),
+    ((32, 32, (4, 16), 1), True),
+    ((32, 32, (4, 12), 1), False),
+    ((32, 32, (28, 28), 2), True),
+    ((32, 32, (28, 28), 12), False),
+]
+
+
+@pytest.mark.parametrize(("shape", "winograd"), RULE)
+def test_what_auto_takes(shape, winograd):
+    """A rule of one image's shape, which decides bits: it may not change."""
+    c_in, c_out, spatial, dilation = shape
+    data = random_data(Problem("rule", 1, c_in, spatial, c_out, (3, 3), padding=dilation, dilation=dilation), "float32")
+    chosen = "winograd" if winograd else "implicit_gemm"
+    assert_same_bits({"y": forward(data)}, {"y": forward(data, algorithm=chosen)})
+    other = "implicit_gemm" if winograd else "winograd"
+    assert not np.array_equal(forward(data), forward(data, algorithm=other))
