@@ -5,6 +5,7 @@ Operators take and return float32 and float64 ndarrays; their names and the orde
 
 ===========  ===========================================================================================================
 convolution  `conv2d`, `conv_transpose2d`, `deform_conv2d`
+inference    `prepare_conv2d`, `prepare_conv_transpose2d`: weights are laid out once
 pooling      `max_pool2d`, `avg_pool2d`, `adaptive_max_pool2d`, `adaptive_avg_pool2d`, `max_unpool2d`
 others       `interpolate`, `grid_sample`, `im2col`, `col2im`, `linear`, of any number of axes
 machine      `set_num_threads`, `get_num_threads`, `threads`, `isa`, `set_isa`, `available_isas`, `machine_peak`,
@@ -70,6 +71,14 @@ from .ops.pool import (
     max_pool2d_backward,
     max_pool3d,
     max_pool3d_backward,
+)
+from .ops.prepared import (
+    prepare_conv1d,
+    prepare_conv2d,
+    prepare_conv3d,
+    prepare_conv_transpose1d,
+    prepare_conv_transpose2d,
+    prepare_conv_transpose3d,
 )
 from .ops.resize import interpolate, interpolate_backward
 from .ops.unpool import (
@@ -148,6 +157,12 @@ __all__ = [
     "max_unpool2d_backward",
     "max_unpool3d",
     "max_unpool3d_backward",
+    "prepare_conv1d",
+    "prepare_conv2d",
+    "prepare_conv3d",
+    "prepare_conv_transpose1d",
+    "prepare_conv_transpose2d",
+    "prepare_conv_transpose3d",
     "reference",
     "set_isa",
     "set_num_threads",

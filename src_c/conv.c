@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "conv.h"
+#include "cpu.h"
 #include "winograd.h"
 
 /* Groups this narrow would leave most lanes of a dense panel empty: the lanes hold groups instead.  Up to 8 channels a
@@ -149,6 +150,9 @@ static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int6
 }
 
 static void set_output(ck_dense *d, const ck_conv *call) {
+  d->prepared = call->prepared;
+  d->panels = call->panels;
+  d->add = call->add;
   d->bias = call->bias;
   d->bias_stride = call->bias_stride;
   d->activation = call->activation;
@@ -210,32 +214,28 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
 }
 
 /* Which phases to compute. A large stride has many without a tap: where those are more than a task's, only the others
- * are. */
+ * are, and the output is filled before, unless it holds what is added. */
 static void set_phases(ck_dense *d, const int64_t size[3]) {
   const ck_axis *axis = d->source.axis;
   int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
   for (int i = 0; i < 3; i++)
     d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, size[i]));
   int counted = ck_product(d->phases, 3, &all);
-  d->tapped = ck_product(tapped, 3, &few) && (!counted || (all > CK_TASK_PHASES && few < all));
+  d->tapped = ck_product(tapped, 3, &few) && (!counted || (!d->add && all > CK_TASK_PHASES && few < all));
   if (d->tapped)
     memcpy(d->phases, tapped, sizeof tapped);
 }
 
 /* The gradient over the box lo..hi-1 of padded coordinates; fold is the padding mode through which it is added, or 0 to
  * store it.  Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
-static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
-                               int64_t *bytes) {
+static ck_dense region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = grad_x_dense(call, transposed);
-  ck_status status = CK_OK;
-  int64_t outputs[3];
   d.fold = fold;
   for (int i = 0; i < 3; i++) {
     int64_t offset = lo[i] - s->pad_lo[i];
     d.dst_size[i] = hi[i] - lo[i];
-    outputs[i] = ck_ceil_div(d.dst_size[i], s->stride[i]);
-    d.source.axis[i] = (ck_axis){.outputs = outputs[i],
+    d.source.axis[i] = (ck_axis){.outputs = ck_ceil_div(d.dst_size[i], s->stride[i]),
                                  .source = s->out[i],
                                  .step = 1,
                                  .taps = s->kernel[i],
@@ -249,10 +249,23 @@ static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_
       d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
   }
   set_phases(&d, d.dst_size);
+  return d;
+}
+
+static int region_threads(const ck_conv *call, const ck_dense *d) {
+  const ck_axis *axis = d->source.axis;
+  const int64_t outputs[3] = {axis[0].outputs, axis[1].outputs, axis[2].outputs};
+  return threads_for(call, outputs);
+}
+
+static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
+                               int64_t *bytes) {
+  ck_dense d = region_dense(call, transposed, lo, hi, fold);
+  ck_status status = CK_OK;
   if (d.tapped && !fold)
     status = ck_conv_start_x(call, transposed, d.activation, bytes);
   ck_run run = call->run;
-  run.threads = threads_for(call, outputs);
+  run.threads = region_threads(call, &d);
   return status == CK_OK ? visit(call, &d, &run, bytes) : status;
 }
 
@@ -331,6 +344,50 @@ static ck_conv settled(const ck_conv *call, ck_conv_op op) {
     here.algorithm = ck_conv_rule(&call->shape, op);
   here.run.threads = threads_for(call, call->shape.out);
   return here;
+}
+
+/* The one correlation that a prepared call is; 0 if it is none: columns of a transposed convolution. */
+static int prepared_dense(ck_conv *call, ck_conv_op op, ck_dense *d) {
+  const ck_conv_shape *s = &call->shape;
+  if (op == CK_FORWARD) {
+    *d = ck_conv_forward_dense(call, 0);
+    return 1;
+  }
+  int64_t hi[3];
+  for (int i = 0; i < 3; i++)
+    hi[i] = s->pad_lo[i] + s->in[i];
+  *d = region_dense(call, 1, s->pad_lo, hi, 0);
+  call->run.threads = region_threads(call, d);
+  return op == CK_TRANSPOSED && call->algorithm != CK_IM2COL && !d->tapped;
+}
+
+/* Transformed weights of more than half the last cache would come from memory: a task's own transform is faster. */
+static int64_t kept_bytes(int64_t bytes) { return bytes <= ck_cpu_cache(3) / 2 ? bytes : 0; }
+
+ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
+  ck_conv here = settled(call, op);
+  ck_dense d;
+  if (writes_nothing(call, op) || !prepared_dense(&here, op, &d))
+    return (ck_panels){0};
+  if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
+    ck_winograd_plan plan = ck_winograd_make_plan(&d, here.run.threads);
+    return (ck_panels){.kind = CK_ARRANGEMENTS, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
+  }
+  ck_dense_plan plan = ck_dense_make_plan(&d, here.run.threads);
+  return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
+}
+
+void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
+  ck_conv here = settled(call, op);
+  ck_dense d;
+  prepared_dense(&here, op, &d);
+  if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
+    ck_winograd_plan plan = ck_winograd_make_plan(&d, here.run.threads);
+    ck_winograd_pack(&d, &plan, here.run.workspace, panels);
+    return;
+  }
+  ck_dense_plan plan = ck_dense_make_plan(&d, here.run.threads);
+  ck_dense_pack(&d, &plan, here.run.workspace, panels);
 }
 
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) {

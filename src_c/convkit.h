@@ -82,6 +82,13 @@ typedef struct ck_tensor {
   int64_t stride[5];
 } ck_tensor;
 
+/* Weights laid out, or transformed, for every image to come: `kind` and the kernels say how. */
+typedef struct ck_panels {
+  int kind;
+  int64_t bytes;
+  const void *data;
+} ck_panels;
+
 /* One call of the family.  Which arrays are read and written:
  *   forward      x, weight, bias?            -> y
  *   grad x       y (the gradient), weight    -> x
@@ -95,6 +102,9 @@ typedef struct ck_conv {
   ck_tensor x, weight, y, act_y;
   void *bias; /* may be NULL */
   int64_t bias_stride;
+  int add;      /* the output holds what is added to sum + bias, before an activation that is a bound, or none */
+  int prepared; /* plan for weights that lie ready, in panels when it runs */
+  ck_panels panels;
   int activation;
   double act_a, act_b;
   ck_run run;
@@ -122,6 +132,12 @@ typedef enum ck_conv_op {
 /* Bytes of workspace that ck_conv_run will ask for; fields of run other than threads are not read. */
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes);
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
+/* The panels that a prepared call's plan takes, but for their data: no bytes where it takes weights as they are, and is
+ * not to be called prepared. Of CK_FORWARD and CK_TRANSPOSED alone. */
+ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op);
+/* Writes them, 64-byte aligned; takes the workspace of the call. */
+void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels);
+
 /* The algorithm that CK_AUTO stands for: a rule of one image's shape alone, since it decides bits. */
 int ck_conv_rule(const ck_conv_shape *shape, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */

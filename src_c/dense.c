@@ -30,9 +30,9 @@ ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t oute
   return t;
 }
 
-static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps) {
+static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps, char *panel) {
   ck_pack pack = {
-      .panel = b->b.panel,
+      .panel = panel,
       .src = t->w + kb->channel * b->d->w_channel + b->b.w_base,
       .src_end = b->d->w_end,
       .ld = t->ld,
@@ -124,11 +124,8 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
     int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
     int64_t end = b->p->sorted ? b->b.phase_start[f - b->phase + 1] : k;
-    part p = {.k = end - first,
-              .panel = b->b.panel + first * row,
-              .ko = b->b.ko + first,
-              .acc = acc,
-              .accumulate = accumulate};
+    part p = {
+        .k = end - first, .panel = b->panel + first * row, .ko = b->b.ko + first, .acc = acc, .accumulate = accumulate};
     if (b->d->arrangement == CK_BY_CHANNEL)
       multiply_by_channel(b, t, &p);
     else
@@ -249,6 +246,53 @@ static ck_kblock kblock_at(const ck_block *b, int64_t index) {
   return kb;
 }
 
+/* ---------------------------------------------------------------- weights that lie ready */
+
+static int64_t panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
+  return p->kmax * ck_round_up(p->tile_lanes, d->kernels->vector) * d->kernels->real_size;
+}
+
+static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, int64_t kblock) {
+  return (outer * p->tiles + tile) * ck_reduction_count(&p->reduction) + kblock;
+}
+
+static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles * ck_reduction_count(&p->reduction); }
+
+int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
+  int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), panel_bytes(d, p) + 1}, bytes;
+  return p->phase_parts > 1 || d->sampler || !ck_product(all, 4, &bytes) ? 0 : bytes;
+}
+
+void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
+  ck_block b = {.d = d, .p = p, .phase_end = p->phases};
+  ck_arena arena = {.base = scratch};
+  const int64_t count = ck_reduction_count(&p->reduction), bytes = panel_bytes(d, p);
+  ck_dense_place(d, p, &arena, &b.b);
+  if (p->sorted)
+    memset(b.b.ko_all, 0, (size_t)p->kmax * sizeof *b.b.ko_all);
+  for (int64_t i = 0; i < panel_count(p); i++) {
+    ck_kblock kb = ck_reduction_block(&p->reduction, i % count);
+    ck_tile t = ck_dense_tile_at(d, p, i / count / p->tiles, i / count % p->tiles);
+    int64_t taps = take_taps(&b, &kb);
+    if (p->sorted)
+      sort_by_phase(&b, &kb, taps);
+    panels[panel_count(p) * bytes + i] = (char)pack_weights(&b, &t, &kb, taps, panels + i * bytes);
+  }
+}
+
+/* Sets the block's panel: one that lies ready if it has all taps, else packed here. Whether anything is not finite. */
+static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, const ck_kblock *kb, int64_t index, int64_t taps) {
+  const ck_dense_plan *p = b->p;
+  const ck_kblock all = ck_reduction_block(&p->reduction, index);
+  const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
+  const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
+  b->panel = b->b.panel;
+  if (!panels || memcmp(kb->taps, all.taps, sizeof all.taps) != 0)
+    return pack_weights(b, t, kb, taps, b->b.panel);
+  b->panel = panels + at * bytes;
+  return panels[panel_count(p) * bytes + at];
+}
+
 /* Adds one k-block to the accumulators; those of the first are stored, those of the last drained. Stops before a tile
  * whose weights are not all finite where some tap is padding for a part of the block: staged zeros would make 0 * Inf
  * = NaN. Returns the first tile that is not done, or -1 if the k-block had no tap for this task. */
@@ -265,7 +309,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   char *acc = b->b.acc;
   for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
     ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
-    if (pack_weights(b, &t, &kb, taps) && b->b.window.padded && !b->in_place)
+    if (panel_at(b, &t, tile, &kb, index, taps) && b->b.window.padded && !b->in_place)
       break;
     multiply(b, &t, kb.channels * taps, acc, !first);
     if (last && !b->straight)

@@ -32,7 +32,10 @@ typedef struct ck_dense {
   const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */
   const char *w, *w_end;
   int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
+  int prepared;                                 /* weights lie ready, when it runs in `panels` */
+  ck_panels panels;
   ck_tensor dst;
+  int add; /* to what dst holds */
   const char *bias;
   int64_t bias_stride;
   int activation;
@@ -72,6 +75,11 @@ int ck_arrangements_only(void);
 /* Arranges the correlation and cuts it, both so as to cost least. */
 ck_dense_plan ck_dense_make_plan(ck_dense *dense, int threads);
 ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
+
+/* All panels of the weights, for `prepared`: as many bytes, or none where tasks sort them differently. Scratch is of
+ * plan->bytes. */
+int64_t ck_dense_panels(const ck_dense *dense, const ck_dense_plan *plan);
+void ck_dense_pack(const ck_dense *dense, const ck_dense_plan *plan, void *scratch, char *panels);
 
 /* Accumulators of this many phases are kept side by side; more are shared out to several tasks. */
 enum { CK_TASK_PHASES = 16 };

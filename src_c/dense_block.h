@@ -46,6 +46,7 @@ typedef struct ck_block {
   ck_buffers b;
   ck_box box;
   int64_t outer, pixels;    /* pixels: of the accumulators */
+  const char *panel;        /* of the tile and k-block at work */
   int64_t pitch;            /* of accumulators by pixel, from row to row: pixels of a row, or more */
   ck_lane_runs runs;        /* by channel */
   int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */

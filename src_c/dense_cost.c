@@ -140,7 +140,9 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const int64_t *taps = p->reduction.taps;
   double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases / (double)p->phases;
-  double pack = k * (double)p->part_tiles * (double)ck_round_up(p->tile_lanes, d->kernels->vector) * cost.pack;
+  double pack = d->prepared && p->taken == 1
+                    ? 0
+                    : k * (double)p->part_tiles * (double)ck_round_up(p->tile_lanes, d->kernels->vector) * cost.pack;
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
@@ -159,7 +161,7 @@ static double bytes_cycles(double bytes, int64_t level2) {
 
 double ck_winograd_shared_cycles(const ck_dense *d, const ck_winograd_plan *p, int threads) {
   double tiles = (double)(p->direct.outer * p->direct.tiles) / threads;
-  return p->shared ? tiles * panel_cycles(d, (double)d->channels, (double)p->direct.tile_lanes) : 0;
+  return p->shared && !d->prepared ? tiles * panel_cycles(d, (double)d->channels, (double)p->direct.tile_lanes) : 0;
 }
 
 double ck_winograd_task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
@@ -173,7 +175,8 @@ double ck_winograd_task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   double stage = (double)ck_window_elements(k, &source, &p->window) * (apart ? cost.stage_turned : cost.stage);
   double inputs = vectors * (stage + tiles * cost.tile);
   double sums = points * chunks * (cost.strip + rows_cycles(k, tiles, lanes, channels / chunks, 1));
-  double panel = p->shared ? bytes_cycles(points * channels * ld * item, p->direct.level2 - p->shared_bytes)
+  double panel = p->shared ? bytes_cycles((double)ck_winograd_panels(d, p), p->direct.level2) * ld /
+                                 (double)(p->direct.tiles * p->direct.tile_lanes)
                            : panel_cycles(d, channels, ld) + points * channels * ld * item * cost.level2;
   double outputs = tiles * lanes *
                    (cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? cost.drain : cost.drain_turned));

@@ -28,8 +28,8 @@ void ck_dense_bounds(const ck_dense *d, double *low, double *high) {
 
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
   const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
-  int straight = !d->fold && !d->tapped && runs->lanes >= d->kernels->vector && runs->lanes == runs->outputs &&
-                 d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
+  int straight = !d->add && !d->fold && !d->tapped && runs->lanes >= d->kernels->vector &&
+                 runs->lanes == runs->outputs && d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
   if (runs->axis < 3 && size[2] > 1)
     straight &= stride[3] == size[3] * item;
   if (runs->axis < 2 && size[1] > 1)
@@ -68,6 +68,24 @@ static void phases_of(const ck_dense *d, int64_t f, int64_t phase[3]) {
     phase[i] = ck_tap_phase(&d->source.axis[i], phase[i]);
 }
 
+/* One run. With what the output holds added to them, sums get an activation that is more than bounds where they are
+ * stored. */
+static void drain_run(const ck_block *b, const ck_drain *drain) {
+  const ck_dense *d = b->d;
+  const int64_t item = d->kernels->real_size;
+  d->kernels->drain(drain);
+  if (!d->add || ck_only_bounds(d->activation))
+    return;
+  const int rows = drain->dst_pixel == item, columns = !rows && drain->dst_lane == item;
+  const int64_t length = rows ? drain->count : columns ? drain->lanes : 1;
+  for (int64_t i = 0; i < (rows ? 1 : drain->count); i++) {
+    for (int64_t j = 0; j < (columns ? 1 : drain->lanes); j++) {
+      char *run = drain->dst + i * drain->dst_pixel + j * drain->dst_lane;
+      d->kernels->activate(run, run, length, d->activation, d->act_a, d->act_b);
+    }
+  }
+}
+
 /* Adds each padded position of an image into the source that it repeats. */
 static void drain_folded(const ck_block *b, ck_drain *drain, const layout *in, const char *acc, char *image,
                          const int64_t phase[3]) {
@@ -104,7 +122,7 @@ static void drain_runs(const ck_block *b, ck_drain *drain, const layout *in, con
     for (int64_t y = 0; y < (whole > 2 ? size[2] : 1); y++) {
       drain->c = acc + z * in->plane + y * in->row;
       drain->dst = image + z * stride[2] + y * stride[3];
-      b->d->kernels->drain(drain);
+      drain_run(b, drain);
     }
   }
 }
@@ -130,7 +148,7 @@ static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, c
         break;
       drain->c = acc + z * in->plane + y * in->row;
       drain->dst = image + at_z * stride[2] + at_y * stride[3] + x * stride[4];
-      d->kernels->drain(drain);
+      drain_run(b, drain);
     }
   }
 }
@@ -162,15 +180,14 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
                     .dst_pixel = d->dst.stride[4],
                     .dst_lane = t->dst_lane,
                     .bias = b->b.bias,
-                    .activation = d->activation,
+                    .activation = ck_only_bounds(d->activation) ? d->activation : CK_IDENTITY,
                     .a = d->act_a,
                     .b = d->act_b,
-                    .add = d->fold != 0};
+                    .add = d->add || d->fold};
   ck_dense_load_bias(b, t);
-  if (!ck_only_bounds(d->activation)) {
+  if (!ck_only_bounds(d->activation) && !d->add) {
     activate_sums(b, t, &in, acc);
     memset(b->b.bias, 0, (size_t)(t->ld * d->kernels->real_size));
-    drain.activation = CK_IDENTITY;
   }
   for (int64_t n = 0; n < b->box.size[0]; n++) {
     char *image = t->dst + (b->box.first[0] + n) * d->dst.stride[0];

@@ -302,7 +302,9 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
                            s->act_y.data != NULL,
                            (int64_t)((uintptr_t)s->tensor.data % (uintptr_t)item),
                            d->tapped,
-                           d->fold};
+                           d->fold,
+                           d->prepared,
+                           d->add};
   ck_key_add_all(key, words, sizeof words / sizeof *words);
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];

@@ -106,7 +106,7 @@ typedef struct ck_drain {
   const void *bias;                          /* [lanes] in scratch, or NULL */
   int activation;                            /* one that ck_only_bounds holds of */
   double a, b;
-  int add;  /* add to dst instead of storing */
+  int add;  /* add what dst holds, before the bounds */
   int copy; /* no sums: -0 stays what it is; there is no bias */
   /* Transposed convolution: pixel x of the run is pixel x / phases of accumulators c + (x % phases) * c_phase (bytes).
    * 0 and 1 both say that there is but one. */

@@ -5,7 +5,8 @@
 typedef struct ck_winograd_call {
   const ck_dense *d;
   ck_winograd_plan plan;
-  char *shared; /* [lane tile of every group][point][channel][ld], or NULL */
+  char *shared;       /* [lane tile of every group][point][channel][ld] to write, or NULL */
+  const char *panels; /* the same to read, or NULL */
 } ck_winograd_call;
 
 /* One task at work. The block is what the drain and the direct computation take: its correlation is the phase's. */
@@ -49,27 +50,35 @@ static void transform_weights(const ck_dense *d, const ck_tile *t, int64_t chann
   }
 }
 
+static void transform_tile(const ck_dense *d, const ck_winograd_plan *p, void *scratch, int64_t index, char *panels) {
+  ck_arena arena = {.base = scratch};
+  ck_winograd_buffers b;
+  ck_winograd_place(d, p, &arena, &b);
+  ck_tile t = ck_dense_tile_at(d, &p->direct, index / p->direct.tiles, index % p->direct.tiles);
+  const int64_t bytes = CK_WINOGRAD_POINTS * p->u_point * d->kernels->real_size;
+  transform_weights(d, &t, 0, d->channels, p->u_point, b.weights, panels + index * bytes);
+}
+
+void ck_winograd_pack(const ck_dense *d, const ck_winograd_plan *p, void *scratch, char *panels) {
+  for (int64_t i = 0; i < p->direct.outer * p->direct.tiles; i++)
+    transform_tile(d, p, scratch, i, panels);
+}
+
 static void shared_task(ck_worker *worker, void *context, int64_t index) {
   const ck_winograd_call *call = context;
-  const ck_winograd_plan *p = &call->plan;
-  ck_arena arena = {.base = worker->scratch};
-  ck_winograd_buffers b;
-  ck_winograd_place(call->d, p, &arena, &b);
-  ck_tile t = ck_dense_tile_at(call->d, &p->direct, index / p->direct.tiles, index % p->direct.tiles);
-  const int64_t bytes = CK_WINOGRAD_POINTS * p->u_point * call->d->kernels->real_size;
-  transform_weights(call->d, &t, 0, call->d->channels, p->u_point, b.weights, call->shared + index * bytes);
+  transform_tile(call->d, &call->plan, worker->scratch, index, call->shared);
 }
 
 /* Points of the weights of a lane tile, from `channel` on. */
 static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, int64_t channel, int64_t channels) {
   const ck_winograd_plan *p = t->p;
   const int64_t item = t->d.kernels->real_size;
-  if (!t->call->shared) {
+  if (!t->call->panels) {
     transform_weights(&t->d, tile, channel, channels, p->u_point, t->b.weights, t->b.u);
     return t->b.u;
   }
   int64_t all = t->block.outer * p->direct.tiles + index;
-  return t->call->shared + (all * CK_WINOGRAD_POINTS * p->u_point + channel * tile->ld) * item;
+  return t->call->panels + (all * CK_WINOGRAD_POINTS * p->u_point + channel * tile->ld) * item;
 }
 
 /* ---------------------------------------------------------------- inputs, sums, outputs */
@@ -119,57 +128,75 @@ static void multiply(const task *t, const ck_tile *tile, const char *panels, int
   }
 }
 
-/* One row of tiles of one vector of lanes: its outputs, and which of its tiles have to be computed again. */
-static void store_row(task *t, const ck_tile *tile, const ck_winograd_tiles *row, unsigned char *again) {
-  const ck_kernels *kernels = t->d.kernels;
-  if (kernels->winograd_out(row)) {
-    ck_winograd_tiles one = *row;
-    one.tiles = 1;
-    for (int64_t x = 0; x < row->tiles; x++) {
-      again[x] |= kernels->winograd_out(&one) != 0;
-      one.from = (const char *)one.from + one.from_tile * kernels->real_size;
-    }
-    kernels->winograd_out(row);
+/* The outputs of tiles x..end-1 of row y of the task's tiles, counted over images and planes. */
+static ck_box tiles_box(const task *t, int64_t y, int64_t x, int64_t end) {
+  const int64_t *size = t->box.size, *first = t->box.first;
+  ck_box box = {.first = {first[0] + y / size[2] / size[1], first[1] + y / size[2] % size[1],
+                          (first[2] + y % size[2]) * CK_WINOGRAD_TILE, (first[3] + x) * CK_WINOGRAD_TILE},
+                .size = {1, 1, CK_WINOGRAD_TILE, (end - x) * CK_WINOGRAD_TILE}};
+  for (int i = 2; i < 4; i++)
+    box.size[i] = ck_min(box.size[i], t->d.source.axis[i - 1].outputs - box.first[i]);
+  return box;
+}
+
+/* Outputs of a row of tiles, or of a part of it, [vector][4 rows][column][lane of the vector], to the drain. */
+static void drain(task *t, const ck_tile *tile, int64_t column) {
+  const int64_t vector = t->d.kernels->vector, item = t->d.kernels->real_size;
+  for (int64_t lane = 0; lane < tile->lanes; lane += vector) {
+    ck_tile part = *tile;
+    part.lanes = ck_min(vector, tile->lanes - lane);
+    part.ld = vector;
+    part.dst += lane * tile->dst_lane;
+    part.bias = tile->bias ? tile->bias + lane * tile->bias_lane : NULL;
+    ck_dense_drain(&t->block, &part, t->b.out + (lane * t->block.pixels + column * vector) * item);
   }
-  ck_dense_drain(&t->block, tile, t->b.out);
+}
+
+/* Of all vectors of lanes; whether any output is not finite. */
+static int transform_sums(const task *t, const ck_tile *tile, const char *sums, int64_t column, int64_t tiles) {
+  const int64_t vector = t->d.kernels->vector, item = t->d.kernels->real_size;
+  ck_winograd_tiles out = {
+      .tiles = tiles, .from_point = t->p->m_point, .from_tile = tile->ld, .to_row = t->block.pitch * vector};
+  int nonfinite = 0;
+  for (int64_t lane = 0; lane < tile->lanes; lane += vector) {
+    out.from = sums + (column / CK_WINOGRAD_TILE * tile->ld + lane) * item;
+    out.to = t->b.out + (lane * t->block.pixels + column * vector) * item;
+    nonfinite |= t->d.kernels->winograd_out(&out);
+  }
+  return nonfinite;
+}
+
+/* Stores a row of tiles but for those that have to be computed again, which it marks. */
+static void store_row(task *t, const ck_tile *tile, const char *sums, unsigned char *again) {
+  const ck_box all = t->block.box;
+  ck_box *box = &t->block.box;
+  if (!transform_sums(t, tile, sums, 0, t->box.size[3])) {
+    drain(t, tile, 0);
+    return;
+  }
+  for (int64_t x = 0; x < all.size[3]; x += CK_WINOGRAD_TILE) {
+    box->first[3] = all.first[3] + x;
+    box->size[3] = ck_min(CK_WINOGRAD_TILE, all.size[3] - x);
+    if (transform_sums(t, tile, sums, x, 1))
+      again[x / CK_WINOGRAD_TILE] = 1;
+    else
+      drain(t, tile, x);
+  }
+  *box = all;
 }
 
 static void store(task *t, const ck_tile *tile, const char *sums, unsigned char *again) {
-  const ck_winograd_plan *p = t->p;
-  const int64_t vector = t->d.kernels->vector, item = t->d.kernels->real_size, *size = t->box.size;
-  ck_box *box = &t->block.box;
+  const int64_t item = t->d.kernels->real_size, *size = t->box.size;
   t->block.pitch = size[3] * CK_WINOGRAD_TILE;
   t->block.pixels = CK_WINOGRAD_TILE * t->block.pitch;
-  ck_winograd_tiles out = {.tiles = size[3],
-                           .from_point = p->m_point,
-                           .from_tile = tile->ld,
-                           .to = t->b.out,
-                           .to_row = t->block.pitch * vector};
-  for (int i = 0; i < 4; i++) {
-    int64_t tiles = i < 2 ? 1 : CK_WINOGRAD_TILE, all = i ? t->d.source.axis[i - 1].outputs : t->d.n;
-    box->first[i] = t->box.first[i] * tiles;
-    box->size[i] = i < 2 ? 1 : ck_min(i < 3 ? tiles : size[3] * tiles, all - box->first[i]);
-  }
   for (int64_t y = 0; y < size[0] * size[1] * size[2]; y++) {
-    box->first[0] = t->box.first[0] + y / size[2] / size[1];
-    box->first[1] = t->box.first[1] + y / size[2] % size[1];
-    box->first[2] = (t->box.first[2] + y % size[2]) * CK_WINOGRAD_TILE;
-    box->size[2] = ck_min(CK_WINOGRAD_TILE, t->d.source.axis[1].outputs - box->first[2]);
-    for (int64_t lane = 0; lane < tile->lanes; lane += vector) {
-      ck_tile part = *tile;
-      part.lanes = ck_min(vector, tile->lanes - lane);
-      part.ld = vector;
-      part.dst += lane * tile->dst_lane;
-      part.bias = tile->bias ? tile->bias + lane * tile->bias_lane : NULL;
-      out.from = sums + (y * size[3] * tile->ld + lane) * item;
-      store_row(t, &part, &out, again + y * size[3]);
-    }
+    t->block.box = tiles_box(t, y, 0, size[3]);
+    store_row(t, tile, sums + y * size[3] * tile->ld * item, again + y * size[3]);
   }
 }
 
 /* Runs of tiles of which an output was not finite. */
 static void compute_again(task *t) {
-  ck_box *box = &t->block.box;
   const int64_t *size = t->box.size;
   ck_arena arena = {.base = t->worker->scratch, .used = t->b.kept};
   const unsigned char *again = t->b.again;
@@ -184,12 +211,7 @@ static void compute_again(task *t) {
           end++;
         if (!again[x])
           continue;
-        *box = (ck_box){.first = {t->box.first[0] + y / size[2] / size[1], t->box.first[1] + y / size[2] % size[1],
-                                  (t->box.first[2] + y % size[2]) * CK_WINOGRAD_TILE,
-                                  (t->box.first[3] + x) * CK_WINOGRAD_TILE},
-                        .size = {1, 1}};
-        box->size[2] = ck_min(CK_WINOGRAD_TILE, t->d.source.axis[1].outputs - box->first[2]);
-        box->size[3] = ck_min((end - x) * CK_WINOGRAD_TILE, t->d.source.axis[2].outputs - box->first[3]);
+        t->block.box = tiles_box(t, y, x, end);
         ck_dense_run_block(&t->block, tile, tile + 1);
       }
     }
@@ -249,7 +271,7 @@ static void winograd_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run->threads)};
+  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run->threads), .panels = d->panels.data};
   const ck_winograd_plan *p = &call.plan;
   const int64_t shared = ck_round_up(p->shared_bytes, 64);
   ck_status status = CK_OK;
@@ -258,8 +280,8 @@ ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
     return CK_OK;
   }
   char *scratch = (char *)run->workspace + shared;
-  if (p->shared) {
-    call.shared = run->workspace;
+  if (p->shared && !d->prepared) {
+    call.panels = call.shared = run->workspace;
     status = run->workspace_bytes < shared
                  ? CK_WORKSPACE
                  : ck_parallel(p->direct.outer * p->direct.tiles, shared_task, &call, run, scratch, p->bytes);

@@ -28,7 +28,7 @@ typedef struct ck_winograd_plan {
   int64_t tile_parts, part_tiles;    /* of lane tiles, as a dense plan's */
   int64_t chunk;                     /* channels that are transformed at a time, whole vectors */
   int64_t v_point, u_point, m_point; /* elements from point to point: of inputs, weights and sums */
-  int shared;                        /* weights are transformed once, for all tasks, else by each */
+  int shared;                        /* weights are transformed once, for all tasks, or lie ready; else by each */
   int64_t shared_bytes, bytes, tasks;
 } ck_winograd_plan;
 
@@ -56,6 +56,10 @@ double ck_winograd_shared_cycles(const ck_dense *dense, const ck_winograd_plan *
  * each position. */
 ck_dense ck_winograd_phase(const ck_dense *dense, const ck_winograd_plan *plan, int64_t phase);
 ck_source ck_winograd_source(const ck_dense *phase);
+
+/* Points of all weights, for `prepared`: as many bytes, and the writing of them. Scratch is of plan->bytes. */
+int64_t ck_winograd_panels(const ck_dense *dense, const ck_winograd_plan *plan);
+void ck_winograd_pack(const ck_dense *dense, const ck_winograd_plan *plan, void *scratch, char *panels);
 
 /* Plans (bytes != NULL: raises it to what is needed, touches nothing) or runs. */
 ck_status ck_winograd(const ck_dense *dense, const ck_run *run, int64_t *bytes);

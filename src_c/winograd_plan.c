@@ -65,7 +65,7 @@ void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *a
   b->u = p->shared ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->u_point * item);
   b->m = ck_take(arena, kept * CK_WINOGRAD_POINTS * p->m_point * item);
   b->weights = ck_take(arena, CK_WINOGRAD_PACKED * 9 * ld * item);
-  b->out = ck_take(arena, CK_WINOGRAD_TILE * p->window.outputs[3] * k->vector * item);
+  b->out = ck_take(arena, CK_WINOGRAD_TILE * p->window.outputs[3] * ld * item);
   b->ko = ck_take(arena, p->chunk * (int64_t)sizeof(int32_t));
   b->ro = ck_take(arena, p->tiles * (int64_t)sizeof(int32_t));
   b->panels = ck_take(arena, ck_row_panel_count(k, p->tiles) * (int64_t)sizeof(ck_row_panel));
@@ -87,6 +87,14 @@ static void set_box(ck_winograd_plan *p, int64_t target) {
   }
 }
 
+int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
+  const int64_t item = d->kernels->real_size;
+  const int64_t point = point_of(d->channels * p->direct.tile_lanes, item);
+  const int64_t all[] = {p->direct.outer, p->direct.tiles, CK_WINOGRAD_POINTS, point, item};
+  int64_t bytes;
+  return ck_product(all, 5, &bytes) ? bytes : INT64_MAX;
+}
+
 static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64_t tile_parts, int shared) {
   const int64_t item = d->kernels->real_size, ld = p->direct.tile_lanes;
   p->chunk = chunk;
@@ -96,10 +104,7 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64
   p->v_point = point_of(p->tiles * chunk, item);
   p->u_point = point_of((shared ? d->channels : chunk) * ld, item);
   p->m_point = point_of(p->tiles * ld, item);
-  const int64_t all[] = {p->direct.outer, p->direct.tiles, CK_WINOGRAD_POINTS, p->u_point, item};
-  p->shared_bytes = 0;
-  if (shared && !ck_product(all, 5, &p->shared_bytes))
-    p->shared_bytes = INT64_MAX;
+  p->shared_bytes = shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
   p->tasks = p->direct.outer * tile_parts * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
   ck_arena count = {0};
   ck_winograd_buffers b;
@@ -117,7 +122,7 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, int threads) {
     for (int64_t chunks = 1; chunks == 1 || d->channels / chunks >= 2 * vector; chunks *= 2) {
       int64_t chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
       for (int64_t parts = 1; parts <= tiles; parts = parts < 4 ? parts + 1 : parts * 2) {
-        for (int shared = 0; shared < 2; shared++) {
+        for (int shared = d->prepared; shared < 2; shared++) {
           set_cut(d, &trial, chunk, parts, shared);
           if (trial.shared_bytes > SHARED_BYTES || (trial.bytes > CK_THREAD_BYTES && p->cycles > 0))
             continue;

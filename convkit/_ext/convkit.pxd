@@ -53,6 +53,11 @@ cdef extern from "convkit.h" nogil:
         void *data
         int64_t stride[5]
 
+    ctypedef struct ck_panels:
+        int kind
+        int64_t bytes
+        const void *data
+
     ctypedef struct ck_conv:
         ck_conv_shape shape
         const ck_kernels *kernels
@@ -60,6 +65,8 @@ cdef extern from "convkit.h" nogil:
         ck_tensor x, weight, y, act_y
         void *bias
         int64_t bias_stride
+        int add, prepared
+        ck_panels panels
         int activation
         double act_a, act_b
         ck_run run
@@ -67,6 +74,8 @@ cdef extern from "convkit.h" nogil:
     void ck_arrangements_take_only(int arrangements) noexcept
     const char *ck_arrangement_name(int arrangement) noexcept
     ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) noexcept
+    ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) noexcept nogil
+    void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) noexcept nogil
     ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) noexcept
     ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) noexcept
 

@@ -5,6 +5,10 @@ Everything arrives checked by ``convkit.ops``; nothing is checked again here and
 module holds the whole C library, so that its kernels and its state exist once; each family of operators has its own
 ``.pxi``, of the same stem as its Python and its C.
 """
+from threading import Lock
+
+import numpy as np
+
 cimport cython
 from cpython.exc cimport PyErr_Occurred
 from libc.stdint cimport int64_t
@@ -108,6 +112,7 @@ cdef int give_back(Buffer *buffer) except -1:
 
 
 include "conv.pxi"
+include "prepared.pxi"
 include "deform.pxi"
 include "resize.pxi"
 include "grid.pxi"

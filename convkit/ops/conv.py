@@ -78,10 +78,10 @@ def _planned(x_shape, weight_shape, nd, stride, padding, dilation, groups, paddi
     return _plan(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout)
 
 
-_CONV = Family(_planned, engine.conv_forward, engine.conv_grad_x, engine.conv_grad_weight, (0, 1, 2))
+CONV = Family(_planned, engine.conv_forward, engine.conv_grad_x, engine.conv_grad_weight, (0, 1, 2))
 
 
-def _check_algorithm(name, plan: Plan, *ops: int) -> int:
+def check_algorithm(name, plan: Plan, *ops: int) -> int:
     code = _options.algorithm(name)
     if not all(engine.conv_supports(plan.geometry, op, code) for op in ops):
         raise ValueError(f"algorithm must be another than {name!r}, which does {_ONLY_FOR[name]}; got {plan.words}")
@@ -108,7 +108,7 @@ def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm
         if bias.shape != plan.bias_shape:
             check_shape(bias, "bias", plan.bias_shape, "one per output channel")
     act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
-    code = 0 if algorithm == "auto" else _check_algorithm(algorithm, plan, family.ops[0])
+    code = 0 if algorithm == "auto" else check_algorithm(algorithm, plan, family.ops[0])
     if out is None:
         y = out = empty(plan.y_shape, dtype)
     else:
@@ -180,7 +180,7 @@ def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need,
     code = 0
     if algorithm != "auto":
         _, op_x, op_weight = family.ops
-        code = _check_algorithm(algorithm, plan, *[op_x] * need_x, *[op_weight] * need_weight)
+        code = check_algorithm(algorithm, plan, *[op_x] * need_x, *[op_weight] * need_weight)
     inputs = (("grad", grad), ("x", x), ("weight", weight), ("y", y))
     grads, (dx, dw, db) = results(_NAMES, needs, (x_shape, weight_shape, plan.bias_shape), grad.dtype, out, inputs)
     if not plan.batched:
@@ -338,6 +338,8 @@ def _words(nd: int) -> dict[str, object]:
         "per_tap": ", ".join("zyx"[-nd:]),
         "corners": 2**nd,
         "sampled": ("linear", "bilinear", "trilinear")[nd - 1],
+        "valid": (1, 8, *[14] * nd),
+        "full": (1, 8, *[18] * nd),
     }
 
 
@@ -358,7 +360,7 @@ def conv1d(
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
-    return forward(_CONV, sizes, x, weight, bias, activation, algorithm, out)
+    return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
@@ -367,7 +369,7 @@ def conv2d(
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
-    return forward(_CONV, sizes, x, weight, bias, activation, algorithm, out)
+    return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
@@ -376,7 +378,7 @@ def conv3d(
     padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
-    return forward(_CONV, sizes, x, weight, bias, activation, algorithm, out)
+    return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -385,7 +387,7 @@ def conv1d_backward(
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
-    return backward(_CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
+    return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -394,7 +396,7 @@ def conv2d_backward(
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
-    return backward(_CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
+    return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -403,4 +405,4 @@ def conv3d_backward(
     padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
-    return backward(_CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
+    return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)

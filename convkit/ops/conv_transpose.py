@@ -45,7 +45,7 @@ def _planned(x_shape, weight_shape, nd, stride, padding, output_padding, groups,
     return _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout)
 
 
-_CONV_TRANSPOSE = Family(
+CONV_TRANSPOSE = Family(
     _planned,
     engine.conv_transpose_forward,
     engine.conv_transpose_grad_x,
@@ -193,7 +193,7 @@ def conv_transpose1d(
     output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
-    return forward(_CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
+    return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
@@ -202,7 +202,7 @@ def conv_transpose2d(
     output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
-    return forward(_CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
+    return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
@@ -211,7 +211,7 @@ def conv_transpose3d(
     output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
-    return forward(_CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
+    return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -220,7 +220,7 @@ def conv_transpose1d_backward(
     output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
-    return backward(_CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
+    return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -229,7 +229,7 @@ def conv_transpose2d_backward(
     output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
-    return backward(_CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
+    return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
@@ -238,4 +238,4 @@ def conv_transpose3d_backward(
     output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
 ):  # fmt: skip
     sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
-    return backward(_CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
+    return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)

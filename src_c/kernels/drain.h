@@ -8,7 +8,7 @@
 #include "activation.h"
 #include "transpose.h"
 
-/* (sum + bias), bounded. Without a bias +0 is added: no sum is stored as -0. */
+/* ((sum + bias) + what is there), bounded. Without a bias +0 is added: no sum is stored as -0. */
 typedef struct CK_NAME(bounds) {
   vreal lo, hi;
 } CK_NAME(bounds);
@@ -36,21 +36,24 @@ CK_INLINE vreal bias_of_lane(const ck_drain *p, int64_t lane) {
   return p->bias ? v_set1(((const REAL *)p->bias)[lane]) : no_bias(p);
 }
 
-CK_INLINE void put(const ck_drain *p, char *dst, vreal v, int64_t n) {
+CK_INLINE void put(const ck_drain *p, const CK_NAME(bounds) * bounds, char *dst, vreal v, int64_t n) {
   if (n >= VL)
-    v_storeu(dst, p->add ? v_loadu(dst) + v : v);
+    v_storeu(dst, bounded(bounds, p->add ? v_loadu(dst) + v : v));
   else
-    store_part(dst, p->add ? load_part(dst, n) + v : v, n);
+    store_part(dst, bounded(bounds, p->add ? load_part(dst, n) + v : v), n);
 }
 
 /* n pixels dst_pixel apart: a gradient's phase of a strided convolution. */
-CK_INLINE void put_strided(const ck_drain *p, char *dst, vreal v, int64_t n) {
+CK_INLINE void put_strided(const ck_drain *p, const CK_NAME(bounds) * bounds, char *dst, vreal v, int64_t n) {
   union {
     vreal v;
     REAL e[VL];
-  } u = {v};
+  } there = {{0}}, u;
+  for (int64_t i = 0; i < n && p->add; i++)
+    there.e[i] = *(const real_u *)(dst + i * p->dst_pixel);
+  u.v = bounded(bounds, p->add ? there.v + v : v);
   for (int64_t i = 0; i < n; i++, dst += p->dst_pixel)
-    *(real_u *)dst = p->add ? *(real_u *)dst + u.e[i] : u.e[i];
+    *(real_u *)dst = u.e[i];
 }
 
 /* Scratch [pixel][lane] to a row of pixels for each lane: transposed.  The last block overlaps the one before, unless
@@ -72,14 +75,14 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
         __builtin_prefetch(ahead + q * p->dst_lane, 1);
       CK_UNROLL
       for (int64_t q = 0; q < VL; q++)
-        r[q] = q < count ? bounded(&bounds, v_load(c + q * p->c_pixel) + bias) : (vreal){0};
+        r[q] = q < count ? v_load(c + q * p->c_pixel) + bias : (vreal){0};
       transpose(r);
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
         if (p->dst_pixel == sizeof(REAL))
-          put(p, dst, r[q], count);
+          put(p, &bounds, dst, r[q], count);
         else
-          put_strided(p, dst, r[q], count);
+          put_strided(p, &bounds, dst, r[q], count);
       }
     }
   }
@@ -98,12 +101,12 @@ static void CK_NAME(drain_joined)(const ck_drain *p) {
     vreal r[VL];
     CK_UNROLL
     for (int64_t q = 0; q < VL; q++)
-      r[q] = q < p->count ? bounded(&bounds, v_load(c + q * p->c_pixel) + bias) : (vreal){0};
+      r[q] = q < p->count ? v_load(c + q * p->c_pixel) + bias : (vreal){0};
     transpose(r);
     for (int64_t q = 0; q < lanes; q++) /* each writes over what the one before has too much */
       v_storeu(joined + q * p->count, r[q]);
     for (int64_t i = 0; i < lanes * p->count; i += VL)
-      put(p, dst + i * (int64_t)sizeof(REAL), v_load(joined + i), lanes * p->count - i);
+      put(p, &bounds, dst + i * (int64_t)sizeof(REAL), v_load(joined + i), lanes * p->count - i);
   }
 }
 
@@ -113,8 +116,8 @@ static void CK_NAME(drain_lanes)(const ck_drain *p) {
   for (int64_t x = 0; x < p->count; x++) {
     for (int64_t j = 0; j < p->lanes; j += VL) {
       vreal v = v_load((const REAL *)p->c + x * p->c_pixel + j);
-      v = bounded(&bounds, v + bias_of_lanes(p, j));
-      put(p, p->dst + x * p->dst_pixel + j * (int64_t)sizeof(REAL), v, p->lanes - j);
+      v += bias_of_lanes(p, j);
+      put(p, &bounds, p->dst + x * p->dst_pixel + j * (int64_t)sizeof(REAL), v, p->lanes - j);
     }
   }
 }
@@ -126,8 +129,7 @@ static void CK_NAME(drain_rows)(const ck_drain *p) {
     const vreal bias = bias_of_lane(p, j);
     const REAL *c = (const REAL *)p->c + j * p->c_lane;
     for (int64_t x = 0; x < p->count; x += VL)
-      put(p, p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL), bounded(&bounds, v_loadu(c + x) + bias),
-          p->count - x);
+      put(p, &bounds, p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL), v_loadu(c + x) + bias, p->count - x);
   }
 }
 
@@ -143,11 +145,7 @@ static void CK_NAME(drain_any)(const ck_drain *p) {
       vreal v = {0};
       for (int64_t q = 0; q < count; q++)
         v[q] = c[(x + q) * p->c_pixel];
-      v = bounded(&bounds, v + bias);
-      for (int64_t q = 0; q < count; q++) {
-        real_u *at = (real_u *)(dst + (x + q) * p->dst_pixel);
-        *at = p->add ? *at + v[q] : v[q];
-      }
+      put_strided(p, &bounds, dst + x * p->dst_pixel, v + bias, count);
     }
   }
 }
@@ -181,16 +179,16 @@ static void CK_NAME(drain_two_phases)(const ck_drain *p) {
       vreal r[VL], s[VL];
       CK_UNROLL
       for (int64_t q = 0; q < VL; q++) {
-        r[q] = 2 * q < count ? bounded(&bounds, v_load(even + q * p->c_pixel) + bias) : (vreal){0};
-        s[q] = 2 * q + 1 < count ? bounded(&bounds, v_load(odd + q * p->c_pixel) + bias) : (vreal){0};
+        r[q] = 2 * q < count ? v_load(even + q * p->c_pixel) + bias : (vreal){0};
+        s[q] = 2 * q + 1 < count ? v_load(odd + q * p->c_pixel) + bias : (vreal){0};
       }
       transpose(r);
       transpose(s);
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
-        put(p, dst, SHUFFLE(r[q], s[q], INTERLEAVE), count);
+        put(p, &bounds, dst, SHUFFLE(r[q], s[q], INTERLEAVE), count);
         if (count > VL)
-          put(p, dst + VBYTES, SHUFFLE(r[q], s[q], INTERLEAVE_HIGH), count - VL);
+          put(p, &bounds, dst + VBYTES, SHUFFLE(r[q], s[q], INTERLEAVE_HIGH), count - VL);
       }
     }
   }
@@ -213,7 +211,7 @@ static void CK_NAME(drain_interleaved)(const ck_drain *p) {
       }
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t i = 0; i < count; i += VL)
-        put(p, dst + i * (int64_t)sizeof(REAL), bounded(&bounds, v_load(row + i) + bias), count - i);
+        put(p, &bounds, dst + i * (int64_t)sizeof(REAL), v_load(row + i) + bias, count - i);
     }
   }
 }

@@ -1,0 +1,169 @@
+"""Convolutions whose weights are copied and laid out once, for inference: documentation, checks, the callable."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _options
+from .._arrays import as_array, as_out, empty, same_dtype
+from .._ext import engine
+from .._threads import current
+from .conv import CONV, check_algorithm, check_shape, documented
+from .conv_transpose import CONV_TRANSPOSE
+
+
+class Prepared:
+    """A convolution with its weights: what the ``prepare_`` functions return. May be called from several threads."""
+
+    def __init__(self, transposed: bool, sizes: tuple, weight, bias, activation, algorithm: str):
+        weight = as_array(weight, "weight")
+        if bias is not None:
+            bias = as_array(bias, "bias")
+            same_dtype(bias, "bias", weight, "weight")
+            bias = bias.copy()
+        self._transposed, self._sizes, self._algorithm = transposed, sizes, algorithm
+        self._weight, self._bias = np.array(weight, order="C"), bias
+        self._activation = activation
+        self._codes = _options.activation(activation)
+        _options.algorithm(algorithm)
+        self._panels = engine.Panels()
+
+    def __call__(self, x, *, add=None, out=None) -> np.ndarray:
+        """The convolution of `x`: see the function that made this."""
+        x = as_array(x, "x")
+        same_dtype(x, "x", self._weight, "weight")
+        family = CONV_TRANSPOSE if self._transposed else CONV
+        plan = family.plan(x.shape, self._weight.shape, *self._sizes)
+        if self._bias is not None:
+            check_shape(self._bias, "bias", plan.bias_shape, "one per output channel")
+        code = check_algorithm(self._algorithm, plan, family.ops[0])
+        if add is not None:
+            add = as_array(add, "add")
+            same_dtype(add, "add", x, "x")
+            check_shape(add, "add", plan.y_shape, "that of the result")
+        if out is None:
+            y = out = empty(plan.y_shape, x.dtype)
+        else:
+            y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x),))
+        if add is not None and add is not out:
+            np.copyto(y, add)
+        if not plan.batched:
+            x, y = x[None], y[None]
+        engine.prepared_forward(
+            self._panels, plan.geometry, x, self._weight, self._bias, y, add is not None, *self._codes,
+            plan.channel_last, code, self._transposed, current(),
+        )  # fmt: skip
+        return out
+
+    def __reduce__(self):
+        return Prepared, (self._transposed, self._sizes, self._weight, self._bias, self._activation, self._algorithm)
+
+
+_DOC = """
+    A {{nd}}-D {kind}convolution whose weights are copied and laid out once, for many images.
+
+    Parameters
+    ----------
+    weight : ndarray, {{{w}}}
+        Of any strides; copied, as is `bias`: what becomes of them later makes no difference.
+    bias : ndarray, (C_out,), optional
+        Added to every output channel.
+    {sizes}
+        As in `{forward}{{nd}}d`.
+
+    Returns
+    -------
+    callable
+        ``f(x, *, add=None, out=None)``: the result of `{forward}{{nd}}d`, to the bit. `add`, of the result's shape, is
+        summed before the activation, ((sum + bias) + add), and may be `out` itself. Several threads may call it at a
+        time. It can be pickled and copied.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or arrays have two dtypes.
+    ValueError
+        If an option does not fit; what depends on the shape of x is checked at the call.
+
+    Notes
+    -----
+    Weights are laid out at the first image, in the form that is fastest for its size; another size may need another
+    form. A form takes as much memory as the weights. Transformed for "winograd" it is four times that, and kept only if
+    it fits half the last-level cache: else each call transforms them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convkit
+    >>> f = convkit.prepare_{forward}{{nd}}d(np.ones((8, 8, *[3] * {{nd}}), np.float32), activation="relu")
+    >>> f(np.ones((1, 8, *[16] * {{nd}}), np.float32)).shape
+    {{{example}}}
+"""
+_CONV_DOC = _DOC.format(
+    kind="",
+    w="w",
+    sizes="stride, padding, dilation, groups, padding_mode, activation, layout, algorithm",
+    forward="conv",
+    example="valid",
+)
+_TRANSPOSED_DOC = _DOC.format(
+    kind="transposed ",
+    w="w_transposed",
+    sizes="stride, padding, output_padding, groups, dilation, output_size, activation, layout, algorithm",
+    forward="conv_transpose",
+    example="full",
+)
+
+
+@documented(_CONV_DOC)
+def prepare_conv1d(
+    weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
+    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
+):  # fmt: skip
+    sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
+    return Prepared(False, sizes, weight, bias, activation, algorithm)
+
+
+@documented(_CONV_DOC)
+def prepare_conv2d(
+    weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
+    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
+):  # fmt: skip
+    sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
+    return Prepared(False, sizes, weight, bias, activation, algorithm)
+
+
+@documented(_CONV_DOC)
+def prepare_conv3d(
+    weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
+    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
+):  # fmt: skip
+    sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
+    return Prepared(False, sizes, weight, bias, activation, algorithm)
+
+
+@documented(_TRANSPOSED_DOC)
+def prepare_conv_transpose1d(
+    weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, layout="NCHW", algorithm="auto",
+):  # fmt: skip
+    sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return Prepared(True, sizes, weight, bias, activation, algorithm)
+
+
+@documented(_TRANSPOSED_DOC)
+def prepare_conv_transpose2d(
+    weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, layout="NCHW", algorithm="auto",
+):  # fmt: skip
+    sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return Prepared(True, sizes, weight, bias, activation, algorithm)
+
+
+@documented(_TRANSPOSED_DOC)
+def prepare_conv_transpose3d(
+    weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
+    output_size=None, activation=None, layout="NCHW", algorithm="auto",
+):  # fmt: skip
+    sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
+    return Prepared(True, sizes, weight, bias, activation, algorithm)
