@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from ._ext import engine
+
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # Work that np.shares_memory may spend on strides no bound can tell apart (the question is NP-hard): a few milliseconds.
 _OVERLAP_WORK = 100_000
@@ -67,9 +69,9 @@ def same_dtype(array: np.ndarray, name: str, first: np.ndarray, first_name: str)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """np.empty; where it is refused, a MemoryError that says how many bytes were asked for."""
+    """np.empty, in memory that may have been kept; where it is refused, a MemoryError that says how many bytes."""
     try:
-        return np.empty(shape, dtype)
+        return engine.empty(shape, dtype)
     except (MemoryError, ValueError) as error:  # ValueError: more bytes than an address can count
         size = math.prod(shape) * dtype.itemsize
         raise MemoryError(f"cannot allocate {size} bytes for a {dtype} array of shape {shape}") from error

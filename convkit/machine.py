@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _threads
+from . import _memory, _threads
 from ._ext import engine
 
 _TRIAD_BYTES = 64 * 2**20  # each of three arrays, together several times the cache that two cores share
@@ -177,7 +177,8 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
         None after printing. The keys: ``"versions"`` of convkit and NumPy; ``"build"``: the compiler, the threading
         (``"openmp"``, ``"pthread"`` or ``"serial"``) and the instruction sets built in; ``"isa"``: the one in force and
         the ones available; ``"threads"``: their number, what decided it, whether OpenMP runs them, and whether this is
-        a forked child, where every call runs on one thread.
+        a forked child, where every call runs on one thread; ``"memory"``: how many bytes of freed results may be kept,
+        and how many are.
 
     Raises
     ------
@@ -213,4 +214,5 @@ def _config() -> dict[str, dict]:
             "openmp": engine.threading() == "openmp",
             "after_fork": engine.after_fork(),
         },
+        "memory": {"cache_limit": _memory.get_cache_limit(), "cached": engine.cached_bytes()},
     }

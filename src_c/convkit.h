@@ -1,6 +1,7 @@
 /* convkit: the C library's one public header.
  *
- * A plain C library that knows nothing of Python.  The caller owns every buffer; nothing here allocates.
+ * A plain C library that knows nothing of Python.  The caller owns every buffer; nothing here allocates but the blocks
+ * that are asked for as such.
  * Sizes are 64-bit counts, strides are 64-bit byte counts and may be zero, negative or unaligned.
  * 1-D and 2-D problems are 3-D ones with leading axes of length one: spatial arrays are (depth, height, width).
  */
@@ -275,6 +276,23 @@ typedef struct ck_descent {
 } ck_descent;
 
 ck_status ck_descent_run(const ck_descent *call);
+
+/* ------------------------------------------------------------------ memory */
+
+/* Blocks for results, aligned to 64 bytes. The system finds and zeroes fresh memory page by page, when it is first
+ * written to, and that may take longer than the call; an allocator gives back what is large at once. So blocks of
+ * CK_BLOCK_LEAST bytes and more are kept when they are given back, up to a limit (0 at first), and serve any request
+ * that leaves no more than an eighth of them unused. Beyond the limit the one that was given back first is freed.
+ * Any thread may call any of these at any time. */
+enum { CK_BLOCK_LEAST = 1 << 20 };
+
+void *ck_block_take(size_t bytes); /* NULL where the system refuses, even after all that was kept is freed */
+void ck_block_give(void *block);   /* NULL: nothing */
+size_t ck_block_bytes(const void *block);
+
+void ck_blocks_limit(int64_t bytes); /* what exceeds it is freed at once */
+void ck_blocks_clear(void);
+int64_t ck_blocks_kept(void); /* bytes */
 
 /* ------------------------------------------------------------------ machine */
 

@@ -54,10 +54,10 @@ def python(tmp_path):
 
 IMPORTS = """
 import json, os, sys
-results, variables = [], ("CONVKIT_ISA", "CONVKIT_NUM_THREADS", "OMP_NUM_THREADS")
+results = []
 for code, environment in json.loads(sys.argv[1]):
-    for name in variables:
-        os.environ.pop(name, None)
+    for name in [name for name in os.environ if name.startswith("CONVKIT_") or name == "OMP_NUM_THREADS"]:
+        del os.environ[name]
     os.environ.update(environment)
     for name in [name for name in sys.modules if name.startswith("convkit") and not name.startswith("convkit._ext")]:
         del sys.modules[name]

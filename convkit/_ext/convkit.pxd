@@ -169,6 +169,16 @@ cdef extern from "convkit.h" nogil:
         uint32_t leaf1_ecx, leaf7_ebx
         uint64_t xcr0
 
+    enum:
+        CK_BLOCK_LEAST
+
+    void *ck_block_take(size_t bytes) noexcept
+    void ck_block_give(void *block) noexcept
+    size_t ck_block_bytes(const void *block) noexcept
+    void ck_blocks_limit(int64_t bytes) noexcept
+    void ck_blocks_clear() noexcept
+    int64_t ck_blocks_kept() noexcept
+
     const char *ck_isa_name(int isa) noexcept
     int ck_isa_built(int isa) noexcept
     int ck_isa_available(int isa) noexcept

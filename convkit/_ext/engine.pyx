@@ -11,9 +11,10 @@ import numpy as np
 
 cimport cython
 from cpython.exc cimport PyErr_Occurred
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset, strcpy
 
 cimport numpy as cnp
 
@@ -25,10 +26,6 @@ ck.ck_after_fork()  # from here on a fork is noticed, even one before the first 
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept  # leaves the exception pending: it is raised once the call has returned
-
-
-cdef extern from "stdlib.h" nogil:
-    int posix_memalign(void **pointer, size_t alignment, size_t size)
 
 
 cdef int raise_pending() except -1:
@@ -59,58 +56,7 @@ cdef inline const ck.ck_kernels *kernels_for(cnp.ndarray array) noexcept:
     return ck.ck_kernels_for(ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64)
 
 
-# ---------------------------------------------------------------- workspace
-
-cdef enum:
-    KEPT = 4
-
-cdef struct Buffer:
-    void *data
-    int64_t bytes
-
-# Free buffers, to be used again: fresh memory costs 0.4 ms of page faults a megabyte. Guarded by the lock below.
-cdef Buffer kept[KEPT]
-memset(kept, 0, sizeof(kept))
-
-
-@cython.critical_section
-cdef int swap_buffer(object lock, Buffer *buffer, int64_t bytes) except -1:
-    """Takes out the smallest kept buffer of at least ``bytes``; with ``bytes`` < 0 puts one back for the smallest."""
-    cdef int i, at = -1
-    for i in range(KEPT):
-        if bytes < 0:
-            if kept[i].bytes < buffer.bytes and (at < 0 or kept[i].bytes < kept[at].bytes):
-                at = i
-        elif kept[i].bytes >= bytes and (at < 0 or kept[i].bytes < kept[at].bytes):
-            at = i
-    if at >= 0:
-        kept[at], buffer[0] = buffer[0], kept[at]
-    return 0
-
-
-cdef object buffers_lock = object()
-
-
-cdef int take_buffer(Buffer *buffer, int64_t bytes) except -1:
-    buffer.data = NULL
-    buffer.bytes = 0
-    if bytes == 0:
-        return 0
-    swap_buffer(buffers_lock, buffer, bytes)
-    if buffer.data == NULL:
-        if posix_memalign(&buffer.data, 64, <size_t>bytes) != 0:
-            raise MemoryError(f"workspace of {bytes} bytes was refused")
-        buffer.bytes = bytes
-    return 0
-
-
-cdef int give_back(Buffer *buffer) except -1:
-    if buffer.data != NULL:
-        swap_buffer(buffers_lock, buffer, -1)
-        free(buffer.data)
-    return 0
-
-
+include "memory.pxi"
 include "conv.pxi"
 include "prepared.pxi"
 include "deform.pxi"

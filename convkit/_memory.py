@@ -1,0 +1,109 @@
+"""Memory: how much of freed results is kept, and numbers of bytes as users write them."""
+
+from __future__ import annotations
+
+import os
+import re
+from fractions import Fraction
+
+from ._ext import engine
+from ._shapes import INT64_MAX, integer
+
+_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40
+}  # fmt: skip
+
+
+def byte_count(value, name: str) -> int:
+    """A number of bytes: an int, or text such as "64MB" (of 1000s) or "1.5GiB" (of 1024s)."""
+    if isinstance(value, str):
+        parts = re.fullmatch(r"\s*(\d{1,19}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", value, re.ASCII)
+        if not parts or parts[2] not in _UNITS:
+            raise ValueError(f'{name} must be a number of bytes such as "64MB" or "64MiB", got {value!r}')
+        count = int(Fraction(parts[1]) * _UNITS[parts[2]])
+    else:
+        count = integer(value, name, 'a number of bytes, or text such as "64MB" or "64MiB"')
+    if not 0 <= count <= INT64_MAX:
+        raise ValueError(f"{name} must be from 0 to 2**63 - 1 bytes, got {value!r}")
+    return count
+
+
+def set_cache_limit(bytes: int | str) -> None:
+    """Set how much memory of freed results is kept for results to come.
+
+    Parameters
+    ----------
+    bytes : int or str
+        At least 0, which keeps nothing. Text is a number and a unit: ``"64MB"`` is 64e6 bytes, ``"64MiB"`` 64 * 2**20.
+
+    Raises
+    ------
+    TypeError
+        If `bytes` is neither an int nor a str.
+    ValueError
+        If it is below 0, or no number of bytes.
+
+    Notes
+    -----
+    Fresh memory is slow: the system finds and zeroes it page by page, when it is first written to, and that can take
+    longer than a convolution. The memory of results of 1 MiB and more is therefore kept when they are freed, up to this
+    limit in all, and becomes that of a later result which fills at least seven eighths of it. Beyond the limit, what
+    was freed first is returned to the system. Results that are alive do not count, and are ordinary arrays; a forked
+    child begins with nothing kept. ``show_config("dicts")["memory"]["cached"]`` says how much is kept right now.
+
+    At import the limit is ``CONVKIT_CACHE_LIMIT``, else 256 MiB.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> convkit.set_cache_limit("1GiB")
+    >>> convkit.get_cache_limit()
+    1073741824
+    """
+    global _limit
+    _limit = byte_count(bytes, "bytes")
+    engine.set_cache_limit(_limit)
+
+
+def get_cache_limit() -> int:
+    """Return how many bytes of freed results may be kept.
+
+    Returns
+    -------
+    int
+        The latest limit of `set_cache_limit`, or that at import.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> convkit.set_cache_limit("64MB")
+    >>> convkit.get_cache_limit()
+    64000000
+    """
+    return _limit
+
+
+def clear_cache() -> None:
+    """Return the memory of freed results that is kept to the system; the limit stays.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> convkit.clear_cache()
+    >>> convkit.show_config("dicts")["memory"]["cached"]
+    0
+    """
+    engine.clear_cache()
+
+
+def _at_import(text: str) -> int:
+    """The limit, `text` being the value of CONVKIT_CACHE_LIMIT."""
+    if not text.strip():
+        return 256 * 2**20
+    try:
+        return byte_count(text, "CONVKIT_CACHE_LIMIT")
+    except ValueError as error:
+        raise RuntimeError(str(error)) from None
+
+
+set_cache_limit(_at_import(os.environ.get("CONVKIT_CACHE_LIMIT", "")))

@@ -1,0 +1,191 @@
+"""Memory of freed results: what is kept, given out again and returned; and that results are like all other arrays."""
+
+import copy
+import os
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import convkit
+from convkit._arrays import empty
+from convkit._ext import engine
+from convkit._memory import byte_count
+
+MIB = 2**20
+
+
+def result(mib):
+    return empty((int(mib * MIB),), np.dtype(np.int8))
+
+
+def place(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    before = convkit.get_cache_limit()
+    convkit.set_cache_limit("32MiB")
+    convkit.clear_cache()
+    yield
+    convkit.set_cache_limit(before)
+
+
+def test_a_freed_result_is_the_next_ones_memory():
+    x, weight = np.ones((1, 4, 300, 300), np.float32), np.ones((4, 4, 3, 3), np.float32)
+    y = convkit.conv2d(x, weight, padding=1)
+    first = place(y)
+    row = y[0, 0, 0]
+    del y
+    assert engine.cached_bytes() == 0  # a view keeps it
+    del row
+    assert engine.cached_bytes() == x.nbytes
+    assert place(convkit.conv2d(x, weight, padding=1)) == first
+    assert place(convkit.conv2d_backward(x, x.shape, weight, padding=1, need="x").x) == first
+
+
+def test_what_fits():
+    """The smallest that leaves at most an eighth unused."""
+    places = [place(array) for array in [result(4), result(4.25), result(8)]]
+    assert engine.cached_bytes() == 16.25 * MIB
+    assert [place(result(mib)) for mib in (7, 4.1, 4)] == places[::-1]
+    larger = result(6.9)  # would leave more of 8
+    assert engine.cached_bytes() == 16.25 * MIB
+    assert place(larger) not in places
+
+
+def test_the_limit():
+    places = [place(array) for array in [result(12), result(20)]]
+    assert engine.cached_bytes() == 32 * MIB
+    del [result(2)][:]
+    assert engine.cached_bytes() == 22 * MIB  # the oldest went
+    assert place(result(20)) == places[1]
+    convkit.set_cache_limit(4 * MIB)
+    assert engine.cached_bytes() == 0  # the 2 were older
+    for mib in (3, 5, 0.999):  # more than the limit alone; less than what is kept
+        del [result(mib)][:]
+        assert engine.cached_bytes() == 3 * MIB
+    convkit.clear_cache()
+    assert (engine.cached_bytes(), convkit.get_cache_limit()) == (0, 4 * MIB)
+    convkit.set_cache_limit(0)
+    del [result(1)][:]
+    assert engine.cached_bytes() == 0
+    convkit.set_cache_limit("1GiB")
+    del [result(1) for _ in range(70)][:]
+    assert engine.cached_bytes() == 64 * MIB  # nor more than that many
+
+
+def test_ordinary_arrays():
+    """They own their memory, in which NumPy works as in its own, and are the only ones that have it from here."""
+    array, handler = result(2), np._core.multiarray.get_handler_name
+    assert (type(array), array.base, array.flags.owndata, array.flags.writeable) == (np.ndarray, None, True, True)
+    assert place(array) % 64 == 0
+    array[:] = np.arange(array.size)
+    assert all(np.array_equal(again, array) for again in (pickle.loads(pickle.dumps(array)), copy.deepcopy(array)))
+    expected = np.concatenate([array, np.zeros(array.size, np.int8)])
+    for size in (2 * array.size, 10):
+        array.resize(size, refcheck=False)
+        assert np.array_equal(array, expected[:size])
+    assert engine.cached_bytes() == 6 * MIB
+    with pytest.raises(MemoryError, match=f"cannot allocate {2**62} bytes for a int8 array of shape"):
+        result(2**42)
+    assert handler(array) == "convkit" != handler(np.empty(2 * MIB))
+    assert empty((0, 5), np.dtype(np.float32)).shape == (0, 5)
+
+
+def test_refused_memory_is_asked_for_again_without_what_is_kept(python):
+    code = """if True:
+        import resource, numpy as np, convkit
+        from convkit._arrays import empty
+        size = 100 * 2**20
+        del [empty((size,), np.dtype(np.int8))][:]
+        used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
+        resource.setrlimit(resource.RLIMIT_AS, (used + size // 2, -1))
+        larger = empty((size + size // 4,), np.dtype(np.int8))
+        try:
+            empty((size,), np.dtype(np.int8))
+        except MemoryError as error:
+            print(error)
+    """
+    done = python(code)
+    assert done.stdout == f"cannot allocate {100 * MIB} bytes for a int8 array of shape ({100 * MIB},)\n", done.stderr
+
+
+def test_threads_and_forks():
+    """Nobody is given what another still has; a child, forked meanwhile, begins with nothing and keeps its own."""
+    convkit.set_cache_limit("8MiB")
+    failures = []
+
+    def work(number, turns=40):
+        for turn in range(turns):
+            array = result(1 + (number + turn) % 3)
+            array[:] = number
+            if not (array == number).all():
+                failures.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    del [result(4)][:]
+    for worker in workers:
+        worker.start()
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            clean = engine.cached_bytes() == 0
+            work(7, turns=3)
+            os._exit(int(not clean or failures != [] or engine.cached_bytes() != 6 * MIB))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for worker in workers:
+        worker.join()
+    assert not failures
+    assert 0 < engine.cached_bytes() <= 8 * MIB
+
+
+def test_arrays_outlive_the_interpreters_end(python):
+    code = "import builtins, numpy, convkit; builtins.y = convkit.im2col(numpy.ones((1, 9, 300, 300)), 3)"
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---------------------------------------------------------------- numbers of bytes
+
+
+def test_bytes():
+    for value, expected in {
+        0: 0, np.int32(7): 7, "12": 12, "12 B": 12, "3kB": 3000, "3KB": 3000, "3KiB": 3072, "64MB": 64_000_000,
+        " 1.5 GiB ": 3 * 2**29, "2TB": 2 * 10**12, 2**63 - 1: 2**63 - 1,
+    }.items():  # fmt: skip
+        assert byte_count(value, "bytes") == expected, value
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "got"),
+    [
+        (-1, ValueError, "-1"),
+        ("-1", ValueError, "'-1'"),
+        ("", ValueError, "''"),
+        ("MiB", ValueError, "'MiB'"),
+        ("1 mib", ValueError, "'1 mib'"),
+        ("1e6", ValueError, "'1e6'"),
+        ("\u0661", ValueError, "'\u0661'"),
+        ("9000000TiB", ValueError, "'9000000TiB'"),
+        (2**63, OverflowError, str(2**63)),
+        (True, TypeError, "True of type bool"),
+        (1.5, TypeError, "1.5 of type float"),
+        (None, TypeError, "None of type NoneType"),
+    ],
+)
+def test_no_bytes(value, error, got):
+    before = convkit.get_cache_limit()
+    with pytest.raises(error, match=f"^bytes must .*, got {got}$"):
+        convkit.set_cache_limit(value)
+    assert convkit.get_cache_limit() == before
+
+
+def test_the_variable(imports):
+    given = ("", "3MiB", "0", "much")
+    *limits, error = imports(*(("convkit.get_cache_limit()", {"CONVKIT_CACHE_LIMIT": value}) for value in given))
+    assert limits == [str(256 * MIB), str(3 * MIB), "0"]
+    expected = 'CONVKIT_CACHE_LIMIT must be a number of bytes such as "64MB" or "64MiB"'
+    assert error == f"RuntimeError: {expected}, got 'much'"
