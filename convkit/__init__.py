@@ -8,8 +8,8 @@ convolution  `conv2d`, `conv_transpose2d`, `deform_conv2d`
 inference    `prepare_conv2d`, `prepare_conv_transpose2d`: weights are laid out once
 pooling      `max_pool2d`, `avg_pool2d`, `adaptive_max_pool2d`, `adaptive_avg_pool2d`, `max_unpool2d`
 others       `interpolate`, `grid_sample`, `im2col`, `col2im`, `linear`, of any number of axes
-machine      `set_num_threads`, `get_num_threads`, `threads`, `isa`, `set_isa`, `available_isas`, `set_cache_limit`,
-             `get_cache_limit`, `clear_cache`, `machine_peak`, `show_config`
+machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`, `isa`, `set_isa`, `available_isas`,
+             `set_cache_limit`, `get_cache_limit`, `clear_cache`, `machine_peak`, `show_config`
 ===========  ===========================================================================================================
 
 `convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and
@@ -23,7 +23,7 @@ import importlib
 from . import reference
 from ._memory import clear_cache, get_cache_limit, set_cache_limit
 from ._results import ConvGrads, DeformGrads, GridGrads
-from ._threads import get_num_threads, set_num_threads, threads
+from ._threads import flush_denormals, get_num_threads, set_num_threads, threads
 from .machine import Peak, available_isas, isa, machine_peak, set_isa, show_config
 from .ops.adaptive_pool import (
     adaptive_avg_pool1d,
@@ -137,6 +137,7 @@ __all__ = [
     "deform_conv2d_backward",
     "deform_conv3d",
     "deform_conv3d_backward",
+    "flush_denormals",
     "get_cache_limit",
     "get_num_threads",
     "grid_sample",

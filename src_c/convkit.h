@@ -61,6 +61,7 @@ const ck_kernels *ck_kernels_for(int dtype);
  * poll is called from the calling thread about every 50 ms; non-zero stops the call with CK_INTERRUPTED. */
 typedef struct ck_run {
   int threads;
+  int flush_denormals; /* take denormal numbers as zeros, on all threads of the call, no longer than it lasts */
   int (*poll)(void *);
   void *poll_context;
   void *workspace; /* 64-byte aligned */

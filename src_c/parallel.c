@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "float_mode.h"
+
 #if defined(CK_THREADS_OPENMP)
 #include <omp.h>
 #endif
@@ -70,7 +72,11 @@ int ck_stopped(ck_worker *worker) {
   int64_t now = nanoseconds();
   if (now - last_poll < POLL_NANOSECONDS)
     return 0;
+  if (run->flush_denormals) /* what poll runs may be anybody's */
+    ck_float_mode_restore(worker->float_mode);
   int stop = run->poll(run->poll_context) != 0;
+  if (run->flush_denormals)
+    ck_float_mode_flush();
   last_poll = nanoseconds(); /* poll may have waited long for Python's lock */
   if (stop)
     atomic_store_explicit(&team->stop, 1, memory_order_relaxed);
@@ -101,14 +107,18 @@ static int64_t take(ck_team *team, int *r, int *left) {
 /* A call of one task reads no clock. */
 static void work(ck_team *team, int tid) {
   ck_worker worker = {.tid = tid, .scratch = team->base ? team->base + tid * team->stride : NULL, .team = team};
+  if (team->run->flush_denormals)
+    worker.float_mode = ck_float_mode_flush();
   int r = tid % team->ranges, left = team->ranges;
   int64_t index = take(team, &r, &left);
   while (index >= 0) {
     team->task(&worker, team->context, index);
     index = take(team, &r, &left);
     if (index >= 0 && ck_stopped(&worker))
-      return;
+      break;
   }
+  if (team->run->flush_denormals)
+    ck_float_mode_restore(worker.float_mode);
 }
 
 #if defined(CK_THREADS_OPENMP)

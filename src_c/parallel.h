@@ -8,7 +8,8 @@
 typedef struct ck_worker {
   int tid;
   char *scratch; /* 64-byte aligned, private to this thread for the whole call */
-  void *team;    /* private to parallel.c */
+  void *team;    /* this and the next are private to parallel.c */
+  uint64_t float_mode;
 } ck_worker;
 
 typedef void (*ck_task)(ck_worker *worker, void *context, int64_t index);

@@ -131,5 +131,7 @@ def test_avx2_kernels_have_no_avx512(functions):
 
 @pytest.mark.thorough
 def test_nothing_sets_the_floating_point_mode(functions):
-    assert functions
-    assert not [function for function, body in functions.items() if any("ldmxcsr" in line for line in body)]
+    """But what flush_denormals asks for; nothing does when the library is loaded."""
+    setting = re.compile(r"ldmxcsr|msr\s+fpcr")
+    found = {function for function, body in functions.items() if any(setting.search(line) for line in body)}
+    assert found == {"ck_float_mode_flush", "ck_float_mode_restore"}

@@ -53,8 +53,7 @@ cdef inline void set_call(ck.ck_conv *call, Geometry geometry, cnp.ndarray array
     call.activation = activation
     call.act_a = a
     call.act_b = b
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
 
 
 cdef inline void set_bias(ck.ck_conv *call, cnp.ndarray bias) noexcept:

@@ -33,6 +33,7 @@ cdef extern from "convkit.h" nogil:
 
     ctypedef struct ck_run:
         int threads
+        int flush_denormals
         int (*poll)(void *) noexcept nogil
         void *poll_context
         void *workspace

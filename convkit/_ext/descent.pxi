@@ -19,8 +19,7 @@ def descend(cnp.ndarray w not None, cnp.ndarray grad not None, cnp.ndarray m, cn
     call.rate, call.keep, call.l2 = rate, keep, l2
     call.m_keep, call.m_take, call.look, call.ahead = m_keep, m_take, look, ahead
     call.s_keep, call.s_take, call.s_scale, call.eps, call.s_first = s_keep, s_take, s_scale, eps, s_first
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
     with nogil:
         status = ck.ck_descent_run(&call)
     raise_status(status)

@@ -5,6 +5,7 @@ Everything arrives checked by ``convkit.ops``; nothing is checked again here and
 module holds the whole C library, so that its kernels and its state exist once; each family of operators has its own
 ``.pxi``, of the same stem as its Python and its C.
 """
+from contextvars import ContextVar
 from threading import Lock
 
 import numpy as np
@@ -35,6 +36,17 @@ cdef int raise_pending() except -1:
 cdef int poll_signals(void *context) noexcept nogil:
     with gil:
         return PyErr_CheckSignals()
+
+
+cdef object flushing = ContextVar("convkit_flush_denormals", default=False)
+flush_denormals = flushing
+
+
+cdef inline void set_run(ck.ck_run *run, int threads) noexcept:
+    """How a call runs."""
+    run.threads = threads
+    run.flush_denormals = flushing.get()
+    run.poll = poll_signals
 
 
 cdef int raise_status(ck.ck_status status) except -1:

@@ -35,8 +35,7 @@ cdef inline void set_grid_call(ck.ck_grid_sample *call, GridGeometry geometry, c
                                bint channel_last, int threads) noexcept:
     call[0] = geometry.call
     call.kernels = kernels_for(y)
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
     set_tensor(&call.y, y, channel_last)
     set_tensor(&call.grid, grid, True)
 

@@ -39,8 +39,7 @@ def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, c
         set_tensor(&call.y, y, channel_last)
     if indices is not None:
         set_tensor(&call.indices, indices, channel_last)
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
     raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data

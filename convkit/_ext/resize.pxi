@@ -30,8 +30,7 @@ def resize(ResizeGeometry geometry not None, cnp.ndarray x not None, cnp.ndarray
     cdef ck.ck_resize_op op = ck.CK_RESIZE_GRAD_X if backward else ck.CK_RESIZE
     cdef Buffer buffer
     call.kernels = kernels_for(x)
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
     set_tensor(&call.x, x, channel_last)
     set_tensor(&call.y, y, channel_last)
     cdef ck.ck_status status = ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes)
