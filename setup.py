@@ -4,7 +4,8 @@
 and one of all the rest; the extension module is linked from them. Which kernels may run is decided when convkit is
 imported, so a wheel is not tied to the machine it was built on.
 
-CONVKIT_BUILD_THREADS=openmp, pthread or serial overrides the probe for OpenMP.
+Threads are a pool of the library's own, and OpenMP's as well where the compiler has it; CONVKIT_BUILD_OPENMP=1
+insists on it, 0 builds without.
 """
 
 import os
@@ -67,18 +68,17 @@ def builds(compiler, source, compile_flags, link_flags):
 
 
 def choose_threading(compiler):
-    """The way to run threads, and its flags for compiling and for linking."""
-    wanted = os.environ.get("CONVKIT_BUILD_THREADS", "")
-    if wanted not in ("", "openmp", "pthread", "serial"):
-        raise SystemExit(f"CONVKIT_BUILD_THREADS must be openmp, pthread or serial, got {wanted!r}")
-    if wanted in ("", "openmp"):
+    """Flags for threads, for compiling and for linking."""
+    wanted = os.environ.get("CONVKIT_BUILD_OPENMP", "")
+    if wanted not in ("", "0", "1"):
+        raise SystemExit(f"CONVKIT_BUILD_OPENMP must be 0 or 1, got {wanted!r}")
+    if wanted != "0":
         for compile_flags, link_flags in OPENMP_FLAGS:
             if builds(compiler, OPENMP_PROBE, compile_flags, link_flags):
-                return "openmp", compile_flags, link_flags
+                return ["-DCK_HAVE_OPENMP", "-pthread", *compile_flags], ["-pthread", *link_flags]
         if wanted:
-            raise SystemExit("CONVKIT_BUILD_THREADS=openmp, but the compiler cannot build an OpenMP program")
-        print("convkit: the compiler has no OpenMP; every call will run on one thread", file=sys.stderr)
-    return ("pthread", ["-pthread"], ["-pthread"]) if wanted == "pthread" else ("serial", [], [])
+            raise SystemExit("CONVKIT_BUILD_OPENMP=1, but the compiler cannot build an OpenMP program")
+    return ["-pthread"], ["-pthread"]
 
 
 def static_libraries():
@@ -100,9 +100,9 @@ class BuildLibraries(build_clib):
     """Compiles on all cores, and again whenever a header, a flag or the compiler has changed."""
 
     def build_libraries(self, libraries):
-        name, compile_flags, self.link_flags = choose_threading(self.compiler)
+        compile_flags, self.link_flags = choose_threading(self.compiler)
         core = libraries[0][1]
-        core["cflags"] = [*core["cflags"], f"-DCK_THREADS_{name.upper()}", *compile_flags]
+        core["cflags"] = [*core["cflags"], *compile_flags]
         headers = sorted(glob("src_c/**/*.h", recursive=True)) + [self._settings(libraries)]
         for _, build_info in libraries:
             build_info["obj_deps"] = {"": headers}

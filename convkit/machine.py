@@ -156,8 +156,17 @@ def _capped(available: tuple[str, ...], cap: str) -> tuple[str, ...]:
     return available[: available.index(cap) + 1]
 
 
+def _chosen_threading(name: str) -> str:
+    """Who runs the threads: `name`, the value of CONVKIT_THREADING; if that is empty, OpenMP where it was built in."""
+    built = engine.built_threadings()
+    if name and name not in built:
+        raise RuntimeError(f"CONVKIT_THREADING must be one that was built in ({_listed(built)}), got {name!r}")
+    return name or built[-1]
+
+
 _available = _capped(engine.available_isas(), os.environ.get("CONVKIT_ISA", "").strip())
 engine.set_isa(_available[-1])
+engine.set_threading(_chosen_threading(os.environ.get("CONVKIT_THREADING", "").strip()))
 
 
 # ---------------------------------------------------------------- configuration
@@ -174,16 +183,22 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
     Returns
     -------
     dict of str to dict, or None
-        None after printing. The keys: ``"versions"`` of convkit and NumPy; ``"build"``: the compiler, the threading
-        (``"openmp"``, ``"pthread"`` or ``"serial"``) and the instruction sets built in; ``"isa"``: the one in force and
-        the ones available; ``"threads"``: their number, what decided it, whether OpenMP runs them, and whether this is
-        a forked child, where every call runs on one thread; ``"memory"``: how many bytes of freed results may be kept,
-        and how many are.
+        None after printing. The keys: ``"versions"`` of convkit and NumPy; ``"build"``: the compiler, and the kinds of
+        threads and instruction sets built in; ``"isa"``: the one in force and the ones available; ``"threads"``: their
+        number, what decided it, who runs them (``"pool"`` or ``"openmp"``), whether that is OpenMP, and whether this is
+        a forked child, where it never is; ``"memory"``: how many bytes of freed results may be kept, and how many are.
 
     Raises
     ------
     ValueError
         If `mode` is neither of the two.
+
+    Notes
+    -----
+    ``CONVKIT_THREADING``, read at import, chooses who runs the threads: OpenMP, unless it was not built in, or a pool
+    of convkit's own, with the same bits. The pool waits for no thread that has not begun, and so is faster where other
+    processes keep the CPUs busy, or other libraries' threads wait for work, such as scikit-learn's. It is slower beside
+    PyTorch, with which convkit shares OpenMP's threads.
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
@@ -204,14 +219,15 @@ def _config() -> dict[str, dict]:
         "versions": {"convkit": __version__, "numpy": np.__version__},
         "build": {
             "compiler": engine.compiler(),
-            "threading": engine.threading(),
+            "threading": engine.built_threadings(),
             "isas": engine.built_isas(),
         },
         "isa": {"current": isa(), "available": available_isas()},
         "threads": {
             "number": _threads.get_num_threads(),
             "source": _threads.source(),
-            "openmp": engine.threading() == "openmp",
+            "run_by": engine.current_threading(),
+            "openmp": engine.current_threading() == "openmp",
             "after_fork": engine.after_fork(),
         },
         "memory": {"cache_limit": _memory.get_cache_limit(), "cached": engine.cached_bytes()},

@@ -18,6 +18,7 @@ typedef enum ck_status {
   CK_WORKSPACE = 3,   /* the workspace given is smaller than ck_*_workspace asked for */
   CK_UNSUPPORTED = 4, /* the algorithm named cannot do this shape */
   CK_BAD_INDEX = 5,   /* an index points outside its plane; outputs hold unspecified values */
+  CK_FORKED = 6,      /* poll forked, and this is the child: what other threads had begun is lost */
 } ck_status;
 
 typedef enum ck_dtype { CK_F32 = 0, CK_F64 = 1, CK_DTYPES = 2 } ck_dtype;
@@ -311,9 +312,16 @@ typedef struct ck_cpu {
 ck_cpu ck_cpu_read(void);
 int ck_isa_from_cpu(ck_cpu cpu); /* best of CK_GENERIC, CK_AVX2, CK_AVX512 */
 
-const char *ck_compiler(void);  /* such as "gcc 12.2.0" */
-const char *ck_threading(void); /* "openmp", "pthread" or "serial": how it was built */
-int ck_after_fork(void);        /* 1 in a forked child, where every call runs on one thread */
+const char *ck_compiler(void); /* such as "gcc 12.2.0" */
+
+/* Who runs the threads of every call: a pool of the library's own, or OpenMP; in a forked child, where OpenMP would
+ * hang, the pool. */
+typedef enum ck_threading { CK_POOL = 0, CK_OPENMP = 1, CK_THREADINGS = 2 } ck_threading;
+const char *ck_threading_name(int way);
+int ck_threading_built(int way);
+int ck_threading_current(void);
+int ck_threading_set(int way); /* 0, or -1 if it is not built */
+int ck_after_fork(void);       /* 1 in a forked child */
 
 /* Multiply-add rate of the current instruction set, in FLOP/s, and triad bandwidth (a = b + s*c, three arrays of
  * `bytes` bytes each in `buffer`, write-allocate not counted), in bytes/s; best burst within `seconds`. */

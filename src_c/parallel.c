@@ -1,8 +1,8 @@
-/* Threads, three ways: an OpenMP team, a chain of POSIX threads (for the thread sanitizer, which cannot see into
- * OpenMP run-times), or none.  All three run the same loop: a thread takes the tasks of a range of its own, then those
- * that are left in the others', so a team that turns out smaller than asked for, down to one, still finishes every
- * task. Ranges keep a thread on the same part of an array from call to call and from layer to layer, in its own cache:
- * with one counter for all, batch 1 of a 64-channel layer took 460 or 570 us, as chance had it.
+/* Threads, two ways: a pool of our own or, where that was built in, OpenMP's team. Both run the same loop: a thread
+ * takes the tasks of a range of its own, then those that are left in the others', so a team that turns out smaller than
+ * asked for, down to one, still finishes every task. Ranges keep a thread on the same part of an array from call to
+ * call and from layer to layer, in its own cache: with one counter for all, batch 1 of a 64-channel layer took 460 or
+ * 570 us, as chance had it.
  *
  * Thread 0 is always the thread that called, and the only one that polls: it alone may hold Python's thread state. */
 #include "parallel.h"
@@ -10,13 +10,14 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
-#include "float_mode.h"
-
-#if defined(CK_THREADS_OPENMP)
+#if defined(CK_HAVE_OPENMP)
 #include <omp.h>
 #endif
+
+#include "clock.h"
+#include "float_mode.h"
+#include "workers.h"
 
 enum { CACHE_LINE = 64, POLL_NANOSECONDS = 50 * 1000 * 1000, MOST_RANGES = 64 };
 
@@ -56,12 +57,6 @@ int ck_after_fork(void) {
 /* Kept across calls, since an operation may be many short ones: each thread that calls polls on its own clock. */
 static _Thread_local int64_t last_poll;
 
-static int64_t nanoseconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 int ck_stopped(ck_worker *worker) {
   ck_team *team = worker->team;
   const ck_run *run = team->run;
@@ -69,7 +64,7 @@ int ck_stopped(ck_worker *worker) {
     return 1;
   if (worker->tid != 0 || !run->poll)
     return 0;
-  int64_t now = nanoseconds();
+  int64_t now = ck_nanoseconds();
   if (now - last_poll < POLL_NANOSECONDS)
     return 0;
   if (run->flush_denormals) /* what poll runs may be anybody's */
@@ -77,7 +72,7 @@ int ck_stopped(ck_worker *worker) {
   int stop = run->poll(run->poll_context) != 0;
   if (run->flush_denormals)
     ck_float_mode_flush();
-  last_poll = nanoseconds(); /* poll may have waited long for Python's lock */
+  last_poll = ck_nanoseconds(); /* poll may have waited long for Python's lock */
   if (stop)
     atomic_store_explicit(&team->stop, 1, memory_order_relaxed);
   return stop;
@@ -105,7 +100,8 @@ static int64_t take(ck_team *team, int *r, int *left) {
 }
 
 /* A call of one task reads no clock. */
-static void work(ck_team *team, int tid) {
+static void work(void *argument, int tid) {
+  ck_team *team = argument;
   ck_worker worker = {.tid = tid, .scratch = team->base ? team->base + tid * team->stride : NULL, .team = team};
   if (team->run->flush_denormals)
     worker.float_mode = ck_float_mode_flush();
@@ -121,69 +117,58 @@ static void work(ck_team *team, int tid) {
     ck_float_mode_restore(worker.float_mode);
 }
 
-#if defined(CK_THREADS_OPENMP)
+/* ------------------------------------------------------------------ who runs them */
 
-const char *ck_threading(void) { return "openmp"; }
+#if defined(CK_HAVE_OPENMP)
+
+enum { OPENMP_BUILT = 1 };
 
 /* Inside somebody else's team the cores are taken already. */
 static int confined(void) { return omp_in_parallel(); }
 
-static void run_team(ck_team *team, int threads) {
+static void run_openmp(ck_team *team, int threads) {
 #pragma omp parallel num_threads(threads)
   work(team, omp_get_thread_num());
 }
 
-#elif defined(CK_THREADS_PTHREAD)
+#else
 
-const char *ck_threading(void) { return "pthread"; }
+enum { OPENMP_BUILT = 0 };
 
 static int confined(void) { return 0; }
 
-typedef struct link {
-  ck_team *team;
-  int tid, threads;
-} link;
-
-/* Each thread starts the next and waits for it: no table of threads, whose number has no bound.  Where the system
- * gives no more threads, the chain ends early. */
-static void *run_link(void *argument) {
-  const link *self = argument;
-  link after = {self->team, self->tid + 1, self->threads};
-  pthread_t thread;
-  int started = after.tid < after.threads && pthread_create(&thread, NULL, run_link, &after) == 0;
-  work(self->team, self->tid);
-  if (started)
-    pthread_join(thread, NULL);
-  return NULL;
-}
-
-static void run_team(ck_team *team, int threads) {
-  link first = {team, 0, threads};
-  run_link(&first);
-}
-
-#else
-
-const char *ck_threading(void) { return "serial"; }
-
-static int confined(void) { return 1; }
-
-static void run_team(ck_team *team, int threads) {
+static void run_openmp(ck_team *team, int threads) {
   (void)threads;
   work(team, 0);
 }
 
 #endif
 
-int ck_effective_threads(int threads, int64_t ntasks) {
-  if (threads <= 1 || ntasks <= 1 || ck_after_fork() || confined())
+static atomic_int chosen = OPENMP_BUILT ? CK_OPENMP : CK_POOL;
+
+const char *ck_threading_name(int way) { return way == CK_OPENMP ? "openmp" : "pool"; }
+int ck_threading_built(int way) { return way == CK_POOL || (way == CK_OPENMP && OPENMP_BUILT); }
+
+int ck_threading_current(void) {
+  return ck_after_fork() ? CK_POOL : atomic_load_explicit(&chosen, memory_order_relaxed);
+}
+
+int ck_threading_set(int way) {
+  if (!ck_threading_built(way))
+    return -1;
+  atomic_store_explicit(&chosen, way, memory_order_relaxed);
+  return 0;
+}
+
+static int threads_for(int threads, int64_t ntasks) {
+  if (threads <= 1 || ntasks <= 1 || confined())
     return 1;
   return ntasks < threads ? (int)ntasks : threads;
 }
 
 ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride) {
   assert((uintptr_t)base % CACHE_LINE == 0 && stride % CACHE_LINE == 0);
-  int threads = ck_effective_threads(run->threads, ntasks);
+  int threads = threads_for(run->threads, ntasks);
   if (base && (char *)base - (char *)run->workspace + threads * stride > run->workspace_bytes)
     return CK_WORKSPACE;
   ck_team team; /* of its ranges, only those in use are set */
@@ -196,7 +181,9 @@ ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run 
   share_out(&team, ntasks, threads);
   if (threads == 1)
     work(&team, 0);
-  else
-    run_team(&team, threads);
+  else if (ck_threading_current() == CK_OPENMP)
+    run_openmp(&team, threads);
+  else if (ck_workers_run(work, &team, threads) != 0)
+    return CK_FORKED;
   return atomic_load_explicit(&team.stop, memory_order_relaxed) ? CK_INTERRUPTED : CK_OK;
 }

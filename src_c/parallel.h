@@ -1,4 +1,4 @@
-/* The one owner of threads.  Nothing else in the library includes an OpenMP or pthread header. */
+/* The one owner of threads, with its pool (workers.c).  Nothing else in the library includes an OpenMP header. */
 #ifndef CK_PARALLEL_H
 #define CK_PARALLEL_H
 
@@ -16,13 +16,10 @@ typedef void (*ck_task)(ck_worker *worker, void *context, int64_t index);
 
 /* Runs task(worker, context, i) for every i in 0..ntasks-1, dynamically, on up to run->threads threads;
  * thread t's scratch is base + t * stride, base being NULL or lying in run's workspace (CK_WORKSPACE if it does not
- * hold all of them).  Serial after fork(), or without threads built in. */
+ * hold all of them). */
 ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run *run, void *base, int64_t stride);
 
 /* True once the call was interrupted.  Long tasks ask between blocks; on thread 0 this polls when 50 ms have passed. */
 int ck_stopped(ck_worker *worker);
-
-/* How many threads ck_parallel would use for this many. */
-int ck_effective_threads(int threads, int64_t ntasks);
 
 #endif

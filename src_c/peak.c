@@ -6,19 +6,15 @@
 #include "peak.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "dispatch.h"
 #include "parallel.h"
 
 /* Long beside the microseconds of a team's start and end, short beside the time slices of whatever else runs here. */
 static const double burst_seconds = 1e-3;
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+static double now(void) { return 1e-9 * (double)ck_nanoseconds(); }
 
 /* Seconds of the best round, of at least three, out of all that start within `seconds`. */
 static double best_round(ck_task burst, void *context, int threads, double seconds) {

@@ -112,7 +112,8 @@ def pytest_report_header():
     absent = [name for name in ISAS if name not in convkit.available_isas()]
     why = ["not built" if name not in engine.built_isas() else "not offered here" for name in absent]
     return [
-        f"convkit {convkit.__version__} from {os.path.dirname(convkit.__file__)}, threads: {engine.threading()}",
+        f"convkit {convkit.__version__} from {os.path.dirname(convkit.__file__)}; "
+        f"threads run by {engine.current_threading()}",
         f"instruction sets tested: {', '.join(convkit.available_isas())}; "
         f"absent: {', '.join(f'{name} ({reason})' for name, reason in zip(absent, why, strict=True)) or 'none'}",
     ]

@@ -82,8 +82,9 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
     assert config["isa"] == {"current": "generic", "available": ["generic"]}
     built = Path(engine.__file__).read_bytes()
     openmp = b"GOMP_parallel" in built or b"__kmpc_fork_call" in built  # what GCC's and Clang's code call
-    assert (config["build"]["threading"] == "openmp") == openmp
-    assert config["threads"] == {"number": 3, "source": "CONVKIT_NUM_THREADS", "openmp": openmp, "after_fork": False}
+    assert config["build"]["threading"] == ["pool", "openmp"][: 1 + openmp]
+    runs = {"run_by": ("pool", "openmp")[openmp], "openmp": openmp, "after_fork": False}
+    assert config["threads"] == {"number": 3, "source": "CONVKIT_NUM_THREADS"} | runs
     assert config["memory"] == {"cache_limit": 256 * 2**20, "cached": 0}
     assert config["build"]["compiler"].split()[0] in ("gcc", "clang")
     assert "generic" in config["build"]["isas"]

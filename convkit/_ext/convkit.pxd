@@ -10,6 +10,7 @@ cdef extern from "convkit.h" nogil:
         CK_WORKSPACE
         CK_UNSUPPORTED
         CK_BAD_INDEX
+        CK_FORKED
 
     enum:
         CK_F32
@@ -187,7 +188,13 @@ cdef extern from "convkit.h" nogil:
     int ck_isa_set(int isa) noexcept
     int ck_isa_from_cpu(ck_cpu cpu) noexcept
     const char *ck_compiler() noexcept
-    const char *ck_threading() noexcept
+    enum:
+        CK_THREADINGS
+
+    const char *ck_threading_name(int way) noexcept
+    int ck_threading_built(int way) noexcept
+    int ck_threading_current() noexcept
+    int ck_threading_set(int way) noexcept
     int ck_after_fork() noexcept
     double ck_measure_fma(int dtype, int threads, double seconds) noexcept
     double ck_measure_triad(void *buffer, int64_t bytes, int threads, double seconds) noexcept

@@ -5,8 +5,9 @@ Everything arrives checked by ``convkit.ops``; nothing is checked again here and
 module holds the whole C library, so that its kernels and its state exist once; each family of operators has its own
 ``.pxi``, of the same stem as its Python and its C.
 """
+import os
 from contextvars import ContextVar
-from threading import Lock
+from threading import Lock, main_thread
 
 import numpy as np
 
@@ -26,6 +27,7 @@ ck.ck_after_fork()  # from here on a fork is noticed, even one before the first 
 
 
 cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
     int PyErr_CheckSignals() noexcept  # leaves the exception pending: it is raised once the call has returned
 
 
@@ -33,7 +35,23 @@ cdef int raise_pending() except -1:
     return -1 if PyErr_Occurred() else 0
 
 
+# Python handles signals in its main thread alone. Another, a daemon perhaps, must not ask for the interpreter's lock in
+# the middle of a call: once the interpreter is ending it would not come back, and its call's threads are still at work.
+cdef unsigned long main_ident = main_thread().ident
+
+
+def note_main_thread():
+    """In a forked child the thread that forked is the main one."""
+    global main_ident
+    main_ident = PyThread_get_thread_ident()
+
+
+os.register_at_fork(after_in_child=note_main_thread)
+
+
 cdef int poll_signals(void *context) noexcept nogil:
+    if PyThread_get_thread_ident() != main_ident:
+        return 0
     with gil:
         return PyErr_CheckSignals()
 
@@ -53,11 +71,13 @@ cdef int raise_status(ck.ck_status status) except -1:
     """The one place where a status becomes an exception."""
     if status == ck.CK_OK:
         return 0
+    raise_pending()  # what a signal's handler raised
     if status == ck.CK_INTERRUPTED:
-        raise_pending()
         raise KeyboardInterrupt
     if status == ck.CK_OVERFLOW:
         raise OverflowError("a size or a product of sizes does not fit 64 bits")
+    if status == ck.CK_FORKED:
+        raise RuntimeError("a signal's handler forked during this call, which cannot be finished in the child")
     if status == ck.CK_UNSUPPORTED:
         raise ValueError("algorithm: the one named cannot do this shape")
     raise RuntimeError(f"the C library returned status {<int>status}")

@@ -38,13 +38,26 @@ def compiler():
     return ck.ck_compiler().decode()
 
 
-def threading():
-    """How the library was built: openmp, pthread or serial."""
-    return ck.ck_threading().decode()
+def current_threading():
+    """Who runs the threads of every call: pool or openmp."""
+    return ck.ck_threading_name(ck.ck_threading_current()).decode()
+
+
+def built_threadings():
+    """Those that were built in."""
+    return tuple([ck.ck_threading_name(i).decode() for i in range(ck.CK_THREADINGS) if ck.ck_threading_built(i)])
+
+
+def set_threading(str name not None):
+    """Chooses one of built_threadings() for every call from now on."""
+    for i in range(ck.CK_THREADINGS):
+        if ck.ck_threading_name(i).decode() == name and ck.ck_threading_set(i) == 0:
+            return
+    raise ValueError(f"name must be one of {built_threadings()}, got {name!r}")
 
 
 def after_fork():
-    """True in a forked child, where calls run on one thread."""
+    """True in a forked child."""
     return ck.ck_after_fork() != 0
 
 
