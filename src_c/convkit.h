@@ -43,6 +43,7 @@ typedef enum ck_activation {
   CK_ELU = 10,         /* y, a = alpha at least 0, b = scale of the whole */
   CK_GELU_TANH = 11,   /* x */
   CK_SOFTPLUS = 12,    /* x, a = beta, b = threshold */
+  CK_ELU_OF_X = 13,    /* x: CK_ELU, and any alpha */
 } ck_activation;
 
 typedef enum ck_algorithm {
@@ -254,6 +255,42 @@ typedef enum ck_grid_op {
 
 ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes);
 ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op);
+
+/* ------------------------------------------------------------------ elementwise */
+
+/* y = activation(a), y = a * activation'(b) with b what ck_activation says, or y = activation(a op b). */
+typedef enum ck_element_op {
+  CK_ACTIVATE = 0,
+  CK_ACTIVATE_BACK = 1,
+  CK_PLUS = 2,
+  CK_MINUS = 3,
+  CK_TIMES = 4,
+  CK_OVER = 5,
+  CK_LARGER = 6, /* NaN where either is */
+  CK_SMALLER = 7,
+} ck_element_op;
+
+enum { CK_AXES = 8 };
+
+/* Strides in bytes, 0 along an axis over which the array is broadcast. */
+typedef struct ck_strided {
+  void *data;
+  int64_t stride[CK_AXES];
+} ck_strided;
+
+/* y overlaps neither itself nor another array. Without a second operand b.data is NULL. */
+typedef struct ck_elementwise {
+  ck_element_op op;
+  int axes;
+  int64_t size[CK_AXES];
+  const ck_kernels *kernels;
+  ck_strided y, a, b;
+  int activation; /* CK_IDENTITY with an operator of two numbers alone */
+  double act_a, act_b;
+  ck_run run; /* no workspace */
+} ck_elementwise;
+
+ck_status ck_elementwise_run(const ck_elementwise *call);
 
 /* ------------------------------------------------------------------ descent */
 

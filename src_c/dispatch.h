@@ -292,6 +292,8 @@ struct ck_kernels {
   void (*activate)(void *dst, const void *src, int64_t count, int activation, double a, double b);
   void (*activation_gradient)(void *dst, const void *g, const void *src, int64_t count, int activation, double a,
                               double b);
+  /* dst[i] = a[i] op b[i], of two numbers; arrays at any address, dst being the same as another or apart */
+  void (*combine)(void *dst, const void *a, const void *b, int64_t count, int op);
   /* sum[j] += panel[k][j] over k, in order */
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */

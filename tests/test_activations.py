@@ -96,11 +96,12 @@ def test_a_backward_refuses_what_is_no_function_of_the_result(activation):
             reference(*arguments, activation=activation, y=arguments[0])
 
 
-@pytest.mark.parametrize("activation", ["relu", ("clip", -1, 1), "hard_sigmoid"], ids=str)
+@pytest.mark.parametrize("activation", ["relu", ("leaky_relu", 0), ("clip", -1, 1), "hard_sigmoid"], ids=str)
 def test_where_the_slope_is_zero_an_infinite_gradient_is_too(activation, isa):
     y = np.array([[[-1.0, 0.0, 1.0, 0.5]]])
     grads = convkit.conv1d_backward(
         np.full_like(y, np.inf), y, np.ones((1, 1, 1)), activation=activation, y=y, need="x"
     )
-    passes = {"relu": y > 0, "hard_sigmoid": (y > 0) & (y < 1)}.get(activation, (y > -1) & (y < 1))
+    inside = {("clip", -1, 1): (y > -1) & (y < 1), "hard_sigmoid": (y > 0) & (y < 1)}
+    passes = inside.get(activation, y > 0)
     np.testing.assert_array_equal(grads.x, np.where(passes, np.inf, 0))

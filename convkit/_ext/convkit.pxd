@@ -154,6 +154,28 @@ cdef extern from "convkit.h" nogil:
     ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes) noexcept
     ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op) noexcept
 
+    enum:
+        CK_AXES
+
+    ctypedef enum ck_element_op:
+        pass
+
+    ctypedef struct ck_strided:
+        void *data
+        int64_t stride[8]
+
+    ctypedef struct ck_elementwise:
+        ck_element_op op
+        int axes
+        int64_t size[8]
+        const ck_kernels *kernels
+        ck_strided y, a, b
+        int activation
+        double act_a, act_b
+        ck_run run
+
+    ck_status ck_elementwise_run(const ck_elementwise *call) noexcept
+
     ctypedef struct ck_descent:
         int64_t count
         const ck_kernels *kernels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..ops import _elementwise
 from .module import Module
 
 
@@ -39,14 +40,14 @@ class Residual(Module):
                 "a shortcut=Conv2d(..., kernel_size=1, stride=...) changes it alike"
             )
         self.keep()
-        return y + short
+        return _elementwise.binary("add", y, short)
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Go back through both and add."""
         self.kept(grad)
         dx = self.branch.backward(grad, need_input=need_input)
         short = grad if self.shortcut is None else self.shortcut.backward(grad, need_input=need_input)
-        return dx + short if need_input else None
+        return _elementwise.binary("add", dx, short) if need_input else None
 
 
 class Concat(Module):

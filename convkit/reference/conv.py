@@ -217,7 +217,7 @@ def _activate(z: np.ndarray, activation, dtype: np.dtype) -> np.ndarray:
         if name == "relu":
             return np.maximum(z, 0)
         if name == "leaky_relu":
-            return np.where(z < 0, z * a, z)
+            return np.where(z < 0, z * a, z) if a else np.maximum(z, 0)
         if name == "sigmoid":
             return _sigmoid_times(z, 1)
         if name == "tanh":
@@ -240,7 +240,7 @@ def _before_activation(grad: np.ndarray, y: np.ndarray | None, activation, dtype
     if name is None:
         return grad
     if name in ("relu", "leaky_relu"):
-        return np.where(y > 0, grad, grad * a if name == "leaky_relu" else 0)
+        return np.where(y > 0, grad, grad * a if a else 0)
     if name == "clip":
         return np.where((a < y) & (y < b), grad, 0)
     if name == "hard_sigmoid":

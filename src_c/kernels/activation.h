@@ -23,8 +23,8 @@ CK_INLINE vreal activate(vreal v, int kind, REAL a, REAL b) {
   switch (kind) {
   case CK_RELU:
     return v_at_least((vreal){0}, v);
-  case CK_LEAKY_RELU:
-    return v_select(v < 0, v * a, v);
+  case CK_LEAKY_RELU: /* no slope times minus infinity is nothing */
+    return a == 0 ? v_at_least((vreal){0}, v) : v_select(v < 0, v * a, v);
   case CK_SIGMOID:
     return v_sigmoid(v);
   case CK_TANH:
@@ -40,6 +40,7 @@ CK_INLINE vreal activate(vreal v, int kind, REAL a, REAL b) {
   case CK_HARD_SIGMOID:
     return v_at_most(v_set1(6), v_at_least((vreal){0}, v + 3)) / 6;
   case CK_ELU:
+  case CK_ELU_OF_X:
     return v_select(v < 0, v_expm1(v_at_least(v_set1(-80), v_at_most((vreal){0}, v))) * a, v) * b;
   case CK_GELU_TANH:
     return v_gated(v, gelu_gate(v, &slope));
@@ -59,7 +60,7 @@ CK_INLINE vreal activation_gradient(vreal g, vreal v, int kind, REAL a, REAL b) 
   case CK_RELU:
     return v_select(v > 0, g, zero);
   case CK_LEAKY_RELU:
-    return v_select(v > 0, g, g * a);
+    return v_select(v > 0, g, a == 0 ? zero : g * a);
   case CK_SIGMOID:
     return g * (v * (1 - v));
   case CK_TANH:
@@ -70,6 +71,8 @@ CK_INLINE vreal activation_gradient(vreal g, vreal v, int kind, REAL a, REAL b) 
     return v_select((v > 0) & (v < 1), g / 6, zero);
   case CK_ELU:
     return g * v_select(v > 0, v_set1(b), v + a * b);
+  case CK_ELU_OF_X:
+    return g * v_select(v > 0, v_set1(b), v_exp(v_at_most((vreal){0}, v)) * (a * b));
   case CK_HARD_SWISH:
     return v_select(v < -3, zero, v_select(v > 3, g, g * ((v + (REAL)1.5) / 3)));
   case CK_SILU:
@@ -103,12 +106,11 @@ CK_INLINE void gradient_run(REAL *dst, const REAL *g, const REAL *src, int64_t c
     v_storeu(dst + i, activation_gradient(v_loadu(g + i), v_loadu(src + i), kind, a, b));
 }
 
+/* clang-format off */
 #define FOR_EACH_ACTIVATION(X)                                                                                         \
-  X(CK_RELU)                                                                                                           \
-  X(CK_LEAKY_RELU)                                                                                                     \
-  X(CK_SIGMOID)                                                                                                        \
-  X(CK_TANH)                                                                                                           \
-  X(CK_CLIP) X(CK_SILU) X(CK_GELU) X(CK_HARD_SWISH) X(CK_HARD_SIGMOID) X(CK_ELU) X(CK_GELU_TANH) X(CK_SOFTPLUS)
+  X(CK_RELU) X(CK_LEAKY_RELU) X(CK_SIGMOID) X(CK_TANH) X(CK_CLIP) X(CK_SILU) X(CK_GELU) X(CK_HARD_SWISH)               \
+  X(CK_HARD_SIGMOID) X(CK_ELU) X(CK_GELU_TANH) X(CK_SOFTPLUS) X(CK_ELU_OF_X)
+/* clang-format on */
 
 static void CK_NAME(activate_vectors)(REAL *dst, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
 #define CASE(k)                                                                                                        \

@@ -5,6 +5,7 @@
 #include "deform.h"
 #include "descent.h"
 #include "drain.h"
+#include "elementwise.h"
 #include "grid.h"
 #include "micro.h"
 #include "pack.h"
@@ -42,6 +43,7 @@ const ck_kernels CK_NAME(kernels) = {
     .activate_sums = CK_NAME(activate_sums),
     .activate = CK_NAME(activate),
     .activation_gradient = CK_NAME(activation_gradient),
+    .combine = CK_NAME(combine),
     .column_sums = CK_NAME(column_sums),
     .add = CK_NAME(add),
     .locate = CK_NAME(locate),

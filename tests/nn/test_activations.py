@@ -1,4 +1,4 @@
-"""Activations far from zero, at zero, and at NaN; and the error function."""
+"""Activations far from zero, at zero, and at NaN."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from convkit import nn
-from convkit.nn._erf import erf
 
 ALL = {
     "step": nn.Step(),
@@ -102,13 +101,6 @@ def test_the_softmax_of_the_notes():
 def test_selu_keeps_mean_and_variance():
     y = nn.SELU()(np.random.default_rng(0).standard_normal(1_000_000))
     assert abs(y.mean()) < 0.005 and abs(y.std() - 1) < 0.005
-
-
-def test_erf():
-    x = np.concatenate([np.linspace(-7, 7, 9973), [0.0, 1e-300, 5.999, 6.001, np.inf, -np.inf]])
-    np.testing.assert_allclose(erf(x), [math.erf(value) for value in x], rtol=0, atol=4e-16)
-    assert np.isnan(erf(np.array([np.nan])))
-    assert erf(np.ones(1, np.float32)).dtype == np.float32
 
 
 def test_refusals():
