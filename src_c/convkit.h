@@ -292,6 +292,26 @@ typedef struct ck_elementwise {
 
 ck_status ck_elementwise_run(const ck_elementwise *call);
 
+/* ------------------------------------------------------------------ channels */
+
+/* Of (n, c, l) arrays, none of them empty, with xhat = (x * scale - shift) * slope + add:
+ *   sums, no g   the sums over a channel of d = x * scale - shift, and of d^2     -> sums[c][2]
+ *   sums, g      those of g and of g * xhat                                       -> sums[c][2]
+ *   no sums      y = xhat or, with g, g * u + (xhat * v + w)
+ * Sums are formed in double precision. y overlaps nothing. */
+typedef struct ck_channels {
+  int64_t n, c, l;
+  int lanes; /* channels are adjacent, and at least 16; otherwise values are */
+  const ck_kernels *kernels;
+  ck_strided x, g, y;     /* strides of n, c and l */
+  const void *numbers[7]; /* scale, shift, slope, add, u, v, w: [c] each, of the arrays' dtype; sums take the first 4 */
+  double *sums;
+  ck_run run;
+} ck_channels;
+
+int64_t ck_channels_workspace(const ck_channels *call);
+ck_status ck_channels_run(const ck_channels *call);
+
 /* ------------------------------------------------------------------ descent */
 
 /* One step of gradient descent over `count` adjacent elements, in one pass; with g the gradient of w:

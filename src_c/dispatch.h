@@ -272,6 +272,28 @@ typedef struct ck_locate {
   int64_t least, most;  /* lowered and raised to the elements that are not left out */
 } ck_locate;
 
+/* sums[r][0][j] and sums[r][1][j] += the terms of value j < 16 of every group of run r, groups and runs being so many
+ * bytes apart. Each run is of one channel, the numbers (the first four of ck_channels) being [runs], and groups are
+ * adjacent, with `rest` more values behind them; or, with `lanes`, each of the 16 is another channel. */
+enum { CK_SUM_PARTS = 16 };
+typedef struct ck_channel_sums {
+  int64_t groups, rest, runs, x_step, g_step, x_run, g_run; /* rest: only behind groups */
+  int lanes;
+  const char *x, *g; /* g may be NULL */
+  const void *numbers[4];
+  double *sums;
+} ck_channel_sums;
+
+/* `runs` runs of `count` adjacent elements, so many bytes apart: each of one channel, the numbers being [runs], or with
+ * `lanes`, and then at least a vector, of `count` channels. y overlaps nothing. */
+typedef struct ck_channel_map {
+  int64_t count, runs, x_step, g_step, y_step;
+  int lanes;
+  const char *x, *g; /* g may be NULL */
+  char *y;
+  const void *numbers[7];
+} ck_channel_map;
+
 struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
@@ -294,6 +316,8 @@ struct ck_kernels {
                               double b);
   /* dst[i] = a[i] op b[i], of two numbers; arrays at any address, dst being the same as another or apart */
   void (*combine)(void *dst, const void *a, const void *b, int64_t count, int op);
+  void (*channel_sums)(const ck_channel_sums *);
+  void (*channel_map)(const ck_channel_map *);
   /* sum[j] += panel[k][j] over k, in order */
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */

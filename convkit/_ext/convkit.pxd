@@ -176,6 +176,18 @@ cdef extern from "convkit.h" nogil:
 
     ck_status ck_elementwise_run(const ck_elementwise *call) noexcept
 
+    ctypedef struct ck_channels:
+        int64_t n, c, l
+        int lanes
+        const ck_kernels *kernels
+        ck_strided x, g, y
+        const void *numbers[7]
+        double *sums
+        ck_run run
+
+    int64_t ck_channels_workspace(const ck_channels *call) noexcept
+    ck_status ck_channels_run(const ck_channels *call) noexcept
+
     ctypedef struct ck_descent:
         int64_t count
         const ck_kernels *kernels

@@ -1,7 +1,7 @@
 """Batch normalisation: every channel to zero mean and unit variance over the batch, then to a learned scale and shift.
 
 A channel's values are one affine map of the input's, so forward and backward are sums over each channel and then a
-multiplication and an addition an element, see `_moments`.
+multiplication and an addition an element, see `_moments`: the engine's, in two passes each.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _options
 from .._arrays import as_array, empty, same_dtype
+from ..ops import _channels
 from . import _moments
 from .module import Buffer, Module, Parameter
 
@@ -44,14 +45,13 @@ class _BatchNorm(Module):
         """Normalise ``(N, C, *spatial)`` by the batch's own statistics; in evaluation, by the running ones."""
         x = self._checked(x)
         y = empty(x.shape, x.dtype)
-        planes, out = self._planes(x), self._planes(y)
-        of_batch = self.training or self.running_mean is None
+        planes, of_batch = self._planes(x), self.training or self.running_mean is None
         if of_batch:
-            standard = self._of_batch(planes, out)
+            standard = self._of_batch(planes)
         else:
             standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
-            _moments.centre(planes, standard, out)
-        _moments.finish(out, standard, *(() if self.weight is None else (self.weight.data, self.bias.data)))
+        affine = () if self.weight is None else (self.weight.data, self.bias.data)
+        _channels.apply(planes, standard.map(*affine), self._planes(y))
         self.keep(x, standard, of_batch)
         return y
 
@@ -64,31 +64,27 @@ class _BatchNorm(Module):
         x, standard, of_batch = self.kept(grad)
         grad = as_array(grad, "grad")
         same_dtype(grad, "grad", x, "x")
-        dx = empty(x.shape, x.dtype)
-        planes, grads, out = self._planes(x), self._planes(grad), self._planes(dx)
-        _moments.centre(planes, standard, out)
-        _moments.finish(out, standard)
-        total, product = _moments.sums(grads), _moments.sums(grads, out)
-        if self.weight is not None:
-            self.weight.accumulate(product.astype(x.dtype))
-            self.bias.accumulate(total.astype(x.dtype))
+        planes, grads, to_xhat = self._planes(x), self._planes(grad), standard.map()
+        learns = self.weight is not None and (self.weight.trainable or self.bias.trainable)
+        sums = _channels.gradient_sums(grads, planes, to_xhat) if of_batch or learns else None
+        if learns:
+            _moments.accumulate(sums, self.weight, self.bias)
         if not need_input:
             return None
-        count = max(planes.shape[0] * planes.shape[2], 1)
-        means = (total / count, product / count) if of_batch else None
-        weight = 1.0 if self.weight is None else self.weight.data
-        _moments.input_gradient(grads, out, standard, means, weight, out)
+        dx, weight = empty(x.shape, x.dtype), None if self.weight is None else self.weight.data
+        sums = sums if of_batch else None
+        _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx))
         return dx
 
-    def _of_batch(self, planes: np.ndarray, out: np.ndarray) -> _moments.Standard:
-        """The map by the batch's own statistics, begun in `out`; the running ones move towards them."""
+    def _of_batch(self, planes: np.ndarray) -> _moments.Standard:
+        """The map by the batch's own statistics; the running ones move towards them."""
         count = planes.shape[0] * planes.shape[2]
         if count == 1:
             raise ValueError(
                 f"x must have more than one value per channel in training, got one; {type(self).__name__} can take "
                 "a larger batch, or single values after eval()"
             )
-        standard, var = _moments.standard(planes, self.eps, out)
+        standard, var = _moments.standard(planes, self.eps)
         if self.running_mean is not None and count:  # no values teach nothing
             self._follow(standard.mean, var * (count / (count - 1)))
         return standard

@@ -8,32 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._arrays import as_array, empty, same_dtype
+from ..ops import _channels, _elementwise
 from . import _moments
 from .module import Module, Parameter
-
-
-def _standardise(rows: np.ndarray, eps: float) -> tuple[np.ndarray, _moments.Standard]:
-    """Each row minus its mean and divided by sqrt(var + eps); and the map that did it."""
-    xhat = empty(rows.shape, rows.dtype)
-    standard, _ = _moments.standard(rows[np.newaxis], eps, xhat[np.newaxis])
-    _moments.finish(xhat[np.newaxis], standard)
-    return xhat, standard
-
-
-def _standardise_backward(grad: np.ndarray, xhat: np.ndarray, standard: _moments.Standard) -> np.ndarray:
-    """The gradient of the rows that became xhat."""
-    dx, grads, planes = empty(grad.shape, grad.dtype), grad[np.newaxis], xhat[np.newaxis]
-    length = max(grad.shape[1], 1)
-    means = _moments.sums(grads) / length, _moments.sums(grads, planes) / length
-    _moments.input_gradient(grads, planes, standard, means, 1.0, dx[np.newaxis])
-    return dx
-
-
-def _accumulate(grads: np.ndarray, xhat: np.ndarray, weight: Parameter, bias: Parameter | None) -> None:
-    """Add to the gradients of weight and bias what ``(N, C, L)`` of the output's gradient and xhat give."""
-    weight.accumulate(_moments.sums(grads, xhat).astype(grads.dtype).reshape(weight.shape))
-    if bias is not None:
-        bias.accumulate(_moments.sums(grads).astype(grads.dtype).reshape(bias.shape))
 
 
 def _taken(x: np.ndarray, weight: Parameter | None) -> np.ndarray:
@@ -94,33 +71,38 @@ class GroupNorm(Module):
         x = _taken(x, self.weight)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"x must have shape (N, C, *spatial) with C = {self.num_channels}, got shape {x.shape}")
-        xhat, standard = _standardise(self._rows(x), self.eps)
-        xhat = xhat.reshape(x.shape)
-        self.keep(xhat, standard)
-        if self.weight is None:
-            return xhat
-        return xhat * self._across(self.weight, x.ndim) + self._across(self.bias, x.ndim)
+        y = empty(x.shape, x.dtype)
+        shape = (1, len(x) * self.num_groups, math.prod(x.shape[1:]) // self.num_groups)
+        standard = _moments.standard(x.reshape(shape), self.eps)[0].repeated(self.num_channels // self.num_groups)
+        _channels.apply(self._planes(x), standard.map(*self._affine(len(x))), self._planes(y))
+        self.keep(x, standard)
+        return y
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        xhat, standard = self.kept(grad)
+        x, standard = self.kept(grad)
         grad = as_array(grad, "grad")
-        same_dtype(grad, "grad", xhat, "x")
+        same_dtype(grad, "grad", x, "x")
+        planes, grads, to_xhat = self._planes(x), self._planes(grad), standard.map()
+        sums = _channels.gradient_sums(grads, planes, to_xhat)
         if self.weight is not None:
-            shape = (len(grad), self.num_channels, math.prod(grad.shape[2:]))
-            _accumulate(grad.reshape(shape), xhat.reshape(shape), self.weight, self.bias)
-            grad = grad * self._across(self.weight, grad.ndim)
+            _moments.accumulate(sums, self.weight, self.bias)
         if not need_input:
             return None
-        return _standardise_backward(self._rows(grad), self._rows(xhat), standard).reshape(grad.shape)
+        dx, weight = empty(x.shape, x.dtype), self._affine(len(x))[0]
+        together = self.num_channels // self.num_groups
+        _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx), together)
+        return dx
 
-    def _rows(self, x: np.ndarray) -> np.ndarray:
-        """``(N * groups, the rest)``."""
-        return x.reshape(len(x) * self.num_groups, math.prod(x.shape[1:]) // self.num_groups)
+    def _planes(self, array: np.ndarray) -> np.ndarray:
+        """``(1, N * C, L)``: every channel of every image by itself."""
+        return array.reshape(1, len(array) * self.num_channels, math.prod(array.shape[2:]))
 
-    def _across(self, parameter: Parameter, ndim: int) -> np.ndarray:
-        """One number for each channel, against ``(N, C, *spatial)``."""
-        return parameter.data.reshape(-1, *[1] * (ndim - 2))
+    def _affine(self, images: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and bias of every channel of every image."""
+        if self.weight is None:
+            return np.ones(images * self.num_channels), np.zeros(images * self.num_channels)
+        return np.tile(self.weight.data, images), np.tile(self.bias.data, images)
 
     def describe(self) -> str:
         """Return groups and channels, and what is not the default."""
@@ -184,11 +166,15 @@ class LayerNorm(Module):
         x = _taken(x, self.weight)
         if x.shape[max(x.ndim - len(self.normalized_shape), 0) :] != self.normalized_shape:
             raise ValueError(f"x must have {self.normalized_shape} for its last axes, got shape {x.shape}")
-        xhat, standard = _standardise(self._rows(x), self.eps)
-        xhat = xhat.reshape(x.shape)
+        xhat, rows = empty(x.shape, x.dtype), self._rows(x)
+        standard, _ = _moments.standard(rows, self.eps)
+        _channels.apply(rows, standard.map(), self._rows(xhat))
         self.keep(xhat, standard)
-        y = xhat if self.weight is None else xhat * self.weight.data
-        return y if self.bias is None else y + self.bias.data
+        if self.weight is None:
+            return xhat
+        y, bias = empty(x.shape, x.dtype), None if self.bias is None else self.bias.data.reshape(-1)
+        _channels.apply(self._columns(xhat), _moments.plain(self.weight.data.reshape(-1), bias), self._columns(y))
+        return y
 
     def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
         """Add to the weight's and bias's gradients and return the input's, if wanted."""
@@ -196,18 +182,26 @@ class LayerNorm(Module):
         grad = as_array(grad, "grad")
         same_dtype(grad, "grad", xhat, "x")
         if self.weight is not None:
-            # Every element of a sample is a channel.
-            planes = (self._rows(array).T[np.newaxis] for array in (grad, xhat))
-            _accumulate(*planes, self.weight, self.bias)
-            grad = grad * self.weight.data
+            ones = np.ones(self.weight.size, xhat.dtype)
+            sums = _channels.gradient_sums(self._columns(grad), self._columns(xhat), _moments.plain(ones))
+            _moments.accumulate(sums, self.weight, self.bias)
+            grad = _elementwise.binary("multiply", grad, self.weight.data)
         if not need_input:
             return None
-        return _standardise_backward(self._rows(grad), self._rows(xhat), standard).reshape(grad.shape)
+        dx, planes, grads = empty(grad.shape, grad.dtype), self._rows(xhat), self._rows(grad)
+        as_it_is = _moments.plain(np.ones(planes.shape[1], grad.dtype))
+        sums = _channels.gradient_sums(grads, planes, as_it_is)
+        _moments.input_gradient(grads, planes, as_it_is, standard.steep, None, sums, self._rows(dx))
+        return dx
 
-    def _rows(self, x: np.ndarray) -> np.ndarray:
-        """``(samples, prod(normalized_shape))``."""
-        samples = x.shape[: x.ndim - len(self.normalized_shape)]
-        return x.reshape(math.prod(samples), math.prod(self.normalized_shape))
+    def _rows(self, array: np.ndarray) -> np.ndarray:
+        """``(1, samples, values)``: every sample is a channel."""
+        return self._columns(array)[np.newaxis, :, :, 0]
+
+    def _columns(self, array: np.ndarray) -> np.ndarray:
+        """``(samples, values, 1)``: every element of a sample is a channel."""
+        samples = array.shape[: array.ndim - len(self.normalized_shape)]
+        return array.reshape(math.prod(samples), math.prod(self.normalized_shape), 1)
 
     def describe(self) -> str:
         """Return the shape, and what is not the default."""

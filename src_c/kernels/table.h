@@ -2,6 +2,7 @@
 #include "../dispatch.h"
 
 #include "activation.h"
+#include "channels.h"
 #include "deform.h"
 #include "descent.h"
 #include "drain.h"
@@ -44,6 +45,8 @@ const ck_kernels CK_NAME(kernels) = {
     .activate = CK_NAME(activate),
     .activation_gradient = CK_NAME(activation_gradient),
     .combine = CK_NAME(combine),
+    .channel_sums = CK_NAME(channel_sums),
+    .channel_map = CK_NAME(channel_map),
     .column_sums = CK_NAME(column_sums),
     .add = CK_NAME(add),
     .locate = CK_NAME(locate),

@@ -1,0 +1,111 @@
+"""Sums over channels of ``(N, C, L)`` and affine maps of them, threaded, in one pass each: what normalising is made of.
+
+A map is four numbers for each channel, of the arrays' dtype: ``xhat = (x * scale - shift) * slope + add``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._ext import engine
+from .._threads import current
+
+LANES = 16  # the fewest channels that the engine takes side by side
+SHORT = 32  # planes of fewer values, in many images, are taken for channels of their own
+FEW, LONG = 64, 1 << 16  # channels of LONG values are cut in pieces, up to FEW in all: threads share channels alone
+
+
+class Map(NamedTuple):
+    """The numbers of a map, ``(C,)`` each."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+    slope: np.ndarray
+    add: np.ndarray
+
+
+def moments(planes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """``(C, 2)``: the sums of d and of d**2, d = x * scale - shift, in float64."""
+    return _sums(planes, None, (scale, shift))
+
+
+def gradient_sums(grads: np.ndarray, planes: np.ndarray, by: Map) -> np.ndarray:
+    """``(C, 2)``: the sums of the gradient and of its product with xhat, in float64."""
+    return _sums(planes, grads, by)
+
+
+def apply(planes: np.ndarray, by: Map, out: np.ndarray) -> None:
+    """xhat into `out`, which overlaps nothing."""
+    _map(planes, None, by, out)
+
+
+def gradient(
+    grads: np.ndarray, planes: np.ndarray, by: Map, u: np.ndarray, v: np.ndarray, w: np.ndarray, out: np.ndarray
+) -> None:
+    """``grad * u + xhat * v + w`` into `out`, which overlaps nothing."""
+    _map(planes, grads, (*by, u, v, w), out)
+
+
+class _Form(NamedTuple):
+    """How the engine is to see an array."""
+
+    lanes: bool  # channels adjacent, not values
+    pieces: int = 1  # of a plane, each of which counts as a channel
+    joined: bool = False  # the planes of all images are one
+
+
+def _form(array: np.ndarray) -> _Form:
+    n, c, length = array.shape
+    if c >= LANES and (length == 1 or array.strides[1] == array.itemsize < array.strides[2]):
+        return _Form(lanes=True)
+    if c * length >= LANES and (length < LANES or length < SHORT <= 4 * n):
+        return _Form(lanes=True, pieces=length)
+    if length < LANES:
+        return _Form(lanes=False, joined=n > 1)
+    cuts = range(FEW // c, 1, -1) if length >= LONG else ()
+    return _Form(lanes=False, pieces=next((k for k in cuts if length % k == 0), 1))
+
+
+def _arranged(array: np.ndarray | None, form: _Form) -> np.ndarray | None:
+    """The array in that form: a view, or where its memory is in another order a copy."""
+    if array is None:
+        return None
+    n, c, length = array.shape
+    if form.joined:
+        return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(1, c, n * length)
+    if form.lanes and form.pieces == 1:
+        adjacent = array.strides[1] == array.itemsize
+        return array if adjacent else np.ascontiguousarray(array.swapaxes(1, 2)).swapaxes(1, 2)
+    if array.strides[2] != array.itemsize:
+        array = np.ascontiguousarray(array)
+    return array if form.pieces == 1 else array.reshape(n, c * form.pieces, length // form.pieces)
+
+
+def _numbers(values: tuple[np.ndarray, ...], form: _Form) -> tuple[np.ndarray, ...]:
+    if form.pieces > 1:
+        return tuple(np.repeat(value, form.pieces) for value in values)
+    return tuple(np.ascontiguousarray(value) for value in values)
+
+
+def _sums(planes: np.ndarray, grads: np.ndarray | None, by: tuple[np.ndarray, ...]) -> np.ndarray:
+    channels = planes.shape[1]
+    if planes.size == 0:
+        return np.zeros((channels, 2))
+    form = _form(planes)
+    sums = np.empty((channels * form.pieces, 2))
+    x, g = _arranged(planes, form), _arranged(grads, form)
+    engine.channels(x, g, None, sums, form.lanes, _numbers(by, form), current())
+    return sums if form.pieces == 1 else sums.reshape(channels, form.pieces, 2).sum(axis=1)
+
+
+def _map(planes: np.ndarray, grads: np.ndarray | None, numbers: tuple[np.ndarray, ...], out: np.ndarray) -> None:
+    if out.size == 0:
+        return
+    form = _form(out)
+    x, g, y = _arranged(planes, form), _arranged(grads, form), _arranged(out, form)
+    engine.channels(x, g, y, None, form.lanes, _numbers(numbers, form), current())
+    if not np.may_share_memory(y, out):
+        n, c, length = out.shape
+        out[...] = y.reshape(c, n, length).swapaxes(0, 1) if form.joined else y.reshape(out.shape)

@@ -1,0 +1,167 @@
+/* Normalisation's loops: sums over the values of a channel, and affine maps of them; see ck_channels.  Sums are formed
+ * in double precision whatever the values are, 16 at a time, so that vectors of any width give the same bits. */
+#ifndef CK_KERNEL_CHANNELS_H
+#define CK_KERNEL_CHANNELS_H
+
+#include "math.h"
+
+enum { WIDE = VBYTES / (int)sizeof(double), WIDES = CK_SUM_PARTS / WIDE };
+typedef double vwide __attribute__((vector_size(VBYTES)));
+typedef double vwide_u __attribute__((vector_size(VBYTES), may_alias, aligned(1)));
+/* As many reals as doubles make a vector. */
+typedef REAL vnarrow __attribute__((vector_size(WIDE * sizeof(REAL))));
+typedef REAL vnarrow_u __attribute__((vector_size(WIDE * sizeof(REAL)), may_alias, aligned(1)));
+
+/* By the instruction's name where there is one: compilers make pairs out of __builtin_convertvector. */
+CK_INLINE vwide widened(vnarrow v) {
+#if REAL_IS_FLOAT && defined(V_NAMED) && defined(__aarch64__)
+  return vcvt_f64_f32(v);
+#elif REAL_IS_FLOAT && VBYTES == 64
+  return _mm512_cvtps_pd(v);
+#elif REAL_IS_FLOAT && VBYTES == 32
+  return _mm256_cvtps_pd(v);
+#else
+  return __builtin_convertvector(v, vwide);
+#endif
+}
+
+/* 16 reals, and the first four numbers of ck_channels as many times. */
+typedef struct group {
+  vnarrow of[WIDES];
+} group;
+
+CK_INLINE group group_at(const void *p) {
+  group g;
+  CK_UNROLL
+  for (int q = 0; q < WIDES; q++)
+    g.of[q] = ((const vnarrow_u *)p)[q];
+  return g;
+}
+
+CK_INLINE group group_of(REAL a) {
+  group g;
+  CK_UNROLL
+  for (int q = 0; q < WIDES; q++)
+    g.of[q] = a - (vnarrow){0};
+  return g;
+}
+
+/* The last `rest` of them, and nothing. */
+CK_INLINE group last_of(group g, int64_t rest) {
+  typedef lane_bits bits __attribute__((vector_size(sizeof(vnarrow)), may_alias, aligned(1)));
+  static const lane_bits mask[2 * CK_SUM_PARTS] = {[CK_SUM_PARTS... 2 * CK_SUM_PARTS - 1] = ~(lane_bits)0};
+  CK_UNROLL
+  for (int q = 0; q < WIDES; q++)
+    g.of[q] = (vnarrow)((bits)g.of[q] & *(const bits *)(mask + rest + q * WIDE));
+  return g;
+}
+
+/* What values add to the two sums: d and d^2, d = x * scale - shift, exact where it matters; or g and g * xhat. */
+CK_INLINE void add_terms(group x, group g, const group number[4], vwide *sums, const int of_gradient) {
+  CK_UNROLL
+  for (int q = 0; q < WIDES; q++) {
+    vnarrow v = x.of[q] * number[0].of[q];
+    vwide first, second;
+    if (of_gradient) {
+      first = widened(g.of[q]);
+      second = widened((v - number[1].of[q]) * number[2].of[q] + number[3].of[q]);
+    } else {
+      first = second = widened(v) - widened(number[1].of[q]);
+    }
+    sums[q] += first;
+    sums[WIDES + q] += first * second;
+  }
+}
+
+CK_INLINE void channel_run_sums(const ck_channel_sums *p, int64_t r, const int lanes, const int of_gradient) {
+  const char *x = p->x + r * p->x_run, *g = of_gradient ? p->g + r * p->g_run : x;
+  double *to = p->sums + r * 2 * CK_SUM_PARTS;
+  group number[4];
+  vwide sums[2 * WIDES];
+  CK_UNROLL
+  for (int k = 0; k < 4; k++) {
+    const REAL *of = p->numbers[k < 2 || of_gradient ? k : 0];
+    number[k] = lanes ? group_at(of) : group_of(of[r]);
+  }
+  CK_UNROLL
+  for (int q = 0; q < 2 * WIDES; q++)
+    sums[q] = *(const vwide_u *)(to + q * WIDE);
+  for (int64_t i = 0; i < p->groups; i++, x += p->x_step, g += p->g_step)
+    add_terms(group_at(x), group_at(g), number, sums, of_gradient);
+  if (!lanes && p->rest) { /* the end of the run once more, of which what is new counts */
+    const int64_t back = (p->rest - CK_SUM_PARTS) * (int64_t)sizeof(REAL);
+    number[1] = last_of(number[1], p->rest);
+    add_terms(last_of(group_at(x + back), p->rest), last_of(group_at(g + back), p->rest), number, sums, of_gradient);
+  }
+  CK_UNROLL
+  for (int q = 0; q < 2 * WIDES; q++)
+    *(vwide_u *)(to + q * WIDE) = sums[q];
+}
+
+CK_INLINE void channel_runs_sums(const ck_channel_sums *p, const int lanes, const int of_gradient) {
+  for (int64_t r = 0; r < p->runs; r++)
+    channel_run_sums(p, r, lanes, of_gradient);
+}
+
+static void CK_NAME(channel_sums)(const ck_channel_sums *p) {
+  if (p->lanes && p->g)
+    channel_runs_sums(p, 1, 1);
+  else if (p->lanes)
+    channel_runs_sums(p, 1, 0);
+  else if (p->g)
+    channel_runs_sums(p, 0, 1);
+  else
+    channel_runs_sums(p, 0, 0);
+}
+
+/* A channel's number, or those of a vector of channels. */
+CK_INLINE vreal number_at(const void *of, int64_t i, const int lanes) {
+  return lanes ? v_loadu((const REAL *)of + i) : v_set1(*(const REAL *)of);
+}
+
+/* At least a vector: the last one overlaps the one before. */
+CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, const REAL *const number[7],
+                       const int lanes, const int of_gradient) {
+  vreal n[7];
+  for (int k = 0; k < 7; k++)
+    n[k] = number_at(number[k < 4 || of_gradient ? k : 0], 0, lanes);
+  for (int64_t next = 0; next < count; next += VL) {
+    const int64_t i = next + VL > count ? count - VL : next;
+    for (int k = 0; k < (of_gradient ? 7 : 4) && lanes; k++)
+      n[k] = number_at(number[k], i, 1);
+    vreal xhat = (v_loadu(x + i) * n[0] - n[1]) * n[2] + n[3];
+    v_storeu(y + i, of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6]) : xhat);
+  }
+}
+
+CK_INLINE void map_runs(const ck_channel_map *p, const int lanes, const int of_gradient) {
+  const REAL *number[7];
+  for (int64_t r = 0; r < p->runs; r++) {
+    const REAL *x = (const REAL *)(p->x + r * p->x_step), *g = of_gradient ? (const REAL *)(p->g + r * p->g_step) : x;
+    REAL *y = (REAL *)(p->y + r * p->y_step), part[3][VL];
+    for (int k = 0; k < (of_gradient ? 7 : 4); k++)
+      number[k] = (const REAL *)p->numbers[k] + (lanes ? 0 : r);
+    if (p->count >= VL) {
+      map_run(x, g, y, p->count, number, lanes, of_gradient);
+    } else if (!lanes) {
+      memset(part, 0, sizeof(part));
+      memcpy(part[0], x, (size_t)p->count * sizeof(REAL));
+      memcpy(part[1], g, (size_t)p->count * sizeof(REAL));
+      map_run(part[0], part[1], part[2], VL, number, 0, of_gradient);
+      memcpy(y, part[2], (size_t)p->count * sizeof(REAL));
+    }
+  }
+}
+
+static void CK_NAME(channel_map)(const ck_channel_map *p) {
+  if (p->lanes && p->g)
+    map_runs(p, 1, 1);
+  else if (p->lanes)
+    map_runs(p, 1, 0);
+  else if (p->g)
+    map_runs(p, 0, 1);
+  else
+    map_runs(p, 0, 0);
+}
+
+#endif
