@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,21 @@ from onnx import numpy_helper
 NODES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
 
 
+@cache
+def _models() -> dict[str, bytes]:
+    """The model of every case, by name; there are thousands."""
+    return {path.name: (path / "model.onnx").read_bytes() for path in sorted(NODES.glob("test_*"))}
+
+
 def names(operator: str) -> list[str]:
     """Names of all cases whose model is one node of this operator, such as "MaxPool"."""
     found = []
-    for path in sorted(NODES.glob("test_*")):
-        content = (path / "model.onnx").read_bytes()
-        if operator.encode() not in content:  # reading is much quicker than parsing
+    for name, content in _models().items():
+        if operator.encode() not in content:  # searching is much quicker than parsing
             continue
         nodes = onnx.ModelProto.FromString(content).graph.node
         if len(nodes) == 1 and nodes[0].op_type == operator:
-            found.append(path.name)
+            found.append(name)
     return found
 
 

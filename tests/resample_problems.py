@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, restore
+from cases import EVERYWHERE, LAYOUTS, arrange, by_dtype, restore
 
 
 class _Problem:
@@ -259,12 +260,18 @@ def random_grid(index: int) -> Grid:
     return Grid(f"random_{index}", n, c, _sizes(rng, nd, 24), _sizes(rng, nd, 24), *options)
 
 
-def assert_problem(problem, dtypes=DTYPES, isas=(), layouts=LAYOUTS) -> None:
-    """Fail unless the output and every gradient keep their bounds; on every instruction set if none is named."""
-    for dtype in dtypes:
-        operands = problem.operands(dtype)
-        expected, bounds = problem.run(convkit.reference, operands), problem.bounds(operands)
-        for isa, layout in itertools.product(isas or convkit.available_isas(), layouts):
+@lru_cache(maxsize=2)
+def _solved(problem, dtype: str) -> tuple[dict, dict, dict]:
+    """Operands, answers and bounds of a problem; kept for the tests that follow in other places."""
+    operands = problem.operands(dtype)
+    return operands, problem.run(convkit.reference, operands), problem.bounds(operands)
+
+
+def assert_problem(problem, places=EVERYWHERE, layouts=LAYOUTS) -> None:
+    """Fail unless the output and every gradient keep their bounds in all places, pairs of dtype and instruction set."""
+    for dtype, isas in by_dtype(places):
+        operands, expected, bounds = _solved(problem, dtype)
+        for isa, layout in itertools.product(isas, layouts):
             convkit.set_isa(isa)
             for name, got in problem.run(convkit, operands, layout).items():
                 where = f"{name} of {problem}, {dtype}, {layout}, on {isa}"

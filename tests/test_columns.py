@@ -7,7 +7,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, restore, seed_of
+from cases import LAYOUTS, arrange, by_dtype, each_place, restore, seed_of
 from problems import EMPTY, NAMED, named
 from views import VIEWS
 
@@ -30,16 +30,16 @@ def cols_shape(problem):
     return (problem.n, problem.c_in * np.prod(problem.kernel), np.prod(problem.y_shape[2:]))
 
 
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
-def test_against_the_reference(problem, any_isa):
+@each_place(SHAPES, lambda problem: True)
+def test_against_the_reference(problem, places, any_isa):
     """And so is each the adjoint of the other, since those of the reference are."""
-    for dtype in DTYPES:
+    for dtype, isas in by_dtype(places):
         rng = seed_of(problem)
         x, cols = (rng.standard_normal(shape).astype(dtype) for shape in (problem.x_shape, cols_shape(problem)))
         expected = convkit.reference.im2col(x, **sizes(problem))
         image = convkit.reference.col2im(cols, problem.spatial, **sizes(problem))
         bound = convkit.reference.bound("col2im", cols, problem.spatial, **sizes(problem))
-        for isa, layout in itertools.product(convkit.available_isas(), LAYOUTS):
+        for isa, layout in itertools.product(isas, LAYOUTS):
             convkit.set_isa(isa)
             got = convkit.im2col(arrange(x, layout), **sizes(problem), layout=layout)
             back = convkit.col2im(cols, problem.spatial, **sizes(problem), layout=layout)

@@ -7,6 +7,7 @@ import pytest
 
 import convkit
 from cases import (
+    EVERYWHERE,
     GRADIENTS,
     LAYOUTS,
     arrange,
@@ -15,6 +16,8 @@ from cases import (
     assert_same_bits,
     backward,
     each,
+    each_place,
+    enough,
     everything,
     forward,
     possible,
@@ -39,9 +42,9 @@ def of(problem: Problem) -> str:
 # ---- the float64 reference ----
 
 
-@each(NAMED)
-def test_named_problems_keep_the_bound(problem, any_isa):
-    assert_bounds(problem)
+@each_place(NAMED, places=enough)
+def test_named_problems_keep_the_bound(problem, places, any_isa):
+    assert_bounds(problem, places)
 
 
 @each(NAMED)
@@ -58,7 +61,7 @@ def test_direct_does_depthwise(problem, isa):
 @pytest.mark.parametrize("problem", EMPTY, ids=of)
 def test_empty_problems(problem, any_isa):
     """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
-    assert_bounds(problem)
+    assert_bounds(problem, EVERYWHERE)
     data = random_data(problem, "float32")
     for algorithm in ("auto", "implicit_gemm", "im2col"):
         got = everything(data, algorithm=algorithm)
@@ -162,10 +165,16 @@ def test_padding_modes_are_numpys(mode, nd, isa):
 # ---- activations ----
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-@pytest.mark.parametrize("problem", named("tails_19_13", "depthwise", "1x1", "1d", "reflect", "grouped_narrow"), ids=of)
-def test_fused_activations_keep_the_bound(problem, activation, any_isa):
-    assert_bounds(problem.but(activation=activation))
+FUSED = [
+    problem.but(name=f"{problem.name}, {activation}", activation=activation)
+    for problem in named("tails_19_13", "depthwise", "1x1", "1d", "reflect", "grouped_narrow")
+    for activation in ACTIVATIONS
+]
+
+
+@each_place(FUSED, places=enough)
+def test_fused_activations_keep_the_bound(problem, places, any_isa):
+    assert_bounds(problem, places)
 
 
 @pytest.mark.parametrize("problem", named("tails_19_13", "depthwise"), ids=of)

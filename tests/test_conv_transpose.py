@@ -9,6 +9,7 @@ import pytest
 import convkit
 from cases import (
     DTYPES,
+    EVERYWHERE,
     GRADIENTS,
     LAYOUTS,
     arrange,
@@ -19,6 +20,8 @@ from cases import (
     backward,
     blocks,
     each,
+    each_place,
+    enough,
     everything,
     forward,
     integer_case,
@@ -130,9 +133,9 @@ def test_the_reference_is_a_scatter(problem):
 # ---------------------------------------------------------------- the float64 reference
 
 
-@each(NAMED_TRANSPOSED)
-def test_named_problems_keep_the_bound(problem, any_isa):
-    assert_bounds(problem)
+@each_place(NAMED_TRANSPOSED, places=enough)
+def test_named_problems_keep_the_bound(problem, places, any_isa):
+    assert_bounds(problem, places)
 
 
 @each(NAMED_TRANSPOSED)
@@ -149,7 +152,7 @@ def test_direct_does_depthwise(problem, isa):
 @pytest.mark.parametrize("problem", EMPTY_TRANSPOSED, ids=of)
 def test_empty_problems(problem, any_isa):
     """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
-    assert_bounds(problem)
+    assert_bounds(problem, EVERYWHERE)
     data = random_data(problem, "float32")
     for algorithm in ("auto", "implicit_gemm", "im2col"):
         got = everything(data, algorithm=algorithm)
@@ -160,14 +163,18 @@ def test_empty_problems(problem, any_isa):
             assert np.array_equal(got["y"], np.broadcast_to(bias, got["y"].shape))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-@pytest.mark.parametrize(
-    "problem",
-    named("t_tails_19_13", "t_depthwise", "t_under_stride_out", "t_far_stride", "t_bias_alone", "t_grouped_narrow"),
-    ids=of,
-)
-def test_fused_activations_keep_the_bound(problem, activation, any_isa):
-    assert_bounds(problem.but(activation=activation))
+FUSED = [
+    problem.but(name=f"{problem.name}, {activation}", activation=activation)
+    for problem in named(
+        "t_tails_19_13", "t_depthwise", "t_under_stride_out", "t_far_stride", "t_bias_alone", "t_grouped_narrow"
+    )
+    for activation in ACTIVATIONS
+]  # fmt: skip
+
+
+@each_place(FUSED, places=enough)
+def test_fused_activations_keep_the_bound(problem, places, any_isa):
+    assert_bounds(problem, places)
 
 
 @pytest.mark.thorough
@@ -190,7 +197,7 @@ def test_every_length(isa, dtype, algorithm):
 
 # ---------------------------------------------------------------- random configurations
 
-COUNT, PER_BLOCK = 400, 50
+COUNT, PER_BLOCK = 400, 25
 FUSED = (None, None, None, *ACTIVATIONS)
 
 

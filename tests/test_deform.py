@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, LAYOUTS, assert_same_bits, blocks, each, in_turn
+from cases import DTYPES, EVERYWHERE, LAYOUTS, assert_same_bits, blocks, each, each_place, in_turn
 from deform_cases import (
     EMPTY,
     GRADIENTS,
@@ -26,7 +26,7 @@ from deform_cases import (
 )
 
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
-RANDOM, PER_BLOCK = 300, 50
+RANDOM, PER_BLOCK = 300, 25
 
 
 def of(problem: Deform) -> str:
@@ -36,15 +36,15 @@ def of(problem: Deform) -> str:
 # ---- the float64 reference ----
 
 
-@each(NAMED, lambda problem: problem.flops < 1e5)
-def test_named_problems_keep_the_bound(problem, any_isa):
-    assert_bounds(problem)
+@each_place(NAMED, lambda problem: problem.flops < 1e5)
+def test_named_problems_keep_the_bound(problem, places, any_isa):
+    assert_bounds(problem, places)
 
 
 @pytest.mark.parametrize("problem", EMPTY, ids=of)
 def test_empty_problems(problem, any_isa):
     """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
-    assert_bounds(problem)
+    assert_bounds(problem, EVERYWHERE)
     data = random_data(problem, "float32")
     for layout in LAYOUTS:
         got = everything(data, layout)
@@ -80,7 +80,7 @@ def test_random_configurations(block, any_isa):
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 @pytest.mark.parametrize("problem", named("d_tails_19_13", "d_depthwise", "d_1d", "d_grouped_across"), ids=of)
 def test_fused_activations_keep_the_bound(problem, activation, any_isa):
-    assert_bounds(problem.but(activation=activation))
+    assert_bounds(problem.but(activation=activation), EVERYWHERE)
 
 
 # ---- convolution is a special case ----

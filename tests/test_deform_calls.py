@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import LAYOUTS, arrange, assert_same_bits, restore
+from cases import LAYOUTS, THOROUGH, arrange, assert_same_bits, restore
 from deform_cases import GRADIENTS, IMAGES, Deform, backward, everything, named, random_data
 from views import VIEWS, with_canaries
 
@@ -52,7 +52,10 @@ def test_views_are_read_in_place(problem, isa):
             assert_same_bits(got, expected, f"{view.__name__}, {layout}, {dtype}")
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+FORMS = ("steps", *(pytest.param(form, marks=THOROUGH) for form in ("rows", "reversed")))
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("problem", SHAPES, ids=of)
 def test_strided_out(problem, form, isa):
     """Every result into a strided array; the elements between its own keep their values, and it is what is returned."""

@@ -120,6 +120,7 @@ def test_an_unknown_or_unavailable_name_fails_the_import(imports):
         assert text.endswith(f"got {value!r}")
 
 
+@pytest.mark.thorough
 def test_a_process_starts_with_what_the_variable_says(python):
     done = python("import convkit; print(convkit.isa())", CONVKIT_ISA="generic")
     assert done.stdout == "generic\n"

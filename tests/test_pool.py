@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, each, in_turn, restore, seed_of
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, by_dtype, each_place, in_turn, restore, seed_of
 from problems import POOLS, Pool, random_pool
 from views import VIEWS, with_canaries
 
@@ -81,15 +81,15 @@ def check_average(problem: Pool, dtype, places) -> None:
             assert_within_bound(restore(dx, layout), expected_dx, bound_dx, f"gradient, {what}")
 
 
-@each(POOLS, lambda problem: "large" not in problem.name and "long" not in problem.name)
-def test_named(problem, any_isa):
-    for dtype in DTYPES:
-        places = list(itertools.product(convkit.available_isas(), LAYOUTS))
-        check_max(problem, dtype, places)
-        check_average(problem, dtype, places)
+@each_place(POOLS, lambda problem: "large" not in problem.name and "long" not in problem.name)
+def test_named(problem, places, any_isa):
+    for dtype, isas in by_dtype(places):
+        in_layouts = list(itertools.product(isas, LAYOUTS))
+        check_max(problem, dtype, in_layouts)
+        check_average(problem, dtype, in_layouts)
 
 
-COUNT, PER_BLOCK = 300, 50
+COUNT, PER_BLOCK = 300, 25
 
 
 @blocks(COUNT, PER_BLOCK)

@@ -7,7 +7,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, in_turn, restore, short
+from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, each_place, in_turn, restore, short
 from convkit.reference import resample
 from resample_problems import EMPTY, RESIZE_MODES, RESIZES, Resize, assert_problem, named, random_resize
 from test_views import VIEWS, with_canaries
@@ -25,9 +25,9 @@ def of(problem):
 # ---------------------------------------------------------------- the float64 reference
 
 
-@pytest.mark.parametrize("problem", RESIZES, ids=of)
-def test_named_problems_keep_the_bound(problem, any_isa):
-    assert_problem(problem)
+@each_place(RESIZES, lambda problem: True)
+def test_named_problems_keep_the_bound(problem, places, any_isa):
+    assert_problem(problem, places)
 
 
 @pytest.mark.parametrize("problem", [p for p in EMPTY if isinstance(p, Resize)], ids=of)
@@ -35,7 +35,7 @@ def test_empty_problems(problem, any_isa):
     assert_problem(problem)
 
 
-RANDOM, PER_BLOCK = 300, 50
+RANDOM, PER_BLOCK = 300, 25
 
 
 @blocks(RANDOM, PER_BLOCK)
@@ -43,7 +43,7 @@ def test_random_problems(block, any_isa):
     """Each number decides sizes, mode, dtype, layout, threads and instruction set."""
     isas = convkit.available_isas()
     for index in block:
-        place = [DTYPES[index // 3 % 2]], [isas[index // 12 % len(isas)]], [LAYOUTS[index // 6 % 2]]
+        place = [(DTYPES[index // 3 % 2], isas[index // 12 % len(isas)])], [LAYOUTS[index // 6 % 2]]
         with convkit.threads(1 + index % 3):
             assert_problem(random_resize(index), *place)
 

@@ -52,6 +52,7 @@ def test_a_variable_of_ours_that_is_no_number_fails_the_import(imports):
         assert text.startswith(expected)
 
 
+@pytest.mark.thorough
 def test_affinity(python):
     one = min(os.sched_getaffinity(0))
     code = f"import os; os.sched_setaffinity(0, {{{one}}}); import convkit; print({COUNT})"
@@ -165,6 +166,7 @@ def test_refused(function, n, error, got):
     assert convkit.get_num_threads() == before
 
 
+@pytest.mark.thorough
 def test_it_is_what_a_call_uses(python):
     """A first call on one thread starts no others; one on three starts two, which are kept."""
     code = """if True:

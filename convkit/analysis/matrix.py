@@ -115,7 +115,7 @@ def _deform_reads(m: _Map) -> list[_Reads]:
     if options["mask"] is not None:
         mask = np.moveaxis(options["mask"], -1, 0) if m.channel_last else options["mask"]
         by_tap = mask.reshape(by_tap.shape).astype(np.float64)
-    corners = [(corner.at[0], by_tap * corner.share[0]) for corner in deform.corners(call)]
+    corners = [(corner.at[0], by_tap * corner.share[0]) for corner in call.corners]
     tap, output = (np.broadcast_to(index, (taps, positions)) for index in np.ogrid[:taps, :positions])
     channels, reads = shape.groups * shape.c_in // call.groups, []
     for group in range(call.groups):

@@ -61,13 +61,13 @@ def _region(along: tuple, sizes: tuple[int, ...]) -> tuple:
     return np.ix_(*(np.arange(size)[index] for index, size in zip(along, sizes, strict=True)))
 
 
-def _taps(shape: _shapes.ConvShape):
+@functools.lru_cache(maxsize=1)  # a pass, its gradients and their bounds are of one shape
+def _taps(shape: _shapes.ConvShape) -> list[tuple]:
     """For each tap of the kernel: its index, the outputs that see an element through it, and the elements they see."""
     axes = [axis_taps(shape, axis) for axis in range(len(shape.in_))]
     axes = [[(tap, _even(seen), _even(source)) for tap, seen, source in axis] for axis in axes]
-    for taps in itertools.product(*axes):
-        tap, seen, source = zip(*taps, strict=True)
-        yield tap, _region(seen, shape.out), _region(source, shape.in_)
+    taps = (zip(*along, strict=True) for along in itertools.product(*axes))
+    return [(tap, _region(seen, shape.out), _region(source, shape.in_)) for tap, seen, source in taps]
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

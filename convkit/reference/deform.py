@@ -23,21 +23,21 @@ _ROUNDINGS = 8  # of a product beside its sum: coordinate to shares, shares to o
 # ---------------------------------------------------------------- corners
 
 
-class _Call(NamedTuple):
-    """Sizes of a call and its samples' coordinates; `of` says what to take of every share and slope."""
-
-    shape: _shapes.ConvShape
-    groups: int  # of offsets
-    coordinates: np.ndarray  # (n, G, taps, nd, positions)
-    of: object = np.positive
-
-
 class _Corner(NamedTuple):
     """One of the 2**nd neighbours of every sample."""
 
     at: np.ndarray  # (n, G, taps, positions): its place in a channel, row-major; one past the end where it is outside
     share: np.ndarray  # (n, G, taps, positions): its part in the sample
     slopes: np.ndarray  # (n, G, taps, nd, positions): the share's derivative along each axis
+
+
+class _Call(NamedTuple):
+    """Sizes of a call, its samples' coordinates, and their corners."""
+
+    shape: _shapes.ConvShape
+    groups: int  # of offsets
+    coordinates: np.ndarray  # (n, G, taps, nd, positions)
+    corners: tuple[_Corner, ...]
 
 
 def _coordinates(shape: _shapes.ConvShape, offset: np.ndarray) -> np.ndarray:
@@ -53,28 +53,31 @@ def _coordinates(shape: _shapes.ConvShape, offset: np.ndarray) -> np.ndarray:
     return coordinates.reshape(*coordinates.shape[:4], math.prod(shape.out))
 
 
-def corners(call: _Call):
-    """Every corner of every sample. A coordinate that is NaN has shares and slopes of NaN, of the zero outside."""
-    sizes = np.array(call.shape.in_, np.int64).reshape(-1, 1)
-    inside = (call.coordinates >= -1) & (call.coordinates < sizes)
-    coordinates = np.where(inside, call.coordinates, 0).astype(np.float64)
+def _corners(in_: tuple[int, ...], coordinates: np.ndarray, of):
+    """Every corner of every sample; `of` says what to take of every share and slope.
+
+    A coordinate that is NaN has shares and slopes of NaN, of the zero outside.
+    """
+    sizes = np.array(in_, np.int64).reshape(-1, 1)
+    inside = (coordinates >= -1) & (coordinates < sizes)
+    nothing = np.where(np.isnan(coordinates).any(axis=3), np.nan, 0.0)
+    coordinates = np.where(inside, coordinates, 0).astype(np.float64)
     low = np.floor(coordinates)
     fraction = coordinates - low
-    nothing = np.where(np.isnan(call.coordinates).any(axis=3), np.nan, 0.0)
     for upper in itertools.product((False, True), repeat=len(sizes)):
         chosen = np.array(upper).reshape(-1, 1)
         place = low.astype(np.int64) + chosen
         there = (inside & (place >= 0) & (place < sizes)).all(axis=3)
         at = np.zeros(there.shape, np.int64)
-        for axis, size in enumerate(call.shape.in_):
+        for axis, size in enumerate(in_):
             at = at * size + place[:, :, :, axis]
         along = np.where(chosen, fraction, 1 - fraction)  # its part along each axis, the product of which is its share
         others = [np.delete(along, axis, axis=3).prod(axis=3) for axis in range(len(sizes))]
         slopes = np.stack([other if up else -other for other, up in zip(others, upper, strict=True)], axis=3)
         yield _Corner(
-            np.where(there, at, math.prod(call.shape.in_)),
-            np.where(there, call.of(along.prod(axis=3)), nothing),
-            np.where(there[:, :, :, None], call.of(slopes), nothing[:, :, :, None]),
+            np.where(there, at, math.prod(in_)),
+            np.where(there, of(along.prod(axis=3)), nothing),
+            np.where(there[:, :, :, None], of(slopes), nothing[:, :, :, None]),
         )
 
 
@@ -91,7 +94,7 @@ def _read(call: _Call, x: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _samples(call: _Call, x: np.ndarray) -> np.ndarray:
     """(n, G, channels of a group, taps, positions): what every tap reads."""
-    return sum(corner.share[:, :, None] * _read(call, x, corner.at) for corner in corners(call))
+    return sum(corner.share[:, :, None] * _read(call, x, corner.at) for corner in call.corners)
 
 
 # ---------------------------------------------------------------- arrays of shape (n, channels, *spatial)
@@ -139,7 +142,7 @@ def _grad_x(call: _Call, grad, mask, weight) -> np.ndarray:
     n, groups, channels = gradient.shape[:3]
     first = np.arange(n * groups * channels).reshape(n, groups, channels, 1, 1) * (elements + 1)
     dx = np.zeros(n * groups * channels * (elements + 1))
-    for corner in corners(call):
+    for corner in call.corners:
         added = corner.share[:, :, None] * gradient
         dx += np.bincount((first + corner.at[:, :, None]).ravel(), added.ravel(), dx.size)
     return dx.reshape(n, groups * channels, elements + 1)[..., :elements].reshape(n, groups * channels, *shape.in_)
@@ -148,19 +151,19 @@ def _grad_x(call: _Call, grad, mask, weight) -> np.ndarray:
 def _grad_offset(call: _Call, grad, x, mask, weight) -> np.ndarray:
     gradient = _by_tap(call, mask) * _column_gradient(call, grad, weight)
     doffset = np.zeros(call.coordinates.shape)
-    for corner in corners(call):
+    for corner in call.corners:
         doffset += corner.slopes * (gradient * _read(call, x, corner.at)).sum(axis=2)[:, :, :, None]
     return doffset.reshape(call.shape.n, math.prod(doffset.shape[1:4]), *call.shape.out)
 
 
-def _grad_mask(call: _Call, grad, x, weight) -> np.ndarray:
-    dmask = (_column_gradient(call, grad, weight) * _samples(call, x)).sum(axis=2)
+def _grad_mask(call: _Call, grad, samples, weight) -> np.ndarray:
+    dmask = (_column_gradient(call, grad, weight) * samples).sum(axis=2)
     return dmask.reshape(call.shape.n, math.prod(dmask.shape[1:3]), *call.shape.out)
 
 
-def _grad_weight(call: _Call, grad, x, mask) -> np.ndarray:
+def _grad_weight(call: _Call, grad, samples, mask) -> np.ndarray:
     shape = call.shape
-    columns = _columns(shape, _by_tap(call, mask) * _samples(call, x))
+    columns = _columns(shape, _by_tap(call, mask) * samples)
     dw = (_rows(shape, grad) @ np.swapaxes(columns, 2, 3)).sum(axis=0)
     return dw.reshape(shape.groups * shape.c_out, shape.c_in, *shape.kernel)
 
@@ -179,7 +182,8 @@ def call_of(nd, x_shape, offset, weight_shape, stride, padding, dilation, channe
     offset = offset.astype(np.float32 if offset.dtype.newbyteorder("=") == np.float32 else np.float64)
     offset = offset if offset.ndim == nd + 2 else offset[None]
     coordinates = _coordinates(sizes.conv, np.moveaxis(offset, -1, 1) if channel_last else offset)
-    return _Call(sizes.conv, sizes.offset_groups, coordinates, of), sizes.mask
+    corners = tuple(_corners(sizes.conv.in_, coordinates, of))
+    return _Call(sizes.conv, sizes.offset_groups, coordinates, corners), sizes.mask
 
 
 def _deform(nd, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, of=np.positive):
@@ -216,10 +220,12 @@ def _deform_backward(
         grads["x"] = conv._as_called(_grad_x(call, grad, mask, weight), last, batched)
     if need["offset"]:
         grads["offset"] = conv._as_called(_grad_offset(call, grad, x, mask, weight), last, batched)
-    if need["mask"] and mask is not None:
-        grads["mask"] = conv._as_called(_grad_mask(call, grad, x, weight), last, batched)
+    need["mask"] &= mask is not None
+    samples = _samples(call, x) if need["mask"] or need["weight"] else None
+    if need["mask"]:
+        grads["mask"] = conv._as_called(_grad_mask(call, grad, samples, weight), last, batched)
     if need["weight"]:
-        grads["weight"] = _grad_weight(call, grad, x, mask)
+        grads["weight"] = _grad_weight(call, grad, samples, mask)
     if need["bias"]:
         grads["bias"] = grad.sum(axis=(0, *range(2, nd + 2)))
     return DeformGrads(**grads)

@@ -35,6 +35,7 @@ def test_there_are_scripts():
     assert {"pool", "resample", "optim", "training"} <= set(SCRIPTS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_makes_tasks_without_any_peer(script, monkeypatch):
     monkeypatch.syspath_prepend(BENCH)

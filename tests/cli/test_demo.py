@@ -33,12 +33,14 @@ def undrawn(monkeypatch):
 
 
 @pytest.mark.thorough
-def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, short_split):
+def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief):
+    """And it learns what is promised: 99.2 % of the held-out images is the mean of seeds 0, 1 and 2; that of one may be
+    three mistakes below."""
     out = tmp_path / "new" / "folder"
-    assert main(["demo", "--epochs", "3", "--seed", "1", "--out", str(out)]) == 0
+    assert main(["demo", "--out", str(out)]) == 0
     text = capsys.readouterr().out
     (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", text, re.MULTILINE)
-    assert 50 < float(accuracy) <= 100
+    assert 98.4 <= float(accuracy) <= 100
     assert (out / "weights.safetensors").stat().st_mode == (out / "curves.png").stat().st_mode
     assert sorted(path.name for path in out.iterdir()) == sorted([*PICTURES, "weights.safetensors"])
     for name in PICTURES:
@@ -101,16 +103,6 @@ def test_one_seed_gives_one_network_on_any_number_of_threads():
     first = weights(1)
     assert weights(1) == weights(2) == weights(3) == first
     assert weights(1, seed=1) != first
-
-
-@pytest.mark.thorough
-def test_the_accuracy_that_is_promised():
-    """99.2 % of the held-out images is the mean of seeds 0, 1 and 2; that of one may be three mistakes below."""
-    split = data.digits_split()
-    rng = np.random.default_rng(0)
-    model = demo.network(rng)
-    demo.train(model, split.x_train, split.y_train, epochs=demo.EPOCHS, rng=rng)
-    assert (model(split.x_test).argmax(axis=1) == split.y_test).mean() >= 0.984
 
 
 @pytest.mark.thorough

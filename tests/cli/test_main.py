@@ -51,11 +51,13 @@ def test_a_keyboard_interrupt_is_no_traceback(monkeypatch, capsys):
     assert capsys.readouterr().err == "convkit info: interrupted\n"
 
 
+@pytest.mark.thorough
 def test_python_dash_m(python):
     result = python("import runpy, sys; sys.argv[1:] = ['--version']; runpy.run_module('convkit', run_name='__main__')")
     assert (result.returncode, result.stdout) == (0, f"convkit {convkit.__version__}\n"), result.stderr
 
 
+@pytest.mark.thorough
 def test_importing_every_part_needs_numpy_alone(python):
     code = """
 import sys

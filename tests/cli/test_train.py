@@ -97,6 +97,7 @@ def test_every_loss_with_every_optimizer(loss, optimizer, tmp_path, undrawn):
     assert history["loss"][-1] < 0.8 * history["loss"][0] and history["accuracy"][-1] > 0.4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("schedule", _recipes.SCHEDULES)
 def test_every_schedule(schedule, tmp_path, short_split, undrawn):
     options = ["--schedule", schedule, "--model", "linear", "--epochs", "12", "--lr", "0.5", "--augment", "none"]
@@ -122,6 +123,7 @@ def test_every_network_is_built():
             assert sum(parameter.size for parameter in make((3, 32, 32), 7, np.random.default_rng(0)).parameters()) > 0
 
 
+@pytest.mark.thorough
 def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split, undrawn):
     split = data.digits_split()
     options = ["train", "--epochs", "1", "--normalize", "minmax", "--out"]

@@ -46,6 +46,7 @@ def test_scores_in_evaluation(name, dtype):
     assert_close(y, VECTORS[f"{name}/y"], dtype)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", RTOL)
 def test_a_pass_of_training(dtype):
     x, grad = images_and_grad(dtype)

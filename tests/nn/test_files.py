@@ -115,6 +115,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WRITERS)
 def test_on_a_full_disk_the_old_file_is_as_it_was(tmp_path, name):
     path = tmp_path / name
@@ -124,6 +125,7 @@ def test_on_a_full_disk_the_old_file_is_as_it_was(tmp_path, name):
     assert os.listdir(tmp_path) == [name] and path.read_bytes() == b"old"
 
 
+@pytest.mark.thorough
 def test_a_picture_without_a_suffix_is_a_png(tmp_path):
     history().plot(tmp_path / "curves")
     assert os.listdir(tmp_path) == ["curves.png"]

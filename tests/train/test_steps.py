@@ -155,7 +155,11 @@ KINDS = (
 
 # What may go wrong, in the second epoch; some of it in the first step of all, and in the first of another epoch.
 CASES = [(kind, 9) for kind in (*KINDS, "control_c", "optimizer", "step", "ema")]
-CASES += [(kind, step) for kind in ("reading", "schedule", "guard", "optimizer") for step in (1, STEPS + 1)]
+CASES += [
+    pytest.param(kind, step, marks=pytest.mark.thorough)
+    for kind in ("reading", "schedule", "guard", "optimizer")
+    for step in (1, STEPS + 1)
+]
 
 
 @pytest.fixture(autouse=True)
