@@ -53,7 +53,7 @@ def activate(x: np.ndarray, activation: tuple[int, float, float]) -> np.ndarray:
 
 def activate_backward(grad: np.ndarray, kept: np.ndarray, activation: tuple[int, float, float]) -> np.ndarray:
     """grad times the derivative, of which `kept` is the argument or the result, as ck_activation in convkit.h says."""
-    grad = as_array(grad, "grad")
+    grad, kept = as_array(grad, "grad"), as_array(kept, "x")
     same_dtype(grad, "grad", kept, "x")
     return _run(_ACTIVATE_BACK, activation, grad, kept)
 
