@@ -9,7 +9,7 @@ inference    `prepare_conv2d`, `prepare_conv_transpose2d`: weights are laid out 
 pooling      `max_pool2d`, `avg_pool2d`, `adaptive_max_pool2d`, `adaptive_avg_pool2d`, `max_unpool2d`
 others       `interpolate`, `grid_sample`, `im2col`, `col2im`, `linear`, of any number of axes
 machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`, `isa`, `set_isa`, `available_isas`,
-             `set_cache_limit`, `get_cache_limit`, `clear_cache`, `machine_peak`, `show_config`
+             `set_cache_limit`, `get_cache_limit`, `clear_cache`, `workspace_limit`, `machine_peak`, `show_config`
 ===========  ===========================================================================================================
 
 `convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and
@@ -21,7 +21,7 @@ from __future__ import annotations
 import importlib
 
 from . import reference
-from ._memory import clear_cache, get_cache_limit, set_cache_limit
+from ._memory import clear_cache, get_cache_limit, set_cache_limit, workspace_limit
 from ._results import ConvGrads, DeformGrads, GridGrads
 from ._threads import flush_denormals, get_num_threads, set_num_threads, threads
 from .machine import Peak, available_isas, isa, machine_peak, set_isa, show_config
@@ -173,6 +173,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "threads",
+    "workspace_limit",
 ]
 
 _LATER = ("analysis", "data", "models", "nn", "optim", "train")

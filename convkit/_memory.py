@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager
 from fractions import Fraction
 
 from ._ext import engine
 from ._shapes import INT64_MAX, integer
+from ._threads import held
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40
@@ -107,3 +109,43 @@ def _at_import(text: str) -> int:
 
 
 set_cache_limit(_at_import(os.environ.get("CONVKIT_CACHE_LIMIT", "")))
+
+
+def workspace_limit(bytes: int | str) -> AbstractContextManager[None]:
+    """Context manager: a call of this Python thread takes no more scratch memory than this.
+
+    Parameters
+    ----------
+    bytes : int or str
+        At least 0. Text is a number and a unit: ``"64MB"`` is 64e6 bytes, ``"64MiB"`` 64 * 2**20.
+
+    Returns
+    -------
+    context manager
+        It may be nested, the innermost one holding; it holds for the current context (`contextvars`), that is, for the
+        calling Python thread or asyncio task alone.
+
+    Raises
+    ------
+    TypeError
+        If `bytes` is neither an int nor a str.
+    ValueError
+        If it is below 0, or no number of bytes.
+
+    Notes
+    -----
+    Scratch holds what a call works on, a part at a time: about 0.75 MiB for each thread, and weights that are
+    transformed for all of them. A limit makes the parts smaller, then the threads fewer, and the call slower; it
+    changes neither the algorithm nor the bits of a result. Where nothing fits, the call raises a MemoryError that says
+    how many bytes it needs. Results are not counted, nor the weights of a prepared convolution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convkit
+    >>> x, weight = np.ones((1, 64, 56, 56), np.float32), np.ones((64, 64, 3, 3), np.float32)
+    >>> with convkit.workspace_limit("400KiB"):
+    ...     convkit.conv2d(x, weight).shape
+    (1, 64, 54, 54)
+    """
+    return held(engine.workspace_limit, max(byte_count(bytes, "bytes"), 1))  # 0 would be none

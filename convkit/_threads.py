@@ -87,11 +87,12 @@ def threads(n: int) -> AbstractContextManager[None]:
     ...     convkit.get_num_threads()
     1
     """
-    return _held(_here, _count(n))
+    return held(_here, _count(n))
 
 
 @contextmanager
-def _held(variable: ContextVar, value) -> Iterator[None]:
+def held(variable: ContextVar, value) -> Iterator[None]:
+    """Context manager: the variable has this value in the current context."""
     token = variable.set(value)
     try:
         yield
@@ -128,7 +129,7 @@ def flush_denormals() -> AbstractContextManager[None]:
     ...     convkit.conv2d(x, weight).max()
     np.float32(0.0)
     """
-    return _held(engine.flush_denormals, True)
+    return held(engine.flush_denormals, True)
 
 
 current = get_num_threads  # what the operators call

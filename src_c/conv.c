@@ -145,7 +145,7 @@ static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int6
     return ck_winograd(d, run, bytes);
   if (!bytes)
     return ck_dense_run(d, run);
-  *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run->threads).bytes);
+  *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run).bytes);
   return CK_OK;
 }
 
@@ -370,10 +370,10 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   if (writes_nothing(call, op) || !prepared_dense(&here, op, &d))
     return (ck_panels){0};
   if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
-    ck_winograd_plan plan = ck_winograd_make_plan(&d, here.run.threads);
+    ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     return (ck_panels){.kind = CK_ARRANGEMENTS, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
   }
-  ck_dense_plan plan = ck_dense_make_plan(&d, here.run.threads);
+  ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
   return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
 }
 
@@ -382,11 +382,11 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   ck_dense d;
   prepared_dense(&here, op, &d);
   if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
-    ck_winograd_plan plan = ck_winograd_make_plan(&d, here.run.threads);
+    ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
     return;
   }
-  ck_dense_plan plan = ck_dense_make_plan(&d, here.run.threads);
+  ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
   ck_dense_pack(&d, &plan, here.run.workspace, panels);
 }
 

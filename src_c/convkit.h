@@ -68,6 +68,8 @@ typedef struct ck_run {
   void *poll_context;
   void *workspace; /* 64-byte aligned */
   int64_t workspace_bytes;
+  int64_t limit; /* of the workspace, where not 0: blocks are cut smaller for it, but bits and the algorithm stay. What
+                    does not fit asks for more all the same: the caller takes fewer threads, or gives up. */
 } ck_run;
 
 /* ------------------------------------------------------------------ convolution */

@@ -12,7 +12,7 @@ ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
   d.sampler = &sampler;
   if (!bytes)
     return ck_dense_run(&d, &call->conv.run);
-  *bytes = call->conv.run.threads * ck_dense_make_plan(&d, call->conv.run.threads).bytes;
+  *bytes = call->conv.run.threads * ck_dense_make_plan(&d, &call->conv.run).bytes;
   return CK_OK;
 }
 

@@ -427,7 +427,7 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
-  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run->threads)};
+  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run)};
   if (call.plan.tasks == 0)
     return CK_OK;
   return ck_parallel(call.plan.tasks, dense_task, &call, run, run->workspace, call.plan.bytes);

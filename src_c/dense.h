@@ -73,7 +73,7 @@ typedef struct ck_dense_plan {
 int ck_arrangements_only(void);
 
 /* Arranges the correlation and cuts it, both so as to cost least. */
-ck_dense_plan ck_dense_make_plan(ck_dense *dense, int threads);
+ck_dense_plan ck_dense_make_plan(ck_dense *dense, const ck_run *run);
 ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
 
 /* All panels of the weights, for `prepared`: as many bytes, or none where tasks sort them differently. Scratch is of
@@ -89,6 +89,11 @@ enum { CK_TASK_PHASES = 16 };
 enum { CK_THREAD_BYTES = 768 * 1024 };
 /* With sampled columns, which are larger: fewer blocks pack fewer panels (4 % of a 256-channel layer). */
 enum { CK_SAMPLED_BYTES = 1024 * 1024 };
+
+/* The same within a call's limit. */
+static inline int64_t ck_thread_bytes(const ck_run *run, int64_t most) {
+  return run->limit ? ck_min(most, run->limit / run->threads) : most;
+}
 
 /* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1.
  */

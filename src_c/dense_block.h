@@ -33,7 +33,7 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan
                                 const int64_t taps[3]);
 
 /* All that a plan follows from. */
-void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *dense, int arrangements, int threads);
+void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *dense, int arrangements, const ck_run *run);
 
 /* By pixel, for boxes of up to so many rows and columns of an image. */
 ck_dense_plan ck_dense_plan_rows(ck_dense *dense, int64_t rows, int64_t columns);

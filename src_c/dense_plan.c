@@ -8,6 +8,9 @@
 /* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
 enum { FEW_PADDED = 8 };
 
+/* A plan beyond a thread's scratch counts so many times: any that fits is better. */
+static const double NOT_FITTING = 1e9;
+
 static atomic_int only;
 
 void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, arrangements, memory_order_relaxed); }
@@ -105,11 +108,12 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
 
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch. */
-static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t edge[4][2]) {
+static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
   static const int64_t windows[] = {896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
   static const int64_t columns[] = {392, 336, 280, 224, 196, 168, 140,
                                     112, 84,  56,  28,  14,  1}; /* nine times as large */
-  const int64_t *targets = d->sampler ? columns : windows, limit = d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES;
+  const int64_t *targets = d->sampler ? columns : windows,
+                limit = ck_thread_bytes(run, d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES);
   ck_dense_plan trial = *p;
   double best = p->cycles > 0 ? p->cycles : -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
@@ -130,7 +134,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads, const
         set_block(d, &trial, block, parts, edge);
         if (trial.bytes > limit)
           continue;
-        double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, threads);
+        double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, run->threads);
         double time = waves * cycles;
         if (best < 0 || time < best) {
           best = time;
@@ -140,10 +144,10 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, int threads, const
       }
     }
   }
-  if (best < 0) { /* nothing fits: the smallest block there is */
+  if (best < 0) { /* nothing fits: the smallest block there is, for want of an arrangement that does */
     int64_t one[4] = {1, 1, 1, 1};
     set_block(d, p, one, p->tiles, edge);
-    p->cycles = (double)ck_ceil_div(p->tasks, threads) * ck_dense_task_cycles(d, p);
+    p->cycles = NOT_FITTING * (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
   }
 }
 
@@ -245,7 +249,7 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
   return p;
 }
 
-static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, int threads) {
+static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
   ck_dense_plan p = start_plan(d, arrangement);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
@@ -254,7 +258,7 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, i
   int64_t edge[4][2], padded = 0;
   for (int i = 0; i < 4; i++)
     edge[i][0] = edge[i][1] = p.grid.size[i];
-  choose_block(d, &p, threads, edge);
+  choose_block(d, &p, run, edge);
   for (int i = 0; i < 3; i++) { /* blocks that end where the padding that is read does */
     int64_t first, end, outputs = p.grid.size[i + 1];
     ck_axis_inner(&d->source.axis[i], &first, &end);
@@ -265,18 +269,18 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, i
     padded = 1;
   }
   if (padded && !d->fold && !d->sampler)
-    choose_block(d, &p, threads, edge);
+    choose_block(d, &p, run, edge);
   return p;
 }
 
-static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, int threads) {
+static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {
   ck_dense_plan best = {0};
   ck_dense chosen = *d;
   for (int a = 0; a < CK_ARRANGEMENTS; a++) {
     ck_dense trial = *d;
     if (!(arrangements & 1 << a))
       continue;
-    ck_dense_plan plan = plan_arrangement(&trial, a, threads);
+    ck_dense_plan plan = plan_arrangement(&trial, a, run);
     if (best.cycles == 0 || plan.cycles < best.cycles) {
       best = plan;
       chosen = trial;
@@ -288,7 +292,7 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, int threads) {
 
 /* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
  * from being read where they are. */
-void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, int threads) {
+void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, const ck_run *run) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size;
   const int64_t words[] = {(int64_t)(uintptr_t)d->kernels,
@@ -297,7 +301,8 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
                            d->channels,
                            d->lanes,
                            arrangements,
-                           threads,
+                           run->threads,
+                           run->limit,
                            s->order,
                            s->act_y.data != NULL,
                            (int64_t)((uintptr_t)s->tensor.data % (uintptr_t)item),
@@ -324,16 +329,16 @@ typedef struct made {
   int in_place;
 } made;
 
-ck_dense_plan ck_dense_make_plan(ck_dense *d, int threads) {
+ck_dense_plan ck_dense_make_plan(ck_dense *d, const ck_run *run) {
   const int wanted = d->arrangements & ck_arrangements_only(), arrangements = wanted ? wanted : d->arrangements;
   if (d->sampler) /* what it stages follows from more than this */
-    return cheapest_plan(d, arrangements, threads);
+    return cheapest_plan(d, arrangements, run);
   ck_memo_key key = {0};
   int found;
-  ck_dense_add_to_key(&key, d, arrangements, threads);
+  ck_dense_add_to_key(&key, d, arrangements, run);
   made *m = ck_memo(&key, &found);
   if (!found) {
-    m->plan = cheapest_plan(d, arrangements, threads);
+    m->plan = cheapest_plan(d, arrangements, run);
     m->arrangement = d->arrangement;
     m->order = d->source.order;
     m->in_place = d->in_place;

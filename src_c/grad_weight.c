@@ -87,17 +87,17 @@ static double task_cost(const gw_plan *p) {
          4.0 * (double)p->max_rows * tiles + 2000;
 }
 
-static void choose_tile(gw_plan *p, int threads) {
+static void choose_tile(gw_plan *p, const ck_run *run) {
   gw_plan trial = *p;
   double best = -1;
   int64_t all = ck_max(1, p->rows.channels * p->rows.taps[0] * p->rows.taps[1] * p->rows.taps[2]);
-  for (int64_t cut = 1; cut <= all && (best < 0 || trial.tasks <= 8 * threads);
+  for (int64_t cut = 1; cut <= all && (best < 0 || trial.tasks <= 8 * run->threads);
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
     for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
-      if (trial.bytes > CK_THREAD_BYTES && cut < all)
+      if (trial.bytes > ck_thread_bytes(run, CK_THREAD_BYTES) && cut < all)
         continue;
-      double time = (double)ck_ceil_div(trial.tasks, threads) * task_cost(&trial);
+      double time = (double)ck_ceil_div(trial.tasks, run->threads) * task_cost(&trial);
       if (best < 0 || time < best) {
         best = time;
         *p = trial;
@@ -136,7 +136,7 @@ static gw_plan fresh_plan(const ck_conv *call, int transposed) {
   memcpy(p.rows.taps, s->kernel, sizeof p.rows.taps);
   p.segments = count_segments(&p, p.rows.channels * s->kernel[0] * s->kernel[1] * s->kernel[2],
                               size[0] * size[1] * size[2] * size[3]);
-  choose_tile(&p, call->run.threads);
+  choose_tile(&p, &call->run);
   return p;
 }
 
@@ -152,6 +152,7 @@ static gw_plan make_plan(const ck_conv *call, int transposed) {
                            call->algorithm,
                            call->activation,
                            call->run.threads,
+                           call->run.limit,
                            transposed,
                            call->weight.data != NULL,
                            call->bias != NULL,

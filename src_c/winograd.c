@@ -271,7 +271,7 @@ static void winograd_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run->threads), .panels = d->panels.data};
+  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run), .panels = d->panels.data};
   const ck_winograd_plan *p = &call.plan;
   const int64_t shared = ck_round_up(p->shared_bytes, 64);
   ck_status status = CK_OK;

@@ -17,7 +17,7 @@ enum { CK_WINOGRAD_TILE = 4, CK_WINOGRAD_POINTS = 36 };
 enum { CK_WINOGRAD_PACKED = 16 };
 
 /* Tiles of a row that are computed again together, at most. */
-enum { CK_WINOGRAD_AGAIN = 32 };
+enum { CK_WINOGRAD_AGAIN = 8 };
 
 typedef struct ck_winograd_plan {
   double cycles;        /* estimated */
@@ -45,7 +45,7 @@ typedef struct ck_winograd_buffers {
 /* Whether the correlation is one of 3x3 taps, without stride and fold. */
 int ck_winograd_can(const ck_dense *dense);
 
-ck_winograd_plan ck_winograd_make_plan(const ck_dense *dense, int threads);
+ck_winograd_plan ck_winograd_make_plan(const ck_dense *dense, const ck_run *run);
 void ck_winograd_place(const ck_dense *dense, const ck_winograd_plan *plan, ck_arena *arena,
                        ck_winograd_buffers *buffers);
 /* Of one task, and of transforming weights for all. */

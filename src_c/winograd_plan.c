@@ -112,8 +112,21 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64
   p->bytes = ck_max(count.used, b.kept + p->direct.bytes);
 }
 
+/* Bytes too many. */
+static int64_t excess(const ck_winograd_plan *p, const ck_run *run) {
+  int64_t bytes = p->bytes - CK_THREAD_BYTES;
+  if (run->limit)
+    bytes = ck_max(bytes, p->shared_bytes + run->threads * p->bytes - run->limit);
+  return ck_max(bytes, 0);
+}
+
+static int is_better(const ck_winograd_plan *a, const ck_winograd_plan *b, const ck_run *run) {
+  const int64_t more = excess(a, run), less = excess(b, run);
+  return more < less || (more == less && a->cycles < b->cycles);
+}
+
 /* Tries boxes, chunks of channels, splits of the lane tiles, and weights transformed once or by each task. */
-static void choose(const ck_dense *d, ck_winograd_plan *p, int threads) {
+static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
   static const int64_t targets[] = {128, 112, 84, 64, 56, 42, 32, 28, 24, 16, 14, 12, 8, 6, 4, 2, 1};
   const int64_t vector = d->kernels->vector, tiles = p->direct.tiles;
   ck_winograd_plan trial = *p;
@@ -124,11 +137,9 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, int threads) {
       for (int64_t parts = 1; parts <= tiles; parts = parts < 4 ? parts + 1 : parts * 2) {
         for (int shared = d->prepared; shared < 2; shared++) {
           set_cut(d, &trial, chunk, parts, shared);
-          if (trial.shared_bytes > SHARED_BYTES || (trial.bytes > CK_THREAD_BYTES && p->cycles > 0))
-            continue;
-          trial.cycles = ck_winograd_task_cycles(d, &trial) * (double)ck_ceil_div(trial.tasks, threads);
-          trial.cycles += ck_winograd_shared_cycles(d, &trial, threads);
-          if (p->cycles == 0 || p->bytes > CK_THREAD_BYTES || trial.cycles < p->cycles)
+          trial.cycles = ck_winograd_task_cycles(d, &trial) * (double)ck_ceil_div(trial.tasks, run->threads);
+          trial.cycles += ck_winograd_shared_cycles(d, &trial, run->threads);
+          if (trial.shared_bytes <= SHARED_BYTES && (p->cycles == 0 || is_better(&trial, p, run)))
             *p = trial;
         }
       }
@@ -136,7 +147,7 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, int threads) {
   }
 }
 
-static ck_winograd_plan cheapest_plan(const ck_dense *d, int threads) {
+static ck_winograd_plan cheapest_plan(const ck_dense *d, const ck_run *run) {
   ck_winograd_plan p = {.phases = {1, 1}};
   for (int i = 1; i < 3; i++)
     p.phases[i - 1] = ck_min(distance(&d->source.axis[i]), d->source.axis[i].outputs);
@@ -147,17 +158,17 @@ static ck_winograd_plan cheapest_plan(const ck_dense *d, int threads) {
     p.grid.size[i + 1] = ck_ceil_div(phase.source.axis[i].outputs, CK_WINOGRAD_TILE);
   p.window.channels = p.window.taps[0] = p.window.taps[1] = p.window.taps[2] = 1;
   p.direct = ck_dense_plan_rows(&phase, CK_WINOGRAD_TILE, CK_WINOGRAD_AGAIN * CK_WINOGRAD_TILE);
-  choose(&phase, &p, threads);
+  choose(&phase, &p, run);
   return p;
 }
 
-ck_winograd_plan ck_winograd_make_plan(const ck_dense *d, int threads) {
+ck_winograd_plan ck_winograd_make_plan(const ck_dense *d, const ck_run *run) {
   ck_memo_key key = {0};
   int found;
-  ck_dense_add_to_key(&key, d, 0, threads); /* no arrangement: none of dense_plan.c's */
+  ck_dense_add_to_key(&key, d, 0, run); /* no arrangement: none of dense_plan.c's */
   ck_winograd_plan *plan = ck_memo(&key, &found);
   if (!found)
-    *plan = cheapest_plan(d, threads);
+    *plan = cheapest_plan(d, run);
   return *plan;
 }
 

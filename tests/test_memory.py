@@ -3,7 +3,9 @@
 import copy
 import os
 import pickle
+import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -189,3 +191,53 @@ def test_the_variable(imports):
     assert limits == [str(256 * MIB), str(3 * MIB), "0"]
     expected = 'CONVKIT_CACHE_LIMIT must be a number of bytes such as "64MB" or "64MiB"'
     assert error == f"RuntimeError: {expected}, got 'much'"
+
+
+# ---------------------------------------------------------------- workspace_limit
+
+LIMITED = [
+    ("conv2d", (64, 28, 28), (64, 64, 3, 3), {"padding": 1}),  # Winograd
+    ("conv2d", (64, 28, 28), (64, 64, 3, 3), {"padding": 1, "algorithm": "implicit_gemm"}),
+    ("conv2d", (32, 28, 28), (32, 1, 5, 5), {"padding": 2, "groups": 32}),
+    ("conv_transpose2d", (32, 14, 14), (32, 16, 4, 4), {"stride": 2, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "weight_shape", "options"), LIMITED)
+def test_a_limit_leaves_the_bits_alone(name, shape, weight_shape, options):
+    """Down to where nothing fits: then a MemoryError says what would, and a limit of just that much is enough."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, *shape), np.float32), rng.standard_normal(weight_shape, np.float32)
+    forward, backward = getattr(convkit, name), getattr(convkit, name + "_backward")
+    with convkit.threads(3):
+        y = forward(x, weight, **options)
+        expected = [y, *backward(y, x, weight, **options)]
+        for limit in ("4MiB", 600_000, "200kB"):
+            with convkit.workspace_limit(limit):
+                got = [forward(x, weight, **options), *backward(y, x, weight, **options)]
+            assert all(a.tobytes() == b.tobytes() for a, b in zip(got, expected, strict=True)), limit
+        with convkit.workspace_limit(0), pytest.raises(MemoryError, match=r"needs .* (\d+) bytes") as refusal:
+            forward(x, weight, **options)
+        with convkit.workspace_limit(int(re.search(r"(\d+) bytes", str(refusal.value))[1])):
+            assert forward(x, weight, **options).tobytes() == y.tobytes()
+
+
+def test_a_limit_holds_for_every_family_and_the_calling_thread_alone():
+    x = np.ones((2, 16, 32, 32), np.float32)
+    grid = np.zeros((2, 8, 8, 2), np.float32)
+    calls = [
+        lambda: convkit.max_pool2d(x, 3, 2),
+        lambda: convkit.interpolate(x, size=(64, 48), mode="bicubic"),
+        lambda: convkit.grid_sample(x, grid),
+        lambda: convkit.deform_conv2d(x, np.zeros((2, 18, 30, 30), np.float32), np.ones((4, 16, 3, 3), np.float32)),
+    ]
+    with convkit.workspace_limit(0):
+        for call in calls:
+            with pytest.raises(MemoryError, match="over its limit"):
+                call()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(calls[0]).result().shape == (2, 16, 15, 15)
+        with convkit.workspace_limit("1GiB"):
+            calls[0]()
+    with pytest.raises(ValueError, match="bytes must be a number of bytes"):
+        convkit.workspace_limit("much")

@@ -21,9 +21,10 @@ def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray s
         call.numbers[i] = cnp.PyArray_DATA(numbers[i])
     if sums is not None:
         call.sums = <double *>cnp.PyArray_DATA(sums)
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
     call.run.workspace_bytes = ck.ck_channels_workspace(&call)
+    while not fits(&call.run):
+        call.run.workspace_bytes = ck.ck_channels_workspace(&call)
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:

@@ -63,8 +63,10 @@ cdef inline void set_bias(ck.ck_conv *call, cnp.ndarray bias) noexcept:
 
 cdef int run_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
     cdef Buffer buffer
-    cdef ck.ck_status status = ck.ck_conv_workspace(call, op, &call.run.workspace_bytes)
-    raise_status(status)
+    cdef ck.ck_status status
+    raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
+    while not fits(&call.run):
+        raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:

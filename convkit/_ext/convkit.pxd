@@ -39,6 +39,7 @@ cdef extern from "convkit.h" nogil:
         void *poll_context
         void *workspace
         int64_t workspace_bytes
+        int64_t limit
 
     ctypedef struct ck_conv_shape:
         int64_t n, groups, c_in, c_out

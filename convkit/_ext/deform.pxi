@@ -3,8 +3,10 @@
 
 cdef int run_deform(ck.ck_deform *call, int backward) except -1:
     cdef Buffer buffer
-    cdef ck.ck_status status = ck.ck_deform_workspace(call, backward, &call.conv.run.workspace_bytes)
-    raise_status(status)
+    cdef ck.ck_status status
+    raise_status(ck.ck_deform_workspace(call, backward, &call.conv.run.workspace_bytes))
+    while not fits(&call.conv.run):
+        raise_status(ck.ck_deform_workspace(call, backward, &call.conv.run.workspace_bytes))
     take_buffer(&buffer, call.conv.run.workspace_bytes)
     call.conv.run.workspace = buffer.data
     with nogil:

@@ -27,8 +27,7 @@ def elementwise(int op, cnp.ndarray y not None, cnp.ndarray a not None, cnp.ndar
     if b is not None:
         set_strided(&call.b, b)
     call.activation, call.act_a, call.act_b = activation, act_a, act_b
-    call.run.threads = threads
-    call.run.poll = poll_signals
+    set_run(&call.run, threads)
     with nogil:
         status = ck.ck_elementwise_run(&call)
     raise_status(status)

@@ -64,6 +64,7 @@ cdef inline void set_run(ck.ck_run *run, int threads) noexcept:
     """How a call runs."""
     run.threads = threads
     run.flush_denormals = flushing.get()
+    run.limit = workspace_limit.get()
     run.poll = poll_signals
 
 

@@ -21,8 +21,10 @@ cdef class GridGeometry:
 
 cdef int run_grid(ck.ck_grid_sample *call, ck.ck_grid_op op) except -1:
     cdef Buffer buffer
-    cdef ck.ck_status status = ck.ck_grid_workspace(call, op, &call.run.workspace_bytes)
-    raise_status(status)
+    cdef ck.ck_status status
+    raise_status(ck.ck_grid_workspace(call, op, &call.run.workspace_bytes))
+    while not fits(&call.run):
+        raise_status(ck.ck_grid_workspace(call, op, &call.run.workspace_bytes))
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:

@@ -56,6 +56,19 @@ cdef int give_back(Buffer *buffer) except -1:
     return 0
 
 
+workspace_limit = ContextVar("convkit_workspace_limit", default=0)  # bytes; 0: none
+
+
+cdef bint fits(ck.ck_run *run) except -1:
+    """Whether the workspace is within the caller's limit; else the call is to be planned again, for fewer threads."""
+    if run.limit == 0 or run.workspace_bytes <= run.limit:
+        return True
+    if run.threads == 1:
+        raise MemoryError(f"the call needs a workspace of {run.workspace_bytes} bytes, over its limit of {run.limit}")
+    run.threads = <int>max(1, min(run.threads - 1, run.threads * run.limit // run.workspace_bytes))
+    return False
+
+
 # ---------------------------------------------------------------- results
 
 # Arrays own their memory, as all others do, but have it from the C library's blocks and return it there: NumPy lets a

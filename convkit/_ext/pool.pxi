@@ -41,6 +41,8 @@ def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, c
         set_tensor(&call.indices, indices, channel_last)
     set_run(&call.run, threads)
     raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
+    while not fits(&call.run):
+        raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:

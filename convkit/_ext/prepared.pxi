@@ -15,6 +15,9 @@ cdef class Panels:
     cdef object fetch(self, ck.ck_conv *call, ck.ck_conv_op op):
         """The array that holds what the call takes, or None; sets the call's panels."""
         call.prepared = 1
+        raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
+        while not fits(&call.run):
+            raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
         call.panels = ck.ck_conv_panels(call, op)
         if call.panels.bytes == 0:
             call.prepared = 0
@@ -39,7 +42,6 @@ cdef object pack(ck.ck_conv *call, ck.ck_conv_op op):
     cdef void *panels
     form = np.empty(call.panels.bytes + 64, np.uint8)
     panels = aligned(form)
-    raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:

@@ -33,8 +33,10 @@ def resize(ResizeGeometry geometry not None, cnp.ndarray x not None, cnp.ndarray
     set_run(&call.run, threads)
     set_tensor(&call.x, x, channel_last)
     set_tensor(&call.y, y, channel_last)
-    cdef ck.ck_status status = ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes)
-    raise_status(status)
+    cdef ck.ck_status status
+    raise_status(ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes))
+    while not fits(&call.run):
+        raise_status(ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes))
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:
