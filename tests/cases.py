@@ -57,6 +57,11 @@ def by_dtype(places):
             yield dtype, isas
 
 
+def in_float32(problem) -> list[tuple[str, str]]:
+    """Every instruction set, in float32."""
+    return [place for place in EVERYWHERE if place[0] == "float32"]
+
+
 def enough(problem) -> list[tuple[str, str]]:
     """The places in which a convolution's bounds are looked at.
 
@@ -256,12 +261,12 @@ def assert_bounds(problem: Problem, places) -> None:
                 assert_case(case, layout, algorithm)
 
 
-def assert_exact(problem: Problem) -> None:
-    """Fail unless small integers give exact sums in float32, on every instruction set and in both layouts."""
-    case = integer_case(problem, "float32")
-    for isa in convkit.available_isas():
-        convkit.set_isa(isa)
-        for layout in LAYOUTS:
+def assert_exact(problem: Problem, places) -> None:
+    """Fail unless small integers give exact sums in all places and in both layouts."""
+    for dtype, isas in by_dtype(places):
+        case = integer_case(problem, dtype)
+        for isa, layout in itertools.product(isas, LAYOUTS):
+            convkit.set_isa(isa)
             assert_case(case, layout)
 
 

@@ -5,7 +5,11 @@ import pytest
 
 from refusals import NDS, assert_refused, axes_of, huge, ones
 
-TRANSPOSED = [f"conv_transpose{nd}d{tail}" for nd in NDS for tail in ("", "_backward")]
+TRANSPOSED = [
+    pytest.param(f"conv_transpose{nd}d{tail}", marks=() if nd == 2 else pytest.mark.thorough)
+    for nd in NDS
+    for tail in ("", "_backward")
+]
 
 # The good call: x (2, 8, 4, ...), weight (8, 2, 3, ...) in 2 groups, y (2, 4, 6, ...).
 SHAPES_AND_OPTIONS = [

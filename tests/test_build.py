@@ -16,6 +16,7 @@ def test_version_is_the_distributions():
     assert importlib.metadata.version("convkit") == convkit.__version__
 
 
+@pytest.mark.thorough
 def test_import_needs_numpy_alone(python):
     done = python("""
 import sys, numpy
@@ -27,6 +28,7 @@ print(*(name for name in roots - sys.stdlib_module_names if not name.startswith(
     assert done.stdout.split() == ["convkit"], done.stderr
 
 
+@pytest.mark.thorough
 def test_import_gives_no_warning(python):
     done = python("import convkit", "-W", "error")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

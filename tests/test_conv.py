@@ -15,11 +15,11 @@ from cases import (
     assert_exact,
     assert_same_bits,
     backward,
-    each,
     each_place,
     enough,
     everything,
     forward,
+    in_float32,
     possible,
     random_data,
     restore,
@@ -47,10 +47,10 @@ def test_named_problems_keep_the_bound(problem, places, any_isa):
     assert_bounds(problem, places)
 
 
-@each(NAMED)
-def test_integers_are_exact(problem, any_isa):
+@each_place(NAMED, places=in_float32)
+def test_integers_are_exact(problem, places, any_isa):
     """And so are adjoints, since those of the reference are."""
-    assert_exact(problem)
+    assert_exact(problem, places)
 
 
 @pytest.mark.parametrize("problem", named("depthwise", "depthwise_s2", "1d_depthwise", "3d_depthwise"), ids=of)

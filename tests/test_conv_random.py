@@ -8,7 +8,7 @@ algorithm, the number of threads and, among those that the machine has, the inst
 from collections import Counter
 
 import convkit
-from cases import DTYPES, LAYOUTS, assert_case, blocks, random_data, solve
+from cases import DTYPES, LAYOUTS, THOROUGH, assert_case, blocks, random_data, solve
 from problems import MODES, random_problem
 
 COUNT, PER_BLOCK = 1000, 50
@@ -44,6 +44,7 @@ def test_block(block, any_isa):
     assert not failures, f"{len(failures)} of {PER_BLOCK}\n" + "\n".join(failures[:5])
 
 
+@THOROUGH
 def test_the_blocks_cover_what_they_promise():
     """Every value of every choice occurs often among the 1,000: a generator that lost one would prove nothing."""
     seen = Counter()

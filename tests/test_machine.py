@@ -63,6 +63,7 @@ def test_a_triad_of_almost_nothing():
 # ---------------------------------------------------------------- configuration
 
 
+@pytest.mark.thorough
 def test_config_says_how_it_is(python):
     """In a process whose environment decides what can be decided, and in a forked child of it."""
     code = """

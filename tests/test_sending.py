@@ -111,7 +111,10 @@ def mapped(folder, array):
     return np.load(path, mmap_mode="r")
 
 
-@pytest.mark.parametrize("case", TWINS + ALONE, ids=lambda case: case.name)
+OF_LAYERS = [*ALONE, *(pytest.param(case, marks=pytest.mark.thorough) for case in TWINS)]
+
+
+@pytest.mark.parametrize("case", OF_LAYERS, ids=lambda case: case.name)
 def test_weights_mapped_from_a_file_and_operands_of_foreign_byte_order(case, tmp_path):
     rng = np.random.default_rng(3)
     layer = with_numbers(case.build(nn), rng).eval()

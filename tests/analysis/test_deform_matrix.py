@@ -5,7 +5,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import LAYOUTS, arrange, restore
+from cases import LAYOUTS, THOROUGH, arrange, restore
 from convkit.analysis import conv_matrix, conv_operator
 from deform_cases import Deform, backward, forward, named, random_case
 
@@ -32,7 +32,7 @@ def placed(data, layout, batched):
     return shape, arrays | data.problem.arguments | {"layout": layout}
 
 
-@pytest.mark.parametrize("dtype", ("float32", pytest.param("float64", marks=pytest.mark.thorough)))
+@pytest.mark.parametrize("dtype", ("float32", pytest.param("float64", marks=THOROUGH)))
 @pytest.mark.parametrize("problem", PROBLEMS, ids=of)
 def test_matrix_and_operator(problem, dtype):
     case = random_case(problem, dtype)

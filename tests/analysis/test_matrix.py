@@ -7,7 +7,7 @@ from scipy.sparse import linalg
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, integer_data, random_case, random_data
+from cases import LAYOUTS, THOROUGH, arrange, integer_data, random_case, random_data
 from convkit.analysis import conv_matrix, conv_operator
 from missing import hide
 from problems import EMPTY, EMPTY_TRANSPOSED, Problem, named
@@ -62,7 +62,7 @@ def test_its_transpose_takes_2x2_to_4x4():
 # ---------------------------------------------------------------- the matrix
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ("float32", pytest.param("float64", marks=THOROUGH)))
 @pytest.mark.parametrize("problem", PROBLEMS, ids=of)
 def test_the_matrix_is_the_operator(problem, dtype):
     data = integer_data(problem.but(bias=False), dtype)
@@ -106,7 +106,7 @@ def test_sizes_of_zero(problem):
 # ---------------------------------------------------------------- the operator
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ("float32", pytest.param("float64", marks=THOROUGH)))
 @pytest.mark.parametrize("problem", PROBLEMS, ids=of)
 def test_the_operator_runs_the_kernels(problem, dtype):
     """Their very bits, of one vector and of several at once."""
@@ -179,6 +179,7 @@ def test_svds_finds_the_fourier_transform(blur):
         assert np.allclose(np.sort(singular), expected, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_lsqr_through_a_transposed_convolution():
     """The coarse picture whose up-sampling comes nearest to a fine one: as the dense solver finds it."""
     rng = np.random.default_rng(1)

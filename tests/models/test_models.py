@@ -68,7 +68,13 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough if name in ("dcgan_generator", "bottleneck") else ())
+        for name in SMALL
+    ],
+)
 def test_gradients_are_those_of_central_differences(name):
     make, shape = SMALL[name]
     assert check_gradients(make(), noise(*shape, dtype="float64"), rtol=1e-5, max_elements=6).ok

@@ -70,7 +70,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", pytest.param("sum", marks=pytest.mark.thorough), "none"])
 @pytest.mark.parametrize("shape", [(5, 4), (2, 4, 2, 4), (1, 4)])
 @pytest.mark.parametrize("loss", OVER_CLASSES)
 def test_gradient(loss, shape, reduction):
