@@ -9,7 +9,8 @@ inference    `prepare_conv2d`, `prepare_conv_transpose2d`: weights are laid out 
 pooling      `max_pool2d`, `avg_pool2d`, `adaptive_max_pool2d`, `adaptive_avg_pool2d`, `max_unpool2d`
 others       `interpolate`, `grid_sample`, `im2col`, `col2im`, `linear`, of any number of axes
 machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`, `isa`, `set_isa`, `available_isas`,
-             `set_cache_limit`, `get_cache_limit`, `clear_cache`, `workspace_limit`, `machine_peak`, `show_config`
+             `set_cache_limit`, `get_cache_limit`, `clear_cache`, `workspace_limit`, `machine_peak`,
+             `show_config`, `explain`, which says what a convolution would do and why
 ===========  ===========================================================================================================
 
 `convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and
@@ -21,6 +22,7 @@ from __future__ import annotations
 import importlib
 
 from . import reference
+from ._explain import Explanation, explain
 from ._memory import clear_cache, get_cache_limit, set_cache_limit, workspace_limit
 from ._results import ConvGrads, DeformGrads, GridGrads
 from ._threads import flush_denormals, get_num_threads, set_num_threads, threads
@@ -96,6 +98,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConvGrads",
     "DeformGrads",
+    "Explanation",
     "GridGrads",
     "Peak",
     "adaptive_avg_pool1d",
@@ -137,6 +140,7 @@ __all__ = [
     "deform_conv2d_backward",
     "deform_conv3d",
     "deform_conv3d_backward",
+    "explain",
     "flush_denormals",
     "get_cache_limit",
     "get_num_threads",

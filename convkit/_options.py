@@ -37,34 +37,34 @@ _BACKWARD_FORMS = (
 NO_ACTIVATION = (0, 0.0, 0.0)
 
 
-def _one_of(value, choices: tuple[str, ...], name: str, remark: str = "") -> int:
+def one_of(value, choices: tuple[str, ...], name: str) -> int:
     """Index of a name among those an argument may have."""
     expected = f"{name} must be one of {', '.join(choices)}"
     if not isinstance(value, str):
         raise TypeError(f"{expected}, got {value!r} of type {type(value).__name__}")
     if value not in choices:
-        raise ValueError(f"{expected}, got {value!r}{remark}")
+        raise ValueError(f"{expected}, got {value!r}")
     return choices.index(value)
 
 
 def channel_last(layout) -> bool:
     """Whether the layout has the channel axis last."""
-    return _one_of(layout, LAYOUTS, "layout") == 1
+    return one_of(layout, LAYOUTS, "layout") == 1
 
 
 def padding_mode(mode) -> int:
     """The engine's code of a padding mode."""
-    return _one_of(mode, PADDING_MODES, "padding_mode")
+    return one_of(mode, PADDING_MODES, "padding_mode")
 
 
 def algorithm(name) -> int:
     """The engine's code of an algorithm."""
-    return _one_of(name, ALGORITHMS, "algorithm")
+    return one_of(name, ALGORITHMS, "algorithm")
 
 
 def interpolation(mode) -> str:
     """The interpolation mode of this name."""
-    return INTERPOLATIONS[_one_of(mode, INTERPOLATIONS, "mode")]
+    return INTERPOLATIONS[one_of(mode, INTERPOLATIONS, "mode")]
 
 
 def interpolation_for(nd: int, mode: str, align_corners: bool) -> None:
@@ -78,7 +78,7 @@ def interpolation_for(nd: int, mode: str, align_corners: bool) -> None:
 
 def grid_mode(mode, nd: int) -> int:
     """The engine's code of a sampling mode."""
-    index = _one_of(mode, GRID_MODES, "mode")
+    index = one_of(mode, GRID_MODES, "mode")
     if mode == "bicubic" and nd == 3:
         raise ValueError("mode must be nearest or bilinear for x with 3 spatial axes, got 'bicubic'")
     return index
@@ -86,7 +86,7 @@ def grid_mode(mode, nd: int) -> int:
 
 def grid_padding(mode) -> int:
     """The engine's code of what lies outside a sampled image."""
-    return _one_of(mode, GRID_PADDINGS, "padding_mode")
+    return one_of(mode, GRID_PADDINGS, "padding_mode")
 
 
 def flag(value, name: str) -> bool:
@@ -140,5 +140,5 @@ def need(value, names: tuple[str, ...]) -> tuple[bool, ...]:
     except TypeError:
         raise TypeError(f"need must be one or several of {', '.join(names)}, got {value!r}") from None
     for name in chosen:
-        _one_of(name, names, "need")
+        one_of(name, names, "need")
     return tuple(name in chosen for name in names)

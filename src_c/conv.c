@@ -346,19 +346,21 @@ static ck_conv settled(const ck_conv *call, ck_conv_op op) {
   return here;
 }
 
-/* The one correlation that a prepared call is; 0 if it is none: columns of a transposed convolution. */
-static int prepared_dense(ck_conv *call, ck_conv_op op, ck_dense *d) {
+/* The one correlation that a call is, or its main one where padding is folded; 0 if it is none. */
+static int one_dense(ck_conv *call, ck_conv_op op, ck_dense *d) {
   const ck_conv_shape *s = &call->shape;
-  if (op == CK_FORWARD) {
-    *d = ck_conv_forward_dense(call, 0);
+  if (op == CK_FORWARD || op == CK_TRANSPOSED_GRAD_X) {
+    *d = ck_conv_forward_dense(call, op == CK_TRANSPOSED_GRAD_X);
     return 1;
   }
+  if ((op != CK_GRAD_X && op != CK_TRANSPOSED) || call->algorithm == CK_IM2COL)
+    return 0;
   int64_t hi[3];
   for (int i = 0; i < 3; i++)
     hi[i] = s->pad_lo[i] + s->in[i];
-  *d = region_dense(call, 1, s->pad_lo, hi, 0);
+  *d = region_dense(call, op == CK_TRANSPOSED, s->pad_lo, hi, 0);
   call->run.threads = region_threads(call, d);
-  return op == CK_TRANSPOSED && call->algorithm != CK_IM2COL && !d->tapped;
+  return 1;
 }
 
 /* Transformed weights of more than half the last cache would come from memory: a task's own transform is faster. */
@@ -367,7 +369,7 @@ static int64_t kept_bytes(int64_t bytes) { return bytes <= ck_cpu_cache(3) / 2 ?
 ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   ck_conv here = settled(call, op);
   ck_dense d;
-  if (writes_nothing(call, op) || !prepared_dense(&here, op, &d))
+  if (writes_nothing(call, op) || !one_dense(&here, op, &d) || d.tapped)
     return (ck_panels){0};
   if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
@@ -380,7 +382,7 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
 void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   ck_conv here = settled(call, op);
   ck_dense d;
-  prepared_dense(&here, op, &d);
+  one_dense(&here, op, &d);
   if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
@@ -396,9 +398,48 @@ ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) 
   return writes_nothing(call, op) ? CK_OK : route(&here, op, bytes);
 }
 
+/* How a correlation is cut. */
+static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
+  if (call->algorithm == CK_WINOGRAD && ck_winograd_can(d)) {
+    ck_winograd_plan plan = ck_winograd_make_plan(d, &call->run);
+    e->chosen = plan.cycles;
+    for (int i = 0; i < 4; i++)
+      e->block[i] = ck_grid_largest(&plan.grid, i) * (i < 2 ? 1 : CK_WINOGRAD_TILE);
+    e->channels = ck_min(plan.chunk, d->channels);
+    e->lanes = ck_min(plan.direct.tile_lanes, d->lanes);
+    e->tasks = plan.tasks;
+    return;
+  }
+  for (int i = 0; i < CK_ARRANGEMENTS; i++)
+    e->cycles[i] = ck_dense_cycles(d, i, &call->run);
+  ck_dense_plan plan = ck_dense_make_plan(d, &call->run);
+  const ck_kblock kb = ck_reduction_largest(&plan.reduction);
+  e->arrangement = d->arrangement;
+  e->chosen = plan.cycles;
+  for (int i = 0; i < 4; i++)
+    e->block[i] = ck_grid_largest(&plan.grid, i);
+  e->channels = kb.channels;
+  e->lanes = ck_min(plan.tile_lanes, d->arrangement == CK_BY_GROUP ? d->groups : d->lanes);
+  e->tasks = plan.tasks;
+}
+
+ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e) {
+  ck_conv here = settled(call, op);
+  ck_dense d;
+  *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1};
+  if (op == CK_GRAD_WEIGHT || op == CK_TRANSPOSED_GRAD_WEIGHT)
+    e->algorithm = here.algorithm == CK_WINOGRAD ? CK_IMPLICIT_GEMM : here.algorithm;
+  if (!writes_nothing(call, op) && one_dense(&here, op, &d))
+    explain_dense(&here, &d, e);
+  e->threads = here.run.threads;
+  return ck_conv_workspace(call, op, &e->workspace);
+}
+
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
   ck_conv here = settled(call, op);
   if (ck_conv_supports(&call->shape, op, call->algorithm) != CK_OK)
     return CK_UNSUPPORTED;
   return writes_nothing(call, op) ? CK_OK : route(&here, op, NULL);
 }
+
+_Static_assert((int)CK_ARRANGEMENTS <= (int)CK_MOST_ARRANGEMENTS, "an explanation has room for all");

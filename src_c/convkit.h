@@ -149,6 +149,19 @@ int ck_conv_rule(const ck_conv_shape *shape, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
 ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
 
+/* What a call would do. Cycles are estimates, of all its threads together with its waits; 0 where an arrangement cannot
+ * be. Without a correlation of its own (gradients of the weight, columns added back) arrangement is -1. */
+enum { CK_MOST_ARRANGEMENTS = 8 };
+typedef struct ck_explanation {
+  int algorithm, arrangement, threads;
+  double cycles[CK_MOST_ARRANGEMENTS], chosen;
+  int64_t block[4]; /* outputs of the largest block: images, planes, rows, columns */
+  int64_t channels; /* reduced at a time */
+  int64_t lanes;    /* output channels, or groups, of a tile */
+  int64_t tasks, workspace;
+} ck_explanation;
+ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation);
+
 /* Which arrangements of the engine (the enum ck_arrangement, a bit each) are taken where a call may have one of them;
  * 0, the default: the cheapest. They never change bits: for tests, and for the fit of the planner's costs. */
 void ck_arrangements_take_only(int arrangements);

@@ -74,6 +74,8 @@ int ck_arrangements_only(void);
 
 /* Arranges the correlation and cuts it, both so as to cost least. */
 ck_dense_plan ck_dense_make_plan(ck_dense *dense, const ck_run *run);
+/* What one of the arrangements would cost, estimated; 0 if it cannot be. */
+double ck_dense_cycles(const ck_dense *dense, int arrangement, const ck_run *run);
 ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
 
 /* All panels of the weights, for `prepared`: as many bytes, or none where tasks sort them differently. Scratch is of

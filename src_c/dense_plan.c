@@ -290,6 +290,11 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *
   return best;
 }
 
+double ck_dense_cycles(const ck_dense *d, int arrangement, const ck_run *run) {
+  ck_dense trial = *d;
+  return d->arrangements & 1 << arrangement ? plan_arrangement(&trial, arrangement, run).cycles : 0;
+}
+
 /* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
  * from being read where they are. */
 void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, const ck_run *run) {

@@ -169,6 +169,31 @@ def conv_transpose_grad_weight(Geometry geometry not None, cnp.ndarray grad not 
     run_conv(&call, ck.CK_TRANSPOSED_GRAD_WEIGHT)
 
 
+def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp.ndarray weight not None,
+                 cnp.ndarray y not None, bint channel_last, int algorithm, int threads):
+    """What a call would do, as ck_explanation has it; x is the convolution's input, y its output, also if transposed."""
+    cdef ck.ck_conv call
+    cdef ck.ck_explanation e
+    set_call(&call, geometry, x, ck.CK_IDENTITY, 0, 0, algorithm, threads)
+    set_tensor(&call.x, x, channel_last)
+    set_tensor(&call.weight, weight, False)
+    set_tensor(&call.y, y, channel_last)
+    raise_status(ck.ck_conv_explain(&call, <ck.ck_conv_op>op, &e))
+    names = arrangements()
+    return {
+        "algorithm": e.algorithm,
+        "arrangement": names[e.arrangement] if e.arrangement >= 0 else None,
+        "estimates": {name: e.cycles[i] for i, name in enumerate(names) if e.cycles[i] > 0},
+        "estimate": e.chosen,
+        "block": tuple(e.block[i] for i in range(4)),
+        "channels": e.channels,
+        "lanes": e.lanes,
+        "threads": e.threads,
+        "tasks": e.tasks,
+        "workspace": e.workspace,
+    }
+
+
 def conv_supports(Geometry geometry not None, int op, int algorithm):
     """Whether the algorithm can do this shape."""
     return ck.ck_conv_supports(&geometry.shape, <ck.ck_conv_op>op, algorithm) == ck.CK_OK

@@ -74,6 +74,17 @@ cdef extern from "convkit.h" nogil:
         double act_a, act_b
         ck_run run
 
+    enum:
+        CK_MOST_ARRANGEMENTS
+
+    ctypedef struct ck_explanation:
+        int algorithm, arrangement, threads
+        double cycles[CK_MOST_ARRANGEMENTS]
+        double chosen
+        int64_t block[4]
+        int64_t channels, lanes, tasks, workspace
+
+    ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation) noexcept
     void ck_arrangements_take_only(int arrangements) noexcept
     const char *ck_arrangement_name(int arrangement) noexcept
     ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) noexcept

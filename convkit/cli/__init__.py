@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "train a small network on real handwritten digits, draw what it learned, and time this machine",
     "train": "train a network on the digits or on a folder of images, with what you choose by name",
     "bench": "time the layers of well-known networks against this machine's peak",
+    "explain": "say what a convolution would do on this machine, why, and how far below the roofline it lands",
     "info": "show how convkit was built, what it chose here, and this machine's peak",
 }
 

@@ -21,7 +21,7 @@ from .._threads import current
 
 _NAMES = ConvGrads._fields
 _COUNTS = {3: "three", 5: "five"}
-_ONLY_FOR = {
+ONLY_FOR = {
     "direct": "depthwise convolution and groups of up to 8 channels",
     "winograd": "kernels of 3x3 taps without a stride",
 }
@@ -84,7 +84,7 @@ CONV = Family(_planned, engine.conv_forward, engine.conv_grad_x, engine.conv_gra
 def check_algorithm(name, plan: Plan, *ops: int) -> int:
     code = _options.algorithm(name)
     if not all(engine.conv_supports(plan.geometry, op, code) for op in ops):
-        raise ValueError(f"algorithm must be another than {name!r}, which does {_ONLY_FOR[name]}; got {plan.words}")
+        raise ValueError(f"algorithm must be another than {name!r}, which does {ONLY_FOR[name]}; got {plan.words}")
     return code
 
 

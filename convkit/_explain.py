@@ -1,0 +1,233 @@
+"""What a convolution would do, and why: the algorithm, how it is arranged and cut, what it costs, where it lands."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import _options
+from ._arrays import empty
+from ._ext import engine
+from ._threads import current
+from .machine import isa, machine_peak
+from .ops import conv, conv_transpose
+from .ops.conv import CONV, ONLY_FOR, Plan, check_algorithm
+from .ops.conv_transpose import CONV_TRANSPOSE
+
+_OPS = {f"conv{nd}d": (nd, CONV) for nd in (1, 2, 3)} | {
+    f"conv_transpose{nd}d": (nd, CONV_TRANSPOSE) for nd in (1, 2, 3)
+}
+_DIRECTIONS, _DTYPES = ("forward", "x", "weight"), ("float32", "float64")
+_BURSTS, _BURST_SECONDS = 5, 0.05  # a burst's time is the median call's; the best one counts
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` returns; ``print`` it, or take its fields.
+
+    Attributes
+    ----------
+    op, direction, dtype, layout, isa : str
+        What was asked, and the instruction set in force.
+    algorithm, why : str
+        The algorithm that runs, and what decided it.
+    rejected : dict of str to str
+        Every other algorithm, and why it does not run.
+    arrangement : str or None
+        What lies on the lanes of "implicit_gemm", "im2col" and "direct": "by_pixel" (output channels), "by_channel"
+        (pixels) or "by_group" (groups). It never changes bits.
+    estimates : dict of str to float
+        Estimated cycles of every arrangement that the call may have, from which the least was taken.
+    estimate : float
+        Estimated cycles of what runs; 0 where there is no estimate.
+    block : tuple of int
+        Outputs that a task computes at a time: images, depth, height, width.
+    channels, lanes : int
+        Input channels summed at a time, and output channels (or groups) of a tile.
+    threads, tasks, workspace : int
+        Threads that the call uses at most, tasks that they share, and bytes of scratch memory.
+    flops, bytes : int
+        Floating-point operations of the textbook's sum, a multiply-add being two, and bytes of the operands and the
+        result, each once. Their ratio is the arithmetic intensity.
+    peak_gflops, triad : float or None
+        This machine's peak in GFLOP/s and its memory bandwidth in GB/s; measured only with ``measure=True``.
+    bound : float or None
+        The roofline: the larger of flops / peak and bytes / bandwidth, in seconds.
+    seconds : float or None
+        How long a call took.
+    """
+
+    op: str
+    direction: str
+    dtype: str
+    layout: str
+    isa: str
+    algorithm: str
+    why: str
+    rejected: dict[str, str]
+    arrangement: str | None
+    estimates: dict[str, float]
+    estimate: float
+    block: tuple[int, int, int, int]
+    channels: int
+    lanes: int
+    threads: int
+    tasks: int
+    workspace: int
+    flops: int
+    bytes: int
+    peak_gflops: float | None = None
+    triad: float | None = None
+    bound: float | None = None
+    seconds: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        block = "x".join(map(str, self.block))
+        estimates = ", ".join(f"{name} {cycles:.3g}" for name, cycles in self.estimates.items())
+        work = f"{self.flops / 1e9:.3g} GFLOP, {self.bytes / 1e6:.3g} MB"
+        rows = [
+            ("algorithm", f"{self.algorithm}: {self.why}"),
+            *(("", f"not {name}: {reason}") for name, reason in self.rejected.items()),
+            ("arrangement", self.arrangement and f"{self.arrangement} (estimated cycles: {estimates})"),
+            (
+                "blocks",
+                self.tasks and f"{block} outputs, {self.channels} channels at a time, {self.lanes} lanes a tile",
+            ),
+            ("tasks", self.tasks and f"{self.tasks} on up to {self.threads} threads"),
+            ("workspace", f"{self.workspace / 2**10:.0f} KiB"),
+            ("work", f"{work}: {self.flops / max(self.bytes, 1):.3g} FLOP a byte"),
+        ]
+        if self.seconds is not None and self.bound is not None:
+            rate, share = self.flops / self.seconds / 1e9, self.bound / self.seconds
+            rows += [
+                ("machine", f"{self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"),
+                ("roofline", f"{self.bound * 1e3:.3g} ms"),
+                ("measured", f"{self.seconds * 1e3:.3g} ms: {rate:.0f} GFLOP/s, {100 * share:.0f} % of the roofline"),
+            ]
+        lines = [f"{self.op}, {self.direction}, {self.dtype}, {self.layout}, on {self.isa}"]
+        lines += [f"{label:<13}{text}" for label, text in rows if text]
+        return "\n".join(lines)
+
+
+def explain(
+    op: str, x_shape, weight_shape, *, direction: str = "forward", dtype="float32", measure: bool = False,
+    stride=1, padding=0, output_padding=0, dilation=1, groups=1, padding_mode="zeros", output_size=None,
+    layout="NCHW", algorithm="auto",
+) -> Explanation:  # fmt: skip
+    """Say what a convolution of these shapes would do here and now, and why.
+
+    Parameters
+    ----------
+    op : str
+        "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d" or "conv_transpose3d".
+    x_shape, weight_shape : tuple of int
+        Shapes of its operands, x with a batch axis.
+    direction : {"forward", "x", "weight"}
+        The forward pass, or the gradient of x or of the weight.
+    dtype : {"float32", "float64"}
+    measure : bool, default: False
+        Also measure the machine's peak and time the call, about a second: where it lands below the roofline.
+    stride, padding, output_padding, dilation, groups, padding_mode, output_size, layout, algorithm
+        As in the operator; output_padding and output_size of transposed convolution alone, padding_mode of the others.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the operator; and for an `op`, `direction` or `dtype` that is not named above.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> convkit.explain("conv2d", (1, 64, 56, 56), (64, 64, 3, 3), padding=1).algorithm
+    'winograd'
+    """
+    for value, names, name in (
+        (op, tuple(_OPS), "op"),
+        (direction, _DIRECTIONS, "direction"),
+        (dtype, _DTYPES, "dtype"),
+    ):
+        _options.one_of(value, names, name)
+    nd, family = _OPS[op]
+    transposed, number = family is CONV_TRANSPOSE, family.ops[_DIRECTIONS.index(direction)]
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout}
+    if transposed:
+        options |= {"output_padding": output_padding, "output_size": output_size}
+        sizes = (nd, stride, padding, output_padding, groups, dilation, output_size, layout)
+    else:
+        options |= {"padding_mode": padding_mode}
+        sizes = (nd, stride, padding, dilation, groups, padding_mode, layout)
+    plan = family.plan(tuple(x_shape), tuple(weight_shape), *sizes)
+    code = check_algorithm(algorithm, plan, number)
+    x, weight, y = (empty(tuple(shape), np.dtype(dtype)) for shape in (x_shape, weight_shape, plan.y_shape))
+    images = (x, y) if plan.batched else (x[None], y[None])
+    first, last = reversed(images) if transposed else images
+    told = engine.conv_explain(plan.geometry, number, first, weight, last, plan.channel_last, code, current())
+    name = _options.ALGORITHMS[told.pop("algorithm")]
+    explanation = Explanation(
+        op=op, direction=direction, dtype=dtype, layout=layout, isa=isa(), algorithm=name,
+        why=_why(name, algorithm), rejected=_rejected(name, plan, number),
+        flops=2 * (x if transposed else y).size * math.prod(weight_shape[1:]),
+        bytes=x.nbytes + weight.nbytes + y.nbytes, **told,
+    )  # fmt: skip
+    return _measured(explanation, x.shape, weight.shape, options | {"algorithm": algorithm}) if measure else explanation
+
+
+_WHY = {
+    "implicit_gemm": "the engine, which does every shape",
+    "im2col": "many phases of a stride, each of few taps: its columns are written out and added up",
+    "direct": "groups too narrow to fill the lanes of a dense tile",
+    "winograd": "3x3 taps without a stride, with channels and tiles enough: a quarter of the products",
+}
+
+
+def _why(name: str, wanted: str) -> str:
+    return _WHY[name] if wanted == "auto" else f"asked for; {_WHY[name]}"
+
+
+def _rejected(name: str, plan: Plan, number: int) -> dict[str, str]:
+    """Why the other algorithms do not run."""
+    reasons = {}
+    for code, other in enumerate(_options.ALGORITHMS):
+        if other in ("auto", name):
+            continue
+        able = engine.conv_supports(plan.geometry, number, code)
+        reasons[other] = f"the rule takes {name}" if able else f"does {ONLY_FOR[other]}; here are {plan.words}"
+    return reasons
+
+
+def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str, Any]) -> Explanation:
+    rng, dtype = np.random.default_rng(0), explanation.dtype
+    x, weight = rng.standard_normal(x_shape, dtype), rng.standard_normal(weight_shape, dtype)
+    nd, family = _OPS[explanation.op]
+    module = conv_transpose if family is CONV_TRANSPOSE else conv
+    y = getattr(module, explanation.op)(x, weight, **options)
+    out, call, first = y, getattr(module, explanation.op), (x, weight)
+    if explanation.direction != "forward":
+        call, first = getattr(module, explanation.op + "_backward"), (y, x, weight)
+        options = options | {"need": explanation.direction}
+        out = call(*first, **options)
+    peak = machine_peak(dtypes=(dtype,), threads=(explanation.threads,), seconds=_BURST_SECONDS)
+    rate = peak.gflops[dtype][explanation.threads]
+    bound = max(explanation.flops / (rate * 1e9), explanation.bytes / (peak.triad * 1e9))
+    best = math.inf
+    for _ in range(_BURSTS):
+        times, end = [], time.perf_counter() + _BURST_SECONDS
+        while not times or time.perf_counter() < end:
+            start = time.perf_counter()
+            call(*first, **options, out=out)
+            times.append(time.perf_counter() - start)
+        best = min(best, statistics.median(times))
+    return replace(explanation, peak_gflops=rate, triad=peak.triad, bound=bound, seconds=best)

@@ -1,0 +1,86 @@
+"""explain: what it says is what runs, and the figures follow from the shapes."""
+
+import json
+
+import numpy as np
+import pytest
+
+import convkit
+from convkit.cli import main
+
+PADDED = {"padding": 1}
+CASES = [  # op, x, weight, options; algorithm, arrangement among
+    (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED), "winograd", (None,)),
+    (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED | {"direction": "x"}), "winograd", (None,)),
+    (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED | {"direction": "weight"}), "implicit_gemm", (None,)),
+    (("conv2d", (2, 64, 28, 28), (32, 64, 1, 1), {}), "implicit_gemm", ("by_pixel", "by_channel")),
+    (("conv1d", (2, 32, 99), (32, 1, 7), {"groups": 32}), "direct", ("by_pixel", "by_channel", "by_group")),
+    (("conv3d", (4, 9, 9, 9), (8, 4, 3, 3, 3), {"algorithm": "im2col"}), "im2col", ("by_pixel",)),
+    (("conv_transpose2d", (1, 8, 9, 9), (8, 3, 8, 8), {"stride": 4}), "im2col", (None,)),
+    (("conv_transpose2d", (1, 16, 9, 9), (16, 16, 3, 3), {"direction": "x"}), "winograd", (None,)),
+]
+
+
+@pytest.mark.parametrize(("asked", "algorithm", "arrangements"), CASES)
+def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
+    """The algorithm by the bits of a call that names it; the arrangement by its estimate, the least."""
+    op, x_shape, weight_shape, options = asked
+    told = convkit.explain(op, x_shape, weight_shape, **options)
+    assert told.algorithm == algorithm
+    assert set(told.rejected) == {"implicit_gemm", "im2col", "direct", "winograd"} - {algorithm}
+    assert told.arrangement in arrangements or (told.arrangement is not None and "planes" in told.estimates)
+    if told.arrangement:
+        assert told.estimates[told.arrangement] == min(told.estimates.values()) == told.estimate
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal(x_shape, np.float32), rng.standard_normal(weight_shape, np.float32)
+    options = {name: value for name, value in options.items() if name not in ("direction", "algorithm")}
+    y = getattr(convkit, op)(x, weight, **options)
+    if told.direction == "forward":
+        got = getattr(convkit, op)(x, weight, **options, algorithm=algorithm)
+        assert got.tobytes() == y.tobytes() or "algorithm" in asked[3]
+    assert told.flops == 2 * (y.size if op.startswith("conv_transpose") is False else x.size) * weight[0].size
+    assert told.bytes == x.nbytes + weight.nbytes + y.nbytes
+
+
+def test_measured():
+    told = convkit.explain("conv2d", (1, 8, 16, 16), (8, 8, 3, 3), measure=True)
+    assert told.seconds > 0
+    assert told.bound == pytest.approx(max(told.flops / told.peak_gflops, told.bytes / told.triad) / 1e9)
+    assert "% of the roofline" in str(told)
+    assert convkit.explain("conv2d", (1, 8, 16, 16), (8, 8, 3, 3)).seconds is None
+
+
+def test_threads_and_workspace_follow_the_caller():
+    shapes = ("conv2d", (8, 64, 28, 28), (64, 64, 3, 3))
+    with convkit.threads(3):
+        many = convkit.explain(*shapes)
+        with convkit.workspace_limit("300KiB"):
+            few = convkit.explain(*shapes)
+    assert many.threads == 3
+    assert few.workspace < many.workspace
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("conv4d", (1, 1, 4), (1, 1, 3)), ValueError, "op must be one of conv1d, .*, got 'conv4d'"),
+        (("conv2d", (1, 1, 4), (1, 1, 3)), ValueError, "weight must have shape"),
+        (("conv1d", (1, 1, 4), (1, 1, 3), {"direction": "back"}), ValueError, "direction must be one of"),
+        (("conv1d", (1, 1, 4), (1, 1, 3), {"dtype": "int8"}), ValueError, "dtype must be one of"),
+        (("conv1d", (1, 1, 4), (1, 1, 3), {"algorithm": "winograd"}), ValueError, "algorithm must be another"),
+    ],
+)
+def test_refusals(arguments, error, message):
+    op, x_shape, weight_shape, *options = arguments
+    with pytest.raises(error, match=message):
+        convkit.explain(op, x_shape, weight_shape, **(options[0] if options else {}))
+
+
+def test_the_command(capsys):
+    shapes = ["explain", "conv2d", "1,64,28,28", "64,64,3,3", "--padding", "1"]
+    assert main(shapes) == 0
+    assert "algorithm    winograd" in capsys.readouterr().out
+    assert main([*shapes, "--json", "--stride", "2,1", "--threads", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["algorithm"] == "implicit_gemm"
+    assert main([*shapes[:3], "64,3,3,3"]) == 1
+    assert "x must have" in capsys.readouterr().err
