@@ -53,7 +53,7 @@ def learn(size, rate, epochs, split):
         for x, y in data.minibatches(split.x_train, split.y_train, size or len(split.x_train), rng=rng):
             loss = nn.losses.softmax_cross_entropy(model(x), y)
             optimizer.zero_grad()
-            model.backward(loss.grad)
+            model.backward(loss.grad, need_input=False)
             optimizer.step()
         losses.append(cost(model, split))
     return losses

@@ -44,12 +44,15 @@ class Deformable(nn.Module):
         self.conv = nn.DeformConv2d(in_channels, out_channels, 3, padding=1, branch=False, rng=rng)
         self.offsets = nn.Conv2d(in_channels, 18, 1, init="zeros")
 
-    def forward(self, x):
-        return self.conv(x, self.offsets(x))
+    def run(self, x):
+        offset, through_offsets = self.offsets.begin(x)
+        y, through_conv = self.conv.begin(x, offset)
 
-    def backward(self, grad, *, need_input=True):
-        through_conv = self.conv.backward(grad)
-        return through_conv + self.offsets.backward(self.conv.offset_grad)
+        def back(grad, need_input):
+            dx, doffset = through_conv(grad)
+            return dx + through_offsets(doffset)
+
+        return y, back
 
 
 def network(channels, deformable, rng):
@@ -73,7 +76,7 @@ def train(channels, deformable, seed, epochs, split):
         for x, y in data.minibatches(warp(split.x_train, rng), split.y_train, 64, rng=rng):
             loss = nn.losses.softmax_cross_entropy(model(x), y)
             optimizer.zero_grad()
-            model.backward(loss.grad)
+            model.backward(loss.grad, need_input=False)
             optimizer.step()
             schedule.step()
     return model.eval()

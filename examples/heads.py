@@ -45,7 +45,7 @@ def fit(model, loss_of, x, y, steps, rng, decay=0.0):
         for inputs, labels in batches:
             loss = loss_of(model(inputs), labels)
             optimizer.zero_grad()
-            model.backward(loss.grad)
+            model.backward(loss.grad, need_input=False)
             optimizer.step()
             schedule.step()
 

@@ -51,7 +51,7 @@ def learn(model, split, epochs, rng):
         for images, labels in batches:
             loss = softmax_cross_entropy(model(data.shift(images, rng=rng)), labels)
             model.zero_grad()
-            model.backward(loss.grad)
+            model.backward(loss.grad, need_input=False)
             optimizer.step()
         kernels.append(model[0].weight.data[:, 0].copy())
         accuracies.append(accuracy(model, split.x_test, split.y_test))

@@ -49,7 +49,7 @@ def train(drop, decay, seed, epochs):
         for inputs, labels in data.minibatches(x, y, 30, rng=rng):
             loss = nn.losses.softmax_cross_entropy(model.train()(inputs), labels)
             optimizer.zero_grad()
-            model.backward(loss.grad)
+            model.backward(loss.grad, need_input=False)
             optimizer.step()
         model.eval()
         seen, unseen = model(x), model(x_test)

@@ -45,15 +45,19 @@ def network(depth, activation, init, rng):
 
 def flow(activation, init, x, y):
     """Size (root mean square) of each hidden layer's output, and of the gradient there, before any training."""
-    model, sizes, signal = network(DEPTH, activation, init, np.random.default_rng(0)), [], x
-    for i in range(DEPTH):
-        signal = model[2 * i : 2 * i + 2](signal)
-        sizes.append(rms(signal))
-    loss, slopes = nn.losses.softmax_cross_entropy(model[-1](signal), y), []
-    gradient = model[-1].backward(loss.grad)
-    for i in reversed(range(DEPTH)):
-        slopes.insert(0, rms(gradient))
-        gradient = model[2 * i : 2 * i + 2].backward(gradient, need_input=True)
+    model, sizes, slopes = network(DEPTH, activation, init, np.random.default_rng(0)), [], []
+
+    def forward(layer, inputs, output):
+        if isinstance(layer, activation):
+            sizes.append(rms(output))
+
+    def backward(layer, grad, input_grad):
+        if isinstance(layer, activation):
+            slopes.insert(0, rms(grad))
+
+    with nn.hooks(forward, backward):
+        scores, back = model.begin(x)
+        back(nn.losses.softmax_cross_entropy(scores, y).grad)
     return sizes, slopes
 
 
@@ -70,7 +74,7 @@ def dead_share(rate, x, y, epochs):
         for inputs, labels in data.minibatches(x, y, 32, rng=rng):
             loss = nn.losses.softmax_cross_entropy(model(inputs), labels)
             optimizer.zero_grad()
-            model.backward(loss.grad)
+            model.backward(loss.grad, need_input=False)
             optim.clip_grad_norm(model.parameters(), 10)  # without it, the largest rates end in NaN
             optimizer.step()
     silent = [np.all(model[: 2 * i](x) == 0, axis=0) for i in (1, 2, 3)]

@@ -154,3 +154,8 @@ def with_numbers(layer: nn.Module, rng: np.random.Generator, dtype: str = "float
             drawn = rng.standard_normal(value.shape)
             value.data = (np.abs(drawn) + 0.5 if name.endswith("var") else drawn / 2).astype(dtype)
     return layer
+
+
+def first(gradients):
+    """The gradient of a layer's input, beside which those of other inputs may stand."""
+    return gradients[0] if isinstance(gradients, tuple) else gradients

@@ -40,7 +40,7 @@ def steps(x, *more):
         seen = []
         for _ in range(2):
             y = module(x, *more)
-            seen += [y, module.backward(np.ones_like(y), need_input=True)]
+            seen += [y, module.backward(np.ones_like(y))]
             if optimizer is not None:
                 seen += [parameter.grad.copy() for parameter in parameters]
                 optimizer.step()
@@ -71,26 +71,32 @@ def tied():
 
 
 def under_way():
-    """A model between forward and backward."""
+    """A model between forward and backward, which stays behind."""
     model = small_training.network(np.random.default_rng(0))
     model(draw(4, 1, 5, 5))
     return model
 
 
+def shared(head):
+    ys = head([draw(2, 3), draw(4, 3, seed=1)])
+    return ys, head.backward(ys), head.layer.weight.grad
+
+
 def pyramid(neck):
     maps = [draw(1, 2, 8, 8), draw(1, 3, 4, 4)]
     y = neck(maps)
-    return y, neck.backward([np.ones_like(each) for each in y], need_input=True)
+    return y, neck.backward([np.ones_like(each) for each in y])
 
 
 MODELS = (
     Example("tied", tied, steps(draw(3, 4))),
-    Example("under_way", under_way, lambda model: model.backward(draw(4, 3), need_input=True)),
+    Example("under_way", under_way, steps(draw(4, 1, 5, 5))),
     Example("dropout", lambda: nn.Dropout(0.5, rng=1), steps(draw(5, 6))),
     Example("dropout2d", lambda: nn.Dropout2d(0.5, rng=1), steps(draw(5, 6, 2, 2))),
     Example("sequential", lambda: small_training.network(np.random.default_rng(0)), steps(draw(4, 1, 5, 5))),
     Example("lenet5", lambda: models.lenet5(3, rng=0), steps(draw(2, 1, 32, 32))),
     Example("unet", lambda: models.unet(3, in_channels=2, width=2, depth=2, rng=0), steps(draw(2, 2, 8, 12))),
+    Example("each", lambda: nn.Each(nn.Linear(3, 2, rng=0)), shared),
     Example("feature_pyramid", lambda: models.FeaturePyramid((2, 3), 4, rng=0), pyramid),
     Example(
         "pyramid_network",

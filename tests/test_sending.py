@@ -10,7 +10,7 @@ import pytest
 import sendable
 import small_training
 from convkit import nn, optim
-from nn_cases import ALONE, TWINS, with_numbers
+from nn_cases import ALONE, TWINS, first, with_numbers
 from sendable import EXAMPLES, Example
 from training_cases import LOSSES
 
@@ -59,6 +59,17 @@ def test_it_survives_and_works(example):
 
 def test_a_folder_of_images_survives_and_works(folder):
     check_all_ways(folder)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_backward_that_is_due_stays_with_the_model(way):
+    model, x = nn.Linear(3, 2, rng=0), np.ones((1, 3), np.float32)
+    model(x)
+    sent = way(model)
+    with pytest.raises(RuntimeError, match="Linear.backward: nothing to go back through"):
+        sent.backward(np.ones((1, 2), np.float32))
+    np.testing.assert_array_equal(sent(x), model.predict(x))
+    assert model.backward(np.ones((1, 2), np.float32)).shape == x.shape
 
 
 def test_every_public_class_has_an_example(folder):
@@ -121,11 +132,11 @@ def test_weights_mapped_from_a_file_and_operands_of_foreign_byte_order(case, tmp
     operands = [rng.standard_normal(case.shape), *case.more(rng)]
     operands = [array if array.dtype == np.int64 else array.astype(np.float64) for array in operands]
     y = layer(*operands)
-    expected = [y, layer.backward(np.cos(y), need_input=True), *(parameter.grad for parameter in layer.parameters())]
+    expected = [y, first(layer.backward(np.cos(y))), *(parameter.grad for parameter in layer.parameters())]
     for parameter in layer.parameters():
         parameter.data, parameter.grad = mapped(tmp_path, parameter.data), None
     operands, grad = [swapped(array) for array in operands], swapped(np.cos(y))
-    got = [layer(*operands), layer.backward(grad, need_input=True)]
+    got = [layer(*operands), first(layer.backward(grad))]
     assert {type(array) for array in got} == {np.ndarray}
     got += [parameter.grad for parameter in layer.parameters()]
     np.testing.assert_equal(got, expected)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
+from ..nn._mode import entered
 from ..nn.init import Rng
 from ..nn.module import Module
 from .fields import channel_last, spatial
-from .trace import checked_shape, dtype_of, evaluating
+from .trace import checked_shape, dtype_of
 
 _HEARD = 1 - 0.9545  # of the largest gradient: what a Gaussian has left at two standard deviations, as in the paper
 
@@ -67,15 +69,28 @@ def effective_receptive_field(
     shape = checked_shape(input_shape)
     x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model))
     last = channel_last(model)
-    with evaluating(model):
-        y = model(x)
+    with entered(keeping=True, evaluating=True), _frozen(model):
+        y, back = model.begin(x)
         sizes = spatial(y.shape, last)
         place = tuple(size // 2 for size in sizes) if at is None else tuple(at)
         if len(place) != len(sizes) or not all(0 <= i < size for i, size in zip(place, sizes, strict=True)):
             raise ValueError(f"at must be a position in the output, of spatial shape {sizes}, got {at}")
         grad = np.zeros_like(y)
         grad[(slice(None), *place) if last else (slice(None), slice(None), *place)] = 1
-        dx = model.backward(grad, need_input=True)
+        dx = back(grad)
     gradient = np.abs(dx).mean(axis=(0, -1) if last else (0, 1), dtype=np.float64)
     heard = np.count_nonzero(gradient >= _HEARD * gradient.max())
     return EffectiveField(gradient, heard ** (1 / max(gradient.ndim, 1)))
+
+
+@contextmanager
+def _frozen(model: Module) -> Iterator[None]:
+    """Inside the ``with`` no parameter learns."""
+    learning = [parameter for parameter in model.parameters() if parameter.trainable]
+    try:
+        for parameter in learning:
+            parameter.trainable = False
+        yield
+    finally:
+        for parameter in learning:
+            parameter.trainable = True

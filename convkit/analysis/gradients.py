@@ -68,7 +68,7 @@ def check_gradients(
     ----------
     target : Module or function
         A module is checked as ``sum(v * module(x))`` for a random v, in its input and in every parameter that learns.
-        It is copied first, the copy in float64: its own parameters, gradients and kept arrays stay as they are.
+        It is copied first, the copy in float64: its own parameters and gradients stay as they are.
         A function ``target(x, *args) -> (value, grad)``, such as a loss, is checked in `x`; an array `value` is summed.
     x : ndarray
         Where to check; converted to float64. Central differences see both sides of a kink, so stay `step` away from
@@ -116,14 +116,17 @@ def check_gradients(
 
 def _of_module(module: Module, x: np.ndarray, args: tuple, rng: np.random.Generator):
     """Return arrays to vary, their analytic gradients, and the function whose gradients they are."""
-    module = copy.deepcopy(module)
+    module, args = copy.deepcopy((module, args))
     for parameter in module.parameters():
         parameter.data = parameter.data.astype(np.float64)
     module.zero_grad()
-    y = module(x, *args)
+    y, back = module.begin(x, *args)
     v = rng.standard_normal(y.shape)
-    gradients = {"input": module.backward(v, need_input=True)}
-    arrays = {"input": x}
+    found = back(v)
+    inputs = [array for array in (x, *args) if isinstance(array, np.ndarray) and array.dtype.kind == "f"]
+    names = ("input", *(f"input {i}" for i in range(1, len(inputs))))
+    arrays = dict(zip(names, inputs, strict=True))
+    gradients = dict(zip(names, found if isinstance(found, tuple) else (found,), strict=True))
     for name, parameter in module.named_parameters():
         if parameter.trainable:
             arrays[name] = parameter.data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .. import _options, _shapes, nn
-from .trace import evaluating
 
 _LAYERS = (nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d)
 
@@ -20,7 +19,7 @@ def sampling_points(layer: nn.Module, x: np.ndarray, offset: np.ndarray | None =
     x : ndarray, ``(N, C, *spatial)``, or ``(N, *spatial, C)`` with the layer's ``layout="NHWC"``
         The layer's input.
     offset : ndarray, optional
-        As forward takes it; by default what the layer's own branch makes of `x`.
+        As the layer takes it; by default what the layer's own branch makes of `x`.
 
     Returns
     -------
@@ -47,8 +46,7 @@ def sampling_points(layer: nn.Module, x: np.ndarray, offset: np.ndarray | None =
     if offset is None:
         if layer.conv_offset is None:
             raise ValueError("offset must be given where the layer has no branch, got None")
-        with evaluating(layer):
-            offset = layer.conv_offset(x)
+        offset = layer.conv_offset.predict(x)
     options, nd = layer.options, layer.weight.data.ndim - 2
     last = _options.channel_last(options["layout"])
     moves = (options[name] for name in ("stride", "padding", "dilation"))

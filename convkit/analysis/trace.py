@@ -1,19 +1,19 @@
 """What a model does to one batch, layer by layer: it is run once, on zeros, and looked at while it runs.
 
-Whatever its `forward` says in Python happens, so branches, loops and layers of one's own need no description. Arrays on
+Whatever its `run` says in Python happens, so branches, loops and layers of one's own need no description. Arrays on
 their way between layers are a subclass of ndarray that remembers which layers it comes from through NumPy's arithmetic,
 so the calls form a graph: the sum at the end of a residual block knows both of its terms.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _shapes
+from ..nn._mode import hooks
 from ..nn.module import Module, Parameter
 from ..nn.sequential import Sequential
 
@@ -99,12 +99,20 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> list[Call]:
     A layer is a module with parameters of its own or without modules inside. The model is left as it was.
     """
     shape = checked_shape(input_shape)
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
     calls: list[Call] = []
-    with evaluating(model):
-        layers = {module: name for name, module in reversed(list(model.named_modules())) if _is_layer(module)}
-        for layer, name in layers.items():  # of a shared layer the first name
-            layer.forward = _recorder(layer, name, calls)  # hides the method until the end of `evaluating`
-        model(_track(np.zeros(shape, dtype_of(model)), frozenset({INPUT})))
+    names = {layer: name for name, layer in reversed(list(model.named_modules())) if _is_layer(layer)}  # the first one
+
+    def record(layer: Module, inputs: tuple, y: Any) -> Any:
+        if layer not in names:
+            return None
+        x, first = inputs[0], y[0] if isinstance(y, tuple) else y
+        calls.append(Call(names[layer], layer, x.shape, first.shape, getattr(x, "sources", None)))
+        return _track(y, frozenset({len(calls) - 1}))
+
+    with hooks(forward=record):
+        model.predict(_track(np.zeros(shape, dtype_of(model)), frozenset({INPUT})))
     return calls
 
 
@@ -122,41 +130,8 @@ def dtype_of(model: Module) -> np.dtype:
     return next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
 
 
-@contextlib.contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """In evaluation and frozen; after it everything is as before, and a `backward` that was due still is."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    before = [(part, dict(vars(part))) for part in (*model.modules(), *model.parameters())]
-    try:
-        model.eval()
-        for parameter in model.parameters():
-            parameter.trainable = False
-        yield
-    finally:
-        for part, attributes in before:
-            vars(part).clear()
-            vars(part).update(attributes)
-
-
 def _is_layer(module: Module) -> bool:
     if isinstance(module, Sequential):
         return False
-    return not _parts(module) or any(isinstance(value, Parameter) for value in vars(module).values())
-
-
-def _parts(module: Module) -> list[tuple[str, Module]]:
-    return list(module.named_children())
-
-
-def _recorder(layer: Module, name: str, calls: list[Call]) -> Callable:
-    forward = layer.forward
-    seen_inside = (lambda value: value) if _parts(layer) else _plain  # modules inside are to know, too
-
-    def recorded(x: np.ndarray, *args: Any, **kwargs: Any) -> Any:
-        y = forward(*seen_inside((x, *args)), **seen_inside(kwargs))
-        first = y[0] if isinstance(y, tuple) else y
-        calls.append(Call(name, layer, x.shape, first.shape, x.sources if isinstance(x, _Tracked) else None))
-        return _track(y, frozenset({len(calls) - 1}))
-
-    return recorded
+    inside = next(module.named_children(), None)
+    return inside is None or any(isinstance(value, Parameter) for value in vars(module).values())

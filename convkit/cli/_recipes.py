@@ -103,8 +103,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 def squares(scores: np.ndarray, labels: np.ndarray) -> losses.Loss:
     """Squared distance of the scores from 1 for the true class and 0 for the others, mean over the samples."""
-    total = losses.l2(scores, np.eye(scores.shape[1], dtype=scores.dtype)[labels], reduction="sum")
-    return losses.Loss(total.value / len(scores), total.grad / len(scores))
+    each = losses.l2(scores, np.eye(scores.shape[1], dtype=scores.dtype)[labels], reduction="none")
+    return losses.reduce(each.value.sum(axis=1), each.grad, "mean")
 
 
 LOSSES = {

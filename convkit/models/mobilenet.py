@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
 
 from .. import nn
 from ..nn.init import Initialiser, Rng
@@ -12,29 +12,12 @@ from ._layers import Layers
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
-class InvertedResidual(nn.Module):
-    """1x1 convolution that widens, 3x3 depthwise, 1x1 that narrows; x is added where the shape stays.
+class InvertedResidual(nn.Residual):
+    """1x1 convolution that widens, 3x3 depthwise, 1x1 that narrows, and x added; under torchvision's names."""
 
-    Parameters
-    ----------
-    conv : Sequential
-        The three, with their normalisations.
-    residual : bool
-        Whether x is added.
-    """
-
-    def __init__(self, conv: nn.Sequential, residual: bool) -> None:
-        self.conv, self.residual = conv, residual
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Run the three, and add x if that is wanted."""
-        y = self.conv(x)
-        return y + x if self.residual else y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Go back through the three, and through the sum."""
-        dx = self.conv.backward(grad, need_input=need_input)
-        return dx + grad if self.residual and need_input else dx
+    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the three, with their normalisations."""
+        yield "conv", self.branch
 
 
 def _conv(new: Layers, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -43,7 +26,8 @@ def _conv(new: Layers, c_in: int, c_out: int, kernel: int, stride: int = 1, grou
     return nn.Sequential(conv, new.batch_norm(c_out), nn.ReLU6())
 
 
-def inverted_residual(new: Layers, c_in: int, c_out: int, stride: int, widening: int) -> InvertedResidual:
+def inverted_residual(new: Layers, c_in: int, c_out: int, stride: int, widening: int) -> nn.Module:
+    """The three convolutions; x is added where the shape stays."""
     width = c_in * widening
     layers: list[nn.Module] = [_conv(new, c_in, width, 1)] if widening > 1 else []
     layers += [
@@ -51,7 +35,8 @@ def inverted_residual(new: Layers, c_in: int, c_out: int, stride: int, widening:
         new.conv(width, c_out, 1, bias=False),
         new.batch_norm(c_out),
     ]
-    return InvertedResidual(nn.Sequential(*layers), residual=stride == 1 and c_in == c_out)
+    conv = nn.Sequential(*layers)
+    return InvertedResidual(conv) if stride == 1 and c_in == c_out else nn.Sequential({"conv": conv})
 
 
 def mobilenet_v2(

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import nn
 from ..nn.init import Initialiser, Rng
+from ..nn.sequential import lowest
 from ._layers import Layers
 
 Maps = tuple[np.ndarray, ...]
@@ -49,32 +50,44 @@ class FeaturePyramid(nn.Module):
         new = Layers(init, rng, dtype)
         self.inner_blocks = [nn.Sequential(new.conv(channels, out_channels, 1)) for channels in in_channels]
         self.layer_blocks = [nn.Sequential(new.conv(out_channels, out_channels, 3, padding=1)) for _ in in_channels]
-        self.enlarge = [nn.Upsample(1) for _ in in_channels[1:]]  # to a size that is the images' affair
+        self.enlarge = nn.Upsample(1)  # to sizes that are the images' affair
         self.coarser = nn.MaxPool2d(1, 2) if coarser else None
 
-    def forward(self, maps: Sequence[np.ndarray]) -> Maps:
-        """Take maps ``(N, C, H, W)``, the finest first, and return as many (or one more) of `out_channels`."""
+    def run(self, maps: Sequence[np.ndarray]) -> tuple[Maps, nn.Way]:
+        """Take maps ``(N, C, H, W)``, the finest first, and return as many (or one more) of `out_channels`.
+
+        Back, take a gradient for each map that was returned, and return one for each that was taken.
+        """
         if len(maps) != len(self.inner_blocks):
             raise ValueError(f"maps must be {len(self.inner_blocks)} arrays, the finest first, got {len(maps)}")
-        inner = [block(image) for block, image in zip(self.inner_blocks, maps, strict=True)]
-        for fine, enlarge in reversed(list(enumerate(self.enlarge))):
-            enlarge.size = inner[fine].shape[2:]
-            inner[fine] += enlarge(inner[fine + 1])
-        out = [block(image) for block, image in zip(self.layer_blocks, inner, strict=True)]
-        return (*out, self.coarser(out[-1])) if self.coarser else tuple(out)
-
-    def backward(self, grad: Sequence[np.ndarray], *, need_input: bool = True) -> Maps | None:
-        """Take a gradient for each map that was returned, and return one for each that was taken, if wanted."""
-        grads = list(grad)
+        inner, narrowed = _each(self.inner_blocks, maps)
+        enlarged = []
+        for i in reversed(range(len(inner) - 1)):
+            coarse, back = self.enlarge.begin(inner[i + 1], inner[i].shape[2:])
+            inner[i] = inner[i] + coarse
+            enlarged.append(back)
+        out, smoothed = _each(self.layer_blocks, inner)
         if self.coarser:
-            last = self.coarser.backward(grads.pop())
-            grads[-1] = grads[-1] + last
-        grads = [block.backward(g, need_input=True) for block, g in zip(self.layer_blocks, grads, strict=True)]
-        for fine, enlarge in enumerate(self.enlarge):
-            grads[fine + 1] += enlarge.backward(grads[fine])
-        pairs = zip(self.inner_blocks, grads, strict=True)
-        down = tuple(block.backward(g, need_input=need_input) for block, g in pairs)
-        return down if need_input else None
+            last, skipped = self.coarser.begin(out[-1])
+            out.append(last)
+
+        def back(grad: Sequence[np.ndarray], need_input: bool) -> Maps:
+            grads = list(grad)
+            if self.coarser:
+                last = skipped(grads.pop())
+                grads[-1] = grads[-1] + last
+            grads = [smooth(g) for smooth, g in zip(smoothed, grads, strict=True)]
+            for i, enlarge in enumerate(reversed(enlarged)):
+                grads[i + 1] = grads[i + 1] + enlarge(grads[i])
+            return tuple(narrow(g, need_input) for narrow, g in zip(narrowed, grads, strict=True))
+
+        return tuple(out), back
+
+
+def _each(layers: Sequence[nn.Module], maps: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[nn.Way]]:
+    """Run a layer on each map; the outputs and the ways back."""
+    calls = [layer.begin(image) for layer, image in zip(layers, maps, strict=True)]
+    return [y for y, _ in calls], [back for _, back in calls]
 
 
 class PyramidNetwork(nn.Module):
@@ -97,21 +110,20 @@ class PyramidNetwork(nn.Module):
     def __init__(self, stages: Sequence[nn.Module], neck: nn.Module) -> None:
         self.stages, self.neck = list(stages), neck
 
-    def forward(self, x: np.ndarray) -> Maps:
+    def run(self, x: np.ndarray) -> tuple[Maps, nn.Way]:
         """Return the neck's maps of an image ``(N, C, H, W)``."""
-        maps = []
+        maps, backs = [], []
         for stage in self.stages:
-            x = stage(x)
+            x, back = stage.begin(x)
             maps.append(x)
-        return self.neck(maps)
+            backs.append(back)
+        y, through = self.neck.begin(maps)
 
-    def backward(self, grad: Sequence[np.ndarray], *, need_input: bool = True) -> np.ndarray | None:
-        """Go back through the neck, then, down to the lowest that learns, through the stages."""
-        learning = [need_input or any(p.trainable for p in stage.parameters()) for stage in self.stages]
-        lowest = learning.index(True) if any(learning) else len(self.stages)
-        grads = self.neck.backward(grad, need_input=any(learning))
-        down = None
-        for i in reversed(range(lowest, len(self.stages))):
-            down = grads[i] if down is None else grads[i] + down
-            down = self.stages[i].backward(down, need_input=need_input or i > lowest)
-        return down
+        def back_through(grad: Sequence[np.ndarray], need_input: bool) -> np.ndarray | None:
+            end = lowest(self.stages, need_input)
+            grads, down = through(grad, need_input or end < len(backs)), None
+            for i in reversed(range(end, len(backs))):
+                down = backs[i](grads[i] if down is None else grads[i] + down, need_input or i > end)
+            return down
+
+        return y, back_through

@@ -33,13 +33,11 @@ class Block(nn.Residual):
             yield "downsample", self.shortcut
         yield "relu", self.relu
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, nn.Way]:
         """Add the branch to the shortcut, and cut off below zero."""
-        return self.relu(super().forward(x))
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Go back through the activation, then through both ways."""
-        return super().backward(self.relu.backward(grad), need_input=need_input)
+        y, through = super().run(x)
+        y, cut = self.relu.begin(y)
+        return y, lambda grad, need_input: through(cut(grad), need_input)
 
 
 def basic_block(new: Layers, channels: int, width: int, stride: int) -> Block:

@@ -30,32 +30,16 @@ class UNet(nn.Module):
         self.down, self.bottom, self.up, self.merge, self.head = down, bottom, up, merge, head
         self.pool = [nn.MaxPool2d(2) for _ in down]
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, nn.Way]:
         """Score every pixel of ``(N, C, H, W)``."""
         whole = 2 ** len(self.down)
         if any(size % whole for size in x.shape[2:]):
             raise ValueError(f"x must have a height and a width divisible by {whole}, got shape {x.shape}")
-        skips = []
-        for convs, pool in zip(self.down, self.pool, strict=True):
-            skips.append(convs(x))
-            x = pool(skips[-1])
-        x = self.bottom(x)
-        for up, convs in zip(self.up, self.merge, strict=True):
-            x = convs(np.concatenate([skips.pop(), up(x)], axis=1))
-        return self.head(x)
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Go back up the right side and down the left, where the skipped gradients are added."""
-        grad = self.head.backward(grad)
-        skipped = []
-        for up, convs in zip(reversed(self.up), reversed(self.merge), strict=True):
-            skip, grad = np.split(convs.backward(grad, need_input=True), 2, axis=1)
-            skipped.append(skip)
-            grad = up.backward(grad)
-        grad = self.bottom.backward(grad, need_input=True)
-        for i, (convs, pool) in reversed(list(enumerate(zip(self.down, self.pool, strict=True)))):
-            grad = convs.backward(pool.backward(grad) + skipped.pop(), need_input=need_input or i > 0)
-        return grad
+        inner = self.bottom
+        for convs, pool, up, merge in zip(self.down[::-1], self.pool[::-1], self.up, self.merge, strict=True):
+            skip = nn.Concat(nn.Sequential(), nn.Sequential(pool, inner, up))
+            inner = nn.Sequential(convs, skip, merge)
+        return nn.Sequential(inner, self.head).begin(x)
 
 
 def _two(new: Layers, c_in: int, c_out: int) -> nn.Sequential:

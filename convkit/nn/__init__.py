@@ -5,7 +5,7 @@ A model is a `Module`, usually a `Sequential`. One step of training::
     scores = model(x)
     loss = nn.losses.softmax_cross_entropy(scores, labels)
     model.zero_grad()
-    model.backward(loss.grad)
+    model.backward(loss.grad, need_input=False)
     optimizer.step()
 
 ============  ==========================================================================================================
@@ -16,12 +16,14 @@ normalising   `BatchNorm1d` to 3d, `GroupNorm`, `LayerNorm`; `Dropout`, `Dropout
 vectors       `Linear`, `Flatten`
 activations   `Step`, `Sigmoid`, `Tanh`, `ReLU`, `ReLU6`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Softplus`,
               `Softmax`, `LogSoftmax`
-joined        `Sequential`, `Residual`, `Concat`
+joined        `Sequential`, `Residual`, `Concat`, `Each`
+how it runs   `inference`, `keeping`, `hooks`
 weight files  `save_state`, `load_state`
 ============  ==========================================================================================================
 """
 
 from . import init, losses
+from ._mode import hooks, inference, keeping
 from .activations import (
     ELU,
     GELU,
@@ -38,7 +40,7 @@ from .activations import (
     Tanh,
 )
 from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from .branches import Concat, Residual
+from .branches import Concat, Each, Residual
 from .conv import Conv1d, Conv2d, Conv3d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .deform import DeformConv1d, DeformConv2d, DeformConv3d
@@ -46,7 +48,7 @@ from .dropout import Dropout, Dropout2d
 from .files import load_state, save_state
 from .flatten import Flatten
 from .linear import Linear
-from .module import Buffer, IncompatibleKeys, Module, Parameter
+from .module import Buffer, IncompatibleKeys, Module, Parameter, Way
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -103,6 +105,7 @@ __all__ = [
     "Dropout",
     "Dropout2d",
     "ELU",
+    "Each",
     "Flatten",
     "GELU",
     "GlobalAvgPool1d",
@@ -137,7 +140,11 @@ __all__ = [
     "Step",
     "Tanh",
     "Upsample",
+    "Way",
+    "hooks",
+    "inference",
     "init",
+    "keeping",
     "load_state",
     "losses",
     "save_state",

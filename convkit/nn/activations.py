@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ops import _elementwise
 from ._limits import difference
-from .module import Module
+from .module import Module, Way
 
 
 class _FromResult(Module):
@@ -21,16 +21,11 @@ class _FromResult(Module):
 
     _activation: tuple[int, float, float]
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return the activation of each element."""
-        y = _elementwise.activate(x, self._activation)
-        self.keep(y)
-        return y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Multiply by the derivative."""
-        (y,) = self.kept(grad)
-        return _elementwise.activate_backward(grad, y, self._activation) if need_input else None
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return the activation of each element; back, multiply by the derivative."""
+        activation = self._activation
+        y = _elementwise.activate(x, activation)
+        return y, lambda grad, _: _elementwise.activate_backward(grad, y, activation)
 
 
 class _FromArgument(Module):
@@ -40,17 +35,11 @@ class _FromArgument(Module):
     def _parameters(self) -> tuple[int, float, float]:
         """The engine's code and numbers."""
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return the activation of each element."""
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return the activation of each element; back, multiply by the derivative."""
         activation = self._parameters()
         y = _elementwise.activate(x, activation)
-        self.keep(x, activation)
-        return y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Multiply by the derivative."""
-        x, activation = self.kept(grad)
-        return _elementwise.activate_backward(grad, x, activation) if need_input else None
+        return y, lambda grad, _: _elementwise.activate_backward(grad, x, activation)
 
 
 class Step(Module):
@@ -62,15 +51,9 @@ class Step(Module):
     Psychological Review 65, 1958.
     """
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return 1 or 0 for each element."""
-        self.keep()
-        return np.heaviside(x, 1)
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Return zeros."""
-        self.kept(grad)
-        return np.zeros_like(grad) if need_input else None
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return 1 or 0 for each element; zeros on the way back."""
+        return np.heaviside(x, 1), lambda grad, _: np.zeros_like(grad)
 
 
 class ReLU(_FromResult):
@@ -263,17 +246,12 @@ class Softmax(Module):
     def __init__(self, dim: int = 1) -> None:
         self.dim = dim
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return the probabilities."""
-        y = np.exp(difference(x, x.max(axis=self.dim, keepdims=True)))
-        y /= y.sum(axis=self.dim, keepdims=True)
-        self.keep(y)
-        return y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Return y * (grad - sum(grad * y))."""
-        (y,) = self.kept(grad)
-        return y * (grad - (grad * y).sum(axis=self.dim, keepdims=True)) if need_input else None
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return the probabilities; back, y * (grad - sum(grad * y))."""
+        dim = self.dim
+        y = np.exp(difference(x, x.max(axis=dim, keepdims=True)))
+        y /= y.sum(axis=dim, keepdims=True)
+        return y, lambda grad, _: y * (grad - (grad * y).sum(axis=dim, keepdims=True))
 
     def describe(self) -> str:
         """Return the axis."""
@@ -291,14 +269,9 @@ class LogSoftmax(Softmax):
         The axis: the classes of ``(N, classes, *)``.
     """
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return the logarithms of the probabilities."""
-        lowered = difference(x, x.max(axis=self.dim, keepdims=True))
-        y = lowered - np.log(np.exp(lowered).sum(axis=self.dim, keepdims=True))
-        self.keep(y)
-        return y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Return grad - exp(y) * sum(grad)."""
-        (y,) = self.kept(grad)
-        return grad - np.exp(y) * grad.sum(axis=self.dim, keepdims=True) if need_input else None
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return the logarithms of the probabilities; back, grad - exp(y) * sum(grad)."""
+        dim = self.dim
+        lowered = difference(x, x.max(axis=dim, keepdims=True))
+        y = lowered - np.log(np.exp(lowered).sum(axis=dim, keepdims=True))
+        return y, lambda grad, _: grad - np.exp(y) * grad.sum(axis=dim, keepdims=True)

@@ -14,7 +14,7 @@ from .. import _options
 from .._arrays import as_array, empty, same_dtype
 from ..ops import _channels
 from . import _moments
-from .module import Buffer, Module, Parameter
+from .module import Buffer, Module, Parameter, Way
 
 
 class _BatchNorm(Module):
@@ -41,8 +41,11 @@ class _BatchNorm(Module):
         self.running_var = Buffer(np.ones(num_features, dtype)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if track_running_stats else None
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Normalise ``(N, C, *spatial)`` by the batch's own statistics; in evaluation, by the running ones."""
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Normalise ``(N, C, *spatial)`` by the batch's own statistics; in evaluation, by the running ones.
+
+        Back, the statistics are functions of the input where they were the batch's, and constants where not.
+        """
         x = self._checked(x)
         y = empty(x.shape, x.dtype)
         planes, of_batch = self._planes(x), self.training or self.running_mean is None
@@ -50,31 +53,24 @@ class _BatchNorm(Module):
             standard = self._of_batch(planes)
         else:
             standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
-        affine = () if self.weight is None else (self.weight.data, self.bias.data)
-        _channels.apply(planes, standard.map(*affine), self._planes(y))
-        self.keep(x, standard, of_batch)
-        return y
+        weight, bias = (None, None) if self.weight is None else (self.weight.data, self.bias.data)
+        _channels.apply(planes, standard.map(*(() if weight is None else (weight, bias))), self._planes(y))
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the weight's and bias's gradients and return the input's, if wanted.
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grad = as_array(grad, "grad")
+            same_dtype(grad, "grad", x, "x")
+            grads, to_xhat = self._planes(grad), standard.map()
+            learns = self.weight is not None and (self.weight.trainable or self.bias.trainable)
+            sums = _channels.gradient_sums(grads, planes, to_xhat) if of_batch or learns else None
+            if learns:
+                _moments.accumulate(sums, self.weight, self.bias)
+            if not need_input:
+                return None
+            dx, sums = empty(x.shape, x.dtype), sums if of_batch else None
+            _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx))
+            return dx
 
-        The statistics are functions of the input where forward took the batch's, and constants where it took the
-        running ones.
-        """
-        x, standard, of_batch = self.kept(grad)
-        grad = as_array(grad, "grad")
-        same_dtype(grad, "grad", x, "x")
-        planes, grads, to_xhat = self._planes(x), self._planes(grad), standard.map()
-        learns = self.weight is not None and (self.weight.trainable or self.bias.trainable)
-        sums = _channels.gradient_sums(grads, planes, to_xhat) if of_batch or learns else None
-        if learns:
-            _moments.accumulate(sums, self.weight, self.bias)
-        if not need_input:
-            return None
-        dx, weight = empty(x.shape, x.dtype), None if self.weight is None else self.weight.data
-        sums = sums if of_batch else None
-        _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx))
-        return dx
+        return y, back
 
     def _of_batch(self, planes: np.ndarray) -> _moments.Standard:
         """The map by the batch's own statistics; the running ones move towards them."""

@@ -1,11 +1,18 @@
-"""Branches side by side on one input: added up, or joined along an axis. `Sequential()` is one that does nothing."""
+"""Branches side by side on one input: added up, or joined along an axis; and one layer on several inputs."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..ops import _elementwise
-from .module import Module
+from .module import Module, Way
+
+
+def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The engine's sum; of arrays that have an arithmetic of their own, such as those of a trace, theirs."""
+    return _elementwise.binary("add", a, b) if type(a) is type(b) is np.ndarray else a + b
 
 
 class Residual(Module):
@@ -31,23 +38,21 @@ class Residual(Module):
     def __init__(self, branch: Module, shortcut: Module | None = None) -> None:
         self.branch, self.shortcut = branch, shortcut
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Run both and add."""
-        y, short = self.branch(x), x if self.shortcut is None else self.shortcut(x)
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Run both and add; back through both, and add."""
+        y, through = self.branch.begin(x)
+        short, across = (x, lambda grad, _: grad) if self.shortcut is None else self.shortcut.begin(x)
         if y.shape != short.shape:
             raise ValueError(
                 f"branch must give the shape of the shortcut, {short.shape}, got {y.shape}; "
                 "a shortcut=Conv2d(..., kernel_size=1, stride=...) changes it alike"
             )
-        self.keep()
-        return _elementwise.binary("add", y, short)
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Go back through both and add."""
-        self.kept(grad)
-        dx = self.branch.backward(grad, need_input=need_input)
-        short = grad if self.shortcut is None else self.shortcut.backward(grad, need_input=need_input)
-        return _elementwise.binary("add", dx, short) if need_input else None
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            dx, dx_short = through(grad, need_input), across(grad, need_input)
+            return _sum(dx, dx_short) if need_input else None
+
+        return _sum(y, short), back
 
 
 class Concat(Module):
@@ -83,20 +88,45 @@ class Concat(Module):
                 raise TypeError(f"branches[{i}] must be a Module, got {type(branch).__name__}")
         self.branches, self.dim = list(branches), dim
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Run the branches and join what they give."""
-        parts = [branch(x) for branch in self.branches]
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Run the branches and join what they give; back, each gets its part and what comes back is added."""
+        parts, backs = zip(*(branch.begin(x) for branch in self.branches), strict=True)
         try:
             y = np.concatenate(parts, axis=self.dim)
         except ValueError as error:
             shapes = ", ".join(str(part.shape) for part in parts)
             raise ValueError(f"branches must give shapes that differ in axis {self.dim} alone, got {shapes}") from error
-        self.keep(np.cumsum([part.shape[self.dim] for part in parts])[:-1])
-        return y
+        ends = np.cumsum([part.shape[self.dim] for part in parts])[:-1]
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Give each branch its part of the gradient and add what comes back."""
-        (ends,) = self.kept(grad)
-        parts = zip(self.branches, np.split(grad, ends, axis=self.dim), strict=True)
-        grads = [branch.backward(part, need_input=need_input) for branch, part in parts]
-        return sum(grads[1:], start=grads[0]) if need_input else None
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grads = np.split(grad, ends, axis=self.dim)
+            dxs = [back(part, need_input) for back, part in zip(backs, grads, strict=True)]
+            return sum(dxs[1:], start=dxs[0]) if need_input else None
+
+        return y, back
+
+
+class Each(Module):
+    """One layer on each of several inputs, such as a head that the maps of a pyramid share: it learns from all of them.
+
+    ``Each(head)(maps)`` is a tuple of outputs; `backward` takes a gradient for each and returns one for each.
+
+    Parameters
+    ----------
+    layer : Module
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar: Focal loss for dense object detection, ICCV 2017,
+    arXiv:1708.02002.
+    """
+
+    def __init__(self, layer: Module) -> None:
+        self.layer = layer
+
+    def run(self, xs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], Way]:
+        """Run the layer on each."""
+        ys, backs = zip(*map(self.layer.begin, xs), strict=True)
+        return ys, lambda grads, need_input: tuple(
+            back(grad, need_input) for back, grad in zip(backs, grads, strict=True)
+        )

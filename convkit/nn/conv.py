@@ -10,7 +10,7 @@ from .. import ConvGrads, conv1d, conv1d_backward, conv2d, conv2d_backward, conv
 from .._shapes import per_axis
 from . import init as initialisers
 from ._describe import unusual
-from .module import Module, Parameter
+from .module import Module, Parameter, Way
 
 
 def check_groups(groups: int, in_channels: int, out_channels: int) -> None:
@@ -63,18 +63,18 @@ class _Conv(Module):
             "algorithm": algorithm,
         }
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
-        y = self._forward(x, self.weight.data, None if self.bias is None else self.bias.data, **self.options)
-        self.keep(x, y if self.options["activation"] else None)
-        return y
+        weight, bias, options = self.weight.data, None if self.bias is None else self.bias.data, self.options
+        y = self._forward(x, weight, bias, **options)
+        activated = y if options["activation"] else None
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        x, y = self.kept(grad)
-        grads = self._backward(grad, x, self.weight.data, y=y, need=self.need(need_input), **self.options)
-        self.accumulate(grads)
-        return grads.x
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grads = self._backward(grad, x, weight, y=activated, need=self.need(need_input), **options)
+            self.accumulate(grads)
+            return grads.x
+
+        return y, back
 
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""

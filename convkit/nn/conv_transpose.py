@@ -19,7 +19,7 @@ from .._shapes import per_axis
 from . import init as initialisers
 from ._describe import unusual
 from .conv import check_groups
-from .module import Module, Parameter
+from .module import Module, Parameter, Way
 
 
 class _ConvTranspose(Module):
@@ -64,22 +64,19 @@ class _ConvTranspose(Module):
             "algorithm": algorithm,
         }
 
-    def forward(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> np.ndarray:
+    def run(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size` settles what the stride leaves open."""
-        bias = None if self.bias is None else self.bias.data
-        y = self._forward(x, self.weight.data, bias, output_size=output_size, **self.options)
-        self.keep(x, y if self.options["activation"] else None, output_size)
-        return y
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        options = {"output_size": output_size, **self.options}
+        y = self._forward(x, weight, bias, **options)
+        activated = y if options["activation"] else None
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        x, y, output_size = self.kept(grad)
-        need = self.need(need_input)
-        grads = self._backward(
-            grad, x, self.weight.data, output_size=output_size, y=y, need=need, **self.options
-        )  # fmt: skip
-        self.accumulate(grads)
-        return grads.x
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grads = self._backward(grad, x, weight, y=activated, need=self.need(need_input), **options)
+            self.accumulate(grads)
+            return grads.x
+
+        return y, back
 
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""

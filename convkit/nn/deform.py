@@ -20,7 +20,7 @@ from .._shapes import per_axis
 from . import init as initialisers
 from ._describe import unusual
 from .conv import Conv1d, Conv2d, Conv3d, check_groups
-from .module import Module, Parameter
+from .module import Module, Parameter, Way
 
 
 class _DeformConv(Module):
@@ -64,40 +64,34 @@ class _DeformConv(Module):
         gate = branch and modulated
         self.conv_mask = self._conv(in_channels, samples, kernel, activation="sigmoid", **like) if gate else None
         self.in_channels, self.options = in_channels, moves | {"activation": activation}
-        self.offset_grad: np.ndarray | None = None
-        self.mask_grad: np.ndarray | None = None
 
-    def forward(self, x: np.ndarray, offset: np.ndarray | None = None, mask: np.ndarray | None = None) -> np.ndarray:
-        """Convolve ``(N, in_channels, *spatial)``, sampled where `offset` says, or where the own branch does."""
-        own = offset is None
-        if own:
-            if self.conv_offset is None or mask is not None:
-                raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
-            offset = self.conv_offset(x)
-            mask = None if self.conv_mask is None else self.conv_mask(x)
-        bias = None if self.bias is None else self.bias.data
-        y = self._forward(x, offset, self.weight.data, bias, mask=mask, **self.options)
-        self.keep(x, offset, mask, y if self.options["activation"] else None, own)
-        return y
+    def run(
+        self, x: np.ndarray, offset: np.ndarray | None = None, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Way]:
+        """Convolve ``(N, in_channels, *spatial)``, sampled where `offset` says, or where the own branch does.
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the gradients of weight, bias and branch and return the input's, if wanted.
-
-        Where forward was given an offset and a mask, their gradients are left in `offset_grad` and `mask_grad`.
+        Where offset and mask are given, backward returns a gradient for each of them beside the input's.
         """
-        x, offset, mask, y, own = self.kept(grad)
-        need = (*self.need(need_input), "offset", "mask")
-        grads = self._backward(grad, x, offset, self.weight.data, mask=mask, y=y, need=need, **self.options)
-        self.accumulate(grads)
-        if not own:
-            self.offset_grad, self.mask_grad = grads.offset, grads.mask
-            return grads.x
-        dx = self.conv_offset.backward(grads.offset, need_input=need_input)
-        dx = grads.x + dx if need_input else None
-        if mask is not None:
-            through_mask = self.conv_mask.backward(grads.mask, need_input=need_input)
-            dx = dx + through_mask if need_input else None
-        return dx
+        own = offset is None
+        if own and (self.conv_offset is None or mask is not None):
+            raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
+        branches = [branch for branch in (self.conv_offset, self.conv_mask) if own and branch is not None]
+        found, backs = zip(*(branch.begin(x) for branch in branches), strict=True) if own else ((offset, mask), ())
+        offset, mask = (*found, None)[:2]
+        weight, bias, options = self.weight.data, None if self.bias is None else self.bias.data, self.options
+        y = self._forward(x, offset, weight, bias, mask=mask, **options)
+        activated = y if options["activation"] else None
+
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | tuple[np.ndarray, ...] | None:
+            need = (*self.need(need_input), "offset", "mask")
+            grads = self._backward(grad, x, offset, weight, mask=mask, y=activated, need=need, **options)
+            self.accumulate(grads)
+            if not own:
+                return (grads.x, grads.offset) if mask is None else (grads.x, grads.offset, grads.mask)
+            dxs = [grads.x, *(back(d, need_input) for back, d in zip(backs, (grads.offset, grads.mask), strict=False))]
+            return sum(dxs[1:], start=dxs[0]) if need_input else None
+
+        return y, back
 
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""
@@ -111,7 +105,7 @@ _DOC = """{nd}-D deformable convolution: every tap reads the input where an offs
 
     The offsets, and the mask that weighs the samples, come from convolutions of the layer's own, which start from
     zeros: at first the taps stand where those of `Conv{nd}d` do, each weighed 1/2 by the mask's sigmoid. Or they are
-    given to forward, ``layer(x, offset, mask)``.
+    given, ``layer(x, offset, mask)``; then backward returns a tuple, the gradients of x, offset and mask.
 
     At whole offsets, zero among them, bilinear sampling has a kink, and the offset's gradient is the right-hand one:
     `convkit.analysis.check_gradients` takes it for wrong there.
@@ -150,8 +144,6 @@ _DOC = """{nd}-D deformable convolution: every tap reads the input where an offs
     conv_offset, conv_mask : Conv{nd}d or None
         The branch: ``{nd} * offset_groups * prod(kernel_size)`` and ``offset_groups * prod(kernel_size)`` channels, in
         the order of `convkit.deform_conv{nd}d`.
-    offset_grad, mask_grad : ndarray or None
-        After a backward, the gradients of what forward was given.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _options
 from . import init
-from .module import Module
+from .module import Module, Way
 
 
 class _Dropout(Module):
@@ -18,22 +18,13 @@ class _Dropout(Module):
     def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Drop from an array of any shape in training; return it as it is in evaluation."""
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Drop from an array of any shape in training, and from its gradient alike; in evaluation let it be."""
         if not self.training or self.p == 0:
-            self.keep(None)
-            return x
+            return x, lambda grad, _: grad
         kept = self.rng.random(self._mask_shape(x.shape), dtype=np.float32) >= self.p
         mask = kept * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
-        self.keep(mask)
-        return x * mask
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Let through what was let through, enlarged alike."""
-        (mask,) = self.kept(grad)
-        if not need_input:
-            return None
-        return grad if mask is None else grad * mask
+        return x * mask, lambda grad, _: grad * mask
 
     def describe(self) -> str:
         """Return the probability."""

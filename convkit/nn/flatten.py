@@ -6,18 +6,13 @@ import math
 
 import numpy as np
 
-from .module import Module
+from .module import Module, Way
 
 
 class Flatten(Module):
     """``(N, *shape)`` to ``(N, prod(shape))``, in C order, as PyTorch's."""
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return `x` with all axes but the first made one; a view where possible."""
-        self.keep(x.shape)
-        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Give the gradient the input's shape again."""
-        (shape,) = self.kept(grad)
-        return grad.reshape(shape) if need_input else None
+        shape = x.shape
+        return x.reshape(shape[0], math.prod(shape[1:])), lambda grad, _: grad.reshape(shape)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import linear, linear_backward
 from . import init as initialisers
-from .module import Module, Parameter
+from .module import Module, Parameter, Way
 
 
 class Linear(Module):
@@ -48,20 +48,18 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
         self.activation = activation
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Map ``(*, in_features)`` to ``(*, out_features)``."""
-        bias = None if self.bias is None else self.bias.data
-        y = linear(x, self.weight.data, bias, activation=self.activation)
-        self.keep(x, y if self.activation else None)
-        return y
+        weight, bias, activation = self.weight.data, None if self.bias is None else self.bias.data, self.activation
+        y = linear(x, weight, bias, activation=activation)
+        activated = y if activation else None
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        x, y = self.kept(grad)
-        need = self.need(need_input)
-        grads = linear_backward(grad, x, self.weight.data, activation=self.activation, y=y, need=need)
-        self.accumulate(grads)
-        return grads.x
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grads = linear_backward(grad, x, weight, activation=activation, y=activated, need=self.need(need_input))
+            self.accumulate(grads)
+            return grads.x
+
+        return y, back
 
     def describe(self) -> str:
         """Return the sizes, and what is not the default."""

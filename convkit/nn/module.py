@@ -1,20 +1,25 @@
 """What every layer and model is made of: `Parameter`, `Buffer` and `Module`.
 
-There is no graph and no tape. A layer's `forward` keeps the few arrays its `backward` needs, `backward` takes the
-gradient of the loss with respect to the output, adds to the parameters' gradients and returns the gradient with respect
-to the input; a container calls its layers' `backward` in reverse. Gradients are those of `convkit`'s own operators.
+There is no graph and no tape. A call of a layer gives its output and the way back through that call: a function that
+takes the gradient of the loss with respect to the output, adds to the parameters' gradients and returns the gradient
+with respect to the input; a container takes its layers' ways back in reverse. Gradients are those of `convkit`'s own
+operators.
 """
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._arrays import is_real, native, writable
 from .._range import converted
+from ._mode import entered, keeping, mode
+
+Way = Callable[[Any, bool], Any]  # back(grad, need_input): what `Module.run` returns beside the output
 
 
 class Buffer:
@@ -70,12 +75,17 @@ class Parameter(Buffer):
     ----------
     grad : ndarray or None
         The sum of the gradients since the last `zero_grad`, of the shape and dtype of `data`; None before the first.
+    version : int
+        How often `data` was changed, by an optimizer or by loading (averages that are swapped in, too). Who changes it
+        otherwise, between a forward and its backward, adds one: that backward then refuses.
 
     Raises
     ------
     TypeError
         If `data` is not an array of float32 or float64.
     """
+
+    version = 0
 
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
         if not isinstance(data, np.ndarray) or not is_real(data.dtype):
@@ -118,50 +128,174 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+class _Back:
+    """The way back through one call of a layer, to be taken once."""
+
+    __slots__ = ("_back", "_module", "_shape", "_versions")
+
+    def __init__(self, module: Module, back: Way, y: Any) -> None:
+        self._module, self._back, self._shape = module, back, _wanted(y)
+        self._versions = [(name, own, own.version) for name, own in vars(module).items() if isinstance(own, Parameter)]
+
+    def __call__(self, grad: Any, need_input: bool = True) -> Any:
+        module, back, now = self._module, self._back, mode.get()
+        name = type(module).__name__
+        if not now.keeping:
+            raise RuntimeError(f"{name}.backward: nothing is kept under inference()")
+        if grad is None:
+            raise TypeError(
+                f"grad must be an array, got None in {name}.backward; a backward returns its input's gradient only "
+                "where need_input is True"
+            )
+        if back is None:
+            raise RuntimeError(_NOTHING_DUE.format(name))
+        got = tuple(map(np.shape, grad)) if isinstance(grad, tuple | list) else getattr(grad, "shape", ())
+        if got != self._shape:
+            raise ValueError(f"grad must have the output's shape {self._shape}, got {got} in {name}.backward")
+        for of, parameter, version in self._versions:
+            if parameter.version != version:
+                raise RuntimeError(f"{name}.backward: {of} was changed after the forward; go back before a step")
+        self._back = None
+        dx = back(grad, need_input) if need_input or learns(module) else None
+        dx = dx if need_input else None
+        for hook in now.hooks:
+            if hook.backward is not None:
+                hook.backward(module, grad, dx)
+        return dx
+
+
+_NOTHING_DUE = "{}.backward: nothing to go back through; call it on a batch first, once for each backward"
+
+
+def _nothing_kept(grad: Any, need_input: bool = True) -> None:
+    """The way back through a call that kept nothing."""
+    raise RuntimeError("backward: nothing was kept of this call, it was made under inference()")
+
+
+def _wanted(y: Any) -> tuple:
+    """The shape of the gradient that a backward takes; of several arrays a tuple. Indices have none."""
+    if not isinstance(y, tuple):
+        return y.shape
+    shapes = tuple(array.shape for array in y if array.dtype.kind == "f")
+    return shapes[0] if len(shapes) == 1 < len(y) else shapes
+
+
+def _own_parameters(module: Module) -> Iterator[tuple[str, Parameter]]:
+    return ((name, value) for name, value in vars(module).items() if isinstance(value, Parameter))
+
+
+def learns(module: Module) -> bool:
+    """Whether anything inside has a gradient to collect."""
+    return any(parameter.trainable for parameter in module.parameters())
+
+
 class Module(ABC):
     """Base of layers and models.
 
-    A layer is a constructor, a `forward` and a `backward`. Parameters, buffers and inner modules are found among the
-    attributes, in the order in which the constructor sets them; lists of modules count too, as ``name.0``,
-    ``name.1``...
-
-    For the author of a layer there are four helpers: `keep` and `kept` carry arrays from forward to backward, `need`
-    gives an operator's ``need=``, and `accumulate` adds the gradients it returned to the parameters of the same names::
+    A layer is a constructor and `run`, one function that computes the output and returns it together with the way back:
+    a function that takes the output's gradient, adds to the parameters' and returns the input's. What it needs of the
+    forward it finds in its closure; the layer itself stays as it is, so it may stand in several places of a model, and
+    several threads may use it::
 
         class Scale(Module):
             def __init__(self, channels):
                 self.weight = Parameter(np.ones((1, channels, 1, 1), np.float32))
 
-            def forward(self, x):
-                self.keep(x)
-                return x * self.weight.data
+            def run(self, x):
+                weight = self.weight.data
 
-            def backward(self, grad, *, need_input=True):
-                (x,) = self.kept(grad)
-                self.weight.accumulate((grad * x).sum(axis=(0, 2, 3), keepdims=True))
-                return grad * self.weight.data if need_input else None
+                def back(grad, need_input):
+                    self.weight.accumulate((grad * x).sum(axis=(0, 2, 3), keepdims=True))
+                    return grad * weight
+
+                return x * weight, back
+
+    Parameters, buffers and inner modules are found among the attributes, in the order in which the constructor sets
+    them; lists of modules count too, as ``name.0``, ``name.1``... A module made of others calls their `begin`, and its
+    way back theirs, in reverse.
     """
 
-    training = True
     frozen = False
-    _kept: tuple[Any, ...] | None = None
-    _y_shape: tuple[int, ...] | None = None  # of the last call, for `kept` to compare with the gradient's
+    _training = True
+    _latest: threading.local  # its `back`: the way back through the thread's latest call
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+        module = super().__new__(cls)
+        module._latest = threading.local()
+        return module
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        old = [name for name in ("forward", "backward") if name in vars(cls)]
+        if old:
+            raise TypeError(
+                f"{cls.__name__} must define run, got {' and '.join(old)}, as convkit 0.1 wanted: write one function "
+                "run(self, x) that returns the output and the way back, back(grad, need_input), which adds to the "
+                "parameters' gradients and returns the input's; what `keep` carried lies in its closure"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_latest"}  # a backward due stays behind
 
     @abstractmethod
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Compute the output for a batch `x`, and keep what `backward` needs."""
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Compute the output for a batch `x`; what the author of a layer writes, and `begin` calls.
 
-    @abstractmethod
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Go back through the last `forward`.
+        Nothing in the layer may change but training state: running statistics, generators, and these only where
+        `training` is True.
+
+        Returns
+        -------
+        y : ndarray
+            Or a tuple of them. `x` itself may be returned, or a view of it.
+        back : function
+            ``back(grad, need_input)``: adds to the parameters' gradients and returns the input's, which may be left
+            out (None) where `need_input` is False. It is called once at most, with a gradient of the output's shape,
+            into which it does not write; not at all where there is nothing to learn and no gradient wanted.
+        """
+
+    def begin(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[..., Any]]:
+        """Compute the output, and hand out the way back through this very call.
+
+        Returns
+        -------
+        y : ndarray
+        back : function
+            ``back(grad, need_input=True)``, as `backward`. Any number of calls may be under way; each way back is
+            taken once, in any order, as long as no parameter has changed since (RuntimeError).
+        """
+        try:
+            result = self.run(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            self._note_layer(error)
+            raise
+        if not (type(result) is tuple and len(result) == 2 and (result[1] is None or callable(result[1]))):
+            raise TypeError(f"{type(self).__name__}.run must return the output and the way back, got {result!r:.60}")
+        y, back = result
+        now = mode.get()
+        for hook in now.hooks:
+            if hook.forward is not None:
+                seen = hook.forward(self, args, y)
+                y = y if seen is None else seen
+        return y, _Back(self, back, y) if now.keeping else _nothing_kept
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not keeping():
+            return self.begin(*args, **kwargs)[0]
+        self._latest.back = None  # nothing is due after an exception
+        y, self._latest.back = self.begin(*args, **kwargs)
+        return y
+
+    def backward(self, grad: Any, *, need_input: bool = True) -> Any:
+        """Go back through the calling thread's latest call.
 
         Parameters
         ----------
         grad : ndarray
             Gradient of the loss with respect to the output, of the output's shape and dtype.
-        need_input : bool
-            Whether the input's gradient is wanted. True by default for a layer. `Sequential`, which mostly is a whole
-            model, has False: it never computes what nothing below will use.
+        need_input : bool, default True
+            Whether the input's gradient is wanted. Without it the lowest layer that learns does not compute it, and
+            those below do nothing at all: ``model.backward(loss.grad, need_input=False)`` is a step of training.
 
         Returns
         -------
@@ -172,19 +306,25 @@ class Module(ABC):
         Raises
         ------
         RuntimeError
-            If there was no forward; one forward serves one backward.
+            If there was no call, or it was gone back through already; if it was made under `inference`, or one of
+            the parameters has changed since.
         ValueError
             If `grad` has not the output's shape.
         """
+        back = getattr(self._latest, "back", None)
+        if back is None:
+            raise RuntimeError(_NOTHING_DUE.format(type(self).__name__))
+        dx = back(grad, need_input)
+        self._latest.back = None
+        return dx
 
-    def __call__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        try:
-            y = self.forward(*args, **kwargs)
-        except (TypeError, ValueError) as error:
-            self._note_layer(error)
-            raise
-        self._y_shape = np.shape(y[0] if isinstance(y, tuple) else y)
-        return y
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output in evaluation, and keep nothing; a backward that is due still is.
+
+        No flag is touched: several threads may predict on one model, which gives each the same bits as alone.
+        """
+        with entered(keeping=False, evaluating=True):
+            return self.begin(*args, **kwargs)[0]
 
     def _note_layer(self, error: Exception) -> None:
         """Let the error's note say which layer of this module it came from, by its path in `state_dict`."""
@@ -196,32 +336,18 @@ class Module(ABC):
 
     # ---------------------------------------------------------------- for the author of a layer
 
-    def keep(self, *arrays: Any) -> None:
-        """Keep arrays (by reference) for the coming `backward`."""
-        self._kept, self._y_shape = arrays, None
+    @property
+    def training(self) -> bool:
+        """Whether the layer is in training: `train` and `eval` set it, and under `predict` no layer is."""
+        return self._training and not mode.get().evaluating
 
-    def kept(self, grad: np.ndarray) -> tuple[Any, ...]:
-        """Hand over, once, what `forward` kept, if `grad`, what `backward` was given, fits the output."""
-        name = type(self).__name__
-        if grad is None:
-            raise TypeError(
-                f"grad must be an array, got None in {name}.backward; a Sequential's backward returns its input's "
-                "gradient only with need_input=True"
-            )
-        if self._kept is None:
-            raise RuntimeError(
-                f"{name}.backward: nothing to go back through; call forward first, once for each backward"
-            )
-        if self._y_shape is not None and np.shape(grad) != self._y_shape:
-            raise ValueError(
-                f"grad must have the output's shape {self._y_shape}, got {np.shape(grad)} in {name}.backward"
-            )
-        arrays, self._kept = self._kept, None
-        return arrays
+    @training.setter
+    def training(self, training: bool) -> None:
+        self._training = training
 
     def need(self, need_input: bool) -> tuple[str, ...]:
         """Names for an operator's ``need=``: x if its gradient is wanted, and the layer's own parameters that learn."""
-        learning = (name for name, value in vars(self).items() if isinstance(value, Parameter) and value.trainable)
+        learning = (name for name, value in _own_parameters(self) if value.trainable)
         return ("x", *learning) if need_input else tuple(learning)
 
     def accumulate(self, grads: NamedTuple) -> None:
@@ -304,7 +430,7 @@ class Module(ABC):
             parameter.trainable = not frozen
         for module in self.modules():
             module.frozen = frozen
-            module.training = module.training and not frozen
+            module.training = module._training and not frozen
         return self
 
     # ---------------------------------------------------------------- weights in and out
@@ -374,6 +500,8 @@ class Module(ABC):
         new = {name: value.copy() if id(_home(value)) in homes else value for name, value in new.items()}
         for name, value in new.items():  # none is part of an array that an earlier one has overwritten
             np.copyto(own[name], value)
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            parameter.version += name in new
         return keys
 
     def describe(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -39,7 +40,8 @@ from .. import (
     max_unpool3d_backward,
 )
 from ._describe import unusual
-from .module import Module
+from ._mode import keeping
+from .module import Module, Way
 
 
 class _Pool(Module):
@@ -53,6 +55,16 @@ class _Pool(Module):
         kernel_size, *others = self.options
         moved = unusual({name: self.options[name] for name in others}, self._forward)
         return f"kernel_size={self.options[kernel_size]!r}{moved}"
+
+
+def _maxima(
+    x: np.ndarray, forward: Callable, backward: Callable, return_indices: bool, layout: str
+) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way]:
+    """Maxima by an operator, and the way back to the elements that they were; without one, no places are found."""
+    if not (return_indices or keeping()):
+        return forward(x), None
+    (y, indices), shape = forward(x, return_indices=True), x.shape
+    return (y, indices) if return_indices else y, lambda grad, _: backward(grad, indices, shape, layout=layout)
 
 
 class _MaxPool(_Pool):
@@ -75,18 +87,11 @@ class _MaxPool(_Pool):
             "ceil_mode": ceil_mode,
             "layout": layout,
         }
-        self.return_indices = return_indices
+        self.return_indices, self.layout = return_indices, layout
 
-    def forward(self, x: np.ndarray) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way]:
         """Take the maximum of every window of ``(N, C, *spatial)``; with `return_indices`, say where it was, too."""
-        y, indices = self._forward(x, return_indices=True, **self.options)
-        self.keep(indices, x.shape)
-        return (y, indices) if self.return_indices else y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Give each gradient to the element that was the maximum."""
-        indices, shape = self.kept(grad)
-        return self._backward(grad, indices, shape, layout=self.options["layout"]) if need_input else None
+        return _maxima(x, partial(self._forward, **self.options), self._backward, self.return_indices, self.layout)
 
 
 class _AvgPool(_Pool):
@@ -111,15 +116,10 @@ class _AvgPool(_Pool):
             "layout": layout,
         }
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Take the mean of every window of ``(N, C, *spatial)``."""
-        self.keep(x.shape)
-        return self._forward(x, **self.options)
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Share each gradient out evenly among its window."""
-        (shape,) = self.kept(grad)
-        return self._backward(grad, shape, **self.options) if need_input else None
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Take the mean of every window of ``(N, C, *spatial)``; back, share each gradient out evenly among them."""
+        shape, options = x.shape, self.options
+        return self._forward(x, **options), lambda grad, _: self._backward(grad, shape, **options)
 
 
 class _AdaptiveAvgPool(Module):
@@ -129,15 +129,11 @@ class _AdaptiveAvgPool(Module):
     def __init__(self, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW") -> None:
         self.output_size, self.layout = output_size, layout
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Take the means of as many windows of ``(N, C, *spatial)`` as are asked for."""
-        self.keep(x.shape)
-        return self._forward(x, self.output_size, layout=self.layout)
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Share each gradient out evenly among its window."""
-        (shape,) = self.kept(grad)
-        return self._backward(grad, shape, layout=self.layout) if need_input else None
+        shape, layout = x.shape, self.layout
+        y = self._forward(x, self.output_size, layout=layout)
+        return y, lambda grad, _: self._backward(grad, shape, layout=layout)
 
     def describe(self) -> str:
         """Return the size of the output."""
@@ -151,16 +147,10 @@ class _AdaptiveMaxPool(_AdaptiveAvgPool):
         super().__init__(output_size, layout=layout)
         self.return_indices = return_indices
 
-    def forward(self, x: np.ndarray) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way]:
         """Take the maxima of as many windows of ``(N, C, *spatial)`` as are asked for."""
-        y, indices = self._forward(x, self.output_size, return_indices=True, layout=self.layout)
-        self.keep(indices, x.shape)
-        return (y, indices) if self.return_indices else y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Give each gradient to the element that was the maximum."""
-        indices, shape = self.kept(grad)
-        return self._backward(grad, indices, shape, layout=self.layout) if need_input else None
+        forward = partial(self._forward, output_size=self.output_size, layout=self.layout)
+        return _maxima(x, forward, self._backward, self.return_indices, self.layout)
 
 
 class _GlobalAvgPool(_AdaptiveAvgPool):
@@ -184,16 +174,15 @@ class _MaxUnpool(_Pool):
     ) -> None:
         self.options = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "layout": layout}
 
-    def forward(self, x: np.ndarray, indices: np.ndarray, output_size: int | Sequence[int] | None = None) -> np.ndarray:
-        """Put values ``(N, C, *spatial)`` where `indices`, of a max pooling layer, say; zeros everywhere else."""
-        y = self._forward(x, indices, output_size=output_size, **self.options)
-        self.keep(indices)
-        return y
+    def run(
+        self, x: np.ndarray, indices: np.ndarray, output_size: int | Sequence[int] | None = None
+    ) -> tuple[np.ndarray, Way]:
+        """Put values ``(N, C, *spatial)`` where `indices`, of a max pooling layer, say; zeros everywhere else.
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Fetch each value's gradient from where the value was put."""
-        (indices,) = self.kept(grad)
-        return self._backward(grad, indices, layout=self.options["layout"]) if need_input else None
+        Back, fetch each value's gradient from where the value was put.
+        """
+        y, layout = self._forward(x, indices, output_size=output_size, **self.options), self.options["layout"]
+        return y, lambda grad, _: self._backward(grad, indices, layout=layout)
 
 
 _MAX_DOC = """Maximum over moving windows, by `convkit.max_pool{nd}d`.
@@ -203,7 +192,7 @@ _MAX_DOC = """Maximum over moving windows, by `convkit.max_pool{nd}d`.
     kernel_size, stride, padding, dilation, ceil_mode, layout
         Passed on to `convkit.max_pool{nd}d`; `stride` is by default `kernel_size`.
     return_indices : bool, default False
-        Whether forward returns ``(y, indices)``, as `MaxUnpool{nd}d` wants them; such a layer cannot stand in a chain.
+        Whether it returns ``(y, indices)``, as `MaxUnpool{nd}d` wants them; such a layer cannot stand in a chain.
     """
 
 _AVG_DOC = """Mean over moving windows, by `convkit.avg_pool{nd}d`.
@@ -230,7 +219,7 @@ _ADAPTIVE_MAX_DOC = """Maximum over windows that give a wanted output size, by `
     output_size : int, None, or a tuple of {nd} of them
         Spatial size of the output; None keeps the input's.
     return_indices : bool, default False
-        Whether forward returns ``(y, indices)``; such a layer cannot stand in a chain.
+        Whether it returns ``(y, indices)``; such a layer cannot stand in a chain.
     layout : {{"NCHW", "NHWC"}}
     """
 
@@ -252,7 +241,7 @@ _GLOBAL_MAX_DOC = """Maximum of every channel of an image: ``(N, C, *spatial)`` 
     layout : {{"NCHW", "NHWC"}}
     """
 
-_UNPOOL_DOC = """Partial inverse of `MaxPool{nd}d`, by `convkit.max_unpool{nd}d`; forward takes the indices as well.
+_UNPOOL_DOC = """Partial inverse of `MaxPool{nd}d`, by `convkit.max_unpool{nd}d`; it takes the indices as well.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import numpy as np
 from .._arrays import as_array, empty, same_dtype
 from ..ops import _channels, _elementwise
 from . import _moments
-from .module import Module, Parameter
+from .module import Module, Parameter, Way
 
 
 def _taken(x: np.ndarray, weight: Parameter | None) -> np.ndarray:
@@ -66,33 +66,31 @@ class GroupNorm(Module):
         self.weight = Parameter(np.ones(num_channels, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_channels, dtype)) if affine else None
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Normalise ``(N, C, *spatial)``."""
         x = _taken(x, self.weight)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"x must have shape (N, C, *spatial) with C = {self.num_channels}, got shape {x.shape}")
-        y = empty(x.shape, x.dtype)
-        shape = (1, len(x) * self.num_groups, math.prod(x.shape[1:]) // self.num_groups)
-        standard = _moments.standard(x.reshape(shape), self.eps)[0].repeated(self.num_channels // self.num_groups)
-        _channels.apply(self._planes(x), standard.map(*self._affine(len(x))), self._planes(y))
-        self.keep(x, standard)
-        return y
+        y, planes = empty(x.shape, x.dtype), self._planes(x)
+        together, values = self.num_channels // self.num_groups, math.prod(x.shape[1:]) // self.num_groups
+        standard = _moments.standard(x.reshape(1, len(x) * self.num_groups, values), self.eps)[0].repeated(together)
+        weight, bias = self._affine(len(x))
+        _channels.apply(planes, standard.map(weight, bias), self._planes(y))
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        x, standard = self.kept(grad)
-        grad = as_array(grad, "grad")
-        same_dtype(grad, "grad", x, "x")
-        planes, grads, to_xhat = self._planes(x), self._planes(grad), standard.map()
-        sums = _channels.gradient_sums(grads, planes, to_xhat)
-        if self.weight is not None:
-            _moments.accumulate(sums, self.weight, self.bias)
-        if not need_input:
-            return None
-        dx, weight = empty(x.shape, x.dtype), self._affine(len(x))[0]
-        together = self.num_channels // self.num_groups
-        _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx), together)
-        return dx
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grad = as_array(grad, "grad")
+            same_dtype(grad, "grad", x, "x")
+            grads, to_xhat = self._planes(grad), standard.map()
+            sums = _channels.gradient_sums(grads, planes, to_xhat)
+            if self.weight is not None:
+                _moments.accumulate(sums, self.weight, self.bias)
+            if not need_input:
+                return None
+            dx = empty(x.shape, x.dtype)
+            _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx), together)
+            return dx
+
+        return y, back
 
     def _planes(self, array: np.ndarray) -> np.ndarray:
         """``(1, N * C, L)``: every channel of every image by itself."""
@@ -161,7 +159,7 @@ class LayerNorm(Module):
         self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if elementwise_affine else None
         self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Normalise ``(*, *normalized_shape)``."""
         x = _taken(x, self.weight)
         if x.shape[max(x.ndim - len(self.normalized_shape), 0) :] != self.normalized_shape:
@@ -169,30 +167,28 @@ class LayerNorm(Module):
         xhat, rows = empty(x.shape, x.dtype), self._rows(x)
         standard, _ = _moments.standard(rows, self.eps)
         _channels.apply(rows, standard.map(), self._rows(xhat))
-        self.keep(xhat, standard)
-        if self.weight is None:
-            return xhat
-        y, bias = empty(x.shape, x.dtype), None if self.bias is None else self.bias.data.reshape(-1)
-        _channels.apply(self._columns(xhat), _moments.plain(self.weight.data.reshape(-1), bias), self._columns(y))
-        return y
+        steep, y, weight = standard.steep, xhat, None if self.weight is None else self.weight.data
+        if weight is not None:
+            y, bias = empty(x.shape, x.dtype), None if self.bias is None else self.bias.data.reshape(-1)
+            _channels.apply(self._columns(xhat), _moments.plain(weight.reshape(-1), bias), self._columns(y))
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Add to the weight's and bias's gradients and return the input's, if wanted."""
-        xhat, standard = self.kept(grad)
-        grad = as_array(grad, "grad")
-        same_dtype(grad, "grad", xhat, "x")
-        if self.weight is not None:
-            ones = np.ones(self.weight.size, xhat.dtype)
-            sums = _channels.gradient_sums(self._columns(grad), self._columns(xhat), _moments.plain(ones))
-            _moments.accumulate(sums, self.weight, self.bias)
-            grad = _elementwise.binary("multiply", grad, self.weight.data)
-        if not need_input:
-            return None
-        dx, planes, grads = empty(grad.shape, grad.dtype), self._rows(xhat), self._rows(grad)
-        as_it_is = _moments.plain(np.ones(planes.shape[1], grad.dtype))
-        sums = _channels.gradient_sums(grads, planes, as_it_is)
-        _moments.input_gradient(grads, planes, as_it_is, standard.steep, None, sums, self._rows(dx))
-        return dx
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grad = as_array(grad, "grad")
+            same_dtype(grad, "grad", xhat, "x")
+            if weight is not None:
+                ones = np.ones(weight.size, xhat.dtype)
+                sums = _channels.gradient_sums(self._columns(grad), self._columns(xhat), _moments.plain(ones))
+                _moments.accumulate(sums, self.weight, self.bias)
+                grad = _elementwise.binary("multiply", grad, weight)
+            if not need_input:
+                return None
+            dx, planes, grads = empty(grad.shape, grad.dtype), self._rows(xhat), self._rows(grad)
+            as_it_is = _moments.plain(np.ones(planes.shape[1], grad.dtype))
+            sums = _channels.gradient_sums(grads, planes, as_it_is)
+            _moments.input_gradient(grads, planes, as_it_is, steep, None, sums, self._rows(dx))
+            return dx
+
+        return y, back
 
     def _rows(self, array: np.ndarray) -> np.ndarray:
         """``(1, samples, values)``: every sample is a channel."""

@@ -60,7 +60,3 @@ class DepthwiseSeparableConv2d(Sequential):
             padding_mode=padding_mode, **both,
         )  # fmt: skip
         super().__init__({"depthwise": depthwise, "pointwise": Conv2d(in_channels, out_channels, 1, **both)})
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Go back through both; a layer, so with the input's gradient unless it is not wanted."""
-        return super().backward(grad, need_input=need_input)

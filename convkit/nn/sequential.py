@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import overload
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
-import numpy as np
-
-from .module import Module
+from .module import Module, Way, learns
 
 
 class Sequential(Module):
@@ -23,14 +21,13 @@ class Sequential(Module):
     ``model[0]`` is a layer. ``model[:-1]`` is a Sequential of the same layers (shared, not copied) under the same
     names, as in PyTorch.
 
-    A layer keeps the arrays of its last forward, so the same object cannot stand twice in a chain.
+    A layer may stand in it twice: its parameters are learned once, by the sum of both gradients, and it has both names
+    in `state_dict`.
 
     Raises
     ------
     TypeError
         If something is not a Module.
-    ValueError
-        If a layer occurs twice.
     """
 
     def __init__(self, *layers: Module | dict[str, Module]) -> None:
@@ -38,51 +35,28 @@ class Sequential(Module):
             self._layers = dict(layers[0])
         else:
             self._layers = {str(i): layer for i, layer in enumerate(layers)}
-        paths: dict[int, str] = {}
         for name, layer in self._layers.items():
             if not isinstance(layer, Module):
                 raise TypeError(f"layers[{name!r}] must be a Module, got {type(layer).__name__}")
-            for path, module in layer.named_modules(name):
-                if id(module) in paths:
-                    raise ValueError(
-                        f"layers must each occur once, got the same {type(module).__name__} "
-                        f"as {paths[id(module)]!r} and as {path!r}; make a second one"
-                    )
-                paths[id(module)] = path
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the name and module of every layer, in order."""
         yield from self._layers.items()
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Run the layers in order."""
-        for layer in self:
-            x = layer(x)
-        return x
+    def run(self, x: Any) -> tuple[Any, Way]:
+        """Run the layers in order; the way back takes theirs in reverse, down to the lowest layer that learns."""
+        layers, backs = list(self), []
+        for layer in layers:
+            x, back = layer.begin(x)
+            backs.append(back)
 
-    def backward(self, grad: np.ndarray, *, need_input: bool = False) -> np.ndarray | None:
-        """Run the layers' backward in reverse, down to the lowest layer that learns.
+        def back_through(grad: Any, need_input: bool) -> Any:
+            end = lowest(layers, need_input)
+            while len(backs) > end:
+                grad = backs.pop()(grad, need_input or len(backs) > end)
+            return grad
 
-        Parameters
-        ----------
-        grad : ndarray
-            Gradient of the loss with respect to the output.
-        need_input : bool, default False
-            Whether the gradient with respect to the chain's input is wanted. Without it the lowest layer that has
-            something to learn does not compute its input's gradient, and the frozen ones below it do nothing at all.
-
-        Returns
-        -------
-        ndarray or None
-            Gradient with respect to the input, if asked for.
-        """
-        layers = list(self)
-        lowest = 0
-        while not need_input and lowest < len(layers) and not _learns(layers[lowest]):
-            lowest += 1
-        for i in reversed(range(lowest, len(layers))):
-            grad = layers[i].backward(grad, need_input=need_input or i > lowest)
-        return grad if need_input else None
+        return x, back_through
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -100,6 +74,8 @@ class Sequential(Module):
         return iter(self._layers.values())
 
 
-def _learns(module: Module) -> bool:
-    """Whether anything inside has a gradient to collect."""
-    return any(parameter.trainable for parameter in module.parameters())
+def lowest(layers: Sequence[Module], need_input: bool) -> int:
+    """Index of the lowest layer that a way back has to reach: the first, if the input's gradient is wanted, or the
+    first that learns.
+    """
+    return 0 if need_input else next((i for i, layer in enumerate(layers) if learns(layer)), len(layers))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import interpolate, interpolate_backward
 from ._describe import unusual
-from .module import Module
+from .module import Module, Way
 
 
 class Upsample(Module):
@@ -56,16 +56,11 @@ class Upsample(Module):
             "layout": layout,
         }
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Resize ``(N, C, *spatial)``."""
-        y = interpolate(x, self.size, **self.options)
-        self.keep(x.shape)
-        return y
-
-    def backward(self, grad: np.ndarray, *, need_input: bool = True) -> np.ndarray | None:
-        """Share each gradient out among the pixels it was made of."""
-        (shape,) = self.kept(grad)
-        return interpolate_backward(grad, shape, **self.options) if need_input else None
+    def run(self, x: np.ndarray, size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
+        """Resize ``(N, C, *spatial)``; to this `size`, if one is given."""
+        shape, options = x.shape, self.options if size is None else {**self.options, "scale_factor": None}
+        y = interpolate(x, self.size if size is None else size, **options)
+        return y, lambda grad, _: interpolate_backward(grad, shape, **options)
 
     def describe(self) -> str:
         """Return the size or the ratio, and what is not the default."""

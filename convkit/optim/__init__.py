@@ -3,7 +3,7 @@
 One step of training::
 
     optimizer.zero_grad()
-    model.backward(loss.grad)
+    model.backward(loss.grad, need_input=False)
     optim.clip_grad_norm(model.parameters(), 1.0)  # if wanted
     optimizer.step()
     schedule.step()                                # sets optimizer.lr, see `schedules`

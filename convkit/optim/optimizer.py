@@ -124,6 +124,7 @@ class Optimizer(Settings, ABC):
         for (parameter, state), more in zip(ready, new, strict=True):
             state |= more
             state["steps"] += 1
+            parameter.version += 1
             self.update(parameter, state)
 
     def _check_numbers(self, dtypes: Iterable[np.dtype]) -> None:

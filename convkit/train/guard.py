@@ -7,12 +7,12 @@ batch goes through the model again, watched layer by layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from ..nn._mode import hooks
 from ..nn.losses import Loss
 from ..nn.module import Module, Parameter
 
@@ -56,8 +56,9 @@ def diagnose(model: Module, loss: Callable[..., Any], x: np.ndarray, y: np.ndarr
                     path,
                 )
     model.zero_grad()
-    with _watched(model) as found:
-        scores = model(x)
+    found: list[NonFiniteError] = []
+    with hooks(*_watching(model, found)):
+        scores, back = model.begin(x)
         if not found:
             value, grad = loss(scores, y)
             if not (math.isfinite(value) and is_finite(grad)):
@@ -65,60 +66,42 @@ def diagnose(model: Module, loss: Callable[..., Any], x: np.ndarray, y: np.ndarr
                     f"the loss must be finite, got {value}, with {_describe(grad)} in its gradient; the scores it was "
                     f"computed from are finite, {scores.min()} to {scores.max()}"
                 )
-            model.backward(grad)
+            back(grad, need_input=False)
     if found:
         return found[0]
     return NonFiniteError("the step's gradients must be finite, and are not, through no layer; is it the penalty's?")
 
 
-@contextmanager
-def _watched(model: Module) -> Iterator[list[NonFiniteError]]:
-    """Until the end every layer inside looks at what it gives; the list gets the layers that gave no finite numbers.
+def _watching(model: Module, found: list[NonFiniteError]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Hooks that add to `found` the layers that give no finite numbers, the one where it began first.
 
-    What is inside a layer is done before the layer itself, so the first one in the list is where it began.
+    What is inside a layer is done before the layer itself.
     """
-    found: list[NonFiniteError] = []
-    modules = list(model.named_modules())
-    try:
-        for path, module in modules:
-            _watch(path, module, found)
-        yield found
-    finally:
-        for _, module in modules:
-            vars(module).pop("forward", None)
-            vars(module).pop("backward", None)
+    paths = {module: path for path, module in reversed(list(model.named_modules()))}  # the first name of several
 
-
-def _watch(path: str, module: Module, found: list[NonFiniteError]) -> None:
-    """Put watched methods in front of the module's own."""
-    forward, backward = module.forward, module.backward
-
-    def report(direction: str, what: str, array: np.ndarray) -> None:
-        found.append(
-            NonFiniteError(
-                f"{_title(path, module)} is the first whose {what} is not finite: {_describe(array)}; a smaller "
-                "learning rate, another initialisation or clipped gradients may help",
-                path,
-                direction,
+    def look(direction: str, module: Module, what: str, array: Any) -> None:
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not is_finite(array) and module in paths:
+            found.append(
+                NonFiniteError(
+                    f"{_title(paths[module], module)} is the first whose {what} is not finite: {_describe(array)}; a "
+                    "smaller learning rate, another initialisation or clipped gradients may help",
+                    paths[module],
+                    direction,
+                )
             )
-        )
 
-    def watched_forward(*args: Any, **options: Any) -> Any:
-        y = forward(*args, **options)
-        if isinstance(y, np.ndarray) and not is_finite(y):
-            report("forward", "output", y)
-        return y
+    def forward(module: Module, inputs: tuple, y: Any) -> None:
+        for array in y if isinstance(y, tuple) else (y,):
+            look("forward", module, "output", array)
 
-    def watched_backward(*args: Any, **options: Any) -> Any:
-        grad = backward(*args, **options)
-        if isinstance(grad, np.ndarray) and not is_finite(grad):
-            report("backward", "input's gradient", grad)
+    def backward(module: Module, grad: Any, dx: Any) -> None:
+        for array in dx if isinstance(dx, tuple) else (dx,):
+            look("backward", module, "input's gradient", array)
         for name, value in vars(module).items():
-            if isinstance(value, Parameter) and value.grad is not None and not is_finite(value.grad):
-                report("backward", f"{name}'s gradient", value.grad)
-        return grad
+            if isinstance(value, Parameter):
+                look("backward", module, f"{name}'s gradient", value.grad)
 
-    module.forward, module.backward = watched_forward, watched_backward
+    return forward, backward
 
 
 def _title(path: str, module: Module) -> str:

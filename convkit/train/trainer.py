@@ -12,6 +12,7 @@ import numpy as np
 
 from .._shapes import integer
 from ..data.minibatches import Minibatches, minibatches
+from ..nn._mode import inference
 from ..nn.losses import Loss, NothingCountsError, Penalty, softmax_cross_entropy
 from ..nn.module import Module
 from ..optim.clip import clip_grad_norm
@@ -253,12 +254,12 @@ class Trainer:
             x = self.transform(x, rng=self.rng)
         drawn = checkpoints.generator_states(generators)
         with np.errstate(**_QUIET if self.guard else {}):
-            scores = self.model(x)
+            scores, back = self.model.begin(x)
             loss, figure = self._lose(scores, y)
             figures = {"loss": figure}
             self.model.zero_grad()
             if figure.weight != 0:
-                self.model.backward(loss.grad)
+                back(loss.grad, need_input=False)
             if self.penalty is not None:
                 penalty = self.penalty(self.model)
                 penalty.backward()
@@ -336,9 +337,9 @@ class Trainer:
             If the set is empty, or no sample in it counts, `x` and `y` do not fit, or `batch_size` is not positive.
         """
         means = Means()
-        with self._evaluating(x):
+        with self._averaged(x), inference():
             for images, labels in minibatches(x, y, batch_size, shuffle=False):
-                scores = self.model(images)
+                scores = self.model.predict(images)
                 means.add({"loss": self._lose(scores, labels)[1]} | self._measure(scores, labels))
         return means()
 
@@ -350,25 +351,23 @@ class Trainer:
         ValueError
             If the set is empty, or `batch_size` is not positive.
         """
-        with self._evaluating(x):
+        with self._averaged(x):
             batches = minibatches(x, np.arange(len(x)), batch_size, shuffle=False)
-            return np.concatenate([self.model(images) for images, _ in batches])
+            return np.concatenate([self.model.predict(images) for images, _ in batches])
 
     @contextmanager
-    def _evaluating(self, x: Any) -> Iterator[None]:
-        """The model in evaluation mode, on a set that is not empty."""
+    def _averaged(self, x: Any) -> Iterator[None]:
+        """The model with `ema`'s weights, if there is one, for a set that is not empty."""
         if len(x) == 0:
             raise ValueError("x must hold at least one sample, got none")
-        training, averages = self.model.training, ExitStack()
+        averages = ExitStack()
         try:
-            self.model.eval()
             if self.ema is not None:
                 averages.enter_context(self.ema.swapped())
             yield
         finally:
             with uninterrupted():
                 averages.close()
-                self.model.train(training)
 
     # ---------------------------------------------------------------- stopping and going on
 

@@ -65,14 +65,15 @@ class Shifted(nn.Module):
         self.left, self.right = conv(1, 2, 3, padding=((0, 2), (1, 1))), conv(1, 2, 3, padding=((2, 0), (1, 1)))
         self.scale = np.full((1, 2, 1, 1), 2.0, np.float32)
 
-    def forward(self, x):
-        y = self.left(x)
-        y += self.right(x) * self.scale
-        return np.concatenate([y, y[:, :1]], axis=1)
+    def run(self, x):
+        (y, left), (other, right) = self.left.begin(x), self.right.begin(x)
+        y += other * self.scale
 
-    def backward(self, grad, *, need_input=True):
-        grad = grad[:, :2] + np.pad(grad[:, 2:], ((0, 0), (0, 1), (0, 0), (0, 0)))
-        return self.left.backward(grad) + self.right.backward(grad * self.scale)
+        def back(grad, need_input):
+            grad = grad[:, :2] + np.pad(grad[:, 2:], ((0, 0), (0, 1), (0, 0), (0, 0)))
+            return left(grad) + right(grad * self.scale)
+
+        return np.concatenate([y, y[:, :1]], axis=1), back
 
 
 NETWORKS = {
@@ -145,11 +146,8 @@ class Unpooled(nn.Module):
     def __init__(self):
         self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
 
-    def forward(self, x):
-        return self.unpool(*self.pool(x))
-
-    def backward(self, grad, *, need_input=True):
-        return self.pool.backward(self.unpool.backward(grad))
+    def run(self, x):
+        return self.unpool(*self.pool(x)), None
 
 
 def test_unpooled():
@@ -177,29 +175,23 @@ class Cropped(nn.Module):
     def __init__(self):
         self.conv, self.then = conv(1, 1, 3), nn.ReLU()
 
-    def forward(self, x):
-        return self.then(self.conv(x)[:, :, 1:])
-
-    def backward(self, grad, *, need_input=True):
-        pytest.fail("a receptive field takes no gradients")
+    def run(self, x):
+        return self.then(self.conv(x)[:, :, 1:]), None
 
 
 class WithoutLayer(Cropped):
     """A sum with what went through an operator that is no layer."""
 
-    def forward(self, x):
+    def run(self, x):
         y = self.conv(x)
-        return self.then(y + convkit.conv2d(np.asarray(x), self.conv.weight.data))
+        return self.then(y + convkit.conv2d(np.asarray(x), self.conv.weight.data)), None
 
 
 class OfOnesOwn(nn.Module):
     """A layer of a class that convkit does not know."""
 
-    def forward(self, x):
-        return x[:, :, ::2]
-
-    def backward(self, grad, *, need_input=True):
-        pytest.fail("a receptive field takes no gradients")
+    def run(self, x):
+        return x[:, :, ::2], None
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_the_layer_reads_its_input_there(nd, layout):
     channels = nd * 2 * 3**nd
     shape = (1, *out, channels) if layout == "NHWC" else (1, channels, *out)
     offset = np.random.default_rng(0).uniform(-0.9, 0.9, shape)
-    y = layer.forward(x, offset)
+    y = layer(x, offset)
     points = sampling_points(layer, x, offset)
     assert points.shape == (1, *out, 2, 3**nd, nd)
     values = 1 + np.stack(

@@ -21,18 +21,17 @@ class Flat(nn.Module):
     def __init__(self, neck):
         self.neck = neck
 
-    def forward(self, x):
+    def run(self, x):
         ends = np.cumsum([np.prod(shape) for shape in SHAPES])[:-1]
         maps = [part.reshape(shape) for part, shape in zip(np.split(x, ends), SHAPES, strict=True)]
-        out = self.neck(maps)
-        self.keep([y.shape for y in out])
-        return np.concatenate([y.ravel() for y in out])
+        out, through = self.neck.begin(maps)
 
-    def backward(self, grad, *, need_input=True):
-        (shapes,) = self.kept(grad)
-        ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
-        grads = [part.reshape(shape) for part, shape in zip(np.split(grad, ends), shapes, strict=True)]
-        return np.concatenate([g.ravel() for g in self.neck.backward(grads)])
+        def back(grad, need_input):
+            ends = np.cumsum([y.size for y in out])[:-1]
+            grads = [part.reshape(y.shape) for part, y in zip(np.split(grad, ends), out, strict=True)]
+            return np.concatenate([g.ravel() for g in through(grads)])
+
+        return np.concatenate([y.ravel() for y in out]), back
 
 
 def test_the_top_comes_down():
@@ -91,9 +90,14 @@ def test_on_a_backbone():
 class Spied(nn.Sequential):
     """A stage that writes down how its backward is called."""
 
-    def backward(self, grad, *, need_input=False):
-        self.called = need_input
-        return super().backward(grad, need_input=need_input)
+    def run(self, x):
+        y, through = super().run(x)
+
+        def back(grad, need_input):
+            self.called = need_input
+            return through(grad, need_input)
+
+        return y, back
 
 
 @pytest.mark.parametrize("lowest", range(4))

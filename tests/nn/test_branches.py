@@ -5,6 +5,7 @@ import pytest
 
 import convkit
 from convkit import nn
+from convkit.analysis import check_gradients
 from nn_cases import with_numbers
 
 
@@ -61,11 +62,11 @@ def test_given_offsets_have_gradients_to_hand_on():
     layer = with_numbers(nn.DeformConv2d(2, 3, 2, branch=False), np.random.default_rng(0))
     x, offset, mask = batch(1, 2, 4, 4), batch(1, 8, 3, 3, seed=1), batch(1, 4, 3, 3, seed=2)
     y = layer(x, offset, mask)
-    dx = layer.backward(y)
+    dx, offset_grad, mask_grad = layer.backward(y)
     expected = convkit.deform_conv2d_backward(y, x, offset, layer.weight.data, mask=mask)
     np.testing.assert_array_equal(dx, expected.x)
-    np.testing.assert_array_equal(layer.offset_grad, expected.offset)
-    np.testing.assert_array_equal(layer.mask_grad, expected.mask)
+    np.testing.assert_array_equal(offset_grad, expected.offset)
+    np.testing.assert_array_equal(mask_grad, expected.mask)
     assert list(layer.state_dict()) == ["weight", "bias"]  # torchvision's
 
 
@@ -131,3 +132,43 @@ def test_a_separable_convolution_learns_in_both_halves():
     model = nn.Sequential(nn.Conv2d(3, 3, 1), layer)
     model.backward(model(batch(1, 3, 4, 4, dtype="float32")))
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_head_that_five_maps_share_learns_from_all_of_them():
+    class Levels(nn.Module):
+        """Five sizes of the input, the head on each, and all that it says of them in one row."""
+
+        def __init__(self):
+            self.head = nn.Each(
+                nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, rng=0), nn.Tanh(), nn.Conv2d(3, 1, 1, rng=1))
+            )
+
+        def run(self, x):
+            maps, shrunk = [x], []
+            for _ in range(4):
+                smaller, back = nn.AvgPool2d(2, ceil_mode=True).begin(maps[-1])
+                maps.append(smaller)
+                shrunk.append(back)
+            ys, through = self.head.begin(maps)
+
+            def back(grad, need_input):
+                ends = np.cumsum([y.size for y in ys])[:-1]
+                grads = [part.reshape(y.shape) for part, y in zip(np.split(grad, ends), ys, strict=True)]
+                *grads, dx = through(grads)
+                while shrunk:
+                    dx = shrunk.pop()(dx) + grads.pop()
+                return dx
+
+            return np.concatenate([y.ravel() for y in ys]), back
+
+    report = check_gradients(Levels(), batch(1, 2, 9, 17))
+    assert [entry.name for entry in report.entries] == [
+        "input", "head.layer.0.weight", "head.layer.0.bias", "head.layer.2.weight", "head.layer.2.bias",
+    ]  # fmt: skip
+    maps = [batch(1, 2, size, size) for size in (4, 2)]
+    head = nn.Each(nn.ReLU())
+    for y, x in zip(head(maps), maps, strict=True):
+        np.testing.assert_array_equal(y, np.maximum(x, 0))
+    with pytest.raises(ValueError, match=r"output's shape \(\(1, 2, 4, 4\), \(1, 2, 2, 2\)\), got \(1, 2, 4, 4\)"):
+        head.backward(maps[0])
+    assert [dx.shape for dx in head.backward(maps)] == [x.shape for x in maps]

@@ -7,14 +7,14 @@ import pytest
 
 from convkit import nn
 from convkit.analysis import check_gradients
-from nn_cases import ALONE, TWINS, with_numbers
+from nn_cases import ALONE, TWINS, first, with_numbers
 
 CASES = TWINS + ALONE
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def ready(case, dtype="float64", shape=None):
-    """The layer, its input, and what else its forward takes."""
+    """The layer, its input, and what else it takes."""
     rng = np.random.default_rng(3)
     layer = with_numbers(case.build(nn), rng, dtype).train(case.training)
     x = rng.standard_normal(case.shape if shape is None else shape).astype(dtype)
@@ -37,7 +37,7 @@ def test_results_keep_the_dtype_and_operands_their_values(case, dtype):
     y = layer(x, *more)
     grad = np.random.default_rng(4).standard_normal(y.shape).astype(dtype)
     given = x.copy(), grad.copy()
-    dx = layer.backward(grad, need_input=True)
+    dx = first(layer.backward(grad))
     assert {a.dtype for a in (y, dx, *(p.grad for p in layer.parameters()))} == {np.dtype(dtype)}
     assert dx.shape == x.shape
     np.testing.assert_array_equal(x, given[0])
@@ -64,7 +64,7 @@ def test_an_empty_batch(case):
     state = {name: array.copy() for name, array in layer.state_dict().items()}
     y = layer(x, *more)
     assert len(y) == 0
-    assert layer.backward(np.ones_like(y), need_input=True).shape == x.shape
+    assert first(layer.backward(np.ones_like(y))).shape == x.shape
     assert not any(parameter.grad.any() for parameter in layer.parameters())
     for name, array in layer.state_dict().items():
         np.testing.assert_array_equal(array, state[name], err_msg=name)
@@ -73,15 +73,45 @@ def test_an_empty_batch(case):
 @every_case
 def test_backward_wants_a_forward_and_a_gradient_that_fits(case):
     layer, x, more = ready(case)
-    if not isinstance(layer, nn.Sequential):  # whose layers say it
-        with pytest.raises(RuntimeError, match=f"{type(layer).__name__}.backward: .* call forward first"):
-            layer.backward(x)
-        y = layer(x, *more)
-        with pytest.raises(ValueError, match="grad must have the output's shape .* got .* in "):
-            layer.backward(np.ones((*y.shape, 1)))
-        layer.backward(np.ones_like(y))  # the refusal has cost nothing
-        with pytest.raises(RuntimeError, match="once for each backward"):
-            layer.backward(np.ones_like(y))
+    with pytest.raises(RuntimeError, match=f"{type(layer).__name__}.backward: .* call it on a batch first"):
+        layer.backward(x)
+    y = layer(x, *more)
+    with pytest.raises(ValueError, match="grad must have the output's shape .* got .* in "):
+        layer.backward(np.ones((*y.shape, 1)))
+    layer.backward(np.ones_like(y))  # the refusal has cost nothing
+    with pytest.raises(RuntimeError, match="once for each backward"):
+        layer.backward(np.ones_like(y))
+
+
+@every_case
+def test_two_calls_are_gone_back_through_in_either_order(case):
+    layer, x, more = ready(case)
+
+    def taken(order):
+        one = copy.deepcopy(layer)
+        calls = [one.begin(batch, *more) for batch in (x, 1.5 * x[::-1])]
+        found = {i: first(calls[i][1](np.cos(calls[i][0]))) for i in order}
+        return [found[0], found[1], *(parameter.grad for parameter in one.parameters())]
+
+    for one, two in zip(taken((0, 1)), taken((1, 0)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    y, back = layer.begin(x, *more)
+    np.testing.assert_array_equal(first(back(np.cos(y))), taken((1, 0))[0])
+
+
+@every_case
+def test_predict_evaluates_touches_nothing_and_leaves_a_backward_due(case):
+    layer, x, more = ready(case)
+    y = layer(x, *more)
+    state = copy.deepcopy(layer.state_dict())
+    expected = copy.deepcopy(layer).eval()(x, *more)
+    np.testing.assert_array_equal(layer.predict(x, *more), expected)
+    with nn.inference():
+        assert layer(x, *more).shape == expected.shape
+        with pytest.raises(RuntimeError, match="inference"):
+            layer.begin(x, *more)[1](expected)
+    assert layer.training == case.training and (case.training or not np.testing.assert_equal(layer.state_dict(), state))
+    assert first(layer.backward(np.ones_like(y))).shape == x.shape
 
 
 @every_case
@@ -97,10 +127,10 @@ def test_backward_belongs_to_the_forward_that_was_run_whatever_the_mode_is_now(c
     layer, x, more = ready(case)
     other = copy.deepcopy(layer)
     y = layer(x, *more)
-    expected = layer.backward(np.ones_like(y), need_input=True)
+    expected = first(layer.backward(np.ones_like(y)))
     other(x, *more)
     other.train(not case.training)
-    np.testing.assert_array_equal(other.backward(np.ones_like(y), need_input=True), expected)
+    np.testing.assert_array_equal(first(other.backward(np.ones_like(y))), expected)
 
 
 def test_a_layer_shows_what_it_is():
@@ -116,4 +146,4 @@ def test_a_layer_shows_what_it_is():
 def test_all_of_nn_is_among_the_cases():
     built = {type(module).__name__ for case in CASES for module in case.build(nn).modules()}
     layers = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
-    assert layers - built <= {"Buffer", "IncompatibleKeys", "Module", "Parameter", "Sequential"}
+    assert layers - built <= {"Buffer", "Each", "IncompatibleKeys", "Module", "Parameter", "Sequential"}

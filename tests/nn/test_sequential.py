@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from convkit import nn
+from convkit.analysis import check_gradients
 
 
 def chain():
@@ -62,9 +63,14 @@ def test_an_error_names_the_layer():
     assert caught.value.__notes__ == ["in layer '1.0': Conv2d(1, 2, kernel_size=(3, 3))"]
 
 
+def test_a_layer_may_stand_twice():
+    twice = nn.Linear(4, 4, rng=0)
+    model = nn.Sequential(twice, nn.Tanh(), nn.Sequential(twice), nn.Linear(4, 2, rng=1))
+    report = check_gradients(model, np.random.default_rng(0).standard_normal((3, 4)))
+    assert [entry.name for entry in report.entries] == ["input", "0.weight", "0.bias", "3.weight", "3.bias"]
+    assert list(model.state_dict())[:4] == ["0.weight", "0.bias", "2.0.weight", "2.0.bias"]
+
+
 def test_what_is_no_chain():
-    relu = nn.ReLU()
-    with pytest.raises(ValueError, match="layers must each occur once, got the same ReLU as '0' and as '1.0'"):
-        nn.Sequential(relu, nn.Sequential(relu))
     with pytest.raises(TypeError, match=r"layers\['1'\] must be a Module, got function"):
-        nn.Sequential(relu, lambda x: x)
+        nn.Sequential(nn.ReLU(), lambda x: x)

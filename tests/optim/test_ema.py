@@ -13,11 +13,8 @@ class Counting(nn.Module):
         self.weight = nn.Parameter(np.array([8.0]))
         self.mean, self.count = np.array([4.0]), np.array(3)
 
-    def forward(self, x):
-        return x * self.weight.data - self.mean
-
-    def backward(self, grad, *, need_input=True):
-        return grad * self.weight.data
+    def run(self, x):
+        return x * self.weight.data - self.mean, None
 
     def state_dict(self):
         return super().state_dict() | {"mean": self.mean, "count": self.count}

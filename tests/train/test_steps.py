@@ -91,9 +91,9 @@ def breaks(trained, kind, step, x):
     if kind == "reading":
         x.read = at(step, broken, x.read)
     elif kind == "forward":  # after normalisation and dropout
-        model[4].forward = at(step, broken, model[4].forward)
+        model[4].run = at(step, broken, model[4].run)
     elif kind == "backward":
-        model[0].backward = at(step, broken, model[0].backward)
+        model[0].run = at(step, lambda x: (run(x)[0], broken), run := model[0].run)
     elif kind in ("schedule", "transform", "loss", "penalty"):
         setattr(trained, kind, at(step, broken, getattr(trained, kind)))
     elif kind == "metric":

@@ -1,6 +1,7 @@
 """The loop: what it does in which order, what it measures, what it refuses."""
 
 import sys
+import weakref
 from functools import partial
 
 import numpy as np
@@ -48,6 +49,28 @@ def test_it_is_the_loop_one_would_write():
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-14)
     np.testing.assert_allclose(history["accuracy"], accuracies, rtol=1e-14)
     assert (trained.epoch, trained.step) == (3, 18)
+
+
+def test_a_step_does_not_compute_the_images_gradient_and_measuring_keeps_nothing(monkeypatch):
+    needs, counts, outputs = [], [], []
+
+    def spy(*args, need, **options):
+        needs.append(need)
+        return convkit.conv2d_backward(*args, need=need, **options)
+
+    def forward(layer, inputs, y):
+        outputs.append(weakref.ref(y))
+        living = [output() for output in outputs]
+        counts.append(len({array.__array_interface__["data"] for array in living if array is not None}))
+
+    monkeypatch.setattr(nn.Conv2d, "_backward", staticmethod(spy))
+    trained = trainer()
+    fit(trained, 1)
+    assert set(needs) == {("weight", "bias")}
+    with nn.hooks(forward=forward):
+        trained.evaluate(*samples())
+        trained.predict(samples()[0])
+    assert len(counts) == 14 and max(counts) == 2 and trained.model.training
 
 
 def test_it_learns_and_knows_what_it_has_learned():

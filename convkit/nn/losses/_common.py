@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._arrays import is_real, native
+from .._mode import keeping
 
 
 class _ValueAndGradient(NamedTuple):
     value: float | np.ndarray
-    grad: np.ndarray
+    grad: np.ndarray | None
 
 
 class Loss(_ValueAndGradient):
@@ -24,8 +25,8 @@ class Loss(_ValueAndGradient):
     ----------
     value : float or ndarray
         With ``reduction="none"`` an array, one loss for each sample; else a number.
-    grad : ndarray
-        The gradient of `value`; with "none" each sample's own.
+    grad : ndarray or None
+        The gradient of `value`; with "none" each sample's own. None under `convkit.nn.inference`.
     weight : float, optional
         What `value` was divided by, and so what it weighs in a mean over several batches: of a mean the number of
         samples that count, or the sum of their weights. None: as much as the batch has samples.
@@ -46,7 +47,7 @@ class Loss(_ValueAndGradient):
     reduction: str
 
     def __new__(
-        cls, value: float | np.ndarray, grad: np.ndarray, weight: float | None = None, reduction: str = "mean"
+        cls, value: float | np.ndarray, grad: np.ndarray | None, weight: float | None = None, reduction: str = "mean"
     ) -> Loss:
         loss = super().__new__(cls, value, grad)
         loss.weight, loss.reduction = weight, reduction
@@ -75,7 +76,12 @@ class NothingCountsError(ValueError):
 
 
 def reduce(
-    losses: np.ndarray, grad: np.ndarray, reduction: str, *, total: float | None = None, name: str = "scores"
+    losses: np.ndarray,
+    grad: np.ndarray | Callable[[], np.ndarray] | None,
+    reduction: str,
+    *,
+    total: float | None = None,
+    name: str = "scores",
 ) -> Loss:
     """Turn the samples' losses and their gradients into the `Loss` that `reduction` asks for; for authors of losses.
 
@@ -83,8 +89,9 @@ def reduce(
     ----------
     losses : ndarray, ``(N, *)``
         One for each sample.
-    grad : ndarray
-        The gradient of the sum of `losses`; changed in place.
+    grad : ndarray, function or None
+        The gradient of the sum of `losses`, changed in place; or what returns it, called only where it is wanted. None
+        is what another loss has under `convkit.nn.inference`.
     reduction : {"mean", "sum", "none"}
     total : float, optional
         What a mean divides by, where samples have weights; else their number.
@@ -104,6 +111,10 @@ def reduce(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    if not keeping():
+        grad = None
+    elif callable(grad):
+        grad = grad()
     if reduction == "none":
         return Loss(losses, grad, 1.0, reduction)
     with np.errstate(over="ignore"):
@@ -116,7 +127,8 @@ def reduce(
         raise NothingCountsError(
             f"{name} must hold at least one sample{counts} where reduction is 'mean', got none", value
         )
-    grad /= weight
+    if grad is not None:
+        grad /= weight
     return Loss(value / weight, grad, weight)
 
 

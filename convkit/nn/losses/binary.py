@@ -48,8 +48,7 @@ def binary_cross_entropy_with_logits(
     positive = weight * targets
     negative = 1 - targets
     losses = share(positive, _softplus(-scores)) + share(negative, _softplus(scores))
-    grad = negative * _sigmoid(scores) - positive * _sigmoid(-scores)
-    return reduce(losses, grad, reduction)
+    return reduce(losses, lambda: negative * _sigmoid(scores) - positive * _sigmoid(-scores), reduction)
 
 
 def focal(
@@ -106,8 +105,7 @@ def focal(
     if alpha is not None:
         alpha = check_number("alpha", alpha, "in [0, 1]", lambda share: 0 <= share <= 1)
         scale *= alpha * targets + (1 - alpha) * (1 - targets)
-    grad = -sign * share(scale, wrong + gamma * share(right, entropy))
-    return reduce(share(scale, entropy), grad, reduction)
+    return reduce(share(scale, entropy), lambda: -sign * share(scale, wrong + gamma * share(right, entropy)), reduction)
 
 
 def binary_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0, reduction: str = "mean") -> Loss:
@@ -142,7 +140,7 @@ def binary_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0,
     """
     scores, labels = check_signs(scores, labels)
     short = check_positive("margin", margin) - labels * scores
-    return reduce(np.maximum(short, 0), np.where(short > 0, -labels, 0), reduction)
+    return reduce(np.maximum(short, 0), lambda: np.where(short > 0, -labels, 0), reduction)
 
 
 def perceptron(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean") -> Loss:
@@ -174,7 +172,7 @@ def perceptron(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean
     """
     scores, labels = check_signs(scores, labels)
     short = -labels * scores
-    return reduce(np.maximum(short, 0), np.where(short >= 0, -labels, 0), reduction)
+    return reduce(np.maximum(short, 0), lambda: np.where(short >= 0, -labels, 0), reduction)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

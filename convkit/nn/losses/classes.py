@@ -62,15 +62,22 @@ def softmax_cross_entropy(
     shifted = difference(scores, scores.max(axis=1, keepdims=True, initial=-np.inf))  # (N, classes, *), all <= 0
     exps = np.exp(shifted)
     sums = exps.sum(axis=1, keepdims=True)  # (N, 1, *), >= 1
-    softmax = np.divide(exps, sums, out=exps)
     log_softmax = np.subtract(shifted, np.log(sums), out=shifted)
-    losses, grad = _of_truth(log_softmax, softmax.copy() if smoothing else softmax, labels, weights)
+    losses, table = _of_truth(log_softmax, labels, weights), None
     if smoothing:
-        even, even_grad = _of_all(log_softmax, softmax, check_class_weights(class_weights, scores))
-        losses = share(1 - smoothing, losses) + smoothing * even
-        grad = (1 - smoothing) * grad + smoothing * even_grad
-    _leave_out(losses, grad, labels, ignore_index)
-    return reduce(losses, grad, reduction, total=None if weights is None else weights.sum(dtype=np.float64))
+        table = check_class_weights(class_weights, scores)
+        losses = share(1 - smoothing, losses) + smoothing * -share(_even(table, scores), log_softmax).sum(axis=1)
+
+    def slope() -> np.ndarray:
+        softmax = np.divide(exps, sums, out=exps)
+        grad = _less_truth(softmax.copy() if smoothing else softmax, labels, weights)
+        if table is not None:
+            even = _even(table, scores)
+            grad = (1 - smoothing) * grad + smoothing * (even.sum() * softmax - even)
+        return _leave_out(grad, labels, ignore_index)
+
+    total = None if weights is None else weights.sum(dtype=np.float64)
+    return reduce(_leave_out(losses, labels, ignore_index), slope, reduction, total=total)
 
 
 def negative_log_likelihood(
@@ -105,34 +112,42 @@ def negative_log_likelihood(
     name = "log_probabilities"
     scores, labels = check_classes(log_probabilities, labels, ignore_index=ignore_index, name=name)
     weights = sample_weights(scores, labels, class_weights, ignore_index)
-    losses, grad = _of_truth(scores, np.zeros(scores.shape, scores.dtype), labels, weights)
-    _leave_out(losses, grad, labels, ignore_index)
-    return reduce(losses, grad, reduction, total=None if weights is None else weights.sum(dtype=np.float64), name=name)
+    losses = _of_truth(scores, labels, weights)
+
+    def slope() -> np.ndarray:
+        return _leave_out(_less_truth(np.zeros(scores.shape, scores.dtype), labels, weights), labels, ignore_index)
+
+    total = None if weights is None else weights.sum(dtype=np.float64)
+    return reduce(_leave_out(losses, labels, ignore_index), slope, reduction, total=total, name=name)
 
 
-def _of_truth(
-    logs: np.ndarray, grad: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return minus the true classes' logarithms, ``(N, *)``, and `grad` less one at the true classes, both weighed."""
-    classes = logs.shape[1]
-    true = np.expand_dims(np.where((labels >= 0) & (labels < classes), labels, 0), 1)  # any class for the ignored
-    losses = -np.take_along_axis(logs, true, axis=1)[:, 0]
+def _true(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The true classes, ``(N, 1, *)``; any for the ignored."""
+    return np.expand_dims(np.where((labels >= 0) & (labels < classes), labels, 0), 1)
+
+
+def _of_truth(logs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Minus the true classes' logarithms, ``(N, *)``, weighed."""
+    losses = -np.take_along_axis(logs, _true(labels, logs.shape[1]), axis=1)[:, 0]
+    return losses if weights is None else share(weights, losses)
+
+
+def _less_truth(grad: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """`grad` less one at the true classes, weighed, in place."""
+    true = _true(labels, grad.shape[1])
     np.put_along_axis(grad, true, np.take_along_axis(grad, true, axis=1) - 1, axis=1)
     if weights is not None:
-        losses = share(weights, losses)
         grad *= np.expand_dims(weights, 1)
-    return losses, grad
+    return grad
 
 
-def _of_all(log_softmax: np.ndarray, softmax: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return loss and gradient where all classes are equally true, each weighed by `table`."""
-    shares = (table / len(table)).reshape(1, -1, *(1,) * (softmax.ndim - 2))
-    return -share(shares, log_softmax).sum(axis=1), shares.sum() * softmax - shares
+def _even(table: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The share of each class where all are equally true, weighed by `table`; against ``(N, classes, *)``."""
+    return (table / len(table)).reshape(1, -1, *(1,) * (scores.ndim - 2))
 
 
-def _leave_out(losses: np.ndarray, grad: np.ndarray, labels: np.ndarray, ignore_index: int | None) -> None:
-    """Make the ignored samples' losses and gradients zero, whatever their scores."""
+def _leave_out(values: np.ndarray, labels: np.ndarray, ignore_index: int | None) -> np.ndarray:
+    """The samples' losses ``(N, *)``, or gradients ``(N, classes, *)``, those of the ignored made zero."""
     if ignore_index is not None:
-        ignored = labels == ignore_index
-        losses[ignored] = 0
-        np.moveaxis(grad, 1, -1)[ignored] = 0
+        (values if values.ndim == labels.ndim else np.moveaxis(values, 1, -1))[labels == ignore_index] = 0
+    return values

@@ -51,11 +51,15 @@ def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 
     true = np.expand_dims(labels, 1)  # (N, 1, *)
     excess = difference(scores, np.take_along_axis(scores, true, axis=1)) + margin  # (N, classes, *)
     np.put_along_axis(excess, true, 0, axis=1)
-    grad = (excess > 0).astype(scores.dtype)
-    np.put_along_axis(grad, true, -grad.sum(axis=1, keepdims=True), axis=1)
+
+    def slope() -> np.ndarray:
+        grad = (excess > 0).astype(scores.dtype)
+        np.put_along_axis(grad, true, -grad.sum(axis=1, keepdims=True), axis=1)
+        return grad
+
     with np.errstate(over="ignore"):
         losses = np.maximum(excess, 0).sum(axis=1)
-    return reduce(losses, grad, reduction)
+    return reduce(losses, slope, reduction)
 
 
 def zero_one(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean") -> Loss:
@@ -90,4 +94,4 @@ def zero_one(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean")
         wrong = np.zeros(labels.shape, scores.dtype)
     else:
         wrong = (scores.argmax(axis=1) != labels).astype(scores.dtype)
-    return reduce(wrong, np.zeros(scores.shape, scores.dtype), reduction)
+    return reduce(wrong, lambda: np.zeros(scores.shape, scores.dtype), reduction)

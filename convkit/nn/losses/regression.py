@@ -34,7 +34,7 @@ def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean")
         If the shapes differ, `reduction` is unknown, or a mean of no samples is asked for.
     """
     error = _error(predictions, targets)
-    return reduce(np.abs(error), np.sign(error), reduction, name="predictions")
+    return reduce(np.abs(error), lambda: np.sign(error), reduction, name="predictions")
 
 
 def l2(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
@@ -59,8 +59,11 @@ def l2(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean")
         As `l1`.
     """
     error = _error(predictions, targets)
-    with np.errstate(over="ignore"):
-        slope = 2 * error
+
+    def slope() -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return 2 * error
+
     return reduce(_product(error, error, reduction), slope, reduction, name="predictions")
 
 
@@ -119,8 +122,8 @@ def smooth_l1(predictions: np.ndarray, targets: np.ndarray, *, beta: float = 1.0
     beta = check_positive("beta", beta)
     error = _error(predictions, targets)
     bent = np.clip(error, -beta, beta)
-    grad = bent / beta
-    return reduce(_product(grad, error - bent / 2, reduction), grad, reduction, name="predictions")
+    slope = bent / beta
+    return reduce(_product(slope, error - bent / 2, reduction), slope, reduction, name="predictions")
 
 
 def _error(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
