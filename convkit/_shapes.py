@@ -13,8 +13,8 @@ import numpy as np
 from . import _options
 
 INT64_MAX = 2**63 - 1
-_PADDING_NAMES = ("valid", "full", "same", "same_upper", "same_lower")
-_TRANSPOSED_PADDING_NAMES = tuple(name for name in _PADDING_NAMES if name != "full")
+PADDING_NAMES = ("valid", "full", "same", "same_upper", "same_lower")
+TRANSPOSED_PADDING_NAMES = tuple(name for name in PADDING_NAMES if name != "full")
 _AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
@@ -170,7 +170,7 @@ def _counted_padding(padding: tuple, nd: int) -> list[tuple[int, int]]:
     raise ValueError(f"padding must be {expected} or {nd} (lo, hi) pair{'s' * (nd > 1)}, got {padding}{hint}")
 
 
-def paddings(padding, in_, kernel, stride, dilation, names=_PADDING_NAMES) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def paddings(padding, in_, kernel, stride, dilation, names=PADDING_NAMES) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Every form of the argument `padding` as (lo of each axis, hi of each axis); `names` are those it may have."""
     padding, nd = plain_padding(padding), len(in_)
     if isinstance(padding, str):
@@ -322,7 +322,7 @@ def _transposed_out(reach, kernel, stride, dilation, size, padding, output_paddi
     """(pad_lo, out) of a transposed convolution: what is cropped at the start of each axis, and what is left."""
     same = isinstance(padding, str) and padding.startswith("same")
     whole = tuple(count * step for count, step in zip(size, stride, strict=True))  # what "same" is to give
-    lo, hi = paddings(padding, whole, kernel, stride, dilation, _TRANSPOSED_PADDING_NAMES)
+    lo, hi = paddings(padding, whole, kernel, stride, dilation, TRANSPOSED_PADDING_NAMES)
     if same:
         shortest, most = whole, (0,) * len(size)
     else:

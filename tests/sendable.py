@@ -14,7 +14,7 @@ from convkit.optim import schedules
 from nn_cases import ALONE, TWINS
 
 MODULES = (convkit, nn, losses, models, optim, schedules, data, train, analysis)
-ABSTRACT = {nn.Module, optim.Optimizer, schedules.Schedule, data.Normalizer}
+ABSTRACT = {nn.Module, nn.ByElement, optim.Optimizer, schedules.Schedule, data.Normalizer}
 
 
 class Example(NamedTuple):
@@ -323,6 +323,7 @@ RESULTS = (
     Example("peak", lambda: convkit.Peak("generic", {"float32": {1: 2.0}}, 3.0)),
     Example("buffer", lambda: nn.Buffer(draw(2, 3)), lambda buffer: np.add(buffer.data, 1, out=buffer.data)),
     Example("parameter", lambda: nn.Parameter(draw(2, 3)), learned),
+    Example("window", lambda: nn.Window.moving(3)),
     Example("keys", lambda: nn.IncompatibleKeys(["a"], [])),
     Example("loss", lambda: losses.l2(draw(4), draw(4, seed=1))),
     Example("penalty", penalty, penalised),

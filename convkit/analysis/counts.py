@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from .. import nn
 from ..nn.module import Module
-from .trace import Call, trace
-
-_BY_OUTPUT = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d, nn.Linear)
-_BY_INPUT = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+from .trace import trace
 
 
 def count_parameters(model: Module, *, trainable: bool | None = None) -> int:
@@ -30,7 +24,7 @@ def count_parameters(model: Module, *, trainable: bool | None = None) -> int:
 
 
 def count_flops(model: Module, input_shape: tuple[int, ...]) -> int:
-    """FLOPs of one forward pass: convolutions and linear layers, one multiply-add = 2 FLOPs.
+    """FLOPs of one forward pass: what layers say (`Module.flops`), one multiply-add = 2 FLOPs.
 
     Parameters
     ----------
@@ -46,21 +40,11 @@ def count_flops(model: Module, input_shape: tuple[int, ...]) -> int:
 
     Notes
     -----
-    A layer costs 2 FLOPs for each of its weights and each position: pixel of the output, of the input if it is
-    transposed, or row of a linear layer. Taps that lie on padding count. Biases, normalisation, activations, pooling,
-    sampling and the sums of residual blocks do not: they are limited by memory, not by arithmetic.
+    A convolution or linear layer costs 2 FLOPs for each of its weights and each position: pixel of the output, of the
+    input if it is transposed, or row of a linear layer. Taps that lie on padding count. Biases, normalisation,
+    activations, pooling, sampling and the sums of residual blocks do not: they are limited by memory, not by
+    arithmetic.
 
     A backward pass costs the same once more for the input's gradient and once more for the weight's.
     """
-    return sum(flops(call) for call in trace(model, input_shape))
-
-
-def flops(call: Call) -> int:
-    """FLOPs of one call of a layer, one multiply-add = 2."""
-    if isinstance(call.layer, _BY_INPUT):
-        shape = call.x_shape
-    elif isinstance(call.layer, _BY_OUTPUT):
-        shape = call.y_shape
-    else:
-        return 0
-    return 2 * math.prod(call.layer.weight.shape[1:]) * math.prod(shape)  # so many weights for each of its elements
+    return sum(call.flops for call in trace(model, input_shape))

@@ -8,8 +8,8 @@ from math import floor
 from typing import NamedTuple
 
 from ..nn.module import Module
+from ..nn.windows import Window
 from .trace import INPUT, Call, trace
-from .windows import ITSELF, Line, windows_of
 
 Number = int | float
 
@@ -43,7 +43,7 @@ class _State(NamedTuple):
     """What is known of a call's output: its spatial sizes and a line for each."""
 
     sizes: tuple[int, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Window, ...]
 
 
 def receptive_field(model: Module, input_shape: tuple[int, ...]) -> Fields:
@@ -79,8 +79,8 @@ def receptive_field(model: Module, input_shape: tuple[int, ...]) -> Fields:
     what is seen by every output, whichever its phase.
 
     Normalisation counts as element by element, though `GroupNorm` and `LayerNorm` take a mean over the whole image; a
-    deformable convolution counts as if its offsets were zero, see `sampling_points`. Layers of classes that convkit
-    does not know are left out, and so is what reads from them.
+    deformable convolution counts as if its offsets were zero, see `sampling_points`. Layers that do not say what their
+    outputs read (`Module.windows`) are left out, and so is what reads from them.
 
     References
     ----------
@@ -102,7 +102,7 @@ def _states(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> l
     """For every call what is known of its output."""
     last = channel_last(model)
     sizes = spatial(tuple(input_shape), last)
-    known: dict[int, _State | None] = {INPUT: _State(sizes, (ITSELF,) * len(sizes))}
+    known: dict[int, _State | None] = {INPUT: _State(sizes, (Window(),) * len(sizes))}
     for i, call in enumerate(calls):
         seen = None if call.sources is None else _joined(spatial(call.x_shape, last), [known[s] for s in call.sources])
         known[i] = None if seen is None else _through(call, seen, spatial(call.y_shape, last))
@@ -111,19 +111,14 @@ def _states(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> l
 
 def channel_last(model: Module) -> bool:
     """Whether the model's layers have their channels last; it is said by any that has a layout."""
-    for module in model.modules():
-        options = getattr(module, "options", None)
-        layout = options.get("layout") if isinstance(options, dict) else getattr(module, "layout", None)
-        if layout is not None:
-            return layout == "NHWC"
-    return False
+    return next((layer.layout == "NHWC" for layer in model.modules() if hasattr(layer, "layout")), False)
 
 
 def spatial(shape: tuple[int, ...], last: bool) -> tuple[int, ...]:
     return shape[1:-1] if last else shape[2:]
 
 
-def _numbers(line: Line) -> tuple[int, Number, Number]:
+def _numbers(line: Window) -> tuple[int, Number, Number]:
     """Size, jump and start; the last two ints where they are whole."""
     jump, start = (int(n) if n.denominator == 1 else float(n) for n in (line.jump, line.start))
     return floor(line.end - line.start) + 1, jump, start
@@ -151,17 +146,17 @@ def _broadcasts(sizes: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(sizes) == len(to) and all(size in (1, wanted) for size, wanted in zip(sizes, to, strict=True))
 
 
-def _stretched(state: _State, axis: int, size: int) -> Line:
+def _stretched(state: _State, axis: int, size: int) -> Window:
     """The line of an axis; one of a single element that is repeated does not move."""
     line = state.lines[axis]
     return line._replace(jump=Fraction(0)) if state.sizes[axis] != size else line
 
 
-def _union(lines: list[Line], count: int, jump: Fraction) -> Line:
+def _union(lines: list[Window], count: int, jump: Fraction) -> Window:
     """The smallest line of that jump which holds all of `lines` at outputs 0 to count - 1: at the first and last."""
     drifts = [(line, i * (line.jump - jump)) for line in lines for i in (0, max(count - 1, 0))]
     start = min(line.start + drift for line, drift in drifts)
-    return Line(start, max(line.end + drift for line, drift in drifts), jump)
+    return Window(start, max(line.end + drift for line, drift in drifts), jump)
 
 
 # ---------------------------------------------------------------- through a layer
@@ -169,11 +164,11 @@ def _union(lines: list[Line], count: int, jump: Fraction) -> Line:
 
 def _through(call: Call, seen: _State, out: tuple[int, ...]) -> _State | None:
     """The state of a layer's output, from that of its input."""
-    windows = windows_of(call.layer, seen.sizes, out)
+    windows = call.layer.windows(seen.sizes, out)
     if windows is None:
         return None
     lines = []
     for line, window in zip(seen.lines, windows, strict=True):
         start, end = line.start + window.start * line.jump, line.end + window.end * line.jump
-        lines.append(Line(start, end, line.jump * window.jump))
+        lines.append(Window(start, end, line.jump * window.jump))
     return _State(out, tuple(lines))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _options, _shapes, nn
+from .. import _shapes, nn
 
 _LAYERS = (nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d)
 
@@ -47,9 +47,9 @@ def sampling_points(layer: nn.Module, x: np.ndarray, offset: np.ndarray | None =
         if layer.conv_offset is None:
             raise ValueError("offset must be given where the layer has no branch, got None")
         offset = layer.conv_offset.predict(x)
-    options, nd = layer.options, layer.weight.data.ndim - 2
-    last = _options.channel_last(options["layout"])
-    moves = (options[name] for name in ("stride", "padding", "dilation"))
+    nd = layer.weight.data.ndim - 2
+    last = layer.layout == "NHWC"
+    moves = (layer.stride, layer.padding, layer.dilation)
     shape = _shapes.deform(nd, x.shape, offset.shape, layer.weight.shape, *moves, last).conv
     points = offset if last else np.moveaxis(offset, 1, -1)
     points = points.reshape(*points.shape[:-1], -1, *shape.kernel, nd).copy()  # (N, *out, G, *kernel, nd)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .. import _extras
 from ..nn.module import Module, Parameter
-from .counts import count_parameters, flops
+from .counts import count_parameters
 from .fields import fields
 from .trace import Call, trace
 
@@ -36,7 +36,7 @@ class Summary:
     parameters, trainable : int
         Of the whole model; those of them that learn.
     flops : int
-        Of convolutions and linear layers in one forward pass of the batch, one multiply-add = 2 FLOPs.
+        Of one forward pass of the batch, as layers say it (`Module.flops`), one multiply-add = 2 FLOPs.
     parameter_bytes, output_bytes : int
         Of all parameters, and of the outputs of all layers for the batch.
     """
@@ -62,7 +62,7 @@ class Summary:
     def _totals(self) -> list[str]:
         return [
             f"input {_times(self.input_shape)}; parameters {self.parameters:,}, of which {self.trainable:,} learn",
-            f"FLOPs of convolutions and linear layers {self.flops:,} (one multiply-add = 2 FLOPs)",
+            f"FLOPs of the layers {self.flops:,} (one multiply-add = 2 FLOPs)",
             f"memory: parameters {self.parameter_bytes / 1e6:,.1f} MB, outputs {self.output_bytes / 1e6:,.1f} MB",
         ]
 
@@ -108,7 +108,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
     seen: set[int] = set()
     rows = tuple(
         SummaryRow(
-            call.name, type(call.layer).__name__, call.y_shape, _own(call, seen), flops(call), field and field.size
+            call.name, type(call.layer).__name__, call.y_shape, _own(call, seen), call.flops, field and field.size
         )
         for call, field in zip(calls, fields(model, input_shape, calls), strict=True)
     )

@@ -31,6 +31,11 @@ class Call(NamedTuple):
     y_shape: tuple[int, ...]
     sources: _Sources  # indices of the calls that x was made from, or INPUT; None where they were lost
 
+    @property
+    def flops(self) -> int:
+        """What the layer says of itself."""
+        return self.layer.flops(self.x_shape, self.y_shape)
+
 
 class _Tracked(np.ndarray):
     """An array that knows which calls it was made from; views and NumPy's functions of it know, too."""

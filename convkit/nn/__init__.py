@@ -17,6 +17,7 @@ vectors       `Linear`, `Flatten`
 activations   `Step`, `Sigmoid`, `Tanh`, `ReLU`, `ReLU6`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Softplus`,
               `Softmax`, `LogSoftmax`
 joined        `Sequential`, `Residual`, `Concat`, `Each`
+of your own   `Module`, `ByElement`, `Parameter`, `Buffer`, `Window`
 how it runs   `inference`, `keeping`, `hooks`
 weight files  `save_state`, `load_state`
 ============  ==========================================================================================================
@@ -48,7 +49,7 @@ from .dropout import Dropout, Dropout2d
 from .files import load_state, save_state
 from .flatten import Flatten
 from .linear import Linear
-from .module import Buffer, IncompatibleKeys, Module, Parameter, Way
+from .module import Buffer, ByElement, IncompatibleKeys, Module, Parameter, Way
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -76,6 +77,7 @@ from .samplenorm import GroupNorm, LayerNorm
 from .separable import DepthwiseSeparableConv2d
 from .sequential import Sequential
 from .upsample import Upsample
+from .windows import Window
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -91,6 +93,7 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "Buffer",
+    "ByElement",
     "Concat",
     "Conv1d",
     "Conv2d",
@@ -141,6 +144,7 @@ __all__ = [
     "Tanh",
     "Upsample",
     "Way",
+    "Window",
     "hooks",
     "inference",
     "init",

@@ -1,4 +1,4 @@
-"""What layers show of themselves."""
+"""What layers take and show: numbers that are checked once, and what is not the default."""
 
 from __future__ import annotations
 
@@ -6,8 +6,29 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._shapes import integer
+
+
+def count(value: int, name: str) -> int:
+    """A number of channels or features: an int of at least 1."""
+    value = integer(value, name)
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return value
+
 
 def unusual(options: Mapping[str, Any], operator: Callable) -> str:
-    """``", name=value"`` for every option that is not the operator's default."""
+    """``", name=value"`` for every option that is not the operator's default; one number for axes that are alike."""
     defaults = inspect.signature(operator).parameters
-    return "".join(f", {name}={value!r}" for name, value in options.items() if value != defaults[name].default)
+    shown = {name: alike(value) for name, value in options.items()}
+    return "".join(f", {name}={value!r}" for name, value in shown.items() if value != defaults[name].default)
+
+
+def alike(value: Any) -> Any:
+    """`value`, or the int that all of it is."""
+    same = (
+        isinstance(value, tuple)
+        and len(value) > 0
+        and all(isinstance(item, int) and item == value[0] for item in value)
+    )
+    return value[0] if same else value

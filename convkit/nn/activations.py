@@ -13,10 +13,10 @@ import numpy as np
 
 from ..ops import _elementwise
 from ._limits import difference
-from .module import Module, Way
+from .module import ByElement, Way
 
 
-class _FromResult(Module):
+class _FromResult(ByElement):
     """An activation whose derivative is formed from its result."""
 
     _activation: tuple[int, float, float]
@@ -28,7 +28,7 @@ class _FromResult(Module):
         return y, lambda grad, _: _elementwise.activate_backward(grad, y, activation)
 
 
-class _FromArgument(Module):
+class _FromArgument(ByElement):
     """An activation whose derivative is formed from its argument; its parameters may be changed between calls."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class _FromArgument(Module):
         return y, lambda grad, _: _elementwise.activate_backward(grad, x, activation)
 
 
-class Step(Module):
+class Step(ByElement):
     """The perceptron's step: y = 1 where x >= 0, else 0. Its gradient is zero everywhere: it cannot learn by descent.
 
     References
@@ -231,7 +231,7 @@ class Softplus(_FromArgument):
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
-class Softmax(Module):
+class Softmax(ByElement):
     """y = exp(x) / sum(exp(x)) along an axis: scores to probabilities. The largest score is taken off first.
 
     Equal infinities are equal scores: several at plus infinity share the probability, as all do that are at minus

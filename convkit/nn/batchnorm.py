@@ -14,10 +14,10 @@ from .. import _options
 from .._arrays import as_array, empty, same_dtype
 from ..ops import _channels
 from . import _moments
-from .module import Buffer, Module, Parameter, Way
+from .module import Buffer, ByElement, Parameter, Way
 
 
-class _BatchNorm(Module):
+class _BatchNorm(ByElement):
     """What the three have in common; `_ndims` are the numbers of axes that the input may have."""
 
     _ndims: tuple[int, ...]

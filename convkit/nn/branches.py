@@ -54,6 +54,10 @@ class Residual(Module):
 
         return _sum(y, short), back
 
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of the branch."""
+        return self.branch.output_shape(x_shape)
+
 
 class Concat(Module):
     """Every branch on the same input, the outputs one after the other along an axis.
@@ -104,6 +108,13 @@ class Concat(Module):
             return sum(dxs[1:], start=dxs[0]) if need_input else None
 
         return y, back
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of the first branch, but as long as all of them along the axis."""
+        shapes = [branch.output_shape(x_shape) for branch in self.branches]
+        joined = list(shapes[0])
+        joined[self.dim] = sum(shape[self.dim] for shape in shapes)
+        return tuple(joined)
 
 
 class Each(Module):

@@ -2,31 +2,122 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import ConvGrads, conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
-from .._shapes import per_axis
+from .. import _options, conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
+from .._shapes import (
+    PADDING_NAMES,
+    TRANSPOSED_PADDING_NAMES,
+    conv,
+    image_shape,
+    integer,
+    paddings,
+    per_axis,
+    plain_padding,
+    window,
+)
 from . import init as initialisers
-from ._describe import unusual
+from ._describe import count, unusual
 from .module import Module, Parameter, Way
+from .windows import Window
 
 
-def check_groups(groups: int, in_channels: int, out_channels: int) -> None:
-    """Raise ValueError unless `groups` divides both channel counts."""
-    if groups < 1 or in_channels % groups or out_channels % groups:
-        raise ValueError(
-            f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"
-        )
+class Convolution(Module):
+    """What all convolutions have in common; `_forward` and `_backward` are the operator and its gradient.
 
-
-class _Conv(Module):
-    """What the three have in common; `_forward` and `_backward` are the operator and its gradient."""
+    Where the weight's first axis is the input's, the convolution is transposed.
+    """
 
     _nd: int
     _forward: Callable[..., np.ndarray]
-    _backward: Callable[..., ConvGrads]
+    _backward: Callable[..., NamedTuple]
+    _options: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
+    _transposed = False
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: int | str | tuple
+    dilation: tuple[int, ...]
+    groups: int
+    activation: str | tuple | None
+    layout: str
+    weight: Parameter
+    bias: Parameter | None
+
+    def _set_up(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        bias: bool,
+        init: str | initialisers.Initialiser,
+        rng: initialisers.Rng,
+        dtype: str,
+        **options: Any,
+    ) -> None:
+        """Check everything that can be wrong without an image, and make the parameters."""
+        nd, groups = self._nd, options["groups"]
+        self.in_channels, self.out_channels = count(in_channels, "in_channels"), count(out_channels, "out_channels")
+        if integer(groups, "groups") < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"
+            )
+        self.kernel_size = per_axis(kernel_size, nd, "kernel_size", 1)
+        for name in ("stride", "dilation"):
+            options[name] = per_axis(options[name], nd, name, 1)
+        options["padding"] = plain_padding(options["padding"])
+        names = TRANSPOSED_PADDING_NAMES if self._transposed else PADDING_NAMES
+        paddings(options["padding"], (1,) * nd, self.kernel_size, options["stride"], options["dilation"], names)
+        _options.activation(options["activation"])
+        _options.channel_last(options["layout"])
+        vars(self).update(options)
+        first, second = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
+        shape = (first, second // groups, *self.kernel_size)
+        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
+        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
+
+    def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
+        """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        options = {name: getattr(self, name) for name in self._options} | more
+        y = self._forward(x, weight, bias, **options)
+        activated = y if options["activation"] else None
+
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
+            grads = self._backward(grad, x, weight, y=activated, need=self.need(need_input), **options)
+            self.accumulate(grads)
+            return grads.x
+
+        return y, back
+
+    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The spatial sizes of the output."""
+        raise NotImplementedError
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """``(N, out_channels, *spatial)``."""
+        sizes, last = self._sizes(x_shape), self.layout == "NHWC"
+        return image_shape(x_shape[0], self.out_channels, sizes, last, len(x_shape) == self._nd + 2)
+
+    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        """A multiply-add for each weight and pixel of the output, or of the input if it is transposed."""
+        return 2 * math.prod(self.weight.shape[1:]) * math.prod(x_shape if self._transposed else y_shape)
+
+    def describe(self) -> str:
+        """Return channels, kernel, and what is not the default."""
+        shown = unusual({name: getattr(self, name) for name in self._options}, self._forward)
+        no_bias = ", bias=False" if self.bias is None else ""
+        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}{shown}{no_bias}"
+
+
+class _Conv(Convolution):
+    _options = ("stride", "padding", "dilation", "groups", "padding_mode", "activation", "layout", "algorithm")
 
     def __init__(
         self,
@@ -47,43 +138,27 @@ class _Conv(Module):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        check_groups(groups, in_channels, out_channels)
-        kernel = per_axis(kernel_size, self._nd, "kernel_size", 1)
-        shape = (out_channels, in_channels // groups, *kernel)
-        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
-        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
-        self.options = {
-            "stride": stride,
-            "padding": padding,
-            "dilation": dilation,
-            "groups": groups,
-            "padding_mode": padding_mode,
-            "activation": activation,
-            "layout": layout,
-            "algorithm": algorithm,
-        }
+        _options.padding_mode(padding_mode)
+        _options.algorithm(algorithm)
+        self._set_up(
+            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
+            dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation, layout=layout,
+            algorithm=algorithm,
+        )  # fmt: skip
 
-    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
-        """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
-        weight, bias, options = self.weight.data, None if self.bias is None else self.bias.data, self.options
-        y = self._forward(x, weight, bias, **options)
-        activated = y if options["activation"] else None
+    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        options = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.layout == "NHWC")
+        return conv(self._nd, x_shape, self.weight.shape, *options).out
 
-        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
-            grads = self._backward(grad, x, weight, y=activated, need=self.need(need_input), **options)
-            self.accumulate(grads)
-            return grads.x
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The kernel, which moves over the input."""
+        return moving(in_, self.kernel_size, self.stride, self.padding, self.dilation, self.padding_mode)
 
-        return y, back
 
-    def describe(self) -> str:
-        """Return channels, kernel, and what is not the default."""
-        out_channels, per_group, *kernel = self.weight.shape
-        no_bias = ", bias=False" if self.bias is None else ""
-        in_channels = per_group * self.options["groups"]
-        return (
-            f"{in_channels}, {out_channels}, kernel_size={tuple(kernel)}{unusual(self.options, self._forward)}{no_bias}"
-        )
+def moving(in_, kernel, stride, padding, dilation, padding_mode: str = "zeros") -> list[Window]:
+    """The windows of a kernel, along each axis."""
+    moves = window(in_, kernel, stride, padding, dilation, padding_mode, "kernel_size")
+    return list(map(Window.moving, moves.kernel, moves.stride, moves.dilation, moves.pad_lo))
 
 
 _DOC = """{nd}-D convolution with learned weight and bias.
@@ -114,11 +189,13 @@ _DOC = """{nd}-D convolution with learned weight and bias.
     ----------
     weight : Parameter, ``(out_channels, in_channels / groups, *kernel_size)``
     bias : Parameter, ``(out_channels,)``, or None
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode, activation, layout
+        As given, and `algorithm`; `kernel_size`, `stride` and `dilation` with a number for every axis.
 
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, or `kernel_size` has not one number for every spatial axis.
+        If `groups` does not divide the channels, or a size or an option is none that the operator takes.
 
     Notes
     -----

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from .. import (
-    ConvGrads,
+    _options,
     conv_transpose1d,
     conv_transpose1d_backward,
     conv_transpose2d,
@@ -15,19 +15,16 @@ from .. import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
-from .._shapes import per_axis
+from .._shapes import ConvShape, conv_transpose, per_axis
 from . import init as initialisers
-from ._describe import unusual
-from .conv import check_groups
-from .module import Module, Parameter, Way
+from .conv import Convolution
+from .module import Way
+from .windows import Window
 
 
-class _ConvTranspose(Module):
-    """What the three have in common; `_forward` and `_backward` are the operator and its gradient."""
-
-    _nd: int
-    _forward: Callable[..., np.ndarray]
-    _backward: Callable[..., ConvGrads]
+class _ConvTranspose(Convolution):
+    _options = ("stride", "padding", "output_padding", "groups", "dilation", "activation", "layout", "algorithm")
+    _transposed = True
 
     def __init__(
         self,
@@ -48,44 +45,29 @@ class _ConvTranspose(Module):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        check_groups(groups, in_channels, out_channels)
-        kernel = per_axis(kernel_size, self._nd, "kernel_size", 1)
-        shape = (in_channels, out_channels // groups, *kernel)
-        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
-        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
-        self.options = {
-            "stride": stride,
-            "padding": padding,
-            "output_padding": output_padding,
-            "groups": groups,
-            "dilation": dilation,
-            "activation": activation,
-            "layout": layout,
-            "algorithm": algorithm,
-        }
+        _options.algorithm(algorithm)
+        self._set_up(
+            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
+            output_padding=per_axis(output_padding, self._nd, "output_padding", 0), groups=groups, dilation=dilation,
+            activation=activation, layout=layout, algorithm=algorithm,
+        )  # fmt: skip
 
     def run(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size` settles what the stride leaves open."""
-        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = {"output_size": output_size, **self.options}
-        y = self._forward(x, weight, bias, **options)
-        activated = y if options["activation"] else None
+        return super().run(x, output_size=output_size)
 
-        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
-            grads = self._backward(grad, x, weight, y=activated, need=self.need(need_input), **options)
-            self.accumulate(grads)
-            return grads.x
+    def _adjoint(self, x_shape: tuple[int, ...], last: bool) -> ConvShape:
+        """All sizes, as those of the convolution whose adjoint this is."""
+        moves = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return conv_transpose(self._nd, x_shape, self.weight.shape, *moves, None, last)
 
-        return y, back
+    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self._adjoint(x_shape, self.layout == "NHWC").in_
 
-    def describe(self) -> str:
-        """Return channels, kernel, and what is not the default."""
-        in_channels, per_group, *kernel = self.weight.shape
-        no_bias = ", bias=False" if self.bias is None else ""
-        out_channels = per_group * self.options["groups"]
-        return (
-            f"{in_channels}, {out_channels}, kernel_size={tuple(kernel)}{unusual(self.options, self._forward)}{no_bias}"
-        )
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The inputs that reach an output."""
+        low = self._adjoint((1, self.in_channels, *in_), False).pad_lo
+        return list(map(Window.scattered, out, self.kernel_size, self.stride, self.dilation, low))
 
 
 _DOC = """{nd}-D transposed convolution with learned weight and bias: the adjoint of `Conv{nd}d`, which enlarges.
@@ -115,11 +97,13 @@ _DOC = """{nd}-D transposed convolution with learned weight and bias: the adjoin
     ----------
     weight : Parameter, ``(in_channels, out_channels / groups, *kernel_size)``
     bias : Parameter, ``(out_channels,)``, or None
+    in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, activation, layout
+        As given, and `algorithm`; sizes with a number for every axis.
 
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, or `kernel_size` has not one number for every spatial axis.
+        If `groups` does not divide the channels, or a size or an option is none that the operator takes.
 
     Notes
     -----

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .. import (
-    DeformGrads,
     deform_conv1d,
     deform_conv1d_backward,
     deform_conv2d,
@@ -16,20 +15,18 @@ from .. import (
     deform_conv3d,
     deform_conv3d_backward,
 )
-from .._shapes import per_axis
+from .._shapes import conv, integer
 from . import init as initialisers
-from ._describe import unusual
-from .conv import Conv1d, Conv2d, Conv3d, check_groups
-from .module import Module, Parameter, Way
+from .conv import Conv1d, Conv2d, Conv3d, Convolution, moving
+from .module import Module, Way
+from .windows import Window
 
 
-class _DeformConv(Module):
+class _DeformConv(Convolution):
     """What the three have in common; `_conv` is the layer that finds offsets and mask."""
 
-    _nd: int
     _conv: Callable[..., Module]
-    _forward: Callable[..., np.ndarray]
-    _backward: Callable[..., DeformGrads]
+    _options = ("stride", "padding", "dilation", "layout", "activation")
 
     def __init__(
         self,
@@ -51,19 +48,19 @@ class _DeformConv(Module):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        check_groups(groups, in_channels, out_channels)
-        if offset_groups < 1 or in_channels % offset_groups:
+        self._set_up(
+            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
+            dilation=dilation, groups=groups, activation=activation, layout=layout,
+        )  # fmt: skip
+        if integer(offset_groups, "offset_groups") < 1 or in_channels % offset_groups:
             raise ValueError(f"offset_groups must divide the {in_channels} input channels, got {offset_groups}")
-        kernel = per_axis(kernel_size, self._nd, "kernel_size", 1)
-        shape = (out_channels, in_channels // groups, *kernel)
-        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
-        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
-        moves = {"stride": stride, "padding": padding, "dilation": dilation, "layout": layout}
-        samples, like = offset_groups * math.prod(kernel), moves | {"init": "zeros", "dtype": dtype}
+        self.offset_groups = offset_groups
+        like = {name: getattr(self, name) for name in ("stride", "padding", "dilation", "layout")}
+        like |= {"init": "zeros", "dtype": dtype}
+        samples, kernel = offset_groups * math.prod(self.kernel_size), self.kernel_size
         self.conv_offset = self._conv(in_channels, self._nd * samples, kernel, **like) if branch else None
         gate = branch and modulated
         self.conv_mask = self._conv(in_channels, samples, kernel, activation="sigmoid", **like) if gate else None
-        self.in_channels, self.options = in_channels, moves | {"activation": activation}
 
     def run(
         self, x: np.ndarray, offset: np.ndarray | None = None, mask: np.ndarray | None = None
@@ -78,7 +75,8 @@ class _DeformConv(Module):
         branches = [branch for branch in (self.conv_offset, self.conv_mask) if own and branch is not None]
         found, backs = zip(*(branch.begin(x) for branch in branches), strict=True) if own else ((offset, mask), ())
         offset, mask = (*found, None)[:2]
-        weight, bias, options = self.weight.data, None if self.bias is None else self.bias.data, self.options
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        options = {name: getattr(self, name) for name in self._options}
         y = self._forward(x, offset, weight, bias, mask=mask, **options)
         activated = y if options["activation"] else None
 
@@ -93,12 +91,13 @@ class _DeformConv(Module):
 
         return y, back
 
-    def describe(self) -> str:
-        """Return channels, kernel, and what is not the default."""
-        out_channels, _, *kernel = self.weight.shape
-        others = unusual(self.options, self._forward)
-        no_bias = ", bias=False" if self.bias is None else ""
-        return f"{self.in_channels}, {out_channels}, kernel_size={tuple(kernel)}{others}{no_bias}"
+    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        options = (self.stride, self.padding, self.dilation, self.groups, "zeros", self.layout == "NHWC")
+        return conv(self._nd, x_shape, self.weight.shape, *options).out
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The kernel where it stands without offsets."""
+        return moving(in_, self.kernel_size, self.stride, self.padding, self.dilation)
 
 
 _DOC = """{nd}-D deformable convolution: every tap reads the input where an offset moves it to.
@@ -144,12 +143,14 @@ _DOC = """{nd}-D deformable convolution: every tap reads the input where an offs
     conv_offset, conv_mask : Conv{nd}d or None
         The branch: ``{nd} * offset_groups * prod(kernel_size)`` and ``offset_groups * prod(kernel_size)`` channels, in
         the order of `convkit.deform_conv{nd}d`.
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, offset_groups, activation, layout
+        As given; sizes with a number for every axis.
 
     Raises
     ------
     ValueError
-        If `groups` or `offset_groups` does not divide the channels, or `kernel_size` has not one number for every
-        spatial axis; in forward, if offsets are neither given nor the layer's own.
+        If `groups` or `offset_groups` does not divide the channels, or a size or an option is none that the operator
+        takes; in a call, if offsets are neither given nor the layer's own.
 
     References
     ----------

@@ -6,10 +6,10 @@ import numpy as np
 
 from .. import _options
 from . import init
-from .module import Module, Way
+from .module import ByElement, Way
 
 
-class _Dropout(Module):
+class _Dropout(ByElement):
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"p must be a probability from 0 to 1, got {p!r}")
@@ -78,7 +78,7 @@ class Dropout2d(_Dropout):
 
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None, layout: str = "NCHW") -> None:
         super().__init__(p, rng=rng)
-        self.channel_last = _options.channel_last(layout)
+        self.layout, self.channel_last = layout, _options.channel_last(layout)
 
     def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) != 4:

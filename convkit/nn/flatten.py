@@ -16,3 +16,7 @@ class Flatten(Module):
         """Return `x` with all axes but the first made one; a view where possible."""
         shape = x.shape
         return x.reshape(shape[0], math.prod(shape[1:])), lambda grad, _: grad.reshape(shape)
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """``(N, prod(shape))``."""
+        return x_shape[0], math.prod(x_shape[1:])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .. import linear, linear_backward
+from .. import _options, linear, linear_backward
 from . import init as initialisers
+from ._describe import count
 from .module import Module, Parameter, Way
 
 
@@ -31,6 +34,8 @@ class Linear(Module):
     ----------
     weight : Parameter, ``(out_features, in_features)``
     bias : Parameter, ``(out_features,)``, or None
+    in_features, out_features, activation
+        As given.
     """
 
     def __init__(
@@ -44,6 +49,9 @@ class Linear(Module):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
+        self.in_features = count(in_features, "in_features")
+        self.out_features = count(out_features, "out_features")
+        _options.activation(activation)
         self.weight = Parameter(initialisers.get(init)((out_features, in_features), rng=rng, dtype=dtype))
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
         self.activation = activation
@@ -61,8 +69,15 @@ class Linear(Module):
 
         return y, back
 
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """``(*, out_features)``."""
+        return (*x_shape[:-1], self.out_features)
+
+    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        """As many multiply-adds an output as there are inputs."""
+        return 2 * self.in_features * math.prod(y_shape)
+
     def describe(self) -> str:
         """Return the sizes, and what is not the default."""
-        out_features, in_features = self.weight.shape
         activation = f", activation={self.activation!r}" if self.activation else ""
-        return f"{in_features}, {out_features}{activation}{', bias=False' if self.bias is None else ''}"
+        return f"{self.in_features}, {self.out_features}{activation}{', bias=False' if self.bias is None else ''}"

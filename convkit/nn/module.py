@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from .._arrays import is_real, native, writable
 from .._range import converted
 from ._mode import entered, keeping, mode
+from .windows import Window
 
 Way = Callable[[Any, bool], Any]  # back(grad, need_input): what `Module.run` returns beside the output
 
@@ -212,7 +213,8 @@ class Module(ABC):
 
     Parameters, buffers and inner modules are found among the attributes, in the order in which the constructor sets
     them; lists of modules count too, as ``name.0``, ``name.1``... A module made of others calls their `begin`, and its
-    way back theirs, in reverse.
+    way back theirs, in reverse. What `convkit.analysis` is to know of a layer, it says in `output_shape`, `flops` and
+    `windows`; one that works element by element inherits them from `ByElement`.
     """
 
     frozen = False
@@ -356,6 +358,22 @@ class Module(ABC):
             parameter = getattr(self, name, None)
             if grad is not None and isinstance(parameter, Parameter):
                 parameter.accumulate(grad)
+
+    # ---------------------------------------------------------------- what a layer knows of itself
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple:
+        """The shape of the output for an input of that shape; where a layer does not say, it is run on zeros."""
+        dtype = next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
+        y = self.predict(np.zeros(x_shape, dtype))
+        return tuple(array.shape for array in y) if isinstance(y, tuple) else y.shape
+
+    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        """FLOPs of the layer's own arithmetic, one multiply-add = 2: those of matrix products, else 0."""
+        return 0
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window] | None:
+        """What outputs read of the input, a `Window` for each axis of these spatial sizes; None if it is not known."""
+        return None
 
     # ---------------------------------------------------------------- the tree of modules
 
@@ -513,6 +531,18 @@ class Module(ABC):
         own = self.describe()
         inside = "\n" + "\n".join([f"  {own}"] * bool(own) + lines) + "\n" if lines else own
         return f"{type(self).__name__}({inside})"
+
+
+class ByElement(Module):
+    """Base of layers whose output has the input's shape and, for receptive fields, is one element's affair."""
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of the input."""
+        return tuple(x_shape)
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """Each element by itself."""
+        return [Window()] * len(in_)
 
 
 def _check_kind(name: str, value: np.ndarray, dtype: np.dtype) -> None:

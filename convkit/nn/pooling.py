@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .. import (
+    _options,
     adaptive_avg_pool1d,
     adaptive_avg_pool1d_backward,
     adaptive_avg_pool2d,
@@ -39,27 +41,72 @@ from .. import (
     max_unpool3d,
     max_unpool3d_backward,
 )
-from ._describe import unusual
+from .._pool_shapes import PoolShape, adaptive_out, plain_output_size, unpooled, windows
+from .._shapes import image_shape, paddings, per_axis, plain_padding, split_image
+from ._describe import alike, unusual
 from ._mode import keeping
 from .module import Module, Way
+from .windows import Window
 
 
 class _Pool(Module):
-    """What pooling over moving windows has in common: the options of the operator, and how they are shown."""
+    """What pooling has in common: the operator and its gradient, their options, and how they are shown."""
 
+    _nd: int
     _forward: Callable[..., np.ndarray]
     _backward: Callable[..., np.ndarray]
+    _options: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: int | str | tuple
+    dilation: tuple[int, ...]
+    ceil_mode: bool
+    layout: str
+
+    def _set_up(self, kernel_size, stride, padding, dilation, ceil_mode, layout: str) -> None:
+        """Check everything that can be wrong without an image."""
+        nd = self._nd
+        self.kernel_size = per_axis(kernel_size, nd, "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else per_axis(stride, nd, "stride", 1)
+        self.dilation = per_axis(dilation, nd, "dilation", 1)
+        self.padding, self.ceil_mode = plain_padding(padding), _options.flag(ceil_mode, "ceil_mode")
+        self.layout, _ = layout, _options.channel_last(layout)
+        self._moves(tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)))
+
+    def _moves(self, in_: tuple[int, ...]) -> PoolShape:
+        """All sizes, of an image of these."""
+        moves = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return windows(self._nd, (1, 1, *in_), *moves, channel_last=False)
+
+    def _sizes(self, in_: tuple[int, ...]) -> tuple[int, ...]:
+        return self._moves(in_).out
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """``(N, C, *spatial)``."""
+        last = self.layout == "NHWC"
+        n, channels, in_ = split_image(x_shape, self._nd, "x", last)
+        return image_shape(n, channels, self._sizes(in_), last, len(x_shape) == self._nd + 2)
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The window, which moves over the input."""
+        shape = self._moves(in_)
+        return list(map(Window.moving, shape.kernel, shape.stride, shape.dilation, shape.pad_lo))
+
+    def _chosen(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._options}
 
     def describe(self) -> str:
         """Return the size of the window, and what is not the default."""
-        kernel_size, *others = self.options
-        moved = unusual({name: self.options[name] for name in others}, self._forward)
-        return f"kernel_size={self.options[kernel_size]!r}{moved}"
+        others = self._chosen()
+        kernel, stride = others.pop("kernel_size"), others.pop("stride")
+        moved = unusual(({} if stride == kernel else {"stride": stride}) | others, self._forward)
+        return f"kernel_size={alike(kernel)!r}{moved}"
 
 
 def _maxima(
     x: np.ndarray, forward: Callable, backward: Callable, return_indices: bool, layout: str
-) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way]:
+) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way | None]:
     """Maxima by an operator, and the way back to the elements that they were; without one, no places are found."""
     if not (return_indices or keeping()):
         return forward(x), None
@@ -68,6 +115,8 @@ def _maxima(
 
 
 class _MaxPool(_Pool):
+    _options = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "layout")
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -79,22 +128,17 @@ class _MaxPool(_Pool):
         *,
         layout: str = "NCHW",
     ) -> None:
-        self.options = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "dilation": dilation,
-            "ceil_mode": ceil_mode,
-            "layout": layout,
-        }
-        self.return_indices, self.layout = return_indices, layout
+        self._set_up(kernel_size, stride, padding, dilation, ceil_mode, layout)
+        self.return_indices = return_indices
 
-    def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way]:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way | None]:
         """Take the maximum of every window of ``(N, C, *spatial)``; with `return_indices`, say where it was, too."""
-        return _maxima(x, partial(self._forward, **self.options), self._backward, self.return_indices, self.layout)
+        return _maxima(x, partial(self._forward, **self._chosen()), self._backward, self.return_indices, self.layout)
 
 
 class _AvgPool(_Pool):
+    _options = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "count_include_pad", "layout")
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -106,34 +150,33 @@ class _AvgPool(_Pool):
         dilation: int | Sequence[int] = 1,
         layout: str = "NCHW",
     ) -> None:
-        self.options = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "dilation": dilation,
-            "ceil_mode": ceil_mode,
-            "count_include_pad": count_include_pad,
-            "layout": layout,
-        }
+        self._set_up(kernel_size, stride, padding, dilation, ceil_mode, layout)
+        self.count_include_pad = _options.flag(count_include_pad, "count_include_pad")
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Take the mean of every window of ``(N, C, *spatial)``; back, share each gradient out evenly among them."""
-        shape, options = x.shape, self.options
+        shape, options = x.shape, self._chosen()
         return self._forward(x, **options), lambda grad, _: self._backward(grad, shape, **options)
 
 
-class _AdaptiveAvgPool(Module):
-    _forward: Callable[..., np.ndarray]
-    _backward: Callable[..., np.ndarray]
-
+class _AdaptiveAvgPool(_Pool):
     def __init__(self, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW") -> None:
-        self.output_size, self.layout = output_size, layout
+        self.output_size, self.layout = plain_output_size(output_size), layout
+        _options.channel_last(layout)
+        self._sizes((1,) * self._nd)
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Take the means of as many windows of ``(N, C, *spatial)`` as are asked for."""
         shape, layout = x.shape, self.layout
         y = self._forward(x, self.output_size, layout=layout)
         return y, lambda grad, _: self._backward(grad, shape, layout=layout)
+
+    def _sizes(self, in_: tuple[int, ...]) -> tuple[int, ...]:
+        return adaptive_out(in_, self.output_size)
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The share of the input that an output has."""
+        return list(map(Window.adaptive, in_, out))
 
     def describe(self) -> str:
         """Return the size of the output."""
@@ -147,7 +190,7 @@ class _AdaptiveMaxPool(_AdaptiveAvgPool):
         super().__init__(output_size, layout=layout)
         self.return_indices = return_indices
 
-    def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way]:
+    def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way | None]:
         """Take the maxima of as many windows of ``(N, C, *spatial)`` as are asked for."""
         forward = partial(self._forward, output_size=self.output_size, layout=self.layout)
         return _maxima(x, forward, self._backward, self.return_indices, self.layout)
@@ -164,6 +207,8 @@ class _GlobalMaxPool(_AdaptiveMaxPool):
 
 
 class _MaxUnpool(_Pool):
+    _options = ("kernel_size", "stride", "padding", "layout")
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -172,7 +217,7 @@ class _MaxUnpool(_Pool):
         *,
         layout: str = "NCHW",
     ) -> None:
-        self.options = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "layout": layout}
+        self._set_up(kernel_size, stride, padding, 1, False, layout)
 
     def run(
         self, x: np.ndarray, indices: np.ndarray, output_size: int | Sequence[int] | None = None
@@ -181,8 +226,16 @@ class _MaxUnpool(_Pool):
 
         Back, fetch each value's gradient from where the value was put.
         """
-        y, layout = self._forward(x, indices, output_size=output_size, **self.options), self.options["layout"]
+        y, layout = self._forward(x, indices, output_size=output_size, **self._chosen()), self.layout
         return y, lambda grad, _: self._backward(grad, indices, layout=layout)
+
+    def _sizes(self, in_: tuple[int, ...]) -> tuple[int, ...]:
+        return unpooled(self._nd, (1, 1, *in_), self.kernel_size, self.stride, self.padding, None, False)
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The inputs whose window an output lies in."""
+        low, _ = paddings(self.padding, in_, self.kernel_size, self.stride, self.dilation)
+        return list(map(Window.scattered, out, self.kernel_size, self.stride, self.dilation, low))
 
 
 _MAX_DOC = """Maximum over moving windows, by `convkit.max_pool{nd}d`.
@@ -257,104 +310,104 @@ _UNPOOL_DOC = """Partial inverse of `MaxPool{nd}d`, by `convkit.max_unpool{nd}d`
 
 class MaxPool1d(_MaxPool):
     __doc__ = _MAX_DOC.format(nd=1)
-    _forward, _backward = staticmethod(max_pool1d), staticmethod(max_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(max_pool1d), staticmethod(max_pool1d_backward)
 
 
 class MaxPool2d(_MaxPool):
     __doc__ = _MAX_DOC.format(nd=2)
-    _forward, _backward = staticmethod(max_pool2d), staticmethod(max_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(max_pool2d), staticmethod(max_pool2d_backward)
 
 
 class MaxPool3d(_MaxPool):
     __doc__ = _MAX_DOC.format(nd=3)
-    _forward, _backward = staticmethod(max_pool3d), staticmethod(max_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(max_pool3d), staticmethod(max_pool3d_backward)
 
 
 class AvgPool1d(_AvgPool):
     __doc__ = _AVG_DOC.format(nd=1)
-    _forward, _backward = staticmethod(avg_pool1d), staticmethod(avg_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(avg_pool1d), staticmethod(avg_pool1d_backward)
 
 
 class AvgPool2d(_AvgPool):
     __doc__ = _AVG_DOC.format(nd=2)
-    _forward, _backward = staticmethod(avg_pool2d), staticmethod(avg_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(avg_pool2d), staticmethod(avg_pool2d_backward)
 
 
 class AvgPool3d(_AvgPool):
     __doc__ = _AVG_DOC.format(nd=3)
-    _forward, _backward = staticmethod(avg_pool3d), staticmethod(avg_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(avg_pool3d), staticmethod(avg_pool3d_backward)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     __doc__ = _ADAPTIVE_AVG_DOC.format(nd=1)
-    _forward, _backward = staticmethod(adaptive_avg_pool1d), staticmethod(adaptive_avg_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(adaptive_avg_pool1d), staticmethod(adaptive_avg_pool1d_backward)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     __doc__ = _ADAPTIVE_AVG_DOC.format(nd=2)
-    _forward, _backward = staticmethod(adaptive_avg_pool2d), staticmethod(adaptive_avg_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(adaptive_avg_pool2d), staticmethod(adaptive_avg_pool2d_backward)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     __doc__ = _ADAPTIVE_AVG_DOC.format(nd=3)
-    _forward, _backward = staticmethod(adaptive_avg_pool3d), staticmethod(adaptive_avg_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(adaptive_avg_pool3d), staticmethod(adaptive_avg_pool3d_backward)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     __doc__ = _ADAPTIVE_MAX_DOC.format(nd=1)
-    _forward, _backward = staticmethod(adaptive_max_pool1d), staticmethod(adaptive_max_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(adaptive_max_pool1d), staticmethod(adaptive_max_pool1d_backward)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     __doc__ = _ADAPTIVE_MAX_DOC.format(nd=2)
-    _forward, _backward = staticmethod(adaptive_max_pool2d), staticmethod(adaptive_max_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(adaptive_max_pool2d), staticmethod(adaptive_max_pool2d_backward)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     __doc__ = _ADAPTIVE_MAX_DOC.format(nd=3)
-    _forward, _backward = staticmethod(adaptive_max_pool3d), staticmethod(adaptive_max_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(adaptive_max_pool3d), staticmethod(adaptive_max_pool3d_backward)
 
 
 class GlobalAvgPool1d(_GlobalAvgPool):
     __doc__ = _GLOBAL_AVG_DOC.format(nd=1, ones="1")
-    _forward, _backward = staticmethod(adaptive_avg_pool1d), staticmethod(adaptive_avg_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(adaptive_avg_pool1d), staticmethod(adaptive_avg_pool1d_backward)
 
 
 class GlobalAvgPool2d(_GlobalAvgPool):
     __doc__ = _GLOBAL_AVG_DOC.format(nd=2, ones="1, 1")
-    _forward, _backward = staticmethod(adaptive_avg_pool2d), staticmethod(adaptive_avg_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(adaptive_avg_pool2d), staticmethod(adaptive_avg_pool2d_backward)
 
 
 class GlobalAvgPool3d(_GlobalAvgPool):
     __doc__ = _GLOBAL_AVG_DOC.format(nd=3, ones="1, 1, 1")
-    _forward, _backward = staticmethod(adaptive_avg_pool3d), staticmethod(adaptive_avg_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(adaptive_avg_pool3d), staticmethod(adaptive_avg_pool3d_backward)
 
 
 class GlobalMaxPool1d(_GlobalMaxPool):
     __doc__ = _GLOBAL_MAX_DOC.format(nd=1, ones="1")
-    _forward, _backward = staticmethod(adaptive_max_pool1d), staticmethod(adaptive_max_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(adaptive_max_pool1d), staticmethod(adaptive_max_pool1d_backward)
 
 
 class GlobalMaxPool2d(_GlobalMaxPool):
     __doc__ = _GLOBAL_MAX_DOC.format(nd=2, ones="1, 1")
-    _forward, _backward = staticmethod(adaptive_max_pool2d), staticmethod(adaptive_max_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(adaptive_max_pool2d), staticmethod(adaptive_max_pool2d_backward)
 
 
 class GlobalMaxPool3d(_GlobalMaxPool):
     __doc__ = _GLOBAL_MAX_DOC.format(nd=3, ones="1, 1, 1")
-    _forward, _backward = staticmethod(adaptive_max_pool3d), staticmethod(adaptive_max_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(adaptive_max_pool3d), staticmethod(adaptive_max_pool3d_backward)
 
 
 class MaxUnpool1d(_MaxUnpool):
     __doc__ = _UNPOOL_DOC.format(nd=1)
-    _forward, _backward = staticmethod(max_unpool1d), staticmethod(max_unpool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(max_unpool1d), staticmethod(max_unpool1d_backward)
 
 
 class MaxUnpool2d(_MaxUnpool):
     __doc__ = _UNPOOL_DOC.format(nd=2)
-    _forward, _backward = staticmethod(max_unpool2d), staticmethod(max_unpool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(max_unpool2d), staticmethod(max_unpool2d_backward)
 
 
 class MaxUnpool3d(_MaxUnpool):
     __doc__ = _UNPOOL_DOC.format(nd=3)
-    _forward, _backward = staticmethod(max_unpool3d), staticmethod(max_unpool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(max_unpool3d), staticmethod(max_unpool3d_backward)

@@ -10,7 +10,7 @@ import numpy as np
 from .._arrays import as_array, empty, same_dtype
 from ..ops import _channels, _elementwise
 from . import _moments
-from .module import Module, Parameter, Way
+from .module import ByElement, Parameter, Way
 
 
 def _taken(x: np.ndarray, weight: Parameter | None) -> np.ndarray:
@@ -20,7 +20,7 @@ def _taken(x: np.ndarray, weight: Parameter | None) -> np.ndarray:
     return x
 
 
-class GroupNorm(Module):
+class GroupNorm(ByElement):
     """Normalise groups of channels of each image, then scale and shift every channel: y = weight * xhat + bias.
 
     xhat = (x - mean) / sqrt(var + eps), with mean and (biased) variance of the group's channels in that image.
@@ -108,7 +108,7 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}{eps}{', affine=False' if self.weight is None else ''}"
 
 
-class LayerNorm(Module):
+class LayerNorm(ByElement):
     """Normalise over the last axes, each sample by itself, then scale and shift: y = weight * xhat + bias.
 
     xhat = (x - mean) / sqrt(var + eps), with mean and (biased) variance over the last axes.

@@ -58,6 +58,12 @@ class Sequential(Module):
 
         return x, back_through
 
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple:
+        """That of the last layer."""
+        for layer in self:
+            x_shape = layer.output_shape(x_shape)
+        return x_shape
+
     @overload
     def __getitem__(self, index: int) -> Module: ...
     @overload

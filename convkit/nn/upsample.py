@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import interpolate, interpolate_backward
+from .. import _options, interpolate, interpolate_backward
+from .._resample_shapes import plain_scale, resized
+from .._shapes import image_shape, plain
 from ._describe import unusual
 from .module import Module, Way
+from .windows import Window
 
 
 class Upsample(Module):
@@ -48,20 +51,33 @@ class Upsample(Module):
     ) -> None:
         if (size is None) == (scale_factor is None):
             raise ValueError(f"either size or scale_factor must be given, got size={size}, scale_factor={scale_factor}")
-        self.size = size
-        self.options = {
-            "scale_factor": scale_factor,
-            "mode": mode,
-            "align_corners": align_corners,
-            "layout": layout,
-        }
+        plain_scale(1.0 if scale_factor is None else scale_factor)
+        plain(1 if size is None else size, "size")
+        _options.channel_last(layout)
+        self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
+        _options.interpolation(mode)
+        self.layout = layout
 
     def run(self, x: np.ndarray, size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Resize ``(N, C, *spatial)``; to this `size`, if one is given."""
-        shape, options = x.shape, self.options if size is None else {**self.options, "scale_factor": None}
-        y = interpolate(x, self.size if size is None else size, **options)
-        return y, lambda grad, _: interpolate_backward(grad, shape, **options)
+        shape, size = x.shape, self.size if size is None else size
+        options = {name: getattr(self, name) for name in ("mode", "align_corners", "layout")}
+        options["scale_factor"] = self.scale_factor if size is None else None
+        return interpolate(x, size, **options), lambda grad, _: interpolate_backward(grad, shape, **options)
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """``(N, C, *spatial)``."""
+        last = self.layout == "NHWC"
+        shape = resized(x_shape, self.size, self.scale_factor, last)
+        return image_shape(shape.n, shape.channels, shape.out, last, batched=True)
+
+    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
+        """The pixels on both sides of where an output lies, or the one before."""
+        scales = self.scale_factor if isinstance(self.scale_factor, tuple | list) else (self.scale_factor,) * len(in_)
+        axes = zip(in_, out, scales, strict=True)
+        return [Window.interpolated(*axis, self.mode, self.align_corners) for axis in axes]
 
     def describe(self) -> str:
         """Return the size or the ratio, and what is not the default."""
-        return unusual({"size": self.size, **self.options}, interpolate)[2:]
+        names = ("size", "scale_factor", "mode", "align_corners", "layout")
+        return unusual({name: getattr(self, name) for name in names}, interpolate)[2:]

@@ -1,11 +1,15 @@
 """A model as a table, and how a model is looked at: nothing of it changes."""
 
+import math
+import pickle
+
 import numpy as np
 import pytest
 
 import missing
-from convkit import models, nn
-from convkit.analysis import receptive_field, summary
+import small_training
+from convkit import models, nn, optim, train
+from convkit.analysis import check_gradients, count_flops, receptive_field, summary
 
 
 def small():
@@ -36,13 +40,54 @@ def test_rows_and_totals():
     assert (table.parameter_bytes, table.output_bytes) == (81 * 4, (4 * 36 + 6) * 4)
 
 
+class Edges(nn.Module):
+    """y = weight * (x - its left neighbour), channel by channel: a layer of one's own."""
+
+    def __init__(self, channels):
+        self.weight = nn.Parameter(np.ones((1, channels, 1, 1), np.float32))
+
+    def run(self, x):
+        steps, weight = x - np.pad(x, ((0, 0), (0, 0), (0, 0), (1, 0)))[..., :-1], self.weight.data
+
+        def back(grad, need_input):
+            self.weight.accumulate((grad * steps).sum(axis=(0, 2, 3), keepdims=True))
+            return weight * (grad - np.pad(grad, ((0, 0), (0, 0), (0, 0), (0, 1)))[..., 1:])
+
+        return steps * weight, back
+
+    def flops(self, x_shape, y_shape):
+        return math.prod(y_shape)
+
+    def windows(self, in_, out):
+        return [nn.Window(), nn.Window.moving(2, low=1)]
+
+
+def test_a_layer_of_ones_own_trains_is_sent_and_is_seen():
+    head = (nn.ReLU(), nn.Flatten(), nn.Linear(50, 3, rng=1))
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, rng=0), Edges(2), *head)
+    assert check_gradients(model, np.random.default_rng(0).standard_normal((2, 1, 5, 5)), max_elements=9).ok
+    trained = train.Trainer(model, optim.SGD(model.parameters(), 0.1, 0.9), rng=0)
+    small_training.fit(trained, 12)
+    assert trained.evaluate(*small_training.samples())["accuracy"] > 0.9
+    assert (model[1].weight.data != 1).all()
+    sent, x = pickle.loads(pickle.dumps(model)), small_training.samples()[0]
+    np.testing.assert_array_equal(sent.predict(x), model.predict(x))
+    shape = (2, 1, 5, 5)
+    assert summary(model, shape).rows[1] == ("1", "Edges", (2, 2, 5, 5), 2, 100, (3, 4))
+    assert count_flops(model, shape) == 2 * (9 * 100 + 50 * 6) + 100
+    assert [tuple(field) for field in receptive_field(model, shape)][1:] == [
+        ("1", (3, 4), (1, 1), (-1, -2)), ("2", (3, 4), (1, 1), (-1, -2)),
+    ]  # fmt: skip
+    assert model.output_shape(shape) == (2, 3)
+
+
 def test_printed():
     text = str(summary(models.lenet5(rng=0), (1, 1, 32, 32)))
     lines = text.splitlines()
     assert lines[0].split() == ["layer", "kind", "output", "parameters", "FLOPs", "sees"]
     assert lines[2].split() == ["0", "Conv2d", "1x6x28x28", "156", "235,200", "5x5"]
     assert lines[-3] == "input 1x1x32x32; parameters 61,706, of which 61,706 learn"
-    assert lines[-2] == "FLOPs of convolutions and linear layers 833,040 (one multiply-add = 2 FLOPs)"
+    assert lines[-2] == "FLOPs of the layers 833,040 (one multiply-add = 2 FLOPs)"
     assert lines[-1].startswith("memory: parameters 0.2 MB")
     assert all(len(line.rstrip()) <= len(lines[1]) for line in lines[:10])
 

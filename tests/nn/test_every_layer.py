@@ -115,6 +115,14 @@ def test_predict_evaluates_touches_nothing_and_leaves_a_backward_due(case):
 
 
 @every_case
+def test_a_layer_knows_its_output_shape_without_an_array(case, monkeypatch):
+    layer, x, more = ready(case)
+    shape = layer(x, *more).shape
+    monkeypatch.setattr(nn.Module, "predict", lambda *args: pytest.fail("it was run"))
+    assert layer.output_shape(x.shape) == shape
+
+
+@every_case
 def test_a_state_goes_through_a_dict(case):
     layer, x, more = ready(case)
     fresh = with_numbers(case.build(nn), np.random.default_rng(9)).train(case.training)
@@ -146,4 +154,13 @@ def test_a_layer_shows_what_it_is():
 def test_all_of_nn_is_among_the_cases():
     built = {type(module).__name__ for case in CASES for module in case.build(nn).modules()}
     layers = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
-    assert layers - built <= {"Buffer", "Each", "IncompatibleKeys", "Module", "Parameter", "Sequential"}
+    assert layers - built <= {
+        "Buffer",
+        "ByElement",
+        "Each",
+        "IncompatibleKeys",
+        "Module",
+        "Parameter",
+        "Sequential",
+        "Window",
+    }

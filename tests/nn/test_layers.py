@@ -195,12 +195,45 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
             TypeError,
             "data must be an ndarray of float32 or float64, got .*float16",
         ),
+        (lambda: nn.Conv2d(0, 6, 3), ValueError, "in_channels must be at least 1, got 0"),
+        (lambda: nn.Conv2d(4, True, 3), TypeError, "out_channels must be an int, got True"),
+        (lambda: nn.Conv2d(4, 6, 3, stride=0), ValueError, "stride must be at least 1, got 0"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="best"), ValueError, "padding must be an int, ints, .* got 'best'"),
+        (lambda: nn.Conv2d(4, 6, 3, padding=(1, 2, 3)), ValueError, r"padding must be .* got \(1, 2, 3\)"),
+        (lambda: nn.Conv2d(4, 6, 3, padding_mode="wrap"), ValueError, "padding_mode must be one of .* got 'wrap'"),
+        (lambda: nn.Conv2d(4, 6, 3, activation="swish"), ValueError, "activation must be .* got 'swish'"),
+        (lambda: nn.Conv2d(4, 6, 3, layout="CHWN"), ValueError, "layout must be one of NCHW, NHWC, got 'CHWN'"),
+        (lambda: nn.Conv2d(4, 6, 3, algorithm="fft"), ValueError, "algorithm must be one of .* got 'fft'"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, padding="full"), ValueError, "padding must be .* got 'full'"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, output_padding=-1), ValueError, "output_padding must be at least 0"),
+        (lambda: nn.DeformConv2d(4, 6, 3, dilation=(1, 1, 1)), ValueError, "dilation must be one int or 2 ints"),
+        (lambda: nn.MaxPool2d(3, padding=3), ValueError, "padding must be less than .* = 3 on each side, got 3"),
+        (lambda: nn.AvgPool2d(3, ceil_mode=1), TypeError, "ceil_mode must be"),
+        (lambda: nn.MaxUnpool2d(2, stride=(1, 2, 3)), ValueError, "stride must be one int or 2 ints"),
+        (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), ValueError, "output_size must be one int or 2 ints"),
+        (lambda: nn.GlobalMaxPool2d(layout="CHWN"), ValueError, "layout must be one of NCHW, NHWC, got 'CHWN'"),
+        (lambda: nn.Upsample(scale_factor="2"), TypeError, "scale_factor must be a real number"),
+        (lambda: nn.Upsample(2, mode="best"), ValueError, "mode must be one of"),
+        (lambda: nn.Linear(3, 0), ValueError, "out_features must be at least 1, got 0"),
+        (lambda: nn.Linear(3, 2, activation="swish"), ValueError, "activation must be .* got 'swish'"),
         (lambda: nn.Parameter([1.0]), TypeError, "data must be an ndarray of float32 or float64, got list"),
     ],
 )
 def test_constructors_refuse_what_cannot_be(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_layers_own_what_they_were_made_with():
+    conv = nn.Conv2d(4, 6, 3, (2, 1), ((0, 1), (1, 1)), groups=2, padding_mode="reflect", activation="relu")
+    assert (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride) == (4, 6, (3, 3), (2, 1))
+    assert (conv.padding, conv.dilation, conv.groups, conv.padding_mode) == (((0, 1), (1, 1)), (1, 1), 2, "reflect")
+    assert (conv.activation, conv.layout, conv.algorithm) == ("relu", "NCHW", "auto")
+    conv.stride, x = (1, 1), batch((1, 4, 5, 5))
+    assert conv(x).shape == conv.output_shape(x.shape) == (1, 6, 4, 5)
+    up, pool = nn.ConvTranspose1d(2, 3, 4, 2, output_padding=1), nn.MaxPool3d(2)
+    assert (up.kernel_size, up.stride, up.output_padding, up.dilation) == ((4,), (2,), (1,), (1,))
+    assert (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode) == ((2, 2, 2), (2, 2, 2), 0, False)
 
 
 def test_the_layers_of_0_1_are_refused_and_told_what_to_write():
