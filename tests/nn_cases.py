@@ -106,7 +106,7 @@ TWINS = (
         ),
         (2, 2, 4, 4),
     ),
-    Case("concat", lambda nn: nn.Concat(nn.Sequential(), nn.Conv2d(2, 3, 1), nn.Tanh()), (2, 2, 3, 3)),
+    Case("concat", lambda nn: nn.Concat(nn.Identity(), nn.Conv2d(2, 3, 1), nn.Tanh()), (2, 2, 3, 3)),
     Case("concat_last", lambda nn: nn.Concat(nn.Linear(3, 2), nn.Linear(3, 4), dim=-1), (2, 3)),
     Case("sigmoid", lambda nn: nn.Sigmoid(), (4, 5)),
     Case("tanh", lambda nn: nn.Tanh(), (4, 5)),
@@ -122,10 +122,20 @@ TWINS = (
     Case("softplus_beta", lambda nn: nn.Softplus(beta=3.0, threshold=2.0), (4, 5)),
     Case("softmax", lambda nn: nn.Softmax(dim=1), (2, 4, 3)),
     Case("log_softmax", lambda nn: nn.LogSoftmax(dim=-1), (2, 4)),
+    Case("instance_norm1d", lambda nn: nn.InstanceNorm1d(3), (2, 3, 5)),
+    Case("instance_norm2d", lambda nn: nn.InstanceNorm2d(3, 1e-3, affine=True), (2, 3, 4, 3)),
+    Case("instance_norm3d", lambda nn: nn.InstanceNorm3d(2), (1, 2, 2, 3, 2)),
+    Case("identity", lambda nn: nn.Identity(), (2, 3)),
+    Case("pixel_shuffle", lambda nn: nn.PixelShuffle(2), (2, 8, 2, 3)),
+    Case("zero_pad2d", lambda nn: nn.ZeroPad2d((1, 0, 2, 1)), (2, 2, 3, 2)),
+    Case("prelu", lambda nn: nn.PReLU(), (4, 5)),
+    Case("prelu_channels", lambda nn: nn.PReLU(3, 0.1), (2, 3, 4)),
+    Case("hardswish", lambda nn: nn.Hardswish(), (8, 5)),
 )
 
 # Those that have none, and layouts that PyTorch's have not.
 ALONE = (
+    Case("hardsigmoid", lambda nn: nn.Hardsigmoid(), (8, 5)),  # PyTorch's slope is float32's sixth, in float64 too
     Case("step", lambda nn: nn.Step(), (4, 5)),
     Case("deform_conv1d", lambda nn: nn.DeformConv1d(4, 6, 3, padding=1, groups=2, offset_groups=2), (2, 4, 6)),
     Case("deform_conv3d", lambda nn: nn.DeformConv3d(2, 3, 2, 2, modulated=False), (1, 2, 4, 3, 4)),
@@ -140,6 +150,8 @@ ALONE = (
     Case("avg_pool2d_same", lambda nn: nn.AvgPool2d(3, 2, "same", layout="NHWC"), (2, 4, 5, 3)),
     Case("global_avg_pool2d_last", lambda nn: nn.GlobalAvgPool2d(layout="NHWC"), (2, 4, 5, 3)),
     Case("upsample_last", lambda nn: nn.Upsample(scale_factor=2, mode="bicubic", layout="NHWC"), (2, 3, 4, 2)),
+    Case("pixel_shuffle_last", lambda nn: nn.PixelShuffle(2, layout="NHWC"), (2, 2, 3, 8)),
+    Case("zero_pad2d_last", lambda nn: nn.ZeroPad2d(1, layout="NHWC"), (2, 3, 2, 2)),
     Case("batch_norm2d_last", lambda nn: nn.BatchNorm2d(3, layout="NHWC"), (2, 4, 3, 3)),
     Case("empty_sequential", lambda nn: nn.Sequential(), (2, 3)),
 )

@@ -37,7 +37,7 @@ class UNet(nn.Module):
             raise ValueError(f"x must have a height and a width divisible by {whole}, got shape {x.shape}")
         inner = self.bottom
         for convs, pool, up, merge in zip(self.down[::-1], self.pool[::-1], self.up, self.merge, strict=True):
-            skip = nn.Concat(nn.Sequential(), nn.Sequential(pool, inner, up))
+            skip = nn.Concat(nn.Identity(), nn.Sequential(pool, inner, up))
             inner = nn.Sequential(convs, skip, merge)
         return nn.Sequential(inner, self.head).begin(x)
 

@@ -12,10 +12,11 @@ A model is a `Module`, usually a `Sequential`. One step of training::
 convolution   `Conv1d`, `ConvTranspose1d`, `DeformConv1d`, each to 3d; `DepthwiseSeparableConv2d`
 pooling       `MaxPool1d`, `AvgPool1d`, `AdaptiveAvgPool1d`, `AdaptiveMaxPool1d`, `GlobalAvgPool1d`, `GlobalMaxPool1d`,
               `MaxUnpool1d`, each to 3d; `Upsample`
-normalising   `BatchNorm1d` to 3d, `GroupNorm`, `LayerNorm`; `Dropout`, `Dropout2d`
-vectors       `Linear`, `Flatten`
-activations   `Step`, `Sigmoid`, `Tanh`, `ReLU`, `ReLU6`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Softplus`,
-              `Softmax`, `LogSoftmax`
+normalising   `BatchNorm1d`, `InstanceNorm1d`, each to 3d; `GroupNorm`, `LayerNorm`; `Dropout`, `Dropout2d`
+vectors       `Linear`
+rearranging   `Identity`, `Flatten`, `PixelShuffle`, `ZeroPad2d`
+activations   `Step`, `Sigmoid`, `Tanh`, `Hardsigmoid`, `ReLU`, `ReLU6`, `LeakyReLU`, `PReLU`, `ELU`, `SELU`, `GELU`,
+              `SiLU`, `Hardswish`, `Softplus`, `Softmax`, `LogSoftmax`
 joined        `Sequential`, `Residual`, `Concat`, `Each`
 of your own   `Module`, `ByElement`, `Parameter`, `Buffer`, `Window`
 how it runs   `inference`, `keeping`, `hooks`
@@ -29,8 +30,11 @@ from .activations import (
     ELU,
     GELU,
     SELU,
+    Hardsigmoid,
+    Hardswish,
     LeakyReLU,
     LogSoftmax,
+    PReLU,
     ReLU,
     ReLU6,
     Sigmoid,
@@ -47,7 +51,6 @@ from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .deform import DeformConv1d, DeformConv2d, DeformConv3d
 from .dropout import Dropout, Dropout2d
 from .files import load_state, save_state
-from .flatten import Flatten
 from .linear import Linear
 from .module import Buffer, ByElement, IncompatibleKeys, Module, Parameter, Way
 from .pooling import (
@@ -73,7 +76,8 @@ from .pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
-from .samplenorm import GroupNorm, LayerNorm
+from .rearrange import Flatten, Identity, PixelShuffle, ZeroPad2d
+from .samplenorm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm
 from .separable import DepthwiseSeparableConv2d
 from .sequential import Sequential
 from .upsample import Upsample
@@ -118,7 +122,13 @@ __all__ = [
     "GlobalMaxPool2d",
     "GlobalMaxPool3d",
     "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Identity",
     "IncompatibleKeys",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -130,7 +140,9 @@ __all__ = [
     "MaxUnpool2d",
     "MaxUnpool3d",
     "Module",
+    "PReLU",
     "Parameter",
+    "PixelShuffle",
     "ReLU",
     "ReLU6",
     "Residual",
@@ -145,6 +157,7 @@ __all__ = [
     "Upsample",
     "Way",
     "Window",
+    "ZeroPad2d",
     "hooks",
     "inference",
     "init",

@@ -11,9 +11,11 @@ from abc import abstractmethod
 
 import numpy as np
 
+from .._arrays import as_array, same_dtype
 from ..ops import _elementwise
-from ._limits import difference
-from .module import ByElement, Way
+from ._describe import count
+from ._limits import difference, share
+from .module import ByElement, Parameter, Way
 
 
 class _FromResult(ByElement):
@@ -73,6 +75,18 @@ class ReLU6(_FromResult):
     _activation = _elementwise.clip(0.0, 6.0)
 
 
+class Hardsigmoid(_FromResult):
+    """y = min(max(x + 3, 0), 6) / 6, a sigmoid of straight lines. At its bends the derivative is zero.
+
+    References
+    ----------
+    M. Courbariaux, Y. Bengio, J.-P. David: BinaryConnect: training deep neural networks with binary weights during
+    propagations, NeurIPS 2015, arXiv:1511.00363.
+    """
+
+    _activation = _elementwise.HARD_SIGMOID
+
+
 class LeakyReLU(_FromArgument):
     """y = x where x > 0, else negative_slope * x.
 
@@ -94,6 +108,58 @@ class LeakyReLU(_FromArgument):
     def describe(self) -> str:
         """Return the slope."""
         return f"negative_slope={self.negative_slope}"
+
+
+class PReLU(ByElement):
+    """y = x where x > 0, else weight * x: a LeakyReLU whose slope is learned, one for all or for each channel.
+
+    Parameters
+    ----------
+    num_parameters : int, default 1
+        1, or the channels C of ``(N, C, *)``.
+    init : float, default 0.25
+        What the slopes start from.
+    dtype : {"float32", "float64"}
+        Of the parameter, and so of every batch.
+
+    Attributes
+    ----------
+    weight : Parameter, ``(num_parameters,)``
+
+    Raises
+    ------
+    ValueError
+        In a call, if there are slopes for another number of channels.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers: surpassing human-level performance on ImageNet
+    classification, ICCV 2015, arXiv:1502.01852.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: str = "float32") -> None:
+        self.num_parameters = count(num_parameters, "num_parameters")
+        self.weight = Parameter(np.full(num_parameters, init, dtype))
+
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return max(x, 0) + weight * min(x, 0); back, multiply by 1 or by the slope."""
+        x = as_array(x, "x")
+        same_dtype(x, "x", self.weight.data, "the layer's weight")
+        if self.num_parameters > 1 and x.shape[1:2] != self.weight.shape:
+            raise ValueError(f"x must have {self.num_parameters} channels, one for each slope, got shape {x.shape}")
+        slope, below = self.weight.data.reshape(-1, *[1] * (x.ndim - 2)), np.minimum(x, 0)
+        others = tuple(axis for axis in range(x.ndim) if axis != 1 or self.num_parameters == 1)
+
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray:
+            self.weight.accumulate(share(grad, below).sum(axis=others).reshape(self.weight.shape))
+            above = (x > 0).astype(x.dtype)
+            return grad * (above + slope * (1 - above))
+
+        return np.maximum(x, 0) + share(slope, below), back
+
+    def describe(self) -> str:
+        """Return the number of slopes."""
+        return f"num_parameters={self.num_parameters}"
 
 
 class ELU(_FromArgument):
@@ -164,6 +230,18 @@ class SiLU(_FromArgument):
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.SILU
+
+
+class Hardswish(_FromArgument):
+    """y = x * min(max(x + 3, 0), 6) / 6, a SiLU of straight lines.
+
+    References
+    ----------
+    A. Howard et al.: Searching for MobileNetV3, ICCV 2019, arXiv:1905.02244.
+    """
+
+    def _parameters(self) -> tuple[int, float, float]:
+        return _elementwise.HARD_SWISH
 
 
 class GELU(_FromArgument):

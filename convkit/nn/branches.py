@@ -62,7 +62,7 @@ class Residual(Module):
 class Concat(Module):
     """Every branch on the same input, the outputs one after the other along an axis.
 
-    ``Concat(Sequential(), deeper)`` is a skip connection of a U-Net: x, and beside it what `deeper` makes of it.
+    ``Concat(Identity(), deeper)`` is a skip connection of a U-Net: x, and beside it what `deeper` makes of it.
 
     Parameters
     ----------

@@ -108,6 +108,65 @@ class GroupNorm(ByElement):
         return f"{self.num_groups}, {self.num_channels}{eps}{', affine=False' if self.weight is None else ''}"
 
 
+_INSTANCE_DOC = """Normalise every channel of each {what} ``(N, C, {sizes})`` by itself.
+
+    It is `GroupNorm` with groups of one channel; training and evaluation are alike, without running statistics.
+
+    Parameters
+    ----------
+    num_features : int
+        Channels C.
+    eps : float, default 1e-5
+        Added to the variance.
+    affine : bool, default False
+        Whether there are a weight and a bias; they start from ones and zeros.
+    dtype : {{"float32", "float64"}}
+        Of the parameters, and so of every batch.
+
+    Attributes
+    ----------
+    weight, bias : Parameter, ``(C,)``, or None
+
+    References
+    ----------
+    D. Ulyanov, A. Vedaldi, V. Lempitsky: Instance normalization: the missing ingredient for fast stylization, 2016,
+    arXiv:1607.08022.
+    """
+
+
+class _InstanceNorm(GroupNorm):
+    _nd: int
+
+    def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False, dtype: str = "float32") -> None:
+        super().__init__(num_features, num_features, eps, affine, dtype=dtype)
+
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Normalise ``(N, C, *spatial)``."""
+        if np.ndim(x) != self._nd + 2:
+            raise ValueError(f"x must have {self._nd + 2} axes, (N, C, *spatial), got shape {np.shape(x)}")
+        return super().run(x)
+
+    def describe(self) -> str:
+        """Return the channels, and what is not the default."""
+        eps = "" if self.eps == 1e-5 else f", eps={self.eps}"
+        return f"{self.num_channels}{eps}{'' if self.weight is None else ', affine=True'}"
+
+
+class InstanceNorm1d(_InstanceNorm):
+    __doc__ = _INSTANCE_DOC.format(what="signal", sizes="L")
+    _nd = 1
+
+
+class InstanceNorm2d(_InstanceNorm):
+    __doc__ = _INSTANCE_DOC.format(what="image", sizes="H, W")
+    _nd = 2
+
+
+class InstanceNorm3d(_InstanceNorm):
+    __doc__ = _INSTANCE_DOC.format(what="volume", sizes="D, H, W")
+    _nd = 3
+
+
 class LayerNorm(ByElement):
     """Normalise over the last axes, each sample by itself, then scale and shift: y = weight * xhat + bias.
 

@@ -12,7 +12,8 @@ _ACTIVATE, _ACTIVATE_BACK = 0, 1
 _BINARY = {"add": 2, "subtract": 3, "multiply": 4, "divide": 5, "maximum": 6, "minimum": 7}
 _IDENTITY = (0, 0.0, 0.0)
 # (code, a, b); those of `convkit._options.activation` are activations, too.
-RELU, SIGMOID, TANH, SILU, GELU, GELU_TANH = ((code, 0.0, 0.0) for code in (1, 3, 4, 6, 7, 11))
+RELU, SIGMOID, TANH, SILU, GELU = ((code, 0.0, 0.0) for code in (1, 3, 4, 6, 7))
+HARD_SWISH, HARD_SIGMOID, GELU_TANH = ((code, 0.0, 0.0) for code in (8, 9, 11))
 
 
 def leaky_relu(slope: float) -> tuple[int, float, float]:

@@ -20,8 +20,19 @@ ALL = {
     "gelu": nn.GELU(),
     "gelu_tanh": nn.GELU("tanh"),
     "softplus": nn.Softplus(),
+    "hardsigmoid": nn.Hardsigmoid(),
+    "hardswish": nn.Hardswish(),
 }
-RECTIFIERS = {"relu": 0, "leaky_relu": -10, "elu": -1, "silu": 0, "gelu": 0, "gelu_tanh": 0, "softplus": 0}
+RECTIFIERS = {
+    "relu": 0,
+    "leaky_relu": -10,
+    "elu": -1,
+    "silu": 0,
+    "gelu": 0,
+    "gelu_tanh": 0,
+    "softplus": 0,
+    "hardswish": 0,
+}
 
 
 def test_the_perceptrons_step():
@@ -43,6 +54,17 @@ def test_relu6_is_cut_off_on_both_sides():
     layer = nn.ReLU6()
     np.testing.assert_array_equal(layer(np.array([-1.0, 0.0, 2.5, 6.0, 7.0])), [0, 0, 2.5, 6, 6])
     np.testing.assert_array_equal(layer.backward(np.ones(5)), [0, 0, 1, 0, 0])
+
+
+def test_prelu_learns_a_slope_for_each_channel():
+    layer, x = nn.PReLU(2, 0.5, dtype="float64"), np.array([[[-2.0, 4], [-6, -np.inf]]])
+    np.testing.assert_array_equal(layer(x), [[[-1, 4], [-3, -np.inf]]])
+    np.testing.assert_array_equal(layer.backward(np.array([[[3.0, 5], [7, 0]]])), [[[1.5, 5], [3.5, 0]]])
+    np.testing.assert_array_equal(layer.weight.grad, [-6, -42])
+    with pytest.raises(ValueError, match=r"x must have 2 channels, one for each slope, got shape \(1, 3\)"):
+        layer(np.zeros((1, 3)))
+    with pytest.raises(TypeError, match="x must have the dtype of the layer's weight, float64, got float32"):
+        layer(np.zeros((1, 2), np.float32))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -71,6 +93,8 @@ LIMITS = {  # at minus and plus infinity: y, and the derivative
     "gelu": (0, np.inf, 0, 1),
     "gelu_tanh": (0, np.inf, 0, 1),
     "softplus": (0, np.inf, 0, 1),
+    "hardsigmoid": (0, 1, 0, 0),
+    "hardswish": (0, np.inf, 0, 1),
 }
 
 

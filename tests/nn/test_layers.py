@@ -216,12 +216,25 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
         (lambda: nn.Upsample(2, mode="best"), ValueError, "mode must be one of"),
         (lambda: nn.Linear(3, 0), ValueError, "out_features must be at least 1, got 0"),
         (lambda: nn.Linear(3, 2, activation="swish"), ValueError, "activation must be .* got 'swish'"),
+        (lambda: nn.PixelShuffle(0), ValueError, "upscale_factor must be at least 1, got 0"),
+        (lambda: nn.PixelShuffle(2)(batch((1, 6, 2, 2))), ValueError, "a multiple of 4 channels, got shape .1, 6, 2"),
+        (lambda: nn.ZeroPad2d((1, 2)), ValueError, r"an int or \(left, right, top, bottom\), .* got \(1, 2\)"),
+        (lambda: nn.ZeroPad2d(-1), ValueError, "padding must be an int or .* at least 0, got -1"),
+        (lambda: nn.ZeroPad2d(1)(batch((3, 4))), ValueError, "x must be a batch of images with 4 axes"),
+        (lambda: nn.InstanceNorm2d(3)(batch((1, 3, 4))), ValueError, r"x must have 4 axes, \(N, C, \*spatial\)"),
         (lambda: nn.Parameter([1.0]), TypeError, "data must be an ndarray of float32 or float64, got list"),
     ],
 )
 def test_constructors_refuse_what_cannot_be(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_losses_have_pytorchs_names_too():
+    names = {"cross_entropy": "softmax_cross_entropy", "nll_loss": "negative_log_likelihood", "mse_loss": "l2"}
+    names |= {"l1_loss": "l1", "huber_loss": "huber", "smooth_l1_loss": "smooth_l1"}
+    for alias, name in names.items():
+        assert getattr(nn.losses, alias) is getattr(nn.losses, name)
 
 
 def test_layers_own_what_they_were_made_with():

@@ -12,6 +12,9 @@ of two classes      `binary_cross_entropy_with_logits`, `binary_hinge`, `percept
 of numbers          `l1` (MAE), `l2` (MSE), `huber`, `smooth_l1`
 of weights          `l1_penalty`, `l2_penalty`
 ==================  ============================================================================================
+
+PyTorch's names stand for the same functions: `cross_entropy`, `nll_loss`, `l1_loss`, `mse_loss`, `huber_loss`,
+`smooth_l1_loss`. Arguments are convkit's; in particular no label is ignored unless `ignore_index` says so.
 """
 
 from ._common import Loss, NothingCountsError, reduce
@@ -21,23 +24,32 @@ from .margins import multiclass_hinge, zero_one
 from .penalties import Penalty, l1_penalty, l2_penalty
 from .regression import huber, l1, l2, smooth_l1
 
+cross_entropy, nll_loss = softmax_cross_entropy, negative_log_likelihood
+l1_loss, mse_loss, huber_loss, smooth_l1_loss = l1, l2, huber, smooth_l1
+
 __all__ = [
     "Loss",
     "NothingCountsError",
     "Penalty",
     "binary_cross_entropy_with_logits",
     "binary_hinge",
+    "cross_entropy",
     "focal",
     "huber",
+    "huber_loss",
     "l1",
+    "l1_loss",
     "l1_penalty",
     "l2",
     "l2_penalty",
+    "mse_loss",
     "multiclass_hinge",
     "negative_log_likelihood",
+    "nll_loss",
     "perceptron",
     "reduce",
     "smooth_l1",
+    "smooth_l1_loss",
     "softmax_cross_entropy",
     "zero_one",
 ]
