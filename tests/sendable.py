@@ -159,6 +159,11 @@ OPTIMIZERS = (
     optimizer(optim.Adam),
     optimizer(optim.AdamW),
     optimizer(optim.RMSprop, momentum=0.5),
+    Example(
+        "group",
+        lambda: optim.Adam([{"params": [nn.Parameter(draw(2))], "lr": 1}], 2).groups[0],
+        lambda group: group.numbers,
+    ),
     Example("ema", averages, average),
     schedule(lambda: schedules.Step(2)),
     schedule(lambda: schedules.MultiStep([2, 5])),

@@ -21,6 +21,7 @@ class _BatchNorm(ByElement):
     """What the three have in common; `_ndims` are the numbers of axes that the input may have."""
 
     _ndims: tuple[int, ...]
+    decays = False
 
     def __init__(
         self,

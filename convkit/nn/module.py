@@ -218,6 +218,7 @@ class Module(ABC):
     """
 
     frozen = False
+    decays = True  # whether weight decay suits its parameters, see `convkit.optim.decay_groups`
     _training = True
     _latest: threading.local  # its `back`: the way back through the thread's latest call
 

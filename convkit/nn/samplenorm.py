@@ -57,6 +57,8 @@ class GroupNorm(ByElement):
     Y. Wu, K. He: Group normalization, ECCV 2018, arXiv:1803.08494.
     """
 
+    decays = False
+
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: str = "float32"
     ) -> None:
@@ -203,6 +205,8 @@ class LayerNorm(ByElement):
     ----------
     J. L. Ba, J. R. Kiros, G. E. Hinton: Layer normalization, 2016, arXiv:1607.06450.
     """
+
+    decays = False
 
     def __init__(
         self,

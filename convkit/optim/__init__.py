@@ -14,7 +14,7 @@ from . import schedules
 from .adam import Adam, AdamW
 from .clip import clip_grad_norm, clip_grad_value
 from .ema import EMA
-from .optimizer import Optimizer
+from .optimizer import Group, Optimizer, decay_groups
 from .rmsprop import RMSprop
 from .sgd import SGD
 
@@ -23,9 +23,11 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Group",
     "Optimizer",
     "RMSprop",
     "clip_grad_norm",
     "clip_grad_value",
+    "decay_groups",
     "schedules",
 ]

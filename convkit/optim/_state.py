@@ -20,14 +20,11 @@ def check_mapping(state: Mapping[str, np.ndarray]) -> None:
 def check_keys(
     state: Mapping[str, np.ndarray],
     numbers: Iterable[str],
-    each: Sequence[str] = (),
-    count: int = 0,
-    *,
-    optional: Sequence[str] = (),
+    each: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
 ) -> list[int]:
-    """Check the names in `state`: all of `numbers` and, for some of the indices below `count`, all of `each`.
+    """Check the names in `state`: all of `numbers` and, for some of the indices, all that `each` has there.
 
-    Of `optional` such an index has all or none.
+    Of the second ones there an index has all or none.
 
     Returns
     -------
@@ -36,8 +33,8 @@ def check_keys(
     """
     check_mapping(state)
     expected, started = list(numbers), []
-    for i in range(count):
-        names, more = ([f"{i}.{name}" for name in group] for group in (each, optional))
+    for i, groups in enumerate(each):
+        names, more = ([f"{i}.{name}" for name in group] for group in groups)
         if any(name in state for name in (*names, *more)):
             started.append(i)
             expected += names + (more if any(name in state for name in more) else [])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
 from ._settings import check_rate
 from .descent import descend
-from .optimizer import Optimizer
+from .optimizer import Optimizer, Parameters
 
 
 class _Adam(Optimizer):
@@ -19,7 +18,7 @@ class _Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float,
         betas: tuple[float, float],
         eps: float,
@@ -37,6 +36,12 @@ class _Adam(Optimizer):
     def betas(self, betas: tuple[float, float]) -> None:
         beta1, beta2 = _two(betas)
         self.beta1, self.beta2 = check_rate("beta1", beta1, 1.0), check_rate("beta2", beta2, 1.0)
+
+    def _spelled(self, own: dict[str, Any]) -> dict[str, Any]:
+        """A group's `betas` are two numbers."""
+        if "betas" in own:
+            own["beta1"], own["beta2"] = _two(own.pop("betas"))
+        return own
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -75,8 +80,8 @@ class Adam(_Adam):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
-        ``model.parameters()``.
+    parameters : iterable of Parameter, or of dicts
+        ``model.parameters()``, or groups, see `Optimizer`.
     lr : float, default 1e-3
         Learning rate, >= 0. It and all numbers below are attributes that may be set between steps.
     betas : (float, float), default (0.9, 0.999)
@@ -108,7 +113,7 @@ class Adam(_Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -143,7 +148,7 @@ class AdamW(_Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

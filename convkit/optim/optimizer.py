@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from .._arrays import writable
-from ..nn.module import Parameter
+from ..nn.module import Module, Parameter
 from ._settings import Settings, check_rate
 from ._state import check_keys, check_mapping, take_array, take_number
 from .descent import check_fit
 
+Parameters = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -30,8 +31,9 @@ class Optimizer(Settings, ABC):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
-        ``model.parameters()``.
+    parameters : iterable of Parameter, or of dicts
+        ``model.parameters()``; or groups, ``[{"params": weights}, {"params": biases, "weight_decay": 0}]``, each with
+        numbers of its own and the optimizer's for the rest. See `decay_groups`.
     **numbers : float
         ``lr`` and the others that the class lists; each at least 0 and below its bound.
 
@@ -40,13 +42,15 @@ class Optimizer(Settings, ABC):
     lr : float
         Learning rate, see `convkit.optim.schedules`. It and all other `numbers` may be set between steps; what is no
         such number is refused then and there.
+    groups : list of Group
+        One, if no dicts were given.
 
     Raises
     ------
     TypeError
         If `parameters` holds something else, or a number is none.
     ValueError
-        If there are no parameters, or a number is outside its range.
+        If there are no parameters, one is in two groups, or a number is outside its range.
 
     Notes
     -----
@@ -58,18 +62,61 @@ class Optimizer(Settings, ABC):
     """
 
     numbers: dict[str, float] = {"lr": math.inf}
-    fixed: tuple[str, ...] = ("parameters",)
+    fixed: tuple[str, ...] = ("parameters", "groups")
     lr: float
 
-    def __init__(self, parameters: Iterable[Parameter], **numbers: float) -> None:
-        self.parameters = unique_parameters(parameters)
+    def __init__(self, parameters: Parameters, **numbers: float) -> None:
         for name in self.numbers:
             setattr(self, name, numbers[name])
+        self.groups = self._grouped(list(parameters))
+        self.parameters = unique_parameters(parameter for group in self.groups for parameter in group.parameters)
+        if len(self.parameters) != sum(len(group.parameters) for group in self.groups):
+            raise ValueError("parameters must each be in one group, got one that is in two")
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = [{name: writable(value) for name, value in each.items()} for each in state["state"]]
         vars(self).update(state | {"state": own})
+
+    def _grouped(self, parameters: list[Any]) -> list[Group]:
+        """Groups of what the constructor was given."""
+        if not any(isinstance(entry, Mapping) for entry in parameters):
+            return [Group(unique_parameters(parameters), {}, self.numbers)]
+        groups = []
+        for entry in parameters:
+            if not isinstance(entry, Mapping) or "params" not in entry:
+                raise TypeError(f"parameters must be Parameters, or dicts with 'params', got {entry!r:.60}")
+            own = self._spelled({name: value for name, value in entry.items() if name != "params"})
+            if own.keys() - self.numbers.keys():
+                names = ", ".join(["params", *self.numbers])
+                raise ValueError(
+                    f"a group must have some of {names}, got {', '.join(own.keys() - self.numbers.keys())}"
+                )
+            if "lr" in own:
+                rate = check_rate("lr", own.pop("lr"))
+                if not self.lr:
+                    raise ValueError("lr must be above 0 where a group has its own, got 0")
+                own["lr_scale"] = rate / self.lr
+            members = entry["params"]
+            members = [members] if isinstance(members, Parameter) else list(members)
+            groups.append(Group(members and unique_parameters(members), own, self.numbers))
+        return groups
+
+    def _spelled(self, own: dict[str, Any]) -> dict[str, Any]:
+        """A group's numbers under the names of `numbers`."""
+        return own
+
+    def _views(self) -> list[Optimizer]:
+        """For each parameter the optimizer with the numbers of its group."""
+        views = []
+        for group in self.groups:
+            view = self
+            own = group.numbers
+            if own:
+                view = object.__new__(type(self))
+                vars(view).update(vars(self) | own, lr=self.lr * own.get("lr_scale", 1.0))
+            views += [view] * len(group.parameters)
+        return views
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -106,9 +153,9 @@ class Optimizer(Settings, ABC):
             more than its dtype can hold. Nothing has changed then.
         """
         ready = [
-            pair
-            for pair in zip(self.parameters, self.state, strict=True)
-            if pair[0].trainable and pair[0].grad is not None
+            each
+            for each in zip(self._views(), self.parameters, self.state, strict=True)
+            if each[1].trainable and each[1].grad is not None
         ]
         if not ready:
             raise RuntimeError(
@@ -116,23 +163,27 @@ class Optimizer(Settings, ABC):
                 "call model(x) and model.backward(loss.grad) first (and check that not everything is frozen)"
             )
         arrays = self.arrays
-        for parameter, state in ready:
+        for view, parameter, state in ready:
             check_fit(parameter.data, parameter.grad, {name: state[name] for name in arrays if name in state})
-        self._check_numbers(parameter.dtype for parameter, _ in ready)
-        used = self._used()
-        new = [_missing(parameter, state, *used) for parameter, state in ready]  # all memory before the first change
-        for (parameter, state), more in zip(ready, new, strict=True):
+            view._check_numbers(parameter.dtype)
+        # All memory before the first change.
+        new = [_missing(parameter, state, *view._used()) for view, parameter, state in ready]
+        for (view, parameter, state), more in zip(ready, new, strict=True):
             state |= more
             state["steps"] += 1
             parameter.version += 1
-            self.update(parameter, state)
+            view.update(parameter, state)
 
-    def _check_numbers(self, dtypes: Iterable[np.dtype]) -> None:
-        """Raise if a number would be infinite in one of these dtypes: infinity times 0 is NaN."""
-        large = {name: getattr(self, name) for name in self.numbers if getattr(self, name) > _LARGEST_FLOAT32}
-        if large and any(dtype == np.float32 for dtype in dtypes):
-            name, value = next(iter(large.items()))
-            raise ValueError(f"{name} must be a number that float32, the parameters' dtype, can hold, got {value:g}")
+    def _check_numbers(self, dtype: np.dtype) -> None:
+        """Raise if a number would be infinite in this dtype: infinity times 0 is NaN."""
+        if dtype != np.float32:
+            return
+        for name in self.numbers:
+            value = getattr(self, name)
+            if value > _LARGEST_FLOAT32:
+                raise ValueError(
+                    f"{name} must be a number that float32, the parameters' dtype, can hold, got {value:g}"
+                )
 
     def _used(self) -> tuple[list[str], list[str]]:
         """The arrays and the totals that do not rest."""
@@ -150,17 +201,26 @@ class Optimizer(Settings, ABC):
         Returns
         -------
         dict of str to ndarray
-            The `numbers` by name, as arrays of no axes, and for the parameter at index i that has been updated
-            ``"i.steps"`` and its `arrays`, such as ``"i.velocity"``: the optimizer's own, not copies. It goes as it is
-            into ``np.savez(file, **state)`` or a safetensors file.
+            The `numbers` by name, as arrays of no axes; those that the group at index k has of its own, as
+            ``"groups.k.weight_decay"``; and for the parameter at index i that has been updated ``"i.steps"`` and its
+            `arrays`, such as ``"i.velocity"``: the optimizer's own, not copies. It goes as it is into
+            ``np.savez(file, **state)`` or a safetensors file.
         """
-        state = {name: np.array(getattr(self, name), np.float64) for name in self.numbers}
-        used = self._used()
-        for i, (parameter, own) in enumerate(zip(self.parameters, self.state, strict=True)):
+        state = {name: np.array(getattr(holder, own), np.float64) for name, holder, own in self._all_numbers()}
+        for i, (view, parameter, own) in enumerate(zip(self._views(), self.parameters, self.state, strict=True)):
             if own:
-                own |= _missing(parameter, own, *used)  # zeros where a number was set since: it starts from them
+                own |= _missing(
+                    parameter, own, *view._used()
+                )  # zeros where a number was set since: it starts from them
             state |= {f"{i}.{name}": np.asarray(value) for name, value in own.items()}
         return state
+
+    def _all_numbers(self) -> list[tuple[str, Settings, str]]:
+        """Every number of the optimizer and its groups: its name in the state, what has it, and its name there."""
+        of_groups = [
+            (f"groups.{k}.{name}", group, name) for k, group in enumerate(self.groups) for name in group.numbers
+        ]
+        return [*((name, self, name) for name in self.numbers), *of_groups]
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state_dict` returned, of an optimizer of the same kind over the same parameters.
@@ -180,13 +240,16 @@ class Optimizer(Settings, ABC):
         ValueError
             If names or shapes disagree, a number is outside its range, or the parameter's dtype cannot hold a value.
         """
-        loaded = copy.copy(self)
         check_mapping(state)
-        if all(name in state for name in self.numbers):  # what rests, and so may be missing, depends on them
-            for name in self.numbers:
-                setattr(loaded, name, take_number(state, name))
-        each = ["steps", *itertools.chain(*loaded._used())]
-        started = check_keys(state, self.numbers, each, len(self.parameters), optional=loaded.resting)
+        loaded = object.__new__(type(self))
+        vars(loaded).update(vars(self) | {"groups": [copy.copy(group) for group in self.groups]})
+        numbers = loaded._all_numbers()
+        for name, holder, own in numbers:
+            if name in state:  # what rests, and so may be missing, depends on them
+                setattr(holder, own, take_number(state, name))
+        views = loaded._views()
+        each = [(["steps", *itertools.chain(*view._used())], view.resting) for view in views]
+        started = check_keys(state, [name for name, _, _ in numbers], each)
         new: list[dict[str, Any]] = [{} for _ in self.parameters]
         for i in started:
             parameter = self.parameters[i]
@@ -197,7 +260,9 @@ class Optimizer(Settings, ABC):
             for name in self.totals:
                 if f"{i}.{name}" in state:
                     new[i][name] = check_rate(f"state['{i}.{name}']", take_number(state, f"{i}.{name}"))
-        vars(self).update({name: getattr(loaded, name) for name in self.numbers}, state=new)
+        for (_, mine, name), (_, holder, _) in zip(self._all_numbers(), numbers, strict=True):
+            setattr(mine, name, getattr(holder, name))
+        self.state = new
 
 
 def _missing(parameter: Parameter, state: dict[str, Any], arrays: list[str], totals: list[str]) -> dict[str, Any]:
@@ -205,6 +270,72 @@ def _missing(parameter: Parameter, state: dict[str, Any], arrays: list[str], tot
     more = {} if "steps" in state else {"steps": 0}
     more |= {name: np.zeros(parameter.shape, parameter.dtype) for name in arrays if name not in state}
     return more | {name: 0.0 for name in totals if name not in state}
+
+
+class Group:
+    """Parameters that an optimizer may have numbers of their own for; made by `Optimizer`.
+
+    Attributes
+    ----------
+    parameters : list of Parameter
+    lr_scale : float
+        If the group has a rate of its own: its ratio to the optimizer's `lr`, which a schedule changes for all groups.
+    weight_decay, momentum, ... : float
+        Those of the optimizer's numbers that the group has of its own. Any may be set between steps.
+    """
+
+    def __init__(self, parameters: list[Parameter], own: Mapping[str, float], numbers: Mapping[str, float]) -> None:
+        bounds = {name: bound for name, bound in numbers.items() if name != "lr"} | {"lr_scale": math.inf}
+        vars(self).update(parameters=parameters, _bounds=bounds)
+        for name, value in own.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: float) -> None:
+        if name not in self._bounds:
+            raise AttributeError(f"a group's numbers must be some of {', '.join(self._bounds)}, got {name}")
+        vars(self)[name] = check_rate(name, value, self._bounds[name])
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that it has of its own."""
+        return {name: value for name, value in vars(self).items() if name in self._bounds}
+
+
+def decay_groups(model: Module, number: str = "weight_decay") -> list[dict[str, Any]]:
+    """Split a model's parameters into those that weight decay suits and those that are spared.
+
+    Parameters
+    ----------
+    model : Module
+    number : str, default "weight_decay"
+        The optimizer's number that is 0 for the second group; "decoupled_weight_decay" of `SGD` and `RMSprop`.
+
+    Returns
+    -------
+    list of dict
+        For an optimizer's `parameters`. Spared are biases, and what has no more than one axis: the weights of
+        normalisations, the slopes of `PReLU`; and all that a layer has which normalises (`Module.decays` is False).
+
+    Examples
+    --------
+    >>> from convkit import nn, optim
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    >>> optimizer = optim.AdamW(optim.decay_groups(model), weight_decay=0.05)
+    >>> [len(group.parameters) for group in optimizer.groups], optimizer.groups[1].weight_decay
+    ([1, 3], 0.0)
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    spared = {
+        id(value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Parameter) and (name == "bias" or value.data.ndim <= 1 or not module.decays)
+    }
+    split: tuple[list[Parameter], list[Parameter]] = ([], [])
+    for parameter in model.parameters():
+        split[id(parameter) in spared].append(parameter)
+    return [{"params": split[0]}, {"params": split[1], number: 0.0}]
 
 
 def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
 from .descent import descend
-from .optimizer import Optimizer
+from .optimizer import Optimizer, Parameters
 
 
 class RMSprop(Optimizer):
@@ -16,8 +15,8 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
-        ``model.parameters()``.
+    parameters : iterable of Parameter, or of dicts
+        ``model.parameters()``, or groups, see `Optimizer`.
     lr : float, default 0.01
         Learning rate, >= 0. It and all numbers below are attributes that may be set between steps.
     alpha : float, default 0.99
@@ -58,7 +57,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 0.01,
         alpha: float = 0.99,
         eps: float = 1e-8,

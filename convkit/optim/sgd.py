@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from ..nn.module import Parameter
 from .descent import descend
-from .optimizer import Optimizer
+from .optimizer import Optimizer, Parameters
 
 # What each form of momentum remembers. The names differ because the arrays mean different things: the state of one form
 # is not to be taken for another's.
@@ -20,8 +19,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
-        ``model.parameters()``.
+    parameters : iterable of Parameter, or of dicts
+        ``model.parameters()``, or groups, see `Optimizer`.
     lr : float
         Learning rate, >= 0. It, `momentum` and both decays are attributes that may be set between steps.
     momentum : float, default 0
@@ -75,7 +74,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float,
         momentum: float = 0.0,
         *,

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 import convkit
 from convkit import nn, optim
 from convkit.optim import schedules
+from stepping import bits, give, parameters, run
 
 KINDS = {
     "sgd": lambda p: optim.SGD(p, 0.1),
@@ -21,28 +22,6 @@ KINDS = {
     "adamw": lambda p: optim.AdamW(p, 0.01),
 }
 EVERY = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-
-
-def parameters(dtype="float32", shapes=((4, 3), (5,), (), (0, 2)), seed=0):
-    rng = np.random.default_rng(seed)
-    return [nn.Parameter(np.asarray(rng.standard_normal(shape), dtype)) for shape in shapes]
-
-
-def give(parameters, step):
-    """Gradients that depend on the step alone."""
-    rng = np.random.default_rng(100 + step)
-    for parameter in parameters:
-        parameter.grad = np.asarray(rng.standard_normal(parameter.shape), parameter.dtype)
-
-
-def run(optimizer, steps):
-    for step in steps:
-        give(optimizer.parameters, step)
-        optimizer.step()
-
-
-def bits(parameters):
-    return [parameter.data.tobytes() for parameter in parameters]
 
 
 def test_adam_by_hand():

@@ -60,6 +60,31 @@ def test_numbers_set_between_steps(name):
         np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adam", "AdamW"])
+def test_groups_under_a_schedule(kind):
+    rng = np.random.default_rng(0)
+    starts = [rng.standard_normal(shape) for shape in ((3, 4), (5,), (2,))]
+    ours = [nn.Parameter(start.copy()) for start in starts]
+    theirs = [torch.nn.Parameter(torch.tensor(start)) for start in starts]
+    own = {"SGD": {"momentum": 0.5}, "RMSprop": {"alpha": 0.5}}.get(kind, {"betas": (0.5, 0.75)})
+    one, other = (
+        getattr(module, kind)(
+            [{"params": some[:1], "weight_decay": 0.1}, {"params": some[1:], "lr": 0.3, **own}], lr=0.1
+        )
+        for module, some in ((optim, ours), (torch.optim, theirs))
+    )
+    schedule = optim.schedules.Exponential(0.8).drive(one)
+    theirs_too = torch.optim.lr_scheduler.ExponentialLR(other, 0.8)
+    for _ in range(6):
+        for parameter, twin in zip(ours, theirs, strict=True):
+            parameter.grad = rng.standard_normal(parameter.shape)
+            twin.grad = torch.tensor(parameter.grad)
+        for step in (one.step, other.step, schedule.step, theirs_too.step):
+            step()
+        for parameter, twin in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(parameter.data, twin.detach().numpy(), rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")  # SequentialLR's own call
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules(name):
