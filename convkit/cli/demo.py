@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) < least:
             print(f"convkit demo: --{name} must be at least {least}, got {getattr(args, name)}", file=sys.stderr)
             return 2
-    for module in ("sklearn.datasets", "tqdm", "matplotlib", "safetensors.numpy"):
+    for module in ("tqdm", "matplotlib", "safetensors.numpy"):
         _extras.need(module, "train")  # better to stop now than after the training
     try:
         args.out.mkdir(parents=True, exist_ok=True)

@@ -168,7 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit status."""
     given = {name: value for name, value in vars(args).items() if name in asdict(Settings())}
-    for module in ("tqdm", "matplotlib", "safetensors.numpy"):
+    for module in ("matplotlib", "safetensors.numpy"):
         _extras.need(module, "train")  # better to stop now than after the training
     try:
         if args.resume:

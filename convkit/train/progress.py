@@ -11,14 +11,17 @@ from .history import History
 
 @contextmanager
 def bar(done: int, total: int, show: bool) -> Iterator[Callable[..., None]]:
-    """Show how many of the steps are done, if `show` is set and standard error is a terminal.
+    """Show how many of the steps are done, if `show` is set, standard error is a terminal and tqdm is installed.
 
     What this yields is called after every step, ``tick()``, and after every epoch, ``tick(history)``.
     """
-    if not show:
+    try:
+        tqdm = _extras.need("tqdm", "train").tqdm if show else None
+    except _extras.MissingExtraError:
+        tqdm = None
+    if tqdm is None:
         yield lambda history=None: None
         return
-    tqdm = _extras.need("tqdm", "train").tqdm
     with tqdm(initial=done, total=total, desc="training", unit="step", disable=None) as drawn:
 
         def tick(history: History | None = None) -> None:

@@ -166,7 +166,7 @@ class Trainer:
         callbacks : sequence of functions
             Each is called as ``callback(trainer)`` after every epoch, once it is in the history and before it is saved.
         progress : bool, default True
-            Whether to show a bar, if standard error is a terminal.
+            Whether to show a bar, if standard error is a terminal and tqdm, of the extra ``[train]``, is installed.
 
         Returns
         -------
@@ -176,7 +176,7 @@ class Trainer:
         Raises
         ------
         ImportError
-            If a bar is wanted and tqdm, or a checkpoint and safetensors, of the extra ``[train]``, is not installed.
+            If a checkpoint is wanted and safetensors, of the extra ``[train]``, is not installed.
         FileNotFoundError
             If the checkpoint's folder does not exist.
         NonFiniteError

@@ -133,7 +133,7 @@ def test_out_must_be_a_directory(tmp_path, capsys):
     assert "--out must be a directory, got" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("package", ["sklearn", "tqdm", "matplotlib", "safetensors"])
+@pytest.mark.parametrize("package", ["tqdm", "matplotlib", "safetensors"])
 def test_a_missing_package_is_named_with_its_extra_before_anything_is_done(package, tmp_path, monkeypatch, capsys):
     hide(monkeypatch, package)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 1

@@ -252,7 +252,7 @@ def test_a_broken_image_is_named(photographs, tmp_path, capsys):
     assert "--data must hold at least 5 images, got 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("package", ["sklearn", "tqdm", "matplotlib", "safetensors"])
+@pytest.mark.parametrize("package", ["matplotlib", "safetensors"])
 def test_a_missing_package_is_named_with_its_extra_before_anything_is_trained(package, tmp_path, monkeypatch, capsys):
     hide(monkeypatch, package)
     assert main(["train", "--out", str(tmp_path / "out")]) == 1

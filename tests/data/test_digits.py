@@ -1,11 +1,9 @@
 """The digits and how they are split."""
 
 import numpy as np
-import pytest
 from sklearn.datasets import load_digits
 
 from convkit import data
-from missing import hide
 
 
 def test_they_are_scikit_learns():
@@ -25,9 +23,3 @@ def test_every_fifth_is_held_out():
     learned = [i for i in range(1797) if i % 5 != 4]
     np.testing.assert_array_equal(split.x_train, x[learned])
     np.testing.assert_array_equal(split.y_train, y[learned])
-
-
-def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
-    hide(monkeypatch, "sklearn")
-    with pytest.raises(ImportError, match=r"sklearn is not installed.* pip install \"convkit\[train\]\""):
-        data.digits()

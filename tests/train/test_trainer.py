@@ -259,16 +259,19 @@ def test_the_bar_is_for_terminals(monkeypatch, capfd):
     assert terminal.text == ""
 
 
-@pytest.mark.parametrize("package", ["tqdm", "safetensors"])
-def test_a_missing_package_is_named_with_its_extra(package, monkeypatch, tmp_path):
-    hide(monkeypatch, package)
+def test_without_tqdm_there_is_no_bar(monkeypatch, capsys):
+    hide(monkeypatch, "tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert trainer().fit(*samples(), epochs=1).epochs == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
+    hide(monkeypatch, "safetensors")
     trained = trainer()
-    fit(trained, 1)  # needs neither
-    with pytest.raises(ImportError, match=rf"{package} is not installed; it comes with the extra \[train\]"):
-        if package == "tqdm":
-            trained.fit(*samples(), epochs=2)
-        else:
-            fit(trained, 2, checkpoint=tmp_path / "state")
+    fit(trained, 1)  # does not need it
+    with pytest.raises(ImportError, match=r"safetensors is not installed; it comes with the extra \[train\]"):
+        fit(trained, 2, checkpoint=tmp_path / "state")
     assert trained.epoch == 1
 
 
