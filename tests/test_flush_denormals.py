@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import convkit
+from convkit import nn
 
 X = np.full((4, 16, 40, 40), 2.0**-10, np.float32)  # several tasks
 TINY = {"float32": np.float32(2.0**-126), "float64": np.float64(2.0**-1022)}  # normal; products with X are not
@@ -37,11 +38,15 @@ def test_results(isa, dtype):
 def test_other_operators():
     x, weight = np.full((1, 1, 4, 4), TINY["float32"]), np.full((1, 1, 1, 1), TINY["float32"])
     grad = np.full((1, 1, 4, 4), 0.25, np.float32)
+    norm = nn.BatchNorm2d(1).eval()
+    norm.weight.data[:] = 0.25
 
     def results():
         yield convkit.avg_pool2d(x / 2, 2)
         yield convkit.interpolate(x / 2, size=(8, 8), mode="bilinear")
         yield convkit.conv2d_backward(grad, x, weight).x
+        yield nn.LeakyReLU(0.25)(-x)
+        yield norm(x)
 
     assert all(y.all() for y in results())
     with convkit.flush_denormals():
