@@ -326,6 +326,9 @@ RESULTS = (
     Example("deform_grads", deform_gradients),
     Example("grid_grads", grid_gradients),
     Example("peak", lambda: convkit.Peak("generic", {"float32": {1: 2.0}}, 3.0)),
+    Example(
+        "explanation", lambda: convkit.explain("conv1d", (1, 1, 8), (1, 1, 3)), lambda sent: (sent.as_dict(), str(sent))
+    ),
     Example("buffer", lambda: nn.Buffer(draw(2, 3)), lambda buffer: np.add(buffer.data, 1, out=buffer.data)),
     Example("parameter", lambda: nn.Parameter(draw(2, 3)), learned),
     Example("window", lambda: nn.Window.moving(3)),
