@@ -9,6 +9,7 @@ static const struct {
   double strip;   /* to start and end a register tile, and a vector of it */
   double strip_vector;
   double pack;      /* an element of a panel, transposed on the way */
+  double panel;     /* to begin one, and its tile */
   double stage_row; /* a run of the window that is copied, and an element of it, also where elements lie apart */
   double stage;
   double stage_apart;
@@ -28,6 +29,7 @@ static const struct {
           .strip = 12,
           .strip_vector = 1,
           .pack = 0.5,
+          .panel = 500,
           .stage_row = 8,
           .stage = 0.15,
           .stage_apart = 1.0,
@@ -146,7 +148,8 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
-  return p->taken * (multiply_cycles(d, p) + pack) + passes + stage + drain_cycles(d, p) + cost.task;
+  double begin = blocks * (double)p->part_tiles * cost.panel;
+  return p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p) + cost.task;
 }
 
 /* ---------------------------------------------------------------- Winograd */
