@@ -21,7 +21,7 @@ int ck_conv_is_direct(const ck_conv *call) { return call->algorithm == CK_DIRECT
 enum { MANY_PHASES = 16, FEW_POSITIONS = 4 };
 
 static int winograd_can(const ck_conv_shape *s) {
-  return s->kernel[0] == 1 && s->kernel[1] == 3 && s->kernel[2] == 3 && s->stride[0] == 1 && s->stride[1] == 1 &&
+  return s->kernel[0] > 0 && s->kernel[1] == 3 && s->kernel[2] == 3 && s->stride[0] == 1 && s->stride[1] == 1 &&
          s->stride[2] == 1;
 }
 

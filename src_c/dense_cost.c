@@ -164,25 +164,28 @@ static double bytes_cycles(double bytes, int64_t level2) {
 
 double ck_winograd_shared_cycles(const ck_dense *d, const ck_winograd_plan *p, int threads) {
   double tiles = (double)(p->direct.outer * p->direct.tiles) / threads;
-  return p->shared && !d->prepared ? tiles * panel_cycles(d, (double)d->channels, (double)p->direct.tile_lanes) : 0;
+  return p->shared && !d->prepared
+             ? tiles * panel_cycles(d, (double)(d->channels * p->window.taps[0]), (double)p->direct.tile_lanes)
+             : 0;
 }
 
 double ck_winograd_task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   const ck_kernels *k = d->kernels;
   const ck_source source = ck_winograd_source(d);
-  const double item = (double)k->real_size, tiles = (double)p->tiles, channels = (double)d->channels;
+  const double item = (double)k->real_size, tiles = (double)p->tiles;
+  const double products = (double)(d->channels * p->window.taps[0]);
   const double chunks = (double)ck_ceil_div(d->channels, p->chunk),
                vectors = (double)ck_ceil_div(d->channels, k->vector);
   const double ld = (double)p->direct.tile_lanes, lanes = ld / k->vector, points = CK_WINOGRAD_POINTS;
   const int apart = source.tensor.stride[1] != (int64_t)k->real_size;
   double stage = (double)ck_window_elements(k, &source, &p->window) * (apart ? cost.stage_turned : cost.stage);
-  double inputs = vectors * (stage + tiles * cost.tile);
-  double sums = points * chunks * (cost.strip + rows_cycles(k, tiles, lanes, channels / chunks, 1));
+  double inputs = vectors * (stage + (double)p->inputs * cost.tile);
+  double sums = points * chunks * (cost.strip + rows_cycles(k, tiles, lanes, products / chunks, 1));
   double panel = p->shared ? bytes_cycles((double)ck_winograd_panels(d, p), p->direct.level2) * ld /
                                  (double)(p->direct.tiles * p->direct.tile_lanes)
-                           : panel_cycles(d, channels, ld) + points * channels * ld * item * cost.level2;
+                           : panel_cycles(d, products, ld) + points * products * ld * item * cost.level2;
   double outputs = tiles * lanes *
                    (cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? cost.drain : cost.drain_turned));
-  double again = points * (tiles * channels + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * cost.level2;
+  double again = points * (tiles * products + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * cost.level2;
   return inputs + (double)p->part_tiles * (sums + panel + outputs + again) + cost.task;
 }

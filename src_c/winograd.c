@@ -38,15 +38,17 @@ static void transform_weights(const ck_dense *d, const ck_tile *t, int64_t chann
                   .c_stride = d->w_channel,
                   .nt = 9,
                   .t_off = offsets};
-  ck_winograd_weights transform = {.ld = t->ld, .from = weights, .to_point = point};
+  ck_winograd_weights transform = {.ld = t->ld, .from = weights, .to = to, .to_point = point};
   transform.flip_y = ck_tap_offset(&d->source.axis[1], 2) < ck_tap_offset(&d->source.axis[1], 0);
   transform.flip_x = ck_tap_offset(&d->source.axis[2], 2) < ck_tap_offset(&d->source.axis[2], 0);
   for (int64_t c = 0; c < channels; c += pack.nc) {
-    pack.nc = transform.channels = ck_min(CK_WINOGRAD_PACKED, channels - c);
-    pack.src = t->w + (channel + c) * d->w_channel;
-    d->kernels->pack(&pack);
-    transform.to = to + c * t->ld * item;
-    d->kernels->winograd_panel(&transform);
+    pack.nc = transform.channels = ck_min(d->kernels->vector, channels - c);
+    for (int64_t tap = 0; tap < d->source.axis[0].taps; tap++) {
+      pack.src = t->w + (channel + c) * d->w_channel + tap * d->w_tap[0];
+      d->kernels->pack(&pack);
+      d->kernels->winograd_panel(&transform);
+      transform.to = (char *)transform.to + pack.nc * t->ld * item;
+    }
   }
 }
 
@@ -78,7 +80,7 @@ static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, 
     return t->b.u;
   }
   int64_t all = t->block.outer * p->direct.tiles + index;
-  return t->call->panels + (all * CK_WINOGRAD_POINTS * p->u_point + channel * tile->ld) * item;
+  return t->call->panels + (all * CK_WINOGRAD_POINTS * p->u_point + channel * p->window.taps[0] * tile->ld) * item;
 }
 
 /* ---------------------------------------------------------------- inputs, sums, outputs */
@@ -95,12 +97,12 @@ static void transform_inputs(task *t, int64_t channel, int64_t channels) {
     window.size[i] = size[i] * CK_WINOGRAD_TILE + 2;
   }
   for (int64_t c = 0; c < channels; c += vector) {
-    const ck_kblock kb = {.channel = channel + c, .channels = 1, .taps = {1, 1, 1}};
+    const ck_kblock kb = {.channel = channel + c, .channels = 1, .taps = {p->window.taps[0], 1, 1}};
     ck_window_fill(&t->b.window, &window, &kb, first * s->tensor.stride[1], first * s->act_y.stride[1],
                    ck_min(vector, channels - c));
     const int64_t row = t->b.window.extent[2] * vector, plane = t->b.window.extent[1] * row;
     ck_winograd_tiles in = {.tiles = size[3], .from_row = row, .to_point = p->v_point, .to_tile = p->chunk};
-    for (int64_t y = 0; y < size[0] * size[1] * size[2]; y++) {
+    for (int64_t y = 0; y < size[0] * t->b.window.extent[0] * size[2]; y++) {
       in.from = (char *)t->b.window.data + (y / size[2] * plane + y % size[2] * CK_WINOGRAD_TILE * row) * item;
       in.to = t->b.v + (y * size[3] * p->chunk + c) * item;
       kernels->winograd_in(&in);
@@ -108,10 +110,27 @@ static void transform_inputs(task *t, int64_t channel, int64_t channels) {
   }
 }
 
+/* Where the tiles' inputs lie among the transformed ones, and those of (channel, tap of the first axis), a vector of
+ * channels after the other. */
+static void set_offsets(const task *t, int64_t channels) {
+  const ck_window *w = &t->b.window;
+  const int64_t *size = t->box.size, plane = size[2] * size[3], chunk = t->p->chunk, vector = t->d.kernels->vector;
+  int32_t *ko = t->b.ko, *ro = t->b.ro;
+  for (int64_t n = 0; n < size[0]; n++)
+    for (int64_t z = 0; z < size[1]; z++)
+      for (int64_t i = 0; i < plane; i++)
+        *ro++ = (int32_t)(((n * w->extent[0] + w->axis_output[0][z]) * plane + i) * chunk);
+  for (int64_t c = 0; c < channels; c += vector)
+    for (int64_t tap = 0; tap < t->p->window.taps[0]; tap++)
+      for (int64_t j = c; j < ck_min(c + vector, channels); j++)
+        *ko++ = (int32_t)(w->axis_tap[0][tap] * plane * chunk + j);
+  ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, t->b.panels);
+}
+
 static void multiply(const task *t, const ck_tile *tile, const char *panels, int64_t channels, char *sums, int first) {
   const int64_t item = t->d.kernels->real_size;
   ck_row_product product = {.kernels = t->d.kernels,
-                            .k = channels,
+                            .k = channels * t->p->window.taps[0],
                             .rows = t->tiles,
                             .ld = tile->ld,
                             .data = t->b.v,
@@ -228,6 +247,7 @@ static void run_task(task *t) {
     int64_t channels = ck_min(p->chunk, t->d.channels - channel);
     int last = channel + channels == t->d.channels;
     transform_inputs(t, channel, channels);
+    set_offsets(t, channels);
     for (int64_t i = t->first_tile; i < t->end_tile && !ck_stopped(t->worker); i++) {
       ck_tile tile = ck_dense_tile_at(&t->d, &p->direct, t->block.outer, i);
       char *sums = t->b.m + (kept ? (i - t->first_tile) * all : 0);
@@ -260,11 +280,6 @@ static void winograd_task(ck_worker *worker, void *context, int64_t index) {
   ck_winograd_place(&t.d, p, &arena, &t.b);
   t.b.window.source = &source;
   memset(t.b.again, 0, (size_t)((t.end_tile - t.first_tile) * t.tiles));
-  for (int64_t c = 0; c < p->chunk; c++)
-    t.b.ko[c] = (int32_t)c;
-  for (int64_t i = 0; i < t.tiles; i++)
-    t.b.ro[i] = (int32_t)(i * p->chunk);
-  ck_row_panels_set(t.d.kernels, t.b.ro, t.tiles, t.b.panels);
   t.block = (ck_block){.d = &t.d, .p = &p->direct, .worker = worker, .outer = here / blocks / phases, .phase_end = 1};
   t.block.b.bias = t.b.bias;
   run_task(&t);

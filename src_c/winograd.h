@@ -1,5 +1,5 @@
-/* The same correlation as dense.h's, of 3x3 taps without a stride, by Winograd's F(4x4, 3x3): tiles of 4x4 outputs out
- * of 36 products. Sums are rounded differently, so it is an algorithm and no arrangement.
+/* The same correlation as dense.h's, of 3x3 taps along the last two axes without a stride, by Winograd's F(4x4, 3x3):
+ * tiles of 4x4 outputs out of 36 products. Sums are rounded differently, so it is an algorithm and no arrangement.
  *
  * A block is a box of tiles. Its inputs B'dB, a chunk of channels at a time, are the rows of 36 products, one for each
  * point, whose panels are the weights GgG'; the sums A'mA go through dense.h's drain. Every point is one chain over all
@@ -13,9 +13,6 @@
 
 enum { CK_WINOGRAD_TILE = 4, CK_WINOGRAD_POINTS = 36 };
 
-/* Channels whose weights are packed together before they are transformed. */
-enum { CK_WINOGRAD_PACKED = 16 };
-
 /* Tiles of a row that are computed again together, at most. */
 enum { CK_WINOGRAD_AGAIN = 8 };
 
@@ -25,6 +22,7 @@ typedef struct ck_winograd_plan {
   ck_window_size window;
   ck_grid grid;                      /* of tiles, of the largest phase: images, planes, rows, columns */
   int64_t phases[2], tiles;          /* tiles: of the largest box */
+  int64_t inputs;                    /* tiles of inputs for them: of planes that the first axis's taps reach, too */
   int64_t tile_parts, part_tiles;    /* of lane tiles, as a dense plan's */
   int64_t chunk;                     /* channels that are transformed at a time, whole vectors */
   int64_t v_point, u_point, m_point; /* elements from point to point: of inputs, weights and sums */
@@ -42,7 +40,7 @@ typedef struct ck_winograd_buffers {
   void *bias;
 } ck_winograd_buffers;
 
-/* Whether the correlation is one of 3x3 taps, without stride and fold. */
+/* Whether the correlation has 3x3 taps along the last two axes, and neither stride nor fold. */
 int ck_winograd_can(const ck_dense *dense);
 
 ck_winograd_plan ck_winograd_make_plan(const ck_dense *dense, const ck_run *run);

@@ -5,7 +5,7 @@
 enum { SHARED_BYTES = 4 * 1024 * 1024 };
 
 int ck_winograd_can(const ck_dense *d) {
-  int can = !d->fold && !d->sampler && !d->tapped && d->channels > 0 && d->source.axis[0].taps == 1;
+  int can = !d->fold && !d->sampler && !d->tapped && d->channels > 0 && d->source.axis[0].taps > 0;
   for (int i = 0; i < 3 && can; i++) {
     const ck_axis *axis = &d->source.axis[i];
     can = d->phases[i] == 1 && axis->outputs > 0 && axis->step == 1 && axis->stride <= 1 && (i == 0 || axis->taps == 3);
@@ -64,9 +64,9 @@ void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *a
   b->v = ck_take(arena, CK_WINOGRAD_POINTS * p->v_point * item);
   b->u = p->shared ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->u_point * item);
   b->m = ck_take(arena, kept * CK_WINOGRAD_POINTS * p->m_point * item);
-  b->weights = ck_take(arena, CK_WINOGRAD_PACKED * 9 * ld * item);
+  b->weights = ck_take(arena, k->vector * 9 * ld * item);
   b->out = ck_take(arena, CK_WINOGRAD_TILE * p->window.outputs[3] * ld * item);
-  b->ko = ck_take(arena, p->chunk * (int64_t)sizeof(int32_t));
+  b->ko = ck_take(arena, p->chunk * p->window.taps[0] * (int64_t)sizeof(int32_t));
   b->ro = ck_take(arena, p->tiles * (int64_t)sizeof(int32_t));
   b->panels = ck_take(arena, ck_row_panel_count(k, p->tiles) * (int64_t)sizeof(ck_row_panel));
   b->bias = ck_take(arena, ld * item);
@@ -75,7 +75,7 @@ void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *a
 /* Elements from point to point: an odd number of cache lines, so that 36 of them meet in no set. */
 static int64_t point_of(int64_t elements, int64_t item) { return (ck_ceil_div(elements * item, 64) | 1) * 64 / item; }
 
-static void set_box(ck_winograd_plan *p, int64_t target) {
+static void set_box(const ck_dense *d, ck_winograd_plan *p, int64_t target) {
   int64_t block[4];
   ck_row_block(p->grid.size, target, 1, block);
   p->grid = ck_grid_make(p->grid.size, block);
@@ -85,11 +85,13 @@ static void set_box(ck_winograd_plan *p, int64_t target) {
     p->tiles *= largest;
     p->window.outputs[i] = i < 2 ? largest : largest * CK_WINOGRAD_TILE + 2;
   }
+  const int64_t planes = p->window.outputs[1];
+  p->inputs = p->tiles / planes * ck_axis_extent(&d->source.axis[0], planes, p->window.taps[0]);
 }
 
 int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
   const int64_t item = d->kernels->real_size;
-  const int64_t point = point_of(d->channels * p->direct.tile_lanes, item);
+  const int64_t point = point_of(d->channels * p->window.taps[0] * p->direct.tile_lanes, item);
   const int64_t all[] = {p->direct.outer, p->direct.tiles, CK_WINOGRAD_POINTS, point, item};
   int64_t bytes;
   return ck_product(all, 5, &bytes) ? bytes : INT64_MAX;
@@ -101,8 +103,8 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64
   p->tile_parts = tile_parts;
   p->part_tiles = ck_ceil_div(p->direct.tiles, tile_parts);
   p->shared = shared;
-  p->v_point = point_of(p->tiles * chunk, item);
-  p->u_point = point_of((shared ? d->channels : chunk) * ld, item);
+  p->v_point = point_of(p->inputs * chunk, item);
+  p->u_point = point_of((shared ? d->channels : chunk) * p->window.taps[0] * ld, item);
   p->m_point = point_of(p->tiles * ld, item);
   p->shared_bytes = shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
   p->tasks = p->direct.outer * tile_parts * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
@@ -131,7 +133,7 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
   const int64_t vector = d->kernels->vector, tiles = p->direct.tiles;
   ck_winograd_plan trial = *p;
   for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
-    set_box(&trial, targets[i]);
+    set_box(d, &trial, targets[i]);
     for (int64_t chunks = 1; chunks == 1 || d->channels / chunks >= 2 * vector; chunks *= 2) {
       int64_t chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
       for (int64_t parts = 1; parts <= tiles; parts = parts < 4 ? parts + 1 : parts * 2) {
@@ -156,7 +158,8 @@ static ck_winograd_plan cheapest_plan(const ck_dense *d, const ck_run *run) {
   p.grid.size[1] = phase.source.axis[0].outputs;
   for (int i = 1; i < 3; i++)
     p.grid.size[i + 1] = ck_ceil_div(phase.source.axis[i].outputs, CK_WINOGRAD_TILE);
-  p.window.channels = p.window.taps[0] = p.window.taps[1] = p.window.taps[2] = 1;
+  p.window.taps[0] = phase.source.axis[0].taps;
+  p.window.channels = p.window.taps[1] = p.window.taps[2] = 1;
   p.direct = ck_dense_plan_rows(&phase, CK_WINOGRAD_TILE, CK_WINOGRAD_AGAIN * CK_WINOGRAD_TILE);
   choose(&phase, &p, run);
   return p;

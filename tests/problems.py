@@ -106,8 +106,8 @@ class Problem:
 
     @property
     def three_by_three(self) -> bool:
-        """3x3 taps without a stride: "auto" may then be Winograd's algorithm, which rounds in its own way."""
-        return self.kernel == (3, 3) and set(self._axes(self.stride)) == {1}
+        """3x3 taps last, no stride: "auto" may then be Winograd's algorithm, which rounds in its own way."""
+        return self.kernel[-2:] == (3, 3) and set(self._axes(self.stride)) == {1}
 
     def but(self, **changes) -> Problem:
         """The same problem with some fields changed."""

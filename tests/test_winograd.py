@@ -24,6 +24,11 @@ SHAPES = [
     Problem("w_chunks", 1, 300, (8, 6), 20, (3, 3), padding=1),
     Problem("w_activated", 2, 24, (12, 12), 24, (3, 3), padding=1, activation=("leaky_relu", 0.1)),
 ]
+VOLUMES = [
+    Problem("w_volume", 2, 19, (5, 9, 11), 21, (3, 3, 3), padding=1),
+    Problem("w_volume_tails", 1, 34, (6, 7, 5), 18, (2, 3, 3), padding=((1, 0), (2, 2), (1, 1)), dilation=(2, 1, 2)),
+    Problem("w_planes", 1, 16, (3, 8, 8), 17, (1, 3, 3), padding=(0, 1, 1), padding_mode="reflect"),
+]
 SHAPES += [Problem(f"w_{mode}", 2, 19, (9, 11), 20, (3, 3), padding=2, padding_mode=mode) for mode in MODES[1:]]
 
 (TRANSPOSED,) = (problem.but(kernel=(3, 3)) for problem in named("t_stride_1"))
@@ -39,7 +44,7 @@ def assert_close(got: dict, expected: dict, dtype: str, what: str) -> None:
         assert error <= LARGEST[dtype], f"{name} of {what}: {error:.2g}"
 
 
-@pytest.mark.parametrize("problem", [*SHAPES, TRANSPOSED], ids=of)
+@pytest.mark.parametrize("problem", [*SHAPES, *VOLUMES, TRANSPOSED], ids=of)
 def test_error_is_within_what_is_promised(problem, isa):
     for dtype, layout in itertools.product(DTYPES, LAYOUTS):
         case = random_case(problem, dtype)
@@ -47,7 +52,7 @@ def test_error_is_within_what_is_promised(problem, isa):
         assert_close(got, case.expected, dtype, f"{problem.name}, {layout}")
 
 
-@pytest.mark.parametrize("problem", SHAPES[:3] + SHAPES[4:7], ids=of)
+@pytest.mark.parametrize("problem", SHAPES[:3] + SHAPES[4:7] + VOLUMES[:2], ids=of)
 def test_bits_know_neither_threads_nor_batch(problem, isa):
     dtype, layout = in_turn(problem, DTYPES, LAYOUTS)
     data = random_data(problem.but(n=5), dtype)
@@ -56,8 +61,11 @@ def test_bits_know_neither_threads_nor_batch(problem, isa):
     for count in (2, 3, 8):
         with convkit.threads(count):
             assert_same_bits(everything(data, layout, algorithm="winograd"), expected, f"{count} threads")
-    alone = convkit.conv2d(data.x[2:3], data.weight, data.bias, **problem.arguments, algorithm="winograd")
-    y = convkit.conv2d(data.x, data.weight, data.bias, **problem.arguments, algorithm="winograd")
+    operator, options = getattr(convkit, problem.forward), problem.arguments | {"algorithm": "winograd"}
+    alone = operator(data.x[2:3], data.weight, data.bias, **options)
+    y = operator(data.x, data.weight, data.bias, **options)
+    with convkit.workspace_limit("250kB"), convkit.threads(2):  # other blocks, and chunks of channels
+        assert operator(data.x, data.weight, data.bias, **options).tobytes() == y.tobytes()
     assert alone.tobytes() == y[2:3].tobytes()
 
 

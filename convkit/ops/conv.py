@@ -23,7 +23,7 @@ _NAMES = ConvGrads._fields
 _COUNTS = {3: "three", 5: "five"}
 ONLY_FOR = {
     "direct": "depthwise convolution and groups of up to 8 channels",
-    "winograd": "kernels of 3x3 taps without a stride",
+    "winograd": "kernels of 3x3 taps along the last two axes without a stride",
 }
 
 
@@ -231,7 +231,7 @@ _FORWARD_DOC = """
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
     algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
         "implicit_gemm" and "im2col" can do every shape, "direct" depthwise convolution and narrow groups, "winograd"
-        kernels of 3x3 taps without a stride: a quarter of the products, in float32 an error of at most 2e-5 of the
+        kernels of 3x3 taps along the last two axes, without a stride: a quarter of the products, in float32 an error of at most 2e-5 of the
         result in the L2 norm for normal deviates, but no bound element by element, nor exact integers. "auto" is one
         of them by a rule of one image's shape: "winograd" for 16 channels in and out and more (of a group), and four
         tiles of 4x4 outputs and more that are half full.
