@@ -20,6 +20,8 @@ machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`,
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from . import reference
 from ._explain import Explanation, explain
@@ -183,7 +185,16 @@ __all__ = [
 _LATER = ("analysis", "data", "models", "nn", "optim", "train")
 
 
-def __getattr__(name: str):
+if TYPE_CHECKING:  # for editors and type checkers; a program loads them when it uses them
+    from . import analysis as analysis
+    from . import data as data
+    from . import models as models
+    from . import nn as nn
+    from . import optim as optim
+    from . import train as train
+
+
+def __getattr__(name: str) -> ModuleType:
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _options, _pool_shapes, _shapes
 from .._arrays import as_array, empty
 from .._ext import engine
+from .._typing import Array
 from . import _pooling
 from ._pooling import RAISES, check_shape, documented, given, pooled_out
 from .pool import max_backward
@@ -166,60 +170,81 @@ _MAX_BACKWARD_DOC = (
 
 
 @documented(_AVG_DOC)
-def adaptive_avg_pool1d(x, output_size, *, layout="NCHW", out=None):
+def adaptive_avg_pool1d(
+    x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(_pooling.AVERAGE, 1, x, output_size, False, layout, out)
 
 
 @documented(_AVG_DOC)
-def adaptive_avg_pool2d(x, output_size, *, layout="NCHW", out=None):
+def adaptive_avg_pool2d(
+    x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(_pooling.AVERAGE, 2, x, output_size, False, layout, out)
 
 
 @documented(_AVG_DOC)
-def adaptive_avg_pool3d(x, output_size, *, layout="NCHW", out=None):
+def adaptive_avg_pool3d(
+    x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(_pooling.AVERAGE, 3, x, output_size, False, layout, out)
 
 
 @documented(_MAX_DOC)
-def adaptive_max_pool1d(x, output_size, *, return_indices=False, layout="NCHW", out=None):
+def adaptive_max_pool1d(
+    x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     return _forward(_pooling.MAX, 1, x, output_size, return_indices, layout, out)
 
 
 @documented(_MAX_DOC)
-def adaptive_max_pool2d(x, output_size, *, return_indices=False, layout="NCHW", out=None):
+def adaptive_max_pool2d(
+    x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     return _forward(_pooling.MAX, 2, x, output_size, return_indices, layout, out)
 
 
 @documented(_MAX_DOC)
-def adaptive_max_pool3d(x, output_size, *, return_indices=False, layout="NCHW", out=None):
+def adaptive_max_pool3d(
+    x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     return _forward(_pooling.MAX, 3, x, output_size, return_indices, layout, out)
 
 
 @documented(_AVG_BACKWARD_DOC)
-def adaptive_avg_pool1d_backward(grad, x_shape, *, layout="NCHW"):
+def adaptive_avg_pool1d_backward(grad: Array, x_shape: Sequence[int], *, layout: str = "NCHW") -> np.ndarray:
     return _avg_backward(1, grad, x_shape, layout)
 
 
 @documented(_AVG_BACKWARD_DOC)
-def adaptive_avg_pool2d_backward(grad, x_shape, *, layout="NCHW"):
+def adaptive_avg_pool2d_backward(grad: Array, x_shape: Sequence[int], *, layout: str = "NCHW") -> np.ndarray:
     return _avg_backward(2, grad, x_shape, layout)
 
 
 @documented(_AVG_BACKWARD_DOC)
-def adaptive_avg_pool3d_backward(grad, x_shape, *, layout="NCHW"):
+def adaptive_avg_pool3d_backward(grad: Array, x_shape: Sequence[int], *, layout: str = "NCHW") -> np.ndarray:
     return _avg_backward(3, grad, x_shape, layout)
 
 
 @documented(_MAX_BACKWARD_DOC)
-def adaptive_max_pool1d_backward(grad, indices, x_shape, *, layout="NCHW"):
+def adaptive_max_pool1d_backward(
+    grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return max_backward(1, grad, indices, x_shape, layout)
 
 
 @documented(_MAX_BACKWARD_DOC)
-def adaptive_max_pool2d_backward(grad, indices, x_shape, *, layout="NCHW"):
+def adaptive_max_pool2d_backward(
+    grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return max_backward(2, grad, indices, x_shape, layout)
 
 
 @documented(_MAX_BACKWARD_DOC)
-def adaptive_max_pool3d_backward(grad, indices, x_shape, *, layout="NCHW"):
+def adaptive_max_pool3d_backward(
+    grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return max_backward(3, grad, indices, x_shape, layout)

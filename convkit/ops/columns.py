@@ -6,10 +6,13 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import _options, _shapes
 from .._arrays import as_array, empty
 from .._ext import engine
 from .._threads import current
+from .._typing import Array, Padding, Size
 
 
 class _Plan(NamedTuple):
@@ -33,7 +36,10 @@ def _planned(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, 
     return _plan(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, layout)
 
 
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1, *, padding_mode="zeros", layout="NCHW"):
+def im2col(
+    x: Array, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, *,
+    padding_mode: str = "zeros", layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     """
     Write the patch of x under every position of a kernel as one column of a matrix.
 
@@ -91,7 +97,10 @@ def im2col(x, kernel_size, stride=1, padding=0, dilation=1, *, padding_mode="zer
     return cols if batched else cols[0]
 
 
-def col2im(cols, output_size, kernel_size, stride=1, padding=0, dilation=1, *, padding_mode="zeros", layout="NCHW"):
+def col2im(
+    cols: Array, output_size: Size, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, *,
+    padding_mode: str = "zeros", layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     """
     Add columns back into the image they would have been taken from: the adjoint of `im2col`.
 

@@ -7,7 +7,7 @@ on sizes alone is checked once and kept, under a key of plain ints; what is left
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from .._arrays import as_array, as_out, empty, same_dtype
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
+from .._typing import Activation, Array, Padding, Size
 
 _NAMES = ConvGrads._fields
 _COUNTS = {3: "three", 5: "five"}
@@ -356,53 +357,62 @@ def documented(template: str):
 
 @documented(_FORWARD_DOC)
 def conv1d(
-    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
-):  # fmt: skip
+    x: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "auto", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
     return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
 def conv2d(
-    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
-):  # fmt: skip
+    x: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "auto", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
     return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
 def conv3d(
-    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto", out=None,
-):  # fmt: skip
+    x: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "auto", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
     return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
 def conv1d_backward(
-    grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
+    dilation: Size = 1, groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None,
+    y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES, algorithm: str = "auto",
+    out: Sequence[np.ndarray | None] | None = None,
+) -> ConvGrads:  # fmt: skip
     sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
     return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
 def conv2d_backward(
-    grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
+    dilation: Size = 1, groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None,
+    y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES, algorithm: str = "auto",
+    out: Sequence[np.ndarray | None] | None = None,
+) -> ConvGrads:  # fmt: skip
     sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
     return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
 def conv3d_backward(
-    grad, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
+    dilation: Size = 1, groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None,
+    y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES, algorithm: str = "auto",
+    out: Sequence[np.ndarray | None] | None = None,
+) -> ConvGrads:  # fmt: skip
     sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
     return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)

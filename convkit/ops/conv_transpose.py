@@ -5,11 +5,15 @@ It is described to the engine by the convolution whose adjoint it is: that one's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+
+import numpy as np
 
 from .. import _options, _shapes
 from .._ext import engine
 from .._results import ConvGrads
+from .._typing import Activation, Array, Padding, Size
 from .conv import Family, Plan, backward, documented, forward, in_words
 
 _NAMES = ConvGrads._fields
@@ -189,53 +193,62 @@ _BACKWARD_DOC = """
 
 @documented(_FORWARD_DOC)
 def conv_transpose1d(
-    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
-):  # fmt: skip
+    x: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
+    activation: Activation = None, layout: str = "NCHW", algorithm: str = "auto", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
     return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
 def conv_transpose2d(
-    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
-):  # fmt: skip
+    x: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
+    activation: Activation = None, layout: str = "NCHW", algorithm: str = "auto", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
     return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_FORWARD_DOC)
 def conv_transpose3d(
-    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, layout="NCHW", algorithm="auto", out=None,
-):  # fmt: skip
+    x: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
+    activation: Activation = None, layout: str = "NCHW", algorithm: str = "auto", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
     return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
 def conv_transpose1d_backward(
-    grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
+    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    algorithm: str = "auto", out: Sequence[np.ndarray | None] | None = None,
+) -> ConvGrads:  # fmt: skip
     sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
     return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
 def conv_transpose2d_backward(
-    grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
+    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    algorithm: str = "auto", out: Sequence[np.ndarray | None] | None = None,
+) -> ConvGrads:  # fmt: skip
     sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
     return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
 @documented(_BACKWARD_DOC)
 def conv_transpose3d_backward(
-    grad, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, y=None, layout="NCHW", need=_NAMES, algorithm="auto", out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
+    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    algorithm: str = "auto", out: Sequence[np.ndarray | None] | None = None,
+) -> ConvGrads:  # fmt: skip
     sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
     return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from .._arrays import as_array, as_out, empty, same_dtype
 from .._ext import engine
 from .._results import DeformGrads
 from .._threads import current
+from .._typing import Activation, Array, Padding, Size
 from .conv import array_or_shape, check_shape, documented, results, taken_y
 
 _NAMES = DeformGrads._fields
@@ -267,47 +269,56 @@ _BACKWARD_DOC = """
 
 @documented(_FORWARD_DOC)
 def deform_conv1d(
-    x, offset, weight, bias=None, stride=1, padding=0, dilation=1, mask=None, *,
-    activation=None, layout="NCHW", out=None,
-):  # fmt: skip
+    x: Array, offset: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0,
+    dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(1, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
 
 
 @documented(_FORWARD_DOC)
 def deform_conv2d(
-    x, offset, weight, bias=None, stride=1, padding=0, dilation=1, mask=None, *,
-    activation=None, layout="NCHW", out=None,
-):  # fmt: skip
+    x: Array, offset: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0,
+    dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(2, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
 
 
 @documented(_FORWARD_DOC)
 def deform_conv3d(
-    x, offset, weight, bias=None, stride=1, padding=0, dilation=1, mask=None, *,
-    activation=None, layout="NCHW", out=None,
-):  # fmt: skip
+    x: Array, offset: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0,
+    dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(3, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
 
 
 @documented(_BACKWARD_DOC)
 def deform_conv1d_backward(
-    grad, x, offset, weight, stride=1, padding=0, dilation=1, mask=None, *,
-    activation=None, y=None, layout="NCHW", need=_NAMES, out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], offset: Array, weight: Array | Sequence[int], stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None,
+    y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    out: Sequence[np.ndarray | None] | None = None,
+) -> DeformGrads:  # fmt: skip
     return _backward(1, grad, x, offset, weight, stride, padding, dilation, mask, activation, y, layout, need, out)
 
 
 @documented(_BACKWARD_DOC)
 def deform_conv2d_backward(
-    grad, x, offset, weight, stride=1, padding=0, dilation=1, mask=None, *,
-    activation=None, y=None, layout="NCHW", need=_NAMES, out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], offset: Array, weight: Array | Sequence[int], stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None,
+    y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    out: Sequence[np.ndarray | None] | None = None,
+) -> DeformGrads:  # fmt: skip
     return _backward(2, grad, x, offset, weight, stride, padding, dilation, mask, activation, y, layout, need, out)
 
 
 @documented(_BACKWARD_DOC)
 def deform_conv3d_backward(
-    grad, x, offset, weight, stride=1, padding=0, dilation=1, mask=None, *,
-    activation=None, y=None, layout="NCHW", need=_NAMES, out=None,
-):  # fmt: skip
+    grad: Array, x: Array | Sequence[int], offset: Array, weight: Array | Sequence[int], stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None,
+    y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    out: Sequence[np.ndarray | None] | None = None,
+) -> DeformGrads:  # fmt: skip
     return _backward(3, grad, x, offset, weight, stride, padding, dilation, mask, activation, y, layout, need, out)

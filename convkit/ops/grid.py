@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from .._arrays import as_array, as_out, empty, same_dtype
 from .._ext import engine
 from .._results import GridGrads
 from .._threads import current
+from .._typing import Array
 from .conv import array_or_shape
 
 _NAMES = GridGrads._fields
@@ -45,8 +47,9 @@ def _planned(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> 
 
 
 def grid_sample(
-    x, grid, mode="bilinear", padding_mode="zeros", align_corners=False, *, layout="NCHW", out=None
-) -> np.ndarray:
+    x: Array, grid: Array, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool = False, *,
+    layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """
     Sample images or volumes at the places that a grid names.
 
@@ -123,8 +126,9 @@ def grid_sample(
 
 
 def grid_sample_backward(
-    grad, x, grid, mode="bilinear", padding_mode="zeros", align_corners=False, *, layout="NCHW", need=_NAMES
-) -> GridGrads:
+    grad: Array, x: Array, grid: Array, mode: str = "bilinear", padding_mode: str = "zeros",
+    align_corners: bool = False, *, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+) -> GridGrads:  # fmt: skip
     """
     Gradients of `grid_sample` with respect to its input and its grid.
 

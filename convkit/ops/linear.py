@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from .._arrays import as_array, as_out, empty, same_dtype
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
+from .._typing import Activation, Array
 from .conv import array_or_shape, taken_y
 
 _NAMES = ConvGrads._fields
@@ -45,7 +47,10 @@ def _as_kernel(weight: np.ndarray | None, nd: int) -> np.ndarray | None:
     return weight if weight is None else weight.reshape(*weight.shape, *(1,) * nd)
 
 
-def linear(x, weight, bias=None, *, activation=None, out=None):
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, *, activation: Activation = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """
     Fully connected map: act(x @ weight.T + bias) over the last axis of x.
 
@@ -111,7 +116,10 @@ def linear(x, weight, bias=None, *, activation=None, out=None):
     return y if out is None else out
 
 
-def linear_backward(grad, x, weight, *, activation=None, y=None, need=_NAMES):
+def linear_backward(
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], *, activation: Activation = None,
+    y: Array | None = None, need: str | Sequence[str] = _NAMES,
+) -> ConvGrads:  # fmt: skip
     """
     Gradients of `linear` with respect to its input, weight and bias.
 

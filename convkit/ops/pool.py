@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _options, _pool_shapes, _shapes
 from .._arrays import as_array, empty
 from .._ext import engine
+from .._typing import Array, Padding, Size
 from . import _pooling
 from ._pooling import RAISES, as_indices, check_shape, documented, given, point_geometry, pooled_out
 
@@ -240,86 +244,92 @@ _AVG_BACKWARD_DOC = (
 
 @documented(_MAX_DOC)
 def max_pool1d(
-    x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW",
-    out=None,
-):  # fmt: skip
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1, *,
+    ceil_mode: bool = False, return_indices: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     return _max_forward(1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
 
 
 @documented(_MAX_DOC)
 def max_pool2d(
-    x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW",
-    out=None,
-):  # fmt: skip
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1, *,
+    ceil_mode: bool = False, return_indices: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     return _max_forward(2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
 
 
 @documented(_MAX_DOC)
 def max_pool3d(
-    x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW",
-    out=None,
-):  # fmt: skip
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1, *,
+    ceil_mode: bool = False, return_indices: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     return _max_forward(3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
 
 
 @documented(_MAX_BACKWARD_DOC)
-def max_pool1d_backward(grad, indices, x_shape, *, layout="NCHW"):
+def max_pool1d_backward(
+    grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return max_backward(1, grad, indices, x_shape, layout)
 
 
 @documented(_MAX_BACKWARD_DOC)
-def max_pool2d_backward(grad, indices, x_shape, *, layout="NCHW"):
+def max_pool2d_backward(
+    grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return max_backward(2, grad, indices, x_shape, layout)
 
 
 @documented(_MAX_BACKWARD_DOC)
-def max_pool3d_backward(grad, indices, x_shape, *, layout="NCHW"):
+def max_pool3d_backward(
+    grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return max_backward(3, grad, indices, x_shape, layout)
 
 
 @documented(_AVG_DOC)
 def avg_pool1d(
-    x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
-    out=None,
-):  # fmt: skip
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, dilation: Size = 1,
+    ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _avg_forward(1, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
 
 
 @documented(_AVG_DOC)
 def avg_pool2d(
-    x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
-    out=None,
-):  # fmt: skip
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, dilation: Size = 1,
+    ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _avg_forward(2, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
 
 
 @documented(_AVG_DOC)
 def avg_pool3d(
-    x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
-    out=None,
-):  # fmt: skip
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, dilation: Size = 1,
+    ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _avg_forward(3, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
 
 
 @documented(_AVG_BACKWARD_DOC)
 def avg_pool1d_backward(
-    grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
-    layout="NCHW",
-):  # fmt: skip
+    grad: Array, x_shape: Sequence[int], kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *,
+    dilation: Size = 1, ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return _avg_backward(1, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
 
 
 @documented(_AVG_BACKWARD_DOC)
 def avg_pool2d_backward(
-    grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
-    layout="NCHW",
-):  # fmt: skip
+    grad: Array, x_shape: Sequence[int], kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *,
+    dilation: Size = 1, ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return _avg_backward(2, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
 
 
 @documented(_AVG_BACKWARD_DOC)
 def avg_pool3d_backward(
-    grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
-    layout="NCHW",
-):  # fmt: skip
+    grad: Array, x_shape: Sequence[int], kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *,
+    dilation: Size = 1, ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     return _avg_backward(3, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)

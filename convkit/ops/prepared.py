@@ -8,6 +8,7 @@ from .. import _options
 from .._arrays import as_array, as_out, empty, same_dtype
 from .._ext import engine
 from .._threads import current
+from .._typing import Activation, Array, Padding, Size
 from .conv import CONV, check_algorithm, check_shape, documented
 from .conv_transpose import CONV_TRANSPOSE
 
@@ -117,53 +118,59 @@ _TRANSPOSED_DOC = _DOC.format(
 
 @documented(_CONV_DOC)
 def prepare_conv1d(
-    weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
-):  # fmt: skip
+    weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "auto",
+) -> Prepared:  # fmt: skip
     sizes = (1, stride, padding, dilation, groups, padding_mode, layout)
     return Prepared(False, sizes, weight, bias, activation, algorithm)
 
 
 @documented(_CONV_DOC)
 def prepare_conv2d(
-    weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
-):  # fmt: skip
+    weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "auto",
+) -> Prepared:  # fmt: skip
     sizes = (2, stride, padding, dilation, groups, padding_mode, layout)
     return Prepared(False, sizes, weight, bias, activation, algorithm)
 
 
 @documented(_CONV_DOC)
 def prepare_conv3d(
-    weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-    padding_mode="zeros", activation=None, layout="NCHW", algorithm="auto",
-):  # fmt: skip
+    weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "auto",
+) -> Prepared:  # fmt: skip
     sizes = (3, stride, padding, dilation, groups, padding_mode, layout)
     return Prepared(False, sizes, weight, bias, activation, algorithm)
 
 
 @documented(_TRANSPOSED_DOC)
 def prepare_conv_transpose1d(
-    weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, layout="NCHW", algorithm="auto",
-):  # fmt: skip
+    weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0,
+    groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None,
+    layout: str = "NCHW", algorithm: str = "auto",
+) -> Prepared:  # fmt: skip
     sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
     return Prepared(True, sizes, weight, bias, activation, algorithm)
 
 
 @documented(_TRANSPOSED_DOC)
 def prepare_conv_transpose2d(
-    weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, layout="NCHW", algorithm="auto",
-):  # fmt: skip
+    weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0,
+    groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None,
+    layout: str = "NCHW", algorithm: str = "auto",
+) -> Prepared:  # fmt: skip
     sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
     return Prepared(True, sizes, weight, bias, activation, algorithm)
 
 
 @documented(_TRANSPOSED_DOC)
 def prepare_conv_transpose3d(
-    weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
-    output_size=None, activation=None, layout="NCHW", algorithm="auto",
-):  # fmt: skip
+    weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0,
+    groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None,
+    layout: str = "NCHW", algorithm: str = "auto",
+) -> Prepared:  # fmt: skip
     sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)
     return Prepared(True, sizes, weight, bias, activation, algorithm)

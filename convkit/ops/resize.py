@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from .. import _options, _resample_shapes, _shapes
 from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._threads import current
+from .._typing import Array, Size
 
 _SAMPLING = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
 
@@ -56,8 +58,9 @@ def _planned(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:
 
 
 def interpolate(
-    x, size=None, scale_factor=None, mode="nearest", align_corners=False, *, layout="NCHW", out=None
-) -> np.ndarray:
+    x: Array, size: Size | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
+    align_corners: bool = False, *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """
     Resize a batch of signals, images or volumes.
 
@@ -136,8 +139,9 @@ def interpolate(
 
 
 def interpolate_backward(
-    grad, x_shape, scale_factor=None, mode="nearest", align_corners=False, *, layout="NCHW"
-) -> np.ndarray:
+    grad: Array, x_shape: Sequence[int], scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
+    align_corners: bool = False, *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
     """
     Gradient of `interpolate` with respect to its input: its adjoint.
 

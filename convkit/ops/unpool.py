@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import _options, _pool_shapes, _shapes
 from .._arrays import as_array, as_out, empty
+from .._typing import Array, Padding, Size
 from . import _pooling
 from ._pooling import RAISES, as_indices, check_shape, documented, given, point_geometry
 
@@ -96,30 +99,39 @@ _BACKWARD_DOC = (
 
 
 @documented(_FORWARD_DOC)
-def max_unpool1d(x, indices, kernel_size, stride=None, padding=0, output_size=None, *, layout="NCHW", out=None):
+def max_unpool1d(
+    x: Array, indices: np.ndarray, kernel_size: Size, stride: Size | None = None, padding: Padding = 0,
+    output_size: Size | None = None, *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(1, x, indices, kernel_size, stride, padding, output_size, layout, out)
 
 
 @documented(_FORWARD_DOC)
-def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None, *, layout="NCHW", out=None):
+def max_unpool2d(
+    x: Array, indices: np.ndarray, kernel_size: Size, stride: Size | None = None, padding: Padding = 0,
+    output_size: Size | None = None, *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(2, x, indices, kernel_size, stride, padding, output_size, layout, out)
 
 
 @documented(_FORWARD_DOC)
-def max_unpool3d(x, indices, kernel_size, stride=None, padding=0, output_size=None, *, layout="NCHW", out=None):
+def max_unpool3d(
+    x: Array, indices: np.ndarray, kernel_size: Size, stride: Size | None = None, padding: Padding = 0,
+    output_size: Size | None = None, *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     return _forward(3, x, indices, kernel_size, stride, padding, output_size, layout, out)
 
 
 @documented(_BACKWARD_DOC)
-def max_unpool1d_backward(grad, indices, *, layout="NCHW"):
+def max_unpool1d_backward(grad: Array, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     return _backward(1, grad, indices, layout)
 
 
 @documented(_BACKWARD_DOC)
-def max_unpool2d_backward(grad, indices, *, layout="NCHW"):
+def max_unpool2d_backward(grad: Array, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     return _backward(2, grad, indices, layout)
 
 
 @documented(_BACKWARD_DOC)
-def max_unpool3d_backward(grad, indices, *, layout="NCHW"):
+def max_unpool3d_backward(grad: Array, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     return _backward(3, grad, indices, layout)
