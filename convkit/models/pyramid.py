@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,7 +48,7 @@ class FeaturePyramid(nn.Module):
         rng: Rng = None,
         dtype: str = "float32",
     ) -> None:
-        new = Layers(init, rng, dtype)
+        new, self.out_channels = Layers(init, rng, dtype), out_channels
         self.inner_blocks = [nn.Sequential(new.conv(channels, out_channels, 1)) for channels in in_channels]
         self.layer_blocks = [nn.Sequential(new.conv(out_channels, out_channels, 3, padding=1)) for _ in in_channels]
         self.enlarge = nn.Upsample(1)  # to sizes that are the images' affair
@@ -82,6 +83,11 @@ class FeaturePyramid(nn.Module):
             return tuple(narrow(g, need_input) for narrow, g in zip(narrowed, grads, strict=True))
 
         return tuple(out), back
+
+    def output_shape(self, x_shape: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the maps, of one width."""
+        shapes = [(shape[0], self.out_channels, *shape[2:]) for shape in x_shape]
+        return (*shapes, self.coarser.output_shape(shapes[-1])) if self.coarser else tuple(shapes)
 
 
 def _each(layers: Sequence[nn.Module], maps: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[nn.Way]]:
@@ -127,3 +133,10 @@ class PyramidNetwork(nn.Module):
             return down
 
         return y, back_through
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Those of the neck's maps."""
+        shapes = list(
+            itertools.accumulate(self.stages, lambda shape, stage: stage.output_shape(shape), initial=x_shape)
+        )
+        return self.neck.output_shape(shapes[1:])

@@ -35,11 +35,19 @@ class UNet(nn.Module):
         whole = 2 ** len(self.down)
         if any(size % whole for size in x.shape[2:]):
             raise ValueError(f"x must have a height and a width divisible by {whole}, got shape {x.shape}")
+        return self._whole().begin(x)
+
+    def _whole(self) -> nn.Sequential:
+        """The parts, joined from the inside out."""
         inner = self.bottom
         for convs, pool, up, merge in zip(self.down[::-1], self.pool[::-1], self.up, self.merge, strict=True):
             skip = nn.Concat(nn.Identity(), nn.Sequential(pool, inner, up))
             inner = nn.Sequential(convs, skip, merge)
-        return nn.Sequential(inner, self.head).begin(x)
+        return nn.Sequential(inner, self.head)
+
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The scores of every pixel."""
+        return self._whole().output_shape(x_shape)
 
 
 def _two(new: Layers, c_in: int, c_out: int) -> nn.Sequential:

@@ -141,3 +141,7 @@ class Each(Module):
         return ys, lambda grads, need_input: tuple(
             back(grad, need_input) for back, grad in zip(backs, grads, strict=True)
         )
+
+    def output_shape(self, x_shape: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        """That of the layer, for each shape."""
+        return tuple(map(self.layer.output_shape, x_shape))

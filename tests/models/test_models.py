@@ -33,7 +33,7 @@ def test_sizes_and_parameters(name):
     model = getattr(models, name)(init="zeros").eval()
     assert count_parameters(model) == parameters
     y = model(noise(*x_shape))
-    assert y.shape == y_shape and y.dtype == np.float32
+    assert y.shape == y_shape == model.output_shape(x_shape) and y.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2"])

@@ -77,6 +77,7 @@ def test_on_a_backbone():
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 96), np.float32)
     out = model.eval()(x)
     assert [y.shape for y in out] == [(1, 16, *size) for size in [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]]
+    assert model.output_shape(x.shape) == tuple(y.shape for y in out)
     assert sum(map(len, models.pyramid_anchors((64, 96)))) == 3 * sum(y[0, 0].size for y in out)
     grads = [np.zeros_like(y) for y in out]
     grads[2][...] = 1
