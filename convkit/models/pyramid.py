@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -136,7 +135,8 @@ class PyramidNetwork(nn.Module):
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Those of the neck's maps."""
-        shapes = list(
-            itertools.accumulate(self.stages, lambda shape, stage: stage.output_shape(shape), initial=x_shape)
-        )
-        return self.neck.output_shape(shapes[1:])
+        shapes = []
+        for stage in self.stages:
+            x_shape = stage.output_shape(x_shape)
+            shapes.append(x_shape)
+        return self.neck.output_shape(shapes)

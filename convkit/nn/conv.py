@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _options, conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
+from .. import _options
 from .._shapes import (
     PADDING_NAMES,
     TRANSPOSED_PADDING_NAMES,
@@ -20,6 +20,7 @@ from .._shapes import (
     plain_padding,
     window,
 )
+from ..ops import conv as op
 from . import init as initialisers
 from ._describe import count, unusual
 from .module import Module, Parameter, Way
@@ -206,14 +207,14 @@ _DOC = """{nd}-D convolution with learned weight and bias.
 
 class Conv1d(_Conv):
     __doc__ = _DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(conv1d), staticmethod(conv1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(op.conv1d), staticmethod(op.conv1d_backward)
 
 
 class Conv2d(_Conv):
     __doc__ = _DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(conv2d), staticmethod(conv2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(op.conv2d), staticmethod(op.conv2d_backward)
 
 
 class Conv3d(_Conv):
     __doc__ = _DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(conv3d), staticmethod(conv3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(op.conv3d), staticmethod(op.conv3d_backward)

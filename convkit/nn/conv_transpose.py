@@ -6,16 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import (
-    _options,
-    conv_transpose1d,
-    conv_transpose1d_backward,
-    conv_transpose2d,
-    conv_transpose2d_backward,
-    conv_transpose3d,
-    conv_transpose3d_backward,
-)
+from .. import _options
 from .._shapes import ConvShape, conv_transpose, per_axis
+from ..ops import conv_transpose as op
 from . import init as initialisers
 from .conv import Convolution
 from .module import Way
@@ -114,14 +107,14 @@ _DOC = """{nd}-D transposed convolution with learned weight and bias: the adjoin
 
 class ConvTranspose1d(_ConvTranspose):
     __doc__ = _DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(conv_transpose1d), staticmethod(conv_transpose1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(op.conv_transpose1d), staticmethod(op.conv_transpose1d_backward)
 
 
 class ConvTranspose2d(_ConvTranspose):
     __doc__ = _DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(conv_transpose2d), staticmethod(conv_transpose2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(op.conv_transpose2d), staticmethod(op.conv_transpose2d_backward)
 
 
 class ConvTranspose3d(_ConvTranspose):
     __doc__ = _DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(conv_transpose3d), staticmethod(conv_transpose3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(op.conv_transpose3d), staticmethod(op.conv_transpose3d_backward)

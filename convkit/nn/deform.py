@@ -7,15 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import (
-    deform_conv1d,
-    deform_conv1d_backward,
-    deform_conv2d,
-    deform_conv2d_backward,
-    deform_conv3d,
-    deform_conv3d_backward,
-)
 from .._shapes import conv, integer
+from ..ops import deform as op
 from . import init as initialisers
 from .conv import Conv1d, Conv2d, Conv3d, Convolution, moving
 from .module import Module, Way
@@ -161,14 +154,14 @@ _DOC = """{nd}-D deformable convolution: every tap reads the input where an offs
 
 class DeformConv1d(_DeformConv):
     __doc__ = _DOC.format(nd=1)
-    _nd, _conv, _forward, _backward = 1, Conv1d, staticmethod(deform_conv1d), staticmethod(deform_conv1d_backward)
+    _nd, _conv, _forward, _backward = 1, Conv1d, staticmethod(op.deform_conv1d), staticmethod(op.deform_conv1d_backward)
 
 
 class DeformConv2d(_DeformConv):
     __doc__ = _DOC.format(nd=2)
-    _nd, _conv, _forward, _backward = 2, Conv2d, staticmethod(deform_conv2d), staticmethod(deform_conv2d_backward)
+    _nd, _conv, _forward, _backward = 2, Conv2d, staticmethod(op.deform_conv2d), staticmethod(op.deform_conv2d_backward)
 
 
 class DeformConv3d(_DeformConv):
     __doc__ = _DOC.format(nd=3)
-    _nd, _conv, _forward, _backward = 3, Conv3d, staticmethod(deform_conv3d), staticmethod(deform_conv3d_backward)
+    _nd, _conv, _forward, _backward = 3, Conv3d, staticmethod(op.deform_conv3d), staticmethod(op.deform_conv3d_backward)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from .. import _options, linear, linear_backward
+from .. import _options
+from ..ops.linear import linear, linear_backward
 from . import init as initialisers
 from ._describe import count
 from .module import Module, Parameter, Way

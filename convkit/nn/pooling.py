@@ -8,41 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import (
-    _options,
-    adaptive_avg_pool1d,
-    adaptive_avg_pool1d_backward,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_backward,
-    adaptive_avg_pool3d,
-    adaptive_avg_pool3d_backward,
-    adaptive_max_pool1d,
-    adaptive_max_pool1d_backward,
-    adaptive_max_pool2d,
-    adaptive_max_pool2d_backward,
-    adaptive_max_pool3d,
-    adaptive_max_pool3d_backward,
-    avg_pool1d,
-    avg_pool1d_backward,
-    avg_pool2d,
-    avg_pool2d_backward,
-    avg_pool3d,
-    avg_pool3d_backward,
-    max_pool1d,
-    max_pool1d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-    max_pool3d,
-    max_pool3d_backward,
-    max_unpool1d,
-    max_unpool1d_backward,
-    max_unpool2d,
-    max_unpool2d_backward,
-    max_unpool3d,
-    max_unpool3d_backward,
-)
+from .. import _options
 from .._pool_shapes import PoolShape, adaptive_out, plain_output_size, unpooled, windows
 from .._shapes import image_shape, paddings, per_axis, plain_padding, split_image
+from ..ops import adaptive_pool as adapt
+from ..ops import pool, unpool
 from ._describe import alike, unusual
 from ._mode import keeping
 from .module import Module, Way
@@ -310,104 +280,116 @@ _UNPOOL_DOC = """Partial inverse of `MaxPool{nd}d`, by `convkit.max_unpool{nd}d`
 
 class MaxPool1d(_MaxPool):
     __doc__ = _MAX_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(max_pool1d), staticmethod(max_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(pool.max_pool1d), staticmethod(pool.max_pool1d_backward)
 
 
 class MaxPool2d(_MaxPool):
     __doc__ = _MAX_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(max_pool2d), staticmethod(max_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(pool.max_pool2d), staticmethod(pool.max_pool2d_backward)
 
 
 class MaxPool3d(_MaxPool):
     __doc__ = _MAX_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(max_pool3d), staticmethod(max_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(pool.max_pool3d), staticmethod(pool.max_pool3d_backward)
 
 
 class AvgPool1d(_AvgPool):
     __doc__ = _AVG_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(avg_pool1d), staticmethod(avg_pool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(pool.avg_pool1d), staticmethod(pool.avg_pool1d_backward)
 
 
 class AvgPool2d(_AvgPool):
     __doc__ = _AVG_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(avg_pool2d), staticmethod(avg_pool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(pool.avg_pool2d), staticmethod(pool.avg_pool2d_backward)
 
 
 class AvgPool3d(_AvgPool):
     __doc__ = _AVG_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(avg_pool3d), staticmethod(avg_pool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(pool.avg_pool3d), staticmethod(pool.avg_pool3d_backward)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     __doc__ = _ADAPTIVE_AVG_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(adaptive_avg_pool1d), staticmethod(adaptive_avg_pool1d_backward)
+    _nd = 1
+    _forward, _backward = staticmethod(adapt.adaptive_avg_pool1d), staticmethod(adapt.adaptive_avg_pool1d_backward)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     __doc__ = _ADAPTIVE_AVG_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(adaptive_avg_pool2d), staticmethod(adaptive_avg_pool2d_backward)
+    _nd = 2
+    _forward, _backward = staticmethod(adapt.adaptive_avg_pool2d), staticmethod(adapt.adaptive_avg_pool2d_backward)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     __doc__ = _ADAPTIVE_AVG_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(adaptive_avg_pool3d), staticmethod(adaptive_avg_pool3d_backward)
+    _nd = 3
+    _forward, _backward = staticmethod(adapt.adaptive_avg_pool3d), staticmethod(adapt.adaptive_avg_pool3d_backward)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     __doc__ = _ADAPTIVE_MAX_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(adaptive_max_pool1d), staticmethod(adaptive_max_pool1d_backward)
+    _nd = 1
+    _forward, _backward = staticmethod(adapt.adaptive_max_pool1d), staticmethod(adapt.adaptive_max_pool1d_backward)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     __doc__ = _ADAPTIVE_MAX_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(adaptive_max_pool2d), staticmethod(adaptive_max_pool2d_backward)
+    _nd = 2
+    _forward, _backward = staticmethod(adapt.adaptive_max_pool2d), staticmethod(adapt.adaptive_max_pool2d_backward)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     __doc__ = _ADAPTIVE_MAX_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(adaptive_max_pool3d), staticmethod(adaptive_max_pool3d_backward)
+    _nd = 3
+    _forward, _backward = staticmethod(adapt.adaptive_max_pool3d), staticmethod(adapt.adaptive_max_pool3d_backward)
 
 
 class GlobalAvgPool1d(_GlobalAvgPool):
     __doc__ = _GLOBAL_AVG_DOC.format(nd=1, ones="1")
-    _nd, _forward, _backward = 1, staticmethod(adaptive_avg_pool1d), staticmethod(adaptive_avg_pool1d_backward)
+    _nd = 1
+    _forward, _backward = staticmethod(adapt.adaptive_avg_pool1d), staticmethod(adapt.adaptive_avg_pool1d_backward)
 
 
 class GlobalAvgPool2d(_GlobalAvgPool):
     __doc__ = _GLOBAL_AVG_DOC.format(nd=2, ones="1, 1")
-    _nd, _forward, _backward = 2, staticmethod(adaptive_avg_pool2d), staticmethod(adaptive_avg_pool2d_backward)
+    _nd = 2
+    _forward, _backward = staticmethod(adapt.adaptive_avg_pool2d), staticmethod(adapt.adaptive_avg_pool2d_backward)
 
 
 class GlobalAvgPool3d(_GlobalAvgPool):
     __doc__ = _GLOBAL_AVG_DOC.format(nd=3, ones="1, 1, 1")
-    _nd, _forward, _backward = 3, staticmethod(adaptive_avg_pool3d), staticmethod(adaptive_avg_pool3d_backward)
+    _nd = 3
+    _forward, _backward = staticmethod(adapt.adaptive_avg_pool3d), staticmethod(adapt.adaptive_avg_pool3d_backward)
 
 
 class GlobalMaxPool1d(_GlobalMaxPool):
     __doc__ = _GLOBAL_MAX_DOC.format(nd=1, ones="1")
-    _nd, _forward, _backward = 1, staticmethod(adaptive_max_pool1d), staticmethod(adaptive_max_pool1d_backward)
+    _nd = 1
+    _forward, _backward = staticmethod(adapt.adaptive_max_pool1d), staticmethod(adapt.adaptive_max_pool1d_backward)
 
 
 class GlobalMaxPool2d(_GlobalMaxPool):
     __doc__ = _GLOBAL_MAX_DOC.format(nd=2, ones="1, 1")
-    _nd, _forward, _backward = 2, staticmethod(adaptive_max_pool2d), staticmethod(adaptive_max_pool2d_backward)
+    _nd = 2
+    _forward, _backward = staticmethod(adapt.adaptive_max_pool2d), staticmethod(adapt.adaptive_max_pool2d_backward)
 
 
 class GlobalMaxPool3d(_GlobalMaxPool):
     __doc__ = _GLOBAL_MAX_DOC.format(nd=3, ones="1, 1, 1")
-    _nd, _forward, _backward = 3, staticmethod(adaptive_max_pool3d), staticmethod(adaptive_max_pool3d_backward)
+    _nd = 3
+    _forward, _backward = staticmethod(adapt.adaptive_max_pool3d), staticmethod(adapt.adaptive_max_pool3d_backward)
 
 
 class MaxUnpool1d(_MaxUnpool):
     __doc__ = _UNPOOL_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(max_unpool1d), staticmethod(max_unpool1d_backward)
+    _nd, _forward, _backward = 1, staticmethod(unpool.max_unpool1d), staticmethod(unpool.max_unpool1d_backward)
 
 
 class MaxUnpool2d(_MaxUnpool):
     __doc__ = _UNPOOL_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(max_unpool2d), staticmethod(max_unpool2d_backward)
+    _nd, _forward, _backward = 2, staticmethod(unpool.max_unpool2d), staticmethod(unpool.max_unpool2d_backward)
 
 
 class MaxUnpool3d(_MaxUnpool):
     __doc__ = _UNPOOL_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(max_unpool3d), staticmethod(max_unpool3d_backward)
+    _nd, _forward, _backward = 3, staticmethod(unpool.max_unpool3d), staticmethod(unpool.max_unpool3d_backward)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import _options, interpolate, interpolate_backward
+from .. import _options
 from .._resample_shapes import plain_scale, resized
 from .._shapes import image_shape, plain
+from ..ops.resize import interpolate, interpolate_backward
 from ._describe import unusual
 from .module import Module, Way
 from .windows import Window
