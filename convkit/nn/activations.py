@@ -82,6 +82,11 @@ class Hardsigmoid(_FromResult):
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David: BinaryConnect: training deep neural networks with binary weights during
     propagations, NeurIPS 2015, arXiv:1511.00363.
+
+    Examples
+    --------
+    >>> Hardsigmoid()(np.array([0.0, 6.0]))
+    array([0.5, 1. ])
     """
 
     _activation = _elementwise.HARD_SIGMOID
@@ -135,6 +140,11 @@ class PReLU(ByElement):
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers: surpassing human-level performance on ImageNet
     classification, ICCV 2015, arXiv:1502.01852.
+
+    Examples
+    --------
+    >>> PReLU(init=0.5, dtype="float64")(np.array([-2.0, 3.0]))
+    array([-1.,  3.])
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: str = "float32") -> None:
@@ -238,6 +248,11 @@ class Hardswish(_FromArgument):
     References
     ----------
     A. Howard et al.: Searching for MobileNetV3, ICCV 2019, arXiv:1905.02244.
+
+    Examples
+    --------
+    >>> Hardswish()(np.array([1.5, 4.0]))
+    array([1.125, 4.   ])
     """
 
     def _parameters(self) -> tuple[int, float, float]:

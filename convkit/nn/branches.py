@@ -130,6 +130,13 @@ class Each(Module):
     ----------
     T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar: Focal loss for dense object detection, ICCV 2017,
     arXiv:1708.02002.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> head = nn.Each(nn.Conv2d(2, 1, 1, rng=0))
+    >>> [y.shape for y in head([np.ones((1, 2, n, n), np.float32) for n in (4, 2)])]
+    [(1, 1, 4, 4), (1, 1, 2, 2)]
     """
 
     def __init__(self, layer: Module) -> None:

@@ -266,6 +266,14 @@ class Module(ABC):
         back : function
             ``back(grad, need_input=True)``, as `backward`. Any number of calls may be under way; each way back is
             taken once, in any order, as long as no parameter has changed since (RuntimeError).
+
+        Examples
+        --------
+        >>> from convkit import nn
+        >>> layer = nn.Tanh()
+        >>> (y, back), (z, back_too) = layer.begin(np.zeros(2)), layer.begin(np.ones(2))
+        >>> back(np.ones(2)), back_too(np.ones(2)).round(3)
+        (array([1., 1.]), array([0.42, 0.42]))
         """
         try:
             result = self.run(*args, **kwargs)

@@ -31,7 +31,13 @@ class Identity(ByElement):
 
 
 class Flatten(Module):
-    """``(N, *shape)`` to ``(N, prod(shape))``, in C order, as PyTorch's."""
+    """``(N, *shape)`` to ``(N, prod(shape))``, in C order, as PyTorch's.
+
+    Examples
+    --------
+    >>> Flatten()(np.ones((2, 3, 4))).shape
+    (2, 12)
+    """
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return `x` with all axes but the first made one; a view where possible."""
@@ -61,6 +67,12 @@ class PixelShuffle(Module):
     ----------
     W. Shi et al.: Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
     network, CVPR 2016, arXiv:1609.05158.
+
+    Examples
+    --------
+    >>> PixelShuffle(2)(np.arange(4.0).reshape(1, 4, 1, 1))[0, 0]
+    array([[0., 1.],
+           [2., 3.]])
     """
 
     def __init__(self, upscale_factor: int, *, layout: str = "NCHW") -> None:

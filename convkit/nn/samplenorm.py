@@ -133,6 +133,11 @@ _INSTANCE_DOC = """Normalise every channel of each {what} ``(N, C, {sizes})`` by
     ----------
     D. Ulyanov, A. Vedaldi, V. Lempitsky: Instance normalization: the missing ingredient for fast stylization, 2016,
     arXiv:1607.08022.
+
+    Examples
+    --------
+    >>> bool(InstanceNorm{nd}d(3)(np.ones((2, 3, {ones}), np.float32)).any())
+    False
     """
 
 
@@ -155,17 +160,17 @@ class _InstanceNorm(GroupNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    __doc__ = _INSTANCE_DOC.format(what="signal", sizes="L")
+    __doc__ = _INSTANCE_DOC.format(nd=1, what="signal", sizes="L", ones="4")
     _nd = 1
 
 
 class InstanceNorm2d(_InstanceNorm):
-    __doc__ = _INSTANCE_DOC.format(what="image", sizes="H, W")
+    __doc__ = _INSTANCE_DOC.format(nd=2, what="image", sizes="H, W", ones="4, 4")
     _nd = 2
 
 
 class InstanceNorm3d(_InstanceNorm):
-    __doc__ = _INSTANCE_DOC.format(what="volume", sizes="D, H, W")
+    __doc__ = _INSTANCE_DOC.format(nd=3, what="volume", sizes="D, H, W", ones="4, 4, 4")
     _nd = 3
 
 
