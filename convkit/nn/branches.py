@@ -144,10 +144,16 @@ class Each(Module):
 
     def run(self, xs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], Way]:
         """Run the layer on each."""
-        ys, backs = zip(*map(self.layer.begin, xs), strict=True)
-        return ys, lambda grads, need_input: tuple(
-            back(grad, need_input) for back, grad in zip(backs, grads, strict=True)
-        )
+        ys, backs = [], []
+        for x in xs:
+            y, back = self.layer.begin(x)
+            ys.append(y)
+            backs.append(back)
+
+        def back_through(grads: Sequence[np.ndarray], need_input: bool) -> tuple[np.ndarray | None, ...]:
+            return tuple(back(grad, need_input) for back, grad in zip(backs, grads, strict=True))
+
+        return tuple(ys), back_through
 
     def output_shape(self, x_shape: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
         """That of the layer, for each shape."""

@@ -169,6 +169,8 @@ def test_a_head_that_five_maps_share_learns_from_all_of_them():
     head = nn.Each(nn.ReLU())
     for y, x in zip(head(maps), maps, strict=True):
         np.testing.assert_array_equal(y, np.maximum(x, 0))
+    assert head([]) == ()
+    head(maps)
     assert head.output_shape([x.shape for x in maps]) == tuple(x.shape for x in maps)
     with pytest.raises(ValueError, match=r"output's shape \(\(1, 2, 4, 4\), \(1, 2, 2, 2\)\), got \(1, 2, 4, 4\)"):
         head.backward(maps[0])
