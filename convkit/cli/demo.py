@@ -72,7 +72,7 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     begin = time.perf_counter()
     history = train(model, split.x_train, split.y_train, epochs=epochs, rng=rng)
     seconds = time.perf_counter() - begin
-    probabilities = softmax(model.eval()(split.x_test))
+    probabilities = softmax(model.predict(split.x_test))
     guesses = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(guesses != split.y_test)
     accuracy = 1 - len(wrong) / held_out
@@ -80,7 +80,9 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     print(f"{len(wrong)} of {held_out} wrong; trained for {epochs} epochs in {seconds:.1f} s")
     _pictures.curves(out / "curves.png", history["loss"], history["accuracy"], accuracy, held_out)
     shown = split.x_test[np.argmax(split.y_test == 0)]  # a nought has edges in every direction
-    _pictures.filters(out / "filters.png", model[0].weight.data[:, 0], shown[0], model[:2](shown[np.newaxis])[0])
+    _pictures.filters(
+        out / "filters.png", model[0].weight.data[:, 0], shown[0], model[:2].predict(shown[np.newaxis])[0]
+    )
     certainties = probabilities[wrong, guesses[wrong]]
     _pictures.mistakes(
         out / "mistakes.png", split.x_test[wrong, 0], split.y_test[wrong], guesses[wrong], certainties, held_out

@@ -252,7 +252,7 @@ class Trainer:
             self.optimizer.lr = self.schedule(self.step if self.schedule_per == "step" else self.epoch)
         if self.transform is not None:
             x = self.transform(x, rng=self.rng)
-        drawn = checkpoints.generator_states(generators)
+        drawn = checkpoints.generator_states(generators) if self.guard else {}
         with np.errstate(**_QUIET if self.guard else {}):
             scores, back = self.model.begin(x)
             loss, figure = self._lose(scores, y)
