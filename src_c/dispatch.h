@@ -187,34 +187,67 @@ typedef struct ck_winograd_weights {
 
 enum { CK_POOL_PARTIALS = 16 };
 
-/* The taps of one group of sums or maxima in a row: tap t lies at list[t] or, without a list, at first + t * step, in
- * bytes from the row's start; its index is index + t * index_step. */
-typedef struct ck_pool_taps {
-  const int64_t *list;
-  int64_t first, step, count;
-  int32_t index, index_step;
-} ck_pool_taps;
+/* How taps are folded, in order: a larger one displaces what came before, so the first of equals stays; or a NaN does,
+ * too, so the last of them stays. */
+typedef enum ck_pool_fold_op { CK_POOL_SUM, CK_POOL_LARGER, CK_POOL_LARGER_OR_NAN } ck_pool_fold_op;
 
-/* h[g * vectors * vector + j] (op)= row[tap + j] over the taps of group g, in order; op is + or, with max, the larger,
- * the first of equals, or NaN; what h holds counts unless `fresh`. With h_index, and then fresh, also the index of the
- * larger, in integers as wide as a real, plus lane[j]. */
-typedef struct ck_pool_reduce {
-  int max, fresh;
-  int64_t groups, vectors;
-  const ck_pool_taps *taps;
-  const char *row; /* at any address */
-  void *h, *h_index;
-  const void *lane; /* [vectors] of such integers, or NULL for zeros */
-} ck_pool_reduce;
+/* Group g of every line: element j < length of the result is folded out of elements j of its taps, which begin at
+ * src + line * src_line + first[g] * src_group, or g * src_group, and lie offset[t], or t * tap_step, further on. All
+ * but counts in bytes. No taps: 0. Groups of one element are written one after the other, whatever dst_line says.
+ *
+ * A code says where a maximum was found: `indexed`, each result has one, t * code_step and, if `coded`, the tap's own
+ * added; they are integers as wide as a real, `codes` bytes behind their elements. */
+typedef struct ck_pool_fold {
+  ck_pool_fold_op op;
+  int indexed, coded;
+  int64_t lines, groups, length;
+  const char *src; /* at any address */
+  int64_t src_line, src_group;
+  const int32_t *first, *count; /* of each group, or NULL */
+  int64_t taps, tap_step;
+  const int64_t *offset;
+  int64_t rows, row_step; /* taps of so many rows, each row's folded first; 0 is 1 */
+  char *dst;              /* may be src: nothing behind a result has been overwritten when it is read */
+  int64_t dst_line, dst_group;
+  int64_t codes, code_step, row_code;
+} ck_pool_fold;
 
-/* acc[i] (op)= h[i]; with h_index also acc_index[i] = base + h_index[i] where h is larger. count: of whole vectors. */
-typedef struct ck_pool_combine {
-  int max;
-  int64_t count, base;
-  void *acc;
-  const void *h, *h_index;
-  int64_t *acc_index;
-} ck_pool_combine;
+/* Brings lines together in scratch, `line` elements each: `lead` neutral ones, `positions` of `inner` elements out of
+ * row[line], neutral ones again; row NULL: all are. Behind the last line follow `lead` more. Positions are `step` bytes
+ * apart, and after `run` of them, counted from `phase`, `jump` more; run 0: never. With `odd`, a line of single
+ * elements is two of half the length: its even positions and, `odd` elements behind them, its odd ones. */
+typedef struct ck_pool_stage {
+  void *dst;
+  const char *const *row;
+  const char *end; /* no byte from here on is ever read */
+  int64_t lines, line, lead, positions, inner, step, run, phase, jump, odd;
+  double neutral;
+} ck_pool_stage;
+
+/* Rows of finished results to user memory, or where they are: divided by scale[row] * divisor[element], or
+ * scale[row] * even; without scale as they are. Whole vectors may be stored up to dst_end. */
+typedef struct ck_pool_finish {
+  int64_t planes, rows, positions, inner;
+  const char *src;
+  int64_t src_plane, src_row; /* bytes */
+  char *dst;
+  const char *dst_end;
+  int64_t dst_plane, dst_row, dst_position, dst_inner;
+  const double *scale;
+  const void *divisor;
+  double even;
+} ck_pool_finish;
+
+/* One row of indices: origin + position * step, or first[position], + code; of the first `lanes` elements of each
+ * position. */
+typedef struct ck_pool_indices {
+  int64_t positions, inner, lanes, codes, origin, step;
+  const int32_t *first;
+  const void *value;
+  char *dst;
+  int64_t dst_position, dst_inner;
+} ck_pool_indices;
+enum { CK_POOL_UNKNOWN = -2 };
 
 /* One line of scattering or gathering: point i belongs to element index[i] of the plane at plane + i * plane_step.
  * Element e lies e * step bytes on or, with step 0, where the plane's sizes and strides say. Steps are in bytes. */
@@ -329,17 +362,17 @@ struct ck_kernels {
   /* Out of sums over all channels of sums[pixel][corner] of one tap: slopes[d][pixel], d < nd, the gradient of the
    * offset along axis d, and slopes[nd][pixel] that of the mask. */
   void (*sample_slopes)(const ck_points *, int64_t tap, const void *sums, void *slopes);
-  void (*pool_reduce)(const ck_pool_reduce *);
-  void (*pool_combine)(const ck_pool_combine *);
-  /* a[g][j] /= scale * divisor, divisor[j] where each lane has its own, else divisor[g]; `lanes` whole vectors a group
-   */
-  void (*pool_divide)(void *a, int64_t groups, int64_t lanes, const void *divisor, int each_lane, double scale);
-  /* to[f * ld + i] = from[i * phases + f] for i < ld, ld whole vectors; and the way back */
-  void (*pool_split)(void *to, const void *from, int64_t phases, int64_t ld);
-  void (*pool_join)(void *to, const void *from, int64_t phases, int64_t ld);
-  void (*pool_fill)(void *to, int64_t count, double value);
-  void (*pool_divisors)(void *to, const int64_t *from, int64_t count); /* int64 to real */
-  void (*pool_lanes)(void *to, int64_t count, int64_t step); /* to[j] = j * step, integers as wide as a real */
+  void (*pool_fold)(const ck_pool_fold *);
+  /* Lines of n elements: dst[line][i * phases + f] = from[f][line][i], from's lines being as long as they need to be */
+  void (*pool_join)(void *dst, const void *from, int64_t phases, int64_t lines, int64_t n);
+  /* Whether anything brought in is not finite, and may be NaN; and the same of what is in place. */
+  int (*pool_stage)(const ck_pool_stage *);
+  int (*pool_scan)(const char *src, int64_t lines, int64_t line, int64_t count);
+  void (*pool_finish)(const ck_pool_finish *);
+  /* Stores CK_POOL_UNKNOWN where the maximum is -inf, as padding is, and returns whether there is one. */
+  int (*pool_indices)(const ck_pool_indices *);
+  /* a[i] = the larger of a[i] and b[i], or NaN, and its index; for the rest of windows that are folded in parts. */
+  void (*pool_merge)(void *a, int64_t *a_index, const void *b, const int64_t *b_index, int64_t count);
   /* Sums over whole planes, 16 partial ones: element p counts in partial p % 16. partial is [planes][16] or, for
    * each vector of lanes, [16][vector]. The first is for planes of adjacent elements, and starts at element 0. */
   void (*pool_planes)(void *partial, const char *src, int64_t plane_step, int64_t planes, int64_t count,

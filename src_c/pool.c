@@ -1,399 +1,517 @@
-/* Pooling: a block of results is held in scratch, the source goes by row after row.  Each row is reduced along itself
- * once, for every result that needs it; the reduced row is then combined into all results that cover it.  Rows and taps
- * come in row-major order: so the first of equal maxima stays, and sums have one order for all layouts and blocks.
+/* Pooling: a block of results at a time.  The lines that it needs of one plane of its source are brought together in
+ * scratch, padded with what is neutral, and folded along x; the rows that come of it along y; the planes that come of
+ * that along z.  So the taps of a window come in row-major order where order matters: of equal maxima the first stays,
+ * of NaNs the last, and a sum is the same in every layout.
  *
  * The average's gradient is the same with the roles exchanged: a sum over the outputs that cover an element, each first
  * divided.  It gathers, so no two tasks write to one place. */
 #include <math.h>
 #include <string.h>
 
-#include "pool.h"
+#include "pool_fold.h"
 
 enum { POLL_ELEMENTS = 1 << 20 };
 
 typedef struct pool_task {
-  const ck_pool_plan *p;
-  ck_pool_buffers b;
-  ck_worker *worker;
-  ck_box box;
-  int64_t z_lo, z_hi, y_lo, y_hi; /* the hull of the sources */
-  int64_t x_lo, x_hi;             /* and of those staged: with lanes along the row it may reach out of the image */
-  int64_t image, channel, lanes;  /* the unit's; lanes: channels in use */
-  int64_t vectors, ld;
-  int staged, stopped;
+  ck_pool_block block;
   int64_t until_poll;
-  ck_progression divisors_of; /* the outputs whose divisors are in scratch */
+  int stopped;
 } pool_task;
 
-static int64_t z_of(const pool_task *t, int64_t i) { return t->box.first[1] + i / t->box.size[2]; }
-static int64_t y_of(const pool_task *t, int64_t i) { return t->box.first[2] + i % t->box.size[2]; }
-
-static char *at(const ck_tensor *tensor, const pool_task *t, int64_t z, int64_t y, int64_t x) {
-  const int64_t *s = tensor->stride;
-  return (char *)tensor->data + t->image * s[0] + t->channel * s[1] + z * s[2] + y * s[3] + x * s[4];
+static char *at(const ck_pool_block *t, const ck_pool_side *side, int64_t plane, int64_t z, int64_t y, int64_t x) {
+  return side->data + t->image * side->image + (t->first_plane + plane) * side->plane + t->element * side->inner +
+         z * side->space[0] + y * side->space[1] + x * side->space[2];
 }
 
-static int64_t groups_of(const pool_task *t) { return t->p->lanes == CK_POOL_ROW ? t->p->row_groups : t->box.size[3]; }
+/* ---------------------------------------------------------------- divisors */
 
-static int64_t row_elements(const pool_task *t) { return groups_of(t) * t->ld; }
-
-/* ---------------------------------------------------------------- tables of a block's row */
-
-/* Divisors of `count` outputs from `first` on; 1 outside. */
-static void set_divisors(pool_task *t, int64_t first, int64_t count) {
-  const ck_pool_axis *axis = &t->p->axis[2];
-  if (t->divisors_of.first == first && t->divisors_of.count == count)
-    return;
-  t->divisors_of = (ck_progression){first, 1, count};
-  for (int64_t i = 0; i < count; i++)
-    t->b.counts[i] = first + i >= 0 && first + i < axis->out ? ck_pool_divisor(axis, first + i) : 1;
-  t->p->k->pool_divisors(t->b.divisor, t->b.counts, count);
+/* Divisors of outputs first.. of one axis, 1 outside of it; 0 if they are not all the same, else that. */
+static double set_divisors(const ck_pool_axis *a, int64_t first, int64_t n, double *to) {
+  int64_t last = first + n - 1;
+  double most = a->adaptive ? 0 : (double)a->kernel;
+  if (first >= 0 && last < a->out && (double)ck_pool_divisor(a, first) == most &&
+      (double)ck_pool_divisor(a, last) == most) { /* so it is between them, too */
+    for (int64_t i = 0; i < n; i++)
+      to[i] = most;
+    return most;
+  }
+  for (int64_t i = 0; i < n; i++)
+    to[i] = first + i >= 0 && first + i < a->out ? (double)ck_pool_divisor(a, first + i) : 1;
+  return 0;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+/* Of the outputs of a row: `even`, or one for each element. */
+static double set_row_divisor(const ck_pool_block *t, int64_t first, int64_t n) {
+  const int64_t inner = t->inner;
+  double *to = t->b.divisors, even = set_divisors(&t->p->axis[2], first, n, to);
+  if (even)
+    return even;
+  for (int64_t i = n - 1; i >= 0 && inner > 1; i--)
+    for (int64_t c = inner - 1; c >= 0; c--)
+      to[i * inner + c] = to[i];
+  t->p->k->narrow(t->b.divisor, to, n * inner);
+  return 0;
+}
 
-/* ROW: where each tap's run of elements starts in the staged, and split, row. */
-static void set_row_lists(pool_task *t) {
+/* ---------------------------------------------------------------- the lines of a plane */
+
+static void fill_neutral(const ck_pool_block *t, char *dst, int64_t count) {
+  const char *none = NULL;
+  ck_pool_stage stage = {.dst = dst, .row = &none, .lines = 1, .line = count, .neutral = t->p->max ? -INFINITY : 0};
+  t->p->k->pool_stage(&stage);
+}
+
+/* Where the elements of lines first..first+count-1 of a source plane begin, or NULL where all are outside the image. */
+static void set_lines(const ck_pool_block *t, int64_t z, int64_t first, int64_t count) {
+  const ck_pool_span *y = &t->span[1], *x = &t->span[2];
+  const ck_pool_plan *p = t->p;
+  int64_t plane = first / y->length, position = first % y->length;
+  const char *image = at(t, &p->src, plane, z, 0, ck_pool_source(x, &p->axis[2], x->lead));
+  for (int64_t i = 0; i < count; i++) {
+    int inside = plane < t->planes && position >= y->lead && position < y->end && x->end > x->lead;
+    t->b.line[i] = inside ? image + ck_pool_source(y, &p->axis[1], position) * p->src.space[1] : NULL;
+    if (++position == y->length) {
+      position = 0;
+      plane++;
+      image += p->src.plane;
+    }
+  }
+}
+
+/* Lines first..first+count-1 where they are, if whole lines lie there as the fold wants them; else NULL. */
+static const char *lines_in_place(const ck_pool_block *t, int64_t z, int64_t first, int64_t count, int64_t *step) {
+  const ck_pool_plan *p = t->p;
+  const ck_pool_span *y = &t->span[1], *x = &t->span[2];
+  const int64_t item = p->k->real_size, line = x->length * t->inner * item;
+  const ck_pool_axis *ax = &p->axis[2], *ay = &p->axis[1];
+  int one_plane = first % y->length + count <= y->length, row = first % y->length;
+  if (ax->backward || p->split || ax->unit > 1 || ax->run || ay->run || x->lead > 0 || x->end < x->hull ||
+      p->gathered || p->src.space[2] != t->inner * item || p->src.inner != item)
+    return NULL;
+  if (one_plane ? row < y->lead || row + count > y->end
+                : y->lead > 0 || y->end < y->length || first + count > t->planes * y->length)
+    return NULL;
+  *step = p->src.space[1] * ay->unit;
+  if (!one_plane && p->src.plane != *step * y->length)
+    return NULL;
+  if (count > 1 && (*step < 0 || (*step != line && ck_pool_needs_lines(t))))
+    return NULL;
+  set_lines(t, z, first, 1);
+  const char *src = t->b.line[0];
+  int64_t held = (count - 1) * *step + ck_max(line, x->hull * t->inner * item) + 2 * p->k->vector * item;
+  return src + held <= p->src_end ? src : NULL;
+}
+
+/* Each output's gradient, divided by what its sum was. */
+static const char *divide_lines(const ck_pool_block *t, int64_t z, int64_t first, int64_t count) {
+  const ck_pool_plan *p = t->p;
+  const ck_pool_span *y = &t->span[1], *x = &t->span[2];
+  const int64_t item = p->k->real_size, line = x->length * t->inner * item;
+  double depth = (double)ck_pool_divisor(&p->axis[0], z);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t row = y->base + (first + i) % y->length;
+    t->b.scale[i] = depth * (row >= 0 && row < p->axis[1].out ? (double)ck_pool_divisor(&p->axis[1], row) : 1);
+  }
+  ck_pool_finish all = {.planes = 1,
+                        .rows = count,
+                        .positions = x->length,
+                        .inner = t->inner,
+                        .src = t->b.raw,
+                        .src_row = line,
+                        .dst = t->b.divided,
+                        .dst_end = t->b.divided + (count + 1) * line,
+                        .dst_row = line,
+                        .dst_position = t->inner * item,
+                        .dst_inner = item,
+                        .scale = t->b.scale};
+  all.even = set_row_divisor(t, x->base, x->length);
+  all.divisor = all.even ? NULL : t->b.divisor;
+  p->k->pool_finish(&all);
+  fill_neutral(t, t->b.divided + count * line, x->lead * t->inner);
+  return t->b.divided;
+}
+
+/* Lines first..first+count-1 in scratch, with what is neutral around them. */
+static const char *stage_lines(ck_pool_block *t, int64_t z, int64_t first, int64_t count) {
   const ck_pool_plan *p = t->p;
   const ck_pool_axis *a = &p->axis[2];
-  int64_t x0 = t->box.first[3], ld = p->width / p->phases, used = 0, reach = a->dilation * (a->kernel - 1);
-  t->x_lo = p->backward ? floor_div(x0 + a->lo - reach, a->stride) : x0 * a->stride - a->lo;
-  t->x_hi = t->x_lo + p->width;
-  for (int64_t f = 0; f < p->row_groups; f++) {
-    ck_pool_taps *taps = &t->b.taps[f];
-    *taps = (ck_pool_taps){.list = t->b.list + used, .index_step = (int32_t)a->dilation};
-    for (int64_t i = 0; i < a->kernel; i++) {
-      int64_t tap = p->backward ? a->kernel - 1 - i : i, offset = tap * a->dilation, q = x0 + f + a->lo - offset;
-      if (p->backward && q % a->stride != 0)
-        continue;
-      offset = p->backward ? floor_div(q, a->stride) - t->x_lo : offset % a->stride * ld + offset / a->stride;
-      t->b.list[used++] = offset * p->k->real_size;
-    }
-    taps->count = t->b.list + used - taps->list;
+  const ck_pool_span *x = &t->span[2];
+  set_lines(t, z, first, count);
+  ck_pool_stage stage = {.dst = t->b.raw,
+                         .row = t->b.line,
+                         .end = p->src_end,
+                         .lines = count,
+                         .line = x->length * t->inner,
+                         .lead = x->lead * t->inner,
+                         .positions = x->end - x->lead,
+                         .inner = t->inner,
+                         .step = p->src.space[2] * a->unit,
+                         .odd = p->split ? t->b.odd : 0,
+                         .neutral = p->max ? -INFINITY : 0};
+  if (a->run) {
+    stage.run = a->run;
+    stage.phase = x->lead % a->run;
+    stage.jump = p->src.space[2] * (a->run_step - a->run * a->unit);
   }
-  if (p->indexed)
-    p->k->pool_lanes(t->b.lane, p->row_ld, a->stride);
+  t->nan |= p->k->pool_stage(&stage) && p->max;
+  return a->backward ? divide_lines(t, z, first, count) : t->b.raw;
 }
 
-/* Channels as lanes: each result's taps among source positions lo..hi-1 of the row, `step` bytes apart. */
-static void set_channel_taps(pool_task *t, int64_t lo, int64_t hi, int64_t step) {
-  for (int64_t i = 0; i < t->box.size[3]; i++) {
-    ck_progression taps = ck_pool_clip(ck_pool_taps_of(t->p, 2, t->box.first[3] + i), lo, hi);
-    int64_t first = taps.first - lo;
-    t->b.taps[i] = (ck_pool_taps){.first = first * step, .count = taps.count, .index = (int32_t)first};
-    if (taps.count > 1) { /* a step that is not taken may be as large as it likes */
-      t->b.taps[i].step = taps.step * step;
-      t->b.taps[i].index_step = (int32_t)taps.step;
-    }
-  }
-}
-
-/* The hull of the sources that the block's results need along one axis. */
-static void source_range(const pool_task *t, int d, int64_t *lo, int64_t *hi) {
-  if (t->p->backward)
-    ck_pool_outputs(&t->p->axis[d], t->box.first[d + 1], t->box.size[d + 1], lo, hi);
-  else
-    ck_pool_inputs(&t->p->axis[d], t->box.first[d + 1], t->box.size[d + 1], lo, hi);
-}
-
-static ck_progression users_in_box(const pool_task *t, int d, int64_t source) {
-  int64_t first = t->box.first[d + 1];
-  return ck_pool_clip(ck_pool_users_of(t->p, d, source), first, first + t->box.size[d + 1]);
-}
-
-static void prepare(pool_task *t) {
+/* The same of planes side by side: a vector of them at a time, transposed. */
+static const char *gather_lines(ck_pool_block *t, int64_t z, int64_t first, int64_t count) {
   const ck_pool_plan *p = t->p;
-  int64_t x0 = t->box.first[3], n = t->box.size[3];
-  source_range(t, 0, &t->z_lo, &t->z_hi);
-  source_range(t, 1, &t->y_lo, &t->y_hi);
-  source_range(t, 2, &t->x_lo, &t->x_hi);
-  for (int64_t y = t->y_lo; y < t->y_hi && y - t->y_lo < CK_POOL_USERS; y++)
-    t->b.users[y - t->y_lo] = users_in_box(t, 1, y);
-  if (p->lanes == CK_POOL_ROW) {
-    set_row_lists(t);
-    p->k->pool_fill(t->b.raw, p->width, p->max ? -INFINITY : 0);
-    if (!p->max)
-      set_divisors(t, p->backward ? t->x_lo : x0, p->backward ? p->width : p->row_ld);
-  } else if (!p->max && !p->backward) {
-    set_divisors(t, x0, n);
+  const ck_pool_span *x = &t->span[2];
+  const int64_t item = p->k->real_size, held = x->end - x->lead, step = p->src.space[2] * p->axis[2].unit;
+  const char *start = NULL;
+  int64_t rows = 0;
+  int one = held == x->length; /* rows that follow one another here and there */
+  set_lines(t, z, first, count);
+  for (int64_t i = 0; i < count; i++) {
+    if (!t->b.line[i])
+      continue;
+    start = start ? start : t->b.line[i];
+    t->b.row_dst[rows] = (int32_t)(i * x->length + x->lead);
+    t->b.row_src[rows] = t->b.line[i] - start;
+    one &= i == rows && t->b.row_src[i] == i * held * step;
+    rows++;
   }
-  for (int64_t i = 0; p->indexed && i < n; i++) {
-    ck_progression window = ck_pool_window(&p->axis[2], x0 + i);
-    t->b.first[i] = window.count > 0 ? window.first : -1;
-  }
-}
-
-/* ---------------------------------------------------------------- one row */
-
-static double row_divisor(const ck_pool_plan *p, int64_t z, int64_t y) {
-  return (double)ck_pool_divisor(&p->axis[0], z) * (double)ck_pool_divisor(&p->axis[1], y);
-}
-
-/* ROW: the row in scratch, what lies outside the image neutral, gradients divided, strided sources split. */
-static const char *stage_row(pool_task *t, int64_t z, int64_t y) {
-  const ck_pool_plan *p = t->p;
-  const ck_kernels *k = p->k;
-  int64_t lo = ck_max(0, t->x_lo), hi = ck_min(p->src_size[2], t->x_hi);
-  if (hi > lo) {
-    int32_t row_dst = 0;
-    int64_t row_src = 0;
-    ck_span span = {.dst = (int32_t)(lo - t->x_lo), .length = (int32_t)(hi - lo), .src_step = p->src.stride[4]};
-    ck_stage stage = {.dst = t->b.raw,
-                      .src = at(&p->src, t, z, y, lo),
+  if (rows < count || held < x->length)
+    fill_neutral(t, t->b.raw, (count * x->length + x->lead) * t->inner);
+  ck_span span = {.length = (int32_t)(one ? rows * held : held), .src_step = step};
+  for (int64_t q = 0; q < t->lanes && rows; q += p->k->vector) {
+    ck_stage stage = {.dst = t->b.raw + q * item,
+                      .src = (char *)start + q * p->src.inner,
                       .src_end = p->src_end,
                       .images = 1,
                       .channels = 1,
-                      .src_channel = p->src.stride[3],
-                      .dst_position = 1,
-                      .rows = 1,
-                      .row_dst = &row_dst,
-                      .row_src = &row_src,
+                      .lanes = ck_min(p->k->vector, t->lanes - q),
+                      .src_lane = p->src.inner,
+                      .dst_position = t->inner,
+                      .rows = one ? 1 : rows,
+                      .row_dst = t->b.row_dst,
+                      .row_src = t->b.row_src,
                       .spans = 1,
                       .span = &span};
-    k->stage(&stage);
+    p->k->stage(&stage);
   }
-  if (p->backward)
-    k->pool_divide(t->b.raw, 1, p->width, t->b.divisor, 1, row_divisor(p, z, y));
-  if (p->phases == 1)
-    return t->b.raw;
-  k->pool_split(t->b.split, t->b.raw, p->phases, p->width / p->phases);
-  return t->b.split;
-}
-
-/* STAGED: `rows` rows of positions lo..hi-1, a vector of channels at each. */
-static void stage_channels(pool_task *t, int64_t z, int64_t y, int64_t rows, int64_t lo, int64_t hi) {
-  const ck_pool_plan *p = t->p;
-  const int64_t *stride = p->src.stride, vl = p->k->vector, width = hi - lo;
-  int64_t runs = rows;
-  ck_span span = {.length = (int32_t)width, .src_step = stride[4]};
-  if (rows > 1 && stride[3] == width * stride[4]) { /* one after the other in memory: one long row */
-    span.length = (int32_t)(width * rows);
-    runs = 1;
-  }
-  for (int64_t r = 0; r < runs; r++) {
-    t->b.row_dst[r] = (int32_t)(r * width);
-    t->b.row_src[r] = r * stride[3];
-  }
-  ck_stage stage = {.dst = t->b.raw,
-                    .src = at(&p->src, t, z, y, lo),
-                    .src_end = p->src_end,
-                    .images = 1,
-                    .channels = 1,
-                    .lanes = t->lanes,
-                    .src_lane = stride[1],
-                    .dst_position = vl,
-                    .rows = runs,
-                    .row_dst = t->b.row_dst,
-                    .row_src = t->b.row_src,
-                    .spans = 1,
-                    .span = &span};
-  p->k->stage(&stage);
-  for (int64_t r = 0; r < rows && p->backward; r++) {
-    char *row = t->b.raw + r * width * vl * p->k->real_size;
-    set_divisors(t, lo, width);
-    p->k->pool_divide(row, width, vl, t->b.divisor, 0, row_divisor(p, z, y + r));
-  }
-}
-
-static void reduce(pool_task *t, const char *row, int fresh) {
-  ck_pool_reduce call = {.max = t->p->max,
-                         .fresh = fresh,
-                         .groups = groups_of(t),
-                         .vectors = t->vectors,
-                         .taps = t->b.taps,
-                         .row = row,
-                         .h = t->b.h};
-  if (t->p->indexed) {
-    call.h_index = t->b.h_index;
-    call.lane = t->p->lanes == CK_POOL_ROW ? t->b.lane : NULL;
-  }
-  t->p->k->pool_reduce(&call);
-}
-
-/* The reduced row into the results of the block that cover it; base is what its index 0 stands for. */
-static void combine(pool_task *t, ck_progression in_z, ck_progression in_y, int64_t base) {
-  const int64_t elements = row_elements(t), item = t->p->k->real_size;
-  for (int64_t i = 0; i < in_z.count; i++) {
-    for (int64_t j = 0; j < in_y.count; j++) {
-      int64_t z = in_z.first + i * in_z.step - t->box.first[1], y = in_y.first + j * in_y.step - t->box.first[2];
-      int64_t row = (z * t->box.size[2] + y) * elements;
-      ck_pool_combine call = {
-          .max = t->p->max, .count = elements, .base = base, .acc = t->b.acc + row * item, .h = t->b.h};
-      if (t->p->indexed) {
-        call.h_index = t->b.h_index;
-        call.acc_index = t->b.acc_index + row;
-      }
-      t->p->k->pool_combine(&call);
-    }
-  }
-}
-
-/* Source row (z, y), whose channels may be staged already, at `row`. */
-static void visit_row(pool_task *t, int64_t z, int64_t y, ck_progression in_z, ck_progression in_y, const char *row) {
-  const ck_pool_plan *p = t->p;
-  int64_t base = (z * p->src_size[1] + y) * p->src_size[2];
-  if (p->lanes == CK_POOL_ROW) {
-    reduce(t, stage_row(t, z, y), 1);
-    combine(t, in_z, in_y, base + t->x_lo);
-    return;
-  }
-  int64_t chunk = p->width, whole = t->x_hi - t->x_lo <= chunk;
-  for (int64_t lo = t->x_lo; lo < t->x_hi || lo == t->x_lo; lo += chunk) {
-    int64_t hi = ck_min(lo + chunk, t->x_hi), step = t->staged ? t->ld * p->k->real_size : p->src.stride[4];
-    if (!whole)
-      set_channel_taps(t, lo, hi, step);
-    if (t->staged && !row)
-      stage_channels(t, z, y, 1, lo, hi);
-    reduce(t, row ? row : t->staged ? t->b.raw : at(&p->src, t, z, y, lo), p->max || lo == t->x_lo);
-    if (p->max || hi == t->x_hi)
-      combine(t, in_z, in_y, base + lo);
-  }
+  for (int64_t i = 0; i < rows && p->max && !t->nan; i++)
+    t->nan = p->k->pool_scan(t->b.raw + t->b.row_dst[i] * t->inner * item, 1, 0, held * t->inner);
+  return t->b.raw;
 }
 
 static int stopped(pool_task *t, int64_t elements) {
   t->until_poll -= elements;
   if (t->until_poll <= 0) {
     t->until_poll = POLL_ELEMENTS;
-    t->stopped = ck_stopped(t->worker);
+    t->stopped = ck_stopped(t->block.worker);
   }
   return t->stopped;
 }
 
-/* All source rows y..y+rows-1 of one plane that some result of the block covers. */
-static void visit_rows(pool_task *t, int64_t z, ck_progression in_z, int64_t y, int64_t rows) {
+/* Lines first..first+count-1 of a source plane, in scratch or in place, and the bytes from one to the next. */
+static const char *take_lines(ck_pool_block *t, int64_t z, int64_t first, int64_t count, int64_t *step) {
   const ck_pool_plan *p = t->p;
-  int64_t width = t->x_hi - t->x_lo;
-  if (rows > 1)
-    stage_channels(t, z, y, rows, t->x_lo, t->x_hi);
-  for (int64_t r = 0; r < rows; r++) {
-    int64_t row = y + r - t->y_lo;
-    ck_progression in_y = row < CK_POOL_USERS ? t->b.users[row] : users_in_box(t, 1, y + r);
-    if (in_y.count > 0)
-      visit_row(t, z, y + r, in_z, in_y, rows > 1 ? t->b.raw + r * width * t->ld * p->k->real_size : NULL);
+  const int64_t line = t->span[2].length * t->inner;
+  const char *src = lines_in_place(t, z, first, count, step);
+  if (src) {
+    t->nan = t->nan || (p->max && p->k->pool_scan(src, count, *step, line));
+    return src;
+  }
+  *step = (p->split ? line / 2 : line) * p->k->real_size;
+  return p->gathered ? gather_lines(t, z, first, count) : stage_lines(t, z, first, count);
+}
+
+/* All lines of a plane, folded along x into rows, or, fused, along y too. */
+static void fold_lines(pool_task *task, int64_t z, char *rows) {
+  ck_pool_block *t = &task->block;
+  const ck_pool_plan *p = t->p;
+  const ck_pool_span *y = &t->span[1];
+  const int64_t each = p->fused ? p->axis[1].step : 1, more = p->fused ? y->hull - (y->n - 1) * each - 1 : 0;
+  const int64_t at_once = (p->lines - more - 1) / each + 1;
+  int64_t all = t->planes * y->length, count, step;
+  if (p->fused)
+    all = (t->planes - 1) * (y->length / each) + y->n;
+  else if (!ck_pool_is_trivial(&p->axis[1]))
+    all += y->lead; /* which the last plane's windows may reach */
+  for (int64_t first = 0; first < all && !stopped(task, p->line * p->lines); first += count) {
+    count = ck_min(at_once, all - first);
+    const char *src = take_lines(t, z, first * each, (count - 1) * each + 1 + more, &step);
+    ck_pool_fold_axis(t, 2, src, step, count, t->inner, rows + first * t->row * p->k->real_size);
   }
 }
 
-/* ---------------------------------------------------------------- one block */
+/* ---------------------------------------------------------------- a part of the windows */
 
-static void start(pool_task *t) {
+/* Results of one part, [depth][plane][height][width]. */
+static const char *fold_part(pool_task *task) {
+  ck_pool_block *t = &task->block;
   const ck_pool_plan *p = t->p;
-  const int64_t rows = t->box.size[1] * t->box.size[2], elements = row_elements(t), nx = t->box.size[3];
-  p->k->pool_fill(t->b.acc, rows * elements, p->max ? -INFINITY : 0);
-  int64_t lanes = p->lanes == CK_POOL_ROW ? 1 : t->ld;
-  for (int64_t i = 0; p->indexed && i < rows; i++) {
-    ck_progression z = ck_pool_window(&p->axis[0], z_of(t, i)), y = ck_pool_window(&p->axis[1], y_of(t, i));
-    int64_t base = (z.first * p->src_size[1] + y.first) * p->src_size[2], *index = t->b.acc_index + i * elements;
-    for (int64_t x = 0; x < nx; x++)
-      for (int64_t j = 0; j < lanes; j++)
-        *index++ = z.count > 0 && y.count > 0 && t->b.first[x] >= 0 ? base + t->b.first[x] : -1;
-  }
-}
-
-static void store_indices(const pool_task *t, int64_t row, const int64_t *from) {
-  const ck_tensor *tensor = &t->p->indices;
-  char *to = at(tensor, t, z_of(t, row), y_of(t, row), t->box.first[3]);
-  const int64_t lanes = t->p->lanes == CK_POOL_ROW ? 1 : t->lanes, ld = t->p->lanes == CK_POOL_ROW ? 1 : t->ld;
-  if (ld == 1 && tensor->stride[4] == sizeof(*from)) {
-    memcpy(to, from, (size_t)t->box.size[3] * sizeof(*from));
-    return;
-  }
-  for (int64_t x = 0; x < t->box.size[3]; x++)
-    for (int64_t j = 0; j < lanes; j++)
-      memcpy(to + x * tensor->stride[4] + j * tensor->stride[1], from + x * ld + j, sizeof(*from));
-}
-
-/* Rows of results that follow one another in memory as in scratch are one. */
-static int64_t rows_in_one(const pool_task *t) {
-  const ck_pool_plan *p = t->p;
-  const int64_t *stride = p->dst.stride, nx = t->box.size[3];
-  if (p->lanes == CK_POOL_ROW || nx != p->dst_size[2] || stride[3] != nx * stride[4])
-    return 1;
-  return t->box.size[2];
-}
-
-static void drain(pool_task *t) {
-  const ck_pool_plan *p = t->p;
-  const int64_t rows = t->box.size[1] * t->box.size[2], elements = row_elements(t), nx = t->box.size[3];
-  const int row_lanes = p->lanes == CK_POOL_ROW;
-  int64_t step = rows_in_one(t);
-  for (int64_t i = 0; i < rows; i++) {
-    if (!p->max && !p->backward)
-      p->k->pool_divide(t->b.acc + i * elements * p->k->real_size, groups_of(t), t->ld, t->b.divisor, row_lanes,
-                        row_divisor(p, z_of(t, i), y_of(t, i)));
-    if (p->indexed)
-      store_indices(t, i, t->b.acc_index + i * elements);
-  }
-  for (int64_t i = 0; i < rows; i += step) {
-    char *acc = t->b.acc + i * elements * p->k->real_size;
-    ck_drain call = {.c = acc,
-                     .c_pixel = row_lanes ? 1 : t->ld,
-                     .c_lane = 1,
-                     .count = nx * step,
-                     .dst = at(&p->dst, t, z_of(t, i), y_of(t, i), t->box.first[3]),
-                     .lanes = row_lanes ? 1 : t->lanes,
-                     .dst_pixel = p->dst.stride[4],
-                     .dst_lane = p->dst.stride[1],
-                     .copy = 1};
-    if (row_lanes && p->row_groups > 1) {
-      p->k->pool_join(t->b.joined, acc, p->row_groups, t->ld);
-      call.c = t->b.joined;
+  const ck_pool_span *z = &t->span[0];
+  const int64_t item = p->k->real_size, whole = t->planes * t->plane;
+  int flat = p->fused || ck_pool_is_trivial(&p->axis[1]);
+  for (int64_t i = 0; i < z->hull && !task->stopped; i++) {
+    char *plane = t->b.planes + i * whole * item, *rows = flat ? plane : t->b.rows;
+    if (i < z->lead || i >= z->end) {
+      fill_neutral(t, plane, whole);
+      continue;
     }
-    p->k->drain(&call);
+    fold_lines(task, ck_pool_source(z, &p->axis[0], i), rows);
+    if (!flat)
+      ck_pool_fold_axis(t, 1, rows, t->span[1].length * t->row * item, t->planes, t->row, plane);
   }
+  if (ck_pool_is_trivial(&p->axis[0]))
+    return t->b.planes;
+  ck_pool_fold_axis(t, 0, t->b.planes, 0, 1, whole, t->b.result);
+  return t->b.result;
 }
 
-static void run_block(pool_task *t) {
+/* ---------------------------------------------------------------- the end of a block */
+
+/* The coordinate at which the window of the block's result i starts. */
+static int64_t origin(const ck_pool_block *t, int d, int64_t i) {
+  const ck_pool_axis *a = &t->p->axis[d];
+  const ck_pool_span *s = &t->span[d];
+  return ck_pool_source(s, a, a->irregular ? s->first[i] : i * a->step);
+}
+
+/* Indices of maxima that are -inf: the first element of the window, whatever was found, or none. */
+static void settle_indices(const ck_pool_block *t, char *row, int64_t z, int64_t y) {
   const ck_pool_plan *p = t->p;
-  int64_t group = t->staged ? p->stage_rows : 1;
-  if (p->lanes != CK_POOL_ROW && t->x_hi - t->x_lo <= p->width)
-    set_channel_taps(t, t->x_lo, t->x_hi, t->staged ? t->ld * p->k->real_size : p->src.stride[4]);
-  start(t);
-  for (int64_t z = t->z_lo; z < t->z_hi; z++) {
-    ck_progression in_z = users_in_box(t, 0, z);
-    for (int64_t y = t->y_lo; in_z.count > 0 && y < t->y_hi; y += group) {
-      int64_t rows = ck_min(group, t->y_hi - y);
-      if (t->x_hi > t->x_lo)
-        visit_rows(t, z, in_z, y, rows);
-      if (stopped(t, rows * (t->x_hi - t->x_lo) * t->vectors))
-        return;
+  const ck_pool_axis *a = p->axis;
+  const int64_t *first = t->box.first;
+  ck_progression in_z = ck_pool_window(&a[0], first[1] + z), in_y = ck_pool_window(&a[1], first[2] + y);
+  for (int64_t x = 0; x < t->span[2].n; x++) {
+    ck_progression in_x = ck_pool_window(&a[2], first[3] + x);
+    int64_t index = (in_z.first * a[1].in + in_y.first) * a[2].in + in_x.first, found;
+    if (in_z.count <= 0 || in_y.count <= 0 || in_x.count <= 0)
+      index = -1;
+    for (int64_t c = 0; c < t->lanes; c++) {
+      char *to = row + x * p->indices.space[2] + c * p->indices.inner;
+      memcpy(&found, to, sizeof(found));
+      if (found == CK_POOL_UNKNOWN)
+        memcpy(to, &index, sizeof(index));
     }
   }
-  drain(t);
 }
 
-/* Unit `index` of all images'. */
-static void set_unit(pool_task *t, int64_t index) {
+static ck_pool_indices indices_of(const ck_pool_block *t, const char *value, int64_t z, int64_t y) {
+  const ck_pool_axis *a = t->p->axis;
+  return (ck_pool_indices){.positions = t->span[2].n,
+                           .inner = t->inner,
+                           .lanes = t->lanes,
+                           .codes = t->b.codes,
+                           .origin = (origin(t, 0, z) * a[1].in + origin(t, 1, y)) * a[2].in + t->span[2].base,
+                           .step = a[2].stride,
+                           .first = a[2].irregular ? t->span[2].first : NULL,
+                           .value = value};
+}
+
+static void store_indices(const ck_pool_block *t, const char *result, int64_t z, int64_t plane) {
   const ck_pool_plan *p = t->p;
-  int64_t vl = p->k->vector, unit = index % p->units;
-  t->image = index / p->units;
-  if (p->lanes == CK_POOL_ROW) {
-    t->channel = unit;
-    t->lanes = 1;
-    t->ld = p->row_ld;
-    t->vectors = p->row_ld / vl;
-    return;
+  for (int64_t y = 0; y < t->span[1].n; y++) {
+    ck_pool_indices call =
+        indices_of(t, result + ((z * t->planes + plane) * t->plane + y * t->row) * p->k->real_size, z, y);
+    call.dst = at(t, &p->indices, plane, t->box.first[1] + z, t->box.first[2] + y, t->box.first[3]);
+    call.dst_position = p->indices.space[2];
+    call.dst_inner = p->indices.inner;
+    if (p->k->pool_indices(&call))
+      settle_indices(t, call.dst, z, y);
   }
-  int64_t whole = p->channels / vl, direct = p->lanes == CK_POOL_DIRECT ? ck_ceil_div(whole, p->vectors) : 0;
-  t->staged = unit >= direct;
-  t->channel = t->staged && direct ? whole * vl : unit * p->vectors * vl;
-  t->vectors = t->staged ? 1 : ck_min(p->vectors, whole - unit * p->vectors);
-  t->lanes = ck_min(t->vectors * vl, p->channels - t->channel);
-  t->ld = t->vectors * vl;
 }
 
-static void run_task(ck_worker *worker, void *context, int64_t index) {
-  pool_task t = {.p = context, .worker = worker, .until_poll = POLL_ELEMENTS};
-  ck_arena arena = {worker->scratch, 0};
-  ck_pool_place(t.p, &arena, &t.b);
-  t.box = ck_grid_box(&t.p->grid, index);
-  prepare(&t);
-  for (int64_t i = 0; i < t.box.size[0] && !t.stopped; i++) {
-    set_unit(&t, t.box.first[0] + i);
-    run_block(&t);
+/* Elements of a row of the block, one after the other. */
+static int64_t width(const ck_pool_block *t) { return t->span[2].n * t->inner; }
+
+/* Where whole vectors may be stored up to: rows that follow one another in memory end where the next begins. */
+static const char *end_of(const ck_pool_block *t, const char *dst) {
+  const ck_pool_side *side = &t->p->dst;
+  const int64_t item = t->p->k->real_size, row = width(t) * item, rows = t->span[1].n;
+  if (side->space[1] != row && rows > 1)
+    return dst;
+  if (t->planes > 1 && side->plane != rows * row)
+    return dst;
+  return dst + t->planes * rows * row;
+}
+
+/* Planes side by side, each to its own place. */
+static void scatter_planes(const ck_pool_block *t, ck_pool_finish call) {
+  const ck_pool_plan *p = t->p;
+  const int64_t item = p->k->real_size;
+  char *dst = call.dst, *src = (char *)call.src;
+  if (call.scale) { /* where they are: rows are of whole vectors */
+    call.dst = src;
+    call.dst_end = src;
+    call.dst_row = call.src_row;
+    call.dst_position = t->inner * item;
+    call.dst_inner = item;
+    p->k->pool_finish(&call);
   }
+  int one = call.src_row == call.positions * t->inner * item && p->dst.space[1] == call.positions * p->dst.space[2];
+  for (int64_t y = 0; y < (one ? 1 : call.rows); y++) {
+    ck_drain drain = {.c = src + y * call.src_row,
+                      .c_pixel = t->inner,
+                      .c_lane = 1,
+                      .dst = dst + y * p->dst.space[1],
+                      .count = call.positions * (one ? call.rows : 1),
+                      .lanes = t->lanes,
+                      .dst_pixel = p->dst.space[2],
+                      .dst_lane = p->dst.inner,
+                      .copy = 1};
+    p->k->drain(&drain);
+  }
+}
+
+static void store_results(ck_pool_block *t, const char *result, int64_t row, int64_t plane) {
+  const ck_pool_plan *p = t->p;
+  const int64_t item = p->k->real_size;
+  const ck_pool_span *y = &t->span[1];
+  int divide = !p->max && !p->axis[2].backward;
+  ck_pool_finish call = {.planes = t->planes,
+                         .rows = y->n,
+                         .positions = t->span[2].n,
+                         .inner = t->inner,
+                         .src_plane = plane * item,
+                         .src_row = row * item,
+                         .dst_plane = p->dst.plane,
+                         .dst_row = p->dst.space[1],
+                         .dst_position = p->dst.space[2],
+                         .dst_inner = p->dst.inner};
+  if (divide) {
+    call.even = set_row_divisor(t, t->box.first[3], t->span[2].n);
+    call.divisor = call.even ? NULL : t->b.divisor;
+    call.scale = t->b.scale;
+    set_divisors(&p->axis[1], t->box.first[2], y->n, t->b.row_divisors);
+  }
+  for (int64_t z = 0; z < t->span[0].n; z++) {
+    double depth = divide ? (double)ck_pool_divisor(&p->axis[0], t->box.first[1] + z) : 1;
+    for (int64_t i = 0; divide && i < y->n; i++)
+      t->b.scale[i] = depth * t->b.row_divisors[i];
+    call.src = result + z * t->planes * plane * item;
+    call.dst = at(t, &p->dst, 0, t->box.first[1] + z, t->box.first[2], t->box.first[3]);
+    call.dst_end = end_of(t, call.dst);
+    if (p->gathered)
+      scatter_planes(t, call);
+    else
+      p->k->pool_finish(&call);
+  }
+}
+
+/* ---------------------------------------------------------------- windows in parts */
+
+/* Of one plane, the only one. */
+static void add_part(ck_pool_block *t, const char *result) {
+  const ck_pool_plan *p = t->p;
+  const int64_t item = p->k->real_size, n = width(t);
+  for (int64_t i = 0; i < t->span[0].n * t->span[1].n; i++) {
+    int64_t z = i / t->span[1].n, y = i % t->span[1].n;
+    const char *row = result + (z * t->plane + y * t->row) * item;
+    char *sum = t->b.sum + i * n * item;
+    if (p->indexed) {
+      ck_pool_indices call = indices_of(t, row, z, y);
+      call.dst = (char *)t->b.row_index;
+      call.dst_position = t->inner * (int64_t)sizeof(int64_t);
+      call.dst_inner = sizeof(int64_t);
+      p->k->pool_indices(&call);
+      p->k->pool_merge(sum, t->b.sum_index + i * n, row, t->b.row_index, n);
+      continue;
+    }
+    ck_pool_fold call = {.op = p->max ? CK_POOL_LARGER_OR_NAN : CK_POOL_SUM,
+                         .lines = 1,
+                         .groups = 1,
+                         .length = n,
+                         .src = sum,
+                         .taps = 2,
+                         .tap_step = row - sum,
+                         .dst = sum};
+    p->k->pool_fold(&call);
+  }
+}
+
+/* The parts of an axis that have anything to do with the image, for some result of the block: the others are padding.
+ */
+static void parts_of(const ck_pool_block *t, int d, int64_t *first, int64_t *end) {
+  const ck_pool_axis *a = &t->p->axis[d];
+  int64_t from = 0, to = a->taps;
+  if (!a->adaptive && !a->backward) {
+    int64_t start = t->box.first[d + 1] * a->stride - a->lo, last = start + (t->box.size[d + 1] - 1) * a->stride;
+    from = ck_max(0, last < 0 ? -last / a->dilation : 0);
+    to = ck_min(a->taps, start < a->in ? (a->in - 1 - start) / a->dilation + 1 : 0);
+  }
+  *first = from / a->segment;
+  *end = ck_ceil_div(to, a->segment);
+}
+
+/* Row `row` of the block's indices to where they belong. */
+static void copy_indices(const ck_pool_block *t, int64_t row) {
+  const ck_pool_side *side = &t->p->indices;
+  int64_t z = row / t->span[1].n, y = row % t->span[1].n, all = width(t);
+  char *dst = at(t, side, 0, t->box.first[1] + z, t->box.first[2] + y, t->box.first[3]);
+  for (int64_t i = 0; i < all; i++)
+    memcpy(dst + i / t->inner * side->space[2] + i % t->inner * side->inner, t->b.sum_index + row * all + i,
+           sizeof(int64_t));
+  settle_indices(t, dst, z, y);
+}
+
+static void run_parts(pool_task *task) {
+  ck_pool_block *t = &task->block;
+  const ck_pool_plan *p = t->p;
+  int64_t first[3], end[3], part[3], tap[3] = {0}, all = t->box.size[1] * t->box.size[2] * t->box.size[3] * t->inner;
+  for (int d = 0; d < 3; d++)
+    parts_of(t, d, &first[d], &end[d]);
+  fill_neutral(t, t->b.sum, all);
+  for (int64_t i = 0; p->indexed && i < all; i++)
+    t->b.sum_index[i] = CK_POOL_UNKNOWN;
+  ck_pool_block_set(t, tap);
+  for (part[0] = first[0]; part[0] < end[0]; part[0]++) {
+    for (part[1] = first[1]; part[1] < end[1]; part[1]++) {
+      for (part[2] = first[2]; part[2] < end[2] && !task->stopped; part[2]++) {
+        for (int d = 0; d < 3; d++)
+          tap[d] = part[d] * p->axis[d].segment;
+        ck_pool_block_set(t, tap);
+        add_part(t, fold_part(task));
+      }
+    }
+  }
+  if (task->stopped)
+    return;
+  store_results(t, t->b.sum, width(t), t->span[1].n * width(t));
+  for (int64_t i = 0; p->indexed && i < t->span[0].n * t->span[1].n; i++)
+    copy_indices(t, i);
 }
 
 /* ---------------------------------------------------------------- entry */
+
+static void run_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_pool_plan *p = context;
+  pool_task task = {.block = {.p = p, .worker = worker}, .until_poll = POLL_ELEMENTS};
+  ck_pool_block *t = &task.block;
+  ck_arena arena = {worker->scratch, 0};
+  const int64_t none[3] = {0};
+  ck_pool_place(p, &arena, &t->b);
+  t->box = ck_grid_box(&p->grid, index);
+  ck_box unit = ck_grid_box(&p->units, t->box.first[0]);
+  t->image = unit.first[0];
+  t->first_plane = unit.first[1];
+  t->planes = unit.size[1];
+  t->element = unit.first[2];
+  t->lanes = unit.size[2];
+  t->inner = p->gathered ? ck_round_up(t->lanes, p->k->vector) : t->lanes;
+  for (int64_t d = 2, elements = 1; d >= 0; d--) {
+    t->code[d] = p->axis[d].adaptive ? elements : p->axis[d].dilation * elements;
+    elements *= p->axis[d].in;
+  }
+  if (p->parts > 1) {
+    run_parts(&task);
+    return;
+  }
+  ck_pool_block_set(t, none);
+  const char *result = fold_part(&task);
+  if (task.stopped)
+    return;
+  for (int64_t i = 0; p->indexed && i < t->span[0].n * t->planes; i++)
+    store_indices(t, result, i / t->planes, i % t->planes);
+  store_results(t, result, t->row, t->plane);
+}
 
 /* Small problems run on one thread: waking a second one costs about as long as 2^15 elements. */
 static int threads_for(const ck_pool *call) {

@@ -1,4 +1,4 @@
-/* Pooling's plan and its two halves: sums and maxima over windows, and moves by index. */
+/* Pooling's plan and its three halves: folds over windows, averages of whole planes, and moves by index. */
 #ifndef CK_POOL_H
 #define CK_POOL_H
 
@@ -7,48 +7,56 @@
 #include "pool_axis.h"
 #include "window.h"
 
-/* What the lanes of a vector are. */
-typedef enum ck_pool_lanes {
-  CK_POOL_ROW,    /* neighbouring results along the innermost axis of one plane */
-  CK_POOL_STAGED, /* channels, brought together in scratch */
-  CK_POOL_DIRECT, /* channels adjacent in memory, read in place; those past the last whole vector are staged */
-} ck_pool_lanes;
+/* A tensor as folds see it: planes of positions, of `inner` neighbouring elements each: one, or channels that are
+ * adjacent in memory. Planes are those of all images where one step leads through all of them, else those of one. */
+typedef struct ck_pool_side {
+  char *data;
+  int64_t image, plane, space[3], inner; /* bytes */
+} ck_pool_side;
 
-enum { CK_POOL_USERS = 1024 };
-
-/* The source is what is summed, the result what is written: x and y, or in the average's gradient y and x. */
+/* The source is what is folded, the result what is written: x and y, or in the average's gradient y and x. A block is
+ * `planes` planes' box of results; the lines, along x, that it needs of one source plane are brought together and
+ * folded `lines` at a time, then the rows of their results along y, then the planes of those along z. */
 typedef struct ck_pool_plan {
-  const ck_pool *call;
   const ck_kernels *k;
-  int max, backward, indexed;
+  int max, indexed, threads;
+  int split;    /* lines in their even and odd positions, of which each moves on by one where windows do by two */
+  int gathered; /* small planes side by side: they are brought together as if they were adjacent channels */
+  int fused;    /* folds along x and y at once, since windows of few taps overlap little */
   ck_pool_axis axis[3];
-  ck_tensor src, dst, indices;
+  ck_pool_side src, dst, indices;
   const char *src_end;
-  int64_t src_size[3], dst_size[3];
-  int64_t images, channels; /* all images' channels may be lanes of one */
-  ck_pool_lanes lanes;
-  int64_t vectors, units;             /* most vectors of a unit; units of an image */
-  int64_t width, stage_rows;          /* source positions of a staged row at most, rows staged at once */
-  int64_t row_groups, row_ld, phases; /* of a row of results: groups, elements of each; phases of the source */
-  ck_grid grid;                       /* units of all images, depth, height, width of the result */
-  int64_t bytes;                      /* scratch of each thread */
+  int64_t images, planes, inner;
+  ck_grid units;                    /* images, planes, elements of a position */
+  ck_grid grid;                     /* units, depth, height, width of the result */
+  int64_t lines, parts;             /* parts: of the windows, folded one after the other */
+  int64_t line, row, plane, result; /* elements at most: of a line, its results, a plane's and the block's results */
+  int64_t bytes;                    /* scratch of each thread */
 } ck_pool_plan;
 
 ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op, int threads);
 
+/* Whether rows are folded as those of every residue of the stride. */
+static inline int ck_pool_in_phases(const ck_pool_plan *p) {
+  return p->axis[2].backward && p->axis[2].irregular && !p->axis[2].adaptive && p->inner == 1;
+}
+
+/* Whether folding along an axis changes nothing. */
+int ck_pool_is_trivial(const ck_pool_axis *axis);
+
 /* Everything in scratch. */
 typedef struct ck_pool_buffers {
-  char *raw, *split, *h, *h_index, *acc, *joined, *lane, *divisor;
-  int64_t *acc_index, *list, *first, *counts, *row_src;
-  int32_t *row_dst;
-  ck_pool_taps *taps;
-  ck_progression *users; /* results that cover each source row of a block's, as far as there is room */
+  char *raw, *divided, *work[2], *phases, *rows, *planes,
+      *result;         /* elements; codes, if any, `codes` bytes behind them */
+  int64_t codes, odd;  /* odd: elements from an even half to its other */
+  char *sum, *divisor; /* of windows in parts; of elements of a row */
+  double *divisors, *row_divisors, *scale;
+  int64_t *sum_index, *row_index, *offset, *row_src;
+  int32_t *first[3], *count[3], *row_dst;
+  const char **line;
 } ck_pool_buffers;
 
 void ck_pool_place(const ck_pool_plan *plan, ck_arena *arena, ck_pool_buffers *buffers);
-
-ck_progression ck_pool_taps_of(const ck_pool_plan *plan, int d, int64_t result);  /* sources of a result */
-ck_progression ck_pool_users_of(const ck_pool_plan *plan, int d, int64_t source); /* results of a source */
 
 /* The average of whole planes, global pooling, has an order of its own, by shape alone: 16 partial sums. */
 int ck_pool_is_whole(const ck_pool_shape *shape);

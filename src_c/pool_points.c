@@ -36,6 +36,11 @@ static int channels_adjacent(const ck_pool *call, int64_t item) {
          stride[4] != stride[1];
 }
 
+/* Whether a plane is one row of its elements. */
+static int goes_on(const ck_tensor *t, const int64_t size[3]) {
+  return size[2] > 1 && ck_pool_even_step(t, size) == t->stride[4];
+}
+
 static points_plan make_plan(const ck_pool *call, ck_pool_op op) {
   const ck_pool_shape *s = &call->shape;
   points_plan p = {.call = call, .op = op, .k = call->kernels};
@@ -47,6 +52,10 @@ static points_plan make_plan(const ck_pool *call, ck_pool_op op) {
     p.lines[d] = s->out[d];
   if (!p.inner_channels)
     p.lines[2] = 1;
+  if (!p.inner_channels && goes_on(&call->indices, s->out) && (!call->y.data || goes_on(&call->y, s->out))) {
+    p.line = s->out[0] * s->out[1] * s->out[2];
+    p.lines[0] = p.lines[1] = 1;
+  }
   int64_t plane = ck_max(1, ck_max(p.elements, s->out[0] * s->out[1] * s->out[2]));
   int64_t channels = p.inner_channels ? CHANNEL_BLOCK : ck_max(1, TASK_POINTS / plane);
   while (channels > 1 && s->n * ck_ceil_div(s->channels, channels) < 4 * call->run.threads)

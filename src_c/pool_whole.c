@@ -6,7 +6,7 @@
 
 #include "pool.h"
 
-enum { PIECE = 2048, /* elements staged at once */ LONG = 1 << 20, TASK_ELEMENTS = 65536, LANE_VECTORS = 4 };
+enum { PIECE = 2048, /* elements staged at once */ LONG = 1 << 20, TASK_ELEMENTS = 65536, LANE_VECTORS = 16 };
 
 typedef struct whole_plan {
   const ck_pool *call;
@@ -20,7 +20,7 @@ typedef struct whole_plan {
 
 int ck_pool_is_whole(const ck_pool_shape *s) {
   for (int d = 0; d < 3; d++) {
-    ck_pool_axis axis = ck_pool_axis_make(s, d);
+    ck_pool_axis axis = ck_pool_axis_make(s, d, 0);
     if (s->out[d] != 1 || s->in[d] < 1 || ck_pool_divisor(&axis, 0) != s->in[d])
       return 0;
     ck_progression window = ck_pool_window(&axis, 0);
@@ -143,10 +143,13 @@ static void run_task(ck_worker *worker, void *context, int64_t index) {
     if (!sum_channels(p, worker, &b, box.first[0], c, channels))
       return;
     char *y = (char *)p->call->y.data + box.first[0] * stride[0] + c * stride[1];
-    for (int64_t q = 0; q < channels; q++, y += stride[1]) {
-      if (q % vl == 0)
-        p->k->pool_whole(b.average, b.partial + q * CK_POOL_PARTIALS * item, p->lanes, (double)p->elements);
-      memcpy(y, b.average + q % vl * item, (size_t)item);
+    for (int64_t q = 0; q < channels; q += vl, y += vl * stride[1]) {
+      int64_t some = ck_min(vl, channels - q);
+      p->k->pool_whole(b.average, b.partial + q * CK_POOL_PARTIALS * item, p->lanes, (double)p->elements);
+      for (int64_t i = 0; i < some && stride[1] != item; i++)
+        memcpy(y + i * stride[1], b.average + i * item, (size_t)item);
+      if (stride[1] == item)
+        memcpy(y, b.average, (size_t)(some * item));
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "pack.h"
 #include "peak.h"
 #include "pool.h"
+#include "pool_planes.h"
 #include "resize.h"
 #include "stage.h"
 #include "winograd.h"
@@ -54,14 +55,13 @@ const ck_kernels CK_NAME(kernels) = {
     .sample = CK_NAME(sample),
     .sample_back = CK_NAME(sample_back),
     .sample_slopes = CK_NAME(sample_slopes),
-    .pool_reduce = CK_NAME(pool_reduce),
-    .pool_combine = CK_NAME(pool_combine),
-    .pool_divide = CK_NAME(pool_divide),
-    .pool_split = CK_NAME(pool_split),
+    .pool_fold = CK_NAME(pool_fold),
     .pool_join = CK_NAME(pool_join),
-    .pool_fill = CK_NAME(pool_fill),
-    .pool_divisors = CK_NAME(pool_divisors),
-    .pool_lanes = CK_NAME(pool_lanes),
+    .pool_stage = CK_NAME(pool_stage),
+    .pool_scan = CK_NAME(pool_scan),
+    .pool_finish = CK_NAME(pool_finish),
+    .pool_indices = CK_NAME(pool_indices),
+    .pool_merge = CK_NAME(pool_merge),
     .pool_planes = CK_NAME(pool_planes),
     .pool_lane_planes = CK_NAME(pool_lane_planes),
     .pool_whole = CK_NAME(pool_whole),

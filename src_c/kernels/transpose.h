@@ -31,6 +31,7 @@
 #else
 #define INDICES(F) F(0), F(1)
 #endif
+#define IDENTITY(j) (j)
 #define SHUFFLE(x, y, F) __builtin_shufflevector(x, y, INDICES(F))
 
 /* r[i][j] <-> r[j][i] */
