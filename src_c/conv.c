@@ -366,10 +366,16 @@ static int one_dense(ck_conv *call, ck_conv_op op, ck_dense *d) {
 /* Transformed weights of more than half the last cache would come from memory: a task's own transform is faster. */
 static int64_t kept_bytes(int64_t bytes) { return bytes <= ck_cpu_cache(3) / 2 ? bytes : 0; }
 
+/* Panels lack the taps of phases that an output narrower than the stride does not have, and a wider one does. */
+static int has_all_phases(const ck_dense *d) {
+  const ck_axis *axis = d->source.axis;
+  return d->phases[0] >= axis[0].stride && d->phases[1] >= axis[1].stride && d->phases[2] >= axis[2].stride;
+}
+
 ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   ck_conv here = settled(call, op);
   ck_dense d;
-  if (writes_nothing(call, op) || !one_dense(&here, op, &d) || d.tapped)
+  if (writes_nothing(call, op) || !one_dense(&here, op, &d) || !has_all_phases(&d))
     return (ck_panels){0};
   if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
