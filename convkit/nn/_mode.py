@@ -65,9 +65,8 @@ def inference() -> AbstractContextManager[None]:
     return entered(keeping=False)
 
 
-def hooks(
-    forward: Callable[..., Any] | None = None, backward: Callable[..., Any] | None = None
-) -> AbstractContextManager[None]:
+@contextmanager
+def hooks(forward: Callable[..., Any] | None = None, backward: Callable[..., Any] | None = None) -> Iterator[None]:
     """Inside the ``with``, functions look on at every call of a layer in the calling thread, inner layers first.
 
     Parameters
@@ -88,4 +87,5 @@ def hooks(
     ReLU (4, 2)
     Sequential (4, 2)
     """
-    return entered(hooks=(*mode.get().hooks, Hooks(forward, backward)))
+    with entered(hooks=(*mode.get().hooks, Hooks(forward, backward))):
+        yield

@@ -432,6 +432,14 @@ def test_hooks_look_on_inner_layers_first_and_may_change_an_output():
     assert len(seen) == 6
 
 
+def test_hooks_join_those_that_look_on_when_they_are_entered():
+    layer, seen = nn.ReLU(), []
+    first, second = (nn.hooks(lambda *_, name=name: seen.append(name)) for name in "ab")
+    with first, second:
+        layer(batch((1, 3)))
+    assert seen == ["a", "b"]
+
+
 def test_a_parameter_refuses_a_gradient_of_another_shape():
     with pytest.raises(ValueError, match=r"grad must have the parameter's shape \(2, 1\), got \(2,\)"):
         nn.Parameter(np.zeros((2, 1))).accumulate(np.zeros(2))
