@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _options
+from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
 from ._threads import current
@@ -169,9 +169,10 @@ def explain(
     else:
         options |= {"padding_mode": padding_mode}
         sizes = (nd, stride, padding, dilation, groups, padding_mode, layout)
-    plan = family.plan(tuple(x_shape), tuple(weight_shape), *sizes)
+    x_shape, weight_shape = _shapes.x_shape(x_shape), _shapes.x_shape(weight_shape, "weight_shape")
+    plan = family.plan(x_shape, weight_shape, *sizes)
     code = check_algorithm(algorithm, plan, number)
-    x, weight, y = (empty(tuple(shape), np.dtype(dtype)) for shape in (x_shape, weight_shape, plan.y_shape))
+    x, weight, y = (empty(shape, np.dtype(dtype)) for shape in (x_shape, weight_shape, plan.y_shape))
     images = (x, y) if plan.batched else (x[None], y[None])
     first, last = reversed(images) if transposed else images
     told = engine.conv_explain(plan.geometry, number, first, weight, last, plan.channel_last, code, current())
@@ -194,7 +195,7 @@ _WHY = {
 
 
 def _why(name: str, wanted: str) -> str:
-    return _WHY[name] if wanted == "auto" else f"asked for; {_WHY[name]}"
+    return f"asked for; {_WHY[name]}" if name == wanted else _WHY[name]
 
 
 def _rejected(name: str, plan: Plan, number: int) -> dict[str, str]:

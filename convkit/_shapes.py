@@ -124,11 +124,11 @@ def array_shape(value, name: str) -> tuple[int, ...]:
 # ---------------------------------------------------------------- paddings
 
 
-def x_shape(value) -> tuple[int, ...]:
-    """The argument x_shape, as ints."""
+def x_shape(value, name: str = "x_shape") -> tuple[int, ...]:
+    """The argument x_shape, or another that is a shape, as ints."""
     if not isinstance(value, (tuple, list)):
-        raise TypeError(f"x_shape must be a tuple of ints, got {value!r} of type {type(value).__name__}")
-    return array_shape(value, "x_shape")
+        raise TypeError(f"{name} must be a tuple of ints, got {value!r} of type {type(value).__name__}")
+    return array_shape(value, name)
 
 
 def output_size(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int) -> int:

@@ -42,6 +42,11 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
     assert told.bytes == x.nbytes + weight.nbytes + y.nbytes
 
 
+def test_what_was_asked_for_but_does_not_run():
+    told = convkit.explain("conv2d", (1, 16, 8, 8), (16, 16, 3, 3), direction="weight", algorithm="winograd")
+    assert (told.algorithm, told.why) == ("implicit_gemm", "the engine, which does every shape")
+
+
 def test_measured():
     told = convkit.explain("conv2d", (1, 8, 16, 16), (8, 8, 3, 3), measure=True)
     assert told.seconds > 0
@@ -65,6 +70,9 @@ def test_threads_and_workspace_follow_the_caller():
     [
         (("conv4d", (1, 1, 4), (1, 1, 3)), ValueError, "op must be one of conv1d, .*, got 'conv4d'"),
         (("conv2d", (1, 1, 4), (1, 1, 3)), ValueError, "weight must have shape"),
+        (("conv1d", 4, (1, 1, 3)), TypeError, "x_shape must be a tuple of ints, got 4 of type int"),
+        (("conv1d", (1, 1, 4), (1.0, 1, 3)), TypeError, "weight_shape must be an int, or a tuple of ints, got 1.0"),
+        (("conv1d", (-1, 1, 4), (1, 1, 3)), ValueError, "x_shape as a shape must have sizes of at least 0"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"direction": "back"}), ValueError, "direction must be one of"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"dtype": "int8"}), ValueError, "dtype must be one of"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"algorithm": "winograd"}), ValueError, "algorithm must be another"),
