@@ -84,6 +84,13 @@ def test_weights_are_copied():
     assert f(data.x).tobytes() == expected.tobytes()
 
 
+def test_sizes_are_copied():
+    stride, padding = [1, 1], [[1, 1], [1, 1]]
+    f = convkit.prepare_conv2d(np.ones((2, 2, 3, 3), np.float32), stride=stride, padding=padding)
+    stride[0] = padding[0][0] = 3
+    assert f(np.ones((1, 2, 8, 8), np.float32)).shape == (1, 2, 8, 8)
+
+
 def test_sent_and_copied():
     data = random_data(SHAPES[-1], "float32")
     f, expected = prepare(SHAPES[-1], data), forward(data)

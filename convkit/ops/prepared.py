@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from .. import _options
@@ -22,7 +24,7 @@ class Prepared:
             bias = as_array(bias, "bias")
             same_dtype(bias, "bias", weight, "weight")
             bias = bias.copy()
-        self._transposed, self._sizes, self._algorithm = transposed, sizes, algorithm
+        self._transposed, self._sizes, self._algorithm = transposed, copy.deepcopy(sizes), algorithm  # of lists, too
         self._weight, self._bias = np.array(weight, order="C"), bias
         self._activation = activation
         self._codes = _options.activation(activation)
@@ -84,7 +86,7 @@ _DOC = """
     TypeError
         If an argument has the wrong type, or arrays have two dtypes.
     ValueError
-        If an option does not fit; what depends on the shape of x is checked at the call.
+        If `activation` or `algorithm` is none of those there are; all sizes are checked at the call, with those of x.
 
     Notes
     -----
