@@ -147,6 +147,8 @@ def explain(
     ------
     TypeError, ValueError
         As the operator; and for an `op`, `direction` or `dtype` that is not named above.
+    MemoryError
+        If no workspace within the caller's `workspace_limit` does, or operands of these shapes do not fit into memory.
 
     Examples
     --------

@@ -57,12 +57,15 @@ def test_measured():
 
 def test_threads_and_workspace_follow_the_caller():
     shapes = ("conv2d", (8, 64, 28, 28), (64, 64, 3, 3))
-    with convkit.threads(3):
+    with convkit.threads(32):
         many = convkit.explain(*shapes)
-        with convkit.workspace_limit("300KiB"):
+        with convkit.workspace_limit("400KiB"):
             few = convkit.explain(*shapes)
-    assert many.threads == 3
-    assert few.workspace < many.workspace
+        with convkit.workspace_limit(9), pytest.raises(MemoryError, match="over its limit of 9"):
+            convkit.explain(*shapes)
+    assert many.threads == 32
+    assert few.threads < 32
+    assert few.workspace <= 400 * 2**10
 
 
 @pytest.mark.parametrize(

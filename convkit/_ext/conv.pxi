@@ -61,12 +61,18 @@ cdef inline void set_bias(ck.ck_conv *call, cnp.ndarray bias) noexcept:
     call.bias_stride = cnp.PyArray_STRIDES(bias)[0]
 
 
-cdef int run_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
-    cdef Buffer buffer
-    cdef ck.ck_status status
+cdef int plan_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
+    """Sets the workspace, and as many threads as the caller's limit on it lets the call have."""
     raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
     while not fits(&call.run):
         raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
+    return 0
+
+
+cdef int run_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
+    cdef Buffer buffer
+    cdef ck.ck_status status
+    plan_conv(call, op)
     take_buffer(&buffer, call.run.workspace_bytes)
     call.run.workspace = buffer.data
     with nogil:
@@ -178,6 +184,7 @@ def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp
     set_tensor(&call.x, x, channel_last)
     set_tensor(&call.weight, weight, False)
     set_tensor(&call.y, y, channel_last)
+    plan_conv(&call, <ck.ck_conv_op>op)
     raise_status(ck.ck_conv_explain(&call, <ck.ck_conv_op>op, &e))
     names = arrangements()
     return {

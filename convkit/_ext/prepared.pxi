@@ -15,9 +15,7 @@ cdef class Panels:
     cdef object fetch(self, ck.ck_conv *call, ck.ck_conv_op op):
         """The array that holds what the call takes, or None; sets the call's panels."""
         call.prepared = 1
-        raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
-        while not fits(&call.run):
-            raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
+        plan_conv(call, op)
         call.panels = ck.ck_conv_panels(call, op)
         if call.panels.bytes == 0:
             call.prepared = 0
