@@ -181,14 +181,14 @@ def explain(
     name = _options.ALGORITHMS[told.pop("algorithm")]
     explanation = Explanation(
         op=op, direction=direction, dtype=dtype, layout=layout, isa=isa(), algorithm=name,
-        why=_why(name, algorithm), rejected=_rejected(name, plan, number),
+        why=_why(name, algorithm), rejected=_rejected(name, algorithm, direction, plan, number),
         flops=2 * (x if transposed else y).size * math.prod(weight_shape[1:]),
         bytes=x.nbytes + weight.nbytes + y.nbytes, **told,
     )  # fmt: skip
     return _measured(explanation, x.shape, weight.shape, options | {"algorithm": algorithm}) if measure else explanation
 
 
-_WHY = {
+_WHY = {  # by the rule
     "implicit_gemm": "the engine, which does every shape",
     "im2col": "many phases of a stride, each of few taps: its columns are written out and added up",
     "direct": "groups too narrow to fill the lanes of a dense tile",
@@ -197,17 +197,24 @@ _WHY = {
 
 
 def _why(name: str, wanted: str) -> str:
-    return f"asked for; {_WHY[name]}" if name == wanted else _WHY[name]
+    if wanted == "auto":
+        return _WHY[name]
+    return "asked for" if wanted == name else f"in place of {wanted}, which does no gradient of the weight"
 
 
-def _rejected(name: str, plan: Plan, number: int) -> dict[str, str]:
+def _rejected(name: str, wanted: str, direction: str, plan: Plan, number: int) -> dict[str, str]:
     """Why the other algorithms do not run."""
+    because = f"the rule takes {name}" if wanted == "auto" else f"{wanted} was asked for"
     reasons = {}
     for code, other in enumerate(_options.ALGORITHMS):
         if other in ("auto", name):
             continue
-        able = engine.conv_supports(plan.geometry, number, code)
-        reasons[other] = f"the rule takes {name}" if able else f"does {ONLY_FOR[other]}; here are {plan.words}"
+        if not engine.conv_supports(plan.geometry, number, code):
+            reasons[other] = f"does {ONLY_FOR[other]}; here are {plan.words}"
+        elif other == "winograd" and direction == "weight":
+            reasons[other] = "does no gradient of the weight"
+        else:
+            reasons[other] = because
     return reasons
 
 
@@ -216,8 +223,8 @@ def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str
     x, weight = rng.standard_normal(x_shape, dtype), rng.standard_normal(weight_shape, dtype)
     nd, family = _OPS[explanation.op]
     module = conv_transpose if family is CONV_TRANSPOSE else conv
-    y = getattr(module, explanation.op)(x, weight, **options)
-    out, call, first = y, getattr(module, explanation.op), (x, weight)
+    call, first = getattr(module, explanation.op), (x, weight)
+    out = y = call(*first, **options)
     if explanation.direction != "forward":
         call, first = getattr(module, explanation.op + "_backward"), (y, x, weight)
         options = options | {"need": explanation.direction}

@@ -42,9 +42,28 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
     assert told.bytes == x.nbytes + weight.nbytes + y.nbytes
 
 
-def test_what_was_asked_for_but_does_not_run():
-    told = convkit.explain("conv2d", (1, 16, 8, 8), (16, 16, 3, 3), direction="weight", algorithm="winograd")
-    assert (told.algorithm, told.why) == ("implicit_gemm", "the engine, which does every shape")
+@pytest.mark.parametrize(
+    ("options", "why", "rejected"),
+    [
+        ({}, "3x3 taps", {"im2col": "the rule takes winograd"}),
+        ({"algorithm": "im2col"}, "asked for", {"implicit_gemm": "im2col was asked for"}),
+        (
+            {"direction": "weight"},
+            "the engine",
+            {"winograd": "does no gradient", "im2col": "the rule takes implicit_gemm"},
+        ),
+        (
+            {"direction": "weight", "algorithm": "winograd"},
+            "in place of winograd",
+            {"winograd": "does no gradient", "im2col": "winograd was asked for"},
+        ),
+    ],
+)
+def test_reasons_are_those_that_hold(options, why, rejected):
+    told = convkit.explain("conv2d", (1, 16, 32, 32), (16, 16, 3, 3), padding=1, **options)
+    assert told.why.startswith(why)
+    for name, reason in rejected.items():
+        assert told.rejected[name].startswith(reason)
 
 
 def test_measured():
