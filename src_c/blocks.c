@@ -1,3 +1,4 @@
+/* What is kept is a list, the newest first, under one lock; what convkit.h says of it is all that callers see. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* madvise */
 #endif

@@ -9,7 +9,10 @@
 #include "geometry.h"
 #include "parallel.h"
 
-enum { PARTS = CK_SUM_PARTS, SUM_NUMBERS = 4, MAP_NUMBERS = 7 };
+enum { PARTS = CK_SUM_PARTS };
+
+/* TASK: values of a task, about. CHANNELS and LANE_GROUPS: channels, or groups of 16 of them, that a task sums at most;
+ * their parts are on its stack. ROWS: how many a group adds before the next one reads them. CHUNK_BYTES: of sums. */
 enum { TASK = 1 << 15, CHANNELS = 16, LANE_GROUPS = 16, ROWS = 64, CHUNK_BYTES = 1 << 20 };
 
 typedef struct channel_call {
@@ -51,7 +54,7 @@ static void sum_short(const ck_kernels *k, ck_channel_sums sums) {
     sums.x += sums.x_run;
     sums.g = sums.g ? sums.g + sums.g_run : NULL;
     one.sums += 2 * PARTS;
-    for (int i = 0; i < SUM_NUMBERS; i++)
+    for (int i = 0; i < CK_SUM_NUMBERS; i++)
       one.numbers[i] = one.numbers[i] ? (const char *)one.numbers[i] + k->real_size : NULL;
   }
 }
@@ -63,7 +66,7 @@ static void sum_channels(ck_worker *worker, void *context, int64_t index) {
   const int64_t first = index * p->each, count = ck_min(p->each, call->c - first);
   double parts[CHANNELS][2][PARTS] = {{{0}}};
   ck_channel_sums sums = {.groups = call->l / PARTS, .rest = call->l % PARTS, .runs = count, .sums = parts[0][0]};
-  set_numbers(call, first, sums.numbers, SUM_NUMBERS);
+  set_numbers(call, first, sums.numbers, CK_SUM_NUMBERS);
   sums.x_step = sums.g_step = PARTS * call->kernels->real_size;
   sums.x_run = call->x.stride[1];
   sums.g_run = call->g.stride[1];
@@ -107,7 +110,7 @@ static void sum_rows(ck_worker *worker, void *context, int64_t index) {
     next = r + ck_min(ROWS, even_rows(call, r, end));
     for (int64_t i = 0; i < groups; i++) {
       ck_channel_sums sums = {.groups = next - r, .runs = 1, .lanes = 1, .sums = parts[i]};
-      set_numbers(call, lane[i], sums.numbers, SUM_NUMBERS);
+      set_numbers(call, lane[i], sums.numbers, CK_SUM_NUMBERS);
       sums.x = at(&call->x, r / call->l, lane[i], r % call->l);
       sums.g = at(&call->g, r / call->l, lane[i], r % call->l);
       sums.x_step = call->x.stride[axis];
@@ -132,7 +135,7 @@ static void map_from(const ck_channels *call, int64_t n, int64_t c, int64_t l, i
   map.x_step = call->x.stride[axis];
   map.g_step = call->g.stride[axis];
   map.y_step = call->y.stride[axis];
-  set_numbers(call, c, map.numbers, MAP_NUMBERS);
+  set_numbers(call, c, map.numbers, CK_MAP_NUMBERS);
   call->kernels->channel_map(&map);
 }
 

@@ -90,7 +90,7 @@ typedef struct ck_tensor {
 
 /* Weights laid out, or transformed, for every image to come: `kind` and the kernels say how. */
 typedef struct ck_panels {
-  int kind;
+  int kind; /* what lies on the lanes, or one more than all of those: Winograd's points */
   int64_t bytes;
   const void *data;
 } ck_panels;
@@ -309,6 +309,8 @@ ck_status ck_elementwise_run(const ck_elementwise *call);
 
 /* ------------------------------------------------------------------ channels */
 
+enum { CK_SUM_NUMBERS = 4, CK_MAP_NUMBERS = 7 };
+
 /* Of (n, c, l) arrays, none of them empty, with xhat = (x * scale - shift) * slope + add:
  *   sums, no g   the sums over a channel of d = x * scale - shift, and of d^2     -> sums[c][2]
  *   sums, g      those of g and of g * xhat                                       -> sums[c][2]
@@ -318,8 +320,9 @@ typedef struct ck_channels {
   int64_t n, c, l;
   int lanes; /* channels are adjacent, and at least 16; otherwise values are */
   const ck_kernels *kernels;
-  ck_strided x, g, y;     /* strides of n, c and l */
-  const void *numbers[7]; /* scale, shift, slope, add, u, v, w: [c] each, of the arrays' dtype; sums take the first 4 */
+  ck_strided x, g, y; /* strides of n, c and l */
+  /* scale, shift, slope, add, u, v, w: [c] each, of the arrays' dtype; sums, and maps without g, take the first ones */
+  const void *numbers[CK_MAP_NUMBERS];
   double *sums;
   ck_run run;
 } ck_channels;

@@ -248,6 +248,8 @@ static ck_kblock kblock_at(const ck_block *b, int64_t index) {
 
 /* ---------------------------------------------------------------- weights that lie ready */
 
+/* Behind all panels there is a byte for each: whether anything in it is not finite. */
+
 static int64_t panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
   return p->kmax * ck_round_up(p->tile_lanes, d->kernels->vector) * d->kernels->real_size;
 }

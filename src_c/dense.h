@@ -92,7 +92,7 @@ enum { CK_THREAD_BYTES = 768 * 1024 };
 /* With sampled columns, which are larger: fewer blocks pack fewer panels (4 % of a 256-channel layer). */
 enum { CK_SAMPLED_BYTES = 1024 * 1024 };
 
-/* The same within a call's limit. */
+/* `most`, or a thread's share of the call's limit where that is less. */
 static inline int64_t ck_thread_bytes(const ck_run *run, int64_t most) {
   return run->limit ? ck_min(most, run->limit / run->threads) : most;
 }

@@ -313,7 +313,7 @@ typedef struct ck_channel_sums {
   int64_t groups, rest, runs, x_step, g_step, x_run, g_run; /* rest: only behind groups */
   int lanes;
   const char *x, *g; /* g may be NULL */
-  const void *numbers[4];
+  const void *numbers[CK_SUM_NUMBERS];
   double *sums;
 } ck_channel_sums;
 
@@ -324,7 +324,7 @@ typedef struct ck_channel_map {
   int lanes;
   const char *x, *g; /* g may be NULL */
   char *y;
-  const void *numbers[7];
+  const void *numbers[CK_MAP_NUMBERS];
 } ck_channel_map;
 
 struct ck_kernels {

@@ -7,6 +7,7 @@
 #include "geometry.h"
 #include "parallel.h"
 
+/* PIECE and BLOCK: elements of a task, and of a block. SHORT: rows of fewer share blocks. */
 enum { PIECE = 1 << 14, BLOCK = 1024, SHORT = BLOCK / 4, OPERANDS = 3 };
 
 typedef struct elements {

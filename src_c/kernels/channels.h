@@ -57,7 +57,7 @@ CK_INLINE group last_of(group g, int64_t rest) {
 }
 
 /* What values add to the two sums: d and d^2, d = x * scale - shift, exact where it matters; or g and g * xhat. */
-CK_INLINE void add_terms(group x, group g, const group number[4], vwide *sums, const int of_gradient) {
+CK_INLINE void add_terms(group x, group g, const group number[CK_SUM_NUMBERS], vwide *sums, const int of_gradient) {
   CK_UNROLL
   for (int q = 0; q < WIDES; q++) {
     vnarrow v = x.of[q] * number[0].of[q];
@@ -76,10 +76,10 @@ CK_INLINE void add_terms(group x, group g, const group number[4], vwide *sums, c
 CK_INLINE void channel_run_sums(const ck_channel_sums *p, int64_t r, const int lanes, const int of_gradient) {
   const char *x = p->x + r * p->x_run, *g = of_gradient ? p->g + r * p->g_run : x;
   double *to = p->sums + r * 2 * CK_SUM_PARTS;
-  group number[4];
+  group number[CK_SUM_NUMBERS];
   vwide sums[2 * WIDES];
   CK_UNROLL
-  for (int k = 0; k < 4; k++) {
+  for (int k = 0; k < CK_SUM_NUMBERS; k++) {
     const REAL *of = p->numbers[k < 2 || of_gradient ? k : 0];
     number[k] = lanes ? group_at(of) : group_of(of[r]);
   }
@@ -120,14 +120,14 @@ CK_INLINE vreal number_at(const void *of, int64_t i, const int lanes) {
 }
 
 /* At least a vector: the last one overlaps the one before. */
-CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, const REAL *const number[7],
+CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, const REAL *const number[CK_MAP_NUMBERS],
                        const int lanes, const int of_gradient) {
-  vreal n[7];
-  for (int k = 0; k < 7; k++)
-    n[k] = number_at(number[k < 4 || of_gradient ? k : 0], 0, lanes);
+  vreal n[CK_MAP_NUMBERS];
+  for (int k = 0; k < CK_MAP_NUMBERS; k++)
+    n[k] = number_at(number[k < CK_SUM_NUMBERS || of_gradient ? k : 0], 0, lanes);
   for (int64_t next = 0; next < count; next += VL) {
     const int64_t i = next + VL > count ? count - VL : next;
-    for (int k = 0; k < (of_gradient ? 7 : 4) && lanes; k++)
+    for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS) && lanes; k++)
       n[k] = number_at(number[k], i, 1);
     vreal xhat = (v_loadu(x + i) * n[0] - n[1]) * n[2] + n[3];
     v_storeu(y + i, of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6]) : xhat);
@@ -135,11 +135,11 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, con
 }
 
 CK_INLINE void map_runs(const ck_channel_map *p, const int lanes, const int of_gradient) {
-  const REAL *number[7];
+  const REAL *number[CK_MAP_NUMBERS];
   for (int64_t r = 0; r < p->runs; r++) {
     const REAL *x = (const REAL *)(p->x + r * p->x_step), *g = of_gradient ? (const REAL *)(p->g + r * p->g_step) : x;
     REAL *y = (REAL *)(p->y + r * p->y_step), part[3][VL];
-    for (int k = 0; k < (of_gradient ? 7 : 4); k++)
+    for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS); k++)
       number[k] = (const REAL *)p->numbers[k] + (lanes ? 0 : r);
     if (p->count >= VL) {
       map_run(x, g, y, p->count, number, lanes, of_gradient);
