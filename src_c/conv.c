@@ -139,9 +139,13 @@ static int threads_for(const ck_conv *call, const int64_t outputs[3]) {
   return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
 }
 
+static int by_winograd(const ck_conv *call, const ck_dense *d) {
+  return call->algorithm == CK_WINOGRAD && ck_winograd_can(d);
+}
+
 /* Plans or runs one correlation. */
 static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int64_t *bytes) {
-  if (call->algorithm == CK_WINOGRAD && ck_winograd_can(d))
+  if (by_winograd(call, d))
     return ck_winograd(d, run, bytes);
   if (!bytes)
     return ck_dense_run(d, run);
@@ -377,7 +381,7 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   ck_dense d;
   if (writes_nothing(call, op) || !one_dense(&here, op, &d) || !has_all_phases(&d))
     return (ck_panels){0};
-  if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
+  if (by_winograd(&here, &d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     return (ck_panels){.kind = CK_ARRANGEMENTS, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
   }
@@ -389,7 +393,7 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   ck_conv here = settled(call, op);
   ck_dense d;
   one_dense(&here, op, &d);
-  if (here.algorithm == CK_WINOGRAD && ck_winograd_can(&d)) {
+  if (by_winograd(&here, &d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
     return;
@@ -406,7 +410,7 @@ ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) 
 
 /* How a correlation is cut. */
 static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
-  if (call->algorithm == CK_WINOGRAD && ck_winograd_can(d)) {
+  if (by_winograd(call, d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(d, &call->run);
     e->chosen = plan.cycles;
     for (int i = 0; i < 4; i++)
