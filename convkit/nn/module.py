@@ -136,7 +136,7 @@ class _Back:
 
     def __init__(self, module: Module, back: Way, y: Any) -> None:
         self._module, self._back, self._shape = module, back, _wanted(y)
-        self._versions = [(name, own, own.version) for name, own in vars(module).items() if isinstance(own, Parameter)]
+        self._versions = [(name, own, own.version) for name, own in _own_parameters(module)]
 
     def __call__(self, grad: Any, need_input: bool = True) -> Any:
         module, back, now = self._module, self._back, mode.get()
