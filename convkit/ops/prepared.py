@@ -84,9 +84,10 @@ _DOC = """
     Raises
     ------
     TypeError
-        If an argument has the wrong type, or arrays have two dtypes.
+        If an array, `activation` or `algorithm` has the wrong type, or weight and bias have two dtypes.
     ValueError
-        If `activation` or `algorithm` is none of those there are; all sizes are checked at the call, with those of x.
+        If `activation` or `algorithm` is not one of those that there are. All else is checked at each call, which
+        knows the shape of x.
 
     Notes
     -----
