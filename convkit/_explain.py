@@ -130,7 +130,7 @@ def explain(
     op : str
         "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d" or "conv_transpose3d".
     x_shape, weight_shape : tuple of int
-        Shapes of its operands, x with a batch axis.
+        Shapes of its operands, as the operator takes them.
     direction : {"forward", "x", "weight"}
         The forward pass, or the gradient of x or of the weight.
     dtype : {"float32", "float64"}

@@ -219,8 +219,7 @@ static void compute_again(task *t) {
   const int64_t *size = t->box.size;
   ck_arena arena = {.base = t->worker->scratch, .used = t->b.kept};
   const unsigned char *again = t->b.again;
-  int found = memchr(again, 1, (size_t)((t->end_tile - t->first_tile) * t->tiles)) != NULL;
-  if (!found)
+  if (!memchr(again, 1, (size_t)((t->end_tile - t->first_tile) * t->tiles)))
     return;
   ck_dense_place(&t->d, &t->p->direct, &arena, &t->block.b);
   for (int64_t tile = t->first_tile; tile < t->end_tile; tile++) {

@@ -114,7 +114,7 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64
   p->bytes = ck_max(count.used, b.kept + p->direct.bytes);
 }
 
-/* Bytes too many. */
+/* Bytes above what a thread, and the call, may have. */
 static int64_t excess(const ck_winograd_plan *p, const ck_run *run) {
   int64_t bytes = p->bytes - CK_THREAD_BYTES;
   if (run->limit)
@@ -123,8 +123,8 @@ static int64_t excess(const ck_winograd_plan *p, const ck_run *run) {
 }
 
 static int is_better(const ck_winograd_plan *a, const ck_winograd_plan *b, const ck_run *run) {
-  const int64_t more = excess(a, run), less = excess(b, run);
-  return more < less || (more == less && a->cycles < b->cycles);
+  const int64_t over = excess(a, run), other = excess(b, run);
+  return over < other || (over == other && a->cycles < b->cycles);
 }
 
 /* Tries boxes, chunks of channels, splits of the lane tiles, and weights transformed once or by each task. */

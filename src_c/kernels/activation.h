@@ -1,4 +1,5 @@
-/* Activations and their derivatives, over runs of adjacent elements at any address.  NaN passes through all of them.
+/* Activations and their derivatives, over runs of adjacent elements at any address.  NaN passes through all
+ * activations, and a gradient's NaN through their derivatives but where they are zero.
  *
  * The last elements, short of a vector, go the same way as all others through copies. */
 #ifndef CK_ACTIVATION_H
