@@ -18,8 +18,17 @@ ck_status ck_im2col_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 /* Zeros, or the bias and then `activation`, in all of x. */
 ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes);
 
-/* The correlation that forward is. */
+/* The correlation that forward is, and that of the gradient of x over the box lo..hi-1 of padded coordinates: `fold` is
+ * the padding mode through which it is added, or 0 to store it. */
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
+ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold);
+
+/* Whether a correlation of this call goes by Winograd's algorithm. */
+int ck_conv_by_winograd(const ck_conv *call, const ck_dense *dense);
+
+/* Threads that a call with so many outputs along each axis is worth, at most its own; and those for a region. */
+int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]);
+int ck_conv_region_threads(const ck_conv *call, const ck_dense *dense);
 
 /* panel[pixel][lane] of a box of y-like pixels: `lanes` channels from `first` on, `step` apart; x_off[x] is the offset
  * of pixel x of a row. Returns whether anything was not finite. */
@@ -27,7 +36,7 @@ int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_b
                         int64_t lanes, int64_t ld, const int64_t *x_off, char *panel);
 
 /* Whether this call goes group by group on the lanes ("direct") rather than through dense panels. */
-int ck_conv_is_direct(const ck_conv *call);
+static inline int ck_conv_is_direct(const ck_conv *call) { return call->algorithm == CK_DIRECT; }
 
 /* Windows over x, with convolution's own axes, and over y, whose axes are left to fill in; gradient: the tensor is a
  * gradient, to be multiplied by the activation's derivative if there is one. */
