@@ -53,7 +53,7 @@ def set_cache_limit(bytes: int | str) -> None:
     was freed first is returned to the system. Results that are alive do not count, and are ordinary arrays; a forked
     child begins with nothing kept. ``show_config("dicts")["memory"]["cached"]`` says how much is kept right now.
 
-    At import the limit is ``CONVKIT_CACHE_LIMIT``, else 256 MiB.
+    At import the limit is ``CONVKIT_CACHE_LIMIT``, else 128 MiB.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def clear_cache() -> None:
 def _at_import(text: str) -> int:
     """The limit, `text` being the value of CONVKIT_CACHE_LIMIT."""
     if not text.strip():
-        return 256 * 2**20
+        return 128 * 2**20
     try:
         return byte_count(text, "CONVKIT_CACHE_LIMIT")
     except ValueError as error:

@@ -86,7 +86,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
     assert config["build"]["threading"] == ["pool", "openmp"][: 1 + openmp]
     runs = {"run_by": ("pool", "openmp")[openmp], "openmp": openmp, "after_fork": False}
     assert config["threads"] == {"number": 3, "source": "CONVKIT_NUM_THREADS"} | runs
-    assert config["memory"] == {"cache_limit": 256 * 2**20, "cached": 0}
+    assert config["memory"] == {"cache_limit": 128 * 2**20, "cached": 0}
     assert config["build"]["compiler"].split()[0] in ("gcc", "clang")
     assert "generic" in config["build"]["isas"]
     assert "isa:\n  current: generic\n  available: generic\nthreads:\n  number: 3\n" in text

@@ -188,7 +188,7 @@ def test_no_bytes(value, error, got):
 def test_the_variable(imports):
     given = ("", "3MiB", "0", "much")
     *limits, error = imports(*(("convkit.get_cache_limit()", {"CONVKIT_CACHE_LIMIT": value}) for value in given))
-    assert limits == [str(256 * MIB), str(3 * MIB), "0"]
+    assert limits == [str(128 * MIB), str(3 * MIB), "0"]
     expected = 'CONVKIT_CACHE_LIMIT must be a number of bytes such as "64MB" or "64MiB"'
     assert error == f"RuntimeError: {expected}, got 'much'"
 
