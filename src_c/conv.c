@@ -127,6 +127,8 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   for (int i = 0; i < CK_ARRANGEMENTS; i++)
     e->cycles[i] = ck_dense_cycles(d, i, &call->run);
   ck_dense_plan plan = ck_dense_make_plan(d, &call->run);
+  if (plan.tasks == 0) /* of an image without elements, which is not cut */
+    return;
   const ck_kblock kb = ck_reduction_largest(&plan.reduction);
   e->arrangement = d->arrangement;
   e->chosen = plan.cycles;

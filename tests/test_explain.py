@@ -66,6 +66,12 @@ def test_reasons_are_those_that_hold(options, why, rejected):
         assert told.rejected[name].startswith(reason)
 
 
+def test_nothing_to_compute():
+    told = convkit.explain("conv2d", (1, 4, 0, 8), (6, 4, 1, 1), padding=1, direction="x")
+    assert (told.tasks, told.flops, told.arrangement) == (0, 2 * 6 * 2 * 10 * 4, None)
+    assert "tasks" not in str(told)
+
+
 def test_measured():
     told = convkit.explain("conv2d", (1, 8, 16, 16), (8, 8, 3, 3), measure=True)
     assert told.seconds > 0
