@@ -3,9 +3,9 @@
  *
  * A block is a box of tiles. Its inputs B'dB, a chunk of channels at a time, are the rows of 36 products, one for each
  * point, whose panels are the weights GgG'; the sums A'mA go through dense.h's drain. Every point is one chain over all
- * channels, and tiles begin where the image does, or, of a dilated kernel, each of its phases: so blocks, chunks and
- * threads leave the bits alone. A tile with an output that is not finite, which one element of its inputs may have
- * spread, is computed again by dense.h. */
+ * channels and the first axis's taps, and tiles begin where the image does, or, of a dilated kernel, each of its
+ * phases: so blocks, chunks and threads leave the bits alone. A tile with an output that is not finite, which one
+ * element of its inputs may have spread, is computed again by dense.h. */
 #ifndef CK_WINOGRAD_H
 #define CK_WINOGRAD_H
 
