@@ -22,7 +22,9 @@ ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t oute
     t.dst_lane = d->dst.stride[1];
     t.bias_lane = d->bias_stride;
   }
-  if (d->arrangement == CK_BY_CHANNEL || t.lanes <= vector)
+  if (ck_dense_by_plane(d))
+    t.ld = 1;
+  else if (d->arrangement == CK_BY_CHANNEL || t.lanes <= vector)
     t.ld = ck_round_up(t.lanes, vector);
   t.w = d->w + group * d->w_group + lane * d->w_lane;
   t.dst = (char *)d->dst.data + first * d->dst.stride[1];
@@ -50,20 +52,23 @@ static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb
 /* One phase's part of the panel, and where its sums go. */
 typedef struct part {
   int64_t k;
+  const ck_phase_taps *taps; /* by plane */
   const char *panel;
   const int32_t *ko;
   char *acc;
   int accumulate;
 } part;
 
-/* Where run r of a tile goes, if it goes straight to the output. */
+/* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first. */
 static ck_finish finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
-  int64_t pixel = r * b->runs.outputs, y = pixel / size[3], z = y / size[2], n = z / size[1];
   ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias};
-  finish.dst += (first[0] + n) * stride[0] + (first[1] + z % size[1]) * stride[2] +
-                (first[2] + y % size[2]) * stride[3] + first[3] * stride[4];
+  finish.dst += first[0] * stride[0] + first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
+  if (r > 0) {
+    int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];
+    finish.dst += n * stride[0] + z % size[1] * stride[2] + y % size[2] * stride[3];
+  }
   ck_dense_bounds(d, &finish.low, &finish.high);
   return finish;
 }
@@ -91,10 +96,70 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
       product.finish = &finish;
     }
     product.total = p->acc + r * runs->row * kernels->real_size;
-    product.data = (char *)b->b.window.data + at * kernels->real_size;
+    product.data = b->data + at * kernels->real_size;
     ck_multiply_lanes(&product);
     for (int64_t i = 0; i < t->lanes && b->straight && !ck_only_bounds(d->activation); i++) {
       char *row = finish.dst + i * finish.row; /* stored just now, with its bias */
+      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
+    }
+  }
+}
+
+/* A plane of the block. Rows of the output are taken together that are a tap row apart: each row that has been loaded
+ * serves all of them. Where taps go up as rows go down, the last one comes first. */
+static void multiply_plane(const ck_block *b, const ck_plane *plane, const ck_phase_taps *taps) {
+  const int64_t apart = taps->apart, distance = apart < 0 ? -apart : apart, item = b->d->kernels->real_size;
+  if (distance == 0) {
+    b->d->kernels->plane(plane);
+    return;
+  }
+  for (int64_t i = 0; i < distance; i++) {
+    ck_plane some = *plane;
+    some.rows = distance == 1 ? plane->rows : (plane->rows - 1 - i) / distance + 1;
+    const int64_t first = apart > 0 ? i : i + (some.rows - 1) * distance;
+    some.s = (const char *)plane->s + first * plane->s_row * item;
+    some.s_row *= apart;
+    some.to += first * plane->to_row;
+    some.to_row *= apart;
+    some.first = (const char *)plane->s + taps->first * item;
+    some.end = (const char *)plane->s + taps->end * item;
+    b->d->kernels->plane(&some);
+  }
+}
+
+static void multiply_by_plane(ck_block *b, const ck_tile *t, const part *p) {
+  const ck_dense *d = b->d;
+  const ck_kernels *kernels = d->kernels;
+  const ck_lane_runs *runs = &b->runs;
+  const int64_t item = kernels->real_size;
+  ck_plane plane = {.panel = p->panel,
+                    .ko = p->ko,
+                    .planes = p->taps->planes,
+                    .taps_y = p->taps->down,
+                    .taps_x = p->taps->across,
+                    .rows = runs->axis == 3 ? b->box.size[2] : 1,
+                    .columns = runs->lanes,
+                    .s_row = p->taps->s_row,
+                    .s_tap = p->taps->s_tap,
+                    .add = p->accumulate};
+  if (p->k == 0 && !p->accumulate)
+    memset(p->acc, 0, (size_t)b->p->acc_phase);
+  if (b->straight)
+    ck_dense_load_bias(b, t);
+  for (int64_t r = 0; r < runs->runs && p->k > 0; r += plane.rows) {
+    ck_finish finish;
+    plane.s = b->data + b->b.ro[r * runs->outputs] * item;
+    plane.to = p->acc + r * runs->row * item;
+    plane.to_row = runs->row * item;
+    if (b->straight) {
+      finish = finish_at(b, t, r);
+      plane.finish = &finish;
+      plane.to = finish.dst;
+      plane.to_row = d->dst.stride[3];
+    }
+    multiply_plane(b, &plane, p->taps);
+    for (int64_t i = 0; i < plane.rows && b->straight && !ck_only_bounds(d->activation); i++) {
+      char *row = plane.to + i * plane.to_row; /* stored just now, with its bias */
       kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
     }
   }
@@ -108,7 +173,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
                             .k = p->k,
                             .rows = b->pixels,
                             .ld = t->ld,
-                            .data = b->b.window.data,
+                            .data = b->data,
                             .ko = p->ko,
                             .panels = b->b.panels,
                             .panel = p->panel,
@@ -124,9 +189,15 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
     int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
     int64_t end = b->p->sorted ? b->b.phase_start[f - b->phase + 1] : k;
-    part p = {
-        .k = end - first, .panel = b->panel + first * row, .ko = b->b.ko + first, .acc = acc, .accumulate = accumulate};
-    if (b->d->arrangement == CK_BY_CHANNEL)
+    part p = {.k = end - first,
+              .taps = &b->b.phase_taps[f - b->phase],
+              .panel = b->panel + first * row,
+              .ko = b->b.ko + first,
+              .acc = acc,
+              .accumulate = accumulate};
+    if (ck_dense_by_plane(b->d))
+      multiply_by_plane(b, t, &p);
+    else if (b->d->arrangement == CK_BY_CHANNEL)
       multiply_by_channel(b, t, &p);
     else
       multiply_by_pixel(b, t, &p);
@@ -193,13 +264,66 @@ static void sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) 
   u->phase_start[0] = 0;
 }
 
+/* Of the rows of a window, those that hold more than padding. */
+static void rows_there(const ck_window *w, int64_t *first, int64_t *end) {
+  *first = 0;
+  *end = w->extent[1];
+  while (*first < *end && w->axis_source[1][*first] < 0)
+    ++*first;
+  while (*end > *first && w->axis_source[1][*end - 1] < 0)
+    --*end;
+}
+
+/* Which rows share what they read: those of the output that are `s_row` apart, taps `s_tap`. */
+static void set_sharing(const ck_block *b, ck_phase_taps *taps, int64_t first_down) {
+  const ck_window *w = &b->b.window;
+  const int64_t rows = b->box.size[2], apart = taps->s_row ? taps->s_tap / taps->s_row : 0;
+  if (b->in_place || taps->down < 2 || apart * taps->s_row != taps->s_tap || apart >= rows || apart <= -rows)
+    return;
+  taps->apart = apart;
+  rows_there(w, &taps->first, &taps->end);
+  taps->first = (taps->first - w->axis_tap[1][first_down]) * w->extent[2];
+  taps->end = (taps->end - w->axis_tap[1][first_down]) * w->extent[2];
+}
+
+/* The taps of each phase of the task as planes, rows and columns. */
+static void set_phase_taps(const ck_block *b) {
+  const ck_dense *d = b->d;
+  const ck_kblock *kb = &b->kblock;
+  const ck_lane_runs *runs = &b->runs;
+  for (int64_t f = b->phase; f < b->phase_end; f++) {
+    ck_phase_taps *taps = &b->b.phase_taps[f - b->phase];
+    const int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
+    const int64_t k = b->p->sorted ? b->b.phase_start[f - b->phase + 1] - first : kb->channels * b->taken;
+    const int32_t *ko = b->b.ko + first;
+    int64_t first_down = 0;
+    *taps = (ck_phase_taps){0};
+    for (int64_t i = 0; i < kb->taps[2]; i++)
+      taps->across += phase_of(d, 2, kb->tap[2] + i) == f % d->phases[2];
+    for (int64_t i = kb->taps[1] - 1; i >= 0; i--) {
+      if (phase_of(d, 1, kb->tap[1] + i) != f / d->phases[2] % d->phases[1])
+        continue;
+      taps->down++;
+      first_down = i;
+    }
+    if (k == 0)
+      continue;
+    taps->planes = k / (taps->across * taps->down);
+    taps->s_tap = taps->down > 1 ? ko[taps->across] - ko[0] : 0;
+    taps->s_row = runs->axis == 3 && b->box.size[2] > 1 ? b->b.ro[runs->outputs] - b->b.ro[0] : 0;
+    set_sharing(b, taps, first_down);
+  }
+}
+
 /* The offset tables straight into the source's tensor. */
-static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel) {
+static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int kept) {
   const ck_tensor *t = &b->d->source.tensor;
   const int64_t item = b->d->kernels->real_size, *stride = t->stride, *first = b->box.first, *size = b->box.size;
   int32_t *ro = b->b.ro;
-  b->b.window.data = (char *)t->data + (channel + kb->channel) * stride[1] + first[0] * stride[0] +
-                     first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
+  b->data = (const char *)t->data + (channel + kb->channel) * stride[1] + first[0] * stride[0] + first[1] * stride[2] +
+            first[2] * stride[3] + first[3] * stride[4];
+  if (kept)
+    return;
   for (int64_t n = 0; n < size[0]; n++)
     for (int64_t z = 0; z < size[1]; z++)
       for (int64_t y = 0; y < size[2]; y++)
@@ -209,20 +333,22 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel) {
     b->b.ko[c] = (int32_t)(c * stride[1] / item);
 }
 
-/* The window of a k-block, or what stands for it, and the tables of offsets into it. */
-static void read_source(ck_block *b, const ck_kblock *kb) {
+/* The window of a k-block, or what stands for it, and the tables of offsets into it; whether these changed. */
+static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
   const ck_dense *d = b->d;
   const ck_source *s = &d->source;
   int by_group = d->arrangement == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
   int fresh = 1;
+  b->data = b->b.window.data;
   if (b->in_place) {
-    read_in_place(b, kb, channel);
+    read_in_place(b, kb, channel, kept);
+    fresh = !kept;
   } else if (d->sampler) {
     ck_samples_columns(&b->b.samples, &b->box, kb, channel, b->b.image, b->b.columns);
     ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
-    b->b.window.data = b->b.columns;
+    b->data = b->b.columns;
   } else {
     fresh =
         ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
@@ -233,6 +359,7 @@ static void read_source(ck_block *b, const ck_kblock *kb) {
   }
   if (fresh && d->arrangement != CK_BY_CHANNEL)
     ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->b.panels);
+  return fresh;
 }
 
 /* The k-block less the taps that are padding for the whole block. */
@@ -251,7 +378,8 @@ static ck_kblock kblock_at(const ck_block *b, int64_t index) {
 /* Behind all panels there is a byte for each: whether anything in it is not finite. */
 
 static int64_t panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
-  return p->kmax * ck_round_up(p->tile_lanes, d->kernels->vector) * d->kernels->real_size;
+  const int64_t ld = ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector);
+  return p->kmax * ld * d->kernels->real_size;
 }
 
 static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, int64_t kblock) {
@@ -283,14 +411,13 @@ void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, cha
 }
 
 /* Sets the block's panel: one that lies ready if it has all taps, else packed here. Whether anything is not finite. */
-static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, const ck_kblock *kb, int64_t index, int64_t taps) {
+static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index) {
   const ck_dense_plan *p = b->p;
-  const ck_kblock all = ck_reduction_block(&p->reduction, index);
-  const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
   const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
   b->panel = b->b.panel;
-  if (!panels || memcmp(kb->taps, all.taps, sizeof all.taps) != 0)
-    return pack_weights(b, t, kb, taps, b->b.panel);
+  if (!panels || memcmp(b->kblock.taps, ck_reduction_block(&p->reduction, index).taps, sizeof b->kblock.taps) != 0)
+    return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
+  const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
   b->panel = panels + at * bytes;
   return panels[panel_count(p) * bytes + at];
 }
@@ -300,22 +427,31 @@ static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, const ck_kblock
  * = NaN. Returns the first tile that is not done, or -1 if the k-block had no tap for this task. */
 static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int first, int last) {
   const ck_dense *d = b->d;
-  ck_kblock kb = kblock_at(b, index);
-  int64_t taps = take_taps(b, &kb);
-  if (taps == 0)
+  const int kept = b->kept == index;
+  if (!kept) {
+    b->kblock = kblock_at(b, index);
+    b->taken = take_taps(b, &b->kblock);
+  }
+  b->kept = index;
+  if (b->taken == 0)
     return -1;
-  read_source(b, &kb);
-  if (b->p->sorted)
-    sort_by_phase(b, &kb, taps);
+  if (read_source(b, &b->kblock, kept) || !kept) {
+    if (b->p->sorted)
+      sort_by_phase(b, &b->kblock, b->taken);
+    if (ck_dense_by_plane(d))
+      set_phase_taps(b);
+  }
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;
-  for (; tile < tile_end && !ck_stopped(b->worker); tile++, acc += acc_step) {
+  for (; tile < tile_end; tile++, acc += acc_step) {
     ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
-    if (panel_at(b, &t, tile, &kb, index, taps) && b->b.window.padded && !b->in_place)
+    if (panel_at(b, &t, tile, index) && b->b.window.padded && !b->in_place)
       break;
-    multiply(b, &t, kb.channels * taps, acc, !first);
+    multiply(b, &t, b->kblock.channels * b->taken, acc, !first);
     if (last && !b->straight)
       ck_dense_drain(b, &t, acc);
+    if (tile + 1 < tile_end && ck_stopped(b->worker))
+      break;
   }
   return tile;
 }
@@ -348,10 +484,10 @@ static int has_taps(ck_block *b, int64_t index) {
   return take_taps(b, &kb) > 0;
 }
 
-/* Returns the first tile that is not done. */
-static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
-  int64_t count = ck_reduction_count(&b->p->reduction);
-  int first = 1;
+/* What is the same for all groups of a box. */
+static void settle(ck_block *b) {
+  const int64_t count = ck_reduction_count(&b->p->reduction);
+  b->settled = 1;
   b->pixels = ck_box_count(&b->box);
   b->pitch = b->box.size[3];
   for (int i = 0; i < 3; i++) {
@@ -361,9 +497,19 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
       ck_axis_taken(axis, b->box.first[i + 1], b->box.size[i + 1], &b->tap[i], &b->taps[i]);
   }
   set_runs(b);
-  while (count > 0 && !has_taps(b, count - 1))
-    count--;
-  b->straight = b->d->arrangement == CK_BY_CHANNEL && count == 1 && ck_dense_goes_straight(b->d, &b->runs, b->box.size);
+  for (b->kblocks = count; b->kblocks > 0 && !has_taps(b, b->kblocks - 1);)
+    b->kblocks--;
+  b->kept = -1;
+  b->straight =
+      b->d->arrangement == CK_BY_CHANNEL && b->kblocks == 1 && ck_dense_goes_straight(b->d, &b->runs, b->box.size);
+}
+
+/* Returns the first tile that is not done. */
+static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
+  if (!b->settled || (b->in_place && b->d->arrangement == CK_BY_CHANNEL && reads_past_end(b)))
+    settle(b);
+  const int64_t count = b->kblocks;
+  int first = 1;
   for (int64_t i = 0; i < count; i++) {
     int64_t done = run_kblock(b, i, tile, tile_end, first, i == count - 1);
     if (done >= 0 && done < tile_end)
@@ -385,6 +531,7 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   tile = run_tiles(b, tile, tile_end);
   if (tile == tile_end || ck_stopped(b->worker))
     return;
+  b->settled = 0;
   int64_t end[4];
   for (int i = 0; i < 4; i++)
     end[i] = all.first[i] + all.size[i];
@@ -396,9 +543,11 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
         box->size[3] = ck_axis_alike(&b->d->source.axis[2], box->first[3], end[3] - box->first[3]);
         if (!ck_stopped(b->worker))
           run_tiles(b, tile, tile_end);
+        b->settled = 0;
       }
     }
   }
+  *box = all;
 }
 
 typedef struct ck_dense_call {
@@ -417,13 +566,15 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   /* A folding task keeps all blocks and phases of its image, which add into the same elements. */
   int64_t each = b.d->fold ? blocks / p->grid.parts[0] : 1, parts = b.d->fold ? 1 : p->phase_parts;
   int64_t phase_part = here % parts, block = here / parts % (blocks / each) * each;
-  b.outer = here / parts / (blocks / each);
+  const int64_t outer = here / parts / (blocks / each) * p->each, outer_end = ck_min(p->outer, outer + p->each);
   for (int64_t f = phase_part; f < (b.d->fold ? p->phase_parts : phase_part + 1); f++) {
     b.phase = f * p->part_phases;
     b.phase_end = ck_min(p->phases, b.phase + p->part_phases);
     for (int64_t i = block; i < block + each && !ck_stopped(worker); i++) {
       b.box = ck_grid_box(&p->grid, i);
-      ck_dense_run_block(&b, tile, tile_end);
+      b.settled = 0;
+      for (b.outer = outer; b.outer < outer_end && ((b.outer - outer) % 8 || !ck_stopped(worker)); b.outer++)
+        ck_dense_run_block(&b, tile, tile_end);
     }
   }
 }

@@ -5,6 +5,13 @@
 #include "dense.h"
 #include "memo.h"
 
+/* By plane, the taps of one phase of a k-block, and the rows that share what they read: every `apart`-th, from the last
+ * one on if it is below 0; none if it is 0. Elements first..end of a plane's window are more than padding, counted from
+ * where its first row reads its first tap row. */
+typedef struct ck_phase_taps {
+  int64_t across, down, planes, s_tap, s_row, apart, first, end;
+} ck_phase_taps;
+
 typedef struct ck_buffers {
   ck_window window;
   ck_samples samples; /* in place of the window, of a deformable one */
@@ -17,6 +24,7 @@ typedef struct ck_buffers {
   /* Sorted by phase only. Of the taps taken: which they are of the k-block's, and their phases, counted from the
    * task's first; the panel row of each (channel, tap). Window offsets of all taps; each phase's first row. */
   int32_t *tap, *tap_phase, *row, *ko_all, *phase_start;
+  ck_phase_taps *phase_taps; /* of each phase */
 } ck_buffers;
 
 void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);
@@ -45,9 +53,14 @@ typedef struct ck_block {
   const ck_dense_plan *p;
   ck_buffers b;
   ck_box box;
-  int64_t outer, pixels;    /* pixels: of the accumulators */
-  const char *panel;        /* of the tile and k-block at work */
-  int64_t pitch;            /* of accumulators by pixel, from row to row: pixels of a row, or more */
+  int64_t outer, pixels; /* pixels: of the accumulators */
+  const char *panel;     /* of the tile and k-block at work */
+  int64_t pitch;         /* of accumulators by pixel, from row to row: pixels of a row, or more */
+  int settled;           /* what follows, until the phases, is the box's */
+  int64_t kblocks, kept; /* with taps, or before one that has; that of which the tables are, or -1 */
+  ck_kblock kblock;      /* this one, and its taps */
+  int64_t taken;
+  const char *data;         /* that offsets count from: the window's, or the source's own */
   ck_lane_runs runs;        /* by channel */
   int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */
   int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
@@ -64,8 +77,11 @@ typedef struct ck_tile {
 
 ck_tile ck_dense_tile_at(const ck_dense *dense, const ck_dense_plan *plan, int64_t outer, int64_t tile);
 
-/* The block's box, for these tiles. */
+/* The block's box, for these tiles. Whoever has changed the box or the phases sets settled to 0. */
 void ck_dense_run_block(ck_block *block, int64_t tile, int64_t tile_end);
+
+/* By channel and with one channel only, blocks are planes: rows of the output share the rows that they read. */
+static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }
 
 /* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);

@@ -28,7 +28,7 @@ void ck_dense_bounds(const ck_dense *d, double *low, double *high) {
 
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
   const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
-  int straight = !d->add && !d->fold && !d->tapped && runs->lanes >= d->kernels->vector &&
+  int straight = !d->add && !d->fold && !d->tapped && (runs->lanes >= d->kernels->vector || ck_dense_by_plane(d)) &&
                  runs->lanes == runs->outputs && d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
   if (runs->axis < 3 && size[2] > 1)
     straight &= stride[3] == size[3] * item;

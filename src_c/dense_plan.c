@@ -7,6 +7,7 @@
 
 /* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
 enum { FEW_PADDED = 8 };
+enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
 
 /* A plan beyond a thread's scratch counts so many times: any that fits is better. */
 static const double NOT_FITTING = 1e9;
@@ -59,6 +60,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     b->ko_all = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
     b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
   }
+  b->phase_taps = ck_take(arena, p->part_phases * (int64_t)sizeof(ck_phase_taps));
 }
 
 /* Of all products of outputs and taps along the axes, the part whose tap is not padding for the whole block. */
@@ -80,7 +82,13 @@ static double taken_share(const ck_dense *d, const ck_grid *grid) {
   return share;
 }
 
-static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4], int64_t tile_parts,
+/* Several groups in one task, but enough tasks for all threads. */
+static int64_t groups_each(const ck_dense_plan *p, int threads) {
+  const int64_t wanted = threads > 1 ? TASKS_A_THREAD * threads : 1, others = p->tile_parts * ck_grid_count(&p->grid);
+  return ck_max(1, ck_min(MOST_GROUPS, p->outer / ck_max(1, ck_ceil_div(wanted, ck_max(1, others)))));
+}
+
+static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t block[4], int64_t tile_parts,
                       const int64_t edge[4][2]) {
   p->grid = ck_grid_make_cut(p->grid.size, block, edge);
   p->window = window_size(&p->grid, &p->reduction);
@@ -99,7 +107,9 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
     elements = ck_max(row, p->pixels * 5 / 4 + size[0] * size[1] * d->kernels->vector) * p->tile_lanes;
   }
   p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
-  p->tasks = p->outer * p->tile_parts * (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
+  p->each = d->arrangement == CK_BY_CHANNEL ? groups_each(p, threads) : 1;
+  p->tasks = ck_ceil_div(p->outer, p->each) * p->tile_parts *
+             (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
   ck_arena count = {0};
   ck_buffers b;
   ck_dense_place(d, p, &count, &b);
@@ -109,16 +119,16 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, const int64_t block[4
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch. */
 static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
-  static const int64_t windows[] = {896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
-  static const int64_t columns[] = {392, 336, 280, 224, 196, 168, 140,
-                                    112, 84,  56,  28,  14,  1}; /* nine times as large */
+  static const int64_t windows[] = {6272, 3136, 1568, 896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
+  static const int64_t columns[] = {0,   0,   0,   392, 336, 280, 224, 196,
+                                    168, 140, 112, 84,  56,  28,  14,  1}; /* nine times as large */
   const int64_t *targets = d->sampler ? columns : windows,
                 limit = ck_thread_bytes(run, d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES);
   ck_dense_plan trial = *p;
   double best = p->cycles > 0 ? p->cycles : -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
-  for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-    if (i > 0 && targets[i] < 56 && best >= 0)
+  for (size_t i = ck_dense_by_plane(d) ? 0 : 3; i < sizeof windows / sizeof *windows; i++) {
+    if (i > 3 && targets[i] < 56 && best >= 0)
       break; /* blocks this small are for windows that fit no other way */
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
@@ -131,7 +141,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
         block[0] = 1; /* padded positions of one image meet in one task */
       trial.taken = 0;
       for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
-        set_block(d, &trial, block, parts, edge);
+        set_block(d, &trial, run->threads, block, parts, edge);
         if (trial.bytes > limit)
           continue;
         double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, run->threads);
@@ -146,7 +156,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   }
   if (best < 0) { /* nothing fits: the smallest block there is, for want of an arrangement that does */
     int64_t one[4] = {1, 1, 1, 1};
-    set_block(d, p, one, p->tiles, edge);
+    set_block(d, p, run->threads, one, p->tiles, edge);
     p->cycles = NOT_FITTING * (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
   }
 }
@@ -178,6 +188,7 @@ static int64_t step_of(const ck_axis *axis, int64_t outputs, int64_t taps) {
 ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int in_place, const int64_t size[4],
                                 const int64_t taps[3]) {
   const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
+  const int64_t most = ck_dense_by_plane(d) ? 4 : 5; /* quarters; rows of a plane do without what lies between them */
   int64_t step[4] = {1, 1, 1, 1}, whole = 3, outputs = size[3];
   ck_lane_runs runs = {.lanes = size[3], .runs = 1};
   for (int i = 2; i >= 0; i--)
@@ -189,7 +200,7 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
   for (int i = 2; i >= 0 && whole == i + 1 && !cut; i--) {
     int beside = i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
     int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;
-    if (size[i] > 1 && (!beside || 4 * lanes > 5 * outputs * size[i]))
+    if (size[i] > 1 && (!beside || 4 * lanes > most * outputs * size[i]))
       break;
     runs.lanes = size[i] > 1 ? lanes : runs.lanes;
     outputs *= size[i];
@@ -245,7 +256,7 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
   const int64_t block[4] = {1, 1, ck_min(rows, p.grid.size[2]), ck_min(columns, p.grid.size[3])};
   const int64_t edge[4][2] = {{1, 1}, {1, 1}, {block[2], block[2]}, {block[3], block[3]}};
   memcpy(p.grid.size, block, sizeof block); /* no cuts, which would make all blocks alike, and smaller */
-  set_block(d, &p, block, 1, edge);
+  set_block(d, &p, 1, block, 1, edge);
   return p;
 }
 

@@ -47,6 +47,21 @@ typedef struct ck_strip {
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
 
+/* One channel's plane: output row r, column x is the sum over k of panel[k] * s[r * s_row + ko[k] + x], as one chain.
+ * k runs over `planes` of taps_y by taps_x taps; from tap row to tap row ko rises by s_tap. Where s_row is s_tap too,
+ * rows of the window are loaded once for all output rows that they reach, and those at s + q * s_tap outside first..end
+ * are padding, and not taken. */
+typedef struct ck_plane {
+  const void *s, *panel;
+  const int32_t *ko;
+  const void *first, *end;
+  int64_t planes, taps_y, taps_x, rows, columns, s_row, s_tap;
+  char *to;
+  int64_t to_row;          /* bytes */
+  int add;                 /* to what is there */
+  const ck_finish *finish; /* its bias and bounds, if `to` is the user's; or NULL: then whole vectors are stored */
+} ck_plane;
+
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
  * ld; without row, row[k] = k. Returns whether anything read was not finite. */
 typedef struct ck_pack {
@@ -334,6 +349,7 @@ struct ck_kernels {
   ck_strip_fn depth[CK_MAX_HEIGHT + 1];
   ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];
+  void (*plane)(const ck_plane *);
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */

@@ -52,21 +52,45 @@ static int64_t hull(const ck_axis *axis, int64_t n, int64_t m) {
   return (n - 1) * axis->step + (axis->stride ? ck_ceil_div(taps, axis->stride) : taps) + 1;
 }
 
-static int takes_hull(const ck_axis *axis, int64_t n, int64_t m) {
-  return hull(axis, n, m) <= n * m && !(axis->adjacent && axis->step > 1);
+/* How the positions of a window lie along an axis. Of a hull each is beside the next coordinate's. Sorted, positions of
+ * one residue of the step are beside each other: taps `period` apart share a run of them, and lie `apart` from another.
+ * Or each tap has positions of its own. */
+typedef struct layout {
+  int hull;
+  int64_t period, apart;
+} layout;
+
+static layout layout_of(const ck_axis *axis, int64_t n, int64_t m) {
+  if (hull(axis, n, m) <= n * m && !(axis->adjacent && axis->step > 1))
+    return (layout){.hull = 1};
+  int64_t divisor = axis->step, rest = axis->tap_step;
+  while (rest) {
+    int64_t next = divisor % rest;
+    divisor = rest;
+    rest = next;
+  }
+  layout l = {.period = axis->step / ck_max(1, divisor), .apart = axis->tap_step / ck_max(1, divisor)};
+  if (!axis->adjacent || l.apart > n)
+    l = (layout){.period = ck_max(1, m), .apart = n};
+  return l;
 }
 
 int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) {
-  return takes_hull(axis, n, m) ? hull(axis, n, m) : n * m;
+  layout l = layout_of(axis, n, m);
+  if (l.hull)
+    return hull(axis, n, m);
+  int64_t runs = ck_min(l.period, m);
+  return runs * n + (m - runs) * l.apart;
 }
 
-int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m) { return takes_hull(axis, n, m) ? axis->step : 1; }
+int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m) { return layout_of(axis, n, m).hull ? axis->step : 1; }
 
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,
                   int32_t *tap) {
+  const layout l = layout_of(axis, n, m);
   int64_t corner = axis->base + o0 * axis->step;
   int padded = 0;
-  if (takes_hull(axis, n, m)) {
+  if (l.hull) {
     int64_t first = ck_tap_offset(axis, t0), last = ck_tap_offset(axis, t0 + m - 1), extent = hull(axis, n, m);
     int64_t lowest = ck_min(first, last), reach = (n - 1) * axis->step + ck_max(first, last) - lowest + 1;
     for (int64_t o = 0; o < n; o++)
@@ -81,12 +105,13 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
   }
   for (int64_t o = 0; o < n; o++)
     output[o] = (int32_t)o;
-  for (int64_t t = 0; t < m; t++) {
-    tap[t] = (int32_t)(t * n);
-    for (int64_t o = 0; o < n; o++) {
-      int64_t at = ck_map_axis(corner + o * axis->step + ck_tap_offset(axis, t0 + t), axis->source, axis->mode);
-      source[t * n + o] = at;
-      padded |= at < 0;
+  for (int64_t run = 0, at = 0; run < ck_min(l.period, m); run++) {
+    int64_t length = n + (m - 1 - run) / l.period * l.apart;
+    for (int64_t t = run; t < m; t += l.period)
+      tap[t] = (int32_t)(at + t / l.period * l.apart);
+    for (int64_t p = 0; p < length; p++, at++) {
+      source[at] = ck_map_axis(corner + p * axis->step + ck_tap_offset(axis, t0 + run), axis->source, axis->mode);
+      padded |= source[at] < 0;
     }
   }
   return padded;

@@ -106,6 +106,7 @@ static void make_rows(ck_window *w, const int64_t stride[5]) {
 static int set_axes(ck_window *w, const ck_box *box, const int64_t tap[3], const int64_t taps[3]) {
   int padded = 0;
   w->positions = 1;
+  w->listed = NULL;
   for (int d = 0; d < 3; d++) {
     const ck_axis *axis = &w->source->axis[d];
     w->extent[d] = ck_axis_extent(axis, box->size[d + 1], taps[d]);
@@ -144,8 +145,11 @@ static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock 
 
 /* What the stage copies of `tensor`, tables and all; dst and dst_channel are the caller's to change. */
 static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *dst) {
-  make_rows(w, tensor->stride);
-  make_spans(w, tensor->stride[4]);
+  if (w->listed != tensor) {
+    make_rows(w, tensor->stride);
+    make_spans(w, tensor->stride[4]);
+    w->listed = tensor;
+  }
   return (ck_stage){
       .dst = dst,
       .src = (char *)tensor->data + channel_offset + w->box.first[0] * tensor->stride[0] +

@@ -38,7 +38,8 @@ typedef struct ck_window {
   int64_t plane;                /* positions of one channel, over the block's images */
   int64_t unit, channel_step;   /* elements between neighbouring positions, between channels */
   int padded;
-  int64_t zeroed; /* channels whose padding holds zeros */
+  int64_t zeroed;          /* channels whose padding holds zeros */
+  const ck_tensor *listed; /* whose rows and spans are in the tables, if they are of this geometry */
   int64_t lanes, rows, spans;
   void *data, *act_data;
   int64_t *axis_source[3];

@@ -230,6 +230,7 @@ static void compute_again(task *t) {
         if (!again[x])
           continue;
         t->block.box = tiles_box(t, y, x, end);
+        t->block.settled = 0;
         ck_dense_run_block(&t->block, tile, tile + 1);
       }
     }

@@ -332,6 +332,24 @@ EMPTY = (
     Problem("nothing",            0,   0, (6,),         0, (3,)),
 )
 
+# A channel by itself: output rows that share what they read, as they are, dilated, strided or backwards, or that don't.
+PLANES = (
+    # name                        n  c_in spatial   c_out kernel  stride padding dilation groups
+    Problem("planes_3x3",         2,   5, (15, 19),     5, (3, 3), 1, 1, 1, 5, activation="relu"),
+    Problem("planes_dilated",     1,   4, (17, 21),     4, (4, 3), 1, (2, 3), (3, 2), 4, activation=("elu", 0.5)),
+    Problem("planes_strided",     1,   9, (23, 38),     9, (5, 6), (2, 3), 2, (2, 1), 9),
+    Problem("planes_s4_d3",       1,   3, (31, 53),     3, (2, 5), 4, 3, 3, 3),
+    Problem("planes_s6_d4",       2,   3, (25, 41),     3, (3, 5), 6, 4, 4, 3, padding_mode="circular"),
+    Problem("planes_narrow",      2,  10, (20, 5),     10, (7, 3), 1, (3, 1), 1, 10),
+    Problem("planes_31x31",       1,   3, (28, 30),     3, (31, 31), 1, 15, 1, 3),
+    Problem("planes_3d",          1,   3, (6, 9, 21),   3, (3, 3, 3), (1, 2, 1), 1, (2, 1, 1), 3),
+    Problem("planes_rows",        3,   6, (95,),        6, (9,), 2, 4, 1, 6, activation="sigmoid"),
+    Problem("planes_in_place",    1,   8, (7, 35),      8, (1, 1), 1, 0, 1, 8),
+    Problem("planes_reflect",     1,   4, (9, 33),      4, (3, 5), 1, 2, 1, 4, padding_mode="reflect"),
+    Problem("planes_doubled",     2,   3, (12, 13),     6, (3, 3), 2, 1, 1, 3),
+    Problem("planes_one_output",  1,  70, (15, 17),     1, (3, 5), 1, 1),
+)
+
 AWKWARD_TRANSPOSED = (
     # name                           n  c_in spatial    c_out kernel  stride padding dilation groups
     Transposed("t_single_pixel",     1,   1, (1, 1),       1, (1, 1)),

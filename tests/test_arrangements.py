@@ -2,12 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 import convkit
 from cases import LAYOUTS, assert_same_bits, each, everything, random_data
 from convkit._ext import engine
-from problems import AWKWARD, AWKWARD_TRANSPOSED, random_problem, random_transposed
+from problems import AWKWARD, AWKWARD_TRANSPOSED, PLANES, random_problem, random_transposed
 
 RANDOM = tuple(make(index) for make in (random_problem, random_transposed) for index in range(2000, 2040))
 
@@ -17,6 +18,32 @@ def cheapest():
     """Restores the planner's free choice."""
     yield
     engine.take_arrangements()
+
+
+@each(PLANES)
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_planes_have_the_bits_of_panels(problem):
+    for isa, dtype, layout in itertools.product(convkit.available_isas(), ("float32", "float64"), LAYOUTS):
+        convkit.set_isa(isa)
+        data = random_data(problem, dtype)
+        expected = {}
+        for name in ("by_pixel", "by_channel"):
+            engine.take_arrangements(name)
+            expected = expected or everything(data, layout)
+            assert_same_bits(everything(data, layout), expected, f"{problem}, {dtype}, {layout}, {name}, {isa}")
+
+
+@pytest.mark.parametrize("activation", [None, "relu", ("leaky_relu", 0.1), "tanh"])
+@pytest.mark.usefixtures("cheapest")
+def test_planes_are_stored_in_any_strides(activation):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in ((2, 3, 11, 19), (3, 1, 3, 3), (3,)))
+    engine.take_arrangements("by_channel")
+    expected = convkit.conv2d(x, weight, bias, padding=1, groups=3, activation=activation)
+    for axes in itertools.permutations(range(4)):
+        out = np.empty([expected.shape[i] for i in axes], np.float32).transpose(np.argsort(axes))
+        convkit.conv2d(x, weight, bias, padding=1, groups=3, activation=activation, out=out)
+        np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.thorough

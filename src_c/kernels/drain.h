@@ -194,6 +194,14 @@ static void CK_NAME(drain_two_phases)(const ck_drain *p) {
   }
 }
 
+CK_INLINE void interleave(REAL *row, const char *c, int64_t c_phase, int64_t phases, int64_t count) {
+  for (int64_t f = 0; f < phases; f++, c += c_phase) {
+    const REAL *from = (const REAL *)c;
+    for (int64_t i = f; i < count; i += phases)
+      row[i] = *from++;
+  }
+}
+
 /* Scratch [lane][pixel] of several phases, pixels adjacent in memory: interleaved in a row, then finished. */
 static void CK_NAME(drain_interleaved)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
@@ -204,14 +212,27 @@ static void CK_NAME(drain_interleaved)(const ck_drain *p) {
     const vreal bias = bias_of_lane(p, j);
     for (int64_t x = 0; x < p->count; x += span) {
       int64_t count = p->count - x < span ? p->count - x : span;
-      for (int64_t f = 0; f < p->phases; f++) {
-        const REAL *c = (const REAL *)((const char *)p->c + f * p->c_phase) + j * p->c_lane + x / p->phases;
-        for (int64_t i = f; i < count; i += p->phases)
-          row[i] = *c++;
-      }
+      const char *c = (const char *)((const REAL *)p->c + j * p->c_lane + x / p->phases);
+      interleave(row, c, p->c_phase, p->phases, count);
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t i = 0; i < count; i += VL)
         put(p, &bounds, dst + i * (int64_t)sizeof(REAL), v_load(row + i) + bias, count - i);
+    }
+  }
+}
+
+/* The same of two phases, in registers. */
+static void CK_NAME(drain_both)(const ck_drain *p) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
+  for (int64_t j = 0; j < p->lanes; j++) {
+    const vreal bias = bias_of_lane(p, j);
+    const REAL *even = (const REAL *)p->c + j * p->c_lane, *odd = (const REAL *)((const char *)even + p->c_phase);
+    char *dst = p->dst + j * p->dst_lane;
+    for (int64_t x = 0; x < p->count; x += 2 * VL, dst += 2 * VBYTES) {
+      const vreal a = v_loadu(even + x / 2) + bias, b = v_loadu(odd + x / 2) + bias;
+      put(p, &bounds, dst, SHUFFLE(a, b, INTERLEAVE), p->count - x);
+      if (p->count - x > VL)
+        put(p, &bounds, dst + VBYTES, SHUFFLE(a, b, INTERLEAVE_HIGH), p->count - x - VL);
     }
   }
 }
@@ -222,7 +243,10 @@ static void CK_NAME(drain)(const ck_drain *p) {
     return;
   }
   if (p->c_pixel == 1 && p->dst_pixel == sizeof(REAL) && p->phases <= 2 * VL) {
-    CK_NAME(drain_interleaved)(p);
+    if (p->phases == 2)
+      CK_NAME(drain_both)(p);
+    else
+      CK_NAME(drain_interleaved)(p);
     return;
   }
   if (p->phases == 2 && p->c_pixel != 1 && p->dst_pixel == sizeof(REAL) && p->count > 1) {

@@ -82,8 +82,26 @@ static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
   return note_nonfinite(seen, v_set1(sum));
 }
 
+/* A single lane, one element after the other. */
+static int CK_NAME(pack_column)(const ck_pack *p) {
+  const int64_t count = p->nc * p->nt;
+  REAL *out = p->panel, sum = 0;
+  vreal seen = {0};
+  int64_t i = 0;
+  for (int64_t c = 0; c < p->nc; c++)
+    for (int64_t t = 0; t < p->nt; t++, i++)
+      out[p->row ? p->row[i] : i] = *(const real_u *)(p->src + c * p->c_stride + p->t_off[t]);
+  for (i = 0; i + VL <= count; i += VL)
+    seen = note_nonfinite(seen, v_loadu(out + i));
+  for (; i < count; i++)
+    sum += out[i] * 0;
+  return any_nonfinite(note_nonfinite(seen, v_set1(sum)));
+}
+
 static int CK_NAME(pack)(const ck_pack *p) {
   const int64_t size = sizeof(REAL);
+  if (p->ld == 1)
+    return CK_NAME(pack_column)(p);
   int adjacent = p->ld % VL == 0;
   for (int64_t t = 0; adjacent && t < p->nt; t++)
     adjacent = p->t_off[t] == t * size;

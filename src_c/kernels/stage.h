@@ -31,25 +31,46 @@ CK_INLINE void prefetch(const char *src, int64_t n) {
     __builtin_prefetch(src + i);
 }
 
+/* Every second element: none is read beyond the last. */
+#define EVEN_ODD(j) ((j) < VL / 2 ? 2 * (j) : 2 * (j) + 1)
+CK_INLINE void copy_every_second(REAL *dst, const char *src, int64_t n) {
+  const int64_t size = sizeof(REAL);
+  for (int64_t next = 0; next < n; next += VL) {
+    int64_t i = next + VL > n ? n - VL : next;
+    vreal low = v_loadu(src + 2 * i * size), high = v_loadu(src + (2 * i + VL - 1) * size);
+    v_storeu(dst + i, SHUFFLE(low, high, EVEN_ODD));
+  }
+}
+
 CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     dst[i * dst_step] = *(const real_u *)(src + i * src_step);
 }
 
+CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
+  const int64_t size = sizeof(REAL);
+  if (span.src_step == size)
+    copy_bytes((char *)dst, src, span.length * size);
+  else if (span.src_step == 2 * size && span.length >= VL)
+    copy_every_second(dst, src, span.length);
+  else
+    copy_strided(dst, 1, src, span.src_step, span.length);
+}
+
 /* Positions adjacent in the window, one plane a channel. */
 CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
-  const int64_t size = sizeof(REAL);
+  const int64_t size = sizeof(REAL), rows = p->rows, spans = p->spans;
+  const int32_t *row_dst = p->row_dst;
+  const int64_t *row_src = p->row_src;
   for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {
-    for (int64_t r = 0; r < p->rows; r++) {
-      REAL *d = dst + p->row_dst[r];
-      const char *s = src + p->row_src[r];
-      for (int64_t i = 0; i < p->spans; i++) {
-        ck_span span = p->span[i];
-        if (span.src_step == size) {
-          prefetch(s + span.src + p->src_channel, span.length * size);
-          copy_bytes((char *)(d + span.dst), s + span.src, span.length * size);
-        } else
-          copy_strided(d + span.dst, 1, s + span.src, span.src_step, span.length);
+    for (int64_t i = 0; i < spans; i++) {
+      const ck_span span = p->span[i];
+      REAL *d = dst + span.dst;
+      const char *s = src + span.src;
+      for (int64_t r = 0; r < rows; r++) {
+        if (span.src_step == size)
+          prefetch(s + row_src[r] + p->src_channel, span.length * size);
+        copy_span(d + row_dst[r], s + row_src[r], span);
       }
     }
   }

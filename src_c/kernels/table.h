@@ -11,6 +11,7 @@
 #include "micro.h"
 #include "pack.h"
 #include "peak.h"
+#include "planes.h"
 #include "pool.h"
 #include "pool_planes.h"
 #include "resize.h"
@@ -35,6 +36,7 @@ const ck_kernels CK_NAME(kernels) = {
     .depth = {FOR_EACH_HEIGHT(DEPTH)},
     .lanes = {FOR_EACH_HEIGHT(LANES_ALL)},
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
+    .plane = CK_NAME(plane),
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
     .add_back = CK_NAME(add_back),

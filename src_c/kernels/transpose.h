@@ -89,12 +89,21 @@ CK_INLINE vreal load_part(const char *src, int64_t n) {
 }
 
 CK_INLINE void store_part(char *dst, vreal v, int64_t n) {
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {v};
-  for (int64_t i = 0; i < n; i++)
-    *(real_u *)(dst + i * (int64_t)sizeof(REAL)) = u.e[i];
+  char part[VBYTES] __attribute__((aligned(VBYTES)));
+  const int64_t bytes = n * (int64_t)sizeof(REAL);
+  v_store(part, v);
+#define PIECES(size)                                                                                                   \
+  if (VBYTES > (size) && bytes >= (size)) {                                                                            \
+    __builtin_memcpy(dst, part, size);                                                                                 \
+    __builtin_memcpy(dst + bytes - (size), part + bytes - (size), size);                                               \
+    return;                                                                                                            \
+  }
+  PIECES(32)
+  PIECES(16)
+  PIECES(8)
+#undef PIECES
+  if (n > 0)
+    *(real_u *)dst = v[0];
 }
 
 /* The same where n may also be a vector or more. */

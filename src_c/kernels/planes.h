@@ -1,0 +1,208 @@
+/* One channel's plane of a correlation with pixels on the lanes: see ck_plane.
+ *
+ * Output rows that are a tap row apart share what they read: each row of the window, loaded once for each tap column,
+ * is multiplied into every output row that it reaches.  Each sum is still one chain in the order of the taps. */
+#ifndef CK_PLANES_H
+#define CK_PLANES_H
+
+#include "activation.h"
+#include "transpose.h"
+
+enum { PLANE_ROWS = 6 };
+
+/* Tiles one below the other, each of neighbouring vectors in several rows. */
+typedef struct plane_tiles {
+  const ck_plane *p;
+  const REAL *s;
+  char *to;
+  int64_t tiles;
+  int64_t last; /* where the last of several vectors begins */
+} plane_tiles;
+
+/* The last vector may overlap the one before. */
+CK_INLINE int64_t vector_at(int j, int vectors, int64_t last) { return j == 0 ? 0 : j == vectors - 1 ? last : j * VL; }
+
+/* One tap row of the window into output rows first..end-1, of which row r has tap columns w - r * taps. */
+CK_INLINE void shared_taps(int first, int end, int vectors, int64_t taps, const REAL *s, int64_t last,
+                           const int32_t *xo, const REAL *w, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  CK_UNROLL
+  for (int64_t x = 0; x < taps; x++, w++) {
+    const REAL *at = s + xo[x];
+    vreal v[CK_MAX_LANE_VECTORS];
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++)
+      v[j] = v_loadu(at + vector_at(j, vectors, last));
+    CK_UNROLL
+    for (int r = first; r < end; r++) {
+      const REAL b = w[-r * taps];
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        acc[r][j] += b * v[j];
+    }
+  }
+}
+
+/* There are at least as many tap rows as output rows less one: until the last of these begins, and again after the
+ * first has ended, fewer take part. */
+CK_INLINE void sum_shared(const ck_plane *p, int rows, int vectors, int64_t taps_y, int64_t taps_x, const REAL *s,
+                          int64_t last, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const int64_t s_tap = p->s_tap;
+  const REAL *first = p->first, *end = p->end, *panel = p->panel, *from = s;
+  const int32_t *xo = p->ko;
+  for (int64_t i = 0; i < p->planes; i++, xo += taps_y * taps_x, panel += taps_y * taps_x, s = from) {
+    const REAL *w = panel;
+    CK_UNROLL
+    for (int q = 0; q < rows - 1; q++, s += s_tap, w += taps_x) {
+      if (s >= first && s < end)
+        shared_taps(0, q + 1, vectors, taps_x, s, last, xo, w, acc);
+    }
+    for (int64_t q = rows - 1; q < taps_y; q++, s += s_tap, w += taps_x) {
+      if (s >= first && s < end)
+        shared_taps(0, rows, vectors, taps_x, s, last, xo, w, acc);
+    }
+    CK_UNROLL
+    for (int r = 1; r < rows; r++, s += s_tap, w += taps_x) {
+      if (s >= first && s < end)
+        shared_taps(r, rows, vectors, taps_x, s, last, xo, w, acc);
+    }
+  }
+}
+
+CK_INLINE void sum_apart(const ck_plane *p, int rows, int vectors, const REAL *s, int64_t last,
+                         vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const int64_t s_row = p->s_row;
+  const int32_t *ko = p->ko, *end = ko + p->planes * p->taps_y * p->taps_x;
+  for (const REAL *w = p->panel; ko < end; ko++, w++) {
+    const REAL *at = s + *ko, b = *w;
+    CK_UNROLL
+    for (int r = 0; r < rows; r++) {
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        acc[r][j] += b * v_loadu(at + r * s_row + vector_at(j, vectors, last));
+    }
+  }
+}
+
+/* A row of fewer columns than a vector has is one vector, stored in part. */
+CK_INLINE void end_plane(const ck_plane *p, int rows, int vectors, char *to, int64_t last,
+                         vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const ck_finish *f = p->finish;
+  CK_UNROLL
+  for (int r = 0; r < rows; r++, to += p->to_row) {
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++) {
+      char *at = to + vector_at(j, vectors, last) * (int64_t)sizeof(REAL);
+      vreal v = acc[r][j];
+      if (f) {
+        v += v_set1(*(const REAL *)f->bias);
+        v = v_at_most(v_set1((REAL)f->high), v_at_least(v_set1((REAL)f->low), v));
+      }
+      if (vectors == 1 && f && p->columns < VL)
+        store_part(at, v, p->columns);
+      else
+        v_storeu(at, p->add ? v_loadu(at) + v : v);
+    }
+  }
+}
+
+/* taps: 3 if there are just 3 by 3, else 0; shared: whether rows share what is loaded. */
+CK_INLINE void plane_strip(const plane_tiles *t, int rows, int vectors, int shared, int taps) {
+  const ck_plane here = *t->p, *p = &here;
+  const REAL *s = t->s;
+  char *to = t->to;
+  for (int64_t i = 0; i < t->tiles; i++, s += rows * p->s_row, to += rows * p->to_row) {
+    vreal acc[PLANE_ROWS][CK_MAX_LANE_VECTORS];
+    CK_UNROLL
+    for (int r = 0; r < rows; r++) {
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        acc[r][j] = (vreal){0};
+    }
+    if (shared)
+      sum_shared(p, rows, vectors, taps ? taps : p->taps_y, taps ? taps : p->taps_x, s, t->last, acc);
+    else
+      sum_apart(p, rows, vectors, s, t->last, acc);
+    end_plane(p, rows, vectors, to, t->last, acc);
+  }
+}
+
+/* Vectors side by side in a tile of so many rows that share (beside each sum, what is loaded and a weight), or don't.
+ */
+#if REGISTERS == 32
+#define SHARED_VECTORS(rows) 4
+#else
+#define SHARED_VECTORS(rows) ((rows) == 2 ? 4 : (rows) < 6 ? 3 : 2)
+#endif
+#define APART_VECTORS(rows) ((rows) == 1 ? 6 : (rows) == 2 ? 4 : 3)
+
+#define PLANE(rows, v)                                                                                                 \
+  static void CK_NAME(plane_##rows##x##v)(const plane_tiles *t) { plane_strip(t, rows, v, 1, 0); }
+#define PLANE_3(rows, v)                                                                                               \
+  static void CK_NAME(plane_3_##rows##x##v)(const plane_tiles *t) { plane_strip(t, rows, v, 1, 3); }
+#define PLANE_APART(rows, v)                                                                                           \
+  static void CK_NAME(plane_apart_##rows##x##v)(const plane_tiles *t) { plane_strip(t, rows, v, 0, 0); }
+#define BOTH(rows, v) PLANE(rows, v) PLANE_3(rows, v)
+#define FOR_EACH_APART(X)                                                                                              \
+  X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(4, 1) X(4, 2) X(4, 3)
+#if REGISTERS == 32
+#define FOR_EACH_LOW(X) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(4, 1) X(4, 2) X(4, 3) X(4, 4)
+#define FOR_EACH_HIGH(X) X(6, 1) X(6, 2) X(6, 3) X(6, 4)
+#else
+#define FOR_EACH_LOW(X) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) X(4, 3)
+#define FOR_EACH_HIGH(X) X(6, 1) X(6, 2)
+#endif
+FOR_EACH_LOW(BOTH)
+FOR_EACH_HIGH(PLANE)
+FOR_EACH_APART(PLANE_APART)
+
+typedef void (*plane_fn)(const plane_tiles *);
+#define PLANE_ENTRY(rows, v) [rows][v] = CK_NAME(plane_##rows##x##v),
+#define PLANE_3_ENTRY(rows, v) [rows][v] = CK_NAME(plane_3_##rows##x##v),
+#define PLANE_APART_ENTRY(rows, v) [rows][v] = CK_NAME(plane_apart_##rows##x##v),
+static const plane_fn CK_NAME(planes_shared)[PLANE_ROWS + 1][5] = {FOR_EACH_LOW(PLANE_ENTRY)
+                                                                       FOR_EACH_HIGH(PLANE_ENTRY)};
+static const plane_fn CK_NAME(planes_3)[5][5] = {FOR_EACH_LOW(PLANE_3_ENTRY)};
+static const plane_fn CK_NAME(planes_apart)[5][7] = {FOR_EACH_APART(PLANE_APART_ENTRY)};
+
+/* Rows of the next tile: as many as share taps, but no single one at the end. */
+CK_INLINE int64_t tile_rows(const ck_plane *p, int sharing, int64_t left) {
+  static const int8_t next[] = {0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4};
+  if (!sharing)
+    return left >= 4 ? 4 : left >= 2 ? 2 : left;
+  const int64_t rows = left < 12 ? next[left] : PLANE_ROWS, most = p->taps_y + 1;
+  return rows <= most ? rows : most == 5 ? 4 : most;
+}
+
+/* Whole vectors are stored in the user's memory, too, but for one that is all there is: the last one moves back. */
+static void CK_NAME(plane_rows)(const ck_plane *p, int64_t row, int64_t tiles, const plane_fn *strip, int64_t most) {
+  const int64_t vectors = (p->columns + VL - 1) / VL;
+  for (int64_t done = 0, wide; done < vectors; done += wide) {
+    const int64_t left = vectors - done;
+    wide = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
+    const int64_t past = (done + wide) * VL - p->columns, over = p->finish && p->columns >= VL && past > 0 ? past : 0;
+    const int64_t x = done * VL - (wide == 1 ? over : 0);
+    const plane_tiles t = {.p = p,
+                           .s = (const REAL *)p->s + row * p->s_row + x,
+                           .to = p->to + row * p->to_row + x * (int64_t)sizeof(REAL),
+                           .tiles = tiles,
+                           .last = (wide - 1) * VL - (wide == 1 ? 0 : over)};
+    strip[wide](&t);
+  }
+}
+
+static void CK_NAME(plane)(const ck_plane *p) {
+  const int sharing = p->s_row == p->s_tap && p->taps_y > 1, small = p->taps_y == 3 && p->taps_x == 3;
+  for (int64_t row = 0, rows, tiles; row < p->rows; row += rows * tiles) {
+    const int64_t left = p->rows - row;
+    rows = tile_rows(p, sharing, left);
+    for (tiles = 1; tile_rows(p, sharing, left - tiles * rows) == rows;)
+      tiles++;
+    if (!sharing || rows == 1)
+      CK_NAME(plane_rows)(p, row, tiles, CK_NAME(planes_apart)[rows], APART_VECTORS(rows));
+    else
+      CK_NAME(plane_rows)(p, row, tiles, small ? CK_NAME(planes_3)[rows] : CK_NAME(planes_shared)[rows],
+                          SHARED_VECTORS(rows));
+  }
+}
+
+#endif
