@@ -84,7 +84,7 @@ static void tile_back(ck_worker *worker, const ck_chunk *c, ck_chunk_buffers *b,
   ck_sample_back back = {
       .points = points, .in_place = tile->samples->region == 0, .lanes = tile->lanes, .g = b->columns, .add = add};
   if (sums) /* x alone is not read, and may not be there */
-    back.image = ck_samples_stage(tile->samples, tile->channel, tile->lanes, b->image);
+    back.image = ck_samples_stage(tile->samples, tile->channel, 1, tile->lanes, b->image);
   if (call->dx.data)
     back.dx = ck_samples_start(tile->samples, &call->dx, tile->channel, tile->lanes, b->dx);
   for (int64_t begin = 0; begin < points->taps && !ck_stopped(worker); begin += count) {

@@ -57,7 +57,7 @@ static void tile_gradient(ck_worker *worker, const ck_chunk *c, const ck_chunk_b
   const ck_points *points = &tile->samples->points;
   int64_t ld = tile->vectors * c->k->vector, panel = outputs * ld * c->k->real_size, count;
   ck_sample sample = {.points = points,
-                      .image = ck_samples_stage(tile->samples, tile->channel, tile->lanes, b->image),
+                      .image = ck_samples_stage(tile->samples, tile->channel, 1, tile->lanes, b->image),
                       .in_place = tile->samples->region == 0,
                       .taps = 1,
                       .out = b->columns,

@@ -333,6 +333,16 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int
     b->b.ko[c] = (int32_t)(c * stride[1] / item);
 }
 
+static void read_samples(ck_block *b, const ck_kblock *kb, int64_t channel, int64_t groups) {
+  ck_samples *samples = &b->b.samples;
+  if (b->d->arrangement == CK_BY_GROUP)
+    ck_samples_group_columns(samples, &b->box, kb, channel, groups, b->b.image, b->b.columns);
+  else
+    ck_samples_columns(samples, &b->box, kb, channel, b->b.image, b->b.columns);
+  ck_samples_column_offsets(samples, groups ? b->d->kernels->vector : 1, ck_dense_column_step(b->d, kb->channels),
+                            b->b.ro, b->b.ko);
+}
+
 /* The window of a k-block, or what stands for it, and the tables of offsets into it; whether these changed. */
 static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
   const ck_dense *d = b->d;
@@ -346,8 +356,7 @@ static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
     read_in_place(b, kb, channel, kept);
     fresh = !kept;
   } else if (d->sampler) {
-    ck_samples_columns(&b->b.samples, &b->box, kb, channel, b->b.image, b->b.columns);
-    ck_samples_column_offsets(&b->b.samples, b->b.ro, b->b.ko);
+    read_samples(b, kb, channel, lanes);
     b->data = b->b.columns;
   } else {
     fresh =

@@ -83,6 +83,11 @@ void ck_dense_run_block(ck_block *block, int64_t tile, int64_t tile_end);
 /* By channel and with one channel only, blocks are planes: rows of the output share the rows that they read. */
 static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }
 
+/* Elements from tap to tap of sampled columns. */
+static inline int64_t ck_dense_column_step(const ck_dense *d, int64_t channels) {
+  return d->arrangement == CK_BY_GROUP ? channels * d->kernels->vector : ck_samples_pixel_step(d->sampler, channels);
+}
+
 /* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
 

@@ -39,7 +39,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
     ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
     b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler));
-    b->columns = ck_take(arena, p->pixels * all * ck_samples_pixel_step(d->sampler, p->window.channels) * item + 64);
+    b->columns = ck_take(arena, p->pixels * all * ck_dense_column_step(d, p->window.channels) * item + 64);
   } else if (!d->in_place || d->arrangement == CK_BY_CHANNEL) {
     ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
   }
@@ -107,7 +107,8 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
     elements = ck_max(row, p->pixels * 5 / 4 + size[0] * size[1] * d->kernels->vector) * p->tile_lanes;
   }
   p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
-  p->each = d->arrangement == CK_BY_CHANNEL ? groups_each(p, threads) : 1;
+  p->each =
+      d->arrangement == CK_BY_CHANNEL || (d->sampler && d->arrangement == CK_BY_GROUP) ? groups_each(p, threads) : 1;
   p->tasks = ck_ceil_div(p->outer, p->each) * p->tile_parts *
              (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
   ck_arena count = {0};

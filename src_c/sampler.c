@@ -191,19 +191,19 @@ static int64_t row_of(const ck_tensor *tensor, const int64_t least[3], const int
   return n * tensor->stride[0] + (least[0] + z) * tensor->stride[2] + (least[1] + i % extent[1]) * tensor->stride[3];
 }
 
-static ck_view view_of(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
-                       char *image) {
+static ck_view view_of(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t apart,
+                       int64_t lanes, char *image) {
   ck_view view = {.data = image, .lanes = lanes};
   if (!samples->region) {
     view.data = (char *)tensor->data + samples->box.first[0] * tensor->stride[0] + channel * tensor->stride[1];
-    view.lane_stride = tensor->stride[1];
+    view.lane_stride = apart * tensor->stride[1];
     view.image_stride = tensor->stride[0];
     view.stride = tensor->stride + 5 - samples->points.nd;
   }
   return view;
 }
 
-ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lanes, char *image) {
+ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t apart, int64_t lanes, char *image) {
   static const int32_t first_row = 0;
   const ck_sampler *sampler = samples->sampler;
   const ck_kernels *k = sampler->kernels;
@@ -212,14 +212,14 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lan
   const int64_t place = sampler->vectors * k->vector, vectors = ck_ceil_div(lanes, k->vector);
   int64_t least[3], extent[3], row = 0, sizes[5] = {s->n, s->groups * s->c_in, s->in[0], s->in[1], s->in[2]};
   if (!samples->region)
-    return view_of(samples, x, channel, lanes, image);
+    return view_of(samples, x, channel, apart, lanes, image);
   region_box(samples, least, extent);
   char *from = (char *)x->data + samples->box.first[0] * x->stride[0] + channel * x->stride[1];
   ck_span span = {0, (int32_t)extent[2], least[2] * x->stride[4], x->stride[4]};
   ck_stage stage = {.src_end = ck_end(x->data, sizes, x->stride, 5, k->real_size),
                     .images = 1,
                     .channels = 1,
-                    .src_lane = x->stride[1],
+                    .src_lane = apart * x->stride[1],
                     .dst_position = place,
                     .rows = 1,
                     .row_dst = &first_row,
@@ -230,20 +230,20 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lan
     row = row_of(x, least, extent, i);
     for (int64_t v = 0; v < vectors; v++) {
       stage.dst = image + (i * extent[2] * place + v * k->vector) * k->real_size;
-      stage.src = from + v * k->vector * x->stride[1];
+      stage.src = from + v * k->vector * stage.src_lane;
       stage.lanes = ck_min(k->vector, lanes - v * k->vector);
       k->stage(&stage);
     }
   }
   memset(image + samples->points.nowhere * k->real_size, 0, (size_t)(place * k->real_size));
-  return view_of(samples, x, channel, lanes, image);
+  return view_of(samples, x, channel, apart, lanes, image);
 }
 
 ck_view ck_samples_start(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
                          char *image) {
   const ck_kernels *k = samples->sampler->kernels;
   memset(image, 0, (size_t)(samples->region * samples->sampler->vectors * k->vector * k->real_size));
-  return view_of(samples, tensor, channel, lanes, image);
+  return view_of(samples, tensor, channel, 1, lanes, image);
 }
 
 void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
@@ -279,7 +279,7 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
     lanes = ck_sampler_lanes(sampler, c, end);
     ck_samples_locate(samples, box, kb, c / per_group);
     ck_sample sample = {.points = &samples->points,
-                        .image = ck_samples_stage(samples, c, lanes, image),
+                        .image = ck_samples_stage(samples, c, 1, lanes, image),
                         .in_place = samples->region == 0,
                         .taps = taps,
                         .pixels = samples->points.pixels,
@@ -290,12 +290,37 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
   }
 }
 
-void ck_samples_column_offsets(const ck_samples *samples, int32_t *pixels, int32_t *rows) {
+int ck_sampler_by_group(const ck_sampler *sampler) {
+  const int64_t groups = sampler->call->conv.shape.groups, shared = sampler->call->offset_groups;
+  return shared == 1 || (groups % shared == 0 && groups / shared % sampler->kernels->vector == 0);
+}
+
+void ck_samples_group_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kb, int64_t first_channel,
+                              int64_t groups, char *image, char *out) {
+  const ck_sampler *sampler = samples->sampler;
+  const ck_conv_shape *s = &sampler->call->conv.shape;
+  const int64_t vector = sampler->kernels->vector, step = kb->channels * vector, taps = taps_of(kb->taps);
+  ck_samples_locate(samples, box, kb, first_channel / (s->groups * s->c_in / sampler->call->offset_groups));
+  for (int64_t c = 0; c < kb->channels; c++) {
+    ck_sample sample = {.points = &samples->points,
+                        .image = ck_samples_stage(samples, first_channel + kb->channel + c, s->c_in, groups, image),
+                        .in_place = samples->region == 0,
+                        .taps = taps,
+                        .pixels = samples->points.pixels,
+                        .out = out + c * vector * sampler->kernels->real_size,
+                        .pixel_step = step * taps,
+                        .tap_step = step};
+    sampler->kernels->sample(&sample);
+  }
+}
+
+void ck_samples_column_offsets(const ck_samples *samples, int64_t channel_step, int64_t tap_step, int32_t *pixels,
+                               int32_t *rows) {
   const ck_kblock *kb = &samples->kblock;
-  int64_t step = ck_samples_pixel_step(samples->sampler, kb->channels), taps = taps_of(kb->taps);
+  const int64_t taps = taps_of(kb->taps);
   for (int64_t x = 0; x < samples->points.pixels; x++)
-    pixels[x] = (int32_t)(x * taps * step);
+    pixels[x] = (int32_t)(x * taps * tap_step);
   for (int64_t c = 0; c < kb->channels; c++)
     for (int64_t t = 0; t < taps; t++)
-      *rows++ = (int32_t)(t * step + c);
+      *rows++ = (int32_t)(t * tap_step + c * channel_step);
 }

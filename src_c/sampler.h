@@ -44,8 +44,9 @@ int64_t ck_samples_pixel_step(const ck_sampler *sampler, int64_t channels);
 
 /* Locates the points of this box, tap box and offset group; nothing is done if they are those located already. */
 void ck_samples_locate(ck_samples *samples, const ck_box *box, const ck_kblock *kblock, int64_t group);
-/* `lanes` channels from `channel` on of the box's image, staged in `image` if they are near enough for that. */
-ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t lanes, char *image);
+/* `lanes` channels from `channel` on, `apart` from each other, of the box's image: staged in `image` if they are near
+ * enough for that. */
+ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t apart, int64_t lanes, char *image);
 /* The same place in a tensor of x's shape, or a staged one of zeros; and adding what was staged to the tensor. */
 ck_view ck_samples_start(const ck_samples *samples, const ck_tensor *tensor, int64_t channel, int64_t lanes,
                          char *image);
@@ -55,7 +56,14 @@ void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t 
 /* Columns of channels kblock->channel.. (counted from first_channel) and its taps: out[pixel][tap][channel]. */
 void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kblock, int64_t first_channel,
                         char *image, char *out);
-void ck_samples_column_offsets(const ck_samples *samples, int32_t *pixels, int32_t *rows);
+/* The same of `groups` groups, at most a vector of them, whose first channel is first_channel:
+ * out[pixel][tap][channel], a vector of groups each. They share their offsets, where ck_sampler_by_group holds. */
+void ck_samples_group_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kblock, int64_t first_channel,
+                              int64_t groups, char *image, char *out);
+int ck_sampler_by_group(const ck_sampler *sampler);
+/* Elements from one channel to the next, and from one tap to the next, as either of them has it. */
+void ck_samples_column_offsets(const ck_samples *samples, int64_t channel_step, int64_t tap_step, int32_t *pixels,
+                               int32_t *rows);
 
 /* The channels from `channel` on that go together: at most `vectors`, and none beyond a group. */
 int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end);

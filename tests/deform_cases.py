@@ -110,6 +110,8 @@ AWKWARD = (
     Deform("d_depthwise",       2,  13, (11, 10),    13, (3, 3), 1, 1, 1, 13),
     Deform("d_depthwise_v1",    1,  34, (11, 10),    34, (3, 3), 2, 1, 1, 34, offset_groups=2, mask=False),
     Deform("d_depthwise_x3",    2,   7, (9, 8),      21, (3, 3), 1, 1, 1, 7, offset_groups=7),
+    Deform("d_depthwise_halves", 1, 32, (9, 8),      64, (3, 3), 1, 1, 1, 32, offset_groups=2),
+    Deform("d_narrow_groups",   2,  51, (7, 10),     34, (3, 2), 1, 1, 1, 17, offsets="wide"),
     Deform("d_1d",              2,   5, (31,),        7, (3,), 1, 1),
     Deform("d_1d_one_sample",   1,   1, (1,),         1, (1,), offsets="border"),
     Deform("d_1d_long",         1,   2, (5011,),      3, (9,), 1, 4, offsets="wide"),
