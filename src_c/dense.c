@@ -49,31 +49,7 @@ static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb
   return b->d->kernels->pack(&pack);
 }
 
-/* One phase's part of the panel, and where its sums go. */
-typedef struct part {
-  int64_t k;
-  const ck_phase_taps *taps; /* by plane */
-  const char *panel;
-  const int32_t *ko;
-  char *acc;
-  int accumulate;
-} part;
-
-/* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first. */
-static ck_finish finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
-  const ck_dense *d = b->d;
-  const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
-  ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias};
-  finish.dst += first[0] * stride[0] + first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
-  if (r > 0) {
-    int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];
-    finish.dst += n * stride[0] + z % size[1] * stride[2] + y % size[2] * stride[3];
-  }
-  ck_dense_bounds(d, &finish.low, &finish.high);
-  return finish;
-}
-
-static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
+static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p) {
   const ck_dense *d = b->d;
   const ck_kernels *kernels = d->kernels;
   const ck_lane_runs *runs = &b->runs;
@@ -92,7 +68,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
     int32_t at = b->b.ro[r * runs->outputs];
     ck_finish finish;
     if (b->straight) {
-      finish = finish_at(b, t, r);
+      finish = ck_dense_finish_at(b, t, r);
       product.finish = &finish;
     }
     product.total = p->acc + r * runs->row * kernels->real_size;
@@ -105,67 +81,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const part *p) {
   }
 }
 
-/* A plane of the block. Rows of the output are taken together that are a tap row apart: each row that has been loaded
- * serves all of them. Where taps go up as rows go down, the last one comes first. */
-static void multiply_plane(const ck_block *b, const ck_plane *plane, const ck_phase_taps *taps) {
-  const int64_t apart = taps->apart, distance = apart < 0 ? -apart : apart, item = b->d->kernels->real_size;
-  if (distance == 0) {
-    b->d->kernels->plane(plane);
-    return;
-  }
-  for (int64_t i = 0; i < distance; i++) {
-    ck_plane some = *plane;
-    some.rows = distance == 1 ? plane->rows : (plane->rows - 1 - i) / distance + 1;
-    const int64_t first = apart > 0 ? i : i + (some.rows - 1) * distance;
-    some.s = (const char *)plane->s + first * plane->s_row * item;
-    some.s_row *= apart;
-    some.to += first * plane->to_row;
-    some.to_row *= apart;
-    some.first = (const char *)plane->s + taps->first * item;
-    some.end = (const char *)plane->s + taps->end * item;
-    b->d->kernels->plane(&some);
-  }
-}
-
-static void multiply_by_plane(ck_block *b, const ck_tile *t, const part *p) {
-  const ck_dense *d = b->d;
-  const ck_kernels *kernels = d->kernels;
-  const ck_lane_runs *runs = &b->runs;
-  const int64_t item = kernels->real_size;
-  ck_plane plane = {.panel = p->panel,
-                    .ko = p->ko,
-                    .planes = p->taps->planes,
-                    .taps_y = p->taps->down,
-                    .taps_x = p->taps->across,
-                    .rows = runs->axis == 3 ? b->box.size[2] : 1,
-                    .columns = runs->lanes,
-                    .s_row = p->taps->s_row,
-                    .s_tap = p->taps->s_tap,
-                    .add = p->accumulate};
-  if (p->k == 0 && !p->accumulate)
-    memset(p->acc, 0, (size_t)b->p->acc_phase);
-  if (b->straight)
-    ck_dense_load_bias(b, t);
-  for (int64_t r = 0; r < runs->runs && p->k > 0; r += plane.rows) {
-    ck_finish finish;
-    plane.s = b->data + b->b.ro[r * runs->outputs] * item;
-    plane.to = p->acc + r * runs->row * item;
-    plane.to_row = runs->row * item;
-    if (b->straight) {
-      finish = finish_at(b, t, r);
-      plane.finish = &finish;
-      plane.to = finish.dst;
-      plane.to_row = d->dst.stride[3];
-    }
-    multiply_plane(b, &plane, p->taps);
-    for (int64_t i = 0; i < plane.rows && b->straight && !ck_only_bounds(d->activation); i++) {
-      char *row = plane.to + i * plane.to_row; /* stored just now, with its bias */
-      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
-    }
-  }
-}
-
-static void multiply_by_pixel(ck_block *b, const ck_tile *t, const part *p) {
+static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
   const ck_kernels *kernels = b->d->kernels;
   int by_group = b->d->arrangement == CK_BY_GROUP;
   ck_row_product product = {.kernels = kernels,
@@ -189,14 +105,14 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
     int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
     int64_t end = b->p->sorted ? b->b.phase_start[f - b->phase + 1] : k;
-    part p = {.k = end - first,
-              .taps = &b->b.phase_taps[f - b->phase],
-              .panel = b->panel + first * row,
-              .ko = b->b.ko + first,
-              .acc = acc,
-              .accumulate = accumulate};
+    ck_part p = {.k = end - first,
+                 .taps = &b->b.phase_taps[f - b->phase],
+                 .panel = b->panel + first * row,
+                 .ko = b->b.ko + first,
+                 .acc = acc,
+                 .accumulate = accumulate};
     if (ck_dense_by_plane(b->d))
-      multiply_by_plane(b, t, &p);
+      ck_dense_multiply_plane(b, t, &p);
     else if (b->d->arrangement == CK_BY_CHANNEL)
       multiply_by_channel(b, t, &p);
     else
@@ -204,8 +120,7 @@ static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int ac
   }
 }
 
-/* The phase of a tap along axis i, as the phases of d are numbered; it may be beyond them. */
-static int64_t phase_of(const ck_dense *d, int i, int64_t tap) {
+int64_t ck_dense_phase_of(const ck_dense *d, int i, int64_t tap) {
   return d->tapped ? tap % d->phases[i] : ck_tap_phase(&d->source.axis[i], tap);
 }
 
@@ -224,14 +139,14 @@ static int64_t take_taps(ck_block *b, const ck_kblock *kb) {
   const ck_dense *d = b->d;
   int64_t count = 0, at[3];
   for (at[0] = 0; at[0] < kb->taps[0]; at[0]++) {
-    int64_t z = kb->tap[0] + at[0], phase_z = phase_of(d, 0, z);
+    int64_t z = kb->tap[0] + at[0], phase_z = ck_dense_phase_of(d, 0, z);
     for (at[1] = 0; at[1] < kb->taps[1]; at[1]++) {
-      int64_t y = kb->tap[1] + at[1], phase_y = phase_of(d, 1, y);
+      int64_t y = kb->tap[1] + at[1], phase_y = ck_dense_phase_of(d, 1, y);
       int64_t row = (phase_z * d->phases[1] + phase_y) * d->phases[2];
       if (phase_z >= d->phases[0] || phase_y >= d->phases[1] || row >= b->phase_end || row + d->phases[2] <= b->phase)
         continue;
       for (at[2] = 0; at[2] < kb->taps[2]; at[2]++) {
-        int64_t x = kb->tap[2] + at[2], phase_x = phase_of(d, 2, x), phase = row + phase_x;
+        int64_t x = kb->tap[2] + at[2], phase_x = ck_dense_phase_of(d, 2, x), phase = row + phase_x;
         if (phase_x >= d->phases[2] || phase < b->phase || phase >= b->phase_end)
           continue;
         int64_t w_off = z * d->w_tap[0] + y * d->w_tap[1] + x * d->w_tap[2];
@@ -262,57 +177,6 @@ static void sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) 
   for (int64_t f = phases; f > 0; f--)
     u->phase_start[f] = u->phase_start[f - 1];
   u->phase_start[0] = 0;
-}
-
-/* Of the rows of a window, those that hold more than padding. */
-static void rows_there(const ck_window *w, int64_t *first, int64_t *end) {
-  *first = 0;
-  *end = w->extent[1];
-  while (*first < *end && w->axis_source[1][*first] < 0)
-    ++*first;
-  while (*end > *first && w->axis_source[1][*end - 1] < 0)
-    --*end;
-}
-
-/* Which rows share what they read: those of the output that are `s_row` apart, taps `s_tap`. */
-static void set_sharing(const ck_block *b, ck_phase_taps *taps, int64_t first_down) {
-  const ck_window *w = &b->b.window;
-  const int64_t rows = b->box.size[2], apart = taps->s_row ? taps->s_tap / taps->s_row : 0;
-  if (b->in_place || taps->down < 2 || apart * taps->s_row != taps->s_tap || apart >= rows || apart <= -rows)
-    return;
-  taps->apart = apart;
-  rows_there(w, &taps->first, &taps->end);
-  taps->first = (taps->first - w->axis_tap[1][first_down]) * w->extent[2];
-  taps->end = (taps->end - w->axis_tap[1][first_down]) * w->extent[2];
-}
-
-/* The taps of each phase of the task as planes, rows and columns. */
-static void set_phase_taps(const ck_block *b) {
-  const ck_dense *d = b->d;
-  const ck_kblock *kb = &b->kblock;
-  const ck_lane_runs *runs = &b->runs;
-  for (int64_t f = b->phase; f < b->phase_end; f++) {
-    ck_phase_taps *taps = &b->b.phase_taps[f - b->phase];
-    const int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
-    const int64_t k = b->p->sorted ? b->b.phase_start[f - b->phase + 1] - first : kb->channels * b->taken;
-    const int32_t *ko = b->b.ko + first;
-    int64_t first_down = 0;
-    *taps = (ck_phase_taps){0};
-    for (int64_t i = 0; i < kb->taps[2]; i++)
-      taps->across += phase_of(d, 2, kb->tap[2] + i) == f % d->phases[2];
-    for (int64_t i = kb->taps[1] - 1; i >= 0; i--) {
-      if (phase_of(d, 1, kb->tap[1] + i) != f / d->phases[2] % d->phases[1])
-        continue;
-      taps->down++;
-      first_down = i;
-    }
-    if (k == 0)
-      continue;
-    taps->planes = k / (taps->across * taps->down);
-    taps->s_tap = taps->down > 1 ? ko[taps->across] - ko[0] : 0;
-    taps->s_row = runs->axis == 3 && b->box.size[2] > 1 ? b->b.ro[runs->outputs] - b->b.ro[0] : 0;
-    set_sharing(b, taps, first_down);
-  }
 }
 
 /* The offset tables straight into the source's tensor. */
@@ -448,7 +312,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (b->p->sorted)
       sort_by_phase(b, &b->kblock, b->taken);
     if (ck_dense_by_plane(d))
-      set_phase_taps(b);
+      ck_dense_set_phase_taps(b);
   }
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;

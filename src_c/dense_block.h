@@ -88,6 +88,27 @@ static inline int64_t ck_dense_column_step(const ck_dense *d, int64_t channels) 
   return d->arrangement == CK_BY_GROUP ? channels * d->kernels->vector : ck_samples_pixel_step(d->sampler, channels);
 }
 
+/* One phase's part of the panel, and where its sums go. */
+typedef struct ck_part {
+  int64_t k;
+  const ck_phase_taps *taps; /* by plane */
+  const char *panel;
+  const int32_t *ko;
+  char *acc;
+  int accumulate;
+} ck_part;
+
+/* The phase of a tap along an axis, as those of the correlation are numbered; it may be beyond them. */
+int64_t ck_dense_phase_of(const ck_dense *dense, int axis, int64_t tap);
+
+/* By plane: what ck_phase_taps says, of each phase of the task, and the product of one phase. */
+void ck_dense_set_phase_taps(const ck_block *block);
+void ck_dense_multiply_plane(ck_block *block, const ck_tile *tile, const ck_part *part);
+
+/* By channel, where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first.
+ */
+ck_finish ck_dense_finish_at(const ck_block *block, const ck_tile *tile, int64_t r);
+
 /* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
 

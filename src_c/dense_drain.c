@@ -26,6 +26,19 @@ void ck_dense_bounds(const ck_dense *d, double *low, double *high) {
   *high = d->activation == CK_CLIP ? d->act_b : INFINITY;
 }
 
+ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
+  const ck_dense *d = b->d;
+  const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
+  ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias};
+  finish.dst += first[0] * stride[0] + first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
+  if (r > 0) {
+    int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];
+    finish.dst += n * stride[0] + z % size[1] * stride[2] + y % size[2] * stride[3];
+  }
+  ck_dense_bounds(d, &finish.low, &finish.high);
+  return finish;
+}
+
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
   const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
   int straight = !d->add && !d->fold && !d->tapped && (runs->lanes >= d->kernels->vector || ck_dense_by_plane(d)) &&
