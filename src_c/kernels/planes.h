@@ -25,8 +25,7 @@ CK_INLINE int64_t vector_at(int j, int vectors, int64_t last) { return j == 0 ? 
 /* One tap row of the window into output rows first..end-1, of which row r has tap columns w - r * taps. */
 CK_INLINE void shared_taps(int first, int end, int vectors, int64_t taps, const REAL *s, int64_t last,
                            const int32_t *xo, const REAL *w, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  CK_UNROLL
-  for (int64_t x = 0; x < taps; x++, w++) {
+  for (int64_t x = 0; x < taps; x++, w++) { /* unrolled if taps is a constant: no more is asked, for it may not be */
     const REAL *at = s + xo[x];
     vreal v[CK_MAX_LANE_VECTORS];
     CK_UNROLL
