@@ -95,7 +95,7 @@ from .ops.unpool import (
     max_unpool3d_backward,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "ConvGrads",
