@@ -241,8 +241,9 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
-  double begin = ck_dense_by_plane(d) ? 0 : blocks * (double)p->part_tiles * cost.panel;
-  double group = p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p) + cost.group;
+  const int alone = ck_dense_by_plane(d) || d->arrangement == CK_BY_GROUP;
+  double begin = blocks * (double)p->part_tiles * (alone ? cost.group : cost.panel);
+  double group = p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p);
   return (double)p->each * group + cost.task + (ck_dense_by_plane(d) ? (double)p->pixels * cost.output : 0);
 }
 
