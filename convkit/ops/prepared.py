@@ -79,7 +79,8 @@ _DOC = """
     callable
         ``f(x, *, add=None, out=None)``: the result of `{forward}{{nd}}d`, to the bit. `add`, of the result's shape, is
         summed before the activation, ((sum + bias) + add), or first of all where a transposed convolution adds up the
-        columns of "im2col"; it may be `out` itself. Several threads may call it at a time. It can be pickled and copied.
+        columns of "im2col"; it may be `out` itself. Several threads may call it at a time. It can be pickled and
+        copied.
 
     Raises
     ------
