@@ -9,6 +9,7 @@ static const struct {
   double strip;   /* to start and end a register tile, and a vector of it */
   double strip_vector;
   double plane;     /* by plane, rows that share what they read */
+  double plane_cut; /* how many times as long it all takes where the kernel is cut: a window after the other */
   double pack;      /* an element of a panel, transposed on the way */
   double panel;     /* to begin one, and its tile */
   double pack_tap;  /* by group, a row of it with its place in the tables */
@@ -41,6 +42,7 @@ static const struct {
           .strip = 12,
           .strip_vector = 1,
           .plane = 100,
+          .plane_cut = 3,
           .pack = 0.5,
           .panel = 500,
           .pack_tap = 60,
@@ -150,7 +152,8 @@ static double plane_cycles(const ck_dense *d, const ck_dense_plan *p) {
                                   (double)t.vectors / (double)t.strips, taps[1], taps[2]);
   const double planes = (double)(runs.runs / t.rows) * phases;
   const double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
-  return planes * lines * (tiles * (double)t.strips * k * each + blocks * cost.plane);
+  const double over = blocks > 1 ? cost.plane_cut : 1;
+  return over * planes * lines * (tiles * (double)t.strips * k * each + blocks * cost.plane);
 }
 
 static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
