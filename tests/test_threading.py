@@ -90,6 +90,7 @@ def forks(way):
     busy.join()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", engine.built_threadings())
 def test_forked_children_use_the_pool(way):
     run(forks, way, timeout=60)
@@ -176,6 +177,7 @@ def daemons():
     time.sleep(0.2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", (handlers, others, daemons))
 def test_the_pool(script):
     run(script, timeout=60)
