@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 import convkit
 from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, by_dtype, each_place, in_turn, restore, seed_of
-from problems import POOLS, Pool, random_pool
+from pool_problems import POOLS, Pool, random_pool
 from views import VIEWS, with_canaries
 
 reference = convkit.reference

@@ -21,6 +21,10 @@ OPERATORS = {"conv": "conv{}d", "convT": "conv_transpose{}d", "dcn": "deform_con
 IMAGES = ("x", "y", "grad", "offset", "mask")  # arrays whose channel axis the layout moves
 
 
+class NotOfferedError(Exception):
+    """A peer has no operator for a problem; the message says which."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is the same for all layers of a run."""

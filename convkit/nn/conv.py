@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -97,9 +98,9 @@ class Convolution(Module):
 
         return y, back
 
+    @abstractmethod
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The spatial sizes of the output."""
-        raise NotImplementedError
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(N, out_channels, *spatial)``."""

@@ -7,7 +7,7 @@ import convkit
 from convkit.benchmarks import measure as measuring
 from convkit.benchmarks.layers import Layer
 from convkit.benchmarks.measure import measure, measure_again
-from convkit.benchmarks.problem import DIRECTIONS, Problem, Setting, difference, ours
+from convkit.benchmarks.problem import DIRECTIONS, NotOfferedError, Problem, Setting, difference, ours
 from convkit.benchmarks.timing import Burst, Contender, Probe
 
 PLAIN = Layer("plain", "conv", 2, 4, (6, 7), 6, (3, 3), 1, 1)
@@ -30,7 +30,7 @@ def answering(name, change=lambda y: y):
 
 
 def refusing(problem):
-    raise NotImplementedError("no such operator")
+    raise NotOfferedError("no such operator")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_who_agrees_is_timed_and_who_does_not_is_named(probe):
     assert set(row.refused) == set(peers) - {"right"}
     assert "result differs: y differs by" in row.refused["wrong"]
     assert "shape" in row.refused["other shape"]
-    assert row.refused["refuses"] == "NotImplementedError: no such operator"
+    assert row.refused["refuses"] == "NotOfferedError: no such operator"
 
 
 def test_a_peer_that_is_not_installed_is_no_refusal(probe):

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 import convkit
 from convkit.benchmarks import peers, report
 from convkit.benchmarks.layers import LAYERS, OTHERS
-from convkit.benchmarks.problem import DIRECTIONS, ours
+from convkit.benchmarks.problem import DIRECTIONS, NotOfferedError, ours
 from convkit.benchmarks.timing import Contender
 from convkit.cli import bench, main
 from missing import hide
@@ -84,11 +84,11 @@ def test_a_sweep_has_quantiles_kinds_and_the_worst(brief, faked, monkeypatch, ca
 
 def test_refusals_are_said_in_the_peers_words(brief, monkeypatch, capsys):
     def refuse(problem):
-        raise NotImplementedError("no convolutions today")
+        raise NotOfferedError("no convolutions today")
 
     monkeypatch.setattr(peers, "load", lambda name: refuse)
     assert main(["bench", "--layers", "tiny_digits", "--against", "torch"]) == 0
-    assert "tiny_digits: torch was not timed: NotImplementedError: no convolutions today" in capsys.readouterr().out
+    assert "tiny_digits: torch was not timed: NotOfferedError: no convolutions today" in capsys.readouterr().out
 
 
 def test_a_run_is_saved_and_compared(brief, tmp_path, capsys):

@@ -7,7 +7,7 @@ import torch.nn.functional as functional
 
 import convkit
 from cases import DTYPES, LAYOUTS, arrange, restore
-from problems import POOLS, Pool, random_pool
+from pool_problems import POOLS, Pool, random_pool
 
 
 def allowed(problem: Pool) -> bool:

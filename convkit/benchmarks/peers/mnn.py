@@ -17,7 +17,7 @@ import numpy as np
 
 from ..._extras import need
 from ..layers import DEFORMABLE
-from ..problem import Problem
+from ..problem import NotOfferedError, Problem
 from ..timing import Contender
 from ._onnx import model
 
@@ -45,9 +45,9 @@ with _silent():
 def build(problem: Problem) -> Contender:
     """The problem's forward call by MNN, which has no gradients."""
     if problem.direction != "forward" or problem.setting.dtype != "float32":
-        raise NotImplementedError("MNN computes no gradients, and in float32 alone")
+        raise NotOfferedError("MNN computes no gradients, and in float32 alone")
     if problem.layer.kind in DEFORMABLE:
-        raise NotImplementedError("MNN has no deformable convolution")
+        raise NotOfferedError("MNN has no deformable convolution")
     with _silent():
         module = _module(problem)
         x = problem.operands["x"]

@@ -16,7 +16,7 @@ import convkit
 
 from ..._extras import need
 from ..layers import DEFORMABLE, Layer
-from ..problem import Problem
+from ..problem import NotOfferedError, Problem
 from ..timing import Contender
 
 ncnn = need("ncnn", "bench")
@@ -28,7 +28,7 @@ AS_STORED = 1  # of extract: do not unpack
 def build(problem: Problem) -> Contender:
     """The problem's forward call by ncnn, which has no gradients."""
     if problem.direction != "forward" or problem.setting.dtype != "float32":
-        raise NotImplementedError("ncnn computes no gradients, and in float32 alone")
+        raise NotOfferedError("ncnn computes no gradients, and in float32 alone")
     inputs = [name for name in ("x", "offset", "mask") if name in problem.operands]
     net = _net(problem, inputs)
     images = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..._extras import need
-from ..problem import Problem
+from ..problem import NotOfferedError, Problem
 from ..timing import Contender
 from ._onnx import model
 
@@ -13,7 +13,7 @@ onnxruntime = need("onnxruntime", "bench")
 def build(problem: Problem) -> Contender:
     """The problem's forward call by ONNX Runtime, which has no gradients."""
     if problem.direction != "forward":
-        raise NotImplementedError("ONNX Runtime computes no gradients")
+        raise NotOfferedError("ONNX Runtime computes no gradients")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = problem.setting.threads
     options.log_severity_level = 3

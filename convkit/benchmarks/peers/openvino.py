@@ -6,7 +6,7 @@ from typing import Any
 
 from ..._extras import need
 from ..layers import DEFORMABLE
-from ..problem import Problem
+from ..problem import NotOfferedError, Problem
 from ..timing import Contender
 
 openvino = need("openvino", "bench")
@@ -16,7 +16,7 @@ ops = need("openvino.opset8", "bench")  # the first with deformable convolution 
 def build(problem: Problem) -> Contender:
     """The problem's forward call by OpenVINO, which has no gradients."""
     if problem.direction != "forward":
-        raise NotImplementedError("OpenVINO computes no gradients")
+        raise NotOfferedError("OpenVINO computes no gradients")
     inputs = {
         name: ops.parameter(array.shape, array.dtype, name)
         for name, array in problem.operands.items()

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..._extras import need
 from ..layers import DEFORMABLE
-from ..problem import Problem
+from ..problem import NotOfferedError, Problem
 from ..timing import Contender
 
 fft = need("scipy.fft", "bench")
@@ -27,11 +27,11 @@ MOST_BYTES, MOST_PAIRS = 1e9, 4096
 def build(problem: Problem) -> Contender:
     """The problem's forward call by SciPy, in the formulation that is faster at the first try."""
     if problem.direction != "forward" or problem.layer.kind in DEFORMABLE:
-        raise NotImplementedError("SciPy computes neither gradients nor deformable convolution")
+        raise NotOfferedError("SciPy computes neither gradients nor deformable convolution")
     threadpoolctl.threadpool_limits(problem.setting.threads, user_api="blas")  # for NumPy's products of spectra
     calls = [*_by_transforms(problem), *_by_pairs(problem)]
     if not calls:
-        raise NotImplementedError("the spectra would take too much memory, and there are too many pairs of channels")
+        raise NotOfferedError("the spectra would take too much memory, and there are too many pairs of channels")
     return Contender("scipy", min(calls, key=_seconds), lambda y: {"y": y})
 
 
