@@ -84,11 +84,14 @@ def choose_threading(compiler):
 def static_libraries():
     """(name, build_info) of each; the core first, as it refers to the others."""
     core = [f"-DCK_HAVE_{isa.upper()}" for isa in ISAS]
-    libraries = [("ck_core", {"sources": sorted(glob("src_c/*.c")), "cflags": CFLAGS + core})]
+    sources = sorted(set(glob("src_c/*/*.c")) - set(glob("src_c/kernels/*.c")))
+    libraries = [("ck_core", {"sources": sources, "cflags": CFLAGS + core})]
     for isa in reversed(ISAS):  # the longest to compile first
         for dtype in ("f32", "f64"):
             source = f"src_c/kernels/{isa}_{dtype}.c"
             libraries.append((f"ck_{isa}_{dtype}", {"sources": [source], "cflags": CFLAGS + ISA_CFLAGS[isa]}))
+    for _, build_info in libraries:
+        build_info["include_dirs"] = ["src_c"]
     return libraries
 
 
@@ -104,8 +107,10 @@ class BuildLibraries(build_clib):
         core = libraries[0][1]
         core["cflags"] = [*core["cflags"], *compile_flags]
         headers = sorted(glob("src_c/**/*.h", recursive=True)) + [self._settings(libraries)]
-        for _, build_info in libraries:
+        for name, build_info in libraries:
             build_info["obj_deps"] = {"": headers}
+            # What has gone from the sources would stay in an archive that is there.
+            Path(self.build_clib, self.compiler.library_filename(name)).unlink(missing_ok=True)
         build_one = super().build_libraries
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(lambda library: build_one([library]), libraries))
@@ -143,7 +148,7 @@ class BuildExtension(build_ext):
 ENGINE = Extension(
     "convkit._ext.engine",
     ["convkit/_ext/engine.pyx"],
-    depends=sorted(glob("src_c/*.h")),
+    depends=["src_c/convkit.h"],
     include_dirs=["src_c"],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     extra_compile_args=["-std=gnu11", "-O2", "-g0", "-fvisibility=hidden"],

@@ -2,7 +2,7 @@
 #ifndef CK_KERNELS_PEAK_H
 #define CK_KERNELS_PEAK_H
 
-#include "../peak.h"
+#include "base/dispatch.h"
 #include "vector.h"
 
 /* Enough independent chains to fill two pipes of latency 4 to 6; the rest of the registers hold the two constants. */

@@ -1,5 +1,5 @@
 /* Everything one instruction set and dtype needs, and the table that names it. */
-#include "../dispatch.h"
+#include "base/dispatch.h"
 
 #include "activation.h"
 #include "channels.h"

@@ -1,0 +1,427 @@
+/* The table of kernels: one for each instruction set and dtype, filled at compile time, chosen once at import.
+ *
+ * Every kernel works on scratch of the element type it was compiled for; offsets and strides in scratch are counted in
+ * elements, strides of user memory in bytes.  Panels are [k][ld] with ld a whole number of vectors. */
+#ifndef CK_DISPATCH_H
+#define CK_DISPATCH_H
+
+#include "convkit.h"
+
+enum { CK_MAX_HEIGHT = 14, CK_MAX_LANE_VECTORS = 6 };
+
+/* Where the rows of a register tile lie: in two runs, the first the longer by at most one, row i of a run i * step
+ * after the run's first; or where ro says. */
+typedef struct ck_row_panel {
+  int64_t first, step, second; /* second: from the first run to the second */
+  const int32_t *ro;           /* [height], or NULL */
+} ck_row_panel;
+
+/* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus the row's bias, then within bounds.
+ * NaN passes. */
+typedef struct ck_finish {
+  char *dst;
+  int64_t row;      /* bytes */
+  const void *bias; /* [height] */
+  double low, high;
+} ck_finish;
+
+/* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
+ * row i times lane j; stored in `to`, or added to what that holds.
+ *   rows   acc[i][j] += s[r(i) + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors
+ *   depth  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]   both are vectors, one of lanes
+ *   lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are vectors of neighbours, rows come from the panel
+ * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
+ * last, the next tile lies beside, and from and to are [height][ldc]; with `finish`, nothing is stored in to. */
+typedef struct ck_strip {
+  int64_t k, tiles;
+  const void *s;
+  const int32_t *ko; /* [k] */
+  const ck_row_panel *rows;
+  const void *panel; /* [k][ld]; ld of whole vectors */
+  const void *from;  /* or NULL */
+  void *to;
+  int64_t ldc;
+  int add;
+  const ck_finish *finish; /* or NULL */
+} ck_strip;
+typedef void (*ck_strip_fn)(const ck_strip *);
+
+/* One channel's plane: output row r, column x is the sum over k of panel[k] * s[r * s_row + ko[k] + x], as one chain.
+ * k runs over `planes` of taps_y by taps_x taps; from tap row to tap row ko rises by s_tap. Where s_row is s_tap too,
+ * rows of the window are loaded once for all output rows that they reach, and those at s + q * s_tap outside first..end
+ * are padding, and not taken. */
+typedef struct ck_plane {
+  const void *s, *panel;
+  const int32_t *ko;
+  const void *first, *end;
+  int64_t planes, taps_y, taps_x, rows, columns, s_row, s_tap;
+  char *to;
+  int64_t to_row;          /* bytes */
+  int add;                 /* to what is there */
+  const ck_finish *finish; /* its bias and bounds, if `to` is the user's; or NULL: then whole vectors are stored */
+} ck_plane;
+
+/* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
+ * ld; without row, row[k] = k. Returns whether anything read was not finite. */
+typedef struct ck_pack {
+  void *panel;
+  const char *src, *src_end; /* no byte from src_end on is ever read */
+  int64_t ld, lanes, lane_stride, nc, c_stride, nt;
+  const int64_t *t_off;
+  const int32_t *row;
+} ck_pack;
+
+/* A run of positions along the innermost axis: `length` of them from window offset dst, from source offset src (bytes)
+ * on, src_step bytes apart. */
+typedef struct ck_span {
+  int32_t dst, length;
+  int64_t src, src_step;
+} ck_span;
+
+/* Copies one block's window, un-expanded: for every image, (z, y) row, channel and span.
+ * Element (channel c, window offset p) of image i lands at dst[i * dst_image + c * dst_channel + p * dst_position]. */
+typedef struct ck_stage {
+  void *dst;
+  char *src;
+  const char *src_end; /* no byte from src_end on is ever read */
+  int64_t images, dst_image, src_image;
+  int64_t channels, dst_channel, src_channel;
+  int64_t lanes, src_lane; /* lanes > 0: besides, lane j of position p lands at p * dst_position + j */
+  int64_t dst_position;
+  int64_t rows;
+  const int32_t *row_dst; /* [rows] window offsets */
+  const int64_t *row_src; /* [rows] source offsets in bytes */
+  int64_t spans;
+  const ck_span *span;
+} ck_stage;
+
+/* Activations that are bounds, if any: the drain applies them. All others are for ck_sums, before. */
+static inline int ck_only_bounds(int activation) {
+  return activation == CK_IDENTITY || activation == CK_RELU || activation == CK_CLIP;
+}
+
+/* c[i][j] = activation(c[i][j] + bias) over rows one after the other, not of an activation that is only bounds. The
+ * bias is [rows] or else [ld], ld then being whole vectors; or NULL. */
+typedef struct ck_sums {
+  void *c;
+  int64_t rows, ld;
+  const void *bias;
+  int bias_of_row, activation;
+  double a, b;
+} ck_sums;
+
+/* Bias, bounds and store of one run of `count` pixels by `lanes` channels, out of c[pixel][lane] (c_lane 1, rows of
+ * whole aligned vectors) or c[lane][pixel] (c_pixel 1). */
+typedef struct ck_drain {
+  const void *c;
+  int64_t c_pixel, c_lane; /* strides in scratch */
+  char *dst;
+  int64_t count, lanes, dst_pixel, dst_lane; /* strides in bytes */
+  const void *bias;                          /* [lanes] in scratch, or NULL */
+  int activation;                            /* one that ck_only_bounds holds of */
+  double a, b;
+  int add;  /* add what dst holds, before the bounds */
+  int copy; /* no sums: -0 stays what it is; there is no bias */
+  /* Transposed convolution: pixel x of the run is pixel x / phases of accumulators c + (x % phases) * c_phase (bytes).
+   * 0 and 1 both say that there is but one. */
+  int64_t phases, c_phase;
+} ck_drain;
+
+/* Deformable sampling points of one block: point t * pixels + p is tap t at pixel p.
+ * coordinate = (real)(base[d][p] + tap[d][t]) + offset, rounded once; low = its floor, fraction what is left. Reals
+ * hold whole coordinates exactly: they are floors of reals. */
+typedef struct ck_points {
+  int nd;
+  int64_t pixels, taps, size[3];
+  const int64_t *base[3], *tap[3];
+  const int32_t *image;      /* [pixels], counted from the block's first */
+  const void *offset, *mask; /* [taps * nd][pixels] and [taps][pixels] in scratch; mask may be NULL */
+  void *low[3];              /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
+  void *fraction[3];
+  int64_t least[3], most[3]; /* source coordinates that are read, or least > most */
+  /* [corner][point]: where each of the 2^nd corners lies in a staged image, in steps from `first`, and its share. A
+   * corner outside lies `nowhere`, with share zero. */
+  int64_t first[3], step[3], image_step, nowhere;
+  int32_t *at;
+  void *weight;
+} ck_points;
+enum { CK_OUTSIDE = -2 };
+
+/* Up to two vectors of channels of a block's images. In place: lanes lie lane_stride bytes apart, images image_stride,
+ * positions stride[d] along axis d of nd; staged, a position's lanes are adjacent, and the strides are not read. */
+typedef struct ck_view {
+  char *data;
+  int64_t lanes, lane_stride, image_stride;
+  const int64_t *stride;
+} ck_view;
+
+/* Interpolates some pixels' points of some taps, and multiplies by the mask:
+ * out[(p - pixel) * pixel_step + (t - tap) * tap_step ..]. */
+typedef struct ck_sample {
+  const ck_points *points;
+  ck_view image;
+  int in_place;
+  int64_t tap, taps, pixel, pixels;
+  void *out;
+  int64_t pixel_step, tap_step;
+} ck_sample;
+
+/* The way back of one tap of some pixels, for the same channels. g[pixel][lane] is the gradient of every sample; dx,
+ * staged or in place like the image, gets its corners' shares added; sums[pixel][corner] is stored, or added to: the
+ * sum over lanes of g times the corner. dx.data and sums may be NULL. */
+typedef struct ck_sample_back {
+  const ck_points *points;
+  ck_view image, dx;
+  int in_place;
+  int64_t tap, pixel, pixels, lanes;
+  const void *g;
+  void *sums;
+  int add;
+} ck_sample_back;
+
+/* A row of Winograd's tiles, one vector of channels: in, the 6x6 window elements of tile t are from[y * from_row + x *
+ * VL + t * 4 * VL], and its 36 points to[e * to_point + t * to_tile]; out, the sums of its points are from[e *
+ * from_point + t * from_tile], and its 4x4 outputs to[y * to_row + x * VL + t * 4 * VL]. */
+typedef struct ck_winograd_tiles {
+  int64_t tiles;
+  const void *from;
+  int64_t from_row, from_point, from_tile;
+  void *to;
+  int64_t to_point, to_tile, to_row;
+} ck_winograd_tiles;
+
+/* 3x3 weights from[c][tap][ld], turned over along an axis that says so, to points to[e * to_point + c * ld + j]. */
+typedef struct ck_winograd_weights {
+  int64_t channels, ld;
+  const void *from;
+  int flip_y, flip_x;
+  void *to;
+  int64_t to_point;
+} ck_winograd_weights;
+
+enum { CK_POOL_PARTIALS = 16 };
+
+/* How taps are folded, in order: a larger one displaces what came before, so the first of equals stays; or a NaN does,
+ * too, so the last of them stays. */
+typedef enum ck_pool_fold_op { CK_POOL_SUM, CK_POOL_LARGER, CK_POOL_LARGER_OR_NAN } ck_pool_fold_op;
+
+/* Group g of every line: element j < length of the result is folded out of elements j of its taps, which begin at
+ * src + line * src_line + first[g] * src_group, or g * src_group, and lie offset[t], or t * tap_step, further on. All
+ * but counts in bytes. No taps: 0. Groups of one element are written one after the other, whatever dst_line says.
+ *
+ * A code says where a maximum was found: `indexed`, each result has one, t * code_step and, if `coded`, the tap's own
+ * added; they are integers as wide as a real, `codes` bytes behind their elements. */
+typedef struct ck_pool_fold {
+  ck_pool_fold_op op;
+  int indexed, coded;
+  int64_t lines, groups, length;
+  const char *src; /* at any address */
+  int64_t src_line, src_group;
+  const int32_t *first, *count; /* of each group, or NULL */
+  int64_t taps, tap_step;
+  const int64_t *offset;
+  int64_t rows, row_step; /* taps of so many rows, each row's folded first; 0 is 1 */
+  char *dst;              /* may be src: nothing behind a result has been overwritten when it is read */
+  int64_t dst_line, dst_group;
+  int64_t codes, code_step, row_code;
+} ck_pool_fold;
+
+/* Brings lines together in scratch, `line` elements each: `lead` neutral ones, `positions` of `inner` elements out of
+ * row[line], neutral ones again; row NULL: all are. Behind the last line follow `lead` more. Positions are `step` bytes
+ * apart, and after `run` of them, counted from `phase`, `jump` more; run 0: never. With `odd`, a line of single
+ * elements is two of half the length: its even positions and, `odd` elements behind them, its odd ones. */
+typedef struct ck_pool_stage {
+  void *dst;
+  const char *const *row;
+  const char *end; /* no byte from here on is ever read */
+  int64_t lines, line, lead, positions, inner, step, run, phase, jump, odd;
+  double neutral;
+} ck_pool_stage;
+
+/* Rows of finished results to user memory, or where they are: divided by scale[row] * divisor[element], or
+ * scale[row] * even; without scale as they are. Whole vectors may be stored up to dst_end. */
+typedef struct ck_pool_finish {
+  int64_t planes, rows, positions, inner;
+  const char *src;
+  int64_t src_plane, src_row; /* bytes */
+  char *dst;
+  const char *dst_end;
+  int64_t dst_plane, dst_row, dst_position, dst_inner;
+  const double *scale;
+  const void *divisor;
+  double even;
+} ck_pool_finish;
+
+/* One row of indices: origin + position * step, or first[position], + code; of the first `lanes` elements of each
+ * position. */
+typedef struct ck_pool_indices {
+  int64_t positions, inner, lanes, codes, origin, step;
+  const int32_t *first;
+  const void *value;
+  char *dst;
+  int64_t dst_position, dst_inner;
+} ck_pool_indices;
+enum { CK_POOL_UNKNOWN = -2 };
+
+/* One line of scattering or gathering: point i belongs to element index[i] of the plane at plane + i * plane_step.
+ * Element e lies e * step bytes on or, with step 0, where the plane's sizes and strides say. Steps are in bytes. */
+typedef struct ck_pool_points {
+  int op; /* CK_POOL_SCATTER_ADD, _SCATTER, _GATHER or _CHECK */
+  int64_t count, elements;
+  char *plane, *points;
+  const char *index;
+  int64_t plane_step, point_step, index_step, step;
+  int64_t size[3], stride[3];
+} ck_pool_points;
+
+/* The offset of what lies outside the image and counts as zero; sums of three such offsets are still told from others.
+ */
+#define CK_NOWHERE (-((int64_t)1 << 60))
+
+/* Positions sampled through tables [taps][ld]: gather is dst[p] = sum over k of weight[k][p] * src[offset[k][p]], for
+ * every lane; scatter is its adjoint, src[offset[k][p]] += weight[k][p] * dst[p]. */
+typedef struct ck_lookup {
+  int64_t count, lanes, taps, ld;
+  const int64_t *offset; /* bytes, or CK_NOWHERE */
+  const void *weight;    /* NULL: one tap of weight 1 */
+  char *src;
+  const char *src_end; /* no byte from src_end on is ever read; NULL: nor any past the last lane */
+  int64_t src_lane;    /* bytes; so are dst's */
+  char *dst;
+  int64_t dst_pixel, dst_lane;
+  int checked; /* some offsets may be CK_NOWHERE */
+  int whole;   /* what is written is scratch: whole vectors may be stored at the last lanes */
+} ck_lookup;
+
+/* dst[p] = (add ? dst[p] : 0) + sum over r of weight[r] * row[r][p], for every lane. */
+typedef struct ck_blend {
+  int64_t rows, count, lanes;
+  const char *const *row;
+  const double *weight; /* rounded to the dtype before use */
+  int64_t row_pixel, row_lane;
+  char *dst;
+  int64_t dst_pixel, dst_lane;
+  int add;
+} ck_blend;
+
+/* Where grid_sample's positions fall along one axis: for each of the axis's taps (1, 2 or 4) the offset of the element
+ * that it reads, its weight, and the derivative of that weight with respect to the grid's coordinate. */
+typedef struct ck_locate {
+  const char *grid; /* the axis's coordinate of the first position */
+  int64_t step;     /* bytes from position to position */
+  int64_t count, size;
+  int64_t first, last; /* elements outside first..last-1 are left out */
+  int64_t unit;        /* what one element is worth in offsets */
+  int sampling, border, align_corners;
+  int64_t *offset;      /* [taps][ld] */
+  void *weight, *slope; /* [taps][ld]; either may be NULL */
+  int64_t ld;           /* whole vectors, at least count */
+  int64_t least, most;  /* lowered and raised to the elements that are not left out */
+} ck_locate;
+
+/* sums[r][0][j] and sums[r][1][j] += the terms of value j < 16 of every group of run r, groups and runs being so many
+ * bytes apart. Each run is of one channel, the numbers (the first four of ck_channels) being [runs], and groups are
+ * adjacent, with `rest` more values behind them; or, with `lanes`, each of the 16 is another channel. */
+enum { CK_SUM_PARTS = 16 };
+typedef struct ck_channel_sums {
+  int64_t groups, rest, runs, x_step, g_step, x_run, g_run; /* rest: only behind groups */
+  int lanes;
+  const char *x, *g; /* g may be NULL */
+  const void *numbers[CK_SUM_NUMBERS];
+  double *sums;
+} ck_channel_sums;
+
+/* `runs` runs of `count` adjacent elements, so many bytes apart: each of one channel, the numbers being [runs], or with
+ * `lanes`, and then at least a vector, of `count` channels. y overlaps nothing. */
+typedef struct ck_channel_map {
+  int64_t count, runs, x_step, g_step, y_step;
+  int lanes;
+  const char *x, *g; /* g may be NULL */
+  char *y;
+  const void *numbers[CK_MAP_NUMBERS];
+} ck_channel_map;
+
+/* For measuring the machine. Bytes at fma's `sink`: zeros, 64-byte aligned. */
+enum { CK_PEAK_SINK = 24 * 64 };
+
+typedef struct ck_peak_kernels {
+  void (*fma)(int64_t iterations, void *sink); /* independent chains of multiply-adds, nothing else */
+  int64_t fma_flops;                           /* of one iteration */
+  void (*triad)(void *a, const void *b, const void *c, int64_t bytes); /* a = b + s*c; all in whole 64 bytes, aligned */
+} ck_peak_kernels;
+
+struct ck_kernels {
+  int isa, dtype, real_size, vector; /* vector: reals in one */
+  int max_height;
+  ck_strip_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
+  ck_strip_fn depth[CK_MAX_HEIGHT + 1];
+  ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
+  int lane_vectors[CK_MAX_HEIGHT + 1];
+  void (*plane)(const ck_plane *);
+  int (*pack)(const ck_pack *);
+  void (*stage)(const ck_stage *);
+  void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */
+  void (*drain)(const ck_drain *);
+  void (*winograd_in)(const ck_winograd_tiles *);
+  void (*winograd_panel)(const ck_winograd_weights *);
+  int (*winograd_out)(const ck_winograd_tiles *); /* whether any output is not finite */
+  void (*activate_sums)(const ck_sums *);
+  /* dst[i] = activation(src[i]), and dst[i] = g[i] * activation'(src[i]), src being what ck_activation says; not the
+   * identity; arrays at any address, dst being the same as another or apart. */
+  void (*activate)(void *dst, const void *src, int64_t count, int activation, double a, double b);
+  void (*activation_gradient)(void *dst, const void *g, const void *src, int64_t count, int activation, double a,
+                              double b);
+  /* dst[i] = a[i] op b[i], of two numbers; arrays at any address, dst being the same as another or apart */
+  void (*combine)(void *dst, const void *a, const void *b, int64_t count, int op);
+  void (*channel_sums)(const ck_channel_sums *);
+  void (*channel_map)(const ck_channel_map *);
+  /* sum[j] += panel[k][j] over k, in order */
+  void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
+  /* dst[i] += src[i], over scratch */
+  void (*add)(void *dst, const void *src, int64_t count);
+  void (*locate)(ck_points *);  /* low, fraction, least, most */
+  void (*corners)(ck_points *); /* at, weight */
+  void (*sample)(const ck_sample *);
+  void (*sample_back)(const ck_sample_back *);
+  /* Out of sums over all channels of sums[pixel][corner] of one tap: slopes[d][pixel], d < nd, the gradient of the
+   * offset along axis d, and slopes[nd][pixel] that of the mask. */
+  void (*sample_slopes)(const ck_points *, int64_t tap, const void *sums, void *slopes);
+  void (*pool_fold)(const ck_pool_fold *);
+  /* Lines of n elements: dst[line][i * phases + f] = from[f][line][i], from's lines being as long as they need to be */
+  void (*pool_join)(void *dst, const void *from, int64_t phases, int64_t lines, int64_t n);
+  /* Whether anything brought in is not finite, and may be NaN; and the same of what is in place. */
+  int (*pool_stage)(const ck_pool_stage *);
+  int (*pool_scan)(const char *src, int64_t lines, int64_t line, int64_t count);
+  void (*pool_finish)(const ck_pool_finish *);
+  /* Stores CK_POOL_UNKNOWN where the maximum is -inf, as padding is, and returns whether there is one. */
+  int (*pool_indices)(const ck_pool_indices *);
+  /* a[i] = the larger of a[i] and b[i], or NaN, and its index; for the rest of windows that are folded in parts. */
+  void (*pool_merge)(void *a, int64_t *a_index, const void *b, const int64_t *b_index, int64_t count);
+  /* Sums over whole planes, 16 partial ones: element p counts in partial p % 16. partial is [planes][16] or, for
+   * each vector of lanes, [16][vector]. The first is for planes of adjacent elements, and starts at element 0. */
+  void (*pool_planes)(void *partial, const char *src, int64_t plane_step, int64_t planes, int64_t count,
+                      const char *end);
+  void (*pool_lane_planes)(void *partial, const char *src, int64_t step, int64_t count, int64_t phase, int64_t lanes,
+                           const char *end);
+  /* One vector of averages out of partial sums, halves added to halves; `lanes` says that they are [16][vector]. */
+  void (*pool_whole)(void *average, const void *partial, int lanes, double count);
+  int (*pool_points)(const ck_pool_points *); /* 0 if an index lies outside */
+  void (*gather)(const ck_lookup *);
+  void (*scatter)(const ck_lookup *);
+  void (*blend)(const ck_blend *);
+  /* dst[i] = src[i], rounded to the dtype */
+  void (*narrow)(void *dst, const double *src, int64_t count);
+  void (*grid_locate)(ck_locate *);
+  /* dst[i] = a[i] * b[i], over scratch */
+  void (*multiply)(void *dst, const void *a, const void *b, int64_t count);
+  /* sum[a][p] += dst[p] * (sum over k of slope[a][k][p] * src[offset[k][p]]): for a vector of lanes, dst being scratch,
+   * [count][vector], and sum [axes][ld][vector]; and for one lane, sum being [axes][ld]. */
+  void (*slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
+  void (*plane_slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
+  /* dst[p] = sum over sum[p][0..lanes-1], dst's elements `step` bytes apart */
+  void (*lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step);
+  void (*descend)(const ck_descent *, int64_t first, int64_t count);
+  ck_peak_kernels peak;
+};
+
+#endif

@@ -1,0 +1,243 @@
+/* Convolution as correlations: its sources, forward, and the gradient of x, which is transposed convolution. */
+#include "conv_dense.h"
+
+#include <string.h>
+
+#include "dense/dense_plan.h"
+#include "dense/dense_run.h"
+#include "dense/winograd.h"
+
+static ck_order order_for(const ck_tensor *tensor, int depthwise, int64_t item) {
+  return depthwise ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
+}
+
+static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3],
+                              int64_t item) {
+  int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]};
+  return tensor->data ? ck_end(tensor->data, sizes, tensor->stride, 5, item) : NULL;
+}
+
+/* channels: of a group. */
+static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t channels, const int64_t spatial[3],
+                           int gradient, int depthwise) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t item = call->kernels->real_size;
+  ck_source source = {.tensor = *tensor, .lane_channels = channels};
+  source.order = order_for(tensor, depthwise, item);
+  source.end = tensor_end(tensor, s->n, s->groups * channels, spatial, item);
+  if (gradient && call->activation != CK_IDENTITY) {
+    source.act_y = call->act_y;
+    source.act_end = tensor_end(&call->act_y, s->n, s->groups * channels, spatial, item);
+    source.activation = call->activation;
+    source.act_a = call->act_a;
+    source.act_b = call->act_b;
+  }
+  return source;
+}
+
+ck_source ck_conv_y_source(const ck_conv *call, int gradient, int depthwise) {
+  return source_of(call, &call->y, call->shape.c_out, call->shape.out, gradient, depthwise);
+}
+
+ck_source ck_conv_x_source(const ck_conv *call, int gradient, int depthwise) {
+  const ck_conv_shape *s = &call->shape;
+  ck_source source = source_of(call, &call->x, s->c_in, s->in, gradient, depthwise);
+  if (call->algorithm == CK_IM2COL)
+    source.order = CK_COLUMNS;
+  for (int d = 0; d < 3; d++)
+    source.axis[d] = (ck_axis){.outputs = s->out[d],
+                               .source = s->in[d],
+                               .base = -s->pad_lo[d],
+                               .step = s->stride[d],
+                               .taps = s->kernel[d],
+                               .tap_step = s->dilation[d],
+                               .mode = s->padding_mode};
+  return source;
+}
+
+/* Columns that are written out are panels of rows; for groups on the lanes they must be narrow. */
+static int arrangements_of(const ck_conv *call) {
+  int all = 1 << CK_BY_PIXEL;
+  if (call->algorithm != CK_IM2COL)
+    all |= 1 << CK_BY_CHANNEL;
+  return ck_conv_is_direct(call) ? all | 1 << CK_BY_GROUP : all;
+}
+
+static void set_weights(ck_dense *d, const ck_conv *call) {
+  const ck_conv_shape *s = &call->shape;
+  const int64_t *stride = call->weight.stride;
+  int64_t sizes[5] = {s->groups * s->c_out, s->c_in, s->kernel[0], s->kernel[1], s->kernel[2]};
+  d->w = call->weight.data;
+  d->w_end = ck_end(d->w, sizes, stride, 5, d->kernels->real_size);
+  d->w_group = s->c_out * stride[0];
+  for (int i = 0; i < 3; i++)
+    d->w_tap[i] = stride[i + 2];
+}
+
+/* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
+int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t all[8] = {s->n,       s->groups,  s->c_in,   s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
+                    outputs[0], outputs[1], outputs[2]};
+  int64_t work;
+  if (!ck_product(all, 8, &work))
+    return call->run.threads;
+  return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
+}
+
+int ck_conv_by_winograd(const ck_conv *call, const ck_dense *d) {
+  return call->algorithm == CK_WINOGRAD && ck_winograd_can(d);
+}
+
+/* Plans or runs one correlation. */
+static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int64_t *bytes) {
+  if (ck_conv_by_winograd(call, d))
+    return ck_winograd(d, run, bytes);
+  if (!bytes)
+    return ck_dense_run(d, run);
+  *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run).bytes);
+  return CK_OK;
+}
+
+static void set_output(ck_dense *d, const ck_conv *call) {
+  d->prepared = call->prepared;
+  d->panels = call->panels;
+  d->add = call->add;
+  d->bias = call->bias;
+  d->bias_stride = call->bias_stride;
+  d->activation = call->activation;
+  d->act_a = call->act_a;
+  d->act_b = call->act_b;
+}
+
+ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
+  const ck_conv_shape *s = &call->shape;
+  ck_dense d = {.kernels = call->kernels,
+                .n = s->n,
+                .groups = s->groups,
+                .channels = s->c_in,
+                .lanes = s->c_out,
+                .dst = call->y,
+                .phases = {1, 1, 1}};
+  if (!transposed)
+    set_output(&d, call);
+  d.source = ck_conv_x_source(call, transposed, 0);
+  d.arrangements = arrangements_of(call);
+  set_weights(&d, call);
+  d.w_channel = call->weight.stride[1];
+  d.w_lane = call->weight.stride[0];
+  return d;
+}
+
+ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes) {
+  ck_dense d = ck_conv_forward_dense(call, transposed);
+  return visit(call, &d, &call->run, bytes);
+}
+
+/* ---------------------------------------------------------------- gradient of x */
+
+static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
+  const ck_conv_shape *s = &call->shape;
+  ck_dense d = {
+      .kernels = call->kernels, .n = s->n, .groups = s->groups, .channels = s->c_out, .lanes = s->c_in, .dst = call->x};
+  if (transposed)
+    set_output(&d, call);
+  d.source = ck_conv_y_source(call, !transposed, 0);
+  d.arrangements = arrangements_of(call);
+  set_weights(&d, call);
+  d.w_channel = call->weight.stride[0];
+  d.w_lane = call->weight.stride[1];
+  return d;
+}
+
+/* A correlation over no taps. */
+ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes) {
+  ck_dense d = grad_x_dense(call, transposed);
+  d.activation = activation;
+  d.arrangements = 1 << CK_BY_PIXEL;
+  d.source.act_y.data = NULL;
+  for (int i = 0; i < 3; i++) {
+    d.source.axis[i] = (ck_axis){.outputs = call->shape.in[i], .source = 1, .step = 1, .tap_step = 1};
+    d.phases[i] = 1;
+  }
+  return visit(call, &d, &call->run, bytes);
+}
+
+/* Which phases to compute. A large stride has many without a tap: where those are more than a task's, only the others
+ * are, and the output is filled before, unless it holds what is added. */
+static void set_phases(ck_dense *d, const int64_t size[3]) {
+  const ck_axis *axis = d->source.axis;
+  int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
+  for (int i = 0; i < 3; i++)
+    d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, size[i]));
+  int counted = ck_product(d->phases, 3, &all);
+  d->tapped = ck_product(tapped, 3, &few) && (!counted || (!d->add && all > CK_TASK_PHASES && few < all));
+  if (d->tapped)
+    memcpy(d->phases, tapped, sizeof tapped);
+}
+
+/* Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
+ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold) {
+  const ck_conv_shape *s = &call->shape;
+  ck_dense d = grad_x_dense(call, transposed);
+  d.fold = fold;
+  for (int i = 0; i < 3; i++) {
+    int64_t offset = lo[i] - s->pad_lo[i];
+    d.dst_size[i] = hi[i] - lo[i];
+    d.source.axis[i] = (ck_axis){.outputs = ck_ceil_div(d.dst_size[i], s->stride[i]),
+                                 .source = s->out[i],
+                                 .step = 1,
+                                 .taps = s->kernel[i],
+                                 .tap_step = s->dilation[i],
+                                 .stride = s->stride[i],
+                                 .shift = lo[i],
+                                 .mode = CK_ZEROS};
+    d.fold_first[i] = offset;
+    d.fold_size[i] = s->in[i];
+    if (!fold)
+      d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
+  }
+  set_phases(&d, d.dst_size);
+  return d;
+}
+
+int ck_conv_region_threads(const ck_conv *call, const ck_dense *d) {
+  const ck_axis *axis = d->source.axis;
+  const int64_t outputs[3] = {axis[0].outputs, axis[1].outputs, axis[2].outputs};
+  return ck_conv_threads(call, outputs);
+}
+
+static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
+                               int64_t *bytes) {
+  ck_dense d = ck_conv_region_dense(call, transposed, lo, hi, fold);
+  ck_status status = CK_OK;
+  if (d.tapped && !fold)
+    status = ck_conv_start_x(call, transposed, d.activation, bytes);
+  ck_run run = call->run;
+  run.threads = ck_conv_region_threads(call, &d);
+  return status == CK_OK ? visit(call, &d, &run, bytes) : status;
+}
+
+ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t edge[3][4]; /* the segments of each axis: before, inside, after */
+  for (int d = 0; d < 3; d++) {
+    edge[d][0] = 0;
+    edge[d][1] = s->pad_lo[d];
+    edge[d][2] = edge[d][1] + s->in[d];
+    edge[d][3] = edge[d][2] + s->pad_hi[d];
+  }
+  int64_t lo[3] = {edge[0][1], edge[1][1], edge[2][1]}, hi[3] = {edge[0][2], edge[1][2], edge[2][2]};
+  ck_status status = grad_x_region(call, transposed, lo, hi, 0, bytes);
+  for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
+    int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
+    for (int d = 0; d < 3; d++) {
+      lo[d] = edge[d][part[d]];
+      hi[d] = edge[d][part[d] + 1];
+      empty |= lo[d] == hi[d];
+    }
+    if (!empty)
+      status = grad_x_region(call, transposed, lo, hi, s->padding_mode, bytes);
+  }
+  return status;
+}

@@ -1,0 +1,392 @@
+/* The textbook route: columns written out, tile by tile.
+ *
+ * cols[n][c * taps + t][o] = x[n][c][o * stride + t * dilation - pad].  Forward convolution and the gradient of weight
+ * are then plain matrix products, which ck_dense and ck_conv_grad_weight do when the window's order is CK_COLUMNS; here
+ * are im2col itself, its adjoint col2im, and the gradient of x, which is col2im of the product of weight and gradient.
+ */
+#include "im2col.h"
+
+#include <string.h>
+
+#include "base/parallel.h"
+#include "conv_dense.h"
+#include "dense/multiply.h"
+
+enum { TILE_OUTPUTS = 256, TILE_ROWS = 256 };
+
+/* A tile of columns: a box of outputs, a block of (channel, tap) rows. */
+typedef struct col_plan {
+  const ck_conv *call;
+  const ck_kernels *k;
+  ck_source x, g; /* g: the gradient as a convolution's source of one tap */
+  ck_grid grid;
+  ck_reduction rows, outputs; /* (channel, tap), and the output channels that grad x sums over */
+  ck_window_size x_size, g_size;
+  int64_t max_rows, bytes;
+} col_plan;
+
+typedef struct col_buffers {
+  ck_window x, g;
+  char *weight, *panel;
+  int32_t *ko;
+  int64_t *offset;
+} col_buffers;
+
+static ck_window_size tile_size(const ck_grid *grid, const ck_reduction *rows) {
+  ck_kblock kb = ck_reduction_largest(rows);
+  ck_window_size size = {.channels = kb.channels, .taps = {kb.taps[0], kb.taps[1], kb.taps[2]}};
+  for (int d = 0; d < 4; d++)
+    size.outputs[d] = ck_grid_largest(grid, d);
+  return size;
+}
+
+static int64_t k_of(const ck_kblock *kb) { return kb->channels * kb->taps[0] * kb->taps[1] * kb->taps[2]; }
+
+static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
+  const int64_t item = p->k->real_size;
+  int64_t most = ck_max(p->max_rows, p->g_size.channels);
+  ck_window_place(&b->x, p->k, &p->x, &p->x_size, arena);
+  if (p->g.tensor.data)
+    ck_window_place(&b->g, p->k, &p->g, &p->g_size, arena);
+  b->weight = ck_take(arena, p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item);
+  b->panel = ck_take(arena, p->g_size.channels * ck_round_up(p->k->max_height, p->k->vector) * item);
+  b->ko = ck_take(arena, most * (int64_t)sizeof(int32_t));
+  b->offset = ck_take(arena, most * (int64_t)sizeof(int64_t));
+}
+
+/* with_gradient: the tiles of grad x, whose columns are computed from y; otherwise y holds the columns. */
+static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed) {
+  const ck_conv_shape *s = &call->shape;
+  col_plan p = {.call = call, .k = call->kernels};
+  int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4] = {1, 1, 1, ck_min(s->out[2], TILE_OUTPUTS)};
+  int64_t one[3] = {1, 1, 1};
+  for (int d = 2; d >= 1 && block[d + 1] == size[d + 1]; d--)
+    block[d] = ck_max(1, ck_min(size[d], TILE_OUTPUTS / ck_max(1, block[1] * block[2] * block[3])));
+  p.grid = ck_grid_make(size, block);
+  p.x = ck_conv_x_source(call, 0, 0);
+  p.x.order = CK_COLUMNS;
+  p.rows = ck_reduction_make(s->c_in, s->kernel, TILE_ROWS);
+  p.x_size = tile_size(&p.grid, &p.rows);
+  ck_kblock largest = ck_reduction_largest(&p.rows);
+  p.max_rows = k_of(&largest);
+  if (with_gradient) {
+    p.g = ck_conv_y_source(call, !transposed, 0);
+    p.g.order = CK_PLANES;
+    for (int d = 0; d < 3; d++)
+      p.g.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->out[d], .step = 1, .taps = 1, .tap_step = 1};
+    p.outputs = ck_reduction_make(s->c_out, one, ck_kblock_cap(p.k));
+    p.g_size = tile_size(&p.grid, &p.outputs);
+  }
+  col_buffers b;
+  ck_arena count = {0};
+  place(&p, &count, &b);
+  p.bytes = count.used;
+  return p;
+}
+
+/* Where (channel, tap) rows of a block lie among the columns: runs of taps along the innermost axis. Calls
+ * move(plan, window row, column row, count) for each. */
+static void each_run(const col_plan *p, const ck_kblock *kb, void (*move)(void *, int64_t, int64_t, int64_t),
+                     void *context) {
+  const int64_t *kernel = p->call->shape.kernel;
+  int64_t row = 0;
+  for (int64_t c = kb->channel; c < kb->channel + kb->channels; c++) {
+    for (int64_t z = kb->tap[0]; z < kb->tap[0] + kb->taps[0]; z++) {
+      for (int64_t y = kb->tap[1]; y < kb->tap[1] + kb->taps[1]; y++, row += kb->taps[2])
+        move(context, row, ((c * kernel[0] + z) * kernel[1] + y) * kernel[2] + kb->tap[2], kb->taps[2]);
+    }
+  }
+}
+
+typedef struct col_tile {
+  const col_plan *p;
+  col_buffers b;
+  ck_box box;
+} col_tile;
+
+/* Calls move(src or dst of the user's columns, window rows ...) for each run of adjacent outputs of the box. */
+static void store_run(void *context, int64_t row, int64_t column, int64_t count) {
+  const col_tile *t = context;
+  const ck_conv_shape *s = &t->p->call->shape;
+  const ck_tensor *cols = &t->p->call->y;
+  int64_t item = t->p->k->real_size,
+          step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] * t->b.x.kblock.taps[2]);
+  ck_drain drain = {.c = (char *)t->b.x.data + row * step * item,
+                    .c_pixel = 1,
+                    .c_lane = step,
+                    .count = t->box.size[3],
+                    .lanes = count,
+                    .dst_pixel = cols->stride[4],
+                    .dst_lane = cols->stride[1],
+                    .copy = 1};
+  char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
+  for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
+    for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {
+      drain.dst = base + ((z * s->out[1] + y) * s->out[2] + t->box.first[3]) * cols->stride[4];
+      t->p->k->drain(&drain);
+      drain.c = (const char *)drain.c + drain.count * item;
+    }
+  }
+}
+
+static void load_run(void *context, int64_t row, int64_t column, int64_t count) {
+  const col_tile *t = context;
+  const ck_conv_shape *s = &t->p->call->shape;
+  const ck_tensor *cols = &t->p->call->y;
+  int64_t item = t->p->k->real_size,
+          step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] * t->b.x.kblock.taps[2]);
+  int32_t zero = 0;
+  int64_t none = 0;
+  ck_span span = {0, (int32_t)t->box.size[3], 0, cols->stride[4]};
+  ck_stage stage = {.dst = (char *)t->b.x.data + row * step * item,
+                    .images = 1,
+                    .channels = count,
+                    .dst_channel = step,
+                    .src_channel = cols->stride[1],
+                    .dst_position = 1,
+                    .rows = 1,
+                    .row_dst = &zero,
+                    .row_src = &none,
+                    .spans = 1,
+                    .span = &span};
+  char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
+  for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
+    for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {
+      stage.src = base + ((z * s->out[1] + y) * s->out[2] + t->box.first[3]) * cols->stride[4];
+      t->p->k->stage(&stage);
+      stage.dst = (char *)stage.dst + t->box.size[3] * item;
+    }
+  }
+}
+
+/* One tile of im2col: tasks are independent. */
+static void im2col_task(ck_worker *worker, void *context, int64_t index) {
+  const col_plan *p = context;
+  col_tile t = {.p = p};
+  int64_t rows = ck_reduction_count(&p->rows);
+  ck_kblock kb = ck_reduction_block(&p->rows, index % rows);
+  t.box = ck_grid_box(&p->grid, index / rows);
+  ck_arena arena = {.base = worker->scratch};
+  place(p, &arena, &t.b);
+  ck_window_fill(&t.b.x, &t.box, &kb, 0, 0, 0);
+  each_run(p, &kb, store_run, &t);
+}
+
+/* What adds into the same elements is one task: an image and a block of channels of a group, all outputs and taps. */
+static int64_t add_back_tasks(const col_plan *p) { return p->call->shape.n * p->call->shape.groups * p->rows.parts[0]; }
+
+typedef void (*fill_tile)(col_tile *t, const ck_kblock *kb, int64_t group, ck_worker *worker);
+
+static void add_back(ck_worker *worker, const col_plan *p, int64_t index, fill_tile columns) {
+  col_tile t = {.p = p};
+  int64_t parts = p->rows.parts[0], taps = ck_reduction_count(&p->rows) / parts, part = index % parts;
+  int64_t group = index / parts % p->call->shape.groups, image = index / parts / p->call->shape.groups;
+  int64_t boxes = ck_grid_count(&p->grid) / ck_max(1, p->call->shape.n);
+  ck_arena arena = {.base = worker->scratch};
+  place(p, &arena, &t.b);
+  for (int64_t i = image * boxes; i < (image + 1) * boxes; i++) {
+    t.box = ck_grid_box(&p->grid, i);
+    for (int64_t tap = 0; tap < taps && !ck_stopped(worker); tap++) {
+      ck_kblock kb = ck_reduction_block(&p->rows, part * taps + tap);
+      ck_window_set_columns(&t.b.x, &t.box, &kb);
+      columns(&t, &kb, group, worker);
+      ck_window_add_back(&t.b.x, group * p->call->shape.c_in * p->call->x.stride[1]);
+    }
+  }
+}
+
+static void load_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck_worker *worker) {
+  (void)group, (void)worker;
+  each_run(t->p, kb, load_run, t);
+}
+
+static void col2im_task(ck_worker *worker, void *context, int64_t index) {
+  add_back(worker, context, index, load_columns);
+}
+
+ck_status ck_im2col(const ck_conv *call, int64_t *bytes) {
+  col_plan p = make_plan(call, 0, 0);
+  if (bytes) {
+    *bytes = call->run.threads * p.bytes;
+    return CK_OK;
+  }
+  return ck_parallel(ck_grid_count(&p.grid) * ck_reduction_count(&p.rows), im2col_task, &p, &call->run,
+                     call->run.workspace, p.bytes);
+}
+
+/* Zeros or the bias first, then sums. */
+static ck_status plan_or_add(const ck_conv *call, const col_plan *p, int transposed, ck_task task, int64_t *bytes) {
+  ck_status status = ck_conv_start_x(call, transposed, CK_IDENTITY, bytes);
+  if (bytes)
+    *bytes = ck_max(*bytes, call->run.threads * p->bytes);
+  else if (status == CK_OK && ck_grid_count(&p->grid) && ck_reduction_count(&p->rows))
+    status = ck_parallel(add_back_tasks(p), task, (void *)p, &call->run, call->run.workspace, p->bytes);
+  return status;
+}
+
+ck_status ck_col2im(const ck_conv *call, int64_t *bytes) {
+  col_plan p = make_plan(call, 0, 0);
+  return plan_or_add(call, &p, 0, col2im_task, bytes);
+}
+
+/* ---------------------------------------------------------------- gradient of x */
+
+/* panel[k][i] for rows first..first+height of the weight tile [row][ld]: a transpose in scratch. */
+static void row_panel(const col_tile *t, int64_t first, int64_t height, int64_t k, int64_t ld) {
+  const int64_t item = t->p->k->real_size;
+  for (int64_t i = 0; i < k; i++)
+    t->b.offset[i] = i * item;
+  ck_pack pack = {.panel = t->b.panel,
+                  .src = t->b.weight + first * ld * item,
+                  .ld = ck_round_up(height, t->p->k->vector),
+                  .lanes = height,
+                  .lane_stride = ld * item,
+                  .nc = 1,
+                  .nt = k,
+                  .t_off = t->b.offset};
+  t->p->k->pack(&pack);
+}
+
+/* weight[row = (c, t)][k] of one block of output channels. */
+static void weight_tile(const col_tile *t, const ck_kblock *kb, const ck_kblock *out, int64_t group, int64_t ld) {
+  const ck_conv *call = t->p->call;
+  const int64_t *stride = call->weight.stride, first = group * call->shape.c_out + out->channel;
+  int64_t *offset = t->b.offset, sizes[5] = {call->shape.groups * call->shape.c_out, call->shape.c_in,
+                                             call->shape.kernel[0], call->shape.kernel[1], call->shape.kernel[2]};
+  for (int64_t z = 0; z < kb->taps[0]; z++)
+    for (int64_t y = 0; y < kb->taps[1]; y++)
+      for (int64_t x = 0; x < kb->taps[2]; x++)
+        *offset++ = (kb->tap[0] + z) * stride[2] + (kb->tap[1] + y) * stride[3] + (kb->tap[2] + x) * stride[4];
+  ck_pack pack = {.panel = t->b.weight,
+                  .ld = ld,
+                  .lanes = out->channels,
+                  .lane_stride = stride[0],
+                  .src = (const char *)call->weight.data + first * stride[0] + kb->channel * stride[1],
+                  .src_end = ck_end(call->weight.data, sizes, stride, 5, t->p->k->real_size),
+                  .nc = kb->channels,
+                  .c_stride = stride[1],
+                  .nt = kb->taps[0] * kb->taps[1] * kb->taps[2],
+                  .t_off = t->b.offset};
+  t->p->k->pack(&pack);
+}
+
+/* Whether the rows of a k-block's columns are neighbours in the weights: then a panel is read where they are. */
+static int rows_adjoin(const col_plan *p, const ck_kblock *kb) {
+  const int64_t *stride = p->call->weight.stride, *kernel = p->call->shape.kernel;
+  int64_t step = p->k->real_size;
+  int adjoin = 1;
+  for (int i = 2; i >= 0; i--) {
+    adjoin &= kb->taps[i] == kernel[i] && (kernel[i] == 1 || stride[i + 2] == step);
+    step *= kernel[i];
+  }
+  return adjoin && (kb->channels == 1 || stride[1] == step);
+}
+
+/* panel[k][i] straight from the weights. */
+static void adjoining_panel(const col_tile *t, const ck_kblock *kb, const ck_kblock *out, int64_t group, int64_t first,
+                            int64_t height) {
+  static const int64_t none = 0;
+  const ck_conv *call = t->p->call;
+  const int64_t *stride = call->weight.stride, channel = group * call->shape.c_out + out->channel;
+  ck_pack pack = {.panel = t->b.panel,
+                  .ld = ck_round_up(height, t->p->k->vector),
+                  .lanes = height,
+                  .lane_stride = t->p->k->real_size,
+                  .src = (const char *)call->weight.data + channel * stride[0] + kb->channel * stride[1] +
+                         first * t->p->k->real_size,
+                  .nc = out->channels,
+                  .c_stride = stride[0],
+                  .nt = 1,
+                  .t_off = &none};
+  t->p->k->pack(&pack);
+}
+
+/* columns = transpose(weight) @ gradient, over one block of outputs. */
+static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck_worker *worker) {
+  const col_plan *p = t->p;
+  const ck_kernels *k = p->k;
+  const ck_conv *call = p->call;
+  int64_t rows = k_of(kb), column = t->b.x.plane / (kb->taps[0] * kb->taps[1] * kb->taps[2]);
+  int64_t outputs = ck_box_count(&t->box), panels = ck_ceil_div(rows, k->max_height), blocks;
+  memset(t->b.x.data, 0, (size_t)(rows * column * k->real_size));
+  blocks = ck_reduction_count(&p->outputs);
+  const int adjoin = rows_adjoin(p, kb);
+  for (int64_t q = 0; q < blocks && !ck_stopped(worker); q++) {
+    ck_kblock out = ck_reduction_block(&p->outputs, q);
+    int64_t ld = ck_round_up(out.channels, k->vector), channel = group * call->shape.c_out;
+    ck_window_fill(&t->b.g, &t->box, &out, channel * call->y.stride[1], channel * call->act_y.stride[1], 0);
+    ck_window_tap_offsets(&t->b.g, t->b.ko);
+    if (!adjoin)
+      weight_tile(t, kb, &out, group, ld);
+    for (int64_t i = 0; i < panels; i++) {
+      int64_t first = ck_part_start(rows, panels, i), height = ck_part_start(rows, panels, i + 1) - first;
+      if (adjoin)
+        adjoining_panel(t, kb, &out, group, first, height);
+      else
+        row_panel(t, first, height, out.channels, ld);
+      ck_lane_product product = {.kernels = k,
+                                 .k = out.channels,
+                                 .height = height,
+                                 .lanes = outputs,
+                                 .ldc = column,
+                                 .data = t->b.g.data,
+                                 .ko = t->b.ko,
+                                 .panel = t->b.panel,
+                                 .total = (char *)t->b.x.data + first * column * k->real_size,
+                                 .mode = CK_ADD};
+      ck_multiply_lanes(&product);
+    }
+  }
+}
+
+static void grad_x_task(ck_worker *worker, void *context, int64_t index) {
+  add_back(worker, context, index, multiply_columns);
+}
+
+/* The activation of a transposed convolution, once all sums are there: staged, and stored
+ * through the drain. */
+static void activate_task(ck_worker *worker, void *context, int64_t index) {
+  const col_plan *p = context;
+  const ck_conv *call = p->call;
+  const int64_t *in = call->shape.in, channels = call->shape.groups * call->shape.c_in;
+  const int64_t stride = call->x.stride[4], item = p->k->real_size;
+  char *row = (char *)call->x.data + index % in[1] * call->x.stride[3] + index / in[1] % in[0] * call->x.stride[2] +
+              index / in[1] / in[0] % channels * call->x.stride[1] +
+              index / in[1] / in[0] / channels * call->x.stride[0];
+  for (int64_t x = 0; x < in[2]; x += TILE_OUTPUTS, row += TILE_OUTPUTS * stride) {
+    int32_t zero = 0;
+    int64_t none = 0, count = ck_min(TILE_OUTPUTS, in[2] - x);
+    ck_span span = {0, (int32_t)count, 0, stride};
+    ck_stage stage = {.dst = worker->scratch,
+                      .src = row,
+                      .images = 1,
+                      .channels = 1,
+                      .dst_position = 1,
+                      .rows = 1,
+                      .row_dst = &zero,
+                      .row_src = &none,
+                      .spans = 1,
+                      .span = &span};
+    ck_drain drain = {.c = worker->scratch,
+                      .c_pixel = 1,
+                      .c_lane = count,
+                      .count = count,
+                      .lanes = 1,
+                      .dst = row,
+                      .dst_pixel = stride,
+                      .dst_lane = item};
+    p->k->stage(&stage);
+    p->k->activate(worker->scratch, worker->scratch, count, call->activation, call->act_a, call->act_b);
+    p->k->drain(&drain);
+  }
+}
+
+ck_status ck_im2col_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
+  const ck_conv_shape *s = &call->shape;
+  col_plan p = make_plan(call, 1, transposed);
+  ck_status status = plan_or_add(call, &p, transposed, grad_x_task, bytes);
+  if (bytes || status != CK_OK || !transposed || !call->activation)
+    return status;
+  return ck_parallel(s->n * s->groups * s->c_in * s->in[0] * s->in[1], activate_task, &p, &call->run,
+                     call->run.workspace, p.bytes);
+}

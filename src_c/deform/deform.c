@@ -1,0 +1,60 @@
+/* Deformable convolution, forward: the engine, over columns sampled at deformed positions. */
+#include "conv/conv_dense.h"
+#include "deform_backward.h"
+#include "dense/dense_plan.h"
+#include "dense/dense_run.h"
+#include "dense/sampler.h"
+
+ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
+  ck_dense d = ck_conv_forward_dense(&call->conv, 0);
+  ck_sampler sampler = ck_sampler_make(d.kernels, call);
+  ck_reduction blocks = ck_reduction_make(d.channels, call->conv.shape.kernel, ck_kblock_cap(d.kernels));
+  int64_t vectors = blocks.parts[0] * d.kernels->vector;
+  sampler.whole = vectors > 0 && d.channels % vectors == 0 && sampler.channels % d.kernels->vector == 0;
+  const int narrow = ck_conv_supports(&call->conv.shape, CK_FORWARD, CK_DIRECT) == CK_OK;
+  d.arrangements = 1 << (narrow && ck_sampler_by_group(&sampler) ? CK_BY_GROUP : CK_BY_PIXEL);
+  d.source.order = CK_COLUMNS;
+  d.sampler = &sampler;
+  if (!bytes)
+    return ck_dense_run(&d, &call->conv.run);
+  *bytes = call->conv.run.threads * ck_dense_make_plan(&d, &call->conv.run).bytes;
+  return CK_OK;
+}
+
+/* Small problems run on one thread, as in convolution. */
+static ck_deform sized(const ck_deform *call) {
+  const ck_conv_shape *s = &call->conv.shape;
+  int64_t work, all[8] = {s->n,      s->groups * s->c_in, s->c_out,  s->kernel[0] * s->kernel[1] * s->kernel[2],
+                          s->out[0], s->out[1],           s->out[2], 1};
+  ck_deform here = *call;
+  here.conv.algorithm = CK_IMPLICIT_GEMM;
+  if (ck_product(all, 8, &work))
+    here.conv.run.threads = (int)ck_max(1, ck_min(call->conv.run.threads, work >> 16));
+  return here;
+}
+
+/* Where there is nothing to write there is nothing to do, however many images of nothing there are. */
+static int writes_nothing(const ck_deform *call, int backward) {
+  const ck_conv_shape *s = &call->conv.shape;
+  int no_x = s->groups * s->c_in == 0, no_y = s->groups * s->c_out == 0;
+  if (!backward)
+    return s->n == 0 || no_y;
+  int images = (call->dx.data && !no_x) || call->d_offset.data || call->d_mask.data;
+  int sums = (call->d_weight.data && !no_x && !no_y) || (call->conv.bias && !no_y);
+  return !sums && (s->n == 0 || !images);
+}
+
+ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *bytes) {
+  ck_deform here = sized(call);
+  *bytes = 0;
+  if (writes_nothing(call, backward))
+    return CK_OK;
+  return backward ? ck_deform_backward(&here, bytes) : ck_deform_forward(&here, bytes);
+}
+
+ck_status ck_deform_run(const ck_deform *call, int backward) {
+  ck_deform here = sized(call);
+  if (writes_nothing(call, backward))
+    return CK_OK;
+  return backward ? ck_deform_backward(&here, NULL) : ck_deform_forward(&here, NULL);
+}

@@ -1,0 +1,97 @@
+/* The engine: a correlation over lists of taps, blocked, threaded, through the one micro-kernel.
+ *
+ *   dst[n][lane][o] = activation(sum over (k, tap) of src[n][k][base + o * step + tap * tap_step] * w[lane][k][tap] +
+ * bias)
+ *
+ * Forward convolution is one such correlation; the gradient of x, which is also transposed convolution, is one for each
+ * residue (phase) of the stride, all of which share one window. Any strides serve any layout. */
+#ifndef CK_DENSE_H
+#define CK_DENSE_H
+
+#include "sampler.h"
+#include "window.h"
+
+/* What the micro-kernel's rows and lanes are: the same sums in the same order, so that the cheapest may be taken. */
+typedef enum ck_arrangement {
+  CK_BY_PIXEL,   /* rows: pixels, broadcast; lanes: output channels */
+  CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: neighbouring pixels */
+  CK_BY_GROUP,   /* rows: pixels; lanes: groups */
+  CK_ARRANGEMENTS,
+} ck_arrangement;
+
+typedef struct ck_dense {
+  const ck_kernels *kernels;
+  int arrangements; /* those it may have, a bit each */
+  /* Chosen by the plan, with the source's order. */
+  ck_arrangement arrangement;
+  int in_place; /* one tap, no padding: the source is read where it is, and no window but of what lies at its end */
+  int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
+  ck_source source;                   /* whole tensor; the axes of this correlation */
+  const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */
+  const char *w, *w_end;
+  int64_t w_group, w_channel, w_lane, w_tap[3]; /* bytes */
+  int prepared;                                 /* weights lie ready, when it runs in `panels` */
+  ck_panels panels;
+  ck_tensor dst;
+  int add; /* to what dst holds */
+  const char *bias;
+  int64_t bias_stride;
+  int activation;
+  double act_a, act_b;
+  /* Output o of an axis stands for dst_size's elements o * dst_step .. (o + 1) * dst_step - 1, one of each phase: more
+   * than one where the axis has a stride of its own. dst.stride steps by element. Either all dst_step phases are
+   * computed, or, `tapped`, only those with a tap, numbered as by ck_tapped_phases: the others' elements stay. */
+  int64_t phases[3], dst_step[3], dst_size[3];
+  int tapped;
+  /* Adding into the sources of padded positions (gradient of a padding mode, `fold`): element i of axis d stands for
+   * padded coordinate fold_first[d] + i of an axis of fold_size[d]. */
+  int fold;
+  int64_t fold_first[3], fold_size[3];
+} ck_dense;
+
+/* How a dense correlation is cut: every field but the reduction may change without changing bits. */
+typedef struct ck_dense_plan {
+  double cycles;          /* estimated */
+  int64_t level1, level2; /* bytes of the caches that it was made for */
+  double taken;           /* share of the products that are taken, the others being padding */
+  ck_reduction reduction;
+  ck_grid grid;
+  ck_window_size window;
+  int64_t outer, tiles;           /* groups and lane tiles; by group: vectors of groups and output channels a group */
+  int64_t each;                   /* of `outer`, how many a task works off for its block, whose tables serve all */
+  int64_t tile_lanes;             /* lanes of a full tile */
+  int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
+  int64_t pixels, kmax;           /* of the largest block */
+  int64_t phases, phase_parts, part_phases; /* of all axes, and how they are split over tasks */
+  int sorted; /* whether taps differ in phase: then a task takes those of its phases, and sorts panel rows by them */
+  int64_t acc_phase;    /* bytes of one phase's accumulators */
+  int64_t tasks, bytes; /* scratch for each thread */
+} ck_dense_plan;
+
+/* By channel and with one channel only, blocks are planes: rows of the output share the rows that they read. */
+static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }
+
+/* Elements from tap to tap of sampled columns. */
+static inline int64_t ck_dense_column_step(const ck_dense *d, int64_t channels) {
+  return d->arrangement == CK_BY_GROUP ? channels * d->kernels->vector : ck_samples_pixel_step(d->sampler, channels);
+}
+
+/* Accumulators of this many phases are kept side by side; more are shared out to several tasks. */
+enum { CK_TASK_PHASES = 16 };
+
+/* Scratch a thread may use for one block: window, accumulators, panel and tables. Half of a common 1 MiB level-2 cache
+ * and more; 8 threads fit in 8 MiB. */
+enum { CK_THREAD_BYTES = 768 * 1024 };
+/* With sampled columns, which are larger: fewer blocks pack fewer panels (4 % of a 256-channel layer). */
+enum { CK_SAMPLED_BYTES = 1024 * 1024 };
+
+/* `most`, or a thread's share of the call's limit where that is less. */
+static inline int64_t ck_thread_bytes(const ck_run *run, int64_t most) {
+  return run->limit ? ck_min(most, run->limit / run->threads) : most;
+}
+
+/* Products of one k-block; larger ones gain no speed (measured: 384 to 576 +2 %, 576 to 1024 none), and spill level 1.
+ */
+static inline int64_t ck_kblock_cap(const ck_kernels *k) { return k->real_size == 4 ? 576 : 288; }
+
+#endif

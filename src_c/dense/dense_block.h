@@ -1,0 +1,51 @@
+/* One block of a correlation, at work. */
+#ifndef CK_DENSE_BLOCK_H
+#define CK_DENSE_BLOCK_H
+
+#include "base/parallel.h"
+#include "dense_plan.h"
+#include "dense_runs.h"
+
+typedef struct ck_block {
+  const ck_dense *d;
+  const ck_dense_plan *p;
+  ck_buffers b;
+  ck_box box;
+  int64_t outer, pixels; /* pixels: of the accumulators */
+  const char *panel;     /* of the tile and k-block at work */
+  int64_t pitch;         /* of accumulators by pixel, from row to row: pixels of a row, or more */
+  int settled;           /* what follows, until the phases, is the box's */
+  int64_t kblocks, kept; /* with taps, or before one that has; that of which the tables are, or -1 */
+  ck_kblock kblock;      /* this one, and its taps */
+  int64_t taken;
+  const char *data;         /* that offsets count from: the window's, or the source's own */
+  ck_lane_runs runs;        /* by channel */
+  int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */
+  int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
+  int64_t phase, phase_end; /* the phases of this task */
+  ck_worker *worker;
+} ck_block;
+
+/* A tile's place: its lanes, how many, and where they begin in weights, output and bias. */
+typedef struct ck_tile {
+  int64_t lanes, ld, w_lane, dst_lane, bias_lane;
+  const char *w, *bias;
+  char *dst;
+} ck_tile;
+
+/* One phase's part of the panel, and where its sums go. */
+typedef struct ck_part {
+  int64_t k;
+  const ck_phase_taps *taps; /* by plane */
+  const char *panel;
+  const int32_t *ko;
+  char *acc;
+  int accumulate;
+} ck_part;
+
+/* The phase of a tap along an axis, as those of the correlation are numbered; it may be beyond them. */
+static inline int64_t ck_dense_phase_of(const ck_dense *d, int i, int64_t tap) {
+  return d->tapped ? tap % d->phases[i] : ck_tap_phase(&d->source.axis[i], tap);
+}
+
+#endif

@@ -1,0 +1,216 @@
+#include "dense_cost.h"
+
+#include "dense_runs.h"
+#include "multiply.h"
+
+const ck_costs ck_cost = {.issue = 4,
+                          .latency = 4,
+                          .strip = 12,
+                          .strip_vector = 1,
+                          .plane = 100,
+                          .plane_cut = 3,
+                          .pack = 0.5,
+                          .panel = 500,
+                          .pack_tap = 60,
+                          .stage_row = 8,
+                          .stage = 0.15,
+                          .stage_apart = 1.0,
+                          .stage_turned = 0.35,
+                          .stage_groups = 0.15,
+                          .stage_strided = 0.7,
+                          .stage_second = 0.22,
+                          .stage_run = 2.5,
+                          .stage_alone = 4,
+                          .drain_straight = 0.1,
+                          .drain = 0.15,
+                          .drain_turned = 0.5,
+                          .drain_apart = 1.5,
+                          .drain_joined = {0.65, 1.6},
+                          .drain_groups = {0.8, 0.5, 2.9},
+                          .drain_run = 10,
+                          .drain_groups_run = 30,
+                          .level2 = 0.015,
+                          .level3 = 0.08,
+                          .accumulators = 12 * 1024,
+                          .tile = 75,
+                          .tile_weights = 40,
+                          .output = 3,
+                          .group = 100,
+                          .task = 2000};
+
+static double larger(double a, double b) { return a > b ? a : b; }
+
+/* One register tile over k products. */
+static double strip_cycles(double height, double vectors, double k, double pieces) {
+  double adds = height * vectors / 2, issue = (height * vectors + height + vectors + 4) / ck_cost.issue;
+  double each = adds > issue ? adds : issue;
+  if (each < ck_cost.latency)
+    each = ck_cost.latency;
+  return k * each + pieces * (ck_cost.strip + ck_cost.strip_vector * height * vectors);
+}
+
+double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces) {
+  double panels = (double)ck_ceil_div((int64_t)rows, kernels->max_height);
+  return panels * strip_cycles(rows / panels, vectors, k, pieces);
+}
+
+/* What a pass over the source of one k-block waits for, one for each tile. */
+static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  int64_t elements = p->pixels * p->window.channels;
+  if (d->sampler)
+    return 0;
+  if (!d->in_place)
+    elements = ck_window_elements(d->kernels, &d->source, &p->window);
+  double bytes = (double)(elements * d->kernels->real_size);
+  if (bytes < 0.5 * (double)p->level1)
+    return 0;
+  return bytes * (bytes < 0.75 * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
+}
+
+/* One tile by plane: `rows` of `vectors`, which share what they load for each of `across` tap columns or don't. Vectors
+ * at any address cross the ends of cache lines, and then count twice. */
+static double tile_cycles(const ck_kernels *kernels, int shared, double rows, double vectors, double down,
+                          double across) {
+  const double line = 1 + (double)(kernels->vector * kernels->real_size) / 64, adds = rows * down * vectors;
+  const double loads = shared ? (rows + down - 1) * vectors * line + rows * down : down * (rows * vectors * line + 1);
+  const double issue = (shared ? (rows + down - 1) * (vectors + 6) + rows * down : adds + down * 5) + adds;
+  const double chains = rows * vectors < 2 * ck_cost.latency ? down * ck_cost.latency : 0;
+  return across * larger(larger(adds / 2, loads / 2), larger(issue / ck_cost.issue, chains));
+}
+
+/* How a plane's outputs are cut into tiles: which rows share what they read, in so many lines of them. */
+typedef struct tiling {
+  int64_t rows, lines, height, vectors, strips, down;
+  int shared;
+} tiling;
+
+static tiling tiling_of(const ck_dense *d, const ck_lane_runs *runs, const int64_t outputs[4]) {
+  const ck_axis *a = &d->source.axis[1];
+  const int64_t phases = a->stride ? ck_tapped_phases(a) : 1, step = a->stride ? a->stride / phases : a->step;
+  const int64_t apart = a->tap_step / ck_max(1, step), registers = d->kernels->max_height > 6 ? 32 : 16;
+  tiling t = {.rows = runs->axis == 3 ? ck_max(1, outputs[2]) : 1, .lines = 1, .down = ck_max(1, a->taps / phases)};
+  t.shared = t.down > 1 && apart * step == a->tap_step && apart < t.rows;
+  if (t.shared)
+    t.lines = ck_max(1, apart);
+  t.height = ck_min(ck_ceil_div(t.rows, t.lines), t.shared ? ck_min(t.down + 1, 6) : 4);
+  t.vectors = ck_max(1, ck_ceil_div(runs->lanes, d->kernels->vector));
+  t.strips = ck_ceil_div(t.vectors, ck_max(1, ck_min(4, (registers - 1) / (t.height + 1))));
+  return t;
+}
+
+/* By plane: all planes of a block, for all phases of a task. Rows that are padding are passed over. */
+static double plane_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_axis *a = d->source.axis;
+  const ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
+  const tiling t = tiling_of(d, &runs, p->window.outputs);
+  const double tiles = (double)ck_ceil_div(ck_ceil_div(t.rows, t.lines), t.height), lines = (double)t.lines;
+  double k = (double)d->channels, taps[3], phases = (double)p->part_phases;
+  for (int i = 0; i < 3; i++) {
+    const int64_t tapped = a[i].stride ? ck_tapped_phases(&a[i]) : 1;
+    taps[i] = (double)ck_max(1, a[i].taps / tapped);
+    phases *= (double)ck_min(tapped, d->phases[i]) / (double)d->phases[i];
+  }
+  k *= taps[0];
+  if (t.shared && p->taken >= 1 && a[1].source < a[1].outputs)
+    k *= (double)a[1].source / (double)a[1].outputs;
+  const double each = tile_cycles(d->kernels, t.shared, (double)t.rows / (lines * tiles),
+                                  (double)t.vectors / (double)t.strips, taps[1], taps[2]);
+  const double planes = (double)(runs.runs / t.rows) * phases;
+  const double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
+  const double over = blocks > 1 ? ck_cost.plane_cut : 1;
+  return over * planes * lines * (tiles * (double)t.strips * k * each + blocks * ck_cost.plane);
+}
+
+static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_kernels *kernels = d->kernels;
+  const int64_t *taps = p->reduction.taps;
+  double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases /
+             (double)p->phases; /* each tap is of one phase */
+  double blocks = (double)(ck_max(1, ck_reduction_count(&p->reduction)) * p->part_phases);
+  double tiles = (double)p->part_tiles, each = (double)d->lanes / (double)ck_max(1, p->tiles); /* lanes of a tile */
+  if (ck_dense_by_plane(d))
+    return plane_cycles(d, p);
+  if (d->arrangement == CK_BY_CHANNEL) {
+    ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
+    int64_t vectors = ck_ceil_div(runs.lanes, kernels->vector), most = kernels->lane_vectors[p->tile_lanes];
+    double strips = (double)ck_ceil_div(vectors, most);
+    return tiles * (double)runs.runs * strips * strip_cycles(each, (double)vectors / strips, k, blocks);
+  }
+  double pieces = blocks * (double)ck_ceil_div(p->kmax, ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size));
+  if (d->arrangement == CK_BY_GROUP) /* each product loads what it multiplies */
+    return tiles * (1 + 1 / (double)kernels->max_height) * ck_rows_cycles(kernels, (double)p->pixels, 1, k, pieces);
+  double vectors = (double)ck_ceil_div(d->lanes, kernels->vector) / (double)ck_max(1, p->tiles);
+  return tiles * ck_rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
+}
+
+/* The window of one k-block. */
+static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size;
+  double elements = (double)ck_window_elements(d->kernels, s, &p->window), rows = (double)p->window.outputs[0];
+  for (int i = 0; i < 2; i++)
+    rows *= (double)ck_axis_extent(&s->axis[i], ck_max(1, p->window.outputs[i + 1]), ck_max(1, p->window.taps[i]));
+  int64_t x = ck_axis_extent(&s->axis[2], ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2]));
+  int apart = s->tensor.stride[4] != item || (s->axis[2].adjacent && s->axis[2].step > 1);
+  double twice = s->act_y.data ? 2.5 : 1;
+  if (ck_dense_by_plane(d)) {
+    const int64_t step = s->axis[2].step, runs = step > 1 ? ck_min(step, s->axis[2].taps) : 1;
+    const double each = s->tensor.stride[4] != item ? ck_cost.stage_alone
+                        : step == 1                 ? ck_cost.stage
+                        : step == 2                 ? ck_cost.stage_second
+                                                    : ck_cost.stage_strided;
+    return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
+  }
+  switch (s->order) {
+  case CK_INTERLEAVED: /* a run of channels at each position */
+    return twice * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);
+  case CK_LANES:
+    return twice * (elements * ck_cost.stage_groups + rows * (double)p->window.channels * ck_cost.stage_row);
+  default:
+    return twice * (elements * (apart ? ck_cost.stage_apart : ck_cost.stage) +
+                    rows * (double)p->window.channels * ck_cost.stage_row);
+  }
+}
+
+static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  if (d->arrangement == CK_BY_CHANNEL && ck_reduction_count(&p->reduction) == 1) {
+    ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
+    if (ck_dense_goes_straight(d, &runs, p->window.outputs))
+      return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * ck_cost.drain_straight;
+  }
+  const int64_t item = d->kernels->real_size, *size = p->window.outputs;
+  double elements = (double)p->pixels * (double)p->part_phases, rows = (double)(size[0] * size[1] * size[2]);
+  int beside = d->dst.stride[4] == item && d->phases[2] == 1 && !d->tapped && !d->fold;
+  int joined = d->dst.stride[4] == item && !d->tapped;
+  int by_channel = d->arrangement == CK_BY_CHANNEL, by_group = d->arrangement == CK_BY_GROUP;
+  int channels = d->dst.stride[1] == item && (by_group ? d->lanes == 1 : d->lanes > 1 && !by_channel);
+  double each = ck_cost.drain_turned, lanes = (double)(by_group ? d->kernels->vector : ck_min(d->lanes, p->tile_lanes));
+  double run = by_group ? ck_cost.drain_groups_run : ck_cost.drain_run * (by_channel ? lanes : 2);
+  if (d->fold || (by_channel && !joined))
+    each = ck_cost.drain_apart * (ck_dense_by_plane(d) ? 2 : 1);
+  else if ((by_channel && beside) || channels)
+    each = ck_cost.drain;
+  else if (by_channel)
+    each = ck_cost.drain_joined[d->phases[2] > 2];
+  else if (by_group)
+    each = ck_cost.drain_groups[ck_min(d->phases[2], 3) - 1];
+  double runs = rows * (double)p->part_phases;
+  double bytes = elements * (double)ck_round_up((int64_t)lanes, by_channel ? 1 : d->kernels->vector) * (double)item;
+  return (double)p->part_tiles *
+         (elements * lanes * each + runs * run + (bytes > ck_cost.accumulators ? 2 * bytes * ck_cost.level2 : 0));
+}
+
+double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t *taps = p->reduction.taps;
+  double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases / (double)p->phases;
+  double element = ck_cost.pack * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
+  double row = d->arrangement == CK_BY_GROUP ? ck_cost.pack_tap : element;
+  double pack = d->prepared && p->taken == 1 ? 0 : k * (double)p->part_tiles * row;
+  double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
+  double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
+  double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
+  const int alone = ck_dense_by_plane(d) || d->arrangement == CK_BY_GROUP;
+  double begin = blocks * (double)p->part_tiles * (alone ? ck_cost.group : ck_cost.panel);
+  double group = p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p);
+  return (double)p->each * group + ck_cost.task + (ck_dense_by_plane(d) ? (double)p->pixels * ck_cost.output : 0);
+}

@@ -1,0 +1,52 @@
+/* What a task costs, in cycles: estimates that only have to rank arrangements and blocks. */
+#ifndef CK_DENSE_COST_H
+#define CK_DENSE_COST_H
+
+#include "dense.h"
+
+/* Multiply-adds are counted, two vectors a cycle; the rest is fitted to timings of random layers on one core. */
+typedef struct ck_costs {
+  double issue;   /* instructions a cycle */
+  double latency; /* of a multiply-add */
+  double strip;   /* to start and end a register tile, and a vector of it */
+  double strip_vector;
+  double plane;     /* by plane, rows that share what they read */
+  double plane_cut; /* how many times as long it all takes where the kernel is cut: a window after the other */
+  double pack;      /* an element of a panel, transposed on the way */
+  double panel;     /* to begin one, and its tile */
+  double pack_tap;  /* by group, a row of it with its place in the tables */
+  double stage_row; /* a run of the window that is copied, and an element of it; also where elements lie apart */
+  double stage;
+  double stage_apart;
+  double stage_turned; /* the same, transposed; by group */
+  double stage_groups;
+  double stage_strided; /* elements of every second, third, ... column, run by run, and a run of them by plane */
+  double stage_second;
+  double stage_run;
+  double stage_alone;    /* single elements of lines whose others are for other planes */
+  double drain_straight; /* an element that the micro-kernel stores */
+  double drain;          /* one that is stored from scratch; transposed; with others than its own neighbours */
+  double drain_turned;
+  double drain_apart;
+  double drain_joined[2]; /* of two phases, of more, along a row */
+  double drain_groups[3]; /* by group, of one phase, two, more */
+  double drain_run;       /* a run of them */
+  double drain_groups_run;
+  double level2, level3; /* a byte that comes from there */
+  double accumulators;   /* bytes of them that stay in level 1 */
+  double tile;           /* Winograd's transforms, a vector: a tile's inputs, or its outputs; a channel's weights */
+  double tile_weights;
+  double output; /* by plane, an output's place in the tables */
+  double group;  /* another group of a task */
+  double task;
+} ck_costs;
+
+extern const ck_costs ck_cost;
+
+/* Rows in panels of balanced height, each register tile over k products in so many pieces. */
+double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces);
+
+/* Of one task. */
+double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);
+
+#endif

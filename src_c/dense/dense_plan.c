@@ -1,0 +1,336 @@
+#include "dense_plan.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "dense_cost.h"
+#include "multiply.h"
+
+/* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
+enum { FEW_PADDED = 8 };
+enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
+
+/* A plan beyond a thread's scratch counts so many times: any that fits is better. */
+static const double NOT_FITTING = 1e9;
+
+static atomic_int only;
+
+void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, arrangements, memory_order_relaxed); }
+int ck_arrangements_only(void) { return atomic_load_explicit(&only, memory_order_relaxed); }
+
+const char *ck_arrangement_name(int arrangement) {
+  static const char *const names[] = {
+      [CK_BY_PIXEL] = "by_pixel", [CK_BY_CHANNEL] = "by_channel", [CK_BY_GROUP] = "by_group"};
+  return arrangement >= 0 && arrangement < CK_ARRANGEMENTS ? names[arrangement] : NULL;
+}
+
+static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduction) {
+  ck_kblock kb = ck_reduction_largest(reduction);
+  ck_window_size size = {.channels = kb.channels};
+  for (int d = 0; d < 4; d++)
+    size.outputs[d] = ck_grid_largest(grid, d);
+  for (int d = 0; d < 3; d++)
+    size.taps[d] = kb.taps[d];
+  return size;
+}
+
+void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
+  const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
+  if (d->sampler) {
+    int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
+    ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
+    b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler));
+    b->columns = ck_take(arena, p->pixels * all * ck_dense_column_step(d, p->window.channels) * item + 64);
+  } else if (!d->in_place || d->arrangement == CK_BY_CHANNEL) {
+    ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
+  }
+  int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
+  int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
+  b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
+  b->chain = ck_multiply_piece(p->kmax, ld * item) < p->kmax ? ck_take(arena, p->acc_phase) : NULL;
+  b->panel = ck_take(arena, p->kmax * ld * item);
+  b->bias = ck_take(arena, ld * item);
+  b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
+  b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
+  b->panels = ck_take(arena, ck_row_panel_count(d->kernels, p->pixels) * (int64_t)sizeof(ck_row_panel));
+  b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
+  if (p->sorted) {
+    b->tap = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
+    b->tap_phase = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
+    b->row = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
+    b->ko_all = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
+    b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
+  }
+  b->phase_taps = ck_take(arena, p->part_phases * (int64_t)sizeof(ck_phase_taps));
+}
+
+/* Of all products of outputs and taps along the axes, the part whose tap is not padding for the whole block. */
+static double taken_share(const ck_dense *d, const ck_grid *grid) {
+  double share = 1;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *axis = &d->source.axis[i];
+    int64_t first, size, tap, taps, inner[2], taken = 0;
+    ck_axis_inner(axis, &inner[0], &inner[1]);
+    if (axis->taps < 2 || (inner[1] - inner[0]) * FEW_PADDED > axis->outputs * (FEW_PADDED - 1))
+      continue;
+    for (int64_t part = 0; part < grid->parts[i + 1]; part++) {
+      ck_grid_part(grid, i + 1, part, &first, &size);
+      ck_axis_taken(axis, first, size, &tap, &taps);
+      taken += size * taps;
+    }
+    share *= (double)taken / ((double)axis->outputs * (double)axis->taps);
+  }
+  return share;
+}
+
+/* Several groups in one task, but enough tasks for all threads. */
+static int64_t groups_each(const ck_dense_plan *p, int threads) {
+  const int64_t wanted = threads > 1 ? TASKS_A_THREAD * threads : 1, others = p->tile_parts * ck_grid_count(&p->grid);
+  return ck_max(1, ck_min(MOST_GROUPS, p->outer / ck_max(1, ck_ceil_div(wanted, ck_max(1, others)))));
+}
+
+static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t block[4], int64_t tile_parts,
+                      const int64_t edge[4][2]) {
+  p->grid = ck_grid_make_cut(p->grid.size, block, edge);
+  p->window = window_size(&p->grid, &p->reduction);
+  p->pixels = 1;
+  for (int i = 0; i < 4; i++)
+    p->pixels *= p->window.outputs[i];
+  if (p->taken == 0)
+    p->taken = d->sampler ? 1 : taken_share(d, &p->grid);
+  p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
+  p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
+  p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
+  int64_t elements = p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
+  if (d->arrangement == CK_BY_CHANNEL) {
+    const int64_t *size = p->window.outputs; /* rows by themselves, or whole planes with up to a quarter between them */
+    int64_t row = size[0] * size[1] * size[2] * ck_round_up(size[3], d->kernels->vector);
+    elements = ck_max(row, p->pixels * 5 / 4 + size[0] * size[1] * d->kernels->vector) * p->tile_lanes;
+  }
+  p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
+  p->each =
+      d->arrangement == CK_BY_CHANNEL || (d->sampler && d->arrangement == CK_BY_GROUP) ? groups_each(p, threads) : 1;
+  p->tasks = ck_ceil_div(p->outer, p->each) * p->tile_parts *
+             (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
+  ck_arena count = {0};
+  ck_buffers b;
+  ck_dense_place(d, p, &count, &b);
+  p->bytes = count.used;
+}
+
+/* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
+ * a thread's scratch. */
+static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
+  static const int64_t windows[] = {6272, 3136, 1568, 896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
+  static const int64_t columns[] = {0,   0,   0,   392, 336, 280, 224, 196,
+                                    168, 140, 112, 84,  56,  28,  14,  1}; /* nine times as large */
+  const int64_t *targets = d->sampler ? columns : windows,
+                limit = ck_thread_bytes(run, d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES);
+  ck_dense_plan trial = *p;
+  double best = p->cycles > 0 ? p->cycles : -1;
+  int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
+  for (size_t i = ck_dense_by_plane(d) ? 0 : 3; i < sizeof windows / sizeof *windows; i++) {
+    if (i > 3 && targets[i] < 56 && best >= 0)
+      break; /* blocks this small are for windows that fit no other way */
+    if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
+      continue;
+    for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || p->grid.size[3] / cuts >= 28); cuts *= 2) {
+      int64_t block[4];
+      ck_row_block(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
+      if (d->sampler) /* the image around a block is staged */
+        ck_square_block(p->grid.size, targets[i], 4, block);
+      if (d->fold)
+        block[0] = 1; /* padded positions of one image meet in one task */
+      trial.taken = 0;
+      for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
+        set_block(d, &trial, run->threads, block, parts, edge);
+        if (trial.bytes > limit)
+          continue;
+        double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, run->threads);
+        double time = waves * cycles;
+        if (best < 0 || time < best) {
+          best = time;
+          *p = trial;
+          p->cycles = time;
+        }
+      }
+    }
+  }
+  if (best < 0) { /* nothing fits: the smallest block there is, for want of an arrangement that does */
+    int64_t one[4] = {1, 1, 1, 1};
+    set_block(d, p, run->threads, one, p->tiles, edge);
+    p->cycles = NOT_FITTING * (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
+  }
+}
+
+/* Whether the source can be read in place: a copy would cost more than it brings. */
+static int reads_in_place(const ck_dense *d) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
+  int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
+  int fits = d->arrangement != CK_BY_GROUP && s->order == CK_PLANES && !s->act_y.data && !d->fold && !d->sampler;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    fits &=
+        a->taps == 1 && a->step == 1 && a->stride <= 1 && a->base + ck_tap_offset(a, 0) == 0 && a->outputs == a->source;
+  }
+  for (int i = 0; i < 5 && fits; i++) {
+    fits &= stride[i] >= 0 && stride[i] % item == 0;
+    reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
+  }
+  fits &= d->arrangement != CK_BY_CHANNEL || stride[4] == item;
+  /* Planes a multiple of 4096 bytes apart would meet in one cache set. */
+  return fits && (uintptr_t)s->tensor.data % (uintptr_t)item == 0 && stride[1] % 4096 != 0 && reach < INT32_MAX / 8;
+}
+
+static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
+  if (arrangement == CK_BY_PIXEL)
+    return d->source.order;
+  return arrangement == CK_BY_GROUP ? CK_LANES : CK_PLANES;
+}
+
+/* All but the blocks. */
+static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement) {
+  const ck_kernels *k = d->kernels;
+  int64_t taps[3];
+  ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
+  d->source.order = order_for(d, arrangement);
+  d->source.axis[2].adjacent = arrangement == CK_BY_CHANNEL;
+  d->arrangement = arrangement;
+  d->in_place = reads_in_place(d);
+  for (int i = 0; i < 3; i++) {
+    taps[i] = d->source.axis[i].taps;
+    p.sorted |= d->source.axis[i].stride > 1;
+    p.grid.size[i + 1] = d->source.axis[i].outputs;
+  }
+  p.grid.size[0] = d->n;
+  p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
+  int64_t most = arrangement == CK_BY_CHANNEL ? k->max_height : 2 * k->vector;
+  p.tiles = arrangement == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, most);
+  p.tile_lanes = arrangement == CK_BY_GROUP || d->lanes <= k->vector ? k->vector : most;
+  if (arrangement == CK_BY_CHANNEL)
+    p.tile_lanes = ck_max(1, ck_ceil_div(d->lanes, ck_max(1, p.tiles)));
+  p.outer = arrangement == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
+  p.phases = d->phases[0] * d->phases[1] * d->phases[2];
+  p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
+  p.part_phases = ck_min(p.phases, CK_TASK_PHASES);
+  return p;
+}
+
+ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
+  ck_dense_plan p = start_plan(d, CK_BY_PIXEL);
+  const int64_t block[4] = {1, 1, ck_min(rows, p.grid.size[2]), ck_min(columns, p.grid.size[3])};
+  const int64_t edge[4][2] = {{1, 1}, {1, 1}, {block[2], block[2]}, {block[3], block[3]}};
+  memcpy(p.grid.size, block, sizeof block); /* no cuts, which would make all blocks alike, and smaller */
+  set_block(d, &p, 1, block, 1, edge);
+  return p;
+}
+
+static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
+  ck_dense_plan p = start_plan(d, arrangement);
+  int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
+  if (all == 0)
+    return p;
+  const int64_t *taps = p.reduction.taps;
+  int64_t edge[4][2], padded = 0;
+  for (int i = 0; i < 4; i++)
+    edge[i][0] = edge[i][1] = p.grid.size[i];
+  choose_block(d, &p, run, edge);
+  for (int i = 0; i < 3; i++) { /* blocks that end where the padding that is read does */
+    int64_t first, end, outputs = p.grid.size[i + 1];
+    ck_axis_inner(&d->source.axis[i], &first, &end);
+    if (taps[i] < 2 || (end - first) * FEW_PADDED > outputs * (FEW_PADDED - 1))
+      continue;
+    edge[i + 1][0] = ck_min(first, end);
+    edge[i + 1][1] = ck_max(first, end);
+    padded = 1;
+  }
+  if (padded && !d->fold && !d->sampler)
+    choose_block(d, &p, run, edge);
+  return p;
+}
+
+static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {
+  ck_dense_plan best = {0};
+  ck_dense chosen = *d;
+  for (int a = 0; a < CK_ARRANGEMENTS; a++) {
+    ck_dense trial = *d;
+    if (!(arrangements & 1 << a))
+      continue;
+    ck_dense_plan plan = plan_arrangement(&trial, a, run);
+    if (best.cycles == 0 || plan.cycles < best.cycles) {
+      best = plan;
+      chosen = trial;
+    }
+  }
+  *d = chosen;
+  return best;
+}
+
+double ck_dense_cycles(const ck_dense *d, int arrangement, const ck_run *run) {
+  ck_dense trial = *d;
+  return d->arrangements & 1 << arrangement ? plan_arrangement(&trial, arrangement, run).cycles : 0;
+}
+
+/* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
+ * from being read where they are. */
+void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, const ck_run *run) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size;
+  const int64_t words[] = {(int64_t)(uintptr_t)d->kernels,
+                           d->n,
+                           d->groups,
+                           d->channels,
+                           d->lanes,
+                           arrangements,
+                           run->threads,
+                           run->limit,
+                           s->order,
+                           s->act_y.data != NULL,
+                           (int64_t)((uintptr_t)s->tensor.data % (uintptr_t)item),
+                           d->tapped,
+                           d->fold,
+                           d->prepared,
+                           d->add};
+  ck_key_add_all(key, words, sizeof words / sizeof *words);
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    const int64_t axis[] = {a->outputs,  a->source, a->base,  a->step, a->taps,
+                            a->tap_step, a->stride, a->shift, a->mode};
+    ck_key_add_all(key, axis, sizeof axis / sizeof *axis);
+  }
+  ck_key_add_all(key, s->tensor.stride, 5);
+  ck_key_add_all(key, d->dst.stride, 5);
+  ck_key_add_all(key, d->phases, 3);
+}
+
+typedef struct made {
+  ck_dense_plan plan;
+  ck_arrangement arrangement;
+  ck_order order;
+  int in_place;
+} made;
+
+ck_dense_plan ck_dense_make_plan(ck_dense *d, const ck_run *run) {
+  const int wanted = d->arrangements & ck_arrangements_only(), arrangements = wanted ? wanted : d->arrangements;
+  if (d->sampler) /* what it stages follows from more than this */
+    return cheapest_plan(d, arrangements, run);
+  ck_memo_key key = {0};
+  int found;
+  ck_dense_add_to_key(&key, d, arrangements, run);
+  made *m = ck_memo(&key, &found);
+  if (!found) {
+    m->plan = cheapest_plan(d, arrangements, run);
+    m->arrangement = d->arrangement;
+    m->order = d->source.order;
+    m->in_place = d->in_place;
+  }
+  d->arrangement = m->arrangement;
+  d->source.order = m->order;
+  d->source.axis[2].adjacent = m->arrangement == CK_BY_CHANNEL;
+  d->in_place = m->in_place;
+  return m->plan;
+}
+
+_Static_assert(sizeof(made) <= CK_MEMO_BYTES, "a plan must fit its place");

@@ -1,0 +1,45 @@
+/* How a correlation is arranged and cut, and the scratch that it then takes. */
+#ifndef CK_DENSE_PLAN_H
+#define CK_DENSE_PLAN_H
+
+#include "base/memo.h"
+#include "dense.h"
+
+/* By plane, the taps of one phase of a k-block, and the rows that share what they read: every `apart`-th, from the last
+ * one on if it is below 0; none if it is 0. Elements first..end of a plane's window are more than padding, counted from
+ * where its first row reads its first tap row. */
+typedef struct ck_phase_taps {
+  int64_t across, down, planes, s_tap, s_row, apart, first, end;
+} ck_phase_taps;
+
+typedef struct ck_buffers {
+  ck_window window;
+  ck_samples samples; /* in place of the window, of a deformable one */
+  char *image, *columns;
+  char *acc, *chain, *panel, *bias;
+  int32_t *ko, *ro;
+  ck_row_panel *panels;
+  int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
+  int64_t w_base;
+  /* Sorted by phase only. Of the taps taken: which they are of the k-block's, and their phases, counted from the
+   * task's first; the panel row of each (channel, tap). Window offsets of all taps; each phase's first row. */
+  int32_t *tap, *tap_phase, *row, *ko_all, *phase_start;
+  ck_phase_taps *phase_taps; /* of each phase */
+} ck_buffers;
+
+void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);
+
+/* The arrangements that are taken wherever a correlation may have one of them, a bit each; 0: the cheapest. */
+int ck_arrangements_only(void);
+
+/* Arranges the correlation and cuts it, both so as to cost least. */
+ck_dense_plan ck_dense_make_plan(ck_dense *dense, const ck_run *run);
+/* What one of the arrangements would cost, estimated; 0 if it cannot be. */
+double ck_dense_cycles(const ck_dense *dense, int arrangement, const ck_run *run);
+/* All that a plan follows from. */
+void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *dense, int arrangements, const ck_run *run);
+
+/* By pixel, for boxes of up to so many rows and columns of an image. */
+ck_dense_plan ck_dense_plan_rows(ck_dense *dense, int64_t rows, int64_t columns);
+
+#endif

@@ -1,0 +1,117 @@
+/* By plane: one output channel a group, as in depthwise convolution, with pixels on the lanes. Rows of the output that
+ * are a tap row apart share the rows of the window that they read. */
+#include "dense_plane.h"
+
+#include <string.h>
+
+#include "dense_drain.h"
+
+/* Of the rows of a window, those that hold more than padding. */
+static void rows_there(const ck_window *w, int64_t *first, int64_t *end) {
+  *first = 0;
+  *end = w->extent[1];
+  while (*first < *end && w->axis_source[1][*first] < 0)
+    ++*first;
+  while (*end > *first && w->axis_source[1][*end - 1] < 0)
+    --*end;
+}
+
+/* Which rows share what they read: those of the output that are `s_row` apart, taps `s_tap`. */
+static void set_sharing(const ck_block *b, ck_phase_taps *taps, int64_t first_down) {
+  const ck_window *w = &b->b.window;
+  const int64_t rows = b->box.size[2], apart = taps->s_row ? taps->s_tap / taps->s_row : 0;
+  if (b->in_place || taps->down < 2 || apart * taps->s_row != taps->s_tap || apart >= rows || apart <= -rows)
+    return;
+  taps->apart = apart;
+  rows_there(w, &taps->first, &taps->end);
+  taps->first = (taps->first - w->axis_tap[1][first_down]) * w->extent[2];
+  taps->end = (taps->end - w->axis_tap[1][first_down]) * w->extent[2];
+}
+
+void ck_dense_set_phase_taps(const ck_block *b) {
+  const ck_dense *d = b->d;
+  const ck_kblock *kb = &b->kblock;
+  const ck_lane_runs *runs = &b->runs;
+  for (int64_t f = b->phase; f < b->phase_end; f++) {
+    ck_phase_taps *taps = &b->b.phase_taps[f - b->phase];
+    const int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
+    const int64_t k = b->p->sorted ? b->b.phase_start[f - b->phase + 1] - first : kb->channels * b->taken;
+    const int32_t *ko = b->b.ko + first;
+    int64_t first_down = 0;
+    *taps = (ck_phase_taps){0};
+    for (int64_t i = 0; i < kb->taps[2]; i++)
+      taps->across += ck_dense_phase_of(d, 2, kb->tap[2] + i) == f % d->phases[2];
+    for (int64_t i = kb->taps[1] - 1; i >= 0; i--) {
+      if (ck_dense_phase_of(d, 1, kb->tap[1] + i) != f / d->phases[2] % d->phases[1])
+        continue;
+      taps->down++;
+      first_down = i;
+    }
+    if (k == 0)
+      continue;
+    taps->planes = k / (taps->across * taps->down);
+    taps->s_tap = taps->down > 1 ? ko[taps->across] - ko[0] : 0;
+    taps->s_row = runs->axis == 3 && b->box.size[2] > 1 ? b->b.ro[runs->outputs] - b->b.ro[0] : 0;
+    set_sharing(b, taps, first_down);
+  }
+}
+
+/* A plane of the block. Rows of the output are taken together that are a tap row apart: each row that has been loaded
+ * serves all of them. Where taps go up as rows go down, the last one comes first. */
+static void multiply_plane(const ck_block *b, const ck_plane *plane, const ck_phase_taps *taps) {
+  const int64_t apart = taps->apart, distance = apart < 0 ? -apart : apart, item = b->d->kernels->real_size;
+  if (distance == 0) {
+    b->d->kernels->plane(plane);
+    return;
+  }
+  for (int64_t i = 0; i < distance; i++) {
+    ck_plane some = *plane;
+    some.rows = distance == 1 ? plane->rows : (plane->rows - 1 - i) / distance + 1;
+    const int64_t first = apart > 0 ? i : i + (some.rows - 1) * distance;
+    some.s = (const char *)plane->s + first * plane->s_row * item;
+    some.s_row *= apart;
+    some.to += first * plane->to_row;
+    some.to_row *= apart;
+    some.first = (const char *)plane->s + taps->first * item;
+    some.end = (const char *)plane->s + taps->end * item;
+    b->d->kernels->plane(&some);
+  }
+}
+
+void ck_dense_multiply_plane(ck_block *b, const ck_tile *t, const ck_part *p) {
+  const ck_dense *d = b->d;
+  const ck_kernels *kernels = d->kernels;
+  const ck_lane_runs *runs = &b->runs;
+  const int64_t item = kernels->real_size;
+  ck_plane plane = {.panel = p->panel,
+                    .ko = p->ko,
+                    .planes = p->taps->planes,
+                    .taps_y = p->taps->down,
+                    .taps_x = p->taps->across,
+                    .rows = runs->axis == 3 ? b->box.size[2] : 1,
+                    .columns = runs->lanes,
+                    .s_row = p->taps->s_row,
+                    .s_tap = p->taps->s_tap,
+                    .add = p->accumulate};
+  if (p->k == 0 && !p->accumulate)
+    memset(p->acc, 0, (size_t)b->p->acc_phase);
+  if (b->straight)
+    ck_dense_load_bias(b, t);
+  for (int64_t r = 0; r < runs->runs && p->k > 0; r += plane.rows) {
+    ck_finish finish;
+    plane.s = b->data + b->b.ro[r * runs->outputs] * item;
+    plane.to = p->acc + r * runs->row * item;
+    plane.to_row = runs->row * item;
+    if (b->straight) {
+      finish = ck_dense_finish_at(b, t, r);
+      plane.finish = &finish;
+      plane.to = finish.dst;
+      plane.to_row = d->dst.stride[3];
+    }
+    multiply_plane(b, &plane, p->taps);
+    for (int64_t i = 0; i < plane.rows && b->straight && !ck_only_bounds(d->activation); i++) {
+      char *row = plane.to + i * plane.to_row; /* stored just now, with its bias */
+      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
+    }
+  }
+}

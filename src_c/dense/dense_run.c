@@ -1,0 +1,460 @@
+#include "dense_run.h"
+
+#include <string.h>
+
+#include "dense_drain.h"
+#include "dense_plane.h"
+#include "multiply.h"
+
+ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
+  int64_t vector = d->kernels->vector, first, group, lane;
+  ck_tile t = {.ld = p->tile_lanes};
+  if (d->arrangement == CK_BY_GROUP) {
+    group = outer * vector;
+    lane = tile;
+    first = group * d->lanes + tile;
+    t.lanes = ck_min(vector, d->groups - group);
+    t.w_lane = d->w_group;
+    t.dst_lane = d->lanes * d->dst.stride[1];
+    t.bias_lane = d->lanes * d->bias_stride;
+  } else {
+    group = outer;
+    lane = tile * p->tile_lanes;
+    first = group * d->lanes + lane;
+    t.lanes = ck_min(p->tile_lanes, d->lanes - lane);
+    t.w_lane = d->w_lane;
+    t.dst_lane = d->dst.stride[1];
+    t.bias_lane = d->bias_stride;
+  }
+  if (ck_dense_by_plane(d))
+    t.ld = 1;
+  else if (d->arrangement == CK_BY_CHANNEL || t.lanes <= vector)
+    t.ld = ck_round_up(t.lanes, vector);
+  t.w = d->w + group * d->w_group + lane * d->w_lane;
+  t.dst = (char *)d->dst.data + first * d->dst.stride[1];
+  t.bias = d->bias ? d->bias + first * d->bias_stride : NULL;
+  return t;
+}
+
+static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps, char *panel) {
+  ck_pack pack = {
+      .panel = panel,
+      .src = t->w + kb->channel * b->d->w_channel + b->b.w_base,
+      .src_end = b->d->w_end,
+      .ld = t->ld,
+      .lanes = t->lanes,
+      .lane_stride = t->w_lane,
+      .nc = kb->channels,
+      .c_stride = b->d->w_channel,
+      .nt = taps,
+      .t_off = b->b.w_off,
+      .row = b->p->sorted ? b->b.row : NULL,
+  };
+  return b->d->kernels->pack(&pack);
+}
+
+static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p) {
+  const ck_dense *d = b->d;
+  const ck_kernels *kernels = d->kernels;
+  const ck_lane_runs *runs = &b->runs;
+  ck_lane_product product = {.kernels = kernels,
+                             .k = p->k,
+                             .height = t->lanes,
+                             .lanes = runs->lanes,
+                             .ldc = runs->runs * runs->row,
+                             .ko = p->ko,
+                             .panel = p->panel,
+                             .chain = b->b.chain,
+                             .mode = p->accumulate ? CK_ADD : CK_STORE};
+  if (b->straight)
+    ck_dense_load_bias(b, t);
+  for (int64_t r = 0; r < runs->runs; r++) {
+    int32_t at = b->b.ro[r * runs->outputs];
+    ck_finish finish;
+    if (b->straight) {
+      finish = ck_dense_finish_at(b, t, r);
+      product.finish = &finish;
+    }
+    product.total = p->acc + r * runs->row * kernels->real_size;
+    product.data = b->data + at * kernels->real_size;
+    ck_multiply_lanes(&product);
+    for (int64_t i = 0; i < t->lanes && b->straight && !ck_only_bounds(d->activation); i++) {
+      char *row = finish.dst + i * finish.row; /* stored just now, with its bias */
+      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
+    }
+  }
+}
+
+static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
+  const ck_kernels *kernels = b->d->kernels;
+  int by_group = b->d->arrangement == CK_BY_GROUP;
+  ck_row_product product = {.kernels = kernels,
+                            .depth = by_group,
+                            .k = p->k,
+                            .rows = b->pixels,
+                            .ld = t->ld,
+                            .data = b->data,
+                            .ko = p->ko,
+                            .panels = b->b.panels,
+                            .panel = p->panel,
+                            .chain = b->b.chain,
+                            .total = p->acc,
+                            .mode = p->accumulate ? CK_ADD : CK_STORE};
+  ck_multiply_rows(&product);
+}
+
+/* Every phase of the task: its rows of the panel into its accumulators. */
+static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate) {
+  const int64_t row = t->ld * b->d->kernels->real_size;
+  for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
+    int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
+    int64_t end = b->p->sorted ? b->b.phase_start[f - b->phase + 1] : k;
+    ck_part p = {.k = end - first,
+                 .taps = &b->b.phase_taps[f - b->phase],
+                 .panel = b->panel + first * row,
+                 .ko = b->b.ko + first,
+                 .acc = acc,
+                 .accumulate = accumulate};
+    if (ck_dense_by_plane(b->d))
+      ck_dense_multiply_plane(b, t, &p);
+    else if (b->d->arrangement == CK_BY_CHANNEL)
+      multiply_by_channel(b, t, &p);
+    else
+      multiply_by_pixel(b, t, &p);
+  }
+}
+
+static void take_tap(ck_buffers *u, int64_t count, int64_t w_off, int64_t index, int64_t phase) {
+  if (count == 0)
+    u->w_base = w_off;
+  u->w_off[count] = w_off - u->w_base;
+  if (u->tap) {
+    u->tap[count] = (int32_t)index;
+    u->tap_phase[count] = (int32_t)phase;
+  }
+}
+
+/* Takes the taps of the k-block that are of the task's phases: all of them, where there is one phase. How many. */
+static int64_t take_taps(ck_block *b, const ck_kblock *kb) {
+  const ck_dense *d = b->d;
+  int64_t count = 0, at[3];
+  for (at[0] = 0; at[0] < kb->taps[0]; at[0]++) {
+    int64_t z = kb->tap[0] + at[0], phase_z = ck_dense_phase_of(d, 0, z);
+    for (at[1] = 0; at[1] < kb->taps[1]; at[1]++) {
+      int64_t y = kb->tap[1] + at[1], phase_y = ck_dense_phase_of(d, 1, y);
+      int64_t row = (phase_z * d->phases[1] + phase_y) * d->phases[2];
+      if (phase_z >= d->phases[0] || phase_y >= d->phases[1] || row >= b->phase_end || row + d->phases[2] <= b->phase)
+        continue;
+      for (at[2] = 0; at[2] < kb->taps[2]; at[2]++) {
+        int64_t x = kb->tap[2] + at[2], phase_x = ck_dense_phase_of(d, 2, x), phase = row + phase_x;
+        if (phase_x >= d->phases[2] || phase < b->phase || phase >= b->phase_end)
+          continue;
+        int64_t w_off = z * d->w_tap[0] + y * d->w_tap[1] + x * d->w_tap[2];
+        take_tap(&b->b, count++, w_off, (at[0] * kb->taps[1] + at[1]) * kb->taps[2] + at[2], phase - b->phase);
+      }
+    }
+  }
+  return count;
+}
+
+/* Sorts (channel, tap) rows by phase, channels outermost within one as everywhere, and their window offsets with them.
+ */
+static void sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) {
+  const ck_buffers *u = &b->b;
+  int64_t all = kb->taps[0] * kb->taps[1] * kb->taps[2], phases = b->phase_end - b->phase;
+  memset(u->phase_start, 0, (size_t)(phases + 1) * sizeof *u->phase_start);
+  for (int64_t t = 0; t < taps; t++)
+    u->phase_start[u->tap_phase[t] + 1] += (int32_t)kb->channels;
+  for (int64_t f = 0; f < phases; f++)
+    u->phase_start[f + 1] += u->phase_start[f];
+  for (int64_t c = 0; c < kb->channels; c++) {
+    for (int64_t t = 0; t < taps; t++) { /* phase_start[f] runs ahead as rows are handed out */
+      int32_t row = u->phase_start[u->tap_phase[t]]++;
+      u->row[c * taps + t] = row;
+      u->ko[row] = u->ko_all[c * all + u->tap[t]];
+    }
+  }
+  for (int64_t f = phases; f > 0; f--)
+    u->phase_start[f] = u->phase_start[f - 1];
+  u->phase_start[0] = 0;
+}
+
+/* The offset tables straight into the source's tensor. */
+static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int kept) {
+  const ck_tensor *t = &b->d->source.tensor;
+  const int64_t item = b->d->kernels->real_size, *stride = t->stride, *first = b->box.first, *size = b->box.size;
+  int32_t *ro = b->b.ro;
+  b->data = (const char *)t->data + (channel + kb->channel) * stride[1] + first[0] * stride[0] + first[1] * stride[2] +
+            first[2] * stride[3] + first[3] * stride[4];
+  if (kept)
+    return;
+  for (int64_t n = 0; n < size[0]; n++)
+    for (int64_t z = 0; z < size[1]; z++)
+      for (int64_t y = 0; y < size[2]; y++)
+        for (int64_t x = 0; x < size[3]; x++)
+          *ro++ = (int32_t)((n * stride[0] + z * stride[2] + y * stride[3] + x * stride[4]) / item);
+  for (int64_t c = 0; c < kb->channels; c++)
+    b->b.ko[c] = (int32_t)(c * stride[1] / item);
+}
+
+static void read_samples(ck_block *b, const ck_kblock *kb, int64_t channel, int64_t groups) {
+  ck_samples *samples = &b->b.samples;
+  if (b->d->arrangement == CK_BY_GROUP)
+    ck_samples_group_columns(samples, &b->box, kb, channel, groups, b->b.image, b->b.columns);
+  else
+    ck_samples_columns(samples, &b->box, kb, channel, b->b.image, b->b.columns);
+  ck_samples_column_offsets(samples, groups ? b->d->kernels->vector : 1, ck_dense_column_step(b->d, kb->channels),
+                            b->b.ro, b->b.ko);
+}
+
+/* The window of a k-block, or what stands for it, and the tables of offsets into it; whether these changed. */
+static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
+  const ck_dense *d = b->d;
+  const ck_source *s = &d->source;
+  int by_group = d->arrangement == CK_BY_GROUP;
+  int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
+  int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
+  int fresh = 1;
+  b->data = b->b.window.data;
+  if (b->in_place) {
+    read_in_place(b, kb, channel, kept);
+    fresh = !kept;
+  } else if (d->sampler) {
+    read_samples(b, kb, channel, lanes);
+    b->data = b->b.columns;
+  } else {
+    fresh =
+        ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
+    if (fresh) {
+      ck_window_output_offsets(&b->b.window, b->b.ro);
+      ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
+    }
+  }
+  if (fresh && d->arrangement != CK_BY_CHANNEL)
+    ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->b.panels);
+  return fresh;
+}
+
+/* The k-block less the taps that are padding for the whole block. */
+static ck_kblock kblock_at(const ck_block *b, int64_t index) {
+  ck_kblock kb = ck_reduction_block(&b->p->reduction, index);
+  for (int i = 0; i < 3; i++) {
+    int64_t first = ck_max(kb.tap[i], b->tap[i]), end = ck_min(kb.tap[i] + kb.taps[i], b->tap[i] + b->taps[i]);
+    kb.tap[i] = first;
+    kb.taps[i] = ck_max(0, end - first);
+  }
+  return kb;
+}
+
+/* ---------------------------------------------------------------- weights that lie ready */
+
+/* Behind all panels there is a byte for each: whether anything in it is not finite. */
+
+static int64_t panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t ld = ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector);
+  return p->kmax * ld * d->kernels->real_size;
+}
+
+static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, int64_t kblock) {
+  return (outer * p->tiles + tile) * ck_reduction_count(&p->reduction) + kblock;
+}
+
+static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles * ck_reduction_count(&p->reduction); }
+
+int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
+  int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), panel_bytes(d, p) + 1}, bytes;
+  return p->phase_parts > 1 || d->sampler || !ck_product(all, 4, &bytes) ? 0 : bytes;
+}
+
+void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
+  ck_block b = {.d = d, .p = p, .phase_end = p->phases};
+  ck_arena arena = {.base = scratch};
+  const int64_t count = ck_reduction_count(&p->reduction), bytes = panel_bytes(d, p);
+  ck_dense_place(d, p, &arena, &b.b);
+  if (p->sorted)
+    memset(b.b.ko_all, 0, (size_t)p->kmax * sizeof *b.b.ko_all);
+  for (int64_t i = 0; i < panel_count(p); i++) {
+    ck_kblock kb = ck_reduction_block(&p->reduction, i % count);
+    ck_tile t = ck_dense_tile_at(d, p, i / count / p->tiles, i / count % p->tiles);
+    int64_t taps = take_taps(&b, &kb);
+    if (p->sorted)
+      sort_by_phase(&b, &kb, taps);
+    panels[panel_count(p) * bytes + i] = (char)pack_weights(&b, &t, &kb, taps, panels + i * bytes);
+  }
+}
+
+/* Sets the block's panel: one that lies ready if it has all taps, else packed here. Whether anything is not finite. */
+static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index) {
+  const ck_dense_plan *p = b->p;
+  const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
+  b->panel = b->b.panel;
+  if (!panels || memcmp(b->kblock.taps, ck_reduction_block(&p->reduction, index).taps, sizeof b->kblock.taps) != 0)
+    return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
+  const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
+  b->panel = panels + at * bytes;
+  return panels[panel_count(p) * bytes + at];
+}
+
+/* Adds one k-block to the accumulators; those of the first are stored, those of the last drained. Stops before a tile
+ * whose weights are not all finite where some tap is padding for a part of the block: staged zeros would make 0 * Inf
+ * = NaN. Returns the first tile that is not done, or -1 if the k-block had no tap for this task. */
+static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile_end, int first, int last) {
+  const ck_dense *d = b->d;
+  const int kept = b->kept == index;
+  if (!kept) {
+    b->kblock = kblock_at(b, index);
+    b->taken = take_taps(b, &b->kblock);
+  }
+  b->kept = index;
+  if (b->taken == 0)
+    return -1;
+  if (read_source(b, &b->kblock, kept) || !kept) {
+    if (b->p->sorted)
+      sort_by_phase(b, &b->kblock, b->taken);
+    if (ck_dense_by_plane(d))
+      ck_dense_set_phase_taps(b);
+  }
+  int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
+  char *acc = b->b.acc;
+  for (; tile < tile_end; tile++, acc += acc_step) {
+    ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
+    if (panel_at(b, &t, tile, index) && b->b.window.padded && !b->in_place)
+      break;
+    multiply(b, &t, b->kblock.channels * b->taken, acc, !first);
+    if (last && !b->straight)
+      ck_dense_drain(b, &t, acc);
+    if (tile + 1 < tile_end && ck_stopped(b->worker))
+      break;
+  }
+  return tile;
+}
+
+/* By channel whole vectors are read, also those that a run only begins: behind the last plane there may be nothing. */
+static int reads_past_end(const ck_block *b) {
+  const ck_source *s = &b->d->source;
+  const int64_t *stride = s->tensor.stride;
+  int64_t channels = (b->outer + 1) * b->d->channels, at[4];
+  for (int i = 0; i < 4; i++)
+    at[i] = b->box.first[i] + (i < b->runs.axis ? b->box.size[i] - 1 : 0);
+  const char *last = (const char *)s->tensor.data + (channels - 1) * stride[1] + at[0] * stride[0] + at[1] * stride[2] +
+                     at[2] * stride[3] + at[3] * stride[4];
+  return last + b->runs.row * b->d->kernels->real_size > s->end;
+}
+
+static void set_runs(ck_block *b) {
+  b->in_place = b->d->in_place;
+  if (b->d->arrangement != CK_BY_CHANNEL)
+    return;
+  b->runs = ck_dense_lane_runs(b->d, b->p, b->in_place, b->box.size, b->taps);
+  if (!b->in_place || !reads_past_end(b))
+    return;
+  b->in_place = 0;
+  b->runs = ck_dense_lane_runs(b->d, b->p, 0, b->box.size, b->taps);
+}
+
+static int has_taps(ck_block *b, int64_t index) {
+  ck_kblock kb = kblock_at(b, index);
+  return take_taps(b, &kb) > 0;
+}
+
+/* What is the same for all groups of a box. */
+static void settle(ck_block *b) {
+  const int64_t count = ck_reduction_count(&b->p->reduction);
+  b->settled = 1;
+  b->pixels = ck_box_count(&b->box);
+  b->pitch = b->box.size[3];
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *axis = &b->d->source.axis[i];
+    b->taps[i] = axis->taps; /* a sample may lie inside the image wherever its tap does */
+    if (!b->d->sampler)
+      ck_axis_taken(axis, b->box.first[i + 1], b->box.size[i + 1], &b->tap[i], &b->taps[i]);
+  }
+  set_runs(b);
+  for (b->kblocks = count; b->kblocks > 0 && !has_taps(b, b->kblocks - 1);)
+    b->kblocks--;
+  b->kept = -1;
+  b->straight =
+      b->d->arrangement == CK_BY_CHANNEL && b->kblocks == 1 && ck_dense_goes_straight(b->d, &b->runs, b->box.size);
+}
+
+/* Returns the first tile that is not done. */
+static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
+  if (!b->settled || (b->in_place && b->d->arrangement == CK_BY_CHANNEL && reads_past_end(b)))
+    settle(b);
+  const int64_t count = b->kblocks;
+  int first = 1;
+  for (int64_t i = 0; i < count; i++) {
+    int64_t done = run_kblock(b, i, tile, tile_end, first, i == count - 1);
+    if (done >= 0 && done < tile_end)
+      return i == count - 1 ? done : tile;
+    first &= done < 0;
+  }
+  for (; tile < tile_end && count == 0; tile++) { /* nothing to sum: the bias alone */
+    ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, tile);
+    memset(b->b.acc, 0, (size_t)(b->p->part_phases * b->p->acc_phase));
+    ck_dense_drain(b, &t, b->b.acc);
+  }
+  return tile_end;
+}
+
+/* All tiles; those whose weights are not all finite in boxes within which every tap is padding for all or for none. */
+void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
+  const ck_box all = b->box;
+  ck_box *box = &b->box;
+  tile = run_tiles(b, tile, tile_end);
+  if (tile == tile_end || ck_stopped(b->worker))
+    return;
+  b->settled = 0;
+  int64_t end[4];
+  for (int i = 0; i < 4; i++)
+    end[i] = all.first[i] + all.size[i];
+  for (box->first[1] = all.first[1]; box->first[1] < end[1]; box->first[1] += box->size[1]) {
+    box->size[1] = ck_axis_alike(&b->d->source.axis[0], box->first[1], end[1] - box->first[1]);
+    for (box->first[2] = all.first[2]; box->first[2] < end[2]; box->first[2] += box->size[2]) {
+      box->size[2] = ck_axis_alike(&b->d->source.axis[1], box->first[2], end[2] - box->first[2]);
+      for (box->first[3] = all.first[3]; box->first[3] < end[3]; box->first[3] += box->size[3]) {
+        box->size[3] = ck_axis_alike(&b->d->source.axis[2], box->first[3], end[3] - box->first[3]);
+        if (!ck_stopped(b->worker))
+          run_tiles(b, tile, tile_end);
+        b->settled = 0;
+      }
+    }
+  }
+  *box = all;
+}
+
+typedef struct ck_dense_call {
+  const ck_dense *d;
+  ck_dense_plan plan;
+} ck_dense_call;
+
+static void dense_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_dense_call *call = context;
+  const ck_dense_plan *p = &call->plan;
+  ck_block b = {.d = call->d, .p = p, .worker = worker};
+  ck_arena arena = {.base = worker->scratch};
+  ck_dense_place(b.d, p, &arena, &b.b);
+  int64_t blocks = ck_grid_count(&p->grid), part = index % p->tile_parts, here = index / p->tile_parts;
+  int64_t tile = p->tiles * part / p->tile_parts, tile_end = p->tiles * (part + 1) / p->tile_parts;
+  /* A folding task keeps all blocks and phases of its image, which add into the same elements. */
+  int64_t each = b.d->fold ? blocks / p->grid.parts[0] : 1, parts = b.d->fold ? 1 : p->phase_parts;
+  int64_t phase_part = here % parts, block = here / parts % (blocks / each) * each;
+  const int64_t outer = here / parts / (blocks / each) * p->each, outer_end = ck_min(p->outer, outer + p->each);
+  for (int64_t f = phase_part; f < (b.d->fold ? p->phase_parts : phase_part + 1); f++) {
+    b.phase = f * p->part_phases;
+    b.phase_end = ck_min(p->phases, b.phase + p->part_phases);
+    for (int64_t i = block; i < block + each && !ck_stopped(worker); i++) {
+      b.box = ck_grid_box(&p->grid, i);
+      b.settled = 0;
+      for (b.outer = outer; b.outer < outer_end && ((b.outer - outer) % 8 || !ck_stopped(worker)); b.outer++)
+        ck_dense_run_block(&b, tile, tile_end);
+    }
+  }
+}
+
+ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
+  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run)};
+  if (call.plan.tasks == 0)
+    return CK_OK;
+  return ck_parallel(call.plan.tasks, dense_task, &call, run, run->workspace, call.plan.bytes);
+}

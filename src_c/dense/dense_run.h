@@ -1,0 +1,19 @@
+/* A correlation at work: its tasks, block by block, and its weights laid out ahead of them. */
+#ifndef CK_DENSE_RUN_H
+#define CK_DENSE_RUN_H
+
+#include "dense_block.h"
+
+ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
+
+/* All panels of the weights, for `prepared`: as many bytes, or none where tasks sort them differently. Scratch is of
+ * plan->bytes. */
+int64_t ck_dense_panels(const ck_dense *dense, const ck_dense_plan *plan);
+void ck_dense_pack(const ck_dense *dense, const ck_dense_plan *plan, void *scratch, char *panels);
+
+ck_tile ck_dense_tile_at(const ck_dense *dense, const ck_dense_plan *plan, int64_t outer, int64_t tile);
+
+/* The block's box, for these tiles. Whoever has changed the box or the phases sets settled to 0. */
+void ck_dense_run_block(ck_block *block, int64_t tile, int64_t tile_end);
+
+#endif

@@ -1,0 +1,21 @@
+/* By channel: runs of neighbouring pixels on the lanes. */
+#ifndef CK_DENSE_RUNS_H
+#define CK_DENSE_RUNS_H
+
+#include "dense.h"
+
+/* By channel, how far the lanes of a block run: over rows, planes and images of the window and over what lies between
+ * their outputs, where that is little; then the next run begins. */
+typedef struct ck_lane_runs {
+  int64_t lanes, outputs; /* of a run */
+  int axis;               /* images, planes, rows, pixels: the first one that a run spans */
+  int64_t runs, row;      /* row: lanes and the room behind them, whole vectors */
+  int64_t step[4];        /* of accumulators, from image to image, plane, row and pixel */
+} ck_lane_runs;
+ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan, int in_place, const int64_t size[4],
+                                const int64_t taps[3]);
+
+/* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
+int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
+
+#endif

@@ -1,0 +1,55 @@
+/* Products on scratch: one panel against as many rows, or as long rows, as a block has, in the register tiles of
+ * kernels/micro.h.
+ *
+ * k is worked off in pieces whose part of the panel stays in level 1: for each piece all tiles, whose chains of
+ * multiply-adds go on where the piece before left them. So pieces leave the bits alone. */
+#ifndef CK_MULTIPLY_H
+#define CK_MULTIPLY_H
+
+#include "base/dispatch.h"
+
+/* Of `rows` rows at offsets ro, all register tiles, those of larger height first; how many those are. */
+int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows);
+void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels);
+
+/* What becomes of a chain: it is stored, added to what is there, or goes on from it. */
+typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
+
+/* total[i][j] = chain over k of row i times panel[k][j]. */
+typedef struct ck_row_product {
+  const ck_kernels *kernels;
+  int depth;           /* rows are vectors, as the kernels of this name have them */
+  int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
+  const void *data;
+  const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
+  const ck_row_panel *panels; /* ck_row_panels_set's of ro */
+  const void *panel;
+  void *chain; /* of total's size; NULL: k is too small to be cut */
+  void *total;
+  ck_chain mode;
+} ck_row_product;
+
+void ck_multiply_rows(const ck_row_product *product);
+
+/* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
+ * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. */
+typedef struct ck_lane_product {
+  const ck_kernels *kernels;
+  int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
+  const void *data;
+  const int32_t *ko;
+  const void *panel;
+  void *chain, *total;
+  ck_chain mode;
+  const ck_finish *finish; /* instead of total, where there are lanes for a whole vector; or NULL */
+} ck_lane_product;
+
+void ck_multiply_lanes(const ck_lane_product *product);
+
+/* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
+int64_t ck_multiply_piece(int64_t k, int64_t bytes);
+
+/* Part i of `parts` balanced ones. */
+static inline int64_t ck_part_start(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
+
+#endif

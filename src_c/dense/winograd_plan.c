@@ -1,0 +1,222 @@
+#include "winograd_plan.h"
+
+#include "dense_cost.h"
+#include "multiply.h"
+
+/* Weights that all tasks share, at most: more would come from memory, and each task's own transform takes no longer. */
+enum { SHARED_BYTES = 4 * 1024 * 1024 };
+
+int ck_winograd_can(const ck_dense *d) {
+  int can = !d->fold && !d->sampler && !d->tapped && d->channels > 0 && d->source.axis[0].taps > 0;
+  for (int i = 0; i < 3 && can; i++) {
+    const ck_axis *axis = &d->source.axis[i];
+    can = d->phases[i] == 1 && axis->outputs > 0 && axis->step == 1 && axis->stride <= 1 && (i == 0 || axis->taps == 3);
+  }
+  return can;
+}
+
+/* From tap to tap, in elements of the source. */
+static int64_t distance(const ck_axis *axis) {
+  const int64_t step = ck_tap_offset(axis, 1) - ck_tap_offset(axis, 0);
+  return step < 0 ? -step : step;
+}
+
+ck_dense ck_winograd_phase(const ck_dense *d, const ck_winograd_plan *p, int64_t index) {
+  ck_dense phase = *d;
+  phase.arrangement = CK_BY_PIXEL;
+  phase.in_place = 0;
+  const int64_t first[3] = {0, index / p->phases[1], index % p->phases[1]};
+  for (int i = 1; i < 3; i++) {
+    ck_axis *axis = &phase.source.axis[i];
+    const int64_t step = distance(axis);
+    phase.dst.data = (char *)phase.dst.data + first[i] * d->dst.stride[i + 2];
+    phase.dst.stride[i + 2] *= step;
+    axis->outputs = ck_ceil_div(ck_max(0, axis->outputs - first[i]), step);
+    axis->base += first[i];
+    axis->step = step;
+  }
+  return phase;
+}
+
+ck_source ck_winograd_source(const ck_dense *phase) {
+  ck_source source = phase->source;
+  source.order = CK_LANES;
+  source.lane_channels = 1;
+  for (int i = 1; i < 3; i++) {
+    const ck_axis *axis = &phase->source.axis[i];
+    const int64_t first = ck_min(ck_tap_offset(axis, 0), ck_tap_offset(axis, 2));
+    source.axis[i] = (ck_axis){.outputs = axis->outputs + 2,
+                               .source = axis->source,
+                               .base = axis->base + first,
+                               .step = axis->step,
+                               .taps = 1,
+                               .mode = axis->mode};
+  }
+  return source;
+}
+
+void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *arena, ck_winograd_buffers *b) {
+  const ck_kernels *k = d->kernels;
+  const int64_t item = k->real_size, ld = p->direct.tile_lanes;
+  const ck_source source = ck_winograd_source(d);
+  const int64_t kept = p->chunk < d->channels ? p->part_tiles : 1;
+  b->again = ck_take(arena, p->part_tiles * p->tiles);
+  b->kept = arena->used;
+  ck_window_place(&b->window, k, &source, &p->window, arena);
+  b->v = ck_take(arena, CK_WINOGRAD_POINTS * p->v_point * item);
+  b->u = p->shared ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->u_point * item);
+  b->m = ck_take(arena, kept * CK_WINOGRAD_POINTS * p->m_point * item);
+  b->weights = ck_take(arena, k->vector * 9 * ld * item);
+  b->out = ck_take(arena, CK_WINOGRAD_TILE * p->window.outputs[3] * ld * item);
+  b->ko = ck_take(arena, p->chunk * p->window.taps[0] * (int64_t)sizeof(int32_t));
+  b->ro = ck_take(arena, p->tiles * (int64_t)sizeof(int32_t));
+  b->panels = ck_take(arena, ck_row_panel_count(k, p->tiles) * (int64_t)sizeof(ck_row_panel));
+  b->bias = ck_take(arena, ld * item);
+}
+
+/* Elements from point to point: an odd number of cache lines, so that 36 of them meet in no set. */
+static int64_t point_of(int64_t elements, int64_t item) { return (ck_ceil_div(elements * item, 64) | 1) * 64 / item; }
+
+static void set_box(const ck_dense *d, ck_winograd_plan *p, int64_t target) {
+  int64_t block[4];
+  ck_row_block(p->grid.size, target, 1, block);
+  p->grid = ck_grid_make(p->grid.size, block);
+  p->tiles = 1;
+  for (int i = 0; i < 4; i++) {
+    int64_t largest = ck_grid_largest(&p->grid, i);
+    p->tiles *= largest;
+    p->window.outputs[i] = i < 2 ? largest : largest * CK_WINOGRAD_TILE + 2;
+  }
+  const int64_t planes = p->window.outputs[1];
+  p->inputs = p->tiles / planes * ck_axis_extent(&d->source.axis[0], planes, p->window.taps[0]);
+}
+
+int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
+  const int64_t item = d->kernels->real_size;
+  const int64_t point = point_of(d->channels * p->window.taps[0] * p->direct.tile_lanes, item);
+  const int64_t all[] = {p->direct.outer, p->direct.tiles, CK_WINOGRAD_POINTS, point, item};
+  int64_t bytes;
+  return ck_product(all, 5, &bytes) ? bytes : INT64_MAX;
+}
+
+static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64_t tile_parts, int shared) {
+  const int64_t item = d->kernels->real_size, ld = p->direct.tile_lanes;
+  p->chunk = chunk;
+  p->tile_parts = tile_parts;
+  p->part_tiles = ck_ceil_div(p->direct.tiles, tile_parts);
+  p->shared = shared;
+  p->v_point = point_of(p->inputs * chunk, item);
+  p->u_point = point_of((shared ? d->channels : chunk) * p->window.taps[0] * ld, item);
+  p->m_point = point_of(p->tiles * ld, item);
+  p->shared_bytes = shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
+  p->tasks = p->direct.outer * tile_parts * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
+  ck_arena count = {0};
+  ck_winograd_buffers b;
+  ck_winograd_place(d, p, &count, &b);
+  p->bytes = ck_max(count.used, b.kept + p->direct.bytes);
+}
+
+/* ---------------------------------------------------------------- cost, in cycles */
+
+static double panel_cycles(const ck_dense *d, double channels, double ld) {
+  return channels * (9 * ld * ck_cost.pack + ld / d->kernels->vector * ck_cost.tile_weights);
+}
+
+static double bytes_cycles(double bytes, int64_t level2) {
+  return bytes * (bytes < 0.5 * (double)level2 ? ck_cost.level2 : ck_cost.level3);
+}
+
+static double shared_cycles(const ck_dense *d, const ck_winograd_plan *p, int threads) {
+  double tiles = (double)(p->direct.outer * p->direct.tiles) / threads;
+  return p->shared && !d->prepared
+             ? tiles * panel_cycles(d, (double)(d->channels * p->window.taps[0]), (double)p->direct.tile_lanes)
+             : 0;
+}
+
+static double task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
+  const ck_kernels *k = d->kernels;
+  const ck_source source = ck_winograd_source(d);
+  const double item = (double)k->real_size, tiles = (double)p->tiles;
+  const double products = (double)(d->channels * p->window.taps[0]);
+  const double chunks = (double)ck_ceil_div(d->channels, p->chunk),
+               vectors = (double)ck_ceil_div(d->channels, k->vector);
+  const double ld = (double)p->direct.tile_lanes, lanes = ld / k->vector, points = CK_WINOGRAD_POINTS;
+  const int apart = source.tensor.stride[1] != (int64_t)k->real_size;
+  double stage = (double)ck_window_elements(k, &source, &p->window) * (apart ? ck_cost.stage_turned : ck_cost.stage);
+  double inputs = vectors * (stage + (double)p->inputs * ck_cost.tile);
+  double sums = points * chunks * (ck_cost.strip + ck_rows_cycles(k, tiles, lanes, products / chunks, 1));
+  double panel = p->shared ? bytes_cycles((double)ck_winograd_panels(d, p), p->direct.level2) * ld /
+                                 (double)(p->direct.tiles * p->direct.tile_lanes)
+                           : panel_cycles(d, products, ld) + points * products * ld * item * ck_cost.level2;
+  double outputs =
+      tiles * lanes *
+      (ck_cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? ck_cost.drain : ck_cost.drain_turned));
+  double again =
+      points * (tiles * products + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * ck_cost.level2;
+  return inputs + (double)p->part_tiles * (sums + panel + outputs + again) + ck_cost.task;
+}
+
+/* ---------------------------------------------------------------- the cheapest */
+
+/* Bytes above what a thread, and the call, may have. */
+static int64_t excess(const ck_winograd_plan *p, const ck_run *run) {
+  int64_t bytes = p->bytes - CK_THREAD_BYTES;
+  if (run->limit)
+    bytes = ck_max(bytes, p->shared_bytes + run->threads * p->bytes - run->limit);
+  return ck_max(bytes, 0);
+}
+
+static int is_better(const ck_winograd_plan *a, const ck_winograd_plan *b, const ck_run *run) {
+  const int64_t over = excess(a, run), other = excess(b, run);
+  return over < other || (over == other && a->cycles < b->cycles);
+}
+
+/* Tries boxes, chunks of channels, splits of the lane tiles, and weights transformed once or by each task. */
+static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
+  static const int64_t targets[] = {128, 112, 84, 64, 56, 42, 32, 28, 24, 16, 14, 12, 8, 6, 4, 2, 1};
+  const int64_t vector = d->kernels->vector, tiles = p->direct.tiles;
+  ck_winograd_plan trial = *p;
+  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+    set_box(d, &trial, targets[i]);
+    for (int64_t chunks = 1; chunks == 1 || d->channels / chunks >= 2 * vector; chunks *= 2) {
+      int64_t chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
+      for (int64_t parts = 1; parts <= tiles; parts = parts < 4 ? parts + 1 : parts * 2) {
+        for (int shared = d->prepared; shared < 2; shared++) {
+          set_cut(d, &trial, chunk, parts, shared);
+          trial.cycles = task_cycles(d, &trial) * (double)ck_ceil_div(trial.tasks, run->threads);
+          trial.cycles += shared_cycles(d, &trial, run->threads);
+          if (trial.shared_bytes <= SHARED_BYTES && (p->cycles == 0 || is_better(&trial, p, run)))
+            *p = trial;
+        }
+      }
+    }
+  }
+}
+
+static ck_winograd_plan cheapest_plan(const ck_dense *d, const ck_run *run) {
+  ck_winograd_plan p = {.phases = {1, 1}};
+  for (int i = 1; i < 3; i++)
+    p.phases[i - 1] = ck_min(distance(&d->source.axis[i]), d->source.axis[i].outputs);
+  ck_dense phase = ck_winograd_phase(d, &p, 0);
+  p.grid.size[0] = d->n;
+  p.grid.size[1] = phase.source.axis[0].outputs;
+  for (int i = 1; i < 3; i++)
+    p.grid.size[i + 1] = ck_ceil_div(phase.source.axis[i].outputs, CK_WINOGRAD_TILE);
+  p.window.taps[0] = phase.source.axis[0].taps;
+  p.window.channels = p.window.taps[1] = p.window.taps[2] = 1;
+  p.direct = ck_dense_plan_rows(&phase, CK_WINOGRAD_TILE, CK_WINOGRAD_AGAIN * CK_WINOGRAD_TILE);
+  choose(&phase, &p, run);
+  return p;
+}
+
+ck_winograd_plan ck_winograd_make_plan(const ck_dense *d, const ck_run *run) {
+  ck_memo_key key = {0};
+  int found;
+  ck_dense_add_to_key(&key, d, 0, run); /* no arrangement: none of dense_plan.c's */
+  ck_winograd_plan *plan = ck_memo(&key, &found);
+  if (!found)
+    *plan = cheapest_plan(d, run);
+  return *plan;
+}
+
+_Static_assert(sizeof(ck_winograd_plan) <= CK_MEMO_BYTES, "a plan must fit its place");
