@@ -354,6 +354,39 @@ typedef struct ck_descent {
 
 ck_status ck_descent_run(const ck_descent *call);
 
+/* ------------------------------------------------------------------ programs */
+
+/* One call of a program, made once and run many times on other memory: `call` points to the struct of its family, whose
+ * run is overwritten but for the threads. In its i-th of `times` runs the pointer at byte `field` of that struct is
+ * bases[base] + offset + i * step. */
+typedef enum ck_step_kind {
+  CK_STEP_CONV = 0,    /* op: ck_conv_op */
+  CK_STEP_DEFORM = 1,  /* forward */
+  CK_STEP_POOL = 2,    /* ck_pool_op */
+  CK_STEP_RESIZE = 3,  /* ck_resize_op */
+  CK_STEP_GRID = 4,    /* ck_grid_op */
+  CK_STEP_ELEMENTWISE = 5,
+  CK_STEP_CHANNELS = 6,
+} ck_step_kind;
+
+typedef struct ck_place {
+  int field, base;
+  int64_t offset, step;
+} ck_place;
+
+enum { CK_STEP_PLACES = 6 };
+typedef struct ck_step {
+  int kind, op;
+  const void *call;
+  int64_t times;
+  int places;
+  ck_place place[CK_STEP_PLACES];
+} ck_step;
+
+/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; `seconds`, where not NULL, gets the
+ * time that each took. */
+ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds);
+
 /* ------------------------------------------------------------------ memory */
 
 /* Blocks for results, aligned to 64 bytes. The system finds and zeroes fresh memory page by page, when it is first

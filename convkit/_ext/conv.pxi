@@ -179,13 +179,17 @@ def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp
                  cnp.ndarray y not None, bint channel_last, int algorithm, int threads):
     """What a call would do, as ck_explanation has it; x is the convolution's input, y its output, also if transposed."""
     cdef ck.ck_conv call
-    cdef ck.ck_explanation e
     set_call(&call, geometry, x, ck.CK_IDENTITY, 0, 0, algorithm, threads)
     set_tensor(&call.x, x, channel_last)
     set_tensor(&call.weight, weight, False)
     set_tensor(&call.y, y, channel_last)
     plan_conv(&call, <ck.ck_conv_op>op)
-    raise_status(ck.ck_conv_explain(&call, <ck.ck_conv_op>op, &e))
+    return explained(&call, <ck.ck_conv_op>op)
+
+
+cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
+    cdef ck.ck_explanation e
+    raise_status(ck.ck_conv_explain(call, op, &e))
     names = arrangements()
     return {
         "algorithm": e.algorithm,

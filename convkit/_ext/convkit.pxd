@@ -200,6 +200,28 @@ cdef extern from "convkit.h" nogil:
     int64_t ck_channels_workspace(const ck_channels *call) noexcept
     ck_status ck_channels_run(const ck_channels *call) noexcept
 
+    enum:
+        CK_STEP_CONV
+        CK_STEP_DEFORM
+        CK_STEP_POOL
+        CK_STEP_RESIZE
+        CK_STEP_GRID
+        CK_STEP_ELEMENTWISE
+        CK_STEP_CHANNELS
+
+    ctypedef struct ck_place:
+        int field, base
+        int64_t offset, step
+
+    ctypedef struct ck_step:
+        int kind, op
+        const void *call
+        int64_t times
+        int places
+        ck_place place[6]
+
+    ck_status ck_program_run(const ck_step *steps, int64_t count, char **bases, const ck_run *run, double *seconds) noexcept
+
     ctypedef struct ck_descent:
         int64_t count
         const ck_kernels *kernels

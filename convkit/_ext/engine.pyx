@@ -15,7 +15,7 @@ cimport cython
 from cpython.exc cimport PyErr_Occurred
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset, strcpy
 
 cimport numpy as cnp
@@ -100,3 +100,4 @@ include "elementwise.pxi"
 include "channels.pxi"
 include "machine.pxi"
 include "pool.pxi"
+include "program.pxi"

@@ -20,11 +20,15 @@ class Hooks(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """Whether calls keep what a backward needs, whether layers evaluate whatever their flags, and what looks on."""
+    """Whether calls keep what a backward needs, whether layers evaluate whatever their flags, and what looks on.
+
+    Where there is a tracer, layers are not run, but asked what they compute.
+    """
 
     keeping: bool = True
     evaluating: bool = False
     hooks: tuple[Hooks, ...] = ()
+    tracer: Any = None
 
 
 _USUAL = Mode()

@@ -8,6 +8,7 @@ constant, it lets nothing through, not even an infinite gradient.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,20 @@ from ._limits import difference, share
 from .module import ByElement, Parameter, Way
 
 
-class _FromResult(ByElement):
+class _Named(ByElement):
+    """An activation that is one of ONNX's operators."""
+
+    _op: str
+
+    def _attributes(self) -> dict[str, Any]:
+        return {}
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return x.emit(self._op, **self._attributes())
+
+
+class _FromResult(_Named):
     """An activation whose derivative is formed from its result."""
 
     _activation: tuple[int, float, float]
@@ -30,7 +44,7 @@ class _FromResult(ByElement):
         return y, lambda grad, _: _elementwise.activate_backward(grad, y, activation)
 
 
-class _FromArgument(ByElement):
+class _FromArgument(_Named):
     """An activation whose derivative is formed from its argument; its parameters may be changed between calls."""
 
     @abstractmethod
@@ -57,11 +71,15 @@ class Step(ByElement):
         """Return 1 or 0 for each element; zeros on the way back."""
         return np.heaviside(x, 1), lambda grad, _: np.zeros_like(grad)
 
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return (x >= np.asarray(0, x.dtype)).astype(x.dtype)
+
 
 class ReLU(_FromResult):
     """y = max(x, 0). At zero the derivative is zero."""
 
-    _activation = _elementwise.RELU
+    _activation, _op = _elementwise.RELU, "Relu"
 
 
 class ReLU6(_FromResult):
@@ -73,6 +91,10 @@ class ReLU6(_FromResult):
     """
 
     _activation = _elementwise.clip(0.0, 6.0)
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return x.emit("Clip", np.asarray(0, x.dtype), np.asarray(6, x.dtype))
 
 
 class Hardsigmoid(_FromResult):
@@ -89,7 +111,10 @@ class Hardsigmoid(_FromResult):
     array([0.5, 1. ])
     """
 
-    _activation = _elementwise.HARD_SIGMOID
+    _activation, _op = _elementwise.HARD_SIGMOID, "HardSigmoid"
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"alpha": 1 / 6, "beta": 0.5}
 
 
 class LeakyReLU(_FromArgument):
@@ -107,8 +132,13 @@ class LeakyReLU(_FromArgument):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
 
+    _op = "LeakyRelu"
+
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.leaky_relu(self.negative_slope)
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"alpha": float(self.negative_slope)}
 
     def describe(self) -> str:
         """Return the slope."""
@@ -167,6 +197,10 @@ class PReLU(ByElement):
 
         return np.maximum(x, 0) + share(slope, below), back
 
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return x.emit("PRelu", self.weight.data.reshape(-1, *[1] * (x.ndim - 2)))
+
     def describe(self) -> str:
         """Return the number of slopes."""
         return f"num_parameters={self.num_parameters}"
@@ -185,13 +219,16 @@ class ELU(_FromArgument):
     ICLR 2016, arXiv:1511.07289.
     """
 
-    scale = 1.0
+    scale, _op = 1.0, "Elu"
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.elu(self.alpha, self.scale)
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"alpha": float(self.alpha)}
 
     def describe(self) -> str:
         """Return alpha."""
@@ -207,10 +244,13 @@ class SELU(ELU):
     arXiv:1706.02515.
     """
 
-    scale = 1.0507009873554804934193349852946
+    scale, _op = 1.0507009873554804934193349852946, "Selu"
 
     def __init__(self) -> None:
         super().__init__(alpha=1.6732632423543772848170429916717)
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "gamma": self.scale}
 
     def describe(self) -> str:
         """Return nothing: both numbers are given."""
@@ -220,13 +260,13 @@ class SELU(ELU):
 class Sigmoid(_FromResult):
     """y = 1 / (1 + exp(-x)); no x overflows."""
 
-    _activation = _elementwise.SIGMOID
+    _activation, _op = _elementwise.SIGMOID, "Sigmoid"
 
 
 class Tanh(_FromResult):
     """y = tanh(x)."""
 
-    _activation = _elementwise.TANH
+    _activation, _op = _elementwise.TANH, "Tanh"
 
 
 class SiLU(_FromArgument):
@@ -237,6 +277,8 @@ class SiLU(_FromArgument):
     S. Elfwing, E. Uchibe, K. Doya: Sigmoid-weighted linear units for neural network function approximation in
     reinforcement learning, Neural Networks 107, 2018, arXiv:1702.03118.
     """
+
+    _op = "Swish"
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.SILU
@@ -254,6 +296,8 @@ class Hardswish(_FromArgument):
     >>> Hardswish()(np.array([1.5, 4.0]))
     array([1.125, 4.   ])
     """
+
+    _op = "HardSwish"
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.HARD_SWISH
@@ -285,6 +329,11 @@ class GELU(_FromArgument):
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.GELU_TANH if self.approximate == "tanh" else _elementwise.GELU
+
+    _op = "Gelu"
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"approximate": self.approximate}
 
     def describe(self) -> str:
         """Return the form."""
@@ -319,6 +368,12 @@ class Softplus(_FromArgument):
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.softplus(self.beta, self.threshold)
 
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value; past the threshold the two differ by less than exp(-threshold) / beta."""
+        y = x if self.beta == 1 else x * np.asarray(self.beta, x.dtype)
+        y = y.emit("Softplus")
+        return y if self.beta == 1 else y / np.asarray(self.beta, x.dtype)
+
     def describe(self) -> str:
         """Return both numbers."""
         return f"beta={self.beta}, threshold={self.threshold}"
@@ -346,6 +401,12 @@ class Softmax(ByElement):
         y /= y.sum(axis=dim, keepdims=True)
         return y, lambda grad, _: y * (grad - (grad * y).sum(axis=dim, keepdims=True))
 
+    _op = "Softmax"
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return x.emit(self._op, axis=self.dim)
+
     def describe(self) -> str:
         """Return the axis."""
         return f"dim={self.dim}"
@@ -361,6 +422,8 @@ class LogSoftmax(Softmax):
     dim : int, default 1
         The axis: the classes of ``(N, classes, *)``.
     """
+
+    _op = "LogSoftmax"
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return the logarithms of the probabilities; back, grad - exp(y) * sum(grad)."""

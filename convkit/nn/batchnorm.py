@@ -7,6 +7,7 @@ multiplication and an addition an element, see `_moments`: the engine's, in two 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .. import _options
 from .._arrays import as_array, empty, same_dtype
 from ..ops import _channels
 from . import _moments
+from ._symbols import on_images
 from .module import Buffer, ByElement, Parameter, Way
 
 
@@ -72,6 +74,17 @@ class _BatchNorm(ByElement):
             return dx
 
         return y, back
+
+    def symbolic(self, x: Any) -> Any:
+        """Normalisation by the running statistics."""
+        if self.running_mean is None or x.ndim not in self._ndims:
+            raise TypeError(f"{type(self).__name__} can be traced with running statistics, for images as it takes them")
+        ones = np.ones(self.num_features, self.running_var.dtype)
+        scale, bias = (ones, np.zeros_like(ones)) if self.weight is None else (self.weight, self.bias)
+        state = scale, bias, self.running_mean, self.running_var
+        return on_images(
+            x, x.ndim - 2, self.layout, lambda x: x.emit("BatchNormalization", *state, epsilon=self.eps)
+        )
 
     def _of_batch(self, planes: np.ndarray) -> _moments.Standard:
         """The map by the batch's own statistics; the running ones move towards them."""

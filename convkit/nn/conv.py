@@ -24,6 +24,7 @@ from .._shapes import (
 from ..ops import conv as op
 from . import init as initialisers
 from ._describe import count, unusual
+from ._symbols import activated, on_images, pads
 from .module import Module, Parameter, Way
 from .windows import Window
 
@@ -39,6 +40,7 @@ class Convolution(Module):
     _backward: Callable[..., NamedTuple]
     _options: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
     _transposed = False
+    _op = "Conv"
 
     in_channels: int
     out_channels: int
@@ -98,6 +100,17 @@ class Convolution(Module):
 
         return y, back
 
+    def symbolic(self, x: Any) -> Any:
+        """A convolution of images, and its activation."""
+        y = on_images(x, self._nd, self.layout, lambda x: x.emit(self._op, self.weight, self.bias, **self._attributes()))
+        return activated(y, self.activation)
+
+    def _attributes(self) -> dict[str, Any]:
+        """ONNX's."""
+        sizes = {"strides": self.stride, "dilations": self.dilation, "group": self.groups}
+        sizes |= {} if getattr(self, "algorithm", "auto") == "auto" else {"algorithm": self.algorithm}
+        return sizes | pads(self.padding, self.kernel_size, self.dilation)
+
     @abstractmethod
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The spatial sizes of the output."""
@@ -151,6 +164,10 @@ class _Conv(Convolution):
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         options = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.layout == "NHWC")
         return conv(self._nd, x_shape, self.weight.shape, *options).out
+
+    def _attributes(self) -> dict[str, Any]:
+        usual = self.padding_mode == "zeros"
+        return super()._attributes() | ({} if usual else {"padding_mode": self.padding_mode})
 
     def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
         """The kernel, which moves over the input."""

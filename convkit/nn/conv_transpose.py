@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .windows import Window
 
 class _ConvTranspose(Convolution):
     _options = ("stride", "padding", "output_padding", "groups", "dilation", "activation", "layout", "algorithm")
-    _transposed = True
+    _transposed, _op = True, "ConvTranspose"
 
     def __init__(
         self,
@@ -48,6 +49,15 @@ class _ConvTranspose(Convolution):
     def run(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size` settles what the stride leaves open."""
         return super().run(x, output_size=output_size)
+
+    def symbolic(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
+        """A transposed convolution of images, and its activation."""
+        if output_size is not None:
+            raise TypeError("output_size must be None while a model is traced: the graph would be of that size alone")
+        return super().symbolic(x)
+
+    def _attributes(self) -> dict[str, Any]:
+        return super()._attributes() | {"output_padding": self.output_padding}
 
     def _adjoint(self, x_shape: tuple[int, ...], last: bool) -> ConvShape:
         """All sizes, as those of the convolution whose adjoint this is."""

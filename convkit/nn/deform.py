@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .._shapes import conv, integer
 from ..ops import deform as op
 from . import init as initialisers
+from ._symbols import activated
 from .conv import Conv1d, Conv2d, Conv3d, Convolution, moving
 from .module import Module, Way
 from .windows import Window
@@ -83,6 +85,18 @@ class _DeformConv(Convolution):
             return sum(dxs[1:], start=dxs[0]) if need_input else None
 
         return y, back
+
+    def symbolic(self, x: Any, offset: Any = None, mask: Any = None) -> Any:
+        """The convolutions that find offset and mask, where they are not given, and the one that takes them."""
+        own = offset is None
+        if own and (self.conv_offset is None or mask is not None):
+            raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
+        if own:
+            offset, mask = self.conv_offset(x), None if self.conv_mask is None else self.conv_mask(x)
+        if self.layout == "NHWC" or x.ndim != self._nd + 2:
+            raise TypeError("x must be a batch of images with the channels second where a deformable layer is traced")
+        y = x.emit("DeformConv", self.weight, offset, self.bias, mask, **self._attributes())
+        return activated(y, self.activation)
 
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         options = (self.stride, self.padding, self.dilation, self.groups, "zeros", self.layout == "NHWC")

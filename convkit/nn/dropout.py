@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import _options
@@ -25,6 +27,10 @@ class _Dropout(ByElement):
         kept = self.rng.random(self._mask_shape(x.shape), dtype=np.float32) >= self.p
         mask = kept * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
         return x * mask, lambda grad, _: grad * mask
+
+    def symbolic(self, x: Any) -> Any:
+        """Nothing: that is what dropout does in evaluation."""
+        return x
 
     def describe(self) -> str:
         """Return the probability."""

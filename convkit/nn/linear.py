@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from .. import _options
 from ..ops.linear import linear, linear_backward
 from . import init as initialisers
 from ._describe import count
+from ._symbols import activated
 from .module import Module, Parameter, Way
 
 
@@ -69,6 +71,13 @@ class Linear(Module):
             return grads.x
 
         return y, back
+
+    def symbolic(self, x: Any) -> Any:
+        """A product of matrices, and the activation."""
+        if x.ndim == 2:
+            return activated(x.emit("Gemm", self.weight, self.bias, transB=1), self.activation)
+        y = x.emit("MatMul", self.weight.data.T)
+        return activated(y if self.bias is None else y + self.bias.data, self.activation)
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(*, out_features)``."""

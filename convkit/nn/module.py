@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from .._arrays import is_real, native, writable
 from .._range import converted
 from ._mode import entered, keeping, mode
 from .windows import Window
+
+if TYPE_CHECKING:
+    from ..graph import Network
 
 Way = Callable[[Any, bool], Any]  # back(grad, need_input): what `Module.run` returns beside the output
 
@@ -275,7 +278,10 @@ class Module(ABC):
         >>> back(np.ones(2)), back_too(np.ones(2)).round(3)
         (array([1., 1.]), array([0.42, 0.42]))
         """
+        tracer = mode.get().tracer
         try:
+            if tracer is not None:
+                return tracer.call(self, args, kwargs), _nothing_kept
             result = self.run(*args, **kwargs)
         except (TypeError, ValueError) as error:
             self._note_layer(error)
@@ -370,6 +376,15 @@ class Module(ABC):
 
     # ---------------------------------------------------------------- what a layer knows of itself
 
+    def symbolic(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer computes in evaluation, in values of a graph (`convkit.graph.Value`) instead of arrays.
+
+        By default what `run` does with values: arithmetic and NumPy's functions make nodes, and inner modules are asked
+        in turn. A layer whose `run` calls more than these says itself what it is, by ``x.emit(op, *inputs, **attrs)``,
+        operators, inputs and attributes being ONNX's.
+        """
+        return self.run(*args, **kwargs)[0]
+
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple:
         """The shape of the output for an input of that shape; where a layer does not say, it is run on zeros."""
         dtype = next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
@@ -459,6 +474,36 @@ class Module(ABC):
             module.frozen = frozen
             module.training = module._training and not frozen
         return self
+
+    def prepare(self, input_shape: tuple[int, ...] | None = None) -> Network:
+        """Return the model as a network for inference: fused, its weights laid out once, its memory known in advance.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Of a batch; by default that of the first call. Batches of other shapes may follow.
+
+        Returns
+        -------
+        Network
+            ``network(x)`` is ``model.predict(x)`` to rounding: normalisation is folded into weights, sums are formed in
+            another order. It reads the model's weights where they lie, and raises once they have been changed.
+
+        Raises
+        ------
+        TypeError
+            If a layer computes what has no node in a graph, see `symbolic`.
+
+        Examples
+        --------
+        >>> from convkit import models
+        >>> network = models.lenet5(rng=0).prepare((1, 1, 32, 32))
+        >>> network(np.zeros((1, 1, 32, 32), np.float32)).shape
+        (1, 10)
+        """
+        from ..graph.prepare import prepare
+
+        return prepare(self, input_shape)
 
     # ---------------------------------------------------------------- weights in and out
 

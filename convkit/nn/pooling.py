@@ -15,6 +15,7 @@ from ..ops import adaptive_pool as adapt
 from ..ops import pool, unpool
 from ._describe import alike, unusual
 from ._mode import keeping
+from ._symbols import on_images, pads
 from .module import Module, Way
 from .windows import Window
 
@@ -26,6 +27,7 @@ class _Pool(Module):
     _forward: Callable[..., np.ndarray]
     _backward: Callable[..., np.ndarray]
     _options: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
+    _op: str  # ONNX's, or for adaptive pooling, which it has not, convkit's own
 
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -63,6 +65,18 @@ class _Pool(Module):
         shape = self._moves(in_)
         return list(map(Window.moving, shape.kernel, shape.stride, shape.dilation, shape.pad_lo))
 
+    def symbolic(self, x: Any, *more: Any, **options: Any) -> Any:
+        """The same of a value."""
+        if more or options or getattr(self, "return_indices", False):
+            raise TypeError(f"{type(self).__name__} with indices has no node in a graph")
+        return on_images(x, self._nd, self.layout, lambda x: x.emit(self._op, **self._attributes()))
+
+    def _attributes(self) -> dict[str, Any]:
+        """ONNX's."""
+        sizes = {"kernel_shape": self.kernel_size, "strides": self.stride, "dilations": self.dilation}
+        sizes |= pads(self.padding, self.kernel_size, self.dilation)
+        return sizes | ({"ceil_mode": 1} if self.ceil_mode else {})
+
     def _chosen(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._options}
 
@@ -85,6 +99,7 @@ def _maxima(
 
 
 class _MaxPool(_Pool):
+    _op = "MaxPool"
     _options = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "layout")
 
     def __init__(
@@ -107,6 +122,7 @@ class _MaxPool(_Pool):
 
 
 class _AvgPool(_Pool):
+    _op = "AveragePool"
     _options = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "count_include_pad", "layout")
 
     def __init__(
@@ -123,6 +139,9 @@ class _AvgPool(_Pool):
         self._set_up(kernel_size, stride, padding, dilation, ceil_mode, layout)
         self.count_include_pad = _options.flag(count_include_pad, "count_include_pad")
 
+    def _attributes(self) -> dict[str, Any]:
+        return super()._attributes() | {"count_include_pad": int(self.count_include_pad)}
+
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Take the mean of every window of ``(N, C, *spatial)``; back, share each gradient out evenly among them."""
         shape, options = x.shape, self._chosen()
@@ -130,6 +149,8 @@ class _AvgPool(_Pool):
 
 
 class _AdaptiveAvgPool(_Pool):
+    _op = "AdaptiveAveragePool"
+
     def __init__(self, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW") -> None:
         self.output_size, self.layout = plain_output_size(output_size), layout
         _options.channel_last(layout)
@@ -140,6 +161,16 @@ class _AdaptiveAvgPool(_Pool):
         shape, layout = x.shape, self.layout
         y = self._forward(x, self.output_size, layout=layout)
         return y, lambda grad, _: self._backward(grad, shape, layout=layout)
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        if getattr(self, "return_indices", False):
+            raise TypeError(f"{type(self).__name__} with indices has no node in a graph")
+        size = self.output_size
+        if size == 1 or (isinstance(size, tuple) and set(size) == {1}):
+            name = {"AdaptiveAveragePool": "GlobalAveragePool", "AdaptiveMaxPool": "GlobalMaxPool"}[self._op]
+            return on_images(x, self._nd, self.layout, lambda x: x.emit(name))
+        return on_images(x, self._nd, self.layout, lambda x: x.emit(self._op, output_size=size))
 
     def _sizes(self, in_: tuple[int, ...]) -> tuple[int, ...]:
         return adaptive_out(in_, self.output_size)
@@ -154,6 +185,8 @@ class _AdaptiveAvgPool(_Pool):
 
 
 class _AdaptiveMaxPool(_AdaptiveAvgPool):
+    _op = "AdaptiveMaxPool"
+
     def __init__(
         self, output_size: int | None | Sequence[int | None], return_indices: bool = False, *, layout: str = "NCHW"
     ) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from .. import _options
 from .._shapes import image_shape, plain, split_image
 from ._describe import alike, count
+from ._symbols import on_images
 from .module import ByElement, Module, Way
 from .windows import Window
 
@@ -43,6 +45,10 @@ class Flatten(Module):
         """Return `x` with all axes but the first made one; a view where possible."""
         shape = x.shape
         return x.reshape(self.output_shape(shape)), lambda grad, _: grad.reshape(shape)
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return x.emit("Flatten", axis=1)
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(N, prod(shape))``."""
@@ -89,6 +95,11 @@ class PixelShuffle(Module):
         y = x.reshape(parts).transpose(0, 1, 4, 2, 5, 3)  # the same for both layouts
         moved = y.shape
         return y.reshape(out), lambda grad, _: grad.reshape(moved).transpose(0, 1, 3, 5, 2, 4).reshape(shape)
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        attrs = {"blocksize": self.upscale_factor, "mode": "CRD"}
+        return on_images(x, 2, self.layout, lambda x: x.emit("DepthToSpace", **attrs))
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(N, C, r * H, r * W)``."""
@@ -143,6 +154,10 @@ class ZeroPad2d(Module):
         shape, sides = self.output_shape(x.shape), self._sides()
         inside = tuple(slice(lo, size - hi) for size, (lo, hi) in zip(shape, sides, strict=True))
         return np.pad(x, sides), lambda grad, _: grad[inside]
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value."""
+        return x.emit("Pad", np.array(self._sides(), np.int64).T.reshape(-1))
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(N, C, top + H + bottom, left + W + right)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,12 @@ class GroupNorm(ByElement):
             return dx
 
         return y, back
+
+    def symbolic(self, x: Any) -> Any:
+        """Normalisation of groups of channels."""
+        ones = np.ones(self.num_channels, x.dtype)
+        scale, bias = (ones, np.zeros_like(ones)) if self.weight is None else (self.weight, self.bias)
+        return x.emit("GroupNormalization", scale, bias, num_groups=self.num_groups, epsilon=self.eps)
 
     def _planes(self, array: np.ndarray) -> np.ndarray:
         """``(1, N * C, L)``: every channel of every image by itself."""
@@ -257,6 +264,11 @@ class LayerNorm(ByElement):
             return dx
 
         return y, back
+
+    def symbolic(self, x: Any) -> Any:
+        """Normalisation of the last axes."""
+        scale = np.ones(self.normalized_shape, x.dtype) if self.weight is None else self.weight
+        return x.emit("LayerNormalization", scale, self.bias, axis=-len(self.normalized_shape), epsilon=self.eps)
 
     def _rows(self, array: np.ndarray) -> np.ndarray:
         """``(1, samples, values)``: every sample is a channel."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from .._resample_shapes import plain_scale, resized
 from .._shapes import image_shape, plain
 from ..ops.resize import interpolate, interpolate_backward
 from ._describe import unusual
+from ._symbols import on_images, resize_attributes
 from .module import Module, Way
 from .windows import Window
 
@@ -65,6 +67,18 @@ class Upsample(Module):
         options = {name: getattr(self, name) for name in ("mode", "align_corners", "layout")}
         options["scale_factor"] = self.scale_factor if size is None else None
         return interpolate(x, size, **options), lambda grad, _: interpolate_backward(grad, shape, **options)
+
+    def symbolic(self, x: Any, size: int | Sequence[int] | None = None) -> Any:
+        """Resizing to that size, or by the layer's ratio."""
+        size, nd = self.size if size is None else size, x.ndim - 2
+        ratios, sizes = np.zeros(0, np.float32), None
+        if size is None:
+            ratios = np.array([1, 1, *([self.scale_factor] * nd if np.isscalar(self.scale_factor) else self.scale_factor)])
+        else:
+            sizes = np.array(size if isinstance(size, tuple | list) else [size] * nd, np.int64)
+        attrs = resize_attributes(self.mode, self.align_corners)
+        attrs |= {"axes": tuple(range(2, nd + 2))} if sizes is not None else {}
+        return on_images(x, nd, self.layout, lambda x: x.emit("Resize", None, ratios, sizes, **attrs))
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(N, C, *spatial)``."""

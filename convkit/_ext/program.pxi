@@ -1,0 +1,298 @@
+# Programs: calls whose arrays lie in memory that each run brings.
+
+# A spot says where an array lies: (base, offset, strides), the strides one for each of its axes, in bytes. Where a call
+# takes an array as it is, a spot may also be an ndarray, which the program keeps.
+
+cdef void *ANYWHERE = <void *>64  # while a call is planned, its arrays are nowhere yet, but aligned
+
+
+@cython.final
+cdef class Program:
+    """Calls of the engine in turn, without the interpreter's lock. `workspace` is what the largest needs, in bytes."""
+
+    cdef ck.ck_step *steps
+    cdef Py_ssize_t room
+    cdef readonly Py_ssize_t count
+    cdef readonly int64_t workspace
+    cdef readonly int threads
+    cdef list kept
+
+    def __cinit__(self, int threads):
+        self.threads = threads
+        self.kept = []
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            free(<void *>self.steps[i].call)
+        free(self.steps)
+
+    cdef ck.ck_step *begin(self, int kind, int op, const void *call, size_t size, ck.ck_run *run) except NULL:
+        """One more step, without places yet."""
+        cdef void *room
+        cdef ck.ck_step *step
+        if self.count == self.room:
+            room = realloc(self.steps, (self.room + 64) * sizeof(ck.ck_step))
+            if room == NULL:
+                raise MemoryError("a program's steps were refused")
+            self.steps = <ck.ck_step *>room
+            self.room += 64
+        room = malloc(size)
+        if room == NULL:
+            raise MemoryError("a program's step was refused")
+        memcpy(room, call, size)
+        step = &self.steps[self.count]
+        memset(step, 0, sizeof(ck.ck_step))
+        step.kind, step.op, step.call, step.times = kind, op, room, 1
+        self.workspace = max(self.workspace, run.workspace_bytes)
+        self.count += 1
+        return step
+
+    cdef int place(self, ck.ck_step *step, const void *call, void **pointer, spot) except -1:
+        """Says where the pointer, a field of the call, leads to; nowhere for None."""
+        cdef ck.ck_place *place
+        if spot is None:
+            return 0
+        if isinstance(spot, np.ndarray):
+            self.kept.append(spot)
+            (<void **>(<char *>step.call + (<char *>pointer - <char *>call)))[0] = cnp.PyArray_DATA(spot)
+            return 0
+        place = &step.place[step.places]
+        place.field = <int>(<char *>pointer - <char *>call)
+        place.base, place.offset = spot[0], spot[1]
+        step.places += 1
+        return 0
+
+    def repeat(self, Py_ssize_t times, tuple steps):
+        """The latest step is run so many times, each place moved on by its step of bytes."""
+        cdef ck.ck_step *step = &self.steps[self.count - 1]
+        step.times = times
+        for i in range(step.places):
+            step.place[i].step = steps[i]
+
+    def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add, tuple activation,
+             int algorithm, Panels panels):
+        """conv_forward or conv_transpose_forward; with `add`, y holds what is added. The weight may lie ready, in panels."""
+        cdef ck.ck_conv call
+        cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
+        cdef ck.ck_tensor *source = &call.y if transposed else &call.x
+        cdef ck.ck_tensor *result = &call.x if transposed else &call.y
+        cdef ck.ck_step *step
+        code, a, b = activation
+        set_spot_call(&call, geometry, dtype_size(weight), code, a, b, algorithm, self.threads)
+        set_spot_tensor(source, x)
+        set_spot_tensor(&call.weight, weight)
+        set_spot_tensor(result, y)
+        if bias is not None:
+            set_bias(&call, bias)
+            self.kept.append(bias)
+        call.add = add
+        if panels is not None:
+            self.kept.append(panels.fetch(&call, op))
+        else:
+            plan_conv(&call, op)
+        step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
+        self.place(step, &call, &source.data, x)
+        self.place(step, &call, &result.data, y)
+        self.place(step, &call, &call.weight.data, weight)
+
+    def deform(self, Geometry geometry not None, int nd, offset_groups, x, offset, mask, weight, cnp.ndarray bias, y,
+               tuple activation):
+        """deform_forward."""
+        cdef ck.ck_deform call
+        cdef ck.ck_step *step
+        memset(&call, 0, sizeof(call))
+        code, a, b = activation
+        set_spot_call(&call.conv, geometry, dtype_size(weight), code, a, b, 0, self.threads)
+        call.nd, call.offset_groups = nd, offset_groups
+        set_spot_tensor(&call.conv.x, x)
+        set_spot_tensor(&call.conv.y, y)
+        set_spot_tensor(&call.conv.weight, weight)
+        set_spot_tensor(&call.offset, offset)
+        if mask is not None:
+            set_spot_tensor(&call.mask, mask)
+        if bias is not None:
+            set_bias(&call.conv, bias)
+            self.kept.append(bias)
+        raise_status(ck.ck_deform_workspace(&call, 0, &call.conv.run.workspace_bytes))
+        while not fits(&call.conv.run):
+            raise_status(ck.ck_deform_workspace(&call, 0, &call.conv.run.workspace_bytes))
+        step = self.begin(ck.CK_STEP_DEFORM, 0, &call, sizeof(call), &call.conv.run)
+        self.place(step, &call, &call.conv.x.data, x)
+        self.place(step, &call, &call.conv.y.data, y)
+        self.place(step, &call, &call.conv.weight.data, weight)
+        self.place(step, &call, &call.offset.data, offset)
+        self.place(step, &call, &call.mask.data, mask)
+
+    def pool(self, PoolGeometry geometry not None, int op, int item, x, y, indices):
+        """One ck_pool_op of arrays of items of this size."""
+        cdef ck.ck_pool call
+        cdef ck.ck_step *step
+        memset(&call, 0, sizeof(call))
+        call.shape = geometry.shape
+        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        set_spot_tensor(&call.x, x)
+        set_spot_tensor(&call.y, y)
+        if indices is not None:
+            set_spot_tensor(&call.indices, indices)
+        set_run(&call.run, self.threads)
+        raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
+        while not fits(&call.run):
+            raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
+        step = self.begin(ck.CK_STEP_POOL, op, &call, sizeof(call), &call.run)
+        self.place(step, &call, &call.x.data, x)
+        self.place(step, &call, &call.y.data, y)
+        self.place(step, &call, &call.indices.data, indices)
+
+    def resize(self, ResizeGeometry geometry not None, int item, x, y):
+        """y from x."""
+        cdef ck.ck_resize call = geometry.call
+        cdef ck.ck_step *step
+        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        set_spot_tensor(&call.x, x)
+        set_spot_tensor(&call.y, y)
+        set_run(&call.run, self.threads)
+        raise_status(ck.ck_resize_workspace(&call, ck.CK_RESIZE, &call.run.workspace_bytes))
+        while not fits(&call.run):
+            raise_status(ck.ck_resize_workspace(&call, ck.CK_RESIZE, &call.run.workspace_bytes))
+        step = self.begin(ck.CK_STEP_RESIZE, ck.CK_RESIZE, &call, sizeof(call), &call.run)
+        self.place(step, &call, &call.x.data, x)
+        self.place(step, &call, &call.y.data, y)
+
+    def grid(self, GridGeometry geometry not None, int item, x, grid, y):
+        """y, the samples of x at the places in grid, whose last axis is the coordinates."""
+        cdef ck.ck_grid_sample call = geometry.call
+        cdef ck.ck_step *step
+        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        base, offset, strides = grid
+        grid = base, offset, (strides[0], strides[-1], *strides[1:-1])
+        set_spot_tensor(&call.x, x)
+        set_spot_tensor(&call.grid, grid)
+        set_spot_tensor(&call.y, y)
+        set_run(&call.run, self.threads)
+        raise_status(ck.ck_grid_workspace(&call, ck.CK_GRID_SAMPLE, &call.run.workspace_bytes))
+        while not fits(&call.run):
+            raise_status(ck.ck_grid_workspace(&call, ck.CK_GRID_SAMPLE, &call.run.workspace_bytes))
+        step = self.begin(ck.CK_STEP_GRID, ck.CK_GRID_SAMPLE, &call, sizeof(call), &call.run)
+        self.place(step, &call, &call.x.data, x)
+        self.place(step, &call, &call.grid.data, grid)
+        self.place(step, &call, &call.y.data, y)
+
+    def elementwise(self, int op, int item, tuple shape, y, a, b, tuple activation):
+        """y = activation(a op b) over axes of these sizes, of which each array has all."""
+        cdef ck.ck_elementwise call
+        cdef ck.ck_step *step
+        cdef int i
+        memset(&call, 0, sizeof(call))
+        call.op = <ck.ck_element_op>op
+        call.axes = <int>len(shape)
+        for i in range(call.axes):
+            call.size[i] = shape[i]
+        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        set_spot_strided(&call.y, y)
+        set_spot_strided(&call.a, a)
+        if b is not None:
+            set_spot_strided(&call.b, b)
+        call.activation, call.act_a, call.act_b = activation
+        set_run(&call.run, self.threads)
+        step = self.begin(ck.CK_STEP_ELEMENTWISE, op, &call, sizeof(call), &call.run)
+        self.place(step, &call, &call.y.data, y)
+        self.place(step, &call, &call.a.data, a)
+        self.place(step, &call, &call.b.data, b)
+
+    def channels(self, int item, tuple shape, x, y, bint lanes, tuple numbers):
+        """y, (n, c, l), an affine map of each channel of x; the numbers are adjacent, (c,) each."""
+        cdef ck.ck_channels call
+        cdef ck.ck_step *step
+        cdef int i
+        memset(&call, 0, sizeof(call))
+        call.n, call.c, call.l = shape
+        call.lanes = lanes
+        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        set_spot_strided(&call.x, x)
+        set_spot_strided(&call.y, y)
+        for i in range(len(numbers)):
+            call.numbers[i] = cnp.PyArray_DATA(numbers[i])
+        self.kept.append(numbers)
+        set_run(&call.run, self.threads)
+        call.run.workspace_bytes = ck.ck_channels_workspace(&call)
+        while not fits(&call.run):
+            call.run.workspace_bytes = ck.ck_channels_workspace(&call)
+        step = self.begin(ck.CK_STEP_CHANNELS, 0, &call, sizeof(call), &call.run)
+        self.place(step, &call, &call.x.data, x)
+        self.place(step, &call, &call.y.data, y)
+
+    def run(self, Py_ssize_t first, Py_ssize_t end, list bases not None, cnp.ndarray seconds):
+        """Steps first to end - 1, on these arrays; `seconds`, float64, gets how long each took."""
+        cdef ck.ck_run run
+        cdef Buffer buffer
+        cdef ck.ck_status status
+        cdef double *times = NULL
+        cdef Py_ssize_t i
+        cdef char **data = <char **>malloc(max(len(bases), 1) * sizeof(char *))
+        if data == NULL:
+            raise MemoryError("a program's bases were refused")
+        for i in range(len(bases)):
+            data[i] = <char *>cnp.PyArray_DATA(bases[i])
+        if seconds is not None:
+            times = <double *>cnp.PyArray_DATA(seconds) + first
+        memset(&run, 0, sizeof(run))
+        set_run(&run, self.threads)
+        try:
+            take_buffer(&buffer, self.workspace)
+        except MemoryError:
+            free(data)
+            raise
+        run.workspace, run.workspace_bytes = buffer.data, self.workspace
+        with nogil:
+            status = ck.ck_program_run(self.steps + first, end - first, data, &run, times)
+        give_back(&buffer)
+        free(data)
+        raise_status(status)
+
+    def explain(self, Py_ssize_t index):
+        """What a convolution's step would do, as `conv_explain` has it."""
+        cdef const ck.ck_step *step = &self.steps[index]
+        if step.kind != ck.CK_STEP_CONV:
+            return None
+        return explained(<const ck.ck_conv *>step.call, <ck.ck_conv_op>step.op)
+
+
+cdef int dtype_size(spot) except -1:
+    """Bytes of an element: a spot of something that is not there yet has them last."""
+    return cnp.PyArray_ITEMSIZE(spot) if isinstance(spot, np.ndarray) else spot[3]
+
+
+cdef void set_spot_call(ck.ck_conv *call, Geometry geometry, int item, int activation, double a, double b, int algorithm,
+                        int threads) noexcept:
+    memset(call, 0, sizeof(ck.ck_conv))
+    call.shape = geometry.shape
+    call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+    call.algorithm = algorithm
+    call.activation, call.act_a, call.act_b = activation, a, b
+    set_run(&call.run, threads)
+
+
+cdef int set_spot_tensor(ck.ck_tensor *tensor, spot) except -1:
+    """(batch, channel, *spatial) strides; axes that are not there get stride 0."""
+    if isinstance(spot, np.ndarray):
+        set_tensor(tensor, spot, False)
+        return 0
+    strides = spot[2]
+    cdef int nd = <int>len(strides) - 2, i
+    tensor.data = ANYWHERE
+    tensor.stride[0], tensor.stride[1] = strides[0], strides[1]
+    for i in range(3):
+        tensor.stride[2 + i] = 0 if i < 3 - nd else <int64_t>strides[2 + i - (3 - nd)]
+    return 0
+
+
+cdef int set_spot_strided(ck.ck_strided *to, spot) except -1:
+    if isinstance(spot, np.ndarray):
+        set_strided(to, spot)
+        return 0
+    cdef int i
+    to.data = ANYWHERE
+    for i in range(len(spot[2])):
+        to.stride[i] = spot[2][i]
+    return 0

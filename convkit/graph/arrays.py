@@ -1,0 +1,269 @@
+"""Rows of operators that move elements, look at shapes or reduce axes: NumPy's functions, of which some are views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .elements import COPY, engine_pass, same
+from .table import OPS, Info, Op, needs, op
+
+INT64 = np.dtype(np.int64)
+Attrs = dict[str, Any]
+
+
+def _ints(array: np.ndarray) -> tuple[int, ...]:
+    return tuple(map(int, np.atleast_1d(array)))
+
+
+# ---------------------------------------------------------------- views
+
+
+@op("Reshape", decided_by=(1,), view=True)
+def _reshape(attrs: Attrs, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    shape = list(_ints(shape)) if shape.size else []
+    if not attrs.get("allowzero", 0):
+        shape = [x.shape[i] if size == 0 else size for i, size in enumerate(shape)]
+    return x.reshape(shape)
+
+
+@op("Flatten", view=True)
+def _flatten(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    axis = attrs.get("axis", 1)
+    axis = axis if axis >= 0 else axis + x.ndim
+    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+
+
+@op("Transpose", view=True)
+def _transpose(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    return x.transpose(attrs.get("perm"))
+
+
+@op("Squeeze", decided_by=(1,), view=True)
+def _squeeze(attrs: Attrs, x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+    return x.squeeze() if axes is None else x.squeeze(_ints(axes))
+
+
+@op("Unsqueeze", decided_by=(1,), view=True)
+def _unsqueeze(attrs: Attrs, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return np.expand_dims(x, _ints(axes))
+
+
+@op("Slice", decided_by=(1, 2, 3, 4), view=True)
+def _slice(
+    attrs: Attrs, x: np.ndarray, starts: np.ndarray, ends: np.ndarray, axes: np.ndarray | None = None,
+    steps: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    axes = range(len(starts)) if axes is None else _ints(axes)
+    steps = (1,) * len(starts) if steps is None else _ints(steps)
+    index = [slice(None)] * x.ndim
+    for start, end, axis, step in zip(_ints(starts), _ints(ends), axes, steps, strict=True):
+        size = x.shape[axis]
+        if step < 0 and end < -size:
+            end = None
+        index[axis] = slice(start, end, step)
+    return x[tuple(index)]
+
+
+# ---------------------------------------------------------------- copies
+
+
+def _concat_infer(attrs: Attrs, *infos: Info) -> list[Info]:
+    axis = attrs["axis"]
+    first, shape = infos[0], list(infos[0].shape)
+    axis = axis if axis >= 0 else axis + len(shape)
+    for info in infos[1:]:
+        if [*info.shape[:axis], *info.shape[axis + 1 :]] != [*shape[:axis], *first.shape[axis + 1 :]]:
+            shapes = ", ".join(str(info.shape) for info in infos)
+            raise ValueError(f"what is joined must have shapes that differ in axis {axis} alone, got {shapes}")
+    shape[axis] = sum(info.shape[axis] for info in infos)
+    return [Info(tuple(shape), first.dtype)]
+
+
+def _lower_concat(plan: Any, node: Any) -> bool:
+    """Parts that do not lie in their place are copied there."""
+    y, axis, at = node.outputs[0], node.attrs["axis"], 0
+    axis = axis if axis >= 0 else axis + len(plan.info(y).shape)
+    copies = []
+    for value in node.inputs:
+        part = plan.part(y, axis, at, plan.info(value).shape[axis])
+        if not plan.lies_at(value, part):
+            copies.append((value, part))
+        at += plan.info(value).shape[axis]
+    return all(lower_copy(plan, value, part, plan.info(value)) for value, part in copies)
+
+
+def lower_copy(plan: Any, value: Any, spot: tuple, info: Info) -> bool:
+    """A value into the place that a spot says, as a step of the program; whether the engine can."""
+    return engine_pass(plan, COPY, info, [spot, plan.spot(value)])
+
+
+@op("Concat", infer=_concat_infer, lower=_lower_concat)
+def _concat(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
+    return np.concatenate(arrays, axis=attrs["axis"])
+
+
+@op("Split", decided_by=(1,))
+def _split(attrs: Attrs, x: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    axis, count = attrs.get("axis", 0), attrs.get("num_outputs")
+    if sizes is None:
+        each = -(-x.shape[axis] // count)
+        ends = [min(each * i, x.shape[axis]) for i in range(1, count)]
+    else:
+        ends = list(np.cumsum(_ints(sizes))[:-1])
+    return tuple(np.split(x, ends, axis))
+
+
+@op("Expand", decided_by=(1,))
+def _expand(attrs: Attrs, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, _ints(shape) if shape.size else ())).copy()
+
+
+@op("Tile", decided_by=(1,))
+def _tile(attrs: Attrs, x: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+    return np.tile(x, _ints(repeats))
+
+
+_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+
+
+@op("Pad", decided_by=(1, 3))
+def _pad(
+    attrs: Attrs, x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, axes: np.ndarray | None = None
+) -> np.ndarray:
+    mode = _PAD_MODES[attrs.get("mode", "constant")]
+    pads = _ints(pads)
+    half = len(pads) // 2
+    sides = [(0, 0)] * x.ndim
+    for i, axis in enumerate(range(x.ndim) if axes is None else _ints(axes)):
+        sides[axis] = pads[i], pads[half + i]
+    inside = tuple(slice(max(-lo, 0), size - max(-hi, 0)) for size, (lo, hi) in zip(x.shape, sides, strict=True))
+    sides = [(max(lo, 0), max(hi, 0)) for lo, hi in sides]
+    more = {"constant_values": 0 if value is None or value.size == 0 else value.reshape(()).item()}
+    return np.pad(x[inside], sides, mode, **more if mode == "constant" else {})
+
+
+@op("Gather")
+def _gather(attrs: Attrs, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return np.take(x, indices, axis=attrs.get("axis", 0))
+
+
+@op("DepthToSpace")
+def _depth_to_space(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    (n, c, h, w), r = x.shape, attrs["blocksize"]
+    if attrs.get("mode", "DCR") == "DCR":
+        y = x.reshape(n, r, r, c // r**2, h, w).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        y = x.reshape(n, c // r**2, r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
+    return y.reshape(n, c // r**2, h * r, w * r)
+
+
+@op("SpaceToDepth")
+def _space_to_depth(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    (n, c, h, w), r = x.shape, attrs["blocksize"]
+    return x.reshape(n, c, h // r, r, w // r, r).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * r**2, h // r, w // r)
+
+
+@op("Cast", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs["to"]))])
+def _cast(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    return x.astype(attrs["to"])
+
+
+# ---------------------------------------------------------------- shapes
+
+
+@op("Shape", infer=lambda attrs, x: [_shape_info(attrs, x.shape)])
+def _shape(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    return _shape_info(attrs, x.shape).data
+
+
+def _shape_info(attrs: Attrs, shape: tuple[int, ...]) -> Info:
+    data = np.array(shape[attrs.get("start", 0) : attrs.get("end")], INT64)
+    return Info(data.shape, INT64, data)
+
+
+@op("Size", infer=lambda attrs, x: [Info((), INT64, np.array(math.prod(x.shape), INT64))])
+def _size(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    return np.array(x.size, INT64)
+
+
+@op("ConstantOfShape", decided_by=(0,))
+def _constant_of_shape(attrs: Attrs, shape: np.ndarray) -> np.ndarray:
+    value = attrs.get("value", np.zeros(1, np.float32))
+    return np.full(_ints(shape) if shape.size else (), value.reshape(()))
+
+
+@op("Range", decided_by=(0, 1, 2))
+def _range(attrs: Attrs, start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    return np.arange(start.item(), limit.item(), delta.item(), start.dtype)
+
+
+@op("Constant", infer=lambda attrs: [Info(attrs["value"].shape, attrs["value"].dtype, attrs["value"])])
+def _constant(attrs: Attrs) -> np.ndarray:
+    return attrs["value"]
+
+
+# ---------------------------------------------------------------- reductions
+
+
+def _axes(attrs: Attrs, x: Any, axes: np.ndarray | None) -> tuple[int, ...] | None:
+    """The axes to reduce; None for none at all."""
+    if axes is not None and axes.size:
+        return tuple(axis % max(len(x.shape), 1) for axis in _ints(axes))
+    return None if attrs.get("noop_with_empty_axes", 0) else tuple(range(len(x.shape)))
+
+
+def _reduce_infer(attrs: Attrs, x: Info, axes: Info | None = None) -> list[Info]:
+    gone = _axes(attrs, x, needs(axes))
+    if gone is None:
+        return [Info(x.shape, x.dtype)]
+    kept = [1 if axis in gone else size for axis, size in enumerate(x.shape)]
+    if not attrs.get("keepdims", 1):
+        kept = [size for axis, size in enumerate(x.shape) if axis not in gone]
+    return [Info(tuple(kept), x.dtype)]
+
+
+def _reduction(function: Callable) -> Callable:
+    def run(attrs: Attrs, x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+        gone = _axes(attrs, x, axes)
+        gone = () if gone is None else gone
+        return np.asarray(function(x, axis=gone, keepdims=bool(attrs.get("keepdims", 1)))).astype(x.dtype)
+
+    return run
+
+
+def _norm(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+
+
+def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    largest = np.max(x, axis=axis, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0)
+    sums = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
+    return sums if keepdims else np.squeeze(sums, axis)
+
+
+for _name, _function in {
+    "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceProd": np.prod,
+    "ReduceL2": _norm, "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw), "ReduceLogSumExp": _log_sum_exp,
+    "ReduceSumSquare": lambda x, **kw: np.sum(np.square(x), **kw),
+    "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
+}.items():  # fmt: skip
+    OPS[_name] = Op(_reduction(_function), _reduce_infer)
+
+
+@op("Softmax", infer=same)
+def _softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    axis = attrs.get("axis", -1)
+    y = np.exp(x - x.max(axis=axis, keepdims=True))
+    return y / y.sum(axis=axis, keepdims=True)
+
+
+@op("LogSoftmax", infer=same)
+def _log_softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    axis = attrs.get("axis", -1)
+    lowered = x - x.max(axis=axis, keepdims=True)
+    return lowered - np.log(np.exp(lowered).sum(axis=axis, keepdims=True))

@@ -1,0 +1,265 @@
+"""Rows of operators that work element by element: activations, and arithmetic with broadcasting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._arrays import is_real
+from ..ops import _elementwise
+from .table import OPS, Info, Op, op
+
+Code = tuple[int, float, float]  # of the engine's activations
+NONE: Code = (0, 0.0, 0.0)
+COPY = 0  # of the engine's elementwise operators
+MOST_AXES = 8
+
+
+# ---------------------------------------------------------------- activations
+
+
+def _clip_code(attrs: dict[str, Any], bounds: tuple) -> Code | None:
+    if any(bound is not None and bound.data is None for bound in bounds):
+        return None
+    lo, hi = (*(None if bound is None or bound.data.size == 0 else float(bound.data) for bound in bounds), None, None)[:2]
+    lo, hi = -math.inf if lo is None else lo, math.inf if hi is None else hi
+    return _elementwise.clip(lo, hi) if lo <= hi else None
+
+
+def _hard_sigmoid_code(attrs: dict[str, Any], _: tuple) -> Code | None:
+    usual = math.isclose(attrs.get("alpha", 0.2), 1 / 6, rel_tol=1e-6) and attrs.get("beta", 0.5) == 0.5
+    return _elementwise.HARD_SIGMOID if usual else None
+
+
+def _leaky_code(attrs: dict[str, Any], _: tuple) -> Code | None:
+    slope = attrs.get("alpha", 0.01)
+    return _elementwise.leaky_relu(slope) if 0 <= slope < math.inf else None
+
+
+def _prelu_code(attrs: dict[str, Any], slopes: tuple) -> Code | None:
+    """One slope for all is a LeakyRelu."""
+    data = slopes[0].data
+    return None if data is None or data.size != 1 else _leaky_code({"alpha": float(data.reshape(()))}, ())
+
+
+# What the engine calls an activation of these attributes and further inputs, or None, where it has none.
+CODES: dict[str, Callable[[dict[str, Any], tuple], Code | None]] = {
+    "Relu": lambda attrs, _: _elementwise.RELU,
+    "LeakyRelu": _leaky_code,
+    "PRelu": _prelu_code,
+    "Sigmoid": lambda attrs, _: _elementwise.SIGMOID,
+    "Tanh": lambda attrs, _: _elementwise.TANH,
+    "Clip": _clip_code,
+    "HardSigmoid": _hard_sigmoid_code,
+    "HardSwish": lambda attrs, _: _elementwise.HARD_SWISH,
+    "Swish": lambda attrs, _: _elementwise.SILU if attrs.get("alpha", 1.0) == 1 else None,
+    "Gelu": lambda attrs, _: _elementwise.GELU_TANH if attrs.get("approximate") == "tanh" else _elementwise.GELU,
+    "Elu": lambda attrs, _: _elementwise.elu(attrs.get("alpha", 1.0), 1.0),
+    "Selu": lambda attrs, _: _elementwise.elu(
+        attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)
+    ),
+    "Softplus": lambda attrs, _: _elementwise.softplus(1.0, math.inf),
+}
+BOUNDS = (0, 1, 5)  # the codes that the engine applies to a sum with what is added to it: none, relu, clip
+FUSED = range(11)  # those that it applies to a convolution's sum
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return (np.where(x >= 0, 1, e) / (1 + e)).astype(x.dtype)
+
+
+def _gelu(x: np.ndarray, approximate: str) -> np.ndarray:
+    if approximate == "tanh":
+        return (0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))).astype(x.dtype)
+    return (0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(np.float64))).astype(x.dtype)
+
+
+def _linear_below(x: np.ndarray, slope: Any) -> np.ndarray:
+    return np.where(x > 0, x, np.asarray(slope, x.dtype) * x)
+
+
+def _clip(x: np.ndarray, lo: np.ndarray | None, hi: np.ndarray | None) -> np.ndarray:
+    x = x if lo is None or lo.size == 0 else np.maximum(x, lo)
+    return x if hi is None or hi.size == 0 else np.minimum(x, hi)
+
+
+def _elu(x: np.ndarray, alpha: float, scale: float) -> np.ndarray:
+    return (scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))).astype(x.dtype)
+
+
+def _hard_sigmoid(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    return np.clip(alpha * x + beta, 0, 1).astype(x.dtype)
+
+
+_ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "Relu": lambda attrs, x: np.maximum(x, x.dtype.type(0)),
+    "LeakyRelu": lambda attrs, x: _linear_below(x, attrs.get("alpha", 0.01)),
+    "PRelu": lambda attrs, x, slope: _linear_below(x, slope),
+    "Sigmoid": lambda attrs, x: _sigmoid(x),
+    "Tanh": lambda attrs, x: np.tanh(x),
+    "Clip": lambda attrs, x, lo=None, hi=None: _clip(x, lo, hi),
+    "HardSigmoid": lambda attrs, x: _hard_sigmoid(x, attrs.get("alpha", 0.2), attrs.get("beta", 0.5)),
+    "HardSwish": lambda attrs, x: (x * _hard_sigmoid(x, 1 / 6, 0.5)).astype(x.dtype),
+    "Swish": lambda attrs, x: x * _sigmoid(x.dtype.type(attrs.get("alpha", 1.0)) * x),
+    "Gelu": lambda attrs, x: _gelu(x, attrs.get("approximate", "none")),
+    "Elu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.0), 1.0),
+    "Selu": lambda attrs, x: _elu(
+        x, attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)
+    ),
+    "Softplus": lambda attrs, x: np.logaddexp(x, x.dtype.type(0)),
+}
+
+
+def same(attrs: dict[str, Any], x: Info, *others: Info | None) -> list[Info]:
+    """The shape and dtype of the first input."""
+    return [Info(x.shape, x.dtype)]
+
+
+def lower_activation(plan: Any, node: Any) -> bool:
+    """One pass of the engine."""
+    x, y = plan.info(node.inputs[0]), plan.info(node.outputs[0])
+    code = CODES[node.op](node.attrs, tuple(None if v is None else plan.info(v) for v in node.inputs[1:]))
+    return code is not None and x.shape == y.shape and lower_pass(plan, COPY, node.inputs[0], None, node.outputs[0], code)
+
+
+for _name, _run in _ACTIVATIONS.items():
+    OPS[_name] = Op(_run, same, lower_activation)
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def broadcast(attrs: dict[str, Any], *infos: Info) -> list[Info]:
+    """The shape that all of them can be repeated to."""
+    return [Info(np.broadcast_shapes(*(info.shape for info in infos)), infos[0].dtype)]
+
+
+def truth(attrs: dict[str, Any], *infos: Info) -> list[Info]:
+    """As `broadcast`, of bools."""
+    return [broadcast(attrs, *infos)[0]._replace(dtype=np.dtype(bool))]
+
+
+_ENGINE = {"Add": 2, "Sub": 3, "Mul": 4, "Div": 5, "Max": 6, "Min": 7}
+
+
+def lower_arithmetic(plan: Any, node: Any) -> bool:
+    """One pass of the engine for two arrays; of one, the copy that it is; of more, a pass for each further one."""
+    y, first, *others = node.outputs[0], *node.inputs
+    activation = node.attrs.get("activation", NONE)
+    if not others:
+        return lower_pass(plan, COPY, first, None, y, activation)
+    return len(others) == 1 and lower_pass(plan, _ENGINE[node.op], first, others[0], y, activation)
+
+
+def lower_pass(plan: Any, code: int, a: Any, b: Any, y: Any, activation: Code = NONE) -> bool:
+    """y = activation(a op b), of values, as a step of the plan's program; whether the engine can."""
+    values = [value for value in (y, a, b) if value is not None]
+    info = plan.info(y)
+    if any(plan.info(value).dtype != info.dtype for value in values):
+        return False
+    return engine_pass(plan, code, info, [plan.spot(value) for value in values], activation)
+
+
+def engine_pass(plan: Any, code: int, info: Info, spots: list, activation: Code = NONE) -> bool:
+    """The same of the places of y, a and, if there is one, b; `info` is y's."""
+    shape, dtype = info.shape, info.dtype
+    if not is_real(dtype):
+        return False
+    if 0 in shape:
+        return True
+    strides = spots[0][2]
+    kept = sorted((i for i, size in enumerate(shape) if size != 1), key=lambda axis: -strides[axis])
+    if len(kept) > MOST_AXES:
+        return False
+    operands = (*(_spread(spot, shape, kept) for spot in spots), None)[:3]
+    plan.program.elementwise(code, dtype.itemsize, tuple(shape[axis] for axis in kept), *operands, activation)
+    return True
+
+
+def _spread(spot: Any, shape: tuple[int, ...], axes: list[int]) -> Any:
+    """An array, or its place, repeated to a shape, of which these axes are left, in this order."""
+    if isinstance(spot, np.ndarray):
+        whole = np.broadcast_to(spot, shape)
+        index = tuple(slice(None) if axis in axes else 0 for axis in range(len(shape)))
+        return whole[index].transpose([sorted(axes).index(axis) for axis in axes])
+    base, offset, strides, item, sizes = spot
+    strides = (0,) * (len(shape) - len(sizes)) + tuple(
+        0 if size == 1 else stride for size, stride in zip(sizes, strides, strict=True)
+    )
+    return base, offset, tuple(strides[axis] for axis in axes), item
+
+
+def _chained(function: Callable) -> Callable:
+    """A function of two arrays over any number of them, activation and all."""
+
+    def run(attrs: dict[str, Any], first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        for other in others:
+            first = function(first, other)
+        return activated(attrs, first)
+
+    return run
+
+
+def activated(attrs: dict[str, Any], y: np.ndarray) -> np.ndarray:
+    """A result after the activation that was fused into its node."""
+    code = attrs.get("activation", NONE)
+    return y if code == NONE else _elementwise.activate(y, code)
+
+
+def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """ONNX's integers are divided as C has it: towards zero."""
+    if a.dtype.kind not in "iu":
+        return a / b
+    quotient = a // b
+    return (quotient + ((a % b != 0) & ((a < 0) != (b < 0)))).astype(a.dtype)
+
+
+for _name, _function in {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided, "Max": np.maximum, "Min": np.minimum,
+}.items():  # fmt: skip
+    OPS[_name] = Op(_chained(_function), broadcast, lower_arithmetic)
+
+for _name, _function in {
+    "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sin": np.sin, "Cos": np.cos,
+    "Floor": np.floor, "Ceil": np.ceil, "Sign": np.sign, "Reciprocal": lambda x: x.dtype.type(1) / x,
+    "Round": np.round, "Erf": lambda x: _erf(x).astype(x.dtype), "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos,
+    "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh,
+    "Softsign": lambda x: x / (1 + np.abs(x)), "Mish": lambda x: x * np.tanh(np.logaddexp(x, x.dtype.type(0))),
+}.items():  # fmt: skip
+    OPS[_name] = Op(lambda attrs, x, f=_function: np.asarray(f(x), x.dtype), same)
+
+for _name, _function in {
+    "Equal": np.equal, "Less": np.less, "LessOrEqual": np.less_equal, "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
+}.items():  # fmt: skip
+    OPS[_name] = Op(lambda attrs, a, b, f=_function: f(a, b), truth)
+
+
+@op("Pow", infer=broadcast)
+def _pow(attrs: dict[str, Any], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.power(a, b).astype(a.dtype)
+
+
+@op("Not", infer=same)
+def _not(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    return ~x
+
+
+@op("Where", infer=lambda attrs, condition, a, b: [broadcast(attrs, a, b, condition)[0]])
+def _where(attrs: dict[str, Any], condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(condition, a, b)
+
+
+@op("IsNaN", infer=lambda attrs, x: [Info(x.shape, np.dtype(bool))])
+def _is_nan(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    return np.isnan(x)
+
+
+@op("Identity", "Dropout", infer=same, view=True)
+def _identity(attrs: dict[str, Any], x: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    return x

@@ -1,0 +1,569 @@
+"""Rows of operators on images: convolution, linear maps, pooling, resampling, normalisation, on the engine's calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _options, _shapes
+from .._arrays import is_real
+from .._ext import engine
+from .._pool_shapes import adaptive_out, windows
+from .._threads import current
+from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, linear, pool
+from .elements import NONE, activated
+from .table import OPS, Info, Op, needs, op
+
+Attrs = dict[str, Any]
+
+
+def spatial(attrs: Attrs, name: str, nd: int, default: int = 1) -> tuple[int, ...]:
+    """An attribute with one number for each spatial axis."""
+    return tuple(attrs.get(name) or (default,) * nd)
+
+
+def padding(attrs: Attrs, nd: int) -> Any:
+    """`pads` and `auto_pad` as convkit's argument."""
+    named = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower", "VALID": "valid"}.get(attrs.get("auto_pad", ""))
+    pads = attrs.get("pads") or (0,) * (2 * nd)
+    return named or tuple(zip(pads[:nd], pads[nd:], strict=True))
+
+
+def take(inputs: Sequence[Any], count: int) -> list[Any]:
+    """That many inputs; those that are left out are None."""
+    return [*inputs, *(None,) * (count - len(inputs))]
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def _moves(attrs: Attrs, nd: int) -> tuple:
+    """Stride, padding, dilation and groups."""
+    sizes = spatial(attrs, "strides", nd), padding(attrs, nd), spatial(attrs, "dilations", nd)
+    return (*sizes, attrs.get("group", 1))
+
+
+def _conv_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
+    nd = len(w.shape) - 2
+    return conv.CONV.plan(x.shape, w.shape, nd, *_moves(attrs, nd), attrs.get("padding_mode", "zeros"), "NCHW")
+
+
+def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
+    nd = len(w.shape) - 2
+    stride, pad, dilation, groups = _moves(attrs, nd)
+    added, size = spatial(attrs, "output_padding", nd, 0), attrs.get("output_shape")
+    if size is not None:
+        pad, added = _pads_for(x.shape[2:], w.shape[2:], stride, dilation, added, size, attrs.get("auto_pad", "NOTSET"))
+    sizes = stride, pad, added, groups, dilation, None, "NCHW"
+    return conv_transpose.CONV_TRANSPOSE.plan(x.shape, w.shape, nd, *sizes)
+
+
+def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tuple:
+    """ONNX's rule for a transposed convolution whose output size is given: what is too much is cropped on both sides."""
+    pads, more = [], []
+    for n, k, s, d, a, out in zip(in_, kernel, stride, dilation, added, size[-len(in_) :], strict=True):
+        total = _shapes.transposed_reach(n, k, s, d) + a - out
+        small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
+        pads.append((large, small) if auto_pad != "SAME_UPPER" else (small, large))
+        more.append(a + max(-total, 0))
+    return tuple(pads), tuple(more)
+
+
+def _conv_infer(plan_of: Callable) -> Callable[..., list[Info]]:
+    def infer(attrs: Attrs, x: Info, w: Info, *_: Info | None) -> list[Info]:
+        return [Info(plan_of(attrs, x, w).y_shape, x.dtype)]
+
+    return infer
+
+
+def _conv_run(transposed: bool) -> Callable[..., np.ndarray]:
+    family, plan_of = (conv_transpose.CONV_TRANSPOSE, _transposed_plan) if transposed else (conv.CONV, _conv_plan)
+
+    def run(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
+        plan = plan_of(attrs, Info(x.shape, x.dtype), Info(w.shape, w.dtype))
+        y = conv.forward(family._replace(plan=lambda *_: plan), (), x, w, b, None, attrs.get("algorithm", "auto"), None)
+        return activated(attrs, y if add is None else y + add)
+
+    return run
+
+
+def _lower_conv(transposed: bool) -> Callable[..., bool]:
+    plan_of = _transposed_plan if transposed else _conv_plan
+
+    def lower(plan: Any, node: Any) -> bool:
+        x, w, b, add = take(node.inputs, 4)
+        y = node.outputs[0]
+        bias = None if b is None else plan.constant(b)
+        if not is_real(plan.info(x).dtype) or (b is not None and bias is None):
+            return False
+        sizes = plan_of(node.attrs, plan.info(x), plan.info(w))
+        lower_product(plan, node, sizes.geometry, transposed, plan.spot(x), w, plan.spot(y), bias, add)
+        return True
+
+    return lower
+
+
+def lower_product(plan, node, geometry, transposed: bool, x, w, y, bias, add, kernel: Callable = lambda w: w) -> None:
+    """A convolution as a step; what is added lies in y, or is copied there."""
+    if add is not None and not plan.lies_at(add, y):
+        plan.copy(add, y)
+    constant = plan.constant(w)
+    weight = plan.spot(w) if constant is None else kernel(constant)
+    panels = None if constant is None else plan.panels(constant, transposed)
+    activation = node.attrs.get("activation", NONE)
+    code = _options.algorithm(node.attrs.get("algorithm", "auto"))
+    plan.program.conv(geometry, transposed, x, weight, bias, y, add is not None, activation, code, panels)
+
+
+def _conv_flops(transposed: bool) -> Callable[..., int]:
+    def flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
+        positions = infos[0] if transposed else outputs[0]
+        return 2 * math.prod(infos[1].shape[1:]) * math.prod(positions.shape)
+
+    return flops
+
+
+OPS["Conv"] = Op(_conv_run(False), _conv_infer(_conv_plan), _lower_conv(False), flops=_conv_flops(False))
+OPS["ConvTranspose"] = Op(_conv_run(True), _conv_infer(_transposed_plan), _lower_conv(True), flops=_conv_flops(True))
+
+
+def _deform_sizes(attrs: Attrs, w: Info) -> tuple:
+    nd = len(w.shape) - 2
+    return nd, spatial(attrs, "strides", nd), padding(attrs, nd), spatial(attrs, "dilations", nd)
+
+
+def _deform_plan(attrs: Attrs, x: Info, w: Info, offset: Info) -> deform.Plan:
+    nd, *sizes = _deform_sizes(attrs, w)
+    return deform._planned(nd, x.shape, offset.shape, w.shape, *sizes, "NCHW")
+
+
+def _deform_infer(attrs: Attrs, x: Info, w: Info, offset: Info, *_: Info | None) -> list[Info]:
+    return [Info(_deform_plan(attrs, x, w, offset).y_shape, x.dtype)]
+
+
+def _lower_deform(plan: Any, node: Any) -> bool:
+    x, w, offset, b, mask = take(node.inputs, 5)
+    bias = None if b is None else plan.constant(b)
+    if not is_real(plan.info(x).dtype) or (b is not None and bias is None):
+        return False
+    sizes = _deform_plan(node.attrs, *(plan.info(value) for value in (x, w, offset)))
+    spots = [None if value is None else plan.spot(value) for value in (x, offset, mask)]
+    weight, y = plan.spot(w), plan.spot(node.outputs[0])
+    nd, activation = len(plan.info(w).shape) - 2, node.attrs.get("activation", NONE)
+    plan.program.deform(sizes.geometry, nd, sizes.offset_groups, *spots, weight, bias, y, activation)
+    return True
+
+
+@op("DeformConv", infer=_deform_infer, lower=_lower_deform, flops=_conv_flops(False))
+def _deform(attrs: Attrs, x, w, offset, b=None, mask=None) -> np.ndarray:
+    nd, *sizes = _deform_sizes(attrs, Info(w.shape, w.dtype))
+    y = deform._forward(nd, x, offset, w, b, *sizes, mask, None, "NCHW", None)
+    return activated(attrs, y)
+
+
+# ---------------------------------------------------------------- linear maps
+
+
+def _gemm_infer(attrs: Attrs, a: Info, b: Info, *_: Info | None) -> list[Info]:
+    rows, inner = a.shape[::-1] if attrs.get("transA", 0) else a.shape
+    depth, columns = b.shape[::-1] if attrs.get("transB", 0) else b.shape
+    if inner != depth:
+        raise ValueError(f"factors must share an axis, got shapes {a.shape} and {b.shape}")
+    return [Info((rows, columns), a.dtype)]
+
+
+@op("Gemm", infer=_gemm_infer, lower=lambda plan, node: _lower_gemm(plan, node), flops=lambda *a: _gemm_flops(*a))
+def _gemm(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
+    a = a.T if attrs.get("transA", 0) else a
+    y = _product(a, b.T if attrs.get("transB", 0) else b)
+    y = y if attrs.get("alpha", 1.0) == 1 else (attrs["alpha"] * y).astype(y.dtype)
+    if c is not None:
+        y = y + (c if attrs.get("beta", 1.0) == 1 else (attrs["beta"] * c).astype(c.dtype))
+    return activated(attrs, y if add is None else y + add)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of matrices; of the engine's where it has numbers for it."""
+    if is_real(a.dtype) and a.ndim == b.ndim == 2 and a.dtype == b.dtype:
+        return linear.linear(a, b.T)
+    return np.matmul(a, b)
+
+
+def _gemm_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
+    inner = infos[0].shape[0 if attrs.get("transA", 0) else -1]
+    return 2 * inner * math.prod(outputs[0].shape)
+
+
+def _lower_gemm(plan: Any, node: Any) -> bool:
+    """Rows are pixels of a 1x1 convolution whose channels lie side by side."""
+    a, b, c, add = take(node.inputs, 4)
+    attrs, y = node.attrs, node.outputs[0]
+    info, (rows, columns) = plan.info(a), plan.info(y).shape
+    bias = None if c is None else plan.constant(c)
+    if not is_real(info.dtype) or rows * columns == 0 or attrs.get("alpha", 1.0) != 1:
+        return False
+    if c is not None and (bias is None or bias.size != columns or bias.shape[-1] != columns or attrs.get("beta", 1.0) != 1):
+        return False
+    x = plan.spot(a)
+    if isinstance(x, np.ndarray):
+        return False
+    x = _image(x, transposed=bool(attrs.get("transA", 0)))
+    inner = info.shape[0 if attrs.get("transA", 0) else 1]
+    geometry = _pixels(1, rows, inner, columns)
+    turned = not attrs.get("transB", 0)
+    weight = plan.constant(b)
+    if weight is None:
+        base, offset, strides, item, _ = plan.spot(b)
+        k = (base, offset, (*(strides[::-1] if turned else strides), 0), item)
+        lower_weighted(plan, node, geometry, x, k, _image(plan.spot(y)), bias, add, None)
+        return True
+    kernel = (weight.T if turned else weight)[:, :, np.newaxis]
+    panels = plan.panels(weight, ("Gemm", turned))
+    lower_weighted(plan, node, geometry, x, kernel, _image(plan.spot(y)), None if bias is None else bias.reshape(-1), add, panels)
+    return True
+
+
+def lower_weighted(plan, node, geometry, x, weight, y, bias, add, panels) -> None:
+    """A linear map as a step."""
+    if add is not None and not plan.lies_at(add, plan.spot(node.outputs[0])):
+        plan.copy(add, plan.spot(node.outputs[0]))
+    activation = node.attrs.get("activation", NONE)
+    plan.program.conv(geometry, False, x, weight, bias, y, add is not None, activation, 0, panels)
+
+
+def _image(spot: tuple, transposed: bool = False) -> tuple:
+    """A matrix (rows, features) as a batch of one signal, (1, features, rows)."""
+    base, offset, strides, item, _ = spot
+    rows, features = strides[-2:][::-1] if transposed else strides[-2:]
+    return base, offset, (0, features, rows), item
+
+
+def _pixels(n: int, rows: int, inner: int, columns: int) -> engine.Geometry:
+    return engine.Geometry(*_shapes.conv(1, (n, inner, rows), (columns, inner, 1), 1, 0, 1, 1, "zeros", False))
+
+
+def _matmul_infer(attrs: Attrs, a: Info, b: Info, *_: Info | None) -> list[Info]:
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if left[-1] != right[-2]:
+        raise ValueError(f"factors must share an axis, got shapes {a.shape} and {b.shape}")
+    rows = left[-2:-1] if len(a.shape) > 1 else ()
+    columns = right[-1:] if len(b.shape) > 1 else ()
+    return [Info((*np.broadcast_shapes(left[:-2], right[:-2]), *rows, *columns), a.dtype)]
+
+
+def _lower_matmul(plan: Any, node: Any) -> bool:
+    """Matrices of a batch in turn, or one matrix for all: rows are pixels of 1x1 convolutions."""
+    a, b, c, add = take(node.inputs, 4)
+    (sa, dtype, _), (sb, _, _), y = plan.info(a), plan.info(b), plan.info(node.outputs[0])
+    bias = None if c is None else plan.constant(c)
+    if not is_real(dtype) or min(len(sa), len(sb)) < 2 or 0 in y.shape or 0 in sa or (c is not None and bias is None):
+        return False
+    x, weight, out = plan.spot(a), plan.constant(b), plan.spot(node.outputs[0])
+    if isinstance(x, np.ndarray):
+        return False
+    inner, columns = sb[-2:]
+    if len(sb) == 2 and weight is not None and _folds(sa, x[2]) and _folds(y.shape, out[2]):
+        rows = math.prod(sa[:-1])
+        panels, kernel = plan.panels(weight, ("Gemm", True)), weight.T[:, :, np.newaxis]
+        lower_weighted(plan, node, _pixels(1, rows, inner, columns), _image(x), kernel, _image(out), bias, add, panels)
+        return True
+    return add is None and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias)
+
+
+def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether all axes but the last are one of a constant step."""
+    step = strides[-2]
+    for size, stride in list(zip(shape, strides, strict=True))[-2::-1]:
+        if size != 1 and stride != step:
+            return False
+        step = step if size == 1 else stride * size
+    return True
+
+
+def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias: np.ndarray | None) -> bool:
+    sa, sb, sy = shapes
+    b, weight = plan.spot(node.inputs[1]), plan.constant(node.inputs[1])
+    if weight is not None:
+        return False
+    batch = sy[:-2]
+    steps = [_batch_strides(shape, spot[2], batch) for shape, spot in ((sa, x), (sy, out), (sb, b))]
+    geometry = _pixels(1, sa[-2], sa[-1], sb[-1])
+    outer, turns = (batch[:-1], batch[-1]) if batch else ((), 1)
+    for index in np.ndindex(*outer):
+        moved = [sum(i * s for i, s in zip(index, step, strict=False)) for step in steps]
+        (xb, xo, xs, item, _), (yb, yo, ys, _, _), (wb, wo, ws, _, _) = x, out, b
+        kernel = (wb, wo + moved[2], (ws[-1], ws[-2], 0), item)
+        signal = (xb, xo + moved[0], (0, xs[-1], xs[-2]), item)
+        result = (yb, yo + moved[1], (0, ys[-1], ys[-2]), item)
+        activation = node.attrs.get("activation", NONE)
+        plan.program.conv(geometry, False, signal, kernel, bias, result, False, activation, 0, None)
+        plan.program.repeat(turns, tuple(step[-1] if batch else 0 for step in steps))
+    return True
+
+
+def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: tuple[int, ...]) -> list[int]:
+    """The steps along the axes of a batch, 0 along those that are repeated."""
+    own = [0 if size == 1 else stride for size, stride in zip(shape[:-2], strides[:-2], strict=True)]
+    return [0] * (len(batch) - len(own)) + own
+
+
+@op("MatMul", infer=_matmul_infer, lower=_lower_matmul, flops=lambda *a: _gemm_flops({}, *a[1:]))
+def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
+    y = _product(a, b)
+    y = y if c is None else y + c
+    return activated(attrs, y if add is None else y + add)
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def _pool_sizes(attrs: Attrs, x: Info) -> tuple:
+    nd = len(x.shape) - 2
+    kernel = tuple(attrs["kernel_shape"])
+    return nd, kernel, spatial(attrs, "strides", nd), padding(attrs, nd), spatial(attrs, "dilations", nd)
+
+
+def _pool_shape(attrs: Attrs, x: Info) -> Any:
+    nd, *sizes = _pool_sizes(attrs, x)
+    return windows(nd, x.shape, *sizes, bool(attrs.get("ceil_mode", 0)), False)
+
+
+def _pool_infer(attrs: Attrs, x: Info) -> list[Info]:
+    shape = _pool_shape(attrs, x)
+    whole = shape.n, shape.channels, *shape.out
+    return [Info(whole, x.dtype), Info(whole, np.dtype(np.int64))]
+
+
+def _lower_pool(code: int) -> Callable[..., bool]:
+    def lower(plan: Any, node: Any) -> bool:
+        x = plan.info(node.inputs[0])
+        if not is_real(x.dtype) or len(node.outputs) > 1:
+            return False
+        shape = _pool_shape(node.attrs, x)
+        count = code == 1 and bool(node.attrs.get("count_include_pad", 0))
+        geometry = engine.PoolGeometry(*shape, count_pad=count)
+        spots = plan.spot(node.inputs[0]), plan.spot(node.outputs[0])
+        plan.program.pool(geometry, code, x.dtype.itemsize, *spots, None)
+        return True
+
+    return lower
+
+
+@op("MaxPool", infer=_pool_infer, lower=_lower_pool(0))
+def _max_pool(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
+    function = (pool.max_pool1d, pool.max_pool2d, pool.max_pool3d)[nd - 1]
+    options = {"ceil_mode": bool(attrs.get("ceil_mode", 0)), "return_indices": True}
+    real = x if is_real(x.dtype) else x.astype(np.float32)
+    y, indices = function(real, kernel, stride, pad, dilation, **options)
+    planes = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *(1,) * nd) * math.prod(x.shape[2:])
+    if attrs.get("storage_order", 0) == 1:
+        indices = _column_major(indices, x.shape[2:])
+    return y.astype(x.dtype, copy=False), indices + planes
+
+
+def _column_major(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    places = np.unravel_index(indices, sizes)
+    return np.ravel_multi_index(places, sizes, order="F")
+
+
+@op("AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(1))
+def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
+    function = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[nd - 1]
+    options = {"ceil_mode": bool(attrs.get("ceil_mode", 0)), "count_include_pad": bool(attrs.get("count_include_pad", 0))}
+    return function(x, kernel, stride, pad, dilation=dilation, **options)
+
+
+def _adaptive_infer(attrs: Attrs, x: Info) -> list[Info]:
+    return [Info((*x.shape[:2], *adaptive_out(x.shape[2:], attrs.get("output_size", 1))), x.dtype)]
+
+
+def _lower_adaptive(code: int) -> Callable[..., bool]:
+    def lower(plan: Any, node: Any) -> bool:
+        x, y = plan.info(node.inputs[0]), plan.info(node.outputs[0])
+        if not is_real(x.dtype) or not 3 <= len(x.shape) <= 5 or 0 in x.shape:
+            return False
+        geometry = engine.PoolGeometry(*x.shape[:2], x.shape[2:], y.shape[2:])
+        plan.program.pool(geometry, code, x.dtype.itemsize, plan.spot(node.inputs[0]), plan.spot(node.outputs[0]), None)
+        return True
+
+    return lower
+
+
+def _adaptive(functions: Sequence[Callable]) -> Callable[..., np.ndarray]:
+    return lambda attrs, x: functions[x.ndim - 3](x, attrs.get("output_size", 1))
+
+
+_AVERAGES = adaptive_pool.adaptive_avg_pool1d, adaptive_pool.adaptive_avg_pool2d, adaptive_pool.adaptive_avg_pool3d
+_LARGEST = adaptive_pool.adaptive_max_pool1d, adaptive_pool.adaptive_max_pool2d, adaptive_pool.adaptive_max_pool3d
+# The adaptive ones are convkit's own: ONNX has those to one element alone.
+for _name in ("GlobalAveragePool", "AdaptiveAveragePool"):
+    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(1))
+for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
+    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(0))
+
+
+# ---------------------------------------------------------------- normalisation with known statistics
+
+
+def _lower_batch_norm(plan: Any, node: Any) -> bool:
+    """An affine map of each channel, as one pass."""
+    x, *numbers = node.inputs
+    numbers = [plan.constant(value) for value in numbers]
+    info = plan.info(x)
+    if not is_real(info.dtype) or any(number is None for number in numbers) or len(info.shape) < 2 or 0 in info.shape:
+        return False
+    spots = [_planes(plan.spot(value), info.shape) for value in (x, node.outputs[0])]
+    if None in spots:
+        return False
+    factor, shift = affine(node.attrs, *numbers)
+    one, none = np.ones_like(factor), np.zeros_like(factor)
+    n, c, *sizes = info.shape
+    lanes = spots[1][2][1] == info.dtype.itemsize and c >= 16
+    maps = tuple(np.ascontiguousarray(number, info.dtype) for number in (one, none, factor, shift))
+    plan.program.channels(info.dtype.itemsize, (n, c, math.prod(sizes)), *spots, lanes, maps)
+    return True
+
+
+def _planes(spot: tuple, shape: tuple[int, ...]) -> tuple | None:
+    """The place of an image as (n, c, l), where its spatial axes are one."""
+    base, offset, strides, item, _ = spot
+    tail, sizes = strides[2:], shape[2:]
+    step = expected = tail[-1] if tail else item
+    for size, stride in list(zip(sizes, tail, strict=True))[::-1]:
+        if size != 1 and stride != expected:
+            return None
+        expected = stride * size if size != 1 else expected
+    return base, offset, (strides[0], strides[1], step), item
+
+
+def affine(attrs: Attrs, scale, bias, mean, var) -> tuple[np.ndarray, np.ndarray]:
+    """Batch normalisation by these statistics as x * factor + shift, in float64."""
+    factor = scale.astype(np.float64) / np.sqrt(var.astype(np.float64) + attrs.get("epsilon", 1e-5))
+    return factor, bias.astype(np.float64) - mean.astype(np.float64) * factor
+
+
+@op("BatchNormalization", infer=lambda attrs, x, *_: [Info(x.shape, x.dtype)], lower=_lower_batch_norm)
+def _batch_norm(attrs: Attrs, x, scale, bias, mean, var) -> np.ndarray:
+    factor, shift = (v.reshape(-1, *(1,) * (x.ndim - 2)) for v in affine(attrs, scale, bias, mean, var))
+    return (x * factor + shift).astype(x.dtype)
+
+
+# ---------------------------------------------------------------- resampling
+
+_CUBIC = -0.75  # the engine's A
+
+
+def _resize_sizes(attrs: Attrs, x: Info, scales: Info | None, sizes: Info | None) -> tuple[tuple, tuple]:
+    """The output's shape, and the scale of every axis as the coordinates take it."""
+    shape, axes = list(x.shape), attrs.get("axes") or range(len(x.shape))
+    used = [1.0] * len(shape)
+    wanted = needs(sizes)
+    if wanted is not None and wanted.size:
+        ratios = [float(size) / shape[axis] for size, axis in zip(wanted, axes, strict=True)]
+        policy = attrs.get("keep_aspect_ratio_policy", "stretch")
+        if policy != "stretch":
+            ratio = min(ratios) if policy == "not_larger" else max(ratios)
+            wanted = [math.floor(shape[axis] * ratio + 0.5) for axis in axes]
+            ratios = [ratio] * len(ratios)
+        for size, ratio, axis in zip(wanted, ratios, axes, strict=True):
+            used[axis], shape[axis] = ratio, int(size)
+    else:
+        for scale, axis in zip(needs(scales), axes, strict=True):
+            used[axis], shape[axis] = float(scale), math.floor(shape[axis] * float(scale))
+    return tuple(shape), tuple(used)
+
+
+def _resize_infer(attrs: Attrs, x: Info, roi=None, scales=None, sizes=None) -> list[Info]:
+    return [Info(_resize_sizes(attrs, x, scales, sizes)[0], x.dtype)]
+
+
+def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: bool) -> engine.ResizeGeometry | None:
+    """What the engine calls this resizing; None if it has none."""
+    mode, where = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
+    if x.shape[:2] != shape[:2] or not 3 <= len(shape) <= 5 or attrs.get("antialias", 0) or 0 in x.shape:
+        return None
+    if mode == "cubic" and (len(shape) != 4 or attrs.get("cubic_coeff_a", _CUBIC) != _CUBIC or attrs.get("exclude_outside", 0)):
+        return None
+    in_, out, stretched = x.shape[2:], shape[2:], attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    times = tuple(map(float, in_ if sized and stretched else (1,) * len(in_)))
+    over = tuple(map(float, out if sized and stretched else scales[2:]))
+    if where == "align_corners":
+        if any(size == 1 for size in out):
+            return None
+        times, over, before = tuple(size - 1.0 for size in in_), tuple(size - 1.0 for size in out), 0.0
+    elif where == "asymmetric":
+        before = 0.0
+    elif where == "half_pixel" or (where == "pytorch_half_pixel" and 1 not in out):
+        before = 0.5
+    else:
+        return None
+    after = before
+    if mode == "nearest":  # the engine takes the element at the floor
+        rounding = attrs.get("nearest_mode", "round_prefer_floor")
+        if rounding == "ceil":
+            return None
+        # Coordinates are multiples of 1 / over: a nudge that is far smaller decides what lies halfway.
+        after -= {"floor": 0.0, "round_prefer_ceil": 0.5, "round_prefer_floor": 0.5 - 1e-9}[rounding]
+    sampling = {"nearest": 0, "linear": 1, "cubic": 2}[mode]
+    return engine.ResizeGeometry(*shape[:2], in_, out, sampling, times, over, before, after)
+
+
+def _lower_resize(plan: Any, node: Any) -> bool:
+    x, _, scales, sizes = take(node.inputs, 4)
+    info, y = plan.info(x), node.outputs[0]
+    known = [None if value is None else plan.info(value) for value in (scales, sizes)]
+    shape, used = _resize_sizes(node.attrs, info, *known)
+    geometry = _resize_geometry(node.attrs, info, shape, used, known[1] is not None and known[1].data.size > 0)
+    if geometry is None or not is_real(info.dtype):
+        return False
+    plan.program.resize(geometry, info.dtype.itemsize, plan.spot(x), plan.spot(y))
+    return True
+
+
+@op("Resize", infer=_resize_infer, lower=_lower_resize)
+def _resize(attrs: Attrs, x, roi=None, scales=None, sizes=None) -> np.ndarray:
+    info = Info(x.shape, x.dtype)
+    known = [None if array is None else Info(array.shape, array.dtype, array) for array in (scales, sizes)]
+    shape, used = _resize_sizes(attrs, info, *known)
+    geometry = _resize_geometry(attrs, info, shape, used, sizes is not None and sizes.size > 0)
+    if geometry is None or not is_real(x.dtype):
+        raise NotImplementedError(f"Resize with {attrs} of {x.dtype} has no kernel")
+    y = np.empty(shape, x.dtype)
+    engine.resize(geometry, x, y, False, False, current())
+    return y
+
+
+_GRID_MODES = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest", "cubic": "bicubic", "bicubic": "bicubic"}
+
+
+def _grid_options(attrs: Attrs) -> tuple[str, str, bool]:
+    mode = _GRID_MODES[attrs.get("mode", "linear")]
+    return mode, attrs.get("padding_mode", "zeros"), bool(attrs.get("align_corners", 0))
+
+
+def _grid_infer(attrs: Attrs, x: Info, places: Info) -> list[Info]:
+    return [Info((*x.shape[:2], *places.shape[1:-1]), x.dtype)]
+
+
+def _lower_grid(plan: Any, node: Any) -> bool:
+    x, places = node.inputs
+    info = plan.info(x)
+    if not is_real(info.dtype) or plan.info(places).dtype != info.dtype or not 4 <= len(info.shape) <= 5:
+        return False
+    sizes = grid._planned(info.shape, plan.info(places).shape, *_grid_options(node.attrs), "NCHW")
+    spots = plan.spot(x), plan.spot(places), plan.spot(node.outputs[0])
+    if any(isinstance(spot, np.ndarray) for spot in spots):
+        return False
+    plan.program.grid(sizes.geometry, info.dtype.itemsize, *spots)
+    return True
+
+
+@op("GridSample", infer=_grid_infer, lower=_lower_grid)
+def _grid_sample(attrs: Attrs, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return grid.grid_sample(x, places, *_grid_options(attrs))

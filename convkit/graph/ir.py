@@ -1,0 +1,356 @@
+"""What a network is made of: values, and the nodes that compute them, in the vocabulary of ONNX's newest operator set.
+
+A graph holds no sizes: those of its inputs are known when it is planned. While a model is traced its values have shapes
+all the same, those of the trace, so that layers may look at them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .table import OPS, Info
+
+
+class Sizes(tuple):
+    """A shape of a trace. Who takes a number out of it makes a graph for this shape alone, which `used` notes."""
+
+    used: Callable[[], None]
+
+    def __new__(cls, sizes: Sequence[int], used: Callable[[], None]) -> Sizes:
+        self = super().__new__(cls, sizes)
+        self.used = used
+        return self
+
+    def __getitem__(self, index):
+        self.used()
+        return super().__getitem__(index)
+
+    def __iter__(self):
+        self.used()
+        return super().__iter__()
+
+
+class Value:
+    """An array that a network is given, holds or computes: the output of one node, a constant, or an input.
+
+    Layers are run on values to find out what they compute: arithmetic, NumPy's functions and indexing make nodes. What
+    a value is cannot be asked, since it has none yet.
+
+    Attributes
+    ----------
+    name : str
+        Of inputs, and of constants that are parameters.
+    data : ndarray or None
+        What a constant is.
+    node : Node or None
+        What computes it.
+    """
+
+    __slots__ = ("data", "graph", "info", "name", "node")
+
+    def __init__(self, graph: Graph, name: str = "", data: np.ndarray | None = None, node: Node | None = None) -> None:
+        self.graph, self.name, self.data, self.node = graph, name, data, node
+        self.info: Info | None = None if data is None else Info(data.shape, data.dtype, data)
+
+    def __repr__(self) -> str:
+        what = "constant" if self.data is not None else self.node.op if self.node else "input"
+        return f"Value({self.name!r}, {what}{'' if self.info is None else f', {self.info.shape}'})"
+
+    # ---------------------------------------------------------------- what a layer may look at
+
+    def _known(self) -> Info:
+        if self.info is None:
+            raise TypeError("a value has no shape before its graph is planned")
+        return self.info
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape in this trace."""
+        return Sizes(self._known().shape, self.graph.note_fixed)
+
+    @property
+    def ndim(self) -> int:
+        """Its number of axes."""
+        return len(self._known().shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its element type."""
+        return self._known().dtype
+
+    @property
+    def size(self) -> int:
+        """Its number of elements in this trace."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(
+            "the layer asks what a value is, but while a model is traced there is none: what it computes may depend on "
+            "shapes, not on numbers. Module.symbolic is where a layer can say otherwise what it computes"
+        )
+
+    __bool__ = __int__ = __float__ = __index__ = __array__ = __iter__ = __contains__ = item = tolist = _refuse
+    __hash__ = object.__hash__
+
+    # ---------------------------------------------------------------- what makes nodes
+
+    def emit(self, op: str, *inputs: Any, outputs: int = 1, **attrs: Any) -> Any:
+        """The outputs of a new node that takes this value first: one value, or a tuple of them."""
+        return self.graph.emit(op, (self, *inputs), attrs, outputs)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        op = UFUNCS.get(ufunc.__name__)
+        if op is None or method != "__call__" or options:
+            raise TypeError(f"numpy.{ufunc.__name__} of a value has no node in a graph; write Module.symbolic for it")
+        return self.graph.emit(op, inputs, {}, 1)
+
+    def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
+        known = FUNCTIONS.get(function.__name__)
+        if known is None:
+            raise TypeError(f"numpy.{function.__name__} of a value has no node in a graph; write Module.symbolic for it")
+        return known(*args, **kwargs)
+
+    def reshape(self, *shape: Any) -> Value:
+        """As of an array."""
+        shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return self.emit("Reshape", np.array(shape, np.int64), allowzero=1)
+
+    def transpose(self, *axes: Any) -> Value:
+        """As of an array."""
+        axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        return self.emit("Transpose", perm=tuple(axes) or tuple(range(self.ndim))[::-1])
+
+    def astype(self, dtype: Any) -> Value:
+        """As of an array."""
+        return self.emit("Cast", to=np.dtype(dtype))
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Value:
+        """As of an array."""
+        return _reduced("ReduceSum", self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Value:
+        """As of an array."""
+        return _reduced("ReduceMean", self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Value:
+        """As of an array."""
+        return _reduced("ReduceMax", self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Value:
+        """As of an array."""
+        return _reduced("ReduceMin", self, axis, keepdims)
+
+    def __getitem__(self, index: Any) -> Value:
+        index = index if isinstance(index, tuple) else (index,)
+        if any(not (isinstance(i, (int, np.integer, slice)) or i is None or i is Ellipsis) for i in index):
+            raise TypeError(f"a value may be indexed by ints and slices, got {index!r}")
+        return _indexed(self, index)
+
+
+def _binary(op: str) -> tuple[Callable, Callable]:
+    def forward(self: Value, other: Any) -> Value:
+        return self.graph.emit(op, (self, other), {}, 1)
+
+    def reflected(self: Value, other: Any) -> Value:
+        return self.graph.emit(op, (other, self), {}, 1)
+
+    return forward, reflected
+
+
+for _name, _op in {
+    "add": "Add", "sub": "Sub", "mul": "Mul", "truediv": "Div", "pow": "Pow", "matmul": "MatMul", "lt": "Less",
+    "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual",
+}.items():  # fmt: skip
+    _forward, _reflected = _binary(_op)
+    setattr(Value, f"__{_name}__", _forward)
+    setattr(Value, f"__r{_name}__", _reflected)
+Value.__neg__ = lambda self: self.emit("Neg")
+Value.__abs__ = lambda self: self.emit("Abs")
+
+UFUNCS = {
+    "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "power": "Pow", "matmul": "MatMul",
+    "maximum": "Max", "minimum": "Min", "negative": "Neg", "absolute": "Abs", "exp": "Exp", "log": "Log",
+    "sqrt": "Sqrt", "tanh": "Tanh", "sin": "Sin", "cos": "Cos", "floor": "Floor", "ceil": "Ceil", "sign": "Sign",
+    "less": "Less", "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual",
+    "equal": "Equal", "reciprocal": "Reciprocal",
+}  # fmt: skip
+
+
+def _concatenated(arrays: Sequence[Any], axis: int = 0) -> Value:
+    first = next(array for array in arrays if isinstance(array, Value))
+    return first.graph.emit("Concat", arrays, {"axis": axis}, 1)
+
+
+def _clipped(x: Value, lo: Any = None, hi: Any = None) -> Value:
+    return x.emit("Clip", *(None if bound is None else np.asarray(bound, x.dtype) for bound in (lo, hi)))
+
+
+def _reduced(op: str, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    return x.emit(op, np.array(axes, np.int64), keepdims=int(keepdims))
+
+
+FUNCTIONS: dict[str, Callable] = {
+    "concatenate": _concatenated,
+    "clip": _clipped,
+    "reshape": lambda x, shape: x.reshape(shape),
+    "transpose": lambda x, axes=None: x.transpose(*axes or ()),
+    "where": lambda condition, a, b: _owner(condition, a, b).emit("Where", (condition, a, b), {}),
+    "shape": lambda x: x.shape,
+    "ndim": lambda x: x.ndim,
+    **{
+        name: lambda x, axis=None, keepdims=False, op=op: _reduced(op, x, axis, keepdims)
+        for name, op in {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin"}.items()
+    },
+}
+FUNCTIONS |= {"amax": FUNCTIONS["max"], "amin": FUNCTIONS["min"]}
+
+
+def _owner(*values: Any) -> Graph:
+    return next(value.graph for value in values if isinstance(value, Value))
+
+
+def _indexed(x: Value, index: tuple) -> Value:
+    """Slices, whole numbers, new axes and an ellipsis, as of an array."""
+    taken = sum(i is not None and i is not Ellipsis for i in index)
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *(slice(None),) * (x.ndim - taken), *index[at + 1 :])
+    starts, ends, axes, steps, gone, new, axis, out = [], [], [], [], [], [], 0, 0
+    for i in index:
+        if i is None:
+            new.append(out)
+            out += 1
+            continue
+        if isinstance(i, slice):
+            step = 1 if i.step is None else operator.index(i.step)
+            far = np.iinfo(np.int64).max
+            start = (0 if step > 0 else far) if i.start is None else operator.index(i.start)
+            end = (far if step > 0 else -far) if i.stop is None else operator.index(i.stop)
+            out += 1
+        else:
+            start, step = operator.index(i), 1
+            end = start + 1 if start != -1 else np.iinfo(np.int64).max
+            gone.append(axis)
+        if i != slice(None):
+            starts.append(start), ends.append(end), axes.append(axis), steps.append(step)
+        axis += 1
+    if axes:
+        x = x.emit("Slice", *(np.array(numbers, np.int64) for numbers in (starts, ends, axes, steps)))
+    if gone:
+        x = x.emit("Squeeze", np.array(gone, np.int64))
+    return x.emit("Unsqueeze", np.array(new, np.int64)) if new else x
+
+
+class Node:
+    """One operation: the name of an operator, what it takes and gives, its attributes; `path` says which layer it is.
+
+    Inputs that are left out are None.
+    """
+
+    __slots__ = ("attrs", "inputs", "op", "outputs", "path")
+
+    def __init__(self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any], path: str = "") -> None:
+        self.op, self.inputs, self.attrs, self.path = op, list(inputs), attrs, path
+        self.outputs: list[Value] = []
+
+    def __repr__(self) -> str:
+        return f"Node({self.op!r}, {self.attrs}, path={self.path!r})"
+
+
+class Graph:
+    """Nodes in an order in which they can be run, the inputs that they need, and the outputs.
+
+    Attributes
+    ----------
+    inputs, outputs : list of Value
+    output_names : list of str
+    several : bool
+        Whether a run gives a tuple, even of one output.
+    nodes : list of Node
+    fixed : bool
+        Whether a traced layer has looked at a size, so that the graph is good for the shapes of the trace alone.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.output_names: list[str] = []
+        self.several = False
+        self.nodes: list[Node] = []
+        self.fixed = False
+        self.path = ""  # of the layer that is being traced
+        self._constants: dict[int, Value] = {}
+
+    def note_fixed(self) -> None:
+        """Note that a layer has taken a number out of a shape."""
+        self.fixed = True
+
+    def input(self, name: str, info: Info | None = None) -> Value:
+        """A new input; with what is known of it where the graph is a trace."""
+        value = Value(self, name)
+        value.info = info
+        self.inputs.append(value)
+        return value
+
+    def constant(self, data: Any, name: str = "") -> Value:
+        """The value that is this array; the same array, or parameter, is the same value."""
+        data = getattr(data, "data", data) if not isinstance(data, np.ndarray) else data
+        data = data if isinstance(data, np.ndarray) else np.asarray(data)
+        value = self._constants.get(id(data))
+        if value is None:
+            value = self._constants[id(data)] = Value(self, name, data)
+        return value
+
+    def emit(self, op: str, inputs: Sequence[Any], attrs: dict[str, Any], outputs: int = 1, path: str = "") -> Any:
+        """Append a node and return its outputs: one value, or a tuple of them.
+
+        Inputs are values, arrays, parameters, numbers (of the dtype of the first value) or None. Where the shapes of
+        all of them are known, those of the outputs are found out at once.
+        """
+        values = [value for value in inputs if isinstance(value, Value)]
+        node = Node(op, [self._taken(value, values) for value in inputs], attrs, path or self.path)
+        node.outputs = [Value(self, node=node) for _ in range(outputs)]
+        self.nodes.append(node)
+        if values and all(value.info is not None for value in values):
+            infos = [None if value is None else value.info for value in node.inputs]
+            for value, info in zip(node.outputs, OPS[op].infer(attrs, *infos), strict=False):
+                value.info = info
+        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+
+    def _taken(self, value: Any, values: list[Value]) -> Value | None:
+        if value is None or isinstance(value, Value):
+            return value
+        if isinstance(value, (int, float)) and values and values[0].info is not None:
+            value = np.asarray(value, values[0].info.dtype)
+        return self.constant(value)
+
+    def users(self) -> dict[Value, list[Node]]:
+        """For every value the nodes that take it; None for each time that it is an output of the graph."""
+        users: dict[Value, list[Any]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                if value is not None:
+                    users.setdefault(value, []).append(node)
+        for value in self.outputs:
+            users.setdefault(value, []).append(None)
+        return users
+
+    def constants(self) -> Iterator[Value]:
+        """Those that nodes take."""
+        seen = set()
+        for node in self.nodes:
+            for value in node.inputs:
+                if value is not None and value.data is not None and value not in seen:
+                    seen.add(value)
+                    yield value
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self.inputs)} inputs, {len(self.nodes)} nodes, {len(self.outputs)} outputs)"

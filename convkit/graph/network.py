@@ -1,0 +1,192 @@
+"""Networks: graphs that are ready to run."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array
+from .._ext import engine
+from .._threads import current
+from .ir import Graph
+from .passes import optimise
+from .plan import Plan
+from .table import OPS, Info, Undetermined
+
+_PLANS = 8  # that are kept
+
+
+class Network:
+    """A graph that is ready to run: fused, its weights laid out once, its memory known in advance.
+
+    Parameters
+    ----------
+    graph : Graph or None
+        Optimised here, in place. None: made at the first call, by `again`.
+    check : function, optional
+        Called before every run; raises if what the graph was made of has changed since.
+    again : function, optional
+        ``again(shapes, dtype)``: the graph for other shapes, where it is good for those of its trace alone.
+    max_bytes : int, optional
+        A plan whose values take more in all is refused with a MemoryError.
+
+    Notes
+    -----
+    For each combination of input shapes a plan is made at the first call; the latest eight are kept. Weights are read
+    where they lie, or laid out once for all plans. Several threads may call a network at a time: each call in flight
+    has memory of its own, and all get the bits that one alone gets.
+    """
+
+    def __init__(
+        self, graph: Graph | None, check: Callable[[], None] | None = None,
+        again: Callable[[list[tuple[int, ...]], np.dtype], Graph] | None = None, max_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        self._graph = None if graph is None else optimise(graph)
+        self._check, self._again, self._max_bytes = check, again, max_bytes
+        self._graphs: dict[Hashable, Graph] = {}
+        self._lock = threading.Lock()
+        self._plans: OrderedDict[Hashable, tuple[Plan, list[np.ndarray]] | None] = OrderedDict()
+        self._panels: dict[Hashable, tuple[np.ndarray, engine.Panels]] = {}
+
+    @property
+    def graph(self) -> Graph:
+        """What the network computes."""
+        if self._graph is None:
+            raise RuntimeError("the network has no graph before its first call; prepare(input_shape) makes one at once")
+        return self._graph
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs, in the order of a call."""
+        return ["input"] if self._graph is None else [value.name for value in self._graph.inputs]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs."""
+        return self.graph.output_names
+
+    def __repr__(self) -> str:
+        if self._graph is None:
+            return "Network(not planned yet)"
+        return f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)}; {len(self.graph.nodes)} nodes)"
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Run the network.
+
+        Parameters
+        ----------
+        *inputs : ndarray
+            One for each of `inputs`, or all by name.
+
+        Returns
+        -------
+        ndarray
+            Or a tuple of them, if the network has several outputs. Fresh arrays.
+        """
+        if self._check is not None:
+            self._check()
+        if self._graph is None:
+            self._begin(inputs, named)
+        arrays = self._taken(inputs, named)
+        found = self._planned(arrays)
+        results = self._interpreted(arrays) if found is None else self._run(*found, arrays)
+        return tuple(results) if self.graph.several else results[0]
+
+    def _begin(self, inputs: Sequence[Any], named: dict[str, Any]) -> None:
+        """Make the graph, of what the first call brings."""
+        arrays = [as_array(array, name) for name, array in zip(["input"], [*inputs, *named.values()], strict=True)]
+        graph = optimise(self._again([array.shape for array in arrays], arrays[0].dtype))
+        with self._lock:
+            self._graph = self._graph or graph
+
+    def _taken(self, inputs: Sequence[Any], named: dict[str, Any]) -> list[np.ndarray]:
+        names = self.inputs
+        if len(inputs) > len(names):
+            raise TypeError(f"the network takes {len(names)} inputs, {', '.join(names)}; got {len(inputs)}")
+        given = dict(zip(names, inputs, strict=False))
+        unknown = [name for name in named if name not in names]
+        missing = [name for name in names if name not in given and name not in named]
+        if unknown or missing or given.keys() & named.keys():
+            raise TypeError(f"the network takes {', '.join(names)}; got {', '.join([*given, *named]) or 'nothing'}")
+        given |= named
+        return [_input(given[value.name], value) for value in self.graph.inputs]
+
+    # ---------------------------------------------------------------- plans
+
+    def _planned(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
+        """The plan for these shapes and its idle memory; None if no plan can be made."""
+        shapes = tuple((array.shape, array.dtype.str) for array in arrays)
+        key = shapes, current(), engine.isa(), engine.workspace_limit.get()
+        with self._lock:
+            if key in self._plans:
+                self._plans.move_to_end(key)
+            else:
+                self._plans[key] = self._made(arrays)
+                while len(self._plans) > _PLANS:
+                    self._plans.popitem(last=False)
+            return self._plans[key]
+
+    def _made(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
+        graph = self._graph_for(arrays)
+        infos = [Info(array.shape, array.dtype) for array in arrays]
+        try:
+            return Plan(graph, infos, current(), self._panels_of, self._max_bytes), []
+        except Undetermined:
+            return None
+
+    def _graph_for(self, arrays: list[np.ndarray]) -> Graph:
+        """The graph; of a model that looks at sizes, the one of these sizes."""
+        traced = [value.info for value in self.graph.inputs]
+        shapes = [array.shape for array in arrays]
+        if not self.graph.fixed or self._again is None or [info and info.shape for info in traced] == shapes:
+            return self.graph
+        key = tuple(shapes)
+        if key not in self._graphs:
+            self._graphs[key] = optimise(self._again(shapes, arrays[0].dtype))
+        return self._graphs[key]
+
+    def _panels_of(self, array: np.ndarray, form: Hashable) -> engine.Panels:
+        """Weights as they are laid out, once for all plans; the array is kept, so that its id stays its own."""
+        key = id(array), form
+        if key not in self._panels:
+            self._panels[key] = array, engine.Panels()
+        return self._panels[key][1]
+
+    # ---------------------------------------------------------------- runs
+
+    def _run(
+        self, plan: Plan, idle: list[np.ndarray], arrays: list[np.ndarray], seconds: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        with self._lock:
+            arena = idle.pop() if idle else None
+        arena = plan.arena() if arena is None else arena
+        try:
+            return plan.run(arrays, arena, seconds)
+        finally:
+            with self._lock:
+                idle[:] = [arena]
+
+    def _interpreted(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Node by node, as the table has them: where shapes follow from numbers."""
+        values = dict(zip(self.graph.inputs, arrays, strict=True))
+        for node in self.graph.nodes:
+            taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
+            results = OPS[node.op].run(node.attrs, *taken)
+            values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False))
+        return [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]
+
+
+def _input(array: Any, value: Any) -> np.ndarray:
+    """An input as a contiguous array."""
+    name = value.name
+    if value.info is not None and value.info.dtype.kind == "f" and value.info.dtype.itemsize in (4, 8):
+        array = as_array(array, name)
+    elif not isinstance(array, np.ndarray):
+        array = np.asarray(array)
+    if value.info is not None and array.dtype != value.info.dtype:
+        raise TypeError(f"{name} must have dtype {value.info.dtype}, got {array.dtype}; astype converts it")
+    return np.ascontiguousarray(array).reshape(array.shape)

@@ -1,0 +1,221 @@
+"""Passes: a graph made smaller without changing what it computes. Each is a function of a graph, which it changes.
+
+None looks at sizes; what follows from sizes is the plan's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .elements import BOUNDS, CODES, FUSED, NONE
+from .images import affine
+from .ir import Graph, Node, Value
+from .placement import ADDING
+from .table import OPS
+
+
+def optimise(graph: Graph) -> Graph:
+    """All passes, in the order in which they help each other; the graph itself."""
+    for change in (drop_identities, fold_constants, join_transposes, fold_batch_norm, fuse_bias, fuse_swish, fuse_sums):
+        change(graph)
+        drop_unused(graph)
+    return graph
+
+
+def drop_unused(graph: Graph) -> None:
+    """Nodes that no output depends on."""
+    needed, kept = set(graph.outputs), []
+    for node in reversed(graph.nodes):
+        if any(value in needed for value in node.outputs):
+            kept.append(node)
+            needed.update(value for value in node.inputs if value is not None)
+    graph.nodes = kept[::-1]
+
+
+def replace(graph: Graph, old: Value, new: Value) -> None:
+    """Let everything that takes the old value take the new one."""
+    for node in graph.nodes:
+        node.inputs = [new if value is old else value for value in node.inputs]
+    graph.outputs = [new if value is old else value for value in graph.outputs]
+
+
+def drop_identities(graph: Graph) -> None:
+    """Nodes that give what they take."""
+    for node in graph.nodes:
+        if node.op in ("Identity", "Dropout") and len(graph.users().get(node.outputs[-1], ())) <= 1 or (
+            node.op == "Identity"
+        ):
+            replace(graph, node.outputs[0], node.inputs[0])
+
+
+def fold_constants(graph: Graph) -> None:
+    """Nodes that take constants alone."""
+    for node in graph.nodes:
+        row = OPS[node.op]
+        if not row.fixed or any(value is not None and value.data is None for value in node.inputs):
+            continue
+        results = row.run(node.attrs, *(None if value is None else value.data for value in node.inputs))
+        for value, data in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
+            replace(graph, value, graph.constant(np.asarray(data)))
+
+
+def join_transposes(graph: Graph) -> None:
+    """A transposition of a transposition is one, or none."""
+    for node in graph.nodes:
+        first = node.inputs[0].node if node.op == "Transpose" else None
+        if first is None or first.op != "Transpose" or "perm" not in first.attrs or "perm" not in node.attrs:
+            continue
+        perm = tuple(first.attrs["perm"][axis] for axis in node.attrs["perm"])
+        if perm == tuple(range(len(perm))):
+            replace(graph, node.outputs[0], first.inputs[0])
+        else:
+            node.inputs, node.attrs = [first.inputs[0]], {"perm": perm}
+
+
+# ---------------------------------------------------------------- into a convolution's weights
+
+
+def _alone(graph: Graph, users: dict[Value, list[Any]], value: Value, ops: frozenset[str]) -> Node | None:
+    """The node of one of these operators that makes a value, if the value has one user, and no activation yet."""
+    node = value.node
+    alone = node is not None and node.op in ops and users.get(value, []).__len__() == 1 and node.outputs[0] is value
+    return node if alone and "activation" not in node.attrs and len(node.inputs) <= 3 else None
+
+
+_CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
+
+
+def fold_batch_norm(graph: Graph) -> None:
+    """Normalisation by known statistics behind a convolution, into its weights and bias."""
+    users = graph.users()
+    for node in graph.nodes:
+        if node.op != "BatchNormalization" or any(value.data is None for value in node.inputs[1:]):
+            continue
+        conv = _alone(graph, users, node.inputs[0], _CONVOLUTIONS)
+        weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
+        if conv is None or weight.data is None or (bias is not None and bias.data is None):
+            continue
+        factor, shift = affine(node.attrs, *(value.data for value in node.inputs[1:]))
+        dtype, groups = weight.data.dtype, conv.attrs.get("group", 1)
+        if conv.op == "Conv":
+            scaled = weight.data * factor.reshape(-1, *(1,) * (weight.data.ndim - 1))
+        else:  # (C_in, C_out / groups, *k): the factors of each group's outputs
+            by_group = weight.data.reshape(groups, -1, *weight.data.shape[1:])
+            rest = (1,) * (weight.data.ndim - 2)
+            scaled = (by_group * factor.reshape(groups, 1, -1, *rest)).reshape(weight.data.shape)
+        moved = shift if bias is None else shift + bias.data * factor
+        conv.inputs = [conv.inputs[0], graph.constant(scaled.astype(dtype)), graph.constant(moved.astype(dtype))]
+        replace(graph, node.outputs[0], conv.outputs[0])
+        users = graph.users()
+
+
+def fuse_bias(graph: Graph) -> None:
+    """A constant that is added to every element of a channel, or of a row's place, as the bias."""
+    users = graph.users()
+    for node in graph.nodes:
+        if node.op != "Add" or len(node.inputs) != 2 or "activation" in node.attrs:
+            continue
+        for product, added in (node.inputs, node.inputs[::-1]):
+            maker = _alone(graph, users, product, ADDING) if added.data is not None else None
+            if maker is None or (len(maker.inputs) == 3 and maker.inputs[2] is not None):
+                continue
+            bias = _as_bias(maker, added.data)
+            if bias is not None:
+                maker.inputs = [*maker.inputs[:2], graph.constant(bias)]
+                replace(graph, node.outputs[0], maker.outputs[0])
+                users = graph.users()
+                break
+
+
+def _as_bias(maker: Node, added: np.ndarray) -> np.ndarray | None:
+    weight = maker.inputs[1].data
+    if weight is None or (maker.op == "Gemm" and maker.attrs.get("alpha", 1.0) != 1):
+        return None
+    if maker.op == "MatMul":
+        channels, wanted = weight.shape[-1], (weight.shape[-1],)
+        return added.reshape(-1) if weight.ndim == 2 and added.size == channels and added.shape[-1:] == wanted else None
+    if maker.op == "Gemm":
+        channels = weight.shape[0 if maker.attrs.get("transB", 0) else 1]
+        return added.reshape(-1) if added.size == channels and added.shape[-1:] == (channels,) else None
+    channels = weight.shape[0] if maker.op == "Conv" else weight.shape[1] * maker.attrs.get("group", 1)
+    spatial = weight.ndim - 2
+    shape = (1,) * (spatial + 2 - added.ndim) + added.shape
+    return added.reshape(-1).copy() if shape == (1, channels, *(1,) * spatial) else None
+
+
+# ---------------------------------------------------------------- into a node's last pass
+
+
+def fuse_swish(graph: Graph) -> None:
+    """x * sigmoid(x) as one, and x * hard_sigmoid(x)."""
+    users = graph.users()
+    names = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
+    for node in graph.nodes:
+        if node.op != "Mul" or len(node.inputs) != 2:
+            continue
+        for x, gate in (node.inputs, node.inputs[::-1]):
+            maker = gate.node
+            if maker is None or maker.op not in names or maker.inputs[0] is not x or len(users[gate]) != 1:
+                continue
+            if maker.op == "HardSigmoid" and CODES["HardSigmoid"](maker.attrs, ()) is None:
+                continue
+            node.op, node.inputs, node.attrs = names[maker.op], [x], {}
+            break
+
+
+_ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
+_FUSING = ADDING | {"DeformConv"}
+
+
+def fuse_sums(graph: Graph) -> None:
+    """Activations into what computes their argument, and sums into a convolution that computes one term."""
+    for node in list(graph.nodes):
+        users = graph.users()
+        if node.op in CODES:
+            _fuse_activation(graph, users, node)
+        elif node.op == "Add" and len(node.inputs) == 2 and node in graph.nodes:
+            _fuse_sum(graph, users, node)
+
+
+def _fuse_activation(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
+    maker = node.inputs[0].node
+    if maker is None or len(users[node.inputs[0]]) != 1 or maker.attrs.get("activation", NONE) != NONE:
+        return
+    known = [None if value is None else value.info for value in node.inputs[1:]]
+    if any(value is not None and value.data is None for value in node.inputs[1:]):
+        return
+    code = CODES[node.op](node.attrs, tuple(known))
+    if code is None:
+        return
+    sums = maker.op in _FUSING and code[0] in (BOUNDS if _adds(maker) else FUSED)
+    if sums or (maker.op in _ARITHMETIC and len(maker.inputs) == 2):
+        _absorb(graph, node, maker)
+        maker.attrs = maker.attrs | {"activation": code}
+
+
+def _adds(maker: Node) -> bool:
+    return maker.op in ADDING and len(maker.inputs) > 3 and maker.inputs[3] is not None
+
+
+def _fuse_sum(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
+    """Of two convolutions the later one adds; the other's result is there by then."""
+    a, b = node.inputs
+    if a.data is not None or b.data is not None or a is b:
+        return
+    order = {made: i for i, made in enumerate(graph.nodes)}
+    for product, added in sorted(((a, b), (b, a)), key=lambda pair: -order.get(pair[0].node, -1)):
+        maker = _alone(graph, users, product, ADDING)
+        if maker is None or order.get(added.node, -1) > order[maker]:
+            continue
+        maker.inputs = [*maker.inputs, *(None,) * (3 - len(maker.inputs)), added]
+        maker.attrs = maker.attrs | {"sum": node.path}
+        _absorb(graph, node, maker)
+        return
+
+
+def _absorb(graph: Graph, node: Node, maker: Node) -> None:
+    """The node's result is its maker's from now on; the maker stands where the node stood, behind all that it takes."""
+    replace(graph, node.outputs[0], maker.outputs[0])
+    graph.nodes.remove(node)

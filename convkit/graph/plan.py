@@ -1,0 +1,212 @@
+"""A graph at concrete shapes: everything that follows from shapes and constants is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._arrays import empty
+from .._ext import engine
+from .elements import COPY, engine_pass
+from .ir import Graph, Node, Value
+from .placement import Placement, Spot
+from .table import OPS, Info
+
+_LEAST_ARENA = 1 << 20  # so that it comes from the cache of freed results, aligned
+
+
+class Piece(NamedTuple):
+    """Steps of the program that run without the interpreter, or one node that is a NumPy function."""
+
+    first: int
+    end: int
+    node: Node | None = None
+
+
+class Plan:
+    """What a network runs for inputs of these shapes.
+
+    Parameters
+    ----------
+    graph : Graph
+    infos : list of Info
+        Of the graph's inputs.
+    threads : int
+    panels : function
+        ``panels(array, form)``: the laid-out weights that all plans of a network share.
+    max_bytes : int or None
+        What arrays may take in all.
+
+    Raises
+    ------
+    Undetermined
+        If a shape follows from numbers that are not there yet.
+    """
+
+    def __init__(
+        self, graph: Graph, infos: list[Info], threads: int, panels: Callable[[np.ndarray, Hashable], engine.Panels],
+        max_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        self.graph, self.panels = graph, panels
+        self.infos: dict[Value, Info] = dict(zip(graph.inputs, infos, strict=True))
+        self.nodes = self._inferred(max_bytes)
+        self.placement = Placement(graph, self.nodes, self.infos)
+        self.program = engine.Program(threads)
+        self.pieces: list[Piece] = []
+        self._ended = 0
+        self.steps: dict[Node, tuple[int, int]] = {}  # the program's steps that compute a node
+        for node in self.nodes:
+            self._lower(node)
+        self._finish_outputs()
+
+    # ---------------------------------------------------------------- what is known
+
+    def _inferred(self, max_bytes: int | None) -> list[Node]:
+        """Fill in what is known of every value; the nodes that are left to be run."""
+        total, left = 0, []
+        for node in self.graph.nodes:
+            for value in node.inputs:
+                if value is not None and value.data is not None:
+                    self.infos[value] = Info(value.data.shape, value.data.dtype, value.data)
+            infos = [None if value is None else self.infos[value] for value in node.inputs]
+            row = OPS[node.op]
+            try:
+                outputs = row.infer(node.attrs, *infos)
+            except (TypeError, ValueError, OverflowError) as error:
+                error.add_note(f"in node {node.op} {node.path!r}")
+                raise
+            total += sum(int(np.prod(info.shape, dtype=object)) * info.dtype.itemsize for info in outputs)
+            if max_bytes is not None and total > max_bytes:
+                raise MemoryError(f"the network's values take more than max_bytes = {max_bytes}, at node {node.path!r}")
+            known = all(info is None or info.data is not None for info in infos)
+            if known and row.fixed and any(info.data is None for info in outputs):
+                results = row.run(node.attrs, *(None if info is None else info.data for info in infos))
+                results = results if isinstance(results, tuple) else (results,)
+                outputs = [Info(array.shape, array.dtype, array) for array in map(np.asarray, results)]
+            self.infos.update(zip(node.outputs, outputs, strict=False))
+            left.append(node)
+        return self._needed(left)
+
+    def _needed(self, nodes: list[Node]) -> list[Node]:
+        """Those that an output depends on and whose results are not known."""
+        wanted, kept = {value for value in self.graph.outputs if self.infos[value].data is None}, []
+        for node in reversed(nodes):
+            if any(value in wanted for value in node.outputs):
+                kept.append(node)
+                wanted |= {v for v in node.inputs if v is not None and self.infos[v].data is None}
+        return kept[::-1]
+
+    def info(self, value: Value) -> Info:
+        """What is known of a value."""
+        return self.infos[value]
+
+    def constant(self, value: Value) -> np.ndarray | None:
+        """What a value is, if that is known."""
+        return self.infos[value].data
+
+    # ---------------------------------------------------------------- where things lie
+
+    def spot(self, value: Value) -> Any:
+        """Where a value lies; a constant is itself."""
+        data = self.infos[value].data
+        return self.placement.spot(value) if data is None else data
+
+    def part(self, value: Value, axis: int, at: int, count: int) -> Spot:
+        """Where `count` slices of a value lie, from slice `at` on."""
+        spot = self.placement.spot(value)
+        shape = (*spot.shape[:axis], count, *spot.shape[axis + 1 :])
+        return spot._replace(offset=spot.offset + at * spot.strides[axis], shape=shape)
+
+    def lies_at(self, value: Value, spot: Spot) -> bool:
+        """Whether that is where the value lies."""
+        if self.infos[value].data is not None:
+            return False
+        own = self.placement.spot(value)
+        alike = all(a == b for a, b, n in zip(own.strides, spot.strides, own.shape, strict=True) if n != 1)
+        return own[:2] == spot[:2] and own.shape == spot.shape and alike
+
+    def copy(self, value: Value, spot: Spot) -> bool:
+        """Append a copy of a value to that place; whether the engine has one."""
+        info = self.infos[value]._replace(shape=spot.shape)
+        return engine_pass(self, COPY, info, [spot, self.spot(value)])
+
+    # ---------------------------------------------------------------- the program
+
+    def _lower(self, node: Node) -> None:
+        row, first = OPS[node.op], self.program.count
+        if row.view:
+            done = self._lower_view(node)
+        else:
+            done = row.lower is not None and row.lower(self, node)
+        if done:
+            self.steps[node] = first, self.program.count
+        else:
+            self._flush()
+            self.pieces.append(Piece(0, 0, node))
+
+    def _lower_view(self, node: Node) -> bool:
+        """Nothing, where it is one; else a copy."""
+        x, y = node.inputs[0], node.outputs[0]
+        if self.infos[x].data is None and self._shares(x, node):
+            return True
+        if node.op not in ("Reshape", "Flatten"):
+            return False
+        info, spot = self.infos[x], self.placement.spot(y)
+        strides, step = [], info.dtype.itemsize
+        for size in reversed(info.shape):
+            strides.append(step)
+            step *= size
+        return self.copy(x, spot._replace(shape=info.shape, strides=tuple(reversed(strides))))
+
+    def _shares(self, x: Value, node: Node) -> bool:
+        return all(self.placement.block(x) is self.placement.block(y) for y in node.outputs)
+
+    def _flush(self) -> None:
+        """End a piece of the program, if there are steps since the last one."""
+        if self.program.count > self._ended:
+            self.pieces.append(Piece(self._ended, self.program.count))
+            self._ended = self.program.count
+
+    def _finish_outputs(self) -> None:
+        self._flush()
+        base = 1 + len(self.graph.inputs)
+        self.copied = []  # outputs that are inputs, constants, views, or the same value once more
+        for k, value in enumerate(self.graph.outputs):
+            if self.infos[value].data is not None or self.placement.spot(value).base != base + k:
+                self.copied.append(k)
+
+    # ---------------------------------------------------------------- a run
+
+    def run(self, inputs: list[np.ndarray], arena: np.ndarray, seconds: np.ndarray | None = None) -> list[np.ndarray]:
+        """The outputs for these inputs, contiguous arrays of the plan's shapes and dtypes."""
+        infos = [self.infos[value] for value in self.graph.outputs]
+        outputs = [empty(info.shape, info.dtype) for info in infos]
+        bases = [arena, *inputs, *outputs]
+        for piece in self.pieces:
+            if piece.node is None:
+                self.program.run(piece.first, piece.end, bases, seconds)
+            else:
+                self._run_node(piece.node, bases)
+        for k in self.copied:
+            np.copyto(outputs[k], self._array(self.graph.outputs[k], bases))
+        return outputs
+
+    def arena(self) -> np.ndarray:
+        """Memory for one run at a time."""
+        return empty((max(self.placement.bytes, _LEAST_ARENA),), np.dtype(np.uint8))
+
+    def _array(self, value: Value, bases: list[np.ndarray]) -> np.ndarray:
+        info = self.infos[value]
+        if info.data is not None:
+            return info.data
+        spot = self.placement.spot(value)
+        return np.ndarray(info.shape, info.dtype, bases[spot.base], spot.offset, spot.strides)
+
+    def _run_node(self, node: Node, bases: list[np.ndarray]) -> None:
+        arrays = [None if value is None else self._array(value, bases) for value in node.inputs]
+        results = OPS[node.op].run(node.attrs, *arrays)
+        results = results if isinstance(results, tuple) else (results,)
+        for value, result in zip(node.outputs, results, strict=False):
+            np.copyto(self._array(value, bases), result)

@@ -1,0 +1,97 @@
+"""The table of operators: one row for each, of what a graph and its plans need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Info(NamedTuple):
+    """What is known of a value before it is there: its shape and dtype, and where it follows from shapes, itself."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    data: np.ndarray | None = None
+
+
+class Undetermined(Exception):
+    """The shape of an output follows from numbers that are not known before the network runs."""
+
+
+class Op(NamedTuple):
+    """An operator.
+
+    Attributes
+    ----------
+    run : function
+        ``run(attrs, *arrays)``: the output, or a tuple of them; of NumPy's functions and convkit's operators. Inputs
+        that are left out are None, or missing at the end.
+    infer : function
+        ``infer(attrs, *infos)``: a list with the `Info` of each output; with `data` where all of it follows from what is
+        known. Of constants it is asked only if `run` cannot be.
+    lower : function or None
+        ``lower(plan, node)``: appends the calls of the engine that compute the node to the plan's program, and returns
+        True; or False, if there are none for these shapes. None: `run` is all there is.
+    view : bool
+        Whether the output is the input's memory, if strides allow, as `run` gives it then.
+    flops : function
+        ``flops(attrs, infos, outputs)``: as in `Module.flops`.
+    fixed : bool
+        Whether equal inputs give equal outputs; random operators are not folded.
+    """
+
+    run: Callable[..., Any]
+    infer: Callable[..., list[Info]]
+    lower: Callable[..., bool] | None = None
+    view: bool = False
+    flops: Callable[..., int] = lambda attrs, infos, outputs: 0
+    fixed: bool = True
+
+
+OPS: dict[str, Op] = {}
+
+
+def op(
+    *names: str, infer: Callable[..., list[Info]] | None = None, decided_by: tuple[int, ...] = (), **row: Any
+) -> Callable[[Callable], Callable]:
+    """Decorator: the row of these operators, whose `run` the function is.
+
+    Without `infer` shapes are found by a run on zeros; `decided_by` are the inputs whose numbers decide them.
+    """
+
+    def enter(run: Callable) -> Callable:
+        for name in names:
+            OPS[name] = Op(run, tried(run, decided_by) if infer is None else infer, **row)
+        return run
+
+    return enter
+
+
+def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list[Info]]:
+    """Shapes as `run` gives them for zeros, where the numbers are not known; and the result itself, where they are."""
+
+    def infer(attrs: dict[str, Any], *infos: Info | None) -> list[Info]:
+        for i in decided_by:
+            if i < len(infos):
+                needs(infos[i])
+        known = all(info is None or info.data is not None for info in infos)
+        arrays = [
+            None if info is None else np.zeros(info.shape, info.dtype) if info.data is None else info.data
+            for info in infos
+        ]
+        results = run(attrs, *arrays)
+        results = results if isinstance(results, tuple) else (results,)
+        return [Info(array.shape, array.dtype, array if known else None) for array in map(np.asarray, results)]
+
+    return infer
+
+
+def needs(info: Info | None) -> np.ndarray | None:
+    """The numbers of an input that decides a shape."""
+    if info is None:
+        return None
+    if info.data is None:
+        raise Undetermined
+    return info.data

@@ -1,0 +1,107 @@
+/* A program: prepared calls, one after the other, on memory that each run brings. */
+#include <stddef.h>
+#include <string.h>
+
+#include "clock.h"
+#include "convkit.h"
+
+enum { POLL_NANOSECONDS = 50 * 1000 * 1000 };
+
+typedef union any_call {
+  ck_conv conv;
+  ck_deform deform;
+  ck_pool pool;
+  ck_resize resize;
+  ck_grid_sample grid;
+  ck_elementwise elementwise;
+  ck_channels channels;
+} any_call;
+
+static ck_run *run_of(int kind, any_call *call) {
+  switch (kind) {
+  case CK_STEP_CONV:
+    return &call->conv.run;
+  case CK_STEP_DEFORM:
+    return &call->deform.conv.run;
+  case CK_STEP_POOL:
+    return &call->pool.run;
+  case CK_STEP_RESIZE:
+    return &call->resize.run;
+  case CK_STEP_GRID:
+    return &call->grid.run;
+  case CK_STEP_CHANNELS:
+    return &call->channels.run;
+  default:
+    return &call->elementwise.run;
+  }
+}
+
+static ck_status run_call(int kind, int op, const any_call *call) {
+  switch (kind) {
+  case CK_STEP_CONV:
+    return ck_conv_run(&call->conv, (ck_conv_op)op);
+  case CK_STEP_DEFORM:
+    return ck_deform_run(&call->deform, 0);
+  case CK_STEP_POOL:
+    return ck_pool_run(&call->pool, (ck_pool_op)op);
+  case CK_STEP_RESIZE:
+    return ck_resize_run(&call->resize, (ck_resize_op)op);
+  case CK_STEP_GRID:
+    return ck_grid_run(&call->grid, (ck_grid_op)op);
+  case CK_STEP_CHANNELS:
+    return ck_channels_run(&call->channels);
+  default:
+    return ck_elementwise_run(&call->elementwise);
+  }
+}
+
+static size_t call_bytes(int kind) {
+  static const size_t bytes[] = {
+      [CK_STEP_CONV] = sizeof(ck_conv),           [CK_STEP_DEFORM] = sizeof(ck_deform),
+      [CK_STEP_POOL] = sizeof(ck_pool),           [CK_STEP_RESIZE] = sizeof(ck_resize),
+      [CK_STEP_GRID] = sizeof(ck_grid_sample),    [CK_STEP_ELEMENTWISE] = sizeof(ck_elementwise),
+      [CK_STEP_CHANNELS] = sizeof(ck_channels),
+  };
+  return bytes[kind];
+}
+
+static void set_place(any_call *call, const ck_place *place, char *const *bases, int64_t turn) {
+  char *data = bases[place->base] + place->offset + turn * place->step;
+  memcpy((char *)call + place->field, &data, sizeof data);
+}
+
+static ck_status run_step(const ck_step *step, char *const *bases, const ck_run *run) {
+  any_call call;
+  memcpy(&call, step->call, call_bytes(step->kind));
+  ck_run *own = run_of(step->kind, &call);
+  const int threads = own->threads;
+  *own = *run;
+  own->threads = threads;
+  for (int64_t turn = 0; turn < step->times; turn++) {
+    for (int i = 0; i < step->places; i++)
+      set_place(&call, &step->place[i], bases, turn);
+    ck_status status = run_call(step->kind, step->op, &call);
+    if (status != CK_OK)
+      return status;
+  }
+  return CK_OK;
+}
+
+ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds) {
+  int64_t polled = ck_nanoseconds(), before = polled;
+  for (int64_t i = 0; i < count; i++) {
+    ck_status status = run_step(&steps[i], bases, run);
+    if (status != CK_OK)
+      return status;
+    const int64_t now = ck_nanoseconds();
+    if (seconds)
+      seconds[i] = (double)(now - before) * 1e-9;
+    before = now;
+    if (run->poll && now - polled >= POLL_NANOSECONDS) { /* calls that are shorter never ask by themselves */
+      if (run->poll(run->poll_context))
+        return CK_INTERRUPTED;
+      polled = before = ck_nanoseconds();
+    }
+  }
+  return CK_OK;
+}
