@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "clock.h"
+#include "base/clock.h"
 #include "convkit.h"
 
 enum { POLL_NANOSECONDS = 50 * 1000 * 1000 };
