@@ -273,7 +273,8 @@ ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op);
 
 /* ------------------------------------------------------------------ elementwise */
 
-/* y = activation(a), y = a * activation'(b) with b what ck_activation says, or y = activation(a op b). */
+/* y = activation(a), a copy if there is none, y = a * activation'(b) with b what ck_activation says, or y =
+ * activation(a op b). */
 typedef enum ck_element_op {
   CK_ACTIVATE = 0,
   CK_ACTIVATE_BACK = 1,
@@ -360,11 +361,11 @@ ck_status ck_descent_run(const ck_descent *call);
  * run is overwritten but for the threads. In its i-th of `times` runs the pointer at byte `field` of that struct is
  * bases[base] + offset + i * step. */
 typedef enum ck_step_kind {
-  CK_STEP_CONV = 0,    /* op: ck_conv_op */
-  CK_STEP_DEFORM = 1,  /* forward */
-  CK_STEP_POOL = 2,    /* ck_pool_op */
-  CK_STEP_RESIZE = 3,  /* ck_resize_op */
-  CK_STEP_GRID = 4,    /* ck_grid_op */
+  CK_STEP_CONV = 0,   /* op: ck_conv_op */
+  CK_STEP_DEFORM = 1, /* forward */
+  CK_STEP_POOL = 2,   /* ck_pool_op */
+  CK_STEP_RESIZE = 3, /* ck_resize_op */
+  CK_STEP_GRID = 4,   /* ck_grid_op */
   CK_STEP_ELEMENTWISE = 5,
   CK_STEP_CHANNELS = 6,
 } ck_step_kind;
@@ -383,8 +384,8 @@ typedef struct ck_step {
   ck_place place[CK_STEP_PLACES];
 } ck_step;
 
-/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; `seconds`, where not NULL, gets the
- * time that each took. */
+/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; `seconds`, where not NULL, gets
+ * the time that each took. */
 ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds);
 
 /* ------------------------------------------------------------------ memory */

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a network on the digits or on a folder of images, with what you choose by name",
     "bench": "time the layers of well-known networks against this machine's peak",
     "explain": "say what a convolution would do on this machine, why, and how far below the roofline it lands",
+    "time": "time a whole network, prepared for inference, and show where its time goes",
     "info": "show how convkit was built, what it chose here, and this machine's peak",
 }
 

@@ -24,7 +24,9 @@ MOST_AXES = 8
 def _clip_code(attrs: dict[str, Any], bounds: tuple) -> Code | None:
     if any(bound is not None and bound.data is None for bound in bounds):
         return None
-    lo, hi = (*(None if bound is None or bound.data.size == 0 else float(bound.data) for bound in bounds), None, None)[:2]
+    lo, hi = (*(None if bound is None or bound.data.size == 0 else float(bound.data) for bound in bounds), None, None)[
+        :2
+    ]
     lo, hi = -math.inf if lo is None else lo, math.inf if hi is None else hi
     return _elementwise.clip(lo, hi) if lo <= hi else None
 
@@ -108,9 +110,7 @@ _ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "Swish": lambda attrs, x: x * _sigmoid(x.dtype.type(attrs.get("alpha", 1.0)) * x),
     "Gelu": lambda attrs, x: _gelu(x, attrs.get("approximate", "none")),
     "Elu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.0), 1.0),
-    "Selu": lambda attrs, x: _elu(
-        x, attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)
-    ),
+    "Selu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)),
     "Softplus": lambda attrs, x: np.logaddexp(x, x.dtype.type(0)),
 }
 
@@ -124,7 +124,9 @@ def lower_activation(plan: Any, node: Any) -> bool:
     """One pass of the engine."""
     x, y = plan.info(node.inputs[0]), plan.info(node.outputs[0])
     code = CODES[node.op](node.attrs, tuple(None if v is None else plan.info(v) for v in node.inputs[1:]))
-    return code is not None and x.shape == y.shape and lower_pass(plan, COPY, node.inputs[0], None, node.outputs[0], code)
+    return (
+        code is not None and x.shape == y.shape and lower_pass(plan, COPY, node.inputs[0], None, node.outputs[0], code)
+    )
 
 
 for _name, _run in _ACTIVATIONS.items():

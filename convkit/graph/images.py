@@ -205,7 +205,9 @@ def _lower_gemm(plan: Any, node: Any) -> bool:
     bias = None if c is None else plan.constant(c)
     if not is_real(info.dtype) or rows * columns == 0 or attrs.get("alpha", 1.0) != 1:
         return False
-    if c is not None and (bias is None or bias.size != columns or bias.shape[-1] != columns or attrs.get("beta", 1.0) != 1):
+    if c is not None and (
+        bias is None or bias.size != columns or bias.shape[-1] != columns or attrs.get("beta", 1.0) != 1
+    ):
         return False
     x = plan.spot(a)
     if isinstance(x, np.ndarray):
@@ -222,7 +224,9 @@ def _lower_gemm(plan: Any, node: Any) -> bool:
         return True
     kernel = (weight.T if turned else weight)[:, :, np.newaxis]
     panels = plan.panels(weight, ("Gemm", turned))
-    lower_weighted(plan, node, geometry, x, kernel, _image(plan.spot(y)), None if bias is None else bias.reshape(-1), add, panels)
+    lower_weighted(
+        plan, node, geometry, x, kernel, _image(plan.spot(y)), None if bias is None else bias.reshape(-1), add, panels
+    )
     return True
 
 
@@ -375,7 +379,10 @@ def _column_major(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
 def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[nd - 1]
-    options = {"ceil_mode": bool(attrs.get("ceil_mode", 0)), "count_include_pad": bool(attrs.get("count_include_pad", 0))}
+    options = {
+        "ceil_mode": bool(attrs.get("ceil_mode", 0)),
+        "count_include_pad": bool(attrs.get("count_include_pad", 0)),
+    }
     return function(x, kernel, stride, pad, dilation=dilation, **options)
 
 
@@ -488,7 +495,9 @@ def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: 
     mode, where = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
     if x.shape[:2] != shape[:2] or not 3 <= len(shape) <= 5 or attrs.get("antialias", 0) or 0 in x.shape:
         return None
-    if mode == "cubic" and (len(shape) != 4 or attrs.get("cubic_coeff_a", _CUBIC) != _CUBIC or attrs.get("exclude_outside", 0)):
+    if mode == "cubic" and (
+        len(shape) != 4 or attrs.get("cubic_coeff_a", _CUBIC) != _CUBIC or attrs.get("exclude_outside", 0)
+    ):
         return None
     in_, out, stretched = x.shape[2:], shape[2:], attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
     times = tuple(map(float, in_ if sized and stretched else (1,) * len(in_)))
@@ -539,7 +548,13 @@ def _resize(attrs: Attrs, x, roi=None, scales=None, sizes=None) -> np.ndarray:
     return y
 
 
-_GRID_MODES = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest", "cubic": "bicubic", "bicubic": "bicubic"}
+_GRID_MODES = {
+    "linear": "bilinear",
+    "bilinear": "bilinear",
+    "nearest": "nearest",
+    "cubic": "bicubic",
+    "bicubic": "bicubic",
+}
 
 
 def _grid_options(attrs: Attrs) -> tuple[str, str, bool]:

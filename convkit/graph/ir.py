@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +96,9 @@ class Value:
             "shapes, not on numbers. Module.symbolic is where a layer can say otherwise what it computes"
         )
 
-    __bool__ = __int__ = __float__ = __index__ = __array__ = __iter__ = __contains__ = item = tolist = _refuse
+    __bool__ = __int__ = __float__ = __index__ = __array__ = __iter__ = __contains__ = item = tolist = all = any = (
+        _refuse
+    )
     __hash__ = object.__hash__
 
     # ---------------------------------------------------------------- what makes nodes
@@ -114,7 +116,9 @@ class Value:
     def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
         known = FUNCTIONS.get(function.__name__)
         if known is None:
-            raise TypeError(f"numpy.{function.__name__} of a value has no node in a graph; write Module.symbolic for it")
+            raise TypeError(
+                f"numpy.{function.__name__} of a value has no node in a graph; write Module.symbolic for it"
+            )
         return known(*args, **kwargs)
 
     def reshape(self, *shape: Any) -> Value:

@@ -12,6 +12,7 @@ import numpy as np
 from .._arrays import as_array
 from .._ext import engine
 from .._threads import current
+from .explain import NetworkReport, measured, report
 from .ir import Graph
 from .passes import optimise
 from .plan import Plan
@@ -114,6 +115,53 @@ class Network:
             raise TypeError(f"the network takes {', '.join(names)}; got {', '.join([*given, *named]) or 'nothing'}")
         given |= named
         return [_input(given[value.name], value) for value in self.graph.inputs]
+
+    def explain(self, *inputs: Any, measure: bool = True, **named: Any) -> NetworkReport:
+        """Say what the network does for such inputs, node by node, and how long it takes.
+
+        Parameters
+        ----------
+        *inputs : ndarray or tuple of int
+            As in a call, or their shapes, for normal deviates; by default those of the trace, or of the latest call.
+        measure : bool, default True
+            Whether to run it, for about a second.
+
+        Returns
+        -------
+        NetworkReport
+
+        Raises
+        ------
+        ValueError
+            If shapes follow from numbers, so that there is no plan.
+
+        Examples
+        --------
+        >>> from convkit import models
+        >>> network = models.lenet5(rng=0).prepare((1, 1, 32, 32))
+        >>> [node.op for node in network.explain(measure=False).nodes][:2]
+        ['Conv+Tanh', 'AveragePool']
+        """
+        given = [*inputs, *named.values()] or self._latest_shapes()
+        rng = np.random.default_rng(0)
+        inputs = [rng.standard_normal(x) if isinstance(x, tuple) else x for x in given]
+        if self._graph is None:
+            self._begin(inputs, {})
+        dtypes = [np.dtype(np.float32) if v.info is None else v.info.dtype for v in self.graph.inputs]
+        arrays = self._taken([np.asarray(x, dtype) for x, dtype in zip(inputs, dtypes, strict=True)], {})
+        found = self._planned(arrays)
+        if found is None:
+            raise ValueError("the network has no plan: shapes follow from numbers that are not known before it runs")
+        if not measure:
+            return report(found[0], None, None)
+        return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each), 1.0))
+
+    def _latest_shapes(self) -> list[tuple[int, ...]]:
+        if self._plans:
+            return [shape for shape, _ in next(reversed(self._plans))[0]]
+        if self._graph is None or any(value.info is None for value in self._graph.inputs):
+            raise ValueError("explain needs inputs or their shapes before the first call")
+        return [value.info.shape for value in self._graph.inputs]
 
     # ---------------------------------------------------------------- plans
 

@@ -44,8 +44,10 @@ def replace(graph: Graph, old: Value, new: Value) -> None:
 def drop_identities(graph: Graph) -> None:
     """Nodes that give what they take."""
     for node in graph.nodes:
-        if node.op in ("Identity", "Dropout") and len(graph.users().get(node.outputs[-1], ())) <= 1 or (
-            node.op == "Identity"
+        if (
+            node.op in ("Identity", "Dropout")
+            and len(graph.users().get(node.outputs[-1], ())) <= 1
+            or (node.op == "Identity")
         ):
             replace(graph, node.outputs[0], node.inputs[0])
 

@@ -82,9 +82,7 @@ class _BatchNorm(ByElement):
         ones = np.ones(self.num_features, self.running_var.dtype)
         scale, bias = (ones, np.zeros_like(ones)) if self.weight is None else (self.weight, self.bias)
         state = scale, bias, self.running_mean, self.running_var
-        return on_images(
-            x, x.ndim - 2, self.layout, lambda x: x.emit("BatchNormalization", *state, epsilon=self.eps)
-        )
+        return on_images(x, x.ndim - 2, self.layout, lambda x: x.emit("BatchNormalization", *state, epsilon=self.eps))
 
     def _of_batch(self, planes: np.ndarray) -> _moments.Standard:
         """The map by the batch's own statistics; the running ones move towards them."""

@@ -102,7 +102,9 @@ class Convolution(Module):
 
     def symbolic(self, x: Any) -> Any:
         """A convolution of images, and its activation."""
-        y = on_images(x, self._nd, self.layout, lambda x: x.emit(self._op, self.weight, self.bias, **self._attributes()))
+        y = on_images(
+            x, self._nd, self.layout, lambda x: x.emit(self._op, self.weight, self.bias, **self._attributes())
+        )
         return activated(y, self.activation)
 
     def _attributes(self) -> dict[str, Any]:

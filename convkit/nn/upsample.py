@@ -73,7 +73,9 @@ class Upsample(Module):
         size, nd = self.size if size is None else size, x.ndim - 2
         ratios, sizes = np.zeros(0, np.float32), None
         if size is None:
-            ratios = np.array([1, 1, *([self.scale_factor] * nd if np.isscalar(self.scale_factor) else self.scale_factor)])
+            ratios = np.array(
+                [1, 1, *([self.scale_factor] * nd if np.isscalar(self.scale_factor) else self.scale_factor)]
+            )
         else:
             sizes = np.array(size if isinstance(size, tuple | list) else [size] * nd, np.int64)
         attrs = resize_attributes(self.mode, self.align_corners)

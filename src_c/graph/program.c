@@ -57,9 +57,9 @@ static ck_status run_call(int kind, int op, const any_call *call) {
 
 static size_t call_bytes(int kind) {
   static const size_t bytes[] = {
-      [CK_STEP_CONV] = sizeof(ck_conv),           [CK_STEP_DEFORM] = sizeof(ck_deform),
-      [CK_STEP_POOL] = sizeof(ck_pool),           [CK_STEP_RESIZE] = sizeof(ck_resize),
-      [CK_STEP_GRID] = sizeof(ck_grid_sample),    [CK_STEP_ELEMENTWISE] = sizeof(ck_elementwise),
+      [CK_STEP_CONV] = sizeof(ck_conv),         [CK_STEP_DEFORM] = sizeof(ck_deform),
+      [CK_STEP_POOL] = sizeof(ck_pool),         [CK_STEP_RESIZE] = sizeof(ck_resize),
+      [CK_STEP_GRID] = sizeof(ck_grid_sample),  [CK_STEP_ELEMENTWISE] = sizeof(ck_elementwise),
       [CK_STEP_CHANNELS] = sizeof(ck_channels),
   };
   return bytes[kind];

@@ -125,6 +125,8 @@ static void run_block(const elements *e, int64_t first, int64_t count) {
   } else {
     if (c->op != CK_ACTIVATE)
       k->combine(at[0], at[1], at[2], count, c->op);
+    else if (!c->activation)
+      memcpy(at[0], at[1], (size_t)(count * k->real_size));
     if (c->activation)
       k->activate(at[0], at[c->op == CK_ACTIVATE], count, c->activation, c->act_a, c->act_b);
   }

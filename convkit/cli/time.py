@@ -1,0 +1,84 @@
+"""`convkit time MODEL`: how long a whole network takes, prepared for inference."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+
+import numpy as np
+
+import convkit
+
+from .. import models
+
+# The models that take pictures, and the size and channels that each is known for.
+MODELS = {
+    "alexnet": (3, 224), "lenet5": (1, 32), "mobilenet_v2": (3, 224), "resnet18": (3, 224), "resnet50": (3, 224),
+    "unet": (1, 256), "vgg16": (3, 224),
+}  # fmt: skip
+_BURSTS, _BURST_SECONDS = 5, 0.3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    add = parser.add_argument
+    add("model", choices=sorted([*MODELS, "dcgan_generator"]), help="a model of convkit.models, with random weights")
+    add("--size", type=int, metavar="S", help="height and width of the images (default: what the model is known for)")
+    add("--batch", type=int, default=1, metavar="N", help="images at a time (default: 1)")
+    add("--threads", type=int, metavar="N", help="threads to use (default: as many as every call)")
+    add("--explain", action="store_true", help="show the time of every node, what was fused and what was chosen")
+    add("--json", action="store_true", help="print the figures as JSON")
+
+
+def input_shape(name: str, size: int | None, batch: int) -> tuple[int, ...]:
+    """The batch that a model takes."""
+    if name == "dcgan_generator":
+        return batch, 100, 1, 1
+    channels, usual = MODELS[name]
+    return batch, channels, size or usual, size or usual
+
+
+def best_time(call) -> float:
+    """Seconds of a call: the median of the best of several bursts."""
+    call()
+    best = math.inf
+    for _ in range(_BURSTS):
+        times, end = [], time.perf_counter() + _BURST_SECONDS
+        while not times or time.perf_counter() < end:
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+        best = min(best, statistics.median(times))
+    return best
+
+
+def run(args: argparse.Namespace) -> int:
+    """Time one network."""
+    shape = input_shape(args.model, args.size, args.batch)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    try:
+        with convkit.threads(args.threads or convkit.get_num_threads()):
+            begun = time.perf_counter()
+            network = getattr(models, args.model)(rng=0).eval().prepare(shape)
+            network(x)
+            ready = time.perf_counter() - begun
+            seconds = best_time(lambda: network(x))
+            explained = network.explain(x, measure=args.explain)
+    except (TypeError, ValueError, MemoryError) as error:
+        print(f"convkit time: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        figures = {"model": args.model, "input": shape, "seconds": seconds, "ready": ready} | explained.as_dict()
+        print(json.dumps(figures, indent=2))
+        return 0
+    if args.explain:
+        print(explained, end="\n\n")
+    print(
+        f"{args.model}, {'x'.join(map(str, shape))}: {seconds * 1e3:.2f} ms, {shape[0] / seconds:.1f} images/s, "
+        f"{explained.flops / seconds / 1e9:.0f} GFLOP/s; model, plan and first run took {ready:.2f} s"
+    )
+    return 0

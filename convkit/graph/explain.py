@@ -1,0 +1,175 @@
+"""Where a network's time goes: node by node, what was fused, what was chosen, how far below the roofline it lands."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _options
+from ..machine import isa, machine_peak
+from .elements import NONE
+from .ir import Node
+from .plan import Plan
+from .table import OPS
+
+_ACTIVATIONS = (
+    "", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Swish", "Gelu", "HardSwish", "HardSigmoid", "Elu", "Gelu",
+    "Softplus", "Elu",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """One node of a network.
+
+    Attributes
+    ----------
+    path : str
+        Of the layer that it comes from.
+    op : str
+        The operator, and behind it what was fused into it: ``"Conv+Add+Relu"``.
+    output_shape : tuple of int
+    how : str
+        Algorithm, arrangement and threads of a convolution; "engine", "view", "joined in place" or "NumPy".
+    flops, bytes : int
+        FLOPs, a multiply-add being two, and bytes of operands and results, each once.
+    seconds : float or None
+        How long it took, the best of the runs; None of nodes that are NumPy functions, or without ``measure``.
+    roofline : float or None
+        Share of the larger of flops / peak and bytes / bandwidth in that time.
+    """
+
+    path: str
+    op: str
+    output_shape: tuple[int, ...]
+    how: str
+    flops: int
+    bytes: int
+    seconds: float | None = None
+    roofline: float | None = None
+
+
+@dataclass(frozen=True)
+class NetworkReport:
+    """What `Network.explain` returns; ``print`` it, or take its fields.
+
+    Attributes
+    ----------
+    nodes : tuple of NodeReport
+        In the order in which they run.
+    isa : str
+    threads : int
+    arena, workspace : int
+        Bytes of the memory that intermediate values share, and of the scratch of the largest call.
+    flops : int
+    seconds : float or None
+        Of a whole run, the best.
+    peak_gflops, triad : float or None
+        This machine's peak in GFLOP/s and its memory bandwidth in GB/s.
+    """
+
+    nodes: tuple[NodeReport, ...]
+    isa: str
+    threads: int
+    arena: int
+    workspace: int
+    flops: int
+    seconds: float | None = None
+    peak_gflops: float | None = None
+    triad: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        width = max([4, *(len(node.path) for node in self.nodes)])
+        ops = max([2, *(len(node.op) for node in self.nodes)])
+        lines = [
+            f"{'layer':<{width}}  {'node':<{ops}}  {'output':>18}  {'ms':>8}  {'GFLOP/s':>8}  {'roofline':>8}  how"
+        ]
+        for node in self.nodes:
+            shape = "x".join(map(str, node.output_shape))
+            spent = rate = share = ""
+            if node.seconds is not None:
+                spent = f"{node.seconds * 1e3:.3f}"
+                rate = f"{node.flops / node.seconds / 1e9:.0f}" if node.flops and node.seconds else ""
+                share = f"{100 * node.roofline:.0f} %" if node.roofline is not None else ""
+            lines.append(
+                f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}  {node.how}"
+            )
+        lines.append("")
+        if self.seconds is not None:
+            rate = self.flops / self.seconds / 1e9
+            lines.append(
+                f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {self.threads} threads ({self.isa}); this machine: "
+                f"{self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"
+            )
+        lines.append(
+            f"{self.flops / 1e9:.3g} GFLOP; arena {self.arena / 1e6:.3g} MB, scratch {self.workspace / 1e6:.3g} MB"
+        )
+        return "\n".join(lines)
+
+
+def report(plan: Plan, times: np.ndarray | None, seconds: float | None) -> NetworkReport:
+    """The report of a plan; `times` are those of its program's steps."""
+    threads = plan.program.threads
+    rate = triad = None
+    if times is not None:
+        peak = machine_peak(dtypes=("float32",), threads=(threads,), seconds=0.05)
+        rate, triad = peak.gflops["float32"][threads], peak.triad
+    nodes = []
+    for node in plan.nodes:
+        first, end = plan.steps.get(node, (0, 0))
+        known = times is not None and node in plan.steps and end > first
+        spent = float(times[first:end].sum()) if known else None
+        nodes.append(_node(plan, node, spent, rate, triad))
+    return NetworkReport(
+        tuple(nodes), isa(), threads, plan.placement.bytes, plan.program.workspace, sum(node.flops for node in nodes),
+        seconds, rate, triad,
+    )  # fmt: skip
+
+
+def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad: float | None) -> NodeReport:
+    infos = [None if value is None else plan.info(value) for value in node.inputs]
+    outputs = [plan.info(value) for value in node.outputs]
+    flops = OPS[node.op].flops(node.attrs, infos, outputs)
+    arrays = [info for info in (*infos, *outputs) if info is not None]
+    moved = sum(int(np.prod(info.shape, dtype=np.int64)) * info.dtype.itemsize for info in arrays)
+    share = None
+    if spent:
+        share = max(flops / (rate * 1e9), moved / (triad * 1e9)) / spent
+    added = "+Add" if len(node.inputs) > 3 and node.inputs[3] is not None and node.op != "DeformConv" else ""
+    activation = _ACTIVATIONS[node.attrs.get("activation", NONE)[0]]
+    name = f"{node.op}{added}{'+' if activation else ''}{activation}"
+    return NodeReport(node.path, name, outputs[0].shape, _how(plan, node), flops, moved, spent, share)
+
+
+def _how(plan: Plan, node: Node) -> str:
+    if node not in plan.steps:
+        return "NumPy"
+    first, end = plan.steps[node]
+    if first == end:
+        return "joined in place" if node.op == "Concat" else "view"
+    told = plan.program.explain(end - 1)
+    if told is None:
+        return "engine"
+    name, arrangement = _options.ALGORITHMS[told["algorithm"]], told["arrangement"]
+    threads = f"{told['threads']} thread{'s' if told['threads'] > 1 else ''}"
+    return ", ".join([name, *([arrangement] if arrangement else []), threads])
+
+
+def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> tuple[np.ndarray, float]:
+    """The best time of every step, and of a whole run, within about that many seconds."""
+    times, best = np.full(plan.program.count, np.inf), np.inf
+    end = time.perf_counter() + seconds
+    while best == np.inf or time.perf_counter() < end:
+        each = np.zeros(plan.program.count)
+        start = time.perf_counter()
+        run(arrays, each)
+        best = min(best, time.perf_counter() - start)
+        times = np.minimum(times, each)
+    return times, best
