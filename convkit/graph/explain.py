@@ -105,8 +105,8 @@ class NetworkReport:
         if self.seconds is not None:
             rate = self.flops / self.seconds / 1e9
             lines.append(
-                f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {self.threads} threads ({self.isa}); this machine: "
-                f"{self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"
+                f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {self.threads} threads ({self.isa}); "
+                f"this machine: {self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"
             )
         lines.append(
             f"{self.flops / 1e9:.3g} GFLOP; arena {self.arena / 1e6:.3g} MB, scratch {self.workspace / 1e6:.3g} MB"

@@ -62,7 +62,7 @@ def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
 
 
 def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tuple:
-    """ONNX's rule for a transposed convolution whose output size is given: what is too much is cropped on both sides."""
+    """ONNX's rule for a transposed convolution whose output size is given: what is too much is cropped."""
     pads, more = [], []
     for n, k, s, d, a, out in zip(in_, kernel, stride, dilation, added, size[-len(in_) :], strict=True):
         total = _shapes.transposed_reach(n, k, s, d) + a - out
@@ -548,18 +548,12 @@ def _resize(attrs: Attrs, x, roi=None, scales=None, sizes=None) -> np.ndarray:
     return y
 
 
-_GRID_MODES = {
-    "linear": "bilinear",
-    "bilinear": "bilinear",
-    "nearest": "nearest",
-    "cubic": "bicubic",
-    "bicubic": "bicubic",
-}
+_GRID_MODES = {"linear": "bilinear", "cubic": "bicubic"}  # others are called alike
 
 
 def _grid_options(attrs: Attrs) -> tuple[str, str, bool]:
-    mode = _GRID_MODES[attrs.get("mode", "linear")]
-    return mode, attrs.get("padding_mode", "zeros"), bool(attrs.get("align_corners", 0))
+    mode = attrs.get("mode", "linear")
+    return _GRID_MODES.get(mode, mode), attrs.get("padding_mode", "zeros"), bool(attrs.get("align_corners", 0))
 
 
 def _grid_infer(attrs: Attrs, x: Info, places: Info) -> list[Info]:

@@ -1,7 +1,7 @@
 """Where a plan's values lie: which share memory, in what order their elements stand, and when whose memory is free.
 
-A value may lie inside another: a part of what it is joined into, or the very place of the sum that it is added to. Views
-are their source's memory. What is left has a block of its own, and blocks whose times do not meet share the arena.
+A value may lie inside another: a part of what it is joined into, or the very place of the sum that it is added to.
+Views are their source's memory. What is left has a block of its own; blocks whose times do not meet share the arena.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SMALL_PLANE, _LEAST_CHANNELS = 64, 16
 
 
 class Spot(NamedTuple):
-    """Where an array lies: the base that each run brings, bytes from its beginning, strides; and what of it is known."""
+    """Where an array lies: the base that each run brings, bytes from its beginning, strides; and what it is."""
 
     base: int
     offset: int

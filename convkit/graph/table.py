@@ -29,11 +29,11 @@ class Op(NamedTuple):
         ``run(attrs, *arrays)``: the output, or a tuple of them; of NumPy's functions and convkit's operators. Inputs
         that are left out are None, or missing at the end.
     infer : function
-        ``infer(attrs, *infos)``: a list with the `Info` of each output; with `data` where all of it follows from what is
-        known. Of constants it is asked only if `run` cannot be.
+        ``infer(attrs, *infos)``: a list with the `Info` of each output; with `data` where all of it follows from what
+        is known. Of constants it is asked only if `run` cannot be.
     lower : function or None
-        ``lower(plan, node)``: appends the calls of the engine that compute the node to the plan's program, and returns
-        True; or False, if there are none for these shapes. None: `run` is all there is.
+        ``lower(plan, node)``: appends the calls of the engine that compute the node to the plan's program, and
+        returns True; or False, if there are none for these shapes. None: `run` is all there is.
     view : bool
         Whether the output is the input's memory, if strides allow, as `run` gives it then.
     flops : function

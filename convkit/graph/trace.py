@@ -14,7 +14,7 @@ from .table import Info
 
 
 class Tracer:
-    """Stands in for `Module.begin` while a model is traced: notes the path of the layer, and asks it what it computes."""
+    """Stands in for `Module.begin` while a model is traced: notes a layer's path, and asks it what it computes."""
 
     def __init__(self, model: Module, graph: Graph) -> None:
         self.graph = graph
