@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"convkit time: {error}", file=sys.stderr)
         return 1
     if args.json:
-        figures = {"model": args.model, "input": shape, "seconds": seconds, "ready": ready} | explained.as_dict()
+        figures = explained.as_dict() | {"model": args.model, "input": shape, "seconds": seconds, "ready": ready}
         print(json.dumps(figures, indent=2))
         return 0
     if args.explain:

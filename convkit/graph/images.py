@@ -112,7 +112,10 @@ def lower_product(plan, node, geometry, transposed: bool, x, w, y, bias, add, ke
         plan.copy(add, y)
     constant = plan.constant(w)
     weight = plan.spot(w) if constant is None else kernel(constant)
-    panels = None if constant is None else plan.panels(constant, transposed)
+    form = transposed, node.attrs.get("group", 1)
+    if transposed:  # the phases of a stride, whose taps lie together, begin where the padding says
+        form += tuple(node.attrs.get(name) for name in ("strides", "dilations", "pads", "auto_pad"))
+    panels = None if constant is None else plan.panels(constant, form)
     activation = node.attrs.get("activation", NONE)
     code = _options.algorithm(node.attrs.get("algorithm", "auto"))
     plan.program.conv(geometry, transposed, x, weight, bias, y, add is not None, activation, code, panels)

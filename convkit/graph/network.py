@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array
+from .._arrays import as_array, empty
 from .._ext import engine
+from .._shapes import per_axis
 from .._threads import current
 from .explain import NetworkReport, measured, report
 from .ir import Graph
 from .passes import optimise
 from .plan import Plan
 from .table import OPS, Info, Undetermined
+from .tiled import Tiling
 
 _PLANS = 8  # that are kept
+_TILE_PLANS = 64  # corners, edges and insides, of several sizes
 
 
 class Network:
@@ -162,6 +165,65 @@ class Network:
         if self._graph is None or any(value.info is None for value in self._graph.inputs):
             raise ValueError("explain needs inputs or their shapes before the first call")
         return [value.info.shape for value in self._graph.inputs]
+
+    def tiled(self, x: Any, tile: int | Sequence[int], *, out: Any = None) -> Any:
+        """Run the network over images or volumes that need not fit into memory, tile by tile.
+
+        Parameters
+        ----------
+        x : array, (N, C, *spatial)
+            An ndarray or memmap, or anything that has a shape and a dtype and gives arrays for slices (zarr, h5py).
+        tile : int or tuple of int
+            Sizes of a tile of the output, along each spatial axis. A tile costs its own share and what its outputs see
+            beyond it (`convkit.analysis.receptive_field`): larger tiles compute less twice, and take more memory.
+        out : array, optional
+            Of the result's shape, written to by slices; by default a new ndarray.
+
+        Returns
+        -------
+        ndarray
+            Or `out`. It is what the network makes of x as a whole: to the bit where the model's convolutions have
+            ``algorithm="implicit_gemm"``, to rounding with others, whose sums depend on the place.
+
+        Raises
+        ------
+        ValueError
+            If a node reads more than a bounded window for an output (global pooling, linear layers, normalisation by
+            the image's own statistics); the message names all such.
+
+        Examples
+        --------
+        >>> from convkit import nn
+        >>> network = nn.Conv2d(1, 4, 3, padding=1, algorithm="implicit_gemm", rng=0).prepare()
+        >>> x = np.random.default_rng(0).standard_normal((1, 1, 50, 70), np.float32)
+        >>> bool((network.tiled(x, 16) == network(x)).all())
+        True
+        """
+        if self._check is not None:
+            self._check()
+        shape, dtype = tuple(map(int, x.shape)), np.dtype(x.dtype)
+        if self._graph is None:
+            self._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
+        tiling = Tiling(self._graph_for([np.broadcast_to(np.zeros((), dtype), shape)]), (1, *shape[1:]), dtype)
+        sizes = per_axis(tile, len(shape) - 2, "tile", 1)
+        whole = (shape[0], *tiling.out.shape[1:])
+        out = empty(whole, tiling.out.dtype) if out is None else out
+        if tuple(out.shape) != whole:
+            raise ValueError(f"out must have shape {whole}, got {tuple(out.shape)}")
+        plans: dict[Hashable, tuple[Plan, list[np.ndarray]]] = {}
+        for part in tiling.tiles(sizes):
+            ranges, key, graph = tiling.part(part)
+            source = tuple(slice(*span) for span in ranges)
+            if key not in plans:
+                if len(plans) >= _TILE_PLANS:
+                    plans.clear()
+                info = Info((1, shape[1], *(hi - lo for lo, hi in ranges)), dtype)
+                plans[key] = Plan(graph(), [info], current(), self._panels_of), []
+            for image in range(shape[0]):
+                taken = np.ascontiguousarray(np.asarray(x[(slice(image, image + 1), slice(None), *source)]))
+                (result,) = self._run(*plans[key], [taken])
+                out[(slice(image, image + 1), slice(None), *(slice(*span) for span in part))] = result
+        return out
 
     # ---------------------------------------------------------------- plans
 

@@ -1,0 +1,269 @@
+"""A network over an image or volume that does not fit into memory: tile by tile, each with what its outputs see.
+
+From the last node to the first, each says which part of its inputs it needs for a part of its output: a range along
+every spatial axis. What lies beyond the image is the node's own padding; what lies within is read from the neighbours,
+so that a tile's outputs are those of the whole, to the bit where an output's sum does not depend on its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._shapes import paddings
+from .elements import CODES
+from .images import padding, spatial
+from .ir import Graph, Node, Value
+from .table import OPS, Info
+
+Range = tuple[int, int]  # first, and one past the last
+_UNTOUCHED = ("zeros", "reflect", "replicate")
+
+
+class _Step(NamedTuple):
+    """What a node needs along its spatial axes, and with which attributes it gives its part from that alone."""
+
+    ranges: tuple[Range, ...]
+    attrs: dict[str, Any]
+    crop: tuple[Range, ...] | None = None  # of what it gives, where that is more than its part
+
+
+def _moving(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    """A kernel that moves over the input: convolution, pooling."""
+    nd, attrs = len(out), node.attrs
+    kernel = infos[1].shape[2:] if node.op == "Conv" else tuple(attrs["kernel_shape"])
+    stride, dilation = spatial(attrs, "strides", nd), spatial(attrs, "dilations", nd)
+    pads = _pads(attrs, infos[0].shape[2:], kernel, stride, dilation)
+    ranges, lows, highs, rounds_up = [], [], [], 0
+    axes = zip(out, sizes, infos[0].shape[2:], kernel, stride, dilation, *pads, strict=True)
+    for (first, end), whole, size, k, s, d, low, high in axes:
+        lo, hi = first * s - low, (end - 1) * s - low + d * (k - 1) + 1
+        last = end == whole  # then the node's own padding, and rounding up, hold
+        reach = -lo + 1 if attrs.get("padding_mode") == "reflect" and lo < 0 else 0
+        back = size - high - 1 if attrs.get("padding_mode") == "reflect" and last else size
+        ranges.append((max(min(lo, back), 0), size if last else max(min(hi, size), reach)))
+        lows.append(max(-lo, 0))
+        highs.append(high if last else 0)
+        rounds_up |= last and bool(attrs.get("ceil_mode", 0))
+        extra = lo - min(lo, back)
+        if extra > 0 and extra % s:
+            ranges[-1] = (ranges[-1][0] - extra % s, ranges[-1][1])
+    changed = {"pads": (*lows, *highs), "auto_pad": "NOTSET"}
+    if "ceil_mode" in attrs:
+        changed["ceil_mode"] = int(rounds_up)
+    return _Step(tuple(ranges), attrs | changed)
+
+
+def _pads(attrs, in_, kernel, stride, dilation) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return paddings(padding(attrs, len(in_)), in_, kernel, stride, dilation)
+
+
+def _transposed(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    """A transposed convolution: what its inputs reach, cropped to the part."""
+    nd, attrs = len(out), node.attrs
+    kernel, stride, dilation = infos[1].shape[2:], spatial(attrs, "strides", nd), spatial(attrs, "dilations", nd)
+    if attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or attrs.get("output_shape") is not None:
+        raise _Refused("its padding follows from the whole image's size")
+    low = (attrs.get("pads") or (0,) * nd)[:nd]
+    ranges, lows, highs, more = [], [], [], []
+    for (first, end), size, k, s, d, p in zip(out, infos[0].shape[2:], kernel, stride, dilation, low, strict=True):
+        lo = max(min(-(-(first + p - d * (k - 1)) // s), (first + p) // s, size - 1), 0)
+        hi = min(max((end - 1 + p) // s + 1, lo + 1), size)
+        start = first + p - lo * s
+        left = (hi - lo - 1) * s + d * (k - 1) + 1 - start - (end - first)
+        ranges.append((lo, hi))
+        lows.append(start)
+        highs.append(max(left, 0))
+        more.append(max(-left, 0))
+    return _Step(tuple(ranges), attrs | {"pads": (*lows, *highs), "output_padding": tuple(more)})
+
+
+def _pointwise(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    """Element by element."""
+    return _Step(tuple(out), node.attrs)
+
+
+def _joined(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    if node.attrs["axis"] % len(infos[0].shape) != 1:
+        raise _Refused("it joins along a spatial axis")
+    return _Step(tuple(out), node.attrs)
+
+
+def _over_channels(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    if node.attrs.get("axis", -1) % len(infos[0].shape) != 1:
+        raise _Refused("it reads a whole spatial axis")
+    return _Step(tuple(out), node.attrs)
+
+
+def _spread(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    """Channels to pixels."""
+    r = node.attrs["blocksize"]
+    ranges = tuple((first // r, -(-end // r)) for first, end in out)
+    return _cropped(ranges, out, r, node.attrs)
+
+
+def _resized(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
+    """Enlarging by a whole number, whose coordinates go on alike from tile to tile."""
+    in_, attrs = infos[0].shape[2:], node.attrs
+    ratios = {size / n for size, n in zip(sizes, in_, strict=True)}
+    where = attrs.get("coordinate_transformation_mode", "half_pixel")
+    ratio = round(next(iter(ratios)))
+    usual = where == "half_pixel" or (where == "asymmetric" and attrs.get("mode", "nearest") == "nearest")
+    if ratios != {float(ratio)} or not usual or attrs.get("antialias", 0):
+        raise _Refused("it does not enlarge all axes by one whole number")
+    halo = {"nearest": 0, "linear": 1, "cubic": 2}[attrs.get("mode", "nearest")]
+    ranges = tuple(
+        (max(first // ratio - halo, 0), min(-(-end // ratio) + halo, size))
+        for (first, end), size in zip(out, in_, strict=True)
+    )
+    return _cropped(ranges, out, ratio, attrs | {"ratio": ratio})
+
+
+def _cropped(ranges: tuple[Range, ...], out: Sequence[Range], ratio: int, attrs: dict[str, Any]) -> _Step:
+    crop = tuple((first - lo * ratio, end - lo * ratio) for (first, end), (lo, _) in zip(out, ranges, strict=True))
+    return _Step(ranges, attrs, crop)
+
+
+class _Refused(Exception):
+    """Why an operator cannot be cut."""
+
+
+_RULES: dict[str, Callable[..., _Step]] = {
+    "Conv": _moving, "MaxPool": _moving, "AveragePool": _moving, "ConvTranspose": _transposed, "Concat": _joined,
+    "Softmax": _over_channels, "LogSoftmax": _over_channels, "DepthToSpace": _spread, "Resize": _resized,
+    **dict.fromkeys(
+        (*CODES, "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Neg", "Abs", "Exp", "Log", "Sqrt",
+         "BatchNormalization", "Where", "Cast", "Identity", "Dropout", "Erf", "Softsign", "Mish"),
+        _pointwise,
+    ),
+}  # fmt: skip
+
+
+def check(graph: Graph) -> None:
+    """Raise, naming every node, if some can't be cut into tiles."""
+    wrong = [
+        f"{node.op} ({node.path or 'no layer'})"
+        for node in graph.nodes
+        if node.op not in _RULES or node.attrs.get("padding_mode", "zeros") not in _UNTOUCHED
+    ]
+    if wrong:
+        raise ValueError(f"the network must read a bounded window for each output; it has {', '.join(wrong)}")
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ValueError("the network must have one input and one output to run by tiles")
+
+
+class Tiling:
+    """How a graph is run by tiles of its output for an input of one shape."""
+
+    def __init__(self, graph: Graph, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        check(graph)
+        self.graph, self.infos = graph, _inferred(graph, shape, dtype)
+        self.out = self.infos[graph.outputs[0]]
+        self.nd = len(shape) - 2
+
+    def tiles(self, tile: Sequence[int]) -> list[tuple[Range, ...]]:
+        """The parts of the output."""
+        axes = [
+            [(first, min(first + step, size)) for first in range(0, size, step)]
+            for size, step in zip(self.out.shape[2:], tile, strict=True)
+        ]
+        return list(product(*axes))
+
+    def part(self, out: tuple[Range, ...]) -> tuple[tuple[Range, ...], Any, Callable[[], Graph]]:
+        """For a part of the output: the part of the input that it needs, what its graph depends on, and the graph."""
+        needed: dict[Value, tuple[Range, ...]] = {self.graph.outputs[0]: out}
+        steps: dict[Node, _Step] = {}
+        for node in reversed(self.graph.nodes):
+            y = node.outputs[0]
+            infos = [None if value is None else self.infos[value] for value in node.inputs]
+            try:
+                steps[node] = _RULES[node.op](node, infos, needed[y], self.infos[y].shape[2:])
+            except _Refused as error:
+                raise ValueError(f"{node.op} ({node.path or 'no layer'}) cannot be cut into tiles: {error}") from None
+            for i, value in enumerate(node.inputs):
+                if value is not None and value.data is None:
+                    ranges = self._ranges(node, i, steps[node], needed[y])
+                    needed[value] = _hull(needed.get(value), ranges)
+        start = needed[self.graph.inputs[0]]
+        key = tuple(self._key(node, steps[node], needed) for node in self.graph.nodes)
+        return start, (self._lengths(start), key), lambda: self._graph(steps, needed)
+
+    def _key(self, node: Node, step: _Step, needed: dict[Value, tuple[Range, ...]]) -> tuple:
+        """What a part's node depends on: its padding, and where what it needs lies in what there is."""
+        inside = []
+        for i, value in enumerate(node.inputs):
+            if value is not None and value.data is None:
+                ranges = self._ranges(node, i, step, needed[node.outputs[0]])
+                inside += [(lo - base, hi - base) for (lo, hi), (base, _) in zip(ranges, needed[value], strict=True)]
+        attrs = step.attrs
+        return tuple(inside), attrs.get("pads"), attrs.get("output_padding"), attrs.get("ceil_mode"), step.crop
+
+    def _lengths(self, ranges: Sequence[Range]) -> tuple[int, ...]:
+        return tuple(end - first for first, end in ranges)
+
+    def _ranges(self, node: Node, i: int, step: _Step, out: tuple[Range, ...]) -> tuple[Range, ...]:
+        """What the node needs of its i-th input; all of what is repeated along an axis."""
+        info = self.infos[node.inputs[i]]
+        ranges = out if node.op in ("Conv", "ConvTranspose") and i == 3 else step.ranges
+        sizes = info.shape[-self.nd :] if len(info.shape) >= self.nd else info.shape
+        if _RULES[node.op] is not _pointwise:
+            return ranges
+        whole = self.infos[node.outputs[0]].shape[2:]
+        return tuple(
+            (0, size) if size == 1 != full else span
+            for size, full, span in zip(sizes, whole[-len(sizes) :], ranges[-len(sizes) :], strict=True)
+        )
+
+    def _graph(self, steps: dict[Node, _Step], needed: dict[Value, tuple[Range, ...]]) -> Graph:
+        """The graph of a part; its constants are the whole one's."""
+        part = Graph()
+        made: dict[Value, Value] = {self.graph.inputs[0]: part.input(self.graph.inputs[0].name)}
+        for node in self.graph.nodes:
+            step, inputs = steps[node], []
+            for i, value in enumerate(node.inputs):
+                if value is None or value.data is not None:
+                    inputs.append(value if value is None else part.constant(value.data))
+                    continue
+                ranges = self._ranges(node, i, step, needed[node.outputs[0]])
+                inputs.append(_slice(made[value], ranges, needed[value]))
+            attrs = step.attrs
+            if node.op == "Resize":
+                whole = [(hi - lo) * attrs["ratio"] for lo, hi in step.ranges]
+                inputs = [*inputs[:1], None, None, part.constant(np.array(whole, np.int64))]
+                attrs = {key: value for key, value in attrs.items() if key != "ratio"}
+                attrs["axes"] = tuple(range(2, self.nd + 2))
+            y = part.emit(node.op, inputs, attrs, 1, node.path)
+            made[node.outputs[0]] = y if step.crop is None else _slice(y, step.crop, [(0, 0)] * self.nd)
+        part.outputs = [made[self.graph.outputs[0]]]
+        part.output_names = list(self.graph.output_names)
+        return part
+
+
+def _hull(known: tuple[Range, ...] | None, more: tuple[Range, ...]) -> tuple[Range, ...]:
+    if known is None:
+        return more
+    return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(known, more, strict=True))
+
+
+def _slice(value: Value, ranges: Sequence[Range], of: Sequence[Range]) -> Value:
+    """That part of what is itself a part: a view."""
+    if tuple(ranges) == tuple(of):
+        return value
+    starts = np.array([lo - base for (lo, _), (base, _) in zip(ranges, of, strict=True)], np.int64)
+    ends = np.array([hi - base for (_, hi), (base, _) in zip(ranges, of, strict=True)], np.int64)
+    return value.emit("Slice", starts, ends, np.arange(2, 2 + len(starts), dtype=np.int64))
+
+
+def _inferred(graph: Graph, shape: tuple[int, ...], dtype: np.dtype) -> dict[Value, Info]:
+    """What is known of every value of the whole image's graph."""
+    infos = {graph.inputs[0]: Info(shape, dtype)}
+    for node in graph.nodes:
+        infos |= {
+            v: Info(v.data.shape, v.data.dtype, v.data) for v in node.inputs if v is not None and v.data is not None
+        }
+        given = [None if value is None else infos[value] for value in node.inputs]
+        infos.update(zip(node.outputs, OPS[node.op].infer(node.attrs, *given), strict=False))
+    return infos

@@ -1,0 +1,28 @@
+"""`convkit time`: a network's time, in words and as JSON."""
+
+import json
+
+import pytest
+
+from convkit import cli
+
+
+def test_the_time_of_a_network(capsys, monkeypatch):
+    monkeypatch.setattr("convkit.cli.time._BURST_SECONDS", 0.0)
+    assert cli.main(["time", "lenet5", "--batch", "2", "--threads", "1", "--explain"]) == 0
+    said = capsys.readouterr().out
+    assert "lenet5, 2x1x32x32: " in said and "Conv+Tanh" in said
+
+
+def test_as_json(capsys, monkeypatch):
+    monkeypatch.setattr("convkit.cli.time._BURST_SECONDS", 0.0)
+    assert cli.main(["time", "lenet5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["input"] == [1, 1, 32, 32] and told["seconds"] > 0 and told["nodes"][0]["op"] == "Conv+Tanh"
+
+
+def test_a_size_that_does_not_fit(capsys):
+    assert cli.main(["time", "unet", "--size", "33"]) == 1
+    assert "divisible by 16" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["time", "nothing"])

@@ -1,0 +1,231 @@
+"""Networks: what a model computes, from any thread, for any shape, and as long as the model is what it was."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import convkit
+from bounds import assert_within_bound
+from convkit import models, nn
+from graph_cases import bound, random_model
+
+SHAPES = {"lenet5": (2, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (2, 100, 1, 1)}
+THOROUGH = pytest.mark.thorough
+
+
+def noise(*shape, dtype="float32", seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def close(got, wanted):
+    """Within 1e-4 of the largest: float32 over tens of layers, in another order and with folded weights."""
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=THOROUGH) for seed in range(12, 200))])
+def test_a_random_model(seed):
+    model, shape = random_model(seed, "float64", "implicit_gemm")
+    x = noise(*shape, dtype="float64", seed=seed)
+    assert_within_bound(model.prepare()(x), model.predict(x), bound(model, x), f"seed {seed}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lenet5", "mobilenet_v2", *(pytest.param(n, marks=THOROUGH) for n in (
+        "resnet18", "resnet50", "alexnet", "vgg16", "unet", "dcgan_generator"))],
+)  # fmt: skip
+def test_every_model(name):
+    model = getattr(models, name)(rng=0).eval()
+    x = noise(*SHAPES.get(name, (1, 3, 64, 64)))
+    close(model.prepare(x.shape)(x), model.predict(x))
+
+
+def pyramid():
+    net = models.resnet18(rng=0)
+    return models.PyramidNetwork([net[:5], net[5], net[6], net[7]], models.FeaturePyramid((64, 128, 256, 512), rng=0))
+
+
+def test_several_outputs():
+    model, x = pyramid().eval(), noise(1, 3, 64, 96)
+    network = model.prepare(x.shape)
+    maps = network(x)
+    assert network.outputs == [f"output{i}" for i in range(5)] and type(maps) is tuple
+    for got, wanted in zip(maps, model.predict(x), strict=True):
+        close(got, wanted)
+
+
+class Gate(nn.Module):
+    """Squeeze and excite: a user's own layer, of arithmetic and NumPy's functions alone."""
+
+    def __init__(self, channels):
+        self.narrow = nn.Conv2d(channels, 2, 1, activation="relu", rng=0)
+        self.widen = nn.Conv2d(2, channels, 1, activation="sigmoid", rng=1)
+
+    def run(self, x):
+        gate, _ = self.narrow.begin(x.mean(axis=(2, 3), keepdims=True))
+        gate, _ = self.widen.begin(gate)
+        y = np.maximum(x * gate, 0.1) - x[:, :, ::-1, :1] / 2.0
+        return np.concatenate([y, 1 - y], axis=1), None
+
+
+ZOO = {
+    "user": (lambda: nn.Sequential(nn.Conv2d(4, 6, 3, rng=0), Gate(6), nn.Conv2d(12, 2, 1, rng=1)), (2, 4, 9, 8)),
+    "activations": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 8, 3, activation=("leaky_relu", 0.1), padding=1, padding_mode="reflect", rng=0), nn.GELU(),
+            nn.GELU("tanh"), nn.SiLU(), nn.Hardswish(), nn.Hardsigmoid(), nn.PReLU(8), nn.SELU(), nn.Softplus(2.0),
+            nn.Tanh(), nn.Softmax(1), nn.LogSoftmax(1), nn.Step(),
+        ),
+        (1, 4, 9, 8),
+    ),
+    "sizes": (
+        lambda: nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="bilinear"), nn.ZeroPad2d((0, 1, 2, 0)), nn.PixelShuffle(2),
+            nn.AdaptiveAvgPool2d(5), nn.Upsample(size=7), nn.AdaptiveMaxPool2d((3, 2)), nn.Flatten(),
+            nn.Linear(6, 3, rng=0),
+        ),
+        (2, 4, 9, 8),
+    ),
+    "nhwc": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 8, 3, layout="NHWC", rng=0), nn.BatchNorm2d(8, layout="NHWC"), nn.ReLU(),
+            nn.MaxPool2d(2, layout="NHWC"), nn.Conv2d(8, 8, 1, layout="NHWC", rng=1),
+        ),
+        (2, 9, 8, 4),
+    ),
+    "deformable": (lambda: nn.Sequential(nn.DeformConv2d(4, 8, 3, rng=0), nn.BatchNorm2d(8), nn.ReLU()), (2, 4, 9, 8)),
+    "volume": (
+        lambda: nn.Sequential(
+            nn.Conv3d(2, 4, 3, padding="same", rng=0), nn.BatchNorm3d(4), nn.MaxPool3d(2),
+            nn.ConvTranspose3d(4, 2, 2, 2, rng=1),
+        ),
+        (1, 2, 6, 7, 8),
+    ),
+    "signal": (lambda: nn.Sequential(nn.Conv1d(2, 4, 5, stride=2, rng=0), nn.BatchNorm1d(4), nn.Tanh()), (3, 2, 40)),
+    "small planes": (
+        lambda: nn.Sequential(
+            nn.Residual(nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, rng=0), nn.ReLU())), nn.AvgPool2d(2),
+            nn.Conv2d(32, 16, 1, rng=1), nn.Flatten(),
+        ),
+        (2, 32, 6, 6),
+    ),
+    "nothing to do": (lambda: nn.Sequential(nn.Identity(), nn.Dropout()), (2, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_network_is_its_model(name):
+    make, shape = ZOO[name]
+    model, x = make().eval(), noise(*shape)
+    close(model.prepare(shape)(x), model.predict(x))
+
+
+def test_what_is_fused():
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3, padding=1, rng=0), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, rng=1), nn.BatchNorm2d(4))), nn.ReLU6(), nn.Dropout(),
+        nn.SiLU(),
+    )  # fmt: skip
+    told = model.eval().prepare((1, 4, 8, 8)).explain(measure=False)
+    assert [node.op for node in told.nodes] == ["Conv+Relu", "Conv+Add+Clip", "Swish"]
+    assert told.nodes[1].path == "3.branch.0" and "Conv+Add+Clip" in str(told)
+
+
+def test_joined_in_place():
+    model = nn.Concat(nn.Conv2d(4, 4, 3, padding=1, rng=0), nn.Conv2d(4, 8, 1, rng=1))
+    told = model.prepare((1, 4, 8, 8)).explain(measure=False)
+    assert told.nodes[-1].how == "joined in place"
+
+
+def test_explained_nodes_carry_their_time():
+    told = models.lenet5(rng=0).prepare((1, 1, 32, 32)).explain()
+    assert told.seconds > 0 and told.flops == 833_040 and told.as_dict()["nodes"][0]["op"] == "Conv+Tanh"
+    assert all(node.seconds > 0 and node.roofline > 0 for node in told.nodes if node.how != "view")
+
+
+@pytest.mark.thorough
+def test_threads_share_a_network_and_shapes_take_turns():
+    model = models.resnet18(rng=0).eval()
+    network = model.prepare((1, 3, 64, 64))
+    batches = [noise(*shape) for shape in ((1, 3, 64, 64), (2, 3, 64, 64), (1, 3, 96, 40), (3, 3, 33, 33))]
+    wanted, wrong = [network(x) for x in batches], []
+
+    def work():
+        for x, y in zip(batches, wanted, strict=True):
+            if not np.array_equal(network(x), y):
+                wrong.append(x.shape)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_thread_counts_and_prepared_shapes_do_not_change_bits():
+    model, x = models.mobilenet_v2(rng=0).eval(), noise(1, 3, 64, 64)
+    network = model.prepare()
+    with convkit.threads(1):
+        y = network(x)
+    with convkit.threads(3):
+        np.testing.assert_array_equal(network(x), y)
+
+
+def test_a_changed_parameter_is_noticed():
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 3, rng=0)), noise(1, 2, 5, 5)
+    network = model.prepare((1, 2, 5, 5))
+    network(x)
+    model.load_state_dict(model.state_dict())
+    with pytest.raises(RuntimeError, match=r"0\.weight was changed after the model was prepared"):
+        network(x)
+
+
+class Sign(nn.Module):
+    def run(self, x):
+        return (x if x > 0 else -x), None
+
+
+def test_a_layer_that_asks_for_numbers_is_refused():
+    with pytest.raises(TypeError, match="the layer asks what a value is") as caught:
+        nn.Sequential(nn.ReLU(), Sign()).prepare((1, 2))
+    assert "in layer '1': Sign()" in caught.value.__notes__
+
+
+def test_a_layer_that_looks_at_sizes_is_traced_again():
+    class Halve(nn.Module):
+        def run(self, x):
+            return x[:, :, : x.shape[2] // 2], None
+
+    model = nn.Sequential(nn.ReLU(), Halve())
+    network = model.prepare((1, 2, 8, 3))
+    for size in (8, 12):
+        assert network(noise(1, 2, size, 3)).shape == (1, 2, size // 2, 3)
+
+
+def test_inputs_are_checked():
+    network = nn.ReLU().prepare((2, 3))
+    with pytest.raises(TypeError, match="the network takes input; got nothing"):
+        network()
+    with pytest.raises(TypeError, match="input must have dtype float32, got float64"):
+        network(np.zeros((2, 3)))
+    assert network(input=noise(2, 3)[::-1]).shape == (2, 3)
+    with pytest.raises(RuntimeError, match="no graph before its first call"):
+        _ = nn.ReLU().prepare().graph
+    assert repr(network) == "Network(input -> output; 1 nodes)"
+
+
+def test_outputs_are_fresh_arrays():
+    network, x = nn.Identity().prepare((2, 3)), noise(2, 3)
+    y = network(x)
+    assert not np.shares_memory(x, y) and not np.shares_memory(network(x), y)
+    np.testing.assert_array_equal(x, y)
+
+
+def test_memory_stays_within_the_arena():
+    model = models.resnet18(init="zeros").eval()
+    network = model.prepare((1, 3, 64, 64))
+    told = network.explain(measure=False)
+    largest = max(int(np.prod(node.output_shape)) * 4 for node in told.nodes)
+    assert told.arena <= 3 * largest
