@@ -4,7 +4,7 @@ Functions return a model that is ready to train. AlexNet, VGG-16, the ResNets an
 and shapes in `state_dict`, so weights trained there can be loaded here, and the other way round::
 
     model = models.resnet18(init="zeros")
-    model.load_state_dict(nn.load_state("resnet18.safetensors"))
+    model.load_state_dict(nn.load_state("resnet18.pth"))
 
 To use such a model for something else, load it, freeze all but its last layer and put a new one there::
 

@@ -1,18 +1,20 @@
-"""Weight files: safetensors or npz, neither of which can run code when it is read."""
+"""Weight files: safetensors, npz and, to read, PyTorch's. None can run code when it is read."""
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from .. import _extras
 from .._files import replacing
+from .._memory import byte_count
+from ._bounded import Refused, Source
+from ._plain_files import read_npz, read_safetensors
+from ._torch_files import read_torch
 
 
 def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
@@ -37,7 +39,9 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
     OSError
         If the file cannot be written.
     """
-    write = _form(path)[0]
+    write = _WRITERS.get(Path(path).suffix)
+    if write is None:
+        raise ValueError(f"path must end in .safetensors or .npz, got {os.fspath(path)!r}")
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
     for name, array in state.items():
@@ -52,40 +56,79 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
     write(state, path)
 
 
-def load_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read a file that `save_state`, or another program, wrote; ``model.load_state_dict(load_state(path))``.
+def load_state(
+    path: str | os.PathLike, key: str | None = None, *, max_bytes: int | str | None = None
+) -> dict[str, np.ndarray]:
+    """Read a file that `save_state` or another program wrote, PyTorch's too, whoever it comes from.
 
     Parameters
     ----------
     path : str or path
-        Ends in ``.safetensors`` or ``.npz``.
+        Ends in ``.safetensors``, ``.npz`` or, for what ``torch.save(model.state_dict(), path)`` wrote, in either of its
+        forms, ``.pt`` or ``.pth``.
+    key : str, optional
+        For a ``.pt`` file that holds more than weights, ``{"state_dict": {...}, "epoch": 3}``: where they are.
+    max_bytes : int or str, optional
+        How much memory the arrays may take in all; text is a number and a unit, ``"2GiB"``. By default eight times the
+        length of the file, and 64 MiB for a short one: few files unfold to more, and those of attackers do.
 
     Returns
     -------
     dict of str to ndarray
+        In the file's order, each with its own memory. bfloat16, which NumPy has not, becomes float32, and in a ``.pt``
+        file float16, too.
 
     Raises
     ------
+    TypeError
+        If `key` is no text, or `max_bytes` no number of bytes.
     ValueError
-        If `path` ends otherwise, or the file is not what its name says, is cut short or is damaged, or holds numbers
-        that NumPy has no dtype for, such as bfloat16; the message names the entry.
-    ImportError
-        If safetensors is not installed; it comes with the extra [train].
+        If `path` ends otherwise, or the file is not what its name says, is cut short or is damaged; if it holds numbers
+        that NumPy has no dtype for, or more of them than `max_bytes`; if a ``.pt`` file asks for more than tensors are
+        made of, or has no tensors where `key` says. The message names the entry.
     OSError
         If the file cannot be read.
+
+    Notes
+    -----
+    Nothing in a file is run. A ``.pt`` file has a pickle, a program; it is read by an interpreter that knows dicts,
+    lists, tuples, text, numbers and tensors, and refuses the rest by name. PyTorch need not be installed. Sizes are
+    compared with what the file has room for before anything is allocated.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from convkit import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 3, rng=0), nn.ReLU())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.save_state(model.state_dict(), os.path.join(folder, "weights.npz"))
+    ...     state = nn.load_state(os.path.join(folder, "weights.npz"))
+    >>> {name: array.shape for name, array in state.items()}
+    {'0.weight': (8, 1, 3, 3), '0.bias': (8,)}
+    >>> model.load_state_dict(state)
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     """
-    read = _form(path)[1]
+    read = _READERS.get(Path(path).suffix)
+    if read is None:
+        raise ValueError(f"path must end in .safetensors, .npz, .pt or .pth, got {os.fspath(path)!r}")
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key must be text or None, got {key!r}")
+    if key is not None and read is not read_torch:
+        raise ValueError(f"key must be None but for .pt and .pth files, which may have several levels, got {key!r}")
+    limit = None if max_bytes is None else byte_count(max_bytes, "max_bytes")
     with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        source = Source(file, size, max(8 * size, 2**26) if limit is None else limit)
         try:
-            return read(file)
-        except ImportError:
+            return read(source, key) if read is read_torch else read(source)
+        except MemoryError:
             raise
-        except _Foreign as error:
-            raise ValueError(f"{path} must hold arrays of dtypes that NumPy has, got {error}") from error
-        except Exception as error:  # whatever the readers of two formats make of arbitrary bytes
+        except Refused as error:
+            raise ValueError(f"{path} {error}") from error
+        except Exception as error:  # whatever comes of arbitrary bytes
             kind = Path(path).suffix[1:]
             raise ValueError(
-                f"{path} is not a whole {kind} file of plain arrays ({type(error).__name__}: {error}); "
+                f"{path} is not a whole {kind} file of plain arrays ({type(error).__name__}: {str(error)[:300]}); "
                 "copy or download it again, or save it anew with save_state"
             ) from error
 
@@ -99,20 +142,6 @@ def _write_safetensors(state: Mapping[str, np.ndarray], path: str | os.PathLike)
         file.write(content)
 
 
-class _Foreign(Exception):
-    """A whole file has an array of a dtype that NumPy has not."""
-
-
-def _read_safetensors(file: BinaryIO) -> dict[str, np.ndarray]:
-    content = file.read()
-    try:
-        return _extras.need("safetensors.numpy", "train").load(content)
-    except KeyError as error:  # of a dtype; by now the file is known to be whole
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        names = [name for name, entry in header.items() if entry.get("dtype") in error.args]
-        raise _Foreign(f"{error.args[0]} at {', '.join(map(repr, names))}") from error
-
-
 def _write_npz(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
     # Not by np.savez, to which some names would be arguments of its own.
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
@@ -121,21 +150,10 @@ def _write_npz(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
-        state = {}
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                state[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-        return state
-
-
-_FORMS = {".safetensors": (_write_safetensors, _read_safetensors), ".npz": (_write_npz, _read_npz)}
-
-
-def _form(path: str | os.PathLike):
-    """The functions that write and read what the suffix stands for."""
-    form = _FORMS.get(Path(path).suffix)
-    if form is None:
-        raise ValueError(f"path must end in .safetensors or .npz, got {os.fspath(path)!r}")
-    return form
+_WRITERS = {".safetensors": _write_safetensors, ".npz": _write_npz}
+_READERS = {
+    ".safetensors": read_safetensors,
+    ".npz": read_npz,
+    ".pt": read_torch,
+    ".pth": read_torch,
+}

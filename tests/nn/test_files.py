@@ -190,6 +190,12 @@ def header(text, body=b""):
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,)}", b"abcd"),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", b"abcd"),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", b"abcd"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1)}", b"abcd"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", b"abcdefgh"),
+        header("{'descr': '<U1', 'fortran_order': False, 'shape': (1,)}", b"\xff\xff\xff\xff"),
+        header("{'descr': ('<f4', (1,)), 'fortran_order': False, 'shape': (1,)}", b"abcd"),
+        header("(" * 5000),
+        header("-" * 9000 + "1"),
         header("__import__('os').mkdir('run')"),
         b"",
     ],
@@ -202,35 +208,82 @@ def test_a_hostile_npz(tmp_path, monkeypatch, member):
     assert os.listdir() == ["weights.npz"]
 
 
+def safetensors(body, **entries):
+    """A file with this header and these bytes."""
+    content = json.dumps(entries).encode()
+    return struct.pack("<Q", len(content)) + content + body
+
+
+def entry(dtype, count, begin):
+    """Of a header: so many elements from here on."""
+    size = {"F32": 4, "BF16": 2, "F8_E4M3": 1, "BOOL": 1}[dtype]
+    return {"dtype": dtype, "shape": [count], "data_offsets": [begin, begin + size * count]}
+
+
+ONE = entry("F32", 1, 0)
+
+
 @pytest.mark.parametrize(
-    "entry",
-    [
-        {"dtype": "F32", "shape": [1000000000], "data_offsets": [0, 4]},
-        {"dtype": "F32", "shape": [1], "data_offsets": [0, 400]},
-        {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
-        {"dtype": "O", "shape": [1], "data_offsets": [0, 4]},
-        None,
-    ],
+    "content",
+    {
+        "a shape that needs more": safetensors(b"abcd", w=ONE | {"shape": [1000000000]}),
+        "an end behind the file's": safetensors(b"abcd", w=ONE | {"data_offsets": [0, 400]}),
+        "a begin before the file's": safetensors(b"abcd", w=ONE | {"data_offsets": [-4, 0]}),
+        "two sizes below 0": safetensors(b"abcd", w=ONE | {"shape": [-1, -1]}),
+        "sizes that overflow": safetensors(b"abcd", w=ONE | {"shape": [2**32, 2**32]}),
+        "a million sizes": safetensors(b"abcd", w=ONE | {"shape": [9] * 10**6}),
+        "a size that is a truth": safetensors(b"abcd", w=ONE | {"shape": [True]}),
+        "text as a shape": safetensors(b"abcd", w=ONE | {"shape": "1"}),
+        "an overlap": safetensors(b"abcd", w=ONE, v=ONE),
+        "a gap": safetensors(b"abcdefghijkl", w=ONE, v=entry("F32", 1, 8)),
+        "bytes left over": safetensors(b"abcdefgh", w=ONE),
+        "a dtype that is none": safetensors(b"abcd", w=ONE | {"dtype": "O"}),
+        "a name twice": safetensors(b"abcd", w=ONE, v=ONE).replace(b'"v"', b'"w"'),
+        "an entry that is none": safetensors(b"abcd", w=7),
+        "a very deep header": struct.pack("<Q", 10**5) + b"[" * 10**5,
+        "a header longer than the file": struct.pack("<Q", 2**40) + b"{}",
+        "a header that is no text": struct.pack("<Q", 4) + b"\xff\xfe{}",
+    }.values(),
 )
-def test_a_hostile_safetensors_file(tmp_path, entry):
-    content = json.dumps({"0.weight": entry}).encode()
-    size = len(content) if entry else 2**40
-    (tmp_path / "weights.safetensors").write_bytes(struct.pack("<Q", size) + content + b"abcd")
+def test_a_hostile_safetensors_file(tmp_path, content):
+    (tmp_path / "weights.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=r"weights.safetensors is not a whole safetensors file of plain arrays \("):
         nn.load_state(tmp_path / "weights.safetensors")
 
 
+def test_truths_are_0_or_1(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(safetensors(b"\0\1\2", w=entry("BOOL", 3, 0)))
+    npz(header("{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", b"\0\1\2"), tmp_path / "weights.npz")
+    assert nn.load_state(tmp_path / "weights.safetensors")["w"].view(np.uint8).tolist() == [0, 1, 1]
+    assert nn.load_state(tmp_path / "weights.npz")["0.weight"].view(np.uint8).tolist() == [0, 1, 1]
+
+
 def test_a_dtype_that_numpy_has_not_is_named(tmp_path):
-    entries = {
-        "0.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
-        "1.weight": {"dtype": "BF16", "shape": [2], "data_offsets": [4, 8]},
-    }
-    content = json.dumps(entries).encode()
-    (tmp_path / "weights.safetensors").write_bytes(struct.pack("<Q", len(content)) + content + b"abcdefgh")
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(safetensors(b"abcdefgh", w=entry("F32", 1, 0), v=entry("F8_E4M3", 4, 4)))
     with pytest.raises(
-        ValueError, match="weights.safetensors must hold arrays of dtypes that NumPy has, got BF16 at '1.w"
+        ValueError, match="weights.safetensors must hold arrays of dtypes that NumPy has, got F8_E4M3 at 'v'"
     ):
-        nn.load_state(tmp_path / "weights.safetensors")
+        nn.load_state(path)
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    path, bits = tmp_path / "weights.safetensors", np.arange(2**16, dtype=np.uint16)
+    path.write_bytes(safetensors(bits.tobytes(), w=entry("BF16", len(bits), 0)))
+    np.testing.assert_array_equal(nn.load_state(path)["w"].view(np.uint32), bits.astype(np.uint32) << 16)
+    assert nn.load_state(path, max_bytes=4 * len(bits)).keys() == {"w"}
+    with pytest.raises(ValueError, match="holds 262144 bytes of arrays in 1311.. bytes of file, more than max_bytes"):
+        nn.load_state(path, max_bytes=4 * len(bits) - 1)
+
+
+def test_an_npz_that_unfolds_to_much(tmp_path):
+    np.savez_compressed(tmp_path / "weights.npz", w=np.zeros(2**20, np.float32))
+    assert nn.load_state(tmp_path / "weights.npz", max_bytes="4MiB")["w"].nbytes == 2**22
+    with pytest.raises(ValueError, match=r"weights.npz holds 4194304 bytes of arrays in \d{4} bytes of file, more tha"):
+        nn.load_state(tmp_path / "weights.npz", max_bytes="1MiB")
+    np.savez_compressed(tmp_path / "bomb.npz", w=np.zeros(2**24 + 1, np.float32))
+    with pytest.raises(ValueError, match="bomb.npz holds 67108868 bytes of arrays .* max_bytes allows, 67108864; give"):
+        nn.load_state(tmp_path / "bomb.npz")
 
 
 def test_an_npz_whose_directory_points_outside(tmp_path):
@@ -247,7 +300,7 @@ def test_an_npz_whose_directory_points_outside(tmp_path):
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in .safetensors or .npz, got 'weights.pth'"):
         nn.save_state(state(), "weights.pth")
-    with pytest.raises(ValueError, match=r"path must end in .safetensors or .npz, got 'weights'"):
+    with pytest.raises(ValueError, match=r"path must end in .safetensors, .npz, .pt or .pth, got 'weights'"):
         nn.load_state("weights")
     with pytest.raises(FileNotFoundError, match="weights.npz"):
         nn.load_state(tmp_path / "weights.npz")
@@ -267,11 +320,11 @@ def test_refusals(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_without_safetensors_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_safetensors_its_files_are_read_and_not_written(tmp_path, monkeypatch):
     nn.save_state(state(), tmp_path / "weights.safetensors")
     hide(monkeypatch, "safetensors")
-    for use in (lambda path: nn.save_state(state(), path), nn.load_state):
-        with pytest.raises(ImportError, match=r"extra \[train\]"):
-            use(tmp_path / "weights.safetensors")
+    with pytest.raises(ImportError, match=r"extra \[train\]"):
+        nn.save_state(state(), tmp_path / "weights.safetensors")
+    assert nn.load_state(tmp_path / "weights.safetensors").keys() == state().keys()
     nn.save_state(state(), tmp_path / "weights.npz")
     assert nn.load_state(tmp_path / "weights.npz").keys() == state().keys()
