@@ -88,6 +88,8 @@ def filled(stream: IO[bytes], length: int) -> np.ndarray:
 
 def archive(source: Source) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Open a zip and return it and its members by name, none of which can unfold to more than it says."""
+    if source.file.read(4) not in (b"PK\3\4", b"PK\5\6"):  # with a member, or empty; others look for a zip's end alone
+        raise ValueError("it does not begin as a zip")
     opened = zipfile.ZipFile(source.file)
     members: dict[str, zipfile.ZipInfo] = {}
     end = source.size

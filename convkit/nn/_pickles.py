@@ -22,7 +22,7 @@ _PUSH_ARGUMENT = frozenset(
 )
 _PUSH = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_NOTHING = frozenset({"PROTO", "FRAME", "STOP"})
+_CODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
 def run(stream: IO[bytes], names: Mapping[str, Any], persistent: Callable[[Any], Any]) -> Any:
@@ -45,12 +45,17 @@ def run(stream: IO[bytes], names: Mapping[str, Any], persistent: Callable[[Any],
         Whatever comes of a program that is none.
     """
     machine = _Machine(names, persistent)
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        if count == MOST:
-            raise Refused(f"has a pickle of more than {MOST} instructions")
-        machine.step(opcode.name, argument)
-    (result,) = machine.stack
-    return result
+    for _ in range(MOST):
+        opcode = _CODES.get(stream.read(1))
+        if opcode is None:
+            raise ValueError("a pickle ends too early, or has an instruction that is none")
+        if opcode.name not in _KNOWN:  # before its argument is looked at
+            raise Refused(f"has a pickle with the instruction {opcode.name}, which weights do without")
+        machine.step(opcode.name, None if opcode.arg is None else opcode.arg.reader(stream))
+        if opcode.name == "STOP":
+            (result,) = machine.stack
+            return result
+    raise Refused(f"has a pickle of more than {MOST} instructions")
 
 
 class _Machine:
@@ -68,10 +73,8 @@ class _Machine:
             self.stack.append(_PUSH[name])
         elif name in _TUPLES:
             self.stack[-_TUPLES[name] :] = [tuple(self.taken(_TUPLES[name]))]
-        elif (instruction := _INSTRUCTIONS.get(name)) is not None:
-            instruction(self, argument)
-        elif name not in _NOTHING:
-            raise Refused(f"has a pickle with the instruction {name}, which weights do without")
+        else:
+            _INSTRUCTIONS[name](self, argument)
 
     def taken(self, count: int) -> list[Any]:
         """The topmost values."""
@@ -83,6 +86,10 @@ class _Machine:
         """Remove the latest mark, and return the values above it."""
         above, self.stack = self.stack, self.below.pop()
         return above
+
+    def protocol(self, version: int) -> None:
+        if version > 5:
+            raise ValueError(f"a pickle is of protocol {version}")
 
     def mark(self, _: Any) -> None:
         self.below.append(self.stack)
@@ -140,6 +147,9 @@ class _Machine:
 
 
 _INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": _Machine.protocol,
+    "FRAME": lambda machine, _: None,
+    "STOP": lambda machine, _: None,
     "MARK": _Machine.mark,
     "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
@@ -159,3 +169,4 @@ _INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "BUILD": _Machine.attributes,
     "BINPERSID": lambda machine, _: machine.stack.append(machine.persistent(machine.stack.pop())),
 }
+_KNOWN = frozenset({*_PUSH_ARGUMENT, *_PUSH, *_TUPLES, *_INSTRUCTIONS})

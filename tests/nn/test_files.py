@@ -286,6 +286,17 @@ def test_an_npz_that_unfolds_to_much(tmp_path):
         nn.load_state(tmp_path / "bomb.npz")
 
 
+def test_what_lies_before_a_zip(tmp_path):
+    """Python's zipfile passes over it, and so one file might be two things."""
+    path = tmp_path / "weights.npz"
+    nn.save_state(state(), path)
+    path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
+    with pytest.raises(ValueError, match="weights.npz is not a whole npz file .* it does not begin as a zip"):
+        nn.load_state(path)
+    np.savez(tmp_path / "empty.npz")
+    assert nn.load_state(tmp_path / "empty.npz") == {}
+
+
 def test_an_npz_whose_directory_points_outside(tmp_path):
     path = tmp_path / "weights.npz"
     nn.save_state(state(), path)
