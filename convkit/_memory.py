@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 
 from ._ext import engine
+from ._held import Held
 from ._shapes import INT64_MAX, integer
-from ._threads import held
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40
@@ -148,4 +148,5 @@ def workspace_limit(bytes: int | str) -> AbstractContextManager[None]:
     ...     convkit.conv2d(x, weight).shape
     (1, 64, 54, 54)
     """
-    return held(engine.workspace_limit, max(byte_count(bytes, "bytes"), 1))  # 0 would be none
+    limit = max(byte_count(bytes, "bytes"), 1)  # 0 would be none
+    return Held(engine.workspace_limit, lambda _: limit)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 
 from ._ext import engine
+from ._held import Held
 from ._shapes import integer
 
 _MOST = 2**31 - 1  # the engine counts threads in a C int
@@ -87,17 +87,8 @@ def threads(n: int) -> AbstractContextManager[None]:
     ...     convkit.get_num_threads()
     1
     """
-    return held(_here, _count(n))
-
-
-@contextmanager
-def held(variable: ContextVar, value) -> Iterator[None]:
-    """Context manager: the variable has this value in the current context."""
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
+    n = _count(n)
+    return Held(_here, lambda _: n)
 
 
 def flush_denormals() -> AbstractContextManager[None]:
@@ -129,7 +120,7 @@ def flush_denormals() -> AbstractContextManager[None]:
     ...     convkit.conv2d(x, weight).max()
     np.float32(0.0)
     """
-    return held(engine.flush_denormals, True)
+    return Held(engine.flush_denormals, lambda _: True)
 
 
 current = get_num_threads  # what the operators call

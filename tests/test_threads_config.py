@@ -7,8 +7,9 @@ import threading
 import pytest
 
 import convkit
-from convkit import _threads
+from convkit import _threads, nn
 from convkit._ext import engine
+from convkit.nn import _mode
 
 COUNT = "convkit.get_num_threads()"
 CORES = _threads._allowed_cores()[0]  # where neither variable decides
@@ -143,6 +144,31 @@ def test_threads_ends_with_an_exception():
     with pytest.raises(ZeroDivisionError), convkit.threads(before + 1):
         raise ZeroDivisionError
     assert convkit.get_num_threads() == before
+
+
+@pytest.mark.parametrize("make", [lambda: convkit.threads(7), convkit.flush_denormals, nn.inference, nn.hooks])
+def test_a_context_manager_may_be_entered_again_when_it_was_left(make):
+    def state():
+        return convkit.get_num_threads(), engine.flush_denormals.get(), nn.keeping(), len(_mode.how.get().hooks)
+
+    outside, context = state(), make()
+    for _ in range(2):
+        with context:
+            inside = state()
+            with (
+                pytest.raises(RuntimeError, match="must be left before it is entered again; make one for each"),
+                context,
+            ):
+                pass
+            assert state() == inside != outside
+        assert state() == outside
+
+    @make()
+    def depth(n):
+        assert state()[:3] == inside[:3]
+        return depth(n - 1) + 1 if n else 0
+
+    assert depth(3) == 3 and depth.__name__ == "depth" and state() == outside
 
 
 @pytest.mark.parametrize("function", [convkit.set_num_threads, convkit.threads])

@@ -6,10 +6,12 @@ thread that is started inside starts as any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+
+from .._held import Held
 
 
 class Hooks(NamedTuple):
@@ -32,22 +34,17 @@ class Mode(NamedTuple):
 
 
 _USUAL = Mode()
-mode: ContextVar[Mode] = ContextVar("convkit.nn", default=_USUAL)
+how: ContextVar[Mode] = ContextVar("convkit.nn", default=_USUAL)
 
 
-@contextmanager
-def entered(**changes: Any) -> Iterator[None]:
+def entered(**changes: Any) -> AbstractContextManager[None]:
     """Inside the ``with`` the calling thread's mode has these changes."""
-    before = mode.set(mode.get()._replace(**changes))
-    try:
-        yield
-    finally:
-        mode.reset(before)
+    return Held(how, lambda before: before._replace(**changes))
 
 
 def keeping() -> bool:
     """Whether calls of the calling thread keep what a backward needs; a `Module.run` may spare it where not."""
-    return mode.get().keeping
+    return how.get().keeping
 
 
 def inference() -> AbstractContextManager[None]:
@@ -69,8 +66,9 @@ def inference() -> AbstractContextManager[None]:
     return entered(keeping=False)
 
 
-@contextmanager
-def hooks(forward: Callable[..., Any] | None = None, backward: Callable[..., Any] | None = None) -> Iterator[None]:
+def hooks(
+    forward: Callable[..., Any] | None = None, backward: Callable[..., Any] | None = None
+) -> AbstractContextManager[None]:
     """Inside the ``with``, functions look on at every call of a layer in the calling thread, inner layers first.
 
     Parameters
@@ -91,5 +89,4 @@ def hooks(forward: Callable[..., Any] | None = None, backward: Callable[..., Any
     ReLU (4, 2)
     Sequential (4, 2)
     """
-    with entered(hooks=(*mode.get().hooks, Hooks(forward, backward))):
-        yield
+    return Held(how, lambda before: before._replace(hooks=(*before.hooks, Hooks(forward, backward))))

@@ -17,7 +17,7 @@ import numpy as np
 
 from .._arrays import is_real, native, writable
 from .._range import converted
-from ._mode import entered, keeping, mode
+from ._mode import entered, how, keeping
 from .windows import Window
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class _Back:
         self._versions = [(name, own, own.version) for name, own in _own_parameters(module)]
 
     def __call__(self, grad: Any, need_input: bool = True) -> Any:
-        module, back, now = self._module, self._back, mode.get()
+        module, back, now = self._module, self._back, how.get()
         name = type(module).__name__
         if not now.keeping:
             raise RuntimeError(f"{name}.backward: nothing is kept under inference()")
@@ -278,7 +278,7 @@ class Module(ABC):
         >>> back(np.ones(2)), back_too(np.ones(2)).round(3)
         (array([1., 1.]), array([0.42, 0.42]))
         """
-        tracer = mode.get().tracer
+        tracer = how.get().tracer
         try:
             if tracer is not None:
                 return tracer.call(self, args, kwargs), _nothing_kept
@@ -289,7 +289,7 @@ class Module(ABC):
         if not (type(result) is tuple and len(result) == 2 and (result[1] is None or callable(result[1]))):
             raise TypeError(f"{type(self).__name__}.run must return the output and the way back, got {result!r:.60}")
         y, back = result
-        now = mode.get()
+        now = how.get()
         for hook in now.hooks:
             if hook.forward is not None:
                 seen = hook.forward(self, args, y)
@@ -356,7 +356,7 @@ class Module(ABC):
     @property
     def training(self) -> bool:
         """Whether the layer is in training: `train` and `eval` set it, and under `predict` no layer is."""
-        return self._training and not mode.get().evaluating
+        return self._training and not how.get().evaluating
 
     @training.setter
     def training(self, training: bool) -> None:
