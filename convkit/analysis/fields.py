@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..nn.module import Module
 from ..nn.windows import Window
-from .trace import INPUT, Call, trace
+from .trace import INPUT, Call, of_batch, trace
 
 Number = int | float
 
@@ -92,9 +92,11 @@ def receptive_field(model: Module, input_shape: tuple[int, ...]) -> Fields:
 
 def fields(model: Module, input_shape: tuple[int, ...], calls: list[Call]) -> list[Field | None]:
     """The field of every call; None where it is not known, or everything."""
+    with of_batch(input_shape):
+        states = _states(model, input_shape, calls)
     return [
         Field(call.name, *zip(*map(_numbers, state.lines), strict=True)) if state is not None and state.lines else None
-        for call, state in zip(calls, _states(model, input_shape, calls), strict=True)
+        for call, state in zip(calls, states, strict=True)
     ]
 
 

@@ -7,7 +7,8 @@ so the calls form a graph: the sum at the end of a residual block knows both of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,9 +117,19 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> list[Call]:
         calls.append(Call(names[layer], layer, x.shape, first.shape, getattr(x, "sources", None)))
         return _track(y, frozenset({len(calls) - 1}))
 
-    with hooks(forward=record):
+    with of_batch(shape), hooks(forward=record):
         model.predict(_track(np.zeros(shape, dtype_of(model)), frozenset({INPUT})))
     return calls
+
+
+@contextmanager
+def of_batch(input_shape: tuple[int, ...]) -> Iterator[None]:
+    """What the model says of an array inside may be far from the argument that it comes from: a note names that."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.add_note(f"input_shape must be that of a batch, (N, C, *spatial), which the model takes: {input_shape}")
+        raise
 
 
 def checked_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -126,8 +126,17 @@ def test_after_an_error_too():
     model = small()
     with pytest.raises(ValueError, match="x must have") as caught:
         summary(model, (1, 1, 8, 9))
-    assert caught.value.__notes__ == ["in layer 'head': Linear(18, 3)"]
+    batch = "input_shape must be that of a batch, (N, C, *spatial), which the model takes: (1, 1, 8, 9)"
+    assert caught.value.__notes__ == ["in layer 'head': Linear(18, 3)", batch]
     assert all(module.training for module in model.modules())
+
+
+def test_a_shape_without_the_batch_is_named():
+    """Convolutions take one image, too; what comes of it is refused elsewhere."""
+    for model in (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())):
+        with pytest.raises(ValueError, match=" ") as caught:
+            summary(model, (3, 9, 9))
+        assert caught.value.__notes__[-1].endswith("of a batch, (N, C, *spatial), which the model takes: (3, 9, 9)")
 
 
 def test_float64():
