@@ -77,6 +77,17 @@ def blocks(count: int, size: int):
     return pytest.mark.parametrize("block", [_param(range(i, i + size), f"{i}-{i + size - 1}", i > 0) for i in firsts])
 
 
+def pairs(names: str, firsts, seconds):
+    """Parametrise a test by two arguments: each value of both in a quick pair or more, all other pairs thorough."""
+    firsts, seconds = list(firsts), list(seconds)
+    quick = {(i % len(firsts), i % len(seconds)) for i in range(max(len(firsts), len(seconds)))}
+    params = []
+    for i, j in itertools.product(range(len(firsts)), range(len(seconds))):
+        name = "-".join(str(getattr(value, "name", value)) for value in (firsts[i], seconds[j]))
+        params.append(pytest.param(firsts[i], seconds[j], id=name, marks=() if (i, j) in quick else THOROUGH))
+    return pytest.mark.parametrize(names, params)
+
+
 def in_turn(problem, *choices):
     """One of every sequence of choices, by the problem's name: where all combinations take one path, one is enough.
 

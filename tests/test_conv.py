@@ -20,6 +20,7 @@ from cases import (
     everything,
     forward,
     in_float32,
+    pairs,
     possible,
     random_data,
     restore,
@@ -75,8 +76,7 @@ def test_empty_problems(problem, any_isa):
 # ---- identities, which need no reference ----
 
 
-@pytest.mark.parametrize("activation", (None, *ACTIVATIONS), ids=str)
-@pytest.mark.parametrize("problem", SMALL, ids=of)
+@pairs("problem, activation", SMALL, (None, *ACTIVATIONS))
 def test_central_differences(problem, activation):
     """Every gradient element in float64 against (loss(v + h) - loss(v - h)) / 2h, loss = sum(grad * y)."""
     problem = problem.but(n=1, activation=activation, spatial=tuple(min(size, 9) for size in problem.spatial))

@@ -11,7 +11,7 @@ import convkit
 from cases import DTYPES, LAYOUTS, THOROUGH, assert_case, blocks, random_data, solve
 from problems import MODES, random_problem
 
-COUNT, PER_BLOCK = 1000, 50
+COUNT, PER_BLOCK = 1000, 25
 ALGORITHMS = ("auto", "implicit_gemm", "im2col")
 ACTIVATIONS = (None, None, None, "relu", ("leaky_relu", 0.25), "sigmoid", "tanh", ("clip", -1.0, 0.5))
 

@@ -26,6 +26,7 @@ from cases import (
     in_float32,
     integer_case,
     integer_data,
+    pairs,
     possible,
     random_data,
     restore,
@@ -262,8 +263,7 @@ def test_has_the_bits_of_convolutions_gradient(problem, isa):
         assert_same_bits({"y": got["y"], "weight": got["weight"]}, expected, f"{layout}, {dtype}")
 
 
-@pytest.mark.parametrize("activation", (None, *ACTIVATIONS), ids=str)
-@pytest.mark.parametrize("problem", SMALL, ids=of)
+@pairs("problem, activation", SMALL, (None, *ACTIVATIONS))
 def test_central_differences(problem, activation):
     """Gradient elements in float64 against (loss(v + h) - loss(v - h)) / 2h, loss = sum(grad * y)."""
     data = random_data(problem.but(n=1, activation=activation), "float64")

@@ -27,7 +27,7 @@ from deform_cases import (
 
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 IN_LAYOUTS = ("NCHW", pytest.param("NHWC", marks=pytest.mark.thorough))
-RANDOM, PER_BLOCK = 300, 25
+RANDOM, PER_BLOCK = 300, 12
 
 
 def of(problem: Deform) -> str:
@@ -381,7 +381,7 @@ def test_threads(problem, any_isa):
         data = random_data(problem, dtype)
         with convkit.threads(1):
             expected = everything(data, layout)
-        for count in (2, 3, 5, 8):
+        for count in (2, 5):
             with convkit.threads(count):
                 assert_same_bits(everything(data, layout), expected, f"{dtype}, {layout}, {count} threads, {isa}")
 

@@ -67,6 +67,7 @@ def test_for_the_calling_thread_alone_and_until_the_outermost_ends():
     assert ordinary(result())
 
 
+@pytest.mark.thorough
 def test_a_signals_handler_runs_in_the_ordinary_mode():
     """It runs in the middle of a call, on the calling thread."""
     halves, inside = [], []

@@ -35,7 +35,7 @@ def test_empty_problems(problem, any_isa):
     assert_problem(problem)
 
 
-RANDOM, PER_BLOCK = 300, 25
+RANDOM, PER_BLOCK = 300, 12
 
 
 @blocks(RANDOM, PER_BLOCK)

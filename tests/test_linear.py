@@ -5,7 +5,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, GRADIENTS
+from cases import DTYPES, GRADIENTS, pairs
 from views import VIEWS, misaligned, with_canaries
 
 ACTIVATIONS = (None, "relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
@@ -37,8 +37,7 @@ def everything(x, weight, bias, grad, **options):
     return {"y": y} | convkit.linear_backward(grad, x, weight, **back)._asdict()
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-@pytest.mark.parametrize("shape", SHAPES + EMPTY, ids=str)
+@pairs("shape, activation", SHAPES + EMPTY, ACTIVATIONS)
 def test_against_the_reference(shape, activation, any_isa):
     reference = convkit.reference
     for dtype in DTYPES:

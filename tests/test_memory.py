@@ -97,6 +97,7 @@ def test_ordinary_arrays():
     assert empty((0, 5), np.dtype(np.float32)).shape == (0, 5)
 
 
+@pytest.mark.thorough
 def test_refused_memory_is_asked_for_again_without_what_is_kept(python):
     code = """if True:
         import resource, numpy as np, convkit
@@ -120,7 +121,7 @@ def test_threads_and_forks():
     convkit.set_cache_limit("8MiB")
     failures = []
 
-    def work(number, turns=40):
+    def work(number, turns=12):
         for turn in range(turns):
             array = result(1 + (number + turn) % 3)
             array[:] = number
@@ -131,7 +132,7 @@ def test_threads_and_forks():
     del [result(4)][:]
     for worker in workers:
         worker.start()
-    for _ in range(5):
+    for _ in range(3):
         child = os.fork()
         if child == 0:
             clean = engine.cached_bytes() == 0
@@ -144,6 +145,7 @@ def test_threads_and_forks():
     assert 0 < engine.cached_bytes() <= 8 * MIB
 
 
+@pytest.mark.thorough
 def test_arrays_outlive_the_interpreters_end(python):
     code = "import builtins, numpy, convkit; builtins.y = convkit.im2col(numpy.ones((1, 9, 300, 300)), 3)"
     done = python(code)
@@ -185,6 +187,7 @@ def test_no_bytes(value, error, got):
     assert convkit.get_cache_limit() == before
 
 
+@pytest.mark.thorough
 def test_the_variable(imports):
     given = ("", "3MiB", "0", "much")
     *limits, error = imports(*(("convkit.get_cache_limit()", {"CONVKIT_CACHE_LIMIT": value}) for value in given))

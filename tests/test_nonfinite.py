@@ -69,7 +69,7 @@ def plants(data: Data):
     return [(name, index, VALUES[i % 3]) for i, (name, index) in enumerate(spots)]
 
 
-QUICK = ("odd_sizes", "depthwise_s2", "reflect", "1d_s4_d3", "t_asymmetric", "t_depthwise")
+QUICK = ("odd_sizes", "reflect", "1d_s4_d3", "t_depthwise")
 
 
 @each(SHAPES, lambda problem: problem.name in QUICK)

@@ -37,10 +37,11 @@ WAYS = (pickled, pickled_beside, copy.deepcopy)
 
 
 def check_all_ways(example):
-    for way in WAYS:
-        value = example.make()
-        sent = way(value)
-        np.testing.assert_equal(_plain(example.use(sent)), _plain(example.use(value)), err_msg=way.__name__)
+    value = example.make()
+    sent = {way.__name__: way(value) for way in WAYS}
+    expected = _plain(example.use(value))
+    for way, copied in sent.items():
+        np.testing.assert_equal(_plain(example.use(copied)), expected, err_msg=way)
 
 
 def _plain(value):

@@ -16,6 +16,11 @@ import convkit
 MODULES = (convkit, convkit.reference)
 
 
+def some(name, *quick, rest):
+    """Parametrise a test by sizes, of which the rest are thorough."""
+    return pytest.mark.parametrize(name, (*quick, *(pytest.param(v, marks=pytest.mark.thorough) for v in rest)))
+
+
 def windows(size, kernel, stride, dilation, lo, hi):
     """The taps of each window that lies in the padded axis, an element at 0 being the image's first."""
     starts = range(-lo, size + hi, stride)
@@ -55,7 +60,7 @@ def assert_values(name, expected, *arguments, **options):
 # ---------------------------------------------------------------- convolution and columns
 
 
-@pytest.mark.parametrize("size", (1, 2, 3, 5, 8))
+@some("size", 2, 5, rest=(1, 3, 8))
 def test_windows(size):
     for kernel, stride, dilation, lo, hi in itertools.product((1, 2, 3), (1, 2, 5), (1, 2), (0, 1, 3), (0, 2)):
         expected = counts(size, kernel, stride, dilation, lo, hi)
@@ -70,7 +75,7 @@ def test_windows(size):
             assert module.col2im(cols, (size,), (kernel,), **options).shape == (1, 1, size)
 
 
-@pytest.mark.parametrize("stride", (1, 2, 3, 4))
+@some("stride", 3, rest=(1, 2, 4))
 def test_paddings_by_name(stride):
     for size, kernel, dilation in itertools.product((1, 2, 3, 6, 7), (1, 2, 3, 5), (1, 2)):
         reach = dilation * (kernel - 1)
@@ -104,7 +109,7 @@ def spread(size, kernel, stride, dilation):
     return [at.count(position) for position in range(max(at) + 1)]
 
 
-@pytest.mark.parametrize("stride", (1, 2, 3))
+@some("stride", 2, rest=(1, 3))
 def test_transposed(stride):
     for size, kernel, dilation, lo, hi in itertools.product((1, 2, 4), (1, 2, 3), (1, 2), (0, 1, 3), (0, 2)):
         whole = spread(size, kernel, stride, dilation)
@@ -119,7 +124,7 @@ def test_transposed(stride):
                 assert_values("conv_transpose1d", expected, ones(size), ones(kernel), **sized)
 
 
-@pytest.mark.parametrize("stride", (1, 2, 3))
+@some("stride", 2, rest=(1, 3))
 def test_transposed_paddings_by_name(stride):
     """ "same" gives size * stride: what reaches beyond is cropped in halves, what is missing is added at the end."""
     for size, kernel, dilation in itertools.product((1, 2, 3, 5), (1, 2, 3, 4), (1, 2)):
@@ -151,7 +156,7 @@ def pooled(size, kernel, stride, dilation, lo, hi, ceil_mode):
 
 
 @pytest.mark.parametrize("ceil_mode", (False, True))
-@pytest.mark.parametrize("stride", (1, 3, *(pytest.param(step, marks=pytest.mark.thorough) for step in (2, 4))))
+@some("stride", 3, rest=(1, 2, 4))
 def test_pooling(stride, ceil_mode):
     rng = np.random.default_rng(0)
     for size, kernel, dilation, lo, hi in itertools.product((1, 2, 4, 5, 7), (1, 2, 3), (1, 2), (0, 1, 2), (0, 1)):

@@ -25,6 +25,7 @@ def endless():
     return np.broadcast_to(image, (2**20, *image.shape[1:])), weight
 
 
+@pytest.mark.thorough
 def test_the_variable(imports):
     current = "convkit.show_config('dicts')['threads']['run_by']"
     built = engine.built_threadings()

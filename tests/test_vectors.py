@@ -9,7 +9,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, arrange, restore
+from cases import DTYPES, LAYOUTS, arrange, pairs, restore
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "conv.npz", allow_pickle=False)
 NAMES = sorted({key.split("/")[0] for key in VECTORS.files})
@@ -47,8 +47,7 @@ def test_reference(name):
         assert np.allclose(got, answers[key], rtol=1e-12, atol=1e-12), key
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@pairs("name, dtype", NAMES, DTYPES)
 def test_convkit(name, dtype, any_isa):
     operands, answers, arguments = stored(name, dtype)
     operator = f"conv{operands['x'].ndim - 2}d"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import LAYOUTS, arrange, assert_same_bits, everything, random_data, restore
+from cases import LAYOUTS, arrange, assert_same_bits, everything, pairs, random_data, restore
 from problems import named
 from views import VIEWS, garbage_strides, misaligned, with_canaries
 
@@ -99,8 +99,7 @@ def test_objects_with_an_array_are_arrays():
     assert got.tobytes() == everything(data)["y"].tobytes()
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
-@pytest.mark.parametrize("problem", SHAPES, ids=of)
+@pairs("problem, form", SHAPES, ("rows", "steps", "reversed"))
 def test_strided_out(problem, form, isa):
     """Every result into a strided array; the elements between its own keep their values."""
     for dtype, layout in PLACES:

@@ -16,7 +16,7 @@ PROBLEMS = named(
     "odd_sizes", "even_kernel_lower", "stride_over_kernel", "dilated_strided", "asymmetric_s2", "padding_only",
     "grouped_odd", "depthwise_x3", "1d_s4_d3", "3d_mixed", "reflect", "reflect_max", "replicate_far", "circular_max",
     "circular_3d", "replicate_grouped", "kernel_over_image", "1x1_padded_s3",
-    "t_primes", "t_kernel_is_stride", "t_under_stride_out", "t_out_over_stride", "t_past_the_reach", "t_bias_alone",
+    "t_asymmetric", "t_kernel_is_stride", "t_under_stride_out", "t_out_over_stride", "t_past_the_reach", "t_bias_alone",
     "t_same_deficit", "t_output_size", "t_grouped_odd", "t_depthwise_x3", "t_1d_s4_d3", "t_3d_mixed",
 )  # fmt: skip
 

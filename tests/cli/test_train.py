@@ -71,6 +71,7 @@ def test_on_the_digits(tmp_path, capsys):
     assert f"{100 * right.mean():.1f}" == accuracy
 
 
+@pytest.mark.thorough
 def test_on_a_folder(photographs, tmp_path, capsys, undrawn):
     out = tmp_path / "out"
     options = ["--size", "8", "--normalize", "zscore", "--augment", "shift+rotate", "--validate", "--lr", "0.01"]

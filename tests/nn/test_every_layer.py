@@ -10,7 +10,15 @@ from convkit.analysis import check_gradients
 from nn_cases import ALONE, TWINS, first, with_numbers
 
 CASES = TWINS + ALONE
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def param(case):
+    """Layers of one and three axes are those of two by another number: thorough."""
+    marks = [pytest.mark.thorough] if case.name.endswith(("1d", "3d", "plain")) else []
+    return pytest.param(case, id=case.name, marks=marks)
+
+
+every_case = pytest.mark.parametrize("case", [param(case) for case in CASES])
 
 
 def ready(case, dtype="float64", shape=None):
@@ -25,13 +33,17 @@ def ready(case, dtype="float64", shape=None):
 @every_case
 def test_gradients_are_those_of_central_differences(case):
     layer, x, more = ready(case)
-    report = check_gradients(layer, x, *more, rtol=1e-5)
-    assert all(entry.checked == np.prod(entry.shape) for entry in report.entries)
+    report = check_gradients(layer, x, *more, rtol=1e-5, max_elements=40)
+    assert all(entry.checked == min(np.prod(entry.shape), 40) for entry in report.entries)
 
 
 @every_case
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_results_keep_the_dtype_and_operands_their_values(case, dtype):
+def test_results_keep_the_dtype_and_operands_their_values(case):
+    for dtype in ("float32", "float64"):
+        check_results(case, dtype)
+
+
+def check_results(case, dtype):
     layer, x, more = ready(case, dtype)
     weights = [parameter.data.copy() for parameter in layer.parameters()]
     y = layer(x, *more)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from cases import pairs
 from convkit import nn
 from convkit.analysis import check_gradients
 from convkit.nn.losses import (
@@ -70,8 +71,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("reduction", ["mean", pytest.param("sum", marks=pytest.mark.thorough), "none"])
-@pytest.mark.parametrize("shape", [(5, 4), (2, 4, 2, 4), (1, 4)])
+@pairs("shape, reduction", [(5, 4), (2, 4, 2, 4), (1, 4)], ["mean", "sum", "none"])
 @pytest.mark.parametrize("loss", OVER_CLASSES)
 def test_gradient(loss, shape, reduction):
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from cases import pairs
 from convkit import nn
 
 MOST = float(np.finfo(np.float32).max)
@@ -39,19 +40,16 @@ KINDS = {
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 # offset, unit, eps: x is offset + unit * a whole number from -8 to 8, which the dtype holds exactly.
-PLACES = {
-    "float32": [
+PLACES = [
+    *(("float32", *place) for place in (
         (0, 1, 1e-5), (1000, 2.0**-10, 1e-5), (-1000, 2.0**-13, 1e-12), (1e6, 2.0**-4, 1e-5),
         (2.0**123, 2.0**103, 1e-5), (0, 2.0**100, 1e-5), (0, 2.0**124, 1e-5), (0, 2.0**-20, 1e-5), (0, 2.0**-120, 0),
-    ],
-    "float64": [
+    )),
+    *(("float64", *place) for place in (
         (0, 1, 1e-5), (1000, 2.0**-40, 1e-5), (1e9, 2.0**-22, 1e-20), (-(2.0**1000), 2.0**960, 1e-5),
         (0, 2.0**664, 1e-5), (0, 2.0**1020, 1e-5), (0, 2.0**-20, 1e-5), (0, 2.0**-664, 0), (0, 2.0**-664, 1e-5),
-    ],
-}  # fmt: skip
-every_place = pytest.mark.parametrize(
-    ("dtype", "place"), [(dtype, place) for dtype, places in PLACES.items() for place in places]
-)
+    )),
+]  # fmt: skip
 
 
 def definition(whole, grad, root, axes):
@@ -63,11 +61,10 @@ def definition(whole, grad, root, axes):
     return xhat, inv_std * (grad - mean - xhat * product)
 
 
-@every_place
-@every_kind
-def test_the_same_wherever_the_values_lie(kind, dtype, place):
+@pairs("kind, place", KINDS, PLACES)
+def test_the_same_wherever_the_values_lie(kind, place):
     """To a few units in the last place of the result, where a mean or a square in the dtype has no digit of it left."""
-    offset, unit, eps = place
+    kind, (dtype, offset, unit, eps) = KINDS[kind], place
     rng = np.random.default_rng(0)
     whole, grad = rng.integers(-8, 9, kind.split).astype(float), rng.integers(-8, 9, kind.split) / 8
     xhat, dx = definition(whole, grad, eps**0.5 / unit, kind.axes)
@@ -84,13 +81,15 @@ def test_the_same_wherever_the_values_lie(kind, dtype, place):
     )
 
 
-@pytest.mark.parametrize(
-    ("dtype", "value"),
-    [("float32", v) for v in (127.3, 777.7, 1e6 + 0.7, -1e30, MOST, 1e-40)]
-    + [("float64", v) for v in (0.1, 1e6 + 0.7, -1e200, 1.7e308)],
-)
-@every_kind
-def test_a_constant_becomes_the_bias(kind, dtype, value):
+CONSTANTS = [
+    *(("float32", v) for v in (127.3, 777.7, 1e6 + 0.7, -1e30, MOST, 1e-40)),
+    *(("float64", v) for v in (0.1, 1e6 + 0.7, -1e200, 1.7e308)),
+]
+
+
+@pairs("kind, constant", KINDS, CONSTANTS)
+def test_a_constant_becomes_the_bias(kind, constant):
+    kind, (dtype, value) = KINDS[kind], constant
     layer, x = kind.build(dtype=dtype), np.full(kind.shape, value, dtype)
     layer.bias.data[...] = np.linspace(-1, 2, layer.bias.size).reshape(layer.bias.shape)
     y = layer(x)
@@ -169,10 +168,10 @@ def test_evaluation_by_extreme_statistics(mean, var, x, y):
 # ---------------------------------------------------------------- what is not finite
 
 
-@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@every_kind
+@pairs("kind, bad", KINDS, [np.inf, -np.inf, np.nan])
 def test_what_is_not_finite_stays_where_it_is_normalised_and_makes_no_warning(kind, dtype, bad):
+    kind = KINDS[kind]
     rng = np.random.default_rng(0)
     x, grad = (rng.standard_normal(kind.split).astype(dtype) for _ in range(2))
     clean, layer = kind.build(dtype=dtype), kind.build(dtype=dtype)

@@ -92,7 +92,7 @@ def test_instruction_sets_agree_to_the_bit(make, dtype, any_isa):
 
 
 @EVERY
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.thorough)])
 def test_bits_do_not_depend_on_threads_or_place(make, dtype):
     """One parameter of several pieces; and its parts as parameters of their own, at odd places."""
     cuts = [0, 1, 37, 65536, 131080, 200003]

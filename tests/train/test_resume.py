@@ -204,12 +204,12 @@ def refused(tmp_path):
     return load
 
 
-@pytest.fixture
-def good(tmp_path):
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
     """A good checkpoint."""
     trained = trainer(seed=3)
     fit(trained, 2)
-    return saved(trained, tmp_path / "good")
+    return saved(trained, tmp_path_factory.mktemp("checkpoint") / "good")
 
 
 def test_truncated_and_flipped(good, refused, tmp_path):
