@@ -33,6 +33,7 @@ from cases import (
     solve,
 )
 from problems import EMPTY_TRANSPOSED, NAMED_TRANSPOSED, Problem, Transposed, named, random_transposed
+from views import with_canaries
 
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 SMALL = named(
@@ -176,6 +177,33 @@ FUSED = [
 @each_place(FUSED, places=enough)
 def test_fused_activations_keep_the_bound(problem, places, any_isa):
     assert_bounds(problem, places)
+
+
+@pytest.mark.parametrize("activation", (None, "relu", "sigmoid"))
+@pytest.mark.parametrize("nd", (1, 2, 3))
+def test_where_no_tap_falls_stands_the_activation_of_the_bias(nd, activation, isa):
+    """In either layout, in memory with gaps and without; no zero is stored as -0."""
+    rng = np.random.default_rng(nd)
+    bias = np.array([-0.0, 1.5, -2, np.inf, 0.25], np.float32)
+    x, weight = rng.standard_normal((2, 3, *(3,) * nd), np.float32), rng.standard_normal((3, 5, *(2,) * nd), np.float32)
+    operator, options = getattr(convkit, f"conv_transpose{nd}d"), {"stride": 7, "activation": activation}
+    y = operator(x, weight, bias, **options)
+    empty = operator(np.ones_like(x), np.ones_like(weight), None, stride=7)[:1, :1] == 0
+    assert empty.mean() > 0.5
+    expected = {None: bias + 0, "relu": np.maximum(bias, 0), "sigmoid": 1 / (1 + np.exp(-bias))}[activation]
+    for channel, value in enumerate(expected):
+        there = y[:, channel : channel + 1][np.broadcast_to(empty, (2, *empty.shape[1:]))]
+        np.testing.assert_allclose(there, value, rtol=1e-6)
+        assert (there == there[0]).all() and not np.signbit(there[there == 0]).any()
+    for layout, form in itertools.product(LAYOUTS, ("steps", "rows", "reversed")):
+        out, check = with_canaries(arrange(y, layout).shape, np.float32, form)
+        operator(arrange(x, layout), weight, bias, out=out, layout=layout, **options)
+        assert restore(out, layout).tobytes() == y.tobytes(), f"{layout}, {form}"
+        check()
+        assert (
+            restore(operator(arrange(x, layout), weight, bias, layout=layout, **options), layout).tobytes()
+            == y.tobytes()
+        )
 
 
 @pytest.mark.thorough

@@ -1,8 +1,10 @@
 /* Convolution as correlations: its sources, forward, and the gradient of x, which is transposed convolution. */
 #include "conv_dense.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "base/parallel.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/winograd.h"
@@ -150,9 +152,69 @@ static ck_dense grad_x_dense(const ck_conv *call, int transposed) {
   return d;
 }
 
-/* A correlation over no taps. */
+/* What x begins with: for each channel one value, the activation of its bias. */
+typedef struct start {
+  const ck_conv *call;
+  const char *bias;
+  int activation;
+  int64_t channels;
+} start;
+
+/* One pixel's values of `count` channels, again and again. */
+static void fill(const start *s, char *dst, int64_t channel, int64_t count, int64_t size) {
+  const ck_conv *call = s->call;
+  const int64_t item = call->kernels->real_size;
+  if (!s->bias && s->activation == CK_IDENTITY) {
+    memset(dst, 0, (size_t)size);
+    return;
+  }
+  memset(dst, 0, (size_t)(count * item));
+  for (int64_t i = 0; i < count && s->bias; i++)
+    memcpy(dst + i * item, s->bias + (channel + i) * call->bias_stride, (size_t)item);
+  if (s->activation == CK_IDENTITY) /* a clip that bounds nothing, after which no zero is -0 */
+    call->kernels->activate(dst, dst, count, CK_CLIP, -INFINITY, INFINITY);
+  else
+    call->kernels->activate(dst, dst, count, s->activation, call->act_a, call->act_b);
+  for (int64_t done = count * item; done < size; done *= 2)
+    memcpy(dst + done, dst, (size_t)ck_min(done, size - done));
+}
+
+/* A channel of an image. */
+static void start_channel(ck_worker *worker, void *context, int64_t index) {
+  (void)worker;
+  const start *s = context;
+  const ck_tensor *x = &s->call->x;
+  const int64_t *in = s->call->shape.in, *stride = x->stride, row = in[2] * stride[4], channel = index % s->channels;
+  const int whole = stride[3] == row && (in[0] == 1 || stride[2] == in[1] * row);
+  char *image = (char *)x->data + index / s->channels * stride[0] + channel * stride[1];
+  for (int64_t y = 0; y < (whole ? 1 : in[0] * in[1]); y++) {
+    char *dst = image + y / in[1] * stride[2] + y % in[1] * stride[3];
+    fill(s, dst, channel, 1, whole ? in[0] * in[1] * row : row);
+  }
+}
+
+/* A row of an image whose channels are adjacent. */
+static void start_row(ck_worker *worker, void *context, int64_t index) {
+  (void)worker;
+  const start *s = context;
+  const ck_tensor *x = &s->call->x;
+  const int64_t *in = s->call->shape.in, *stride = x->stride, z = index / in[1];
+  char *dst = (char *)x->data + z / in[0] * stride[0] + z % in[0] * stride[2] + index % in[1] * stride[3];
+  fill(s, dst, 0, s->channels, in[2] * stride[4]);
+}
+
+/* By channels or rows where pixels are adjacent; else it is a correlation over no taps. */
 ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes) {
+  const ck_conv_shape *shape = &call->shape;
+  const int64_t item = call->kernels->real_size, channels = shape->groups * shape->c_in, *stride = call->x.stride;
+  const int64_t *in = shape->in;
+  const int some = in[0] && in[1] && in[2], last = channels > 1 && stride[1] == item && stride[4] == channels * item;
   ck_dense d = grad_x_dense(call, transposed);
+  if (!d.add && (last || stride[4] == item)) {
+    start s = {call, d.bias, activation, channels};
+    const int64_t tasks = some ? shape->n * (last ? in[0] * in[1] : channels) : 0;
+    return bytes ? CK_OK : ck_parallel(tasks, last ? start_row : start_channel, &s, &call->run, NULL, 0);
+  }
   d.activation = activation;
   d.arrangements = 1 << CK_BY_PIXEL;
   d.source.act_y.data = NULL;
@@ -163,15 +225,16 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
   return visit(call, &d, &call->run, bytes);
 }
 
-/* Which phases to compute. A large stride has many without a tap: where those are more than a task's, only the others
- * are, and the output is filled before, unless it holds what is added. */
+/* Which phases to compute. A large stride has many without a tap: where fewer than three in five have one, only these
+ * are, and the output is filled before, unless it holds what is added. One by one they are scattered, which takes
+ * longer than to interleave a few more. */
 static void set_phases(ck_dense *d, const int64_t size[3]) {
   const ck_axis *axis = d->source.axis;
   int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
   for (int i = 0; i < 3; i++)
     d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, size[i]));
   int counted = ck_product(d->phases, 3, &all);
-  d->tapped = ck_product(tapped, 3, &few) && (!counted || (!d->add && all > CK_TASK_PHASES && few < all));
+  d->tapped = ck_product(tapped, 3, &few) && (!counted || (!d->add && 5 * few < 3 * all));
   if (d->tapped)
     memcpy(d->phases, tapped, sizeof tapped);
 }
