@@ -13,8 +13,8 @@ machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`,
              `show_config`, `explain`, which says what a convolution would do and why
 ===========  ===========================================================================================================
 
-`convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train` and
-`analysis` are loaded when first used.
+`convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train`,
+`distributed` and `analysis` are loaded when first used.
 """
 
 from __future__ import annotations
@@ -182,12 +182,13 @@ __all__ = [
     "workspace_limit",
 ]
 
-_LATER = ("analysis", "data", "models", "nn", "optim", "train")
+_LATER = ("analysis", "data", "distributed", "models", "nn", "optim", "train")
 
 
 if TYPE_CHECKING:  # for editors and type checkers; a program loads them when it uses them
     from . import analysis as analysis
     from . import data as data
+    from . import distributed as distributed
     from . import models as models
     from . import nn as nn
     from . import optim as optim

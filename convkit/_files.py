@@ -16,7 +16,8 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a new file that becomes `path` when the block ends without an error, and else leaves no trace.
 
     Whoever reads `path` meanwhile, or after a crash, finds the old content or the new one, never a part. The file mode
-    is what `open` gives a new file. What is no file, such as a folder or a device, is not replaced: OSError.
+    is what `open` gives a new file. What is no file, such as a folder or a device, is not replaced: OSError. Where
+    writing fails, as on a full disk, the error names `path`.
     """
     path = Path(os.path.realpath(path))  # a link stays, and what it points to is replaced
     if path.exists() and not path.is_file():
@@ -29,8 +30,10 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # else a power failure might leave the new name on an empty file
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(beside)):
+            error.filename = str(path)
         raise
 
 

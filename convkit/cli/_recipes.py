@@ -36,6 +36,7 @@ class Settings:
     epochs: int = 40
     batch_size: int = 64
     seed: int = 0
+    shards: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -157,8 +158,8 @@ CHOICES: dict[str, Any] = {
 }
 
 
-def trainer(settings: Settings, image: tuple[int, int, int], classes: int, samples: int) -> Trainer:
-    """A trainer for so many samples ``(C, H, W)`` in so many classes."""
+def trainer(settings: Settings, image: tuple[int, int, int], classes: int, samples: int, comm: Any = None) -> Trainer:
+    """A trainer for so many samples ``(C, H, W)`` in so many classes, on the ranks of `comm` if there are several."""
     rng = np.random.default_rng(settings.seed)
     model = NETWORKS[settings.model](image, classes, rng)
     make, _ = OPTIMIZERS[settings.optimizer]
@@ -174,4 +175,6 @@ def trainer(settings: Settings, image: tuple[int, int, int], classes: int, sampl
         schedule=schedule,
         transform=AUGMENTATIONS[settings.augment],
         rng=rng,
+        shards=settings.shards or None,
+        comm=comm,
     )

@@ -1,22 +1,24 @@
 """`convkit train`: a network learns to tell classes of images apart, the digits or a folder of one's own.
 
 Every fifth image is held out and looked at once, at the end. Ctrl-C saves; `--resume` goes on, to the bits of a run
-that was never stopped.
+that was never stopped. Under mpiexec, `--shards S` shares every batch out among the ranks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _extras, data, nn
+from .. import _extras, data, distributed, nn
 from .._files import replacing
 from ..train import NonFiniteError, Trainer
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
@@ -74,8 +76,8 @@ def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) 
     )
 
 
-def train(settings: Settings, out: Path, resume: bool) -> None:
-    """Train, test once, and write everything."""
+def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None:
+    """Train, test once, and write everything; among ranks, the first writes."""
     images = load(settings)
     learned, held_out = len(images.y_train), len(images.y_test)
     image = images.x_train[:1].shape[1:]
@@ -83,7 +85,8 @@ def train(settings: Settings, out: Path, resume: bool) -> None:
     print(f"{learned + held_out:,} images {size} in {len(images.classes)} classes: ", end="")
     print(f"{learned:,} to learn from, {held_out:,} held out")
     samples = learned - learned // 5 if settings.validate else learned
-    trained = trainer(settings, image, len(images.classes), samples)
+    trained = trainer(settings, image, len(images.classes), samples, comm)
+    first = trained.ranks.rank == 0
     size = sum(parameter.size for parameter in trained.model.parameters())
     print(f"{settings.model}, {size:,} parameters; {settings.loss}; {settings.optimizer} at {settings.lr:g}, ", end="")
     print(f"{settings.schedule}; seed {settings.seed}", flush=True)
@@ -92,19 +95,22 @@ def train(settings: Settings, out: Path, resume: bool) -> None:
         if settings.epochs < trained.epoch:
             raise ValueError(f"--epochs must be at least the {trained.epoch} trained already, got {settings.epochs}")
         print(f"going on after step {trained.step}", flush=True)
-    write_settings(out / SETTINGS, settings, images)
+    if first:
+        write_settings(out / SETTINGS, settings, images)
     begin = time.perf_counter()
     try:
         fit(trained, images, settings, out / CHECKPOINT)
     except KeyboardInterrupt as stop:
-        if stop.args:  # else a second Ctrl-C did not wait for it
+        if first and stop.args:  # else a second Ctrl-C did not wait for it
             print(f"{stop}; convkit train --resume --out {out} goes on", file=sys.stderr)
         raise
     seconds = time.perf_counter() - begin
-    measured = trained.evaluate(images.x_test, images.y_test)
+    measured = trained.evaluate(images.x_test, images.y_test, together=True)
     wrong = round((1 - measured["accuracy"]) * held_out)
     print(f"test accuracy: {100 * measured['accuracy']:.1f} %")
     print(f"{wrong} of {held_out} held-out images wrong, {settings.epochs} epochs; {seconds:.1f} s of training")
+    if not first:
+        return
     trained.history.to_csv(out / "history.csv")
     trained.history.plot(out / "curves.png")
     nn.save_state(trained.model.state_dict(), out / "weights.safetensors")
@@ -159,6 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("epochs", f"times every image is seen, in all (default: {usual.epochs})", type=int)
     option("batch_size", f"default: {usual.batch_size}", type=int)
     option("seed", f"of the weights, the order and the augmentation (default: {usual.seed})", type=int)
+    option("shards", "cut every batch into so many, which ranks of MPI share out (default: it stays whole)", type=int)
     parser.add_argument("--out", type=Path, default=Path("convkit-train"), metavar="DIR", help="default: convkit-train")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="go on with the training in DIR, with its settings")
@@ -170,18 +177,32 @@ def run(args: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(args).items() if name in asdict(Settings())}
     for module in ("matplotlib", "safetensors.numpy"):
         _extras.need(module, "train")  # better to stop now than after the training
-    try:
-        if args.resume:
-            settings = read_settings(args.out / SETTINGS, given)
-        else:
-            usual_rate = OPTIMIZERS[given.get("optimizer", Settings.optimizer)][1]
-            settings = Settings(**{"lr": usual_rate} | given)
-            args.out.mkdir(parents=True, exist_ok=True)
-            if not args.overwrite and (args.out / CHECKPOINT).exists():
-                raise ValueError(f"{args.out} holds a training already: --resume goes on, --overwrite begins anew")
-        train(settings, args.out, args.resume)
-    except (ValueError, OSError, NonFiniteError) as error:
-        notes = "; ".join([str(error), *getattr(error, "__notes__", ())])
-        print(f"convkit train: {notes}", file=sys.stderr)
-        return 2
+    comm = distributed.world() if distributed.launched() else None
+    if comm is not None and comm.size == 1:
+        comm = None
+    first = comm is None or comm.rank == 0
+    with ExitStack() as quiet:
+        if not first:
+            quiet.enter_context(redirect_stdout(quiet.enter_context(open(os.devnull, "w"))))
+        try:
+            train(_settings(args, given, first), args.out, args.resume, comm)
+        except (ValueError, OSError, NonFiniteError) as error:
+            notes = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            print(f"convkit train: {notes}", file=sys.stderr, flush=True)
+            if comm is not None:
+                comm.Abort(2)  # the other ranks would wait for this one
+            return 2
     return 0
+
+
+def _settings(args: argparse.Namespace, given: dict[str, Any], first: bool) -> Settings:
+    """Those of a new training, for which there is a folder then, or of the one to go on with."""
+    if args.resume:
+        return read_settings(args.out / SETTINGS, given)
+    usual_rate = OPTIMIZERS[given.get("optimizer", Settings.optimizer)][1]
+    settings = Settings(**{"lr": usual_rate} | given)
+    if first:
+        args.out.mkdir(parents=True, exist_ok=True)
+        if not args.overwrite and (args.out / CHECKPOINT).exists():
+            raise ValueError(f"{args.out} holds a training already: --resume goes on, --overwrite begins anew")
+    return settings

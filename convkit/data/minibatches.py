@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._shapes import integer
+from ..distributed import Ranks, split
+
+
+class Share(NamedTuple):
+    """A rank's part of a batch of so many samples: ``(x, y)`` of each of its shards, by number, but for empty ones."""
+
+    samples: int
+    shards: dict[int, tuple[np.ndarray, np.ndarray]]
 
 
 class Minibatches:
     """The batches of a set, see `minibatches`: every iteration is one epoch, `len` the number of batches."""
 
     def __init__(
-        self, x: Any, y: Any, batch_size: int, rng: np.random.Generator, shuffle: bool, drop_last: bool
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int,
+        rng: np.random.Generator,
+        shuffle: bool,
+        drop_last: bool,
+        ranks: Ranks | None = None,
     ) -> None:
         self.x, self.y, self.batch_size = x, y, batch_size
-        self.rng, self.shuffle, self.drop_last = rng, shuffle, drop_last
+        self.rng, self.shuffle, self.drop_last, self.ranks = rng, shuffle, drop_last, ranks
         self._order: np.ndarray | None = None  # of the epoch under way
         self.done = 0  # batches of it that were handed out
         self._resumed = False
@@ -26,17 +41,26 @@ class Minibatches:
         whole, rest = divmod(len(self.x), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[Any]:
         if not self._resumed:
             self._order, self.done = self._draw(), 0
         self._resumed = False
         while self.done < len(self):
-            begin = self.done * self.batch_size
-            chosen = self._order[begin : begin + self.batch_size]
-            batch = self.x[chosen], self.y[chosen]
+            batch = self.at(self.done)
             self.done += 1  # only now: one that could not be read has not been handed out
             yield batch
         self._order, self.done = None, 0
+
+    def at(self, k: int) -> Any:
+        """The batch number k of the epoch under way, or this rank's share of it; between epochs as if not shuffled."""
+        begin = k * self.batch_size
+        places = np.arange(begin, min(begin + self.batch_size, len(self.x)))
+        chosen = places if self._order is None else self._order[places]
+        if self.ranks is None:
+            return self.x[chosen], self.y[chosen]
+        parts = split(len(chosen), self.ranks.shards)
+        mine = {shard: chosen[parts[shard]] for shard in self.ranks.mine}
+        return Share(len(chosen), {shard: (self.x[own], self.y[own]) for shard, own in mine.items() if len(own)})
 
     def _draw(self) -> np.ndarray:
         """The order of one epoch."""
@@ -91,6 +115,7 @@ def minibatches(
     rng: np.random.Generator | int | None = None,
     shuffle: bool = True,
     drop_last: bool = False,
+    ranks: Ranks | None = None,
 ) -> Minibatches:
     """Cut samples and their labels into batches.
 
@@ -107,11 +132,16 @@ def minibatches(
         Whether every epoch has an order of its own; else the given one.
     drop_last : bool, default False
         Whether a last batch that is not full is left out.
+    ranks : convkit.distributed.Ranks or None
+        Who shares out the shards of every batch: only the samples of this rank's are read. The generator has to be the
+        same on all ranks.
 
     Returns
     -------
     Minibatches
-        Yields pairs of new arrays ``(x[chosen], y[chosen])``; may be iterated again and again, an epoch each time.
+        Yields pairs of new arrays ``(x[chosen], y[chosen])``; with `ranks` a `Share`, ``(samples, shards)``: those of
+        the whole batch, and a dict of such pairs by shard, for those that are this rank's and not empty. It may be
+        iterated again and again, an epoch each time.
         There are ``ceil(len(x) / batch_size)`` of them, or floor with `drop_last`.
 
     Raises
@@ -135,4 +165,4 @@ def minibatches(
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")
     if integer(batch_size, "batch_size") < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
-    return Minibatches(x, y, int(batch_size), np.random.default_rng(rng), shuffle, drop_last)
+    return Minibatches(x, y, int(batch_size), np.random.default_rng(rng), shuffle, drop_last, ranks)

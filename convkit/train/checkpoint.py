@@ -5,6 +5,7 @@ Neither format can run code, and safetensors checks sizes and offsets before any
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,8 @@ def write(path: str | Path, state: Mapping[str, Any]) -> None:
         If the tree holds something else, or a key that is no text.
     """
     arrays: dict[str, np.ndarray] = {}
-    about = json.dumps({"version": VERSION, "tree": _pack(state, "", arrays)})
+    tree = _pack(state, "", arrays)
+    about = json.dumps({"version": VERSION, "tree": tree, "digest": _digest(tree, arrays)})
     save = _extras.need("safetensors.numpy", "train").save
     content = save(arrays, {_KEY: about})
     with replacing(path) as file:
@@ -74,9 +76,28 @@ def read(path: str | Path) -> dict[str, Any]:
             about = json.loads((file.metadata() or {})[_KEY])
             if about["version"] != VERSION:
                 raise ValueError(f"its version must be {VERSION}, got {about['version']!r}")
-            return _unpack(about["tree"], {name: file.get_tensor(name) for name in list(file.keys())})
+            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+        digest = _digest(about["tree"], arrays)
+        if about.get("digest", digest) != digest:  # convkit 0.1 wrote none
+            raise ValueError(f"its digest must be {about['digest']}, got {digest}")
+        return _unpack(about["tree"], arrays)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} must be a checkpoint that convkit wrote: {error}") from error
+
+
+def digest(state: Mapping[str, Any]) -> str:
+    """The digest of such a tree, the same on every machine where it holds the same."""
+    arrays: dict[str, np.ndarray] = {}
+    return _digest(_pack(state, "", arrays), arrays)
+
+
+def _digest(tree: Any, arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all that a checkpoint holds."""
+    found = hashlib.sha256(json.dumps(tree).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(array.reshape(-1).view(np.uint8))
+    return found.hexdigest()
 
 
 def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:

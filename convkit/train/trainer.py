@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import __version__, machine
 from .._shapes import integer
 from ..data.minibatches import Minibatches, minibatches
+from ..distributed import Ranks
 from ..nn._mode import inference
-from ..nn.losses import Loss, NothingCountsError, Penalty, softmax_cross_entropy
+from ..nn.losses import Loss, Penalty, softmax_cross_entropy
 from ..nn.module import Module
 from ..optim.clip import clip_grad_norm
 from ..optim.ema import EMA
@@ -25,7 +27,8 @@ from .early_stopping import EarlyStopping
 from .history import History
 from .interrupt import held_back, uninterrupted
 from .means import Figure, Means
-from .metrics import Metric, fitting
+from .metrics import Metric
+from .passes import Sharded, Whole, lose, measure
 from .progress import bar
 from .undo import Undo
 
@@ -71,6 +74,11 @@ class Trainer:
     rng : numpy.random.Generator, int or None
         Source of the samples' order and of what transforms draw, or its seed. To have all of a run follow from one
         seed, make one Generator, build the model with it, and give it to the trainer.
+    shards : int or None
+        Cut every batch into so many, each of which goes through the model by itself: see `convkit.distributed`. None:
+        it goes through at once.
+    comm : mpi4py.MPI.Intracomm or None
+        The ranks that share the shards out; all of them build the same trainer. None: this process computes them all.
 
     Attributes
     ----------
@@ -78,13 +86,15 @@ class Trainer:
         What every finished epoch measured.
     epoch, step : int
         Epochs finished and steps taken, in all.
+    ranks : convkit.distributed.Ranks
+        ``ranks.rank == 0`` is true of one process only.
 
     Raises
     ------
     TypeError
-        If `model` is no Module.
+        If `model` is no Module, `shards` no int or `comm` no communicator.
     ValueError
-        If `schedule_per` is unknown.
+        If `schedule_per` is unknown, or there are fewer shards than ranks.
 
     Notes
     -----
@@ -97,6 +107,11 @@ class Trainer:
     file that cannot be read, Ctrl-C), parameters, buffers, averages, optimizer, generators and history are as they were
     before it, and the next `fit` begins with the same batch. With an optimizer or an `EMA` that is none of convkit's
     own, all that they could have changed is copied before every step.
+
+    With `shards` the run follows from their number as well, and is the same to the bit on any number of ranks. Each
+    shard normalises by its own batch statistics, and finds every generator where run, step and shard put it; of
+    buffers, such as running statistics, the shards have the mean. A mean of the batch is that of all its samples: a
+    shard weighs what its loss has divided by. In `fit`, what raises on one rank ends all.
     """
 
     def __init__(
@@ -115,16 +130,22 @@ class Trainer:
         early_stopping: EarlyStopping | None = None,
         guard: bool = True,
         rng: np.random.Generator | int | None = None,
+        shards: int | None = None,
+        comm: Any = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, got {type(model).__name__}")
         if schedule_per not in ("step", "epoch"):
             raise ValueError(f"schedule_per must be 'step' or 'epoch', got {schedule_per!r}")
+        if shards is None and comm is not None:
+            raise ValueError("shards must be given with comm, for results follow from it, got None")
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.schedule, self.schedule_per = schedule, schedule_per
         self.transform, self.metrics, self.penalty = transform, metrics, penalty
         self.clip_norm, self.ema = clip_norm, ema
         self.early_stopping, self.guard, self.rng = early_stopping, guard, np.random.default_rng(rng)
+        self.shards, self.ranks = shards, Ranks(1 if shards is None else shards, comm)
+        self.run = None if shards is None else int(self.rng.integers(2**63))  # what generators of shards start from
         self.history, self.epoch, self.step = History(), 0, 0
         # The epoch under way: what was measured, and where the batches stand, as their `state_dict` has it.
         self._means = Means()
@@ -145,6 +166,7 @@ class Trainer:
         drop_last: bool = False,
         validation: tuple[Any, Any] | None = None,
         checkpoint: str | Path | None = None,
+        checkpoint_steps: int | None = None,
         callbacks: Sequence[Callable[[Trainer], object]] = (),
         progress: bool = True,
     ) -> History:
@@ -162,9 +184,13 @@ class Trainer:
             Samples to evaluate the model on after every epoch, as ``val_...`` in the history.
         checkpoint : str, Path or None
             File to `save` to after every epoch. With it, Ctrl-C lets the step under way finish and saves before
-            KeyboardInterrupt, which says so, is raised; a second Ctrl-C does not wait.
+            KeyboardInterrupt, which says so, is raised; a second Ctrl-C does not wait. Of several ranks the first saves
+            and all read; SIGINT to one of them stops all.
+        checkpoint_steps : int or None
+            Save after every so many steps as well.
         callbacks : sequence of functions
-            Each is called as ``callback(trainer)`` after every epoch, once it is in the history and before it is saved.
+            Each is called as ``callback(trainer)`` after every epoch, once it is in the history and before it is saved;
+            on every rank.
         progress : bool, default True
             Whether to show a bar, if standard error is a terminal and tqdm, of the extra ``[train]``, is installed.
 
@@ -185,57 +211,82 @@ class Trainer:
             If `x` and `y` do not fit, there is not one batch, `epochs` or `batch_size` is not positive, or the batches
             are not those that an epoch was interrupted in.
         """
-        if integer(epochs, "epochs") < 1:
-            raise ValueError(f"epochs must be at least 1, got {epochs}")
-        if checkpoint is not None:
-            checkpoints.check_possible(checkpoint)
-        batches = minibatches(x, y, batch_size, rng=self.rng, shuffle=shuffle, drop_last=drop_last)
-        if not len(batches):
-            raise ValueError(f"x must hold at least one batch of {batch_size} samples, got {len(x)} samples")
-        if validation is not None and not len(minibatches(*validation, 1, shuffle=False)):
-            raise ValueError("validation must hold at least one sample, got none")
-        if self._place is not None:
-            batches.load_state_dict(self._place)
-        steps = (epochs - self.epoch) * len(batches) - batches.done
-        with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, progress) as tick:
-            while self.epoch < epochs and not self._stopped():
-                if self._run_epoch(batches, validation, interrupted, tick):
-                    for callback in callbacks:
-                        callback(self)
-                if checkpoint is not None:
-                    self.save(checkpoint)
-                if interrupted():
-                    raise KeyboardInterrupt(f"saved after step {self.step} to {checkpoint}")
+        with self.ranks.ending_all():
+            if integer(epochs, "epochs") < 1:
+                raise ValueError(f"epochs must be at least 1, got {epochs}")
+            if checkpoint_steps is not None and integer(checkpoint_steps, "checkpoint_steps") < 1:
+                raise ValueError(f"checkpoint_steps must be at least 1, got {checkpoint_steps}")
+            saves = checkpoint is not None and self.ranks.rank == 0
+            if saves:
+                checkpoints.check_possible(checkpoint)
+            batches = self._batches(x, y, epochs, batch_size, shuffle=shuffle, drop_last=drop_last)
+            if validation is not None and not len(minibatches(*validation, 1, shuffle=False)):
+                raise ValueError("validation must hold at least one sample, got none")
+            steps, show = (epochs - self.epoch) * len(batches) - batches.done, progress and self.ranks.rank == 0
+            with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, show) as tick:
+
+                def pause(save: bool) -> bool:
+                    """Save, if it is time, and say whether to stop: all ranks alike, which wait for the file."""
+                    if saves and save:
+                        self.save(checkpoint)
+                    return self.ranks.any(interrupted())
+
+                stop = False
+                while self.epoch < epochs and not self._stopped() and not stop:
+                    if self._run_epoch(batches, validation, checkpoint_steps, pause, tick):
+                        for callback in callbacks:
+                            callback(self)
+                    stop = pause(True)
+        if stop:
+            raise KeyboardInterrupt(f"saved after step {self.step} to {checkpoint}")
         if self._stopped():
             self.early_stopping.restore(self.model)
         return self.history
+
+    def _batches(self, x: Any, y: Any, epochs: int, batch_size: int, **order: bool) -> Minibatches:
+        """The batches, those that are left of an epoch first; ranks see to it that they train the same thing."""
+        ranks = None if self.shards is None else self.ranks
+        batches = minibatches(x, y, batch_size, rng=self.rng, ranks=ranks, **order)
+        if not len(batches):
+            raise ValueError(f"x must hold at least one batch of {batch_size} samples, got {len(x)} samples")
+        if self._place is not None:
+            batches.load_state_dict(self._place)
+        if self.ranks.size > 1:
+            self.ranks.check_same(self._about() | {"samples": len(x), "batches": len(batches), "epochs": epochs})
+        return batches
 
     def _stopped(self) -> bool:
         """Whether the training has ended early."""
         return self.early_stopping is not None and self.early_stopping.stopped
 
     def _run_epoch(
-        self, batches: Minibatches, validation: Any, interrupted: Callable[[], bool], tick: Callable[..., None]
+        self,
+        batches: Minibatches,
+        validation: Any,
+        every: int | None,
+        pause: Callable[[bool], bool],
+        tick: Callable[..., None],
     ) -> bool:
-        """Take the steps of an epoch, or what is left of them, and measure; False if interrupted in one of them."""
+        """Take the steps of an epoch, or what is left of them, and measure; False if stopped after one of them."""
         self.model.train()
         if self.ema is not None:
             self.ema.checked()
         undo, coming = Undo(self.model, self.optimizer, self.ema, self.rng), iter(batches)
+        take = (Whole if self.shards is None else Sharded)(self, undo.generators)
         while True:
             with undo():  # the first batch draws the epoch's order
                 batch = next(coming, None)
                 if batch is None:
                     break
-                figures = self._learn(*batch, undo.generators)
+                figures = self._learn(take, batch)
                 self._check_columns(figures, validation)
                 self._step(figures, batches, undo)
             tick()
-            if interrupted():
+            if pause(every is not None and self.step % every == 0):
                 return False
         row = {"epoch": self.epoch + 1} | self._means()
         if validation is not None:
-            row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
+            row |= {f"val_{name}": value for name, value in self.evaluate(*validation, together=True).items()}
         row["lr"] = self.optimizer.lr
         self.history.check(row)
         with uninterrupted():
@@ -246,31 +297,30 @@ class Trainer:
         tick(self.history)
         return True
 
-    def _learn(self, x: np.ndarray, y: np.ndarray, generators: Mapping[str, np.random.Generator]) -> dict[str, Figure]:
+    def _learn(self, take: Whole, batch: Any) -> dict[str, Figure]:
         """Take a batch forward and, if anything in it counts, back; return what it measures."""
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(self.step if self.schedule_per == "step" else self.epoch)
-        if self.transform is not None:
-            x = self.transform(x, rng=self.rng)
-        drawn = checkpoints.generator_states(generators) if self.guard else {}
-        with np.errstate(**_QUIET if self.guard else {}):
-            scores, back = self.model.begin(x)
-            loss, figure = self._lose(scores, y)
-            figures = {"loss": figure}
-            self.model.zero_grad()
-            if figure.weight != 0:
-                back(loss.grad, need_input=False)
+        taken = take(batch)
+        figures = {"loss": taken.loss}
+        with self.quiet():
             if self.penalty is not None:
                 penalty = self.penalty(self.model)
                 penalty.backward()
-                figures["penalty"] = Figure.of("penalty", penalty.value, len(y))
-            if self.guard and figure.weight != 0 and not guards.step_is_finite(loss, self.optimizer.parameters):
-                checkpoints.set_generator_states(generators, drawn)  # dropout has to drop the same again
-                raise guards.diagnose(self.model, self.loss, x, y)
-        figures |= self._measure(scores, y)
+                figures["penalty"] = Figure.of("penalty", penalty.value, taken.samples)
+            counts = taken.loss.weight != 0
+            if self.guard and counts and not guards.step_is_finite(taken.value, self.optimizer.parameters):
+                raise taken.diagnose() or guards.NonFiniteError(
+                    "the step's gradients must be finite, and are not, through no layer; is it the penalty's?"
+                )
+        figures |= taken.measure()
         if self.clip_norm is not None:
             clip_grad_norm(self.optimizer.parameters, self.clip_norm)
         return figures
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Inside, NumPy does not warn of what the guard reports, if there is a guard."""
+        return np.errstate(**_QUIET if self.guard else {})
 
     def _check_columns(self, figures: Mapping[str, Figure], validation: Any) -> None:
         """Say now, before anything has been learned, if what is measured cannot go into the history."""
@@ -293,30 +343,9 @@ class Trainer:
             self._place = (self._place or batches.state_dict()) | {"done": batches.done}
             undo.settle()
 
-    def _lose(self, scores: Any, y: Any) -> tuple[Loss | None, Figure]:
-        """The loss of a batch, if anything counts in it, and what it adds to that of a set."""
-        try:
-            loss = self.loss(scores, y)
-        except NothingCountsError as nothing:
-            return None, Figure.of("loss", nothing, len(y))
-        if not hasattr(loss, "grad"):
-            raise TypeError(f"loss must return a Loss, got {loss!r:.60} of type {type(loss).__name__}")
-        return loss, Figure.of("loss", loss, len(y))
-
-    def _measure(self, scores: Any, y: Any) -> dict[str, Figure]:
-        """What the metrics of a batch add to those of a set."""
-        figures = {}
-        for name, metric in (fitting(self.loss, scores, y) if self.metrics is None else self.metrics).items():
-            try:
-                measured = metric(scores, y)
-            except NothingCountsError as nothing:
-                measured = nothing
-            figures[name] = Figure.of(name, measured, len(y))
-        return figures
-
     # ---------------------------------------------------------------- measuring
 
-    def evaluate(self, x: Any, y: Any, *, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(self, x: Any, y: Any, *, batch_size: int = 256, together: bool = False) -> dict[str, float]:
         """Measure the loss and the metrics on a set, in evaluation mode, with `ema`'s weights if there is one.
 
         Parameters
@@ -325,6 +354,8 @@ class Trainer:
             Samples and labels, at least one, or whatever `convkit.data.minibatches` takes.
         batch_size : int, default 256
             It bounds memory, and changes rounding errors alone.
+        together : bool, default False
+            Whether all ranks call this at once, and share the batches out, as `fit` does; the bits are the same.
 
         Returns
         -------
@@ -336,11 +367,20 @@ class Trainer:
         ValueError
             If the set is empty, or no sample in it counts, `x` and `y` do not fit, or `batch_size` is not positive.
         """
-        means = Means()
+        batches, first, step = minibatches(x, y, batch_size, shuffle=False), 0, 1
+        if together:
+            first, step = self.ranks.rank, self.ranks.size
+        found: dict[int, dict[str, Figure]] = {}
         with self._averaged(x), inference():
-            for images, labels in minibatches(x, y, batch_size, shuffle=False):
+            for k in range(first, len(batches), step):
+                images, labels = batches.at(k)
                 scores = self.model.predict(images)
-                means.add({"loss": self._lose(scores, labels)[1]} | self._measure(scores, labels))
+                found[k] = {"loss": lose(self.loss, scores, labels)[1]} | measure(self, scores, labels)
+        means = Means()
+        for others in self.ranks.gather(found) if together else [found]:
+            found |= others
+        for k in range(len(batches)):
+            means.add(found[k])
         return means()
 
     def predict(self, x: Any, *, batch_size: int = 256) -> np.ndarray:
@@ -389,7 +429,15 @@ class Trainer:
             "history": dict(self.history),
             "epoch": self.epoch,
             "step": self.step,
+            "shards": None if self.shards is None else {"number": self.shards, "run": self.run},
         }
+
+    def _about(self) -> dict[str, Any]:
+        """What all ranks have to have in common."""
+        state = self.state_dict()
+        parts = ("model", "optimizer", "ema", "generators", "batches", "epoch", "step", "shards")
+        versions = {"convkit": __version__, "NumPy": np.__version__, "instruction set": machine.isa()}
+        return versions | {name: checkpoints.digest({name: state[name]})[:16] for name in parts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state` was taken.
@@ -416,6 +464,11 @@ class Trainer:
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
         """`load_state_dict`, with an error of any kind half way."""
+        sharded = state.get("shards")  # convkit 0.1 had none
+        number = None if sharded is None else sharded["number"]
+        if number != self.shards:
+            raise ValueError(f"shards must be {number}, as they were, got {self.shards}")
+        self.run = None if sharded is None else integer(sharded["run"], "run")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._optional().items():

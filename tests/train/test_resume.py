@@ -115,6 +115,22 @@ def test_every_epoch_is_saved(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoint"]
 
 
+def test_saving_after_steps_as_well(tmp_path):
+    path, steps = tmp_path / "checkpoint", []
+
+    def reading(t):
+        again = trainer()
+        if path.exists():
+            again.load(path)
+        steps.append(again.step)
+        return 0.1
+
+    fit(trainer(schedule=reading), 2, checkpoint=path, checkpoint_steps=4)
+    assert steps == [0, 0, 0, 0, 4, 4, 6, 6, 8, 8, 8, 8]
+    with pytest.raises(ValueError, match="checkpoint_steps must be at least 1, got 0"):
+        fit(trainer(), checkpoint=path, checkpoint_steps=0)
+
+
 def test_layers_with_generators_of_their_own(tmp_path):
     """Dropout that draws from another generator than the trainer: it goes on where it was, too."""
 
@@ -180,7 +196,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left on device: '.*state'"):
         checkpoint.write(path, {"a": 2})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
@@ -219,6 +235,11 @@ def test_truncated_and_flipped(good, refused, tmp_path):
         refused(path, "bad must be a checkpoint that convkit wrote: ")
     path.write_bytes(b"\xff" * 8 + good[8:])  # a header of 2**64 - 1 bytes
     refused(path, "bad must be a checkpoint that convkit wrote: ")
+    for place in (-1, -1000, len(good) // 2):
+        flipped = bytearray(good)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        refused(path, "bad must be a checkpoint that convkit wrote: its digest must be ")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +260,7 @@ def tampered(path, good, change):
         about = json.loads(file.metadata()["convkit_checkpoint"])
     arrays = load_file(path)
     change(arrays, about["tree"])
+    del about["digest"]
     save_file(arrays, path, {"convkit_checkpoint": json.dumps(about)})
     return path
 
@@ -365,7 +387,7 @@ def test_an_epoch_whose_measuring_failed_is_not_trained_again():
     fit(whole, validation=samples())
     evaluate = stopped.evaluate
 
-    def fail(*args):
+    def fail(*args, **options):
         stopped.evaluate = evaluate
         raise KeyboardInterrupt
 
