@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,14 +51,19 @@ def _conv_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
     return conv.CONV.plan(x.shape, w.shape, nd, *_moves(attrs, nd), attrs.get("padding_mode", "zeros"), "NCHW")
 
 
-def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
+def _transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
+    """Stride, padding, output padding, groups and dilation."""
     nd = len(w.shape) - 2
     stride, pad, dilation, groups = _moves(attrs, nd)
     added, size = spatial(attrs, "output_padding", nd, 0), attrs.get("output_shape")
     if size is not None:
         pad, added = _pads_for(x.shape[2:], w.shape[2:], stride, dilation, added, size, attrs.get("auto_pad", "NOTSET"))
-    sizes = stride, pad, added, groups, dilation, None, "NCHW"
-    return conv_transpose.CONV_TRANSPOSE.plan(x.shape, w.shape, nd, *sizes)
+    return stride, pad, added, groups, dilation
+
+
+def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
+    sizes = *_transposed_moves(attrs, x, w), None, "NCHW"
+    return conv_transpose.CONV_TRANSPOSE.plan(x.shape, w.shape, len(w.shape) - 2, *sizes)
 
 
 def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tuple:
@@ -79,15 +84,20 @@ def _conv_infer(plan_of: Callable) -> Callable[..., list[Info]]:
     return infer
 
 
-def _conv_run(transposed: bool) -> Callable[..., np.ndarray]:
-    family, plan_of = (conv_transpose.CONV_TRANSPOSE, _transposed_plan) if transposed else (conv.CONV, _conv_plan)
+_CONVOLUTIONS = conv.conv1d, conv.conv2d, conv.conv3d
+_TRANSPOSED = conv_transpose.conv_transpose1d, conv_transpose.conv_transpose2d, conv_transpose.conv_transpose3d
 
-    def run(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
-        plan = plan_of(attrs, Info(x.shape, x.dtype), Info(w.shape, w.dtype))
-        y = conv.forward(family._replace(plan=lambda *_: plan), (), x, w, b, None, attrs.get("algorithm", "auto"), None)
-        return activated(attrs, y if add is None else y + add)
 
-    return run
+def _conv(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
+    nd, options = w.ndim - 2, {name: attrs[name] for name in ("padding_mode", "algorithm") if name in attrs}
+    y = _CONVOLUTIONS[nd - 1](x, w, b, *_moves(attrs, nd), **options)
+    return activated(attrs, y if add is None else y + add)
+
+
+def _conv_transpose(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
+    moves = _transposed_moves(attrs, Info(x.shape, x.dtype), Info(w.shape, w.dtype))
+    y = _TRANSPOSED[w.ndim - 3](x, w, b, *moves, algorithm=attrs.get("algorithm", "auto"))
+    return activated(attrs, y if add is None else y + add)
 
 
 def _lower_conv(transposed: bool) -> Callable[..., bool]:
@@ -95,30 +105,31 @@ def _lower_conv(transposed: bool) -> Callable[..., bool]:
 
     def lower(plan: Any, node: Any) -> bool:
         x, w, b, add = take(node.inputs, 4)
-        y = node.outputs[0]
         bias = None if b is None else plan.constant(b)
         if not is_real(plan.info(x).dtype) or (b is not None and bias is None):
             return False
-        sizes = plan_of(node.attrs, plan.info(x), plan.info(w))
-        lower_product(plan, node, sizes.geometry, transposed, plan.spot(x), w, plan.spot(y), bias, add)
+        sizes, form = plan_of(node.attrs, plan.info(x), plan.info(w)), (transposed, node.attrs.get("group", 1))
+        if transposed:  # the phases of a stride, whose taps lie together, begin where the padding says
+            form += tuple(node.attrs.get(name) for name in ("strides", "dilations", "pads", "auto_pad"))
+        images = plan.spot(x), plan.spot(node.outputs[0])
+        lower_product(plan, node, sizes.geometry, images, w, plan.spot(w), form, bias, add)
         return True
 
     return lower
 
 
-def lower_product(plan, node, geometry, transposed: bool, x, w, y, bias, add, kernel: Callable = lambda w: w) -> None:
-    """A convolution as a step; what is added lies in y, or is copied there."""
+def lower_product(plan, node, geometry, images: tuple, w, kernel, form: Hashable, bias, add) -> None:
+    """A convolution as a step: of these images, by this kernel, which is a form of the value w.
+
+    What is added lies where the result will, or is copied there. The first of `form` says whether it is transposed.
+    """
+    y = plan.spot(node.outputs[0])
     if add is not None and not plan.lies_at(add, y):
         plan.copy(add, y)
-    constant = plan.constant(w)
-    weight = plan.spot(w) if constant is None else kernel(constant)
-    form = transposed, node.attrs.get("group", 1)
-    if transposed:  # the phases of a stride, whose taps lie together, begin where the padding says
-        form += tuple(node.attrs.get(name) for name in ("strides", "dilations", "pads", "auto_pad"))
-    panels = None if constant is None else plan.panels(constant, form)
-    activation = node.attrs.get("activation", NONE)
-    code = _options.algorithm(node.attrs.get("algorithm", "auto"))
-    plan.program.conv(geometry, transposed, x, weight, bias, y, add is not None, activation, code, panels)
+    weight = plan.constant(w)
+    panels = None if weight is None else plan.panels(weight, form)
+    activation, code = node.attrs.get("activation", NONE), _options.algorithm(node.attrs.get("algorithm", "auto"))
+    plan.program.conv(geometry, form[0], images[0], kernel, bias, images[1], add is not None, activation, code, panels)
 
 
 def _conv_flops(transposed: bool) -> Callable[..., int]:
@@ -129,8 +140,8 @@ def _conv_flops(transposed: bool) -> Callable[..., int]:
     return flops
 
 
-OPS["Conv"] = Op(_conv_run(False), _conv_infer(_conv_plan), _lower_conv(False), flops=_conv_flops(False))
-OPS["ConvTranspose"] = Op(_conv_run(True), _conv_infer(_transposed_plan), _lower_conv(True), flops=_conv_flops(True))
+OPS["Conv"] = Op(_conv, _conv_infer(_conv_plan), _lower_conv(False), flops=_conv_flops(False))
+OPS["ConvTranspose"] = Op(_conv_transpose, _conv_infer(_transposed_plan), _lower_conv(True), flops=_conv_flops(True))
 
 
 def _deform_sizes(attrs: Attrs, w: Info) -> tuple:
@@ -203,42 +214,28 @@ def _gemm_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) ->
 def _lower_gemm(plan: Any, node: Any) -> bool:
     """Rows are pixels of a 1x1 convolution whose channels lie side by side."""
     a, b, c, add = take(node.inputs, 4)
-    attrs, y = node.attrs, node.outputs[0]
-    info, (rows, columns) = plan.info(a), plan.info(y).shape
-    bias = None if c is None else plan.constant(c)
-    if not is_real(info.dtype) or rows * columns == 0 or attrs.get("alpha", 1.0) != 1:
+    attrs, (rows, columns) = node.attrs, plan.info(node.outputs[0]).shape
+    x, bias = plan.spot(a), None if c is None else plan.constant(c)
+    scaled = attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1
+    if not is_real(plan.info(a).dtype) or rows * columns == 0 or scaled or isinstance(x, np.ndarray):
         return False
-    if c is not None and (
-        bias is None or bias.size != columns or bias.shape[-1] != columns or attrs.get("beta", 1.0) != 1
-    ):
+    if c is not None and (bias is None or bias.shape not in ((columns,), (1, columns))):
         return False
-    x = plan.spot(a)
-    if isinstance(x, np.ndarray):
-        return False
+    bias, turned = None if bias is None else bias.reshape(-1), not attrs.get("transB", 0)
     x = _image(x, transposed=bool(attrs.get("transA", 0)))
-    inner = info.shape[0 if attrs.get("transA", 0) else 1]
-    geometry = _pixels(1, rows, inner, columns)
-    turned = not attrs.get("transB", 0)
-    weight = plan.constant(b)
-    if weight is None:
-        base, offset, strides, item, _ = plan.spot(b)
-        k = (base, offset, (*(strides[::-1] if turned else strides), 0), item)
-        lower_weighted(plan, node, geometry, x, k, _image(plan.spot(y)), bias, add, None)
-        return True
-    kernel = (weight.T if turned else weight)[:, :, np.newaxis]
-    panels = plan.panels(weight, ("Gemm", turned))
-    lower_weighted(
-        plan, node, geometry, x, kernel, _image(plan.spot(y)), None if bias is None else bias.reshape(-1), add, panels
-    )
+    inner = plan.info(a).shape[0 if attrs.get("transA", 0) else 1]
+    images, kernel = (x, _image(plan.spot(node.outputs[0]))), _kernel(plan, b, turned)
+    lower_product(plan, node, _pixels(rows, inner, columns), images, b, kernel, (False, "Gemm", turned), bias, add)
     return True
 
 
-def lower_weighted(plan, node, geometry, x, weight, y, bias, add, panels) -> None:
-    """A linear map as a step."""
-    if add is not None and not plan.lies_at(add, plan.spot(node.outputs[0])):
-        plan.copy(add, plan.spot(node.outputs[0]))
-    activation = node.attrs.get("activation", NONE)
-    plan.program.conv(geometry, False, x, weight, bias, y, add is not None, activation, 0, panels)
+def _kernel(plan: Any, value: Any, turned: bool) -> Any:
+    """A matrix (out, in), or turned (in, out), as a kernel of one tap; of several matrices the first."""
+    weight = plan.constant(value)
+    if weight is not None:
+        return (weight.T if turned else weight)[:, :, np.newaxis]
+    base, offset, strides, item, _ = plan.spot(value)
+    return base, offset, (*(strides[:-3:-1] if turned else strides[-2:]), 0), item
 
 
 def _image(spot: tuple, transposed: bool = False) -> tuple:
@@ -248,8 +245,8 @@ def _image(spot: tuple, transposed: bool = False) -> tuple:
     return base, offset, (0, features, rows), item
 
 
-def _pixels(n: int, rows: int, inner: int, columns: int) -> engine.Geometry:
-    return engine.Geometry(*_shapes.conv(1, (n, inner, rows), (columns, inner, 1), 1, 0, 1, 1, "zeros", False))
+def _pixels(rows: int, inner: int, columns: int) -> engine.Geometry:
+    return engine.Geometry(*_shapes.conv(1, (1, inner, rows), (columns, inner, 1), 1, 0, 1, 1, "zeros", False))
 
 
 def _matmul_infer(attrs: Attrs, a: Info, b: Info, *_: Info | None) -> list[Info]:
@@ -273,12 +270,12 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
     if isinstance(x, np.ndarray):
         return False
     inner, columns = sb[-2:]
-    if len(sb) == 2 and weight is not None and _folds(sa, x[2]) and _folds(y.shape, out[2]):
-        rows = math.prod(sa[:-1])
-        panels, kernel = plan.panels(weight, ("Gemm", True)), weight.T[:, :, np.newaxis]
-        lower_weighted(plan, node, _pixels(1, rows, inner, columns), _image(x), kernel, _image(out), bias, add, panels)
+    if weight is not None and len(sb) == 2 and _folds(sa, x[2]) and _folds(y.shape, out[2]):
+        images, form = (_image(x), _image(out)), (False, "Gemm", True)
+        geometry = _pixels(math.prod(sa[:-1]), inner, columns)
+        lower_product(plan, node, geometry, images, b, _kernel(plan, b, True), form, bias, add)
         return True
-    return add is None and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias)
+    return add is None and weight is None and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias)
 
 
 def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
@@ -292,22 +289,19 @@ def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 
 def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias: np.ndarray | None) -> bool:
+    """A product for each matrix of a batch, those along its last axis as one step that is repeated."""
     sa, sb, sy = shapes
-    b, weight = plan.spot(node.inputs[1]), plan.constant(node.inputs[1])
-    if weight is not None:
-        return False
-    batch = sy[:-2]
-    steps = [_batch_strides(shape, spot[2], batch) for shape, spot in ((sa, x), (sy, out), (sb, b))]
-    geometry = _pixels(1, sa[-2], sa[-1], sb[-1])
-    outer, turns = (batch[:-1], batch[-1]) if batch else ((), 1)
-    for index in np.ndindex(*outer):
+    value, batch = node.inputs[1], sy[:-2]
+    kernel, activation = _kernel(plan, value, True), node.attrs.get("activation", NONE)
+    steps = [_batch_strides(shape, spot[2], batch) for shape, spot in ((sa, x), (sy, out), (sb, plan.spot(value)))]
+    geometry, turns = _pixels(sa[-2], sa[-1], sb[-1]), batch[-1] if batch else 1
+    for index in np.ndindex(*batch[:-1]):
         moved = [sum(i * s for i, s in zip(index, step, strict=False)) for step in steps]
-        (xb, xo, xs, item, _), (yb, yo, ys, _, _), (wb, wo, ws, _, _) = x, out, b
-        kernel = (wb, wo + moved[2], (ws[-1], ws[-2], 0), item)
-        signal = (xb, xo + moved[0], (0, xs[-1], xs[-2]), item)
-        result = (yb, yo + moved[1], (0, ys[-1], ys[-2]), item)
-        activation = node.attrs.get("activation", NONE)
-        plan.program.conv(geometry, False, signal, kernel, bias, result, False, activation, 0, None)
+        signal, result, weight = (
+            (base, offset + more, *rest)
+            for (base, offset, *rest), more in zip((_image(x), _image(out), kernel), moved, strict=True)
+        )
+        plan.program.conv(geometry, False, signal, weight, bias, result, False, activation, 0, None)
         plan.program.repeat(turns, tuple(step[-1] if batch else 0 for step in steps))
     return True
 
