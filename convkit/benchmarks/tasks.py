@@ -42,12 +42,15 @@ def compare(task: Task, probe: Probe) -> tuple[Race, list[str]]:
 
 
 def main(
-    description: str, tasks: Callable[[Sequence[str], int], Iterable[Task]], argv: Sequence[str] | None = None
+    description: str,
+    tasks: Callable[[Sequence[str], int], Iterable[Task]],
+    argv: Sequence[str] | None = None,
+    peers: Sequence[str] = ("torch",),
 ) -> int:
     """The command line of a script; `tasks` is given the peers that are asked for, and the number of threads."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names of tasks, wildcards allowed")
-    parser.add_argument("--against", nargs="*", choices=("torch",), default=[], help="time PyTorch beside it")
+    parser.add_argument("--against", nargs="*", choices=peers, default=[], help="time these beside it")
     parser.add_argument("--threads", type=int, default=convkit.get_num_threads())
     args = parser.parse_args(argv)
     probe, steady = Probe("float32", args.threads), True
