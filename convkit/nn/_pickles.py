@@ -15,7 +15,7 @@ from typing import IO, Any
 from ._bounded import Refused, shown
 
 LONGEST = 2**26  # bytes of a program, and
-MOST = 5 * 10**6  # instructions; PyTorch takes 40 for a tensor, in 200 bytes
+MOST = 2 * 10**6  # instructions; PyTorch takes 40 for a tensor, in 200 bytes
 
 _PUSH_ARGUMENT = frozenset(
     "BINUNICODE SHORT_BINUNICODE BINSTRING SHORT_BINSTRING BININT BININT1 BININT2 LONG1 BINFLOAT".split()

@@ -23,12 +23,12 @@ class _Storage(NamedTuple):
 
     key: str
     kind: str
-    count: int
+    elements: int
 
     @property
     def nbytes(self) -> int:
         """In the file."""
-        return byte_length((self.count,), stored(self.kind))
+        return byte_length((self.elements,), stored(self.kind))
 
 
 class _Tensor(NamedTuple):
@@ -107,7 +107,7 @@ def _arrays(tensors: dict[str, _Tensor], contents: _Contents) -> dict[str, np.nd
     names: dict[str, list[str]] = {}
     for name, tensor in tensors.items():
         names.setdefault(tensor.storage.key, []).append(name)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for key, its_names in names.items():
         raw = contents.storages[key][1]()
         arrays |= {name: _array(raw, tensors[name], contents.order) for name in its_names}
@@ -170,8 +170,8 @@ def _read_older(source: Source) -> tuple[Any, _Contents]:
         source.file.seek(at)
         count = int.from_bytes(source.file.read(8), "little")
         at += 8 + storage.nbytes
-        if count != storage.count or at > source.size:
-            raise ValueError(f"a storage should have {storage.count} elements, and has {count}: {shown([key])}")
+        if count != storage.elements or at > source.size:
+            raise ValueError(f"a storage should have {storage.elements} elements, and has {count}: {shown([key])}")
         storages[key] = storage.nbytes, partial(_read_at, source.file, at - storage.nbytes, storage.nbytes)
     return tree, _Contents(storages, "<")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,14 +114,16 @@ def load_state(
         raise ValueError(f"path must end in .safetensors, .npz, .pt or .pth, got {os.fspath(path)!r}")
     if key is not None and not isinstance(key, str):
         raise TypeError(f"key must be text or None, got {key!r}")
-    if key is not None and read is not read_torch:
+    if read is read_torch:
+        read = partial(read_torch, key=key)
+    elif key is not None:
         raise ValueError(f"key must be None but for .pt and .pth files, which may have several levels, got {key!r}")
     limit = None if max_bytes is None else byte_count(max_bytes, "max_bytes")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         source = Source(file, size, max(8 * size, 2**26) if limit is None else limit)
         try:
-            return read(source, key) if read is read_torch else read(source)
+            return read(source)
         except MemoryError:
             raise
         except Refused as error:
@@ -151,7 +154,7 @@ def _write_npz(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
 
 
 _WRITERS = {".safetensors": _write_safetensors, ".npz": _write_npz}
-_READERS = {
+_READERS: dict[str, Callable[..., dict[str, np.ndarray]]] = {
     ".safetensors": read_safetensors,
     ".npz": read_npz,
     ".pt": read_torch,
