@@ -253,15 +253,18 @@ static void weight_tile(const col_tile *t, const ck_kblock *kb, const ck_kblock 
   const int64_t *stride = call->weight.stride, first = group * call->shape.c_out + out->channel;
   int64_t *offset = t->b.offset, sizes[5] = {call->shape.groups * call->shape.c_out, call->shape.c_in,
                                              call->shape.kernel[0], call->shape.kernel[1], call->shape.kernel[2]};
+  const char *src = (const char *)call->weight.data + first * stride[0] + kb->channel * stride[1];
+  for (int i = 0; i < 3; i++) /* offsets begin with 0, as those of adjacent taps do */
+    src += kb->tap[i] * stride[i + 2];
   for (int64_t z = 0; z < kb->taps[0]; z++)
     for (int64_t y = 0; y < kb->taps[1]; y++)
       for (int64_t x = 0; x < kb->taps[2]; x++)
-        *offset++ = (kb->tap[0] + z) * stride[2] + (kb->tap[1] + y) * stride[3] + (kb->tap[2] + x) * stride[4];
+        *offset++ = z * stride[2] + y * stride[3] + x * stride[4];
   ck_pack pack = {.panel = t->b.weight,
                   .ld = ld,
                   .lanes = out->channels,
                   .lane_stride = stride[0],
-                  .src = (const char *)call->weight.data + first * stride[0] + kb->channel * stride[1],
+                  .src = src,
                   .src_end = ck_end(call->weight.data, sizes, stride, 5, t->p->k->real_size),
                   .nc = kb->channels,
                   .c_stride = stride[1],
