@@ -173,7 +173,7 @@ def explain(
         sizes = (nd, stride, padding, dilation, groups, padding_mode, layout)
     x_shape, weight_shape = _shapes.x_shape(x_shape), _shapes.x_shape(weight_shape, "weight_shape")
     plan = family.plan(x_shape, weight_shape, *sizes)
-    code = check_algorithm(algorithm, plan, number)
+    code = check_algorithm(algorithm, plan)
     x, weight, y = (empty(shape, np.dtype(dtype)) for shape in (x_shape, weight_shape, plan.y_shape))
     images = (x, y) if plan.batched else (x[None], y[None])
     first, last = reversed(images) if transposed else images
@@ -181,7 +181,7 @@ def explain(
     name = _options.ALGORITHMS[told.pop("algorithm")]
     explanation = Explanation(
         op=op, direction=direction, dtype=dtype, layout=layout, isa=isa(), algorithm=name,
-        why=_why(name, algorithm), rejected=_rejected(name, algorithm, direction, plan, number),
+        why=_why(name, algorithm), rejected=_rejected(name, algorithm, direction, plan),
         flops=2 * (x if transposed else y).size * math.prod(weight_shape[1:]),
         bytes=x.nbytes + weight.nbytes + y.nbytes, **told,
     )  # fmt: skip
@@ -202,14 +202,14 @@ def _why(name: str, wanted: str) -> str:
     return "asked for" if wanted == name else f"in place of {wanted}, which does no gradient of the weight"
 
 
-def _rejected(name: str, wanted: str, direction: str, plan: Plan, number: int) -> dict[str, str]:
+def _rejected(name: str, wanted: str, direction: str, plan: Plan) -> dict[str, str]:
     """Why the other algorithms do not run."""
     because = f"the rule takes {name}" if wanted == "auto" else f"{wanted} was asked for"
     reasons = {}
     for code, other in enumerate(_options.ALGORITHMS):
         if other in ("auto", name):
             continue
-        if not engine.conv_supports(plan.geometry, number, code):
+        if not engine.conv_supports(plan.geometry, code):
             reasons[other] = f"does {ONLY_FOR[other]}; here are {plan.words}"
         elif other == "winograd" and direction == "weight":
             reasons[other] = "does no gradient of the weight"

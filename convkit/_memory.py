@@ -25,8 +25,10 @@ def byte_count(value, name: str) -> int:
         count = int(Fraction(parts[1]) * _UNITS[parts[2]])
     else:
         count = integer(value, name, 'a number of bytes, or text such as "64MB" or "64MiB"')
-    if not 0 <= count <= INT64_MAX:
-        raise ValueError(f"{name} must be from 0 to 2**63 - 1 bytes, got {value!r}")
+    if count < 0:
+        raise ValueError(f"{name} must be at least 0 bytes, got {value!r}")
+    if count > INT64_MAX:
+        raise OverflowError(f"{name} must be at most 2**63 - 1 bytes, got {value!r}")
     return count
 
 
@@ -44,6 +46,8 @@ def set_cache_limit(bytes: int | str) -> None:
         If `bytes` is neither an int nor a str.
     ValueError
         If it is below 0, or no number of bytes.
+    OverflowError
+        If it is above 2**63 - 1.
 
     Notes
     -----
@@ -104,7 +108,7 @@ def _at_import(text: str) -> int:
         return 128 * 2**20
     try:
         return byte_count(text, "CONVKIT_CACHE_LIMIT")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RuntimeError(str(error)) from None
 
 
@@ -131,6 +135,8 @@ def workspace_limit(bytes: int | str) -> AbstractContextManager[None]:
         If `bytes` is neither an int nor a str.
     ValueError
         If it is below 0, or no number of bytes.
+    OverflowError
+        If it is above 2**63 - 1.
 
     Notes
     -----

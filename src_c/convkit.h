@@ -147,7 +147,7 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels);
 /* The algorithm that CK_AUTO stands for: a rule of one image's shape alone, since it decides bits. */
 int ck_conv_rule(const ck_conv_shape *shape, ck_conv_op op);
 /* Whether `algorithm` can do this shape; CK_UNSUPPORTED if not. */
-ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm);
+ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm);
 
 /* What a call would do. Cycles are estimates, of all its threads together with its waits; 0 where an arrangement cannot
  * be. Without a correlation of its own (gradients of the weight, columns added back) arrangement is -1. */

@@ -173,7 +173,7 @@ def test_bytes():
         ("1 mib", ValueError, "'1 mib'"),
         ("1e6", ValueError, "'1e6'"),
         ("\u0661", ValueError, "'\u0661'"),
-        ("9000000TiB", ValueError, "'9000000TiB'"),
+        ("9000000TiB", OverflowError, "'9000000TiB'"),
         (2**63, OverflowError, str(2**63)),
         (True, TypeError, "True of type bool"),
         (1.5, TypeError, "1.5 of type float"),
@@ -189,11 +189,12 @@ def test_no_bytes(value, error, got):
 
 @pytest.mark.thorough
 def test_the_variable(imports):
-    given = ("", "3MiB", "0", "much")
-    *limits, error = imports(*(("convkit.get_cache_limit()", {"CONVKIT_CACHE_LIMIT": value}) for value in given))
+    given = ("", "3MiB", "0", "much", "9000000TiB")
+    *limits, error, huge = imports(*(("convkit.get_cache_limit()", {"CONVKIT_CACHE_LIMIT": value}) for value in given))
     assert limits == [str(128 * MIB), str(3 * MIB), "0"]
     expected = 'CONVKIT_CACHE_LIMIT must be a number of bytes such as "64MB" or "64MiB"'
     assert error == f"RuntimeError: {expected}, got 'much'"
+    assert huge == "RuntimeError: CONVKIT_CACHE_LIMIT must be at most 2**63 - 1 bytes, got '9000000TiB'"
 
 
 # ---------------------------------------------------------------- workspace_limit

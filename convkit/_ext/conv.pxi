@@ -205,9 +205,9 @@ cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
     }
 
 
-def conv_supports(Geometry geometry not None, int op, int algorithm):
+def conv_supports(Geometry geometry not None, int algorithm):
     """Whether the algorithm can do this shape."""
-    return ck.ck_conv_supports(&geometry.shape, <ck.ck_conv_op>op, algorithm) == ck.CK_OK
+    return ck.ck_conv_supports(&geometry.shape, algorithm) == ck.CK_OK
 
 
 cdef void set_columns(ck.ck_conv *call, cnp.ndarray cols) noexcept:

@@ -91,7 +91,7 @@ cdef extern from "convkit.h" nogil:
     ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) noexcept nogil
     void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) noexcept nogil
     ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) noexcept
-    ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) noexcept
+    ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm) noexcept
 
     ctypedef struct ck_deform:
         ck_conv conv

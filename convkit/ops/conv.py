@@ -46,7 +46,7 @@ class Family(NamedTuple):
     forward: Callable
     grad_x: Callable
     grad_weight: Callable
-    ops: tuple[int, int, int]  # what engine.conv_supports calls these three
+    ops: tuple[int, int, int]  # what engine.conv_explain calls these three
 
 
 def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> str:
@@ -82,9 +82,9 @@ def _planned(x_shape, weight_shape, nd, stride, padding, dilation, groups, paddi
 CONV = Family(_planned, engine.conv_forward, engine.conv_grad_x, engine.conv_grad_weight, (0, 1, 2))
 
 
-def check_algorithm(name, plan: Plan, *ops: int) -> int:
+def check_algorithm(name, plan: Plan) -> int:
     code = _options.algorithm(name)
-    if not all(engine.conv_supports(plan.geometry, op, code) for op in ops):
+    if not engine.conv_supports(plan.geometry, code):
         raise ValueError(f"algorithm must be another than {name!r}, which does {ONLY_FOR[name]}; got {plan.words}")
     return code
 
@@ -109,7 +109,7 @@ def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm
         if bias.shape != plan.bias_shape:
             check_shape(bias, "bias", plan.bias_shape, "one per output channel")
     act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
-    code = 0 if algorithm == "auto" else check_algorithm(algorithm, plan, family.ops[0])
+    code = 0 if algorithm == "auto" else check_algorithm(algorithm, plan)
     if out is None:
         y = out = empty(plan.y_shape, dtype)
     else:
@@ -180,8 +180,7 @@ def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need,
     y = taken_y(y, activation, grad)
     code = 0
     if algorithm != "auto":
-        _, op_x, op_weight = family.ops
-        code = check_algorithm(algorithm, plan, *[op_x] * need_x, *[op_weight] * need_weight)
+        code = check_algorithm(algorithm, plan) if need_x or need_weight else _options.algorithm(algorithm)
     inputs = (("grad", grad), ("x", x), ("weight", weight), ("y", y))
     grads, (dx, dw, db) = results(_NAMES, needs, (x_shape, weight_shape, plan.bias_shape), grad.dtype, out, inputs)
     if not plan.batched:

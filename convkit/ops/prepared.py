@@ -39,7 +39,7 @@ class Prepared:
         plan = family.plan(x.shape, self._weight.shape, *self._sizes)
         if self._bias is not None:
             check_shape(self._bias, "bias", plan.bias_shape, "one per output channel")
-        code = check_algorithm(self._algorithm, plan, family.ops[0])
+        code = check_algorithm(self._algorithm, plan)
         if add is not None:
             add = as_array(add, "add")
             same_dtype(add, "add", x, "x")

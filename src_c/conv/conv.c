@@ -157,7 +157,7 @@ ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e)
 
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
   ck_conv here = settled(call, op);
-  if (ck_conv_supports(&call->shape, op, call->algorithm) != CK_OK)
+  if (ck_conv_supports(&call->shape, call->algorithm) != CK_OK)
     return CK_UNSUPPORTED;
   return writes_nothing(call, op) ? CK_OK : route(&here, op, NULL);
 }

@@ -50,8 +50,7 @@ int ck_conv_rule(const ck_conv_shape *s, ck_conv_op op) {
   return phases == MANY_PHASES && positions == FEW_POSITIONS ? CK_IM2COL : CK_IMPLICIT_GEMM;
 }
 
-ck_status ck_conv_supports(const ck_conv_shape *shape, ck_conv_op op, int algorithm) {
-  (void)op;
+ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm) {
   int can = algorithm == CK_DIRECT ? direct_can(shape) : algorithm != CK_WINOGRAD || winograd_can(shape);
   return can ? CK_OK : CK_UNSUPPORTED;
 }

@@ -11,7 +11,7 @@ ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
   ck_reduction blocks = ck_reduction_make(d.channels, call->conv.shape.kernel, ck_kblock_cap(d.kernels));
   int64_t vectors = blocks.parts[0] * d.kernels->vector;
   sampler.whole = vectors > 0 && d.channels % vectors == 0 && sampler.channels % d.kernels->vector == 0;
-  const int narrow = ck_conv_supports(&call->conv.shape, CK_FORWARD, CK_DIRECT) == CK_OK;
+  const int narrow = ck_conv_supports(&call->conv.shape, CK_DIRECT) == CK_OK;
   d.arrangements = 1 << (narrow && ck_sampler_by_group(&sampler) ? CK_BY_GROUP : CK_BY_PIXEL);
   d.source.order = CK_COLUMNS;
   d.sampler = &sampler;
