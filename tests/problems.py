@@ -234,6 +234,8 @@ AWKWARD = (
     Problem("stride_leaves_tail", 1,   4, (10, 10),     5, (3, 3), 4),
     Problem("1x1",                2,  20, (9, 9),      24, (1, 1)),
     Problem("1x1_s2",             2,  20, (9, 10),     24, (1, 1), 2),
+    Problem("1x1_s2_wide",        2,   5, (6, 70),      9, (1, 1), 2),
+    Problem("1x1_two_k_blocks",   1, 700, (7, 7),      26, (1, 1)),
     Problem("1x1_padded",         1,   6, (5, 5),       7, (1, 1), 1, 2),
     Problem("1x1_padded_s3",      1,   6, (5, 7),       7, (1, 1), 3, 1),
     Problem("kernel_is_image",    2,   8, (7, 7),      12, (7, 7)),

@@ -12,8 +12,9 @@ from cases import DTYPES, LAYOUTS, arrange, forward, in_turn, random_data
 from problems import Problem, Transposed, named
 
 SHAPES = [
-    *named("odd_sizes", "1x1", "depthwise", "grouped_odd", "dilated_strided", "over_k_block", "577_taps", "circular"),
-    *named("1d_s4_d3", "3d_mixed", "t_asymmetric", "t_grouped_odd", "t_primes", "t_under_stride_out", "t_1d_s4_d3"),
+    *named("odd_sizes", "1x1", "1x1_two_k_blocks", "depthwise", "grouped_odd", "dilated_strided", "over_k_block"),
+    *named("577_taps", "circular", "1d_s4_d3", "3d_mixed", "t_asymmetric", "t_grouped_odd", "t_primes"),
+    *named("t_under_stride_out", "t_1d_s4_d3"),
     Transposed("p_lacks_phases", 2, 4, (1, 1), 6, (3, 5), (5, 4), padding=(1, 2)),
     Problem("p_winograd", 2, 20, (14, 17), 37, (3, 3), padding=1),
     Problem("p_winograd_grouped", 2, 48, (8, 9), 34, (3, 3), padding=2, groups=2, activation="relu"),
@@ -48,7 +49,7 @@ def test_bits_are_those_of_the_operator(problem, isa):
 
 
 @pytest.mark.parametrize("activation", (None, "relu", "tanh"))
-@pytest.mark.parametrize("problem", [SHAPES[0], SHAPES[1], SHAPES[2], SHAPES[10], SHAPES[-2]], ids=of)
+@pytest.mark.parametrize("problem", [*SHAPES[:4], SHAPES[11], SHAPES[-2]], ids=of)
 def test_add(problem, activation, isa):
     """((sum + bias) + add), then the activation; into `add` itself, too."""
     layout = in_turn(problem, LAYOUTS)[0]

@@ -314,11 +314,12 @@ def guarded(isa):
     convkit.set_isa(isa)
 
     names = (
-        "odd_sizes", "primes", "tails_19_13", "tails_29_65", "tails_153_207", "1x1", "1x1_s2", "1x1_padded_s3",
-        "one_output", "two_outputs", "one_input", "single_pixel", "stride_over_kernel", "kernel_over_image",
-        "dilated_strided", "asymmetric_s2", "small_images_s2", "grouped_odd", "grouped_narrow", "depthwise",
-        "depthwise_s2", "depthwise_x3", "depthwise_31", "reflect_max", "circular_max", "replicate_far", "1d_s4_d3",
-        "1d_long", "3d_mixed", "over_k_block", "many_pixel_blocks", "tiny_digits",
+        "odd_sizes", "primes", "tails_19_13", "tails_29_65", "tails_153_207", "1x1", "1x1_s2", "1x1_s2_wide",
+        "1x1_two_k_blocks", "1x1_padded_s3", "one_output", "two_outputs", "one_input", "single_pixel",
+        "stride_over_kernel", "kernel_over_image", "dilated_strided", "asymmetric_s2", "small_images_s2",
+        "grouped_odd", "grouped_narrow", "depthwise", "depthwise_s2", "depthwise_x3", "depthwise_31", "reflect_max",
+        "circular_max", "replicate_far", "1d_s4_d3", "1d_long", "3d_mixed", "over_k_block", "many_pixel_blocks",
+        "tiny_digits",
     )  # fmt: skip
     widths = (1, 2, 3, 7, 15, 16, 17, 31, 33)
     shapes = named(*names) + tuple(Problem(f"width_{w}", 1, 5, (3, w), w, (2, 3), 1, 1) for w in widths)

@@ -23,6 +23,7 @@ typedef struct ck_finish {
   int64_t row;      /* bytes */
   const void *bias; /* [height] */
   double low, high;
+  int add; /* what dst holds, before the bounds */
 } ck_finish;
 
 /* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
@@ -31,7 +32,8 @@ typedef struct ck_finish {
  *   depth  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]   both are vectors, one of lanes
  *   lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are vectors of neighbours, rows come from the panel
  * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
- * last, the next tile lies beside, and from and to are [height][ldc]; with `finish`, nothing is stored in to. */
+ * last, the next tile lies beside, its s `apart` elements on, and from and to are [height][ldc]; with `finish`, nothing
+ * is stored in to. */
 typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
@@ -40,7 +42,7 @@ typedef struct ck_strip {
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */
   void *to;
-  int64_t ldc;
+  int64_t ldc, apart;
   int add;
   const ck_finish *finish; /* or NULL */
 } ck_strip;
@@ -78,6 +80,12 @@ typedef struct ck_span {
   int64_t src, src_step;
 } ck_span;
 
+/* Positions in strips, [strip][channel][size]: the first `wider` strips have `size` of them, the others `less` fewer,
+ * and each begins `apart` elements after the one before. */
+typedef struct ck_strips {
+  int64_t count, wider, size, less, apart;
+} ck_strips;
+
 /* Copies one block's window, un-expanded: for every image, (z, y) row, channel and span.
  * Element (channel c, window offset p) of image i lands at dst[i * dst_image + c * dst_channel + p * dst_position]. */
 typedef struct ck_stage {
@@ -93,6 +101,7 @@ typedef struct ck_stage {
   const int64_t *row_src; /* [rows] source offsets in bytes */
   int64_t spans;
   const ck_span *span;
+  ck_strips strips; /* if any: of positions, those of one image after those of the other; nothing is padding */
 } ck_stage;
 
 /* Activations that are bounds, if any: the drain applies them. All others are for ck_sums, before. */

@@ -16,6 +16,7 @@ const ck_costs ck_cost = {.issue = 4,
                           .stage = 0.15,
                           .stage_apart = 1.0,
                           .stage_turned = 0.35,
+                          .stage_strips = {0.4, 0.2},
                           .stage_groups = 0.15,
                           .stage_strided = 0.7,
                           .stage_second = 0.22,
@@ -30,6 +31,8 @@ const ck_costs ck_cost = {.issue = 4,
                           .drain_run = 10,
                           .drain_groups_run = 30,
                           .level2 = 0.015,
+                          .level2_strips = 0.002,
+                          .level2_pixels = 0.08,
                           .level3 = 0.08,
                           .accumulators = 12 * 1024,
                           .tile = 75,
@@ -64,6 +67,10 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double bytes = (double)(elements * d->kernels->real_size);
   if (bytes < 0.5 * (double)p->level1)
     return 0;
+  if (ck_dense_is_sequential(d))
+    return bytes * ck_cost.level2_strips;
+  if (d->in_place && d->arrangement == CK_BY_PIXEL)
+    return bytes * ck_cost.level2_pixels;
   return bytes * (bytes < 0.75 * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
 }
 
@@ -136,7 +143,8 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
     double strips = (double)ck_ceil_div(vectors, most);
     return tiles * (double)runs.runs * strips * strip_cycles(each, (double)vectors / strips, k, blocks);
   }
-  double pieces = blocks * (double)ck_ceil_div(p->kmax, ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size));
+  int64_t piece = ck_dense_is_sequential(d) ? p->kmax : ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size);
+  double pieces = blocks * (double)ck_ceil_div(p->kmax, piece);
   if (d->arrangement == CK_BY_GROUP) /* each product loads what it multiplies */
     return tiles * (1 + 1 / (double)kernels->max_height) * ck_rows_cycles(kernels, (double)p->pixels, 1, k, pieces);
   double vectors = (double)ck_ceil_div(d->lanes, kernels->vector) / (double)ck_max(1, p->tiles);
@@ -162,6 +170,11 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {
+  case CK_STRIPS: /* rows that follow one another are one run */
+    apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
+    rows = s->tensor.stride[3] == x * s->axis[2].step * s->tensor.stride[4] ? (double)p->window.outputs[0] : rows;
+    return elements * (apart ? ck_cost.stage_apart : ck_cost.stage_strips[d->arrangement == CK_BY_CHANNEL]) +
+           rows * (double)p->window.channels * ck_cost.stage_row;
   case CK_INTERLEAVED: /* a run of channels at each position */
     return twice * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);
   case CK_LANES:
@@ -173,7 +186,7 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
-  if (d->arrangement == CK_BY_CHANNEL && ck_reduction_count(&p->reduction) == 1) {
+  if (d->arrangement == CK_BY_CHANNEL && (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1)) {
     ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
     if (ck_dense_goes_straight(d, &runs, p->window.outputs))
       return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * ck_cost.drain_straight;

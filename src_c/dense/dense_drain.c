@@ -30,7 +30,7 @@ static void bounds_of(const ck_dense *d, double *low, double *high) {
 ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
-  ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias};
+  ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias, .add = d->add};
   finish.dst += first[0] * stride[0] + first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
   if (r > 0) {
     int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];
@@ -38,6 +38,26 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   }
   bounds_of(d, &finish.low, &finish.high);
   return finish;
+}
+
+void ck_dense_finish_rest(const ck_block *b, const ck_tile *t, const ck_finish *finish, const char *total,
+                          int64_t lane) {
+  const ck_dense *d = b->d;
+  const int64_t item = d->kernels->real_size;
+  const ck_drain drain = {.c = total + lane * item,
+                          .c_pixel = 1,
+                          .c_lane = b->runs.runs * b->runs.row,
+                          .dst = finish->dst + lane * item,
+                          .count = b->runs.lanes - lane,
+                          .lanes = t->lanes,
+                          .dst_pixel = item,
+                          .dst_lane = finish->row,
+                          .bias = finish->bias,
+                          .activation = ck_only_bounds(d->activation) ? d->activation : CK_IDENTITY,
+                          .a = d->act_a,
+                          .b = d->act_b,
+                          .add = d->add};
+  d->kernels->drain(&drain);
 }
 
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */

@@ -48,7 +48,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
-  b->chain = ck_multiply_piece(p->kmax, ld * item) < p->kmax ? ck_take(arena, p->acc_phase) : NULL;
+  const int cut = !ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax;
+  b->chain = cut ? ck_take(arena, p->acc_phase) : NULL;
   b->panel = ck_take(arena, p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);
   b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
@@ -164,7 +165,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   }
 }
 
-/* Whether the source can be read in place: a copy would cost more than it brings. */
+/* Whether the source can be read in place. */
 static int reads_in_place(const ck_dense *d) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
@@ -190,15 +191,35 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
   return arrangement == CK_BY_GROUP ? CK_LANES : CK_PLANES;
 }
 
-/* All but the blocks. */
-static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement) {
+/* Whether the source can be copied in the strips that register tiles take: one tap, and nothing that is padding. */
+static int fits_strips(const ck_dense *d) {
+  const ck_source *s = &d->source;
+  int fits = s->order == CK_PLANES && d->lanes > 1 && !s->act_y.data && !d->fold && !d->sampler;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    const int64_t first = a->base + ck_tap_offset(a, 0);
+    fits &= a->taps == 1 && a->stride <= 1 && first >= 0 && first + (a->outputs - 1) * a->step < a->source;
+  }
+  return fits;
+}
+
+static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
+  const ck_kernels *k = d->kernels;
+  const int by_channel = d->arrangement == CK_BY_CHANNEL;
+  d->source.order = order;
+  d->source.axis[2].adjacent = by_channel;
+  d->source.strip_unit = by_channel ? k->vector : 1;
+  d->source.strip = by_channel ? k->vector * k->lane_vectors[lanes] : k->max_height;
+}
+
+/* All but the blocks. Of one tap planes are copied in strips, unless they may be, and can be, read in place. */
+static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_place) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
   ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
-  d->source.order = order_for(d, arrangement);
-  d->source.axis[2].adjacent = arrangement == CK_BY_CHANNEL;
   d->arrangement = arrangement;
-  d->in_place = reads_in_place(d);
+  d->source.order = order_for(d, arrangement);
+  d->in_place = in_place && reads_in_place(d);
   for (int i = 0; i < 3; i++) {
     taps[i] = d->source.axis[i].taps;
     p.sorted |= d->source.axis[i].stride > 1;
@@ -211,6 +232,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement) {
   p.tile_lanes = arrangement == CK_BY_GROUP || d->lanes <= k->vector ? k->vector : most;
   if (arrangement == CK_BY_CHANNEL)
     p.tile_lanes = ck_max(1, ck_ceil_div(d->lanes, ck_max(1, p.tiles)));
+  set_order(d, !d->in_place && fits_strips(d) ? CK_STRIPS : d->source.order, p.tile_lanes);
   p.outer = arrangement == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
   p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
@@ -219,7 +241,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement) {
 }
 
 ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
-  ck_dense_plan p = start_plan(d, CK_BY_PIXEL);
+  ck_dense_plan p = start_plan(d, CK_BY_PIXEL, 0);
   const int64_t block[4] = {1, 1, ck_min(rows, p.grid.size[2]), ck_min(columns, p.grid.size[3])};
   const int64_t edge[4][2] = {{1, 1}, {1, 1}, {block[2], block[2]}, {block[3], block[3]}};
   memcpy(p.grid.size, block, sizeof block); /* no cuts, which would make all blocks alike, and smaller */
@@ -227,8 +249,8 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
   return p;
 }
 
-static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
-  ck_dense_plan p = start_plan(d, arrangement);
+static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, int in_place, const ck_run *run) {
+  ck_dense_plan p = start_plan(d, arrangement, in_place);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
     return p;
@@ -249,6 +271,18 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, c
   if (padded && !d->fold && !d->sampler)
     choose_block(d, &p, run, edge);
   return p;
+}
+
+static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
+  ck_dense copying = *d;
+  const ck_dense_plan in_place = plan_source(d, arrangement, 1, run);
+  if (!d->in_place)
+    return in_place;
+  const ck_dense_plan copied = plan_source(&copying, arrangement, 0, run);
+  if (copied.cycles >= in_place.cycles)
+    return in_place;
+  *d = copying;
+  return copied;
 }
 
 static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {
@@ -327,9 +361,8 @@ ck_dense_plan ck_dense_make_plan(ck_dense *d, const ck_run *run) {
     m->in_place = d->in_place;
   }
   d->arrangement = m->arrangement;
-  d->source.order = m->order;
-  d->source.axis[2].adjacent = m->arrangement == CK_BY_CHANNEL;
   d->in_place = m->in_place;
+  set_order(d, m->order, m->plan.tile_lanes);
   return m->plan;
 }
 

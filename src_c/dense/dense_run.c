@@ -62,23 +62,27 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .height = t->lanes,
                              .lanes = runs->lanes,
                              .ldc = runs->runs * runs->row,
+                             .wide = b->b.window.strips.size / kernels->vector,
+                             .apart = b->b.window.strips.apart,
                              .ko = p->ko,
                              .panel = p->panel,
                              .chain = b->b.chain,
                              .mode = p->accumulate ? CK_ADD : CK_STORE};
-  if (b->straight)
+  if (b->finishing)
     ck_dense_load_bias(b, t);
   for (int64_t r = 0; r < runs->runs; r++) {
     int32_t at = b->b.ro[r * runs->outputs];
     ck_finish finish;
-    if (b->straight) {
+    if (b->finishing) {
       finish = ck_dense_finish_at(b, t, r);
       product.finish = &finish;
     }
     product.total = p->acc + r * runs->row * kernels->real_size;
     product.data = b->data + at * kernels->real_size;
-    ck_multiply_lanes(&product);
-    for (int64_t i = 0; i < t->lanes && b->straight && !ck_only_bounds(d->activation); i++) {
+    const int64_t done = ck_multiply_lanes(&product);
+    if (b->finishing && done < runs->lanes)
+      ck_dense_finish_rest(b, t, &finish, product.total, done);
+    for (int64_t i = 0; i < t->lanes && b->finishing && !ck_only_bounds(d->activation); i++) {
       char *row = finish.dst + i * finish.row; /* stored just now, with its bias */
       kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
     }
@@ -314,6 +318,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (ck_dense_by_plane(d))
       ck_dense_set_phase_taps(b);
   }
+  b->finishing = last && b->straight;
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;
   for (; tile < tile_end; tile++, acc += acc_step) {
@@ -321,7 +326,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (panel_at(b, &t, tile, index) && b->b.window.padded && !b->in_place)
       break;
     multiply(b, &t, b->kblock.channels * b->taken, acc, !first);
-    if (last && !b->straight)
+    if (last && !b->finishing)
       ck_dense_drain(b, &t, acc);
     if (tile + 1 < tile_end && ck_stopped(b->worker))
       break;
@@ -373,8 +378,8 @@ static void settle(ck_block *b) {
   for (b->kblocks = count; b->kblocks > 0 && !has_taps(b, b->kblocks - 1);)
     b->kblocks--;
   b->kept = -1;
-  b->straight =
-      b->d->arrangement == CK_BY_CHANNEL && b->kblocks == 1 && ck_dense_goes_straight(b->d, &b->runs, b->box.size);
+  b->straight = b->d->arrangement == CK_BY_CHANNEL && ck_dense_goes_straight(b->d, &b->runs, b->box.size) &&
+                (b->kblocks == 1 || !ck_dense_by_plane(b->d));
 }
 
 /* Returns the first tile that is not done. */

@@ -40,7 +40,8 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
 
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
   const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
-  int straight = !d->add && !d->fold && !d->tapped && (runs->lanes >= d->kernels->vector || ck_dense_by_plane(d)) &&
+  const int by_plane = ck_dense_by_plane(d);
+  int straight = !d->fold && !d->tapped && (by_plane ? !d->add : runs->lanes >= d->kernels->vector) &&
                  runs->lanes == runs->outputs && d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
   if (runs->axis < 3 && size[2] > 1)
     straight &= stride[3] == size[3] * item;

@@ -72,44 +72,48 @@ void ck_multiply_rows(const ck_row_product *p) {
   }
 }
 
-/* `vectors` of lanes from offset (bytes) on, in strips of balanced width. */
-static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, int64_t i, int64_t offset,
-                        int64_t vectors) {
-  const ck_kernels *kernels = p->kernels;
-  const int64_t strips = ck_ceil_div(vectors, kernels->lane_vectors[p->height]),
-                step = kernels->vector * kernels->real_size;
-  const int64_t width = vectors / ck_max(1, strips), wider = vectors % ck_max(1, strips);
-  for (int half = 0; half < 2; half++) {
-    int64_t wide = width + (half == 0);
+/* Strips are of balanced width, the wider ones first. */
+static int64_t first_lane(const ck_lane_product *p, int64_t strips, int64_t i) {
+  const int64_t vectors = ck_ceil_div(p->lanes, p->kernels->vector);
+  return (i * (vectors / strips) + ck_min(i, vectors % strips)) * p->kernels->vector;
+}
+
+/* Those before `whole` are finished. */
+static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, int64_t i, int64_t strips,
+                        int64_t whole) {
+  const int64_t vector = p->kernels->vector, item = p->kernels->real_size, vectors = ck_ceil_div(p->lanes, vector);
+  const int64_t width = vectors / strips, wider = vectors % strips;
+  for (int64_t at = 0, next; at < strips; at = next) {
+    const int64_t wide = width + (at < wider), lane = first_lane(p, strips, at);
     ck_finish finish;
-    s->tiles = half ? strips - wider : wider;
-    if (s->tiles == 0)
-      continue;
-    s->s = (const char *)p->data + offset;
-    set_place(s, pieces, i, p->chain, p->total, offset, p->mode);
-    if (p->finish && i == pieces - 1) {
+    next = at < wider ? wider : strips;
+    next = at < whole ? ck_min(next, whole) : next;
+    s->tiles = next - at;
+    s->s = (const char *)p->data + (p->apart ? at * p->apart : lane) * item;
+    s->apart = p->apart ? p->apart : wide * vector;
+    set_place(s, pieces, i, p->chain, p->total, lane * item, p->mode);
+    s->finish = NULL;
+    if (at < whole) {
       finish = *p->finish;
-      finish.dst += offset;
+      finish.dst += lane * item;
       s->finish = &finish;
     }
-    kernels->lanes[p->height][wide - 1](s);
-    offset += s->tiles * wide * step;
+    p->kernels->lanes[p->height][wide - 1](s);
   }
 }
 
-void ck_multiply_lanes(const ck_lane_product *p) {
+int64_t ck_multiply_lanes(const ck_lane_product *p) {
   const ck_kernels *kernels = p->kernels;
-  const int64_t item = kernels->real_size, row = ck_round_up(p->height, kernels->vector) * item;
-  const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1;
+  const int64_t row = ck_round_up(p->height, kernels->vector) * kernels->real_size;
+  const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1, vectors = ck_ceil_div(p->lanes, kernels->vector);
+  const int64_t strips = ck_ceil_div(vectors, p->wide ? p->wide : kernels->lane_vectors[p->height]);
+  const int64_t whole = p->finish ? strips - (p->lanes % kernels->vector > 0) : 0;
+  if (p->lanes == 0)
+    return 0;
   for (int64_t i = 0; i < pieces; i++) {
     ck_strip s = {.ldc = p->ldc};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
-    if (!p->finish || i < pieces - 1) {
-      lane_strips(p, &s, pieces, i, 0, ck_ceil_div(p->lanes, kernels->vector));
-      continue;
-    }
-    lane_strips(p, &s, pieces, i, 0, p->lanes / kernels->vector);
-    if (p->lanes % kernels->vector) /* the last vector once more, in part */
-      lane_strips(p, &s, pieces, i, (p->lanes - kernels->vector) * item, 1);
+    lane_strips(p, &s, pieces, i, strips, i == pieces - 1 ? whole : 0);
   }
+  return whole == strips ? p->lanes : first_lane(p, strips, whole);
 }

@@ -32,19 +32,22 @@ typedef struct ck_row_product {
 void ck_multiply_rows(const ck_row_product *product);
 
 /* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
- * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. */
+ * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. With `finish` the
+ * sums go there, but for the last strip of register tiles if its vectors are more than its lanes. Returns the first
+ * lane that is in total alone. */
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
+  int64_t wide, apart;           /* data in strips: vectors of one at most, and elements from one to the next; or 0 */
   const void *data;
   const int32_t *ko;
   const void *panel;
   void *chain, *total;
   ck_chain mode;
-  const ck_finish *finish; /* instead of total, where there are lanes for a whole vector; or NULL */
+  const ck_finish *finish; /* or NULL */
 } ck_lane_product;
 
-void ck_multiply_lanes(const ck_lane_product *product);
+int64_t ck_multiply_lanes(const ck_lane_product *product);
 
 /* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
 int64_t ck_multiply_piece(int64_t k, int64_t bytes);

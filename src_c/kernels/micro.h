@@ -21,13 +21,18 @@ CK_INLINE void start_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTOR
   }
 }
 
-CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], REAL *to, int64_t ldc, int add) {
+CK_INLINE void add_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const REAL *to, int64_t ldc) {
   CK_UNROLL
-  for (int i = 0; i < rows && add; i++) {
+  for (int i = 0; i < rows; i++) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++)
       acc[i][j] += v_loadu(to + i * ldc + j * VL);
   }
+}
+
+CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], REAL *to, int64_t ldc, int add) {
+  if (add)
+    add_tile(rows, vectors, acc, to, ldc);
   CK_UNROLL
   for (int i = 0; i < rows; i++) {
     CK_UNROLL
@@ -44,7 +49,9 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
     char *dst = f->dst + i * f->row + lane * (int64_t)sizeof(REAL);
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      const vreal v = acc[i][j] + bias;
+      vreal v = acc[i][j] + bias;
+      if (f->add)
+        v = v_loadu(dst + j * VBYTES) + v;
       v_storeu(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)));
     }
   }
@@ -143,7 +150,7 @@ CK_INLINE void depth_strip(int height, const ck_strip *p) {
 CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const int64_t beside = t * vectors * VL;
-    const REAL *s = (const REAL *)p->s + beside, *panel = p->panel;
+    const REAL *s = (const REAL *)p->s + t * p->apart, *panel = p->panel;
     const int32_t *ko = p->ko, *end = ko + p->k;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
@@ -161,6 +168,8 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
           acc[i][j] += a * b[j];
       }
     }
+    if (p->finish && p->add)
+      add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (p->finish)
       finish_tile(height, vectors, acc, p->finish, beside);
     else
