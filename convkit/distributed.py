@@ -73,16 +73,21 @@ def world() -> Any:
     """
     comm = _extras.need("mpi4py.MPI", "mpi").COMM_WORLD
     if comm.size > 1:
-        if sys.excepthook is not _end_all:
-            vars(_end_all)["before"], sys.excepthook = sys.excepthook, _end_all
+        if not hasattr(sys.excepthook, "ends_all"):
+            sys.excepthook = _ending_all(sys.excepthook, comm)
         _divide_cores(comm)
     return comm
 
 
-def _end_all(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """What `sys.excepthook` is among ranks."""
-    vars(_end_all)["before"](kind, error, trace)
-    _abort(_extras.need("mpi4py.MPI", "mpi").COMM_WORLD)
+def _ending_all(hook: Callable[..., Any], comm: Any) -> Callable[..., None]:
+    """A `sys.excepthook` that ends all ranks after what the one before does."""
+
+    def ending(*about: Any) -> None:
+        hook(*about)
+        _abort(comm)
+
+    vars(ending)["ends_all"] = True
+    return ending
 
 
 def _abort(comm: Any) -> None:
@@ -105,7 +110,26 @@ def _divide_cores(comm: Any) -> None:
 
 
 def split(samples: int, shards: int) -> list[slice]:
-    """Cut so many samples into shards: sizes differ by one at most, and the last shards of few samples are empty.
+    """Cut samples into shards, in their order.
+
+    Parameters
+    ----------
+    samples : int
+        How many there are.
+    shards : int
+        How many parts there are to be.
+
+    Returns
+    -------
+    list of slice
+        Their sizes differ by one at most; of fewer samples than shards the last ones are empty.
+
+    Raises
+    ------
+    TypeError
+        If one is no int.
+    ValueError
+        If `samples` is negative, or `shards` not positive.
 
     Examples
     --------
@@ -113,6 +137,8 @@ def split(samples: int, shards: int) -> list[slice]:
     >>> distributed.split(5, 3)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
+    if integer(samples, "samples") < 0 or integer(shards, "shards") < 1:
+        raise ValueError(f"samples must be at least 0, and shards at least 1, got {samples} and {shards}")
     size, more = divmod(samples, shards)
     ends = [size * k + min(k, more) for k in range(shards + 1)]
     return [slice(begin, end) for begin, end in zip(ends, ends[1:], strict=False)]

@@ -13,7 +13,7 @@ from ..nn.module import Buffer
 from ..optim.optimizer import unique_parameters
 from . import checkpoint as checkpoints
 from . import guard as guards
-from .means import Figure
+from .means import Figure, Means
 from .metrics import fitting
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Sharded(Whole):
         self._sums = [np.empty(ends[0], np.float32), np.empty(self._notes.stop, np.float64)]
 
     def __call__(self, batch: Share) -> Pass:
-        trainer, ranks, done = self.trainer, self.ranks, {}
+        measured: dict[int, dict[str, Figure]] = {}
+        diagnoses: list[Callable[[], guards.NonFiniteError | None]] = []
         drawn = checkpoints.generator_states(self.generators)
         self._before = [(buffer.data, buffer.data.copy()) for buffer in self.buffers]
 
@@ -96,25 +97,26 @@ class Sharded(Whole):
             if shard in batch.shards:
                 self._seed(shard)
                 one = self.one(*batch.shards[shard], batch.samples)
-                with trainer.quiet():
-                    done[shard] = one._replace(measure={"loss": one.loss} | one.measure())
+                diagnoses.append(one.diagnose)
+                with self.trainer.quiet():
+                    measured[shard] = {"loss": one.loss} | one.measure()
                     self._write(out, add, one.samples / batch.samples, shard == 0)
             elif not add:  # of fewer samples than shards, the last shards have none
                 for array in out:
                     array.fill(0)
 
-        ranks.sum(self._sums, leaf)
+        self.ranks.sum(self._sums, leaf)
         checkpoints.set_generator_states(self.generators, drawn)
-        measured: dict[int, Any] = {}
-        for others in ranks.gather({shard: one.measure for shard, one in done.items()}):
+        for others in self.ranks.gather(measured):
             measured |= others
-        figures = ranks.fold([measured.get(shard) for shard in range(ranks.shards)], _sum_of_figures)
+        of_shards = [measured.get(shard) for shard in range(self.ranks.shards)]
+        figures = self.ranks.fold(of_shards, _together)
         loss = figures.pop("loss")
         self._read(batch.samples / loss.weight if loss.weight else 1.0)
 
         def diagnose() -> guards.NonFiniteError | None:
-            mine = next(filter(None, (one.diagnose() for _, one in sorted(done.items()))), None)
-            return next(filter(None, ranks.gather(mine)), None)
+            found = next(filter(None, (look() for look in diagnoses)), None)
+            return next(filter(None, self.ranks.gather(found)), None)
 
         return Pass(batch.samples, loss(), loss, lambda: figures, diagnose)
 
@@ -209,6 +211,8 @@ def _times(grad: Any, part: float) -> Any:
     return grad if part == 1 else grad * grad.dtype.type(part)
 
 
-def _sum_of_figures(a: dict[str, Figure], b: dict[str, Figure]) -> dict[str, Figure]:
-    """The figures of two shards together."""
-    return a | {name: a[name] + figure if name in a else figure for name, figure in b.items()}
+def _together(a: dict[str, Figure], b: dict[str, Figure]) -> dict[str, Figure]:
+    """What two shards have measured, as one."""
+    means = Means(a)
+    means.add(b)
+    return means.figures

@@ -112,6 +112,16 @@ class Trainer:
     shard normalises by its own batch statistics, and finds every generator where run, step and shard put it; of
     buffers, such as running statistics, the shards have the mean. A mean of the batch is that of all its samples: a
     shard weighs what its loss has divided by. In `fit`, what raises on one rank ends all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim, train
+    >>> x = np.arange(8, dtype=np.float32).reshape(8, 1) / 8
+    >>> model = nn.Linear(1, 2, rng=0)
+    >>> trainer = train.Trainer(model, optim.SGD(model.parameters(), 0.5), rng=0, shards=4)
+    >>> trainer.fit(x, np.arange(8) // 4, epochs=50, progress=False)["accuracy"][-1]
+    1.0
     """
 
     def __init__(
