@@ -143,6 +143,10 @@ cdef extern from "convkit.h" nogil:
         double times[3]
         double over[3]
         double before, after
+        int64_t first_in[3]
+        int64_t first_out[3]
+        int64_t whole_in[3]
+        int64_t whole_out[3]
         ck_tensor x, y
         ck_run run
 

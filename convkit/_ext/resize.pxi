@@ -3,18 +3,26 @@
 
 @cython.final
 cdef class ResizeGeometry:
-    """Sizes of one interpolation, checked, and where its outputs lie: what ck_resize says, one entry per axis."""
+    """Sizes of one interpolation, checked, and where its outputs lie: what ck_resize says, one entry per axis.
+
+    `whole` and `first`, of input and output each, are for parts of images.
+    """
 
     cdef ck.ck_resize call
 
     def __cinit__(self, n, channels, tuple in_, tuple out, int sampling, tuple times, tuple over, double before,
-                  double after):
+                  double after, tuple whole=None, tuple first=None):
         cdef int nd = <int>len(in_), i
         memset(&self.call, 0, sizeof(ck.ck_resize))
         self.call.n = n
         self.call.channels = channels
         fill_axes(self.call.in_, in_, 1)
         fill_axes(self.call.out, out, 1)
+        fill_axes(self.call.whole_in, in_ if whole is None else whole[0], 1)
+        fill_axes(self.call.whole_out, out if whole is None else whole[1], 1)
+        if first is not None:
+            fill_axes(self.call.first_in, first[0], 0)
+            fill_axes(self.call.first_out, first[1], 0)
         self.call.sampling = sampling
         self.call.before = before
         self.call.after = after

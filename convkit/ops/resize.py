@@ -23,8 +23,8 @@ class _Plan(NamedTuple):
     channel_last: bool
 
 
-def _geometry(shape: _resample_shapes.ResizeShape, mode: str, align_corners: bool) -> engine.ResizeGeometry:
-    """Where outputs lie: output i at coordinate (i + before) * times / over - after."""
+def coordinates(shape: _resample_shapes.ResizeShape, mode: str, align_corners: bool) -> tuple:
+    """(sampling, times, over, before, after): output i of an axis lies at (i + before) * times / over - after."""
     if align_corners:
         times, over = [size - 1 for size in shape.in_], [size - 1 for size in shape.out]
         times = [0 if steps == 0 else t for t, steps in zip(times, over, strict=True)]
@@ -35,8 +35,7 @@ def _geometry(shape: _resample_shapes.ResizeShape, mode: str, align_corners: boo
         times, over = [1.0] * len(shape.in_), shape.scales
     before = 0.0 if align_corners or mode == "nearest" else 0.5
     after = 0.0 if mode == "nearest-exact" else before
-    sizes = (shape.n, shape.channels, shape.in_, shape.out)
-    return engine.ResizeGeometry(*sizes, _SAMPLING[mode], tuple(times), tuple(over), before, after)
+    return _SAMPLING[mode], tuple(times), tuple(over), before, after
 
 
 @lru_cache(maxsize=1024)
@@ -45,7 +44,8 @@ def _plan(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:
     shape = _resample_shapes.resized(x_shape, size, scale_factor, channel_last)
     _options.interpolation_for(len(shape.in_), mode, align_corners)
     y_shape = _shapes.image_shape(shape.n, shape.channels, shape.out, channel_last, True)
-    return _Plan(_geometry(shape, mode, align_corners), y_shape, channel_last)
+    geometry = engine.ResizeGeometry(*shape[:4], *coordinates(shape, mode, align_corners))
+    return _Plan(geometry, y_shape, channel_last)
 
 
 def _planned(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:

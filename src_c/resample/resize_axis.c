@@ -2,12 +2,19 @@
 
 #include <math.h>
 
+static int64_t between(int64_t low, int64_t value, int64_t high) { return ck_max(low, ck_min(value, high)); }
+
+/* The place in x of an element of the image, or of its edge. */
+static int64_t place(const ck_resize_axis *a, int64_t index) {
+  return between(0, between(0, index, a->whole_in - 1) - a->first_in, a->in - 1);
+}
+
 /* Weights of the elements at lower - 1 (cubic), lower, ...; Keys' cubic in factors, so that a weight near zero is as
  * exact as the others. Where an output lies on an element all taps read that one: what has no weight must not give 0 *
  * Inf. */
 static ck_taps taps_from(const ck_resize_axis *a, int64_t lower, double right) {
   const double cubic = -0.75, left = 1 - right;
-  const int64_t first = a->count == 4 ? lower - 1 : lower, edge = a->in - 1;
+  const int64_t first = a->count == 4 ? lower - 1 : lower;
   ck_taps t = {.weight = {1}};
   if (a->count == 2) {
     t.weight[0] = left;
@@ -20,22 +27,22 @@ static ck_taps taps_from(const ck_resize_axis *a, int64_t lower, double right) {
   }
   for (int64_t i = 0; i < a->count; i++) {
     int64_t index = left == 1 ? lower : right == 1 ? lower + 1 : first + i;
-    t.index[i] = ck_max(0, ck_min(index, edge));
+    t.index[i] = place(a, index);
     if (left == 1 || right == 1)
       t.weight[i] = 1 / (double)a->count;
   }
-  t.first = ck_max(0, ck_min(first, edge));
-  t.last = ck_max(0, ck_min(first + a->count - 1, edge));
+  t.first = place(a, first);
+  t.last = place(a, first + a->count - 1);
   return t;
 }
 
 ck_taps ck_taps_at(const ck_resize_axis *a, int64_t o) {
   if (a->kept)
     return a->kept[o];
-  double at = ((double)o + a->before) * a->times / a->over - a->after;
+  double at = ((double)(o + a->first_out) + a->before) * a->times / a->over - a->after;
   if (a->sampling == CK_LINEAR && at < 0)
     at = 0;
-  int64_t lower = ck_min((int64_t)floor(at), a->in - 1);
+  int64_t lower = ck_min((int64_t)floor(at), a->whole_in - 1);
   return taps_from(a, lower, fmin(at - (double)lower, 1));
 }
 

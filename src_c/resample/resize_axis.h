@@ -12,7 +12,8 @@ typedef struct ck_taps {
 } ck_taps;
 
 typedef struct ck_resize_axis {
-  int64_t in, out, count; /* count: taps of an output */
+  int64_t in, out, count;                /* count: taps of an output */
+  int64_t first_in, first_out, whole_in; /* where x and y begin in the image, and its size */
   int sampling;
   double times, over, before, after;
   const ck_taps *kept; /* of every output, or NULL */

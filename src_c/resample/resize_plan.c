@@ -107,20 +107,25 @@ ck_resize_buffers ck_resize_place(const ck_resize_plan *p, ck_arena *arena) {
 static void set_axes(ck_resize_plan *p) {
   const ck_resize *call = p->call;
   static const int counts[] = {[CK_NEAREST] = 1, [CK_LINEAR] = 2, [CK_CUBIC] = 4};
-  for (int d = 0; d < 3; d++)
+  for (int d = 0; d < 3; d++) {
+    const int still = call->whole_in[d] == 1 && call->whole_out[d] == 1;
     p->axis[d] = (ck_resize_axis){.in = call->in[d],
                                   .out = call->out[d],
+                                  .first_in = call->first_in[d],
+                                  .first_out = call->first_out[d],
+                                  .whole_in = call->whole_in[d],
                                   .sampling = call->sampling,
                                   .times = call->times[d],
                                   .over = call->over[d],
                                   .before = call->before,
                                   .after = call->after,
-                                  .count = call->in[d] == 1 && call->out[d] == 1 ? 1 : counts[call->sampling]};
+                                  .count = still ? 1 : counts[call->sampling]};
+  }
 }
 
 /* Where the image shrinks there are fewer sums of rows than rows: resampling along x, the dearer half, comes last. */
 static int rows_first(const ck_resize_plan *p) {
-  const int64_t *in = p->call->in, *out = p->call->out;
+  const int64_t *in = p->call->whole_in, *out = p->call->whole_out;
   if (p->backward || p->axis[2].count == 1 || p->axis[0].count * p->axis[1].count == 1)
     return 0;
   return in[2] <= MOST_POSITIONS && out[2] <= in[2] && 4 * out[2] >= in[2] && out[0] <= in[0] && out[1] < in[1];
