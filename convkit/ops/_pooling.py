@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from .. import _shapes
-from .._arrays import as_out, empty
+from .._arrays import as_out, empty, refuse_lazy
 from .._ext import engine
 from .._threads import current
 
@@ -20,6 +20,7 @@ def as_indices(value, name: str = "indices") -> np.ndarray:
     """`value` as an int64 ndarray, without a copy unless its byte order is foreign."""
     if isinstance(value, np.ma.MaskedArray) or not hasattr(type(value), "__array__"):
         raise TypeError(f"{name} must be an int64 array, got {type(value).__name__}")
+    refuse_lazy(value, name)
     array = np.asarray(value)
     if array.dtype.kind != "i" or array.dtype.itemsize != 8:
         raise TypeError(f"{name} must be int64, got dtype {array.dtype}")

@@ -320,7 +320,8 @@ _BACKWARD_DOC = """
 """
 
 
-def _words(nd: int) -> dict[str, object]:
+def doc_words(nd: int) -> dict[str, object]:
+    """How the docstrings of one to three dimensions differ."""
     axes = ("L",) if nd == 1 else ("D", "H", "W")[-nd:]
     space, out = ", ".join(axes), ", ".join(axis + "_out" for axis in axes)
     kernel = ", ".join("k" + axis for axis in axes)
@@ -348,7 +349,7 @@ def documented(template: str):
 
     def document(function):
         nd = next(int(character) for character in function.__name__ if character.isdigit())
-        function.__doc__ = inspect.cleandoc(template).format(**_words(nd))
+        function.__doc__ = inspect.cleandoc(template).format(**doc_words(nd))
         return function
 
     return document

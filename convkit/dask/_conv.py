@@ -1,0 +1,542 @@
+"""Convolution and transposed convolution, forward and gradients, block by block.
+
+Both move windows over their large side (`_axes`): convolution reads it and writes the small side, transposed
+convolution the other way, and each is the other's gradient of x. Padding modes are a layer before, or after.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import dask.array as da
+import numpy as np
+
+import convkit
+
+from .. import _options, _shapes
+from .._arrays import same_dtype
+from .._results import ConvGrads
+from .._typing import Activation, Padding, Size
+from ..ops.conv import CONV, Family, Plan, check_algorithm, check_shape, doc_words
+from ..ops.conv_transpose import CONV_TRANSPOSE
+from ._axes import Axis
+from ._graph import Layer, lazy, sizes_of, together, total, whole
+from ._padding import fold, pad, padded_cuts
+from ._sides import Blocks, Images, layer_of
+
+
+class Call(NamedTuple):
+    """One convolution of either family without its arrays."""
+
+    label: str
+    family: Family
+    nd: int
+    images: Images
+    plan: Plan
+    channels: tuple[int, int]  # of x and of the result
+    axes: list[Axis]
+    mode: str
+    pads: tuple[tuple[int, ...], tuple[int, ...]]  # what is to be padded by `mode`
+    options: dict  # of the NumPy function, but padding, which is each block's own
+
+    @property
+    def large_is_x(self) -> bool:
+        """Whether windows move over x, not over the result."""
+        return self.family is CONV
+
+    def operator(self, suffix: str = ""):
+        """The NumPy function."""
+        return getattr(convkit, f"{self.label}{self.nd}d{suffix}")
+
+
+def conv_call(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout) -> Call:
+    """A convolution, every size checked."""
+    plan = CONV.plan(x_shape, weight_shape, nd, stride, padding, dilation, groups, padding_mode, layout)
+    images = Images.of(nd, len(x_shape), layout)
+    shape = _shapes.conv(
+        nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, images.channel_last
+    )
+    pads = shape.pad_lo, shape.pad_hi
+    if padding_mode == "zeros" or not any(map(any, pads)):
+        padding_mode, pads = "zeros", ((0,) * nd,) * 2
+    axes = [
+        Axis(size + a + b, out, step, gap * (taps - 1) + 1, lo - a)
+        for size, out, step, gap, taps, lo, a, b in zip(
+            shape.in_, shape.out, shape.stride, shape.dilation, shape.kernel, shape.pad_lo, *pads, strict=True
+        )
+    ]
+    options = {"stride": shape.stride, "dilation": shape.dilation, "groups": shape.groups, "layout": layout}
+    channels = shape.groups * shape.c_in, shape.groups * shape.c_out
+    return Call("conv", CONV, nd, images, plan, channels, axes, padding_mode, pads, options)
+
+
+def conv_transpose_call(
+    nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout
+) -> Call:
+    """A transposed convolution, every size checked."""
+    sizes = (stride, padding, output_padding, groups, dilation, output_size)
+    plan = CONV_TRANSPOSE.plan(x_shape, weight_shape, nd, *sizes, layout)
+    images = Images.of(nd, len(x_shape), layout)
+    shape = _shapes.conv_transpose(nd, x_shape, weight_shape, *sizes, images.channel_last)
+    axes = [
+        Axis(size, out, step, gap * (taps - 1) + 1, lo)
+        for size, out, step, gap, taps, lo in zip(
+            shape.in_, shape.out, shape.stride, shape.dilation, shape.kernel, shape.pad_lo, strict=True
+        )
+    ]
+    options = {"stride": shape.stride, "dilation": shape.dilation, "groups": shape.groups, "layout": layout}
+    channels, pads = (shape.groups * shape.c_out, shape.groups * shape.c_in), ((0,) * nd,) * 2
+    return Call("conv_transpose", CONV_TRANSPOSE, nd, images, plan, channels, axes, "zeros", pads, options)
+
+
+# ---------------------------------------------------------------- from one side to the other
+
+
+def _onto_small(
+    call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, x_channels=None, **options
+) -> Layer:
+    """Each block of the small side from what its windows cover of the large one."""
+    channels = (0, call.channels[0 if call.large_is_x else 1])
+
+    def read(batch, _, spatial):
+        reads = [axis.read(*span) for axis, span in zip(call.axes, spatial, strict=True)]
+        wanted = call.images.arranged(batch, channels, [r.span for r in reads])
+        own = {"padding": tuple((r.before, r.after) for r in reads)}
+        if x_channels is not None:
+            own["x_shape"] = call.images.arranged(batch[1] - batch[0], x_channels, sizes_of(spatial))
+        return [None if source is None else (source, wanted) for source in sources], own
+
+    return layer_of(blocks, layer, function, read, fixed, **call.options, **options)
+
+
+def _onto_large(
+    call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, x_channels=None, **options
+) -> Layer:
+    """Each block of the large side from the windows that touch it."""
+    channels = (0, call.channels[1 if call.large_is_x else 0])
+
+    def read(batch, _, spatial):
+        windows = [axis.touching(*span) for axis, span in zip(call.axes, spatial, strict=True)]
+        placed = [a.placed(*window, *span) for a, window, span in zip(call.axes, windows, spatial, strict=True)]
+        own = {"padding": tuple((before, after) for before, after, _ in placed)}
+        if x_channels is not None:
+            own["x_shape"] = call.images.arranged(batch[1] - batch[0], x_channels, sizes_of(spatial))
+        else:
+            own["output_padding"] = tuple(short for *_, short in placed)
+        wanted = call.images.arranged(batch, channels, windows)
+        return [None if source is None else (source, wanted) for source in sources], own
+
+    return layer_of(blocks, layer, function, read, fixed, **call.options, **options)
+
+
+def _other_side(call: Call, cuts, to_small: bool):
+    return [
+        axis.small_cuts(spans) if to_small else axis.large_cuts(spans)
+        for axis, spans in zip(call.axes, cuts, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- forward
+
+
+def forward(call_of, nd: int, sizes: tuple, x, weight, bias, activation, algorithm) -> da.Array:
+    """The forward pass; `sizes` are what `call_of` takes after the shapes."""
+    x, weight = lazy(x, "x"), whole(weight, "weight")
+    same_dtype(weight, "weight", x, "x")
+    call = call_of(nd, x.shape, weight.shape, *sizes)
+    if bias is not None:
+        bias = whole(bias, "bias")
+        same_dtype(bias, "bias", x, "x")
+        check_shape(bias, "bias", call.plan.bias_shape, "one per output channel")
+    _options.activation(activation)
+    check_algorithm(algorithm, call.plan, call.family.ops[0])
+    x = together(x, call.images.channel_axis, "x")
+    batch, _, spatial = call.images.cuts(x)
+    blocks = Blocks(call.images, batch, [(0, call.channels[1])], _other_side(call, spatial, call.large_is_x))
+    token = (x.name, weight.name, bias if bias is None else bias.name, activation, algorithm, call[2:4], call[6:])
+    layer = Layer(f"{call.label}{nd}d", *token)
+    onto = _onto_small if call.large_is_x else _onto_large
+    options = {"activation": activation, "algorithm": algorithm}
+    onto(call, layer, call.operator(), blocks, [_with_padding(call, x)], [weight, bias], **options)
+    return layer.array(blocks.chunks, x.dtype)
+
+
+def _with_padding(call: Call, x: da.Array) -> da.Array:
+    return x if call.mode == "zeros" else pad(x, call.images.spatial_axes, *call.pads, call.mode)
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def _block_grad_x(grad, y, weight, *, operator, x_shape, **options):
+    if not grad.size:  # windows of padding alone
+        return np.zeros(x_shape, grad.dtype)
+    return operator(grad, x_shape, weight, y=y, need="x", **options).x
+
+
+def _block_grad_weight(small, y_small, large, y_large, *, operator, large_is_x, weight_shape, **options):
+    grad, y, x = (small, y_small, large) if large_is_x else (large, y_large, small)
+    if not grad.size or not x.size:
+        return np.zeros((1, *weight_shape), grad.dtype)
+    return operator(grad, x, weight_shape, y=y, need="weight", **options).weight[None]
+
+
+def _block_grad_bias(grad, y, *, operator, x_shape, weight_shape, **options):
+    """As of a kernel of one tap: the gradient of the bias does not depend on it."""
+    return operator(grad, x_shape, weight_shape, y=y, need="bias", **options).bias[None]
+
+
+def _grad_x(call: Call, grad, y, weight, x, token, options) -> da.Array:
+    cuts = call.images.cuts(grad)
+    if x is None:
+        batch, spatial = cuts[0], _other_side(call, cuts[2], not call.large_is_x)
+        sizes = [c[-1][1] - a - b for c, a, b in zip(spatial, *call.pads, strict=True)]
+        spatial = [_within(c, a, size) for c, a, size in zip(spatial, call.pads[0], sizes, strict=True)]
+    else:
+        batch, _, spatial = call.images.cuts(x)
+    blocks = Blocks(call.images, batch, [(0, call.channels[0])], spatial)
+    padded = blocks._replace(spatial=[padded_cuts(*axis) for axis in zip(spatial, *call.pads, strict=True)])
+    layer = Layer(f"{call.label}{call.nd}d-grad-x", *token, blocks)
+    onto = _onto_large if call.large_is_x else _onto_small
+    onto(call, layer, _block_grad_x, padded, [grad, y], [weight], call.channels[0],
+         operator=call.operator("_backward"), **options)  # fmt: skip
+    dx = layer.array(padded.chunks, grad.dtype)
+    if call.mode == "zeros":
+        return dx
+    return fold(dx, call.images.spatial_axes, blocks.chunks, *call.pads, call.mode, call.options["stride"])
+
+
+def _within(cuts, lo: int, size: int):
+    """Blocks of an image from those of the image with its padding."""
+    starts = sorted({0, *(start - lo for start, _ in cuts if 0 < start - lo < size)})
+    return list(zip(starts, [*starts[1:], size], strict=True))
+
+
+def _grad_weight(call: Call, grad, y, x, weight_shape, token, options) -> da.Array:
+    x = _with_padding(call, x)
+    small, large, ys = (grad, x, (y, None)) if call.large_is_x else (x, grad, (None, y))
+    blocks = Blocks(call.images, *call.images.cuts(small)[:1], [(0, 1)], call.images.cuts(small)[2])
+    layer = Layer(f"{call.label}{call.nd}d-grad-weight", *token, x.name)
+    small_channels = (0, call.channels[1 if call.large_is_x else 0])
+    large_channels = (0, call.channels[0 if call.large_is_x else 1])
+    count = 0
+    for count, (_, batch, _, spatial) in enumerate(blocks.each(), 1):
+        reads = [axis.read(*span) for axis, span in zip(call.axes, spatial, strict=True)]
+        here = call.images.arranged(batch, small_channels, spatial)
+        there = call.images.arranged(batch, large_channels, [r.span for r in reads])
+        sources = [(small, here), (ys[0], here), (large, there), (ys[1], there)]
+        boxes = [None if source[0] is None else source for source in sources]
+        layer.add(
+            (count - 1, *[0] * len(weight_shape)), _block_grad_weight, boxes, [], operator=call.operator("_backward"),
+            large_is_x=call.large_is_x, weight_shape=weight_shape, padding=tuple((r.before, r.after) for r in reads),
+            **call.options, **options,
+        )  # fmt: skip
+    return total(layer, count, weight_shape, grad.dtype)
+
+
+def _grad_bias(call: Call, grad, y, token, options) -> da.Array:
+    batch, _, spatial = call.images.cuts(grad)
+    channels = call.channels[1]
+    operator = getattr(convkit, f"conv{call.nd}d_backward")
+    layer = Layer(f"{call.label}{call.nd}d-grad-bias", *token)
+    count = 0
+    for count, (_, images, _, block) in enumerate(Blocks(call.images, batch, [(0, 1)], spatial).each(), 1):
+        wanted = call.images.arranged(images, (0, channels), block)
+        boxes = [(grad, wanted), None if y is None else (y, wanted)]
+        x_shape = call.images.arranged(images[1] - images[0], 1, sizes_of(block))
+        layer.add(
+            (count - 1, 0), _block_grad_bias, boxes, [], operator=operator, x_shape=x_shape,
+            weight_shape=(channels, 1, *[1] * call.nd), layout=call.options["layout"],
+            activation=options["activation"],
+        )  # fmt: skip
+    return total(layer, count, (channels,), grad.dtype)
+
+
+def backward(call_of, nd: int, sizes: tuple, grad, x, weight, activation, y, need, algorithm) -> ConvGrads:
+    """The gradients of `forward`, those that are needed."""
+    need_x, need_weight, need_bias = _options.need(need, ConvGrads._fields)
+    grad = lazy(grad, "grad")
+    x, x_shape = _array_or_shape(x, "x", "weight" if need_weight else None, grad, lazy)
+    weight, weight_shape = _array_or_shape(weight, "weight", "x" if need_x else None, grad, whole)
+    call = call_of(nd, x_shape, weight_shape, *sizes)
+    check_shape(grad, "grad", call.plan.y_shape, "that of the output")
+    _options.activation_backward(activation)
+    if activation is None:
+        y = None
+    elif y is None:
+        raise ValueError("y must be the output of the forward call where activation is given, got None")
+    else:
+        y = lazy(y, "y")
+        same_dtype(y, "y", grad, "grad")
+        check_shape(y, "y", grad.shape, "that of grad")
+    _, op_x, op_weight = call.family.ops
+    check_algorithm(algorithm, call.plan, *[op_x] * need_x, *[op_weight] * need_weight)
+    axis = call.images.channel_axis
+    grad, y, x = (a if a is None else together(a, axis, name) for a, name in ((grad, "grad"), (y, "y"), (x, "x")))
+    names = [a if a is None else a.name for a in (grad, y, x, weight)]
+    token = (*names, x_shape, weight_shape, activation, algorithm, call[2:4], call[6:])
+    options = {"activation": activation, "algorithm": algorithm}
+    return ConvGrads(
+        _grad_x(call, grad, y, weight, x, token, options) if need_x else None,
+        _grad_weight(call, grad, y, x, weight_shape, token, options) if need_weight else None,
+        _grad_bias(call, grad, y, token, options) if need_bias else None,
+    )
+
+
+def _array_or_shape(value, name: str, needed_for: str | None, grad: da.Array, take):
+    """(array, shape) of an argument that may be given as its shape, unless a gradient needs its values."""
+    if not isinstance(value, (tuple, list)):
+        array = take(value, name)
+        same_dtype(array, name, grad, "grad")
+        return array, array.shape
+    if needed_for:
+        raise TypeError(
+            f"{name} must be an array where need includes {needed_for!r}, got {type(value).__name__} {value!r}"
+        )
+    return None, _shapes.array_shape(value, name)
+
+
+# ---------------------------------------------------------------- the public functions
+
+_BLOCKS_DOC = """
+    algorithm : {{"implicit_gemm", "auto", "im2col", "direct", "winograd"}}
+        As in `convkit.{name}{nd}d`. The bits of "implicit_gemm", the default, do not depend on chunks; "auto" may take
+        "winograd" where that is quicker, whose tiles begin at each block's first element.
+"""
+
+_ERRORS_DOC = """
+    Raises
+    ------
+    TypeError, ValueError, OverflowError
+        As `convkit.{name}{nd}d`, at the call; ValueError too if chunk sizes are not known. What cannot be read or
+        allocated is an OSError or MemoryError when it is computed.
+"""
+
+_FORWARD_DOC = """
+    `convkit.{name}{nd}d` of a Dask array, block by block.
+
+    Parameters
+    ----------
+    x : Dask or zarr array, {x} or {x1}
+        Input, float32 or float64, in any chunks. Channels in several chunks are brought together.
+    weight : ndarray or Dask array, {weight}
+        Kernels. Every task has all of them. Depthwise convolution is ``groups=C_in``.
+    bias : ndarray or Dask array, (C_out,), optional
+        Added to every output of its channel.
+    {sizes}, activation, layout
+        As in `convkit.{name}{nd}d`.
+{blocks}
+
+    Returns
+    -------
+    dask.array.Array, {y} or {y1}
+        Its blocks go with the chunks of x, along the batch and the spatial axes; all channels are in one.
+
+{errors}
+
+    Notes
+    -----
+    A task reads what its block's windows cover: the block and as much of its neighbours as the kernel reaches over. It
+    pads where the image ends. Other padding than zeros is a step before, which makes new chunks at the rim alone.
+
+    Examples
+    --------
+    >>> import numpy as np, convkit.dask, dask.array as da
+    >>> x = da.ones({example_x}, dtype="float32", chunks={example_chunks})
+    >>> y = convkit.dask.{name}{nd}d(x, np.ones({example_weight}, np.float32), stride=2)
+    >>> y.shape, y.chunks[-1]
+    ({example_y}, {example_y_chunks})
+"""
+
+_BACKWARD_DOC = """
+    Gradients of `convkit.dask.{name}{nd}d` with respect to its input, weight and bias.
+
+    Parameters
+    ----------
+    grad : Dask or zarr array, {y} or {y1}
+        Gradient of the loss with respect to the output; its chunks need not be those of the output.
+    x : Dask or zarr array, or tuple of int
+        The input, or its shape where `need` does not include "weight".
+    weight : ndarray, Dask array or tuple of int
+        The weight, or its shape where `need` does not include "x".
+    {sizes}, activation, layout
+        As in the forward call.
+    y : Dask or zarr array, optional
+        The output of the forward call: required with `activation`, not looked at without.
+    need : str or sequence of str, default: ("x", "weight", "bias")
+        The gradients to compute. The others come back as None.
+{blocks}
+
+    Returns
+    -------
+    ConvGrads
+        Named tuple (x, weight, bias) of Dask arrays. That of x has the chunks of x or, where x is a shape, chunks that
+        go with those of grad. Those of weight and bias, one chunk each, are sums over blocks, added in float64 by a
+        tree that the chunks settle.
+
+{errors}
+
+    Examples
+    --------
+    >>> import numpy as np, convkit.dask, dask.array as da
+    >>> x = da.ones({example_x}, dtype="float32", chunks={example_chunks})
+    >>> weight = np.ones({example_weight}, np.float32)
+    >>> grad = convkit.dask.{name}{nd}d(x, weight, stride=2)
+    >>> grads = convkit.dask.{name}{nd}d_backward(grad, x, weight, stride=2)
+    >>> grads.x.chunks == x.chunks, grads.weight.compute().shape
+    (True, {example_weight})
+"""
+
+
+def _document(template: str):
+    """Decorator: the docstring that the functions of one family share, in the words of one of them."""
+
+    def document(function):
+        name, nd = (
+            function.__name__.removesuffix("_backward")[:-2],
+            int(function.__name__.removesuffix("_backward")[-2]),
+        )
+        transposed = name == "conv_transpose"
+        words = doc_words(nd) | {"name": name}
+        words["weight"] = words["w_transposed" if transposed else "w"]
+        words["sizes"] = (
+            "stride, padding, output_padding, groups, dilation, output_size"
+            if transposed
+            else "stride, padding, dilation, groups, padding_mode"
+        )
+        words |= {
+            "example_x": (1, 3, *[100] * nd),
+            "example_chunks": (1, 3, *[50] * nd),
+            "example_weight": (3, 8, *[3] * nd) if transposed else (8, 3, *[3] * nd),
+            "example_y": (1, 8, *[201 if transposed else 49] * nd),
+            "example_y_chunks": (100, 101) if transposed else (25, 24),
+        }
+        words |= {
+            part: text.strip("\n").format(**words) for part, text in (("blocks", _BLOCKS_DOC), ("errors", _ERRORS_DOC))
+        }
+        function.__doc__ = inspect.cleandoc(template.format(**words))
+        return function
+
+    return document
+
+
+@_document(_FORWARD_DOC)
+def conv1d(
+    x, weight, bias=None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, groups: int = 1, *,
+    padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "implicit_gemm",
+) -> da.Array:  # fmt: skip
+    sizes = (stride, padding, dilation, groups, padding_mode, layout)
+    return forward(conv_call, 1, sizes, x, weight, bias, activation, algorithm)
+
+
+@_document(_FORWARD_DOC)
+def conv2d(
+    x, weight, bias=None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, groups: int = 1, *,
+    padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "implicit_gemm",
+) -> da.Array:  # fmt: skip
+    sizes = (stride, padding, dilation, groups, padding_mode, layout)
+    return forward(conv_call, 2, sizes, x, weight, bias, activation, algorithm)
+
+
+@_document(_FORWARD_DOC)
+def conv3d(
+    x, weight, bias=None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, groups: int = 1, *,
+    padding_mode: str = "zeros", activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "implicit_gemm",
+) -> da.Array:  # fmt: skip
+    sizes = (stride, padding, dilation, groups, padding_mode, layout)
+    return forward(conv_call, 3, sizes, x, weight, bias, activation, algorithm)
+
+
+@_document(_BACKWARD_DOC)
+def conv1d_backward(
+    grad, x, weight, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, groups: int = 1, *,
+    padding_mode: str = "zeros", activation: Activation = None, y=None, layout: str = "NCHW",
+    need: str | Sequence[str] = ConvGrads._fields, algorithm: str = "implicit_gemm",
+) -> ConvGrads:  # fmt: skip
+    sizes = (stride, padding, dilation, groups, padding_mode, layout)
+    return backward(conv_call, 1, sizes, grad, x, weight, activation, y, need, algorithm)
+
+
+@_document(_BACKWARD_DOC)
+def conv2d_backward(
+    grad, x, weight, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, groups: int = 1, *,
+    padding_mode: str = "zeros", activation: Activation = None, y=None, layout: str = "NCHW",
+    need: str | Sequence[str] = ConvGrads._fields, algorithm: str = "implicit_gemm",
+) -> ConvGrads:  # fmt: skip
+    sizes = (stride, padding, dilation, groups, padding_mode, layout)
+    return backward(conv_call, 2, sizes, grad, x, weight, activation, y, need, algorithm)
+
+
+@_document(_BACKWARD_DOC)
+def conv3d_backward(
+    grad, x, weight, stride: Size = 1, padding: Padding = 0, dilation: Size = 1, groups: int = 1, *,
+    padding_mode: str = "zeros", activation: Activation = None, y=None, layout: str = "NCHW",
+    need: str | Sequence[str] = ConvGrads._fields, algorithm: str = "implicit_gemm",
+) -> ConvGrads:  # fmt: skip
+    sizes = (stride, padding, dilation, groups, padding_mode, layout)
+    return backward(conv_call, 3, sizes, grad, x, weight, activation, y, need, algorithm)
+
+
+@_document(_FORWARD_DOC)
+def conv_transpose1d(
+    x, weight, bias=None, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "implicit_gemm",
+) -> da.Array:  # fmt: skip
+    sizes = (stride, padding, output_padding, groups, dilation, output_size, layout)
+    return forward(conv_transpose_call, 1, sizes, x, weight, bias, activation, algorithm)
+
+
+@_document(_FORWARD_DOC)
+def conv_transpose2d(
+    x, weight, bias=None, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "implicit_gemm",
+) -> da.Array:  # fmt: skip
+    sizes = (stride, padding, output_padding, groups, dilation, output_size, layout)
+    return forward(conv_transpose_call, 2, sizes, x, weight, bias, activation, algorithm)
+
+
+@_document(_FORWARD_DOC)
+def conv_transpose3d(
+    x, weight, bias=None, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None, layout: str = "NCHW",
+    algorithm: str = "implicit_gemm",
+) -> da.Array:  # fmt: skip
+    sizes = (stride, padding, output_padding, groups, dilation, output_size, layout)
+    return forward(conv_transpose_call, 3, sizes, x, weight, bias, activation, algorithm)
+
+
+@_document(_BACKWARD_DOC)
+def conv_transpose1d_backward(
+    grad, x, weight, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None, y=None,
+    layout: str = "NCHW", need: str | Sequence[str] = ConvGrads._fields, algorithm: str = "implicit_gemm",
+) -> ConvGrads:  # fmt: skip
+    sizes = (stride, padding, output_padding, groups, dilation, output_size, layout)
+    return backward(conv_transpose_call, 1, sizes, grad, x, weight, activation, y, need, algorithm)
+
+
+@_document(_BACKWARD_DOC)
+def conv_transpose2d_backward(
+    grad, x, weight, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None, y=None,
+    layout: str = "NCHW", need: str | Sequence[str] = ConvGrads._fields, algorithm: str = "implicit_gemm",
+) -> ConvGrads:  # fmt: skip
+    sizes = (stride, padding, output_padding, groups, dilation, output_size, layout)
+    return backward(conv_transpose_call, 2, sizes, grad, x, weight, activation, y, need, algorithm)
+
+
+@_document(_BACKWARD_DOC)
+def conv_transpose3d_backward(
+    grad, x, weight, stride: Size = 1, padding: Padding = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1, *, output_size: Size | None = None, activation: Activation = None, y=None,
+    layout: str = "NCHW", need: str | Sequence[str] = ConvGrads._fields, algorithm: str = "implicit_gemm",
+) -> ConvGrads:  # fmt: skip
+    sizes = (stride, padding, output_padding, groups, dilation, output_size, layout)
+    return backward(conv_transpose_call, 3, sizes, grad, x, weight, activation, y, need, algorithm)

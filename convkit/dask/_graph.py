@@ -1,0 +1,220 @@
+"""Layers of tasks that read boxes of other arrays, whatever the chunks of these; and what is taken for an array."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+import dask.array as da
+import numpy as np
+from dask import config
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from dask.task_spec import DataNode, List, Task, TaskRef
+
+from .._arrays import as_array, is_real
+from .._threads import threads
+
+Span = tuple[int, int]
+
+
+# ---------------------------------------------------------------- arrays
+
+
+class _Stored:
+    """An array in storage, such as zarr's, that says which part of it could not be read."""
+
+    def __init__(self, array, name: str):
+        self.array, self.name = array, name
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, where):
+        try:
+            return np.asarray(self.array[where])
+        except Exception as error:
+            part = ", ".join(f"{side.start}:{side.stop}" for side in where)
+            raise OSError(f"{self.name} must be readable, got {error!r} for [{part}] of {self.array!r}") from error
+
+
+def lazy(value, name: str) -> da.Array:
+    """`value` as a Dask array of float32 or float64 whose chunk sizes are known."""
+    if not isinstance(value, da.Array):
+        if not hasattr(value, "chunks"):
+            return da.from_array(as_array(value, name))
+        value = da.from_array(_Stored(value, name), getattr(value, "shards", None) or value.chunks)
+    if not is_real(value.dtype):
+        raise TypeError(f"{name} must be float32 or float64, got dtype {value.dtype}")
+    return known(value, name)
+
+
+def known(value: da.Array, name: str) -> da.Array:
+    """The same array, once its chunk sizes are known to be known."""
+    if any(np.isnan(size) for sizes in value.chunks for size in sizes):
+        raise ValueError(f"{name} must have chunks of known sizes, got {value.chunks}; compute_chunk_sizes finds them")
+    return value
+
+
+def whole(value, name: str) -> da.Array:
+    """`value`, such as a weight, as a Dask array of one chunk, which every task reads."""
+    if not isinstance(value, da.Array):
+        value = da.from_array(as_array(value, name), chunks=-1)
+    return lazy(value, name).rechunk(-1)
+
+
+def together(array: da.Array, axis: int, name: str) -> da.Array:
+    """The array with one chunk along an axis, in chunks of no more bytes than it had."""
+    if array.numblocks[axis] == 1:
+        return array
+    warnings.warn(
+        f"{name} has its {array.shape[axis]} channels in {array.numblocks[axis]} chunks, and all are summed: it is "
+        "rechunked; rechunk it yourself to choose the chunks",
+        da.PerformanceWarning,
+        stacklevel=5,
+    )
+    chunks = {a: -1 if a == axis else "auto" for a in range(array.ndim)}
+    return array.rechunk(chunks, block_size_limit=limit_of(array))
+
+
+def limit_of(array: da.Array) -> int:
+    """Bytes of its largest chunk."""
+    return array.dtype.itemsize * max(1, math.prod(max(sizes) for sizes in array.chunks))
+
+
+# ---------------------------------------------------------------- layers
+
+
+def spans(sizes: Sequence[int]) -> list[Span]:
+    """(start, stop) of every chunk along an axis."""
+    stops = list(itertools.accumulate(sizes))
+    return list(zip([0, *stops], stops, strict=False))
+
+
+def sizes_of(cuts: Sequence[Span]) -> tuple[int, ...]:
+    """The inverse of `spans`."""
+    return tuple(stop - start for start, stop in cuts)
+
+
+def _overlapping(chunks: list[Span], wanted: Sequence[Span]) -> list[tuple[int, int, int]]:
+    """(chunk, start, stop) in that chunk, one after the other, of the elements in the spans `wanted`."""
+    found = []
+    for start, stop in wanted:
+        i = bisect_right(chunks, start, key=operator.itemgetter(1))
+        while i < len(chunks) and chunks[i][0] < stop:
+            first, last = chunks[i]
+            if max(start, first) < min(stop, last):
+                found.append((i, max(start, first) - first, min(stop, last) - first))
+            i += 1
+    return found or [(0, 0, 0)]
+
+
+def _cut(chunk: np.ndarray, where: tuple[slice, ...]) -> np.ndarray:
+    """A copy: a view would keep the whole chunk in memory."""
+    return chunk[where].copy()
+
+
+def _join(parts, axis: int = 0) -> np.ndarray:
+    """One array of nested lists of arrays; no copy where there is only one."""
+    if not isinstance(parts, list):
+        return parts
+    arrays = [_join(part, axis + 1) for part in parts]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
+
+
+def _run(function: Callable, count: int, boxes: list, fixed: list, options: dict):
+    with threads(count):
+        return function(*map(_join, boxes), *fixed, **options)
+
+
+class Layer:
+    """Tasks for the blocks of one array, each of which reads a box of every source.
+
+    A box is read across the borders of chunks. What is cut from a chunk is a task of its own, so that not the chunk
+    goes to another worker, but the part of it that is read there.
+    """
+
+    def __init__(self, label: str, *token):
+        self.name = f"convkit-{label}-{tokenize(label, *token)}"
+        self.threads = config.get("convkit.threads", 1)
+        self.tasks: dict = {}
+        self.sources: dict[str, da.Array] = {}
+        self.chunks: dict[str, list[list[Span]]] = {}
+
+    def _box(self, source: da.Array, wanted: Sequence) -> List:
+        """References to all that lies in a box: (start, stop), or several of them, along each axis."""
+        if source.name not in self.chunks:
+            self.sources[source.name] = source
+            self.chunks[source.name] = [spans(sizes) for sizes in source.chunks]
+        chunks = self.chunks[source.name]
+        axes = [
+            _overlapping(axis, [span] if isinstance(span[0], int) else span)
+            for axis, span in zip(chunks, wanted, strict=True)
+        ]
+
+        def nested(taken):
+            if len(taken) < len(axes):
+                return List(*(nested((*taken, part)) for part in axes[len(taken)]))
+            index = tuple(part[0] for part in taken)
+            sizes = [stop - start for start, stop in (axis[i] for axis, i in zip(chunks, index, strict=True))]
+            if all(part[1:] == (0, size) for part, size in zip(taken, sizes, strict=True)):
+                return TaskRef((source.name, *index))
+            key = (f"{self.name}-cut", source.name, *itertools.chain(*taken))
+            self.tasks[key] = Task(
+                key, _cut, TaskRef((source.name, *index)), tuple(slice(start, stop) for _, start, stop in taken)
+            )
+            return TaskRef(key)
+
+        return nested(())
+
+    def add(self, index: Sequence[int], function: Callable, boxes: Sequence, fixed: Sequence, **options) -> None:
+        """The task for one block: function(*arrays of the boxes, *fixed, **options).
+
+        `boxes` are pairs of an array and spans, or None; `fixed` are arrays of one chunk, what `shared` gave, or None.
+        """
+        read = List(*(None if box is None else self._box(*box) for box in boxes))
+        refs = List(*(self._whole(array) if isinstance(array, da.Array) else array for array in fixed))
+        key = (self.name, *index)
+        self.tasks[key] = Task(key, _run, function, self.threads, read, refs, options)
+
+    def shared(self, value) -> TaskRef:
+        """A value for all tasks, which each worker gets once."""
+        key = f"{self.name}-shared"
+        self.tasks[key] = DataNode(key, value)
+        return TaskRef(key)
+
+    def _whole(self, array: da.Array) -> TaskRef:
+        """The one chunk of an array."""
+        self.sources[array.name] = array
+        return TaskRef((array.name, *[0] * array.ndim))
+
+    def array(self, chunks: tuple[tuple[int, ...], ...], dtype) -> da.Array:
+        """The array of all blocks."""
+        graph = HighLevelGraph.from_collections(self.name, self.tasks, list(self.sources.values()))
+        return da.Array(graph, self.name, chunks, np.dtype(dtype).newbyteorder("="))
+
+    def arrays(self, chunks: tuple[tuple[int, ...], ...], dtypes: Sequence) -> tuple[da.Array, ...]:
+        """As many arrays as the function returns, all in the same chunks."""
+        graph = HighLevelGraph.from_collections(self.name, self.tasks, list(self.sources.values()))
+        results = []
+        for number, dtype in enumerate(dtypes):
+            name = f"{self.name}-{number}"
+            blocks = itertools.product(*(range(len(sizes)) for sizes in chunks))
+            tasks = {
+                (name, *index): Task((name, *index), operator.getitem, TaskRef((self.name, *index)), number)
+                for index in blocks
+            }
+            dtype = np.dtype(dtype).newbyteorder("=")
+            layers, dependencies = graph.layers | {name: tasks}, graph.dependencies | {name: {self.name}}
+            results.append(da.Array(HighLevelGraph(layers, dependencies), name, chunks, dtype))
+        return tuple(results)
+
+
+def total(parts: Layer, count: int, shape: tuple[int, ...], dtype) -> da.Array:
+    """The sum of `count` blocks of this shape and a leading axis of 1, in float64, by a tree that `count` settles."""
+    if not count:
+        return da.zeros(shape, dtype)
+    stacked = parts.array(((1,) * count, *((size,) for size in shape)), dtype)
+    return stacked.sum(axis=0, dtype=np.float64, split_every=8).astype(dtype)
