@@ -151,7 +151,7 @@ static double task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   double outputs =
       tiles * lanes *
       (ck_cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? ck_cost.drain : ck_cost.drain_turned));
-  double again =
+  double reread =
       points * (tiles * products + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * ck_cost.level2;
   return inputs + (double)p->part_tiles * (sums + panel + outputs + reread) + ck_cost.task;
 }
