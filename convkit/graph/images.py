@@ -78,10 +78,15 @@ def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tupl
 
 
 def _conv_infer(plan_of: Callable) -> Callable[..., list[Info]]:
-    def infer(attrs: Attrs, x: Info, w: Info, *_: Info | None) -> list[Info]:
-        return [Info(plan_of(attrs, x, w).y_shape, x.dtype)]
+    def infer(attrs: Attrs, x: Info, w: Info, b: Info | None = None, add: Info | None = None) -> list[Info]:
+        return [summed(Info(plan_of(attrs, x, w).y_shape, x.dtype), add)]
 
     return infer
+
+
+def summed(product: Info, add: Info | None) -> Info:
+    """A product to which another value is added, which may repeat it."""
+    return product if add is None else Info(np.broadcast_shapes(product.shape, add.shape), product.dtype)
 
 
 _CONVOLUTIONS = conv.conv1d, conv.conv2d, conv.conv3d
@@ -112,6 +117,8 @@ def _lower_conv(transposed: bool) -> Callable[..., bool]:
         if transposed:  # the phases of a stride, whose taps lie together, begin where the padding says
             form += tuple(node.attrs.get(name) for name in ("strides", "dilations", "pads", "auto_pad"))
         images = plan.spot(x), plan.spot(node.outputs[0])
+        if plan.info(node.outputs[0]).shape != sizes.y_shape:  # what is added repeats it
+            return False
         lower_product(plan, node, sizes.geometry, images, w, plan.spot(w), form, bias, add)
         return True
 
@@ -181,12 +188,12 @@ def _deform(attrs: Attrs, x, w, offset, b=None, mask=None) -> np.ndarray:
 # ---------------------------------------------------------------- linear maps
 
 
-def _gemm_infer(attrs: Attrs, a: Info, b: Info, *_: Info | None) -> list[Info]:
+def _gemm_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
     rows, inner = a.shape[::-1] if attrs.get("transA", 0) else a.shape
     depth, columns = b.shape[::-1] if attrs.get("transB", 0) else b.shape
     if inner != depth:
         raise ValueError(f"factors must share an axis, got shapes {a.shape} and {b.shape}")
-    return [Info((rows, columns), a.dtype)]
+    return [summed(Info((rows, columns), a.dtype), add)]
 
 
 @op("Gemm", infer=_gemm_infer, lower=lambda plan, node: _lower_gemm(plan, node), flops=lambda *a: _gemm_flops(*a))
@@ -214,12 +221,15 @@ def _gemm_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) ->
 def _lower_gemm(plan: Any, node: Any) -> bool:
     """Rows are pixels of a 1x1 convolution whose channels lie side by side."""
     a, b, c, add = take(node.inputs, 4)
-    attrs, (rows, columns) = node.attrs, plan.info(node.outputs[0]).shape
+    attrs, product = node.attrs, _gemm_infer(node.attrs, plan.info(a), plan.info(b))[0].shape
+    rows, columns = product
     x, bias = plan.spot(a), None if c is None else plan.constant(c)
     scaled = attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1
     if not is_real(plan.info(a).dtype) or rows * columns == 0 or scaled or isinstance(x, np.ndarray):
         return False
     if c is not None and (bias is None or bias.shape not in ((columns,), (1, columns))):
+        return False
+    if plan.info(node.outputs[0]).shape != product:
         return False
     bias, turned = None if bias is None else bias.reshape(-1), not attrs.get("transB", 0)
     x = _image(x, transposed=bool(attrs.get("transA", 0)))
@@ -249,14 +259,14 @@ def _pixels(rows: int, inner: int, columns: int) -> engine.Geometry:
     return engine.Geometry(*_shapes.conv(1, (1, inner, rows), (columns, inner, 1), 1, 0, 1, 1, "zeros", False))
 
 
-def _matmul_infer(attrs: Attrs, a: Info, b: Info, *_: Info | None) -> list[Info]:
+def _matmul_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
     left = a.shape if len(a.shape) > 1 else (1, *a.shape)
     right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
     if left[-1] != right[-2]:
         raise ValueError(f"factors must share an axis, got shapes {a.shape} and {b.shape}")
     rows = left[-2:-1] if len(a.shape) > 1 else ()
     columns = right[-1:] if len(b.shape) > 1 else ()
-    return [Info((*np.broadcast_shapes(left[:-2], right[:-2]), *rows, *columns), a.dtype)]
+    return [summed(Info((*np.broadcast_shapes(left[:-2], right[:-2]), *rows, *columns), a.dtype), add)]
 
 
 def _lower_matmul(plan: Any, node: Any) -> bool:
@@ -267,7 +277,7 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
     if not is_real(dtype) or min(len(sa), len(sb)) < 2 or 0 in y.shape or 0 in sa or (c is not None and bias is None):
         return False
     x, weight, out = plan.spot(a), plan.constant(b), plan.spot(node.outputs[0])
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) or _matmul_infer({}, plan.info(a), plan.info(b))[0].shape != y.shape:
         return False
     inner, columns = sb[-2:]
     if weight is not None and len(sb) == 2 and _folds(sa, x[2]) and _folds(y.shape, out[2]):

@@ -281,6 +281,8 @@ class Graph:
     nodes : list of Node
     fixed : bool
         Whether a traced layer has looked at a size, so that the graph is good for the shapes of the trace alone.
+    optimised : bool
+        Whether it has been through all passes.
     """
 
     def __init__(self) -> None:
@@ -290,6 +292,7 @@ class Graph:
         self.several = False
         self.nodes: list[Node] = []
         self.fixed = False
+        self.optimised = False
         self.path = ""  # of the layer that is being traced
         self._constants: dict[int, Value] = {}
 
@@ -356,5 +359,42 @@ class Graph:
                     seen.add(value)
                     yield value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Flat, since values and nodes hold each other, as deep as the network is."""
+        nodes = [(node.op, node.inputs, node.attrs, node.path, node.outputs) for node in self.nodes]
+        values: dict[Value, int] = {}
+        for value in (v for many in (self.inputs, *(n[1] for n in nodes), *(n[4] for n in nodes)) for v in many):
+            if value is not None:
+                values.setdefault(value, len(values))
+        for value in self.outputs:
+            values.setdefault(value, len(values))
+
+        def numbers(some: Sequence[Value | None]) -> list[int | None]:
+            return [None if value is None else values[value] for value in some]
+
+        flat = [(op, numbers(taken), attrs, path, numbers(given)) for op, taken, attrs, path, given in nodes]
+        rest = {name: getattr(self, name) for name in ("output_names", "several", "fixed", "optimised")}
+        known = [(value.name, value.data, value.info) for value in values]
+        return _graph, (known, flat, numbers(self.inputs), numbers(self.outputs), rest)
+
     def __repr__(self) -> str:
         return f"Graph({len(self.inputs)} inputs, {len(self.nodes)} nodes, {len(self.outputs)} outputs)"
+
+
+def _graph(known: list, nodes: list, inputs: list, outputs: list, rest: dict[str, Any]) -> Graph:
+    """What `Graph.__reduce__` took apart."""
+    graph = Graph()
+    values = [Value(graph, name, data) for name, data, _ in known]
+    for value, (_, data, info) in zip(values, known, strict=True):
+        value.info = info
+        if data is not None:
+            graph._constants[id(data)] = value
+    for op, taken, attrs, path, given in nodes:
+        node = Node(op, [None if i is None else values[i] for i in taken], attrs, path)
+        node.outputs = [values[i] for i in given]
+        for value in node.outputs:
+            value.node = node
+        graph.nodes.append(node)
+    graph.inputs, graph.outputs = [values[i] for i in inputs], [values[i] for i in outputs]
+    vars(graph).update(rest)
+    return graph

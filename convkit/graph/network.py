@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,10 @@ class Network:
     Parameters
     ----------
     graph : Graph or None
-        Optimised here, in place. None: made at the first call, by `again`.
-    check : function, optional
-        Called before every run; raises if what the graph was made of has changed since.
-    again : function, optional
-        ``again(shapes, dtype)``: the graph for other shapes, where it is good for those of its trace alone.
+        Optimised here, in place. None: made at the first call, by `source`.
+    source : object, optional
+        What the graph was made of: ``source.check()``, called before every run, raises if that has changed since, and
+        ``source.trace(shapes, dtype)`` is the graph for other shapes, where it is good for those of its trace alone.
     max_bytes : int, optional
         A plan whose values take more in all is refused with a MemoryError.
 
@@ -46,15 +45,18 @@ class Network:
     """
 
     def __init__(
-        self, graph: Graph | None, check: Callable[[], None] | None = None,
-        again: Callable[[list[tuple[int, ...]], np.dtype], Graph] | None = None, max_bytes: int | None = None,
+        self, graph: Graph | None, source: Any = None, max_bytes: int | None = None,
     ) -> None:  # fmt: skip
         self._graph = None if graph is None else optimise(graph)
-        self._check, self._again, self._max_bytes = check, again, max_bytes
+        self._source, self._max_bytes = source, max_bytes
         self._graphs: dict[Hashable, Graph] = {}
         self._lock = threading.Lock()
         self._plans: OrderedDict[Hashable, tuple[Plan, list[np.ndarray]] | None] = OrderedDict()
         self._panels: dict[Hashable, tuple[np.ndarray, engine.Panels]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A planned network travels without the model: what the model becomes does not concern the copy."""
+        return Network, (self._graph, self._source if self._graph is None else None, self._max_bytes)
 
     @property
     def graph(self) -> Graph:
@@ -91,8 +93,8 @@ class Network:
         ndarray
             Or a tuple of them, if the network has several outputs. Fresh arrays.
         """
-        if self._check is not None:
-            self._check()
+        if self._source is not None:
+            self._source.check()
         if self._graph is None:
             self._begin(inputs, named)
         arrays = self._taken(inputs, named)
@@ -103,7 +105,7 @@ class Network:
     def _begin(self, inputs: Sequence[Any], named: dict[str, Any]) -> None:
         """Make the graph, of what the first call brings."""
         arrays = [as_array(array, name) for name, array in zip(["input"], [*inputs, *named.values()], strict=True)]
-        graph = optimise(self._again([array.shape for array in arrays], arrays[0].dtype))
+        graph = optimise(self._source.trace([array.shape for array in arrays], arrays[0].dtype))
         with self._lock:
             self._graph = self._graph or graph
 
@@ -199,8 +201,8 @@ class Network:
         >>> bool((network.tiled(x, 16) == network(x)).all())
         True
         """
-        if self._check is not None:
-            self._check()
+        if self._source is not None:
+            self._source.check()
         shape, dtype = tuple(map(int, x.shape)), np.dtype(x.dtype)
         if self._graph is None:
             self._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
@@ -252,11 +254,16 @@ class Network:
         """The graph; of a model that looks at sizes, the one of these sizes."""
         traced = [value.info for value in self.graph.inputs]
         shapes = [array.shape for array in arrays]
-        if not self.graph.fixed or self._again is None or [info and info.shape for info in traced] == shapes:
+        if not self.graph.fixed or [info and info.shape for info in traced] == shapes:
             return self.graph
+        if self._source is None:
+            raise ValueError(
+                f"inputs must have the shapes that the model was traced for, since its layers look at sizes: "
+                f"{[info.shape for info in traced]}; got {shapes}"
+            )
         key = tuple(shapes)
         if key not in self._graphs:
-            self._graphs[key] = optimise(self._again(shapes, arrays[0].dtype))
+            self._graphs[key] = optimise(self._source.trace(shapes, arrays[0].dtype))
         return self._graphs[key]
 
     def _panels_of(self, array: np.ndarray, form: Hashable) -> engine.Panels:

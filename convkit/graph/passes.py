@@ -18,9 +18,12 @@ from .table import OPS
 
 def optimise(graph: Graph) -> Graph:
     """All passes, in the order in which they help each other; the graph itself."""
+    if graph.optimised:
+        return graph
     for change in (drop_identities, fold_constants, join_transposes, fold_batch_norm, fuse_bias, fuse_swish, fuse_sums):
         change(graph)
         drop_unused(graph)
+    graph.optimised = True
     return graph
 
 
@@ -42,13 +45,9 @@ def replace(graph: Graph, old: Value, new: Value) -> None:
 
 
 def drop_identities(graph: Graph) -> None:
-    """Nodes that give what they take."""
+    """Nodes that give what they take; dropout, too, unless somebody reads its mask."""
     for node in graph.nodes:
-        if (
-            node.op in ("Identity", "Dropout")
-            and len(graph.users().get(node.outputs[-1], ())) <= 1
-            or (node.op == "Identity")
-        ):
+        if node.op == "Identity" or (node.op == "Dropout" and not any(graph.users().get(v) for v in node.outputs[1:])):
             replace(graph, node.outputs[0], node.inputs[0])
 
 
@@ -79,11 +78,12 @@ def join_transposes(graph: Graph) -> None:
 # ---------------------------------------------------------------- into a convolution's weights
 
 
-def _alone(graph: Graph, users: dict[Value, list[Any]], value: Value, ops: frozenset[str]) -> Node | None:
-    """The node of one of these operators that makes a value, if the value has one user, and no activation yet."""
+def _alone(users: dict[Value, list[Any]], value: Value, ops: frozenset[str]) -> Node | None:
+    """The node of one of these operators that makes a value, if the value has one user, and nothing is fused yet."""
     node = value.node
-    alone = node is not None and node.op in ops and users.get(value, []).__len__() == 1 and node.outputs[0] is value
-    return node if alone and "activation" not in node.attrs and len(node.inputs) <= 3 else None
+    if node is None or node.op not in ops or len(users.get(value, ())) != 1 or node.outputs[0] is not value:
+        return None
+    return node if "activation" not in node.attrs and len(node.inputs) <= 3 else None
 
 
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
@@ -95,7 +95,7 @@ def fold_batch_norm(graph: Graph) -> None:
     for node in graph.nodes:
         if node.op != "BatchNormalization" or any(value.data is None for value in node.inputs[1:]):
             continue
-        conv = _alone(graph, users, node.inputs[0], _CONVOLUTIONS)
+        conv = _alone(users, node.inputs[0], _CONVOLUTIONS)
         weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
         if conv is None or weight.data is None or (bias is not None and bias.data is None):
             continue
@@ -120,7 +120,7 @@ def fuse_bias(graph: Graph) -> None:
         if node.op != "Add" or len(node.inputs) != 2 or "activation" in node.attrs:
             continue
         for product, added in (node.inputs, node.inputs[::-1]):
-            maker = _alone(graph, users, product, ADDING) if added.data is not None else None
+            maker = _alone(users, product, ADDING) if added.data is not None else None
             if maker is None or (len(maker.inputs) == 3 and maker.inputs[2] is not None):
                 continue
             bias = _as_bias(maker, added.data)
@@ -208,7 +208,7 @@ def _fuse_sum(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
         return
     order = {made: i for i, made in enumerate(graph.nodes)}
     for product, added in sorted(((a, b), (b, a)), key=lambda pair: -order.get(pair[0].node, -1)):
-        maker = _alone(graph, users, product, ADDING)
+        maker = _alone(users, product, ADDING)
         if maker is None or order.get(added.node, -1) > order[maker]:
             continue
         maker.inputs = [*maker.inputs, *(None,) * (3 - len(maker.inputs)), added]

@@ -10,17 +10,26 @@ from .network import Network
 from .trace import trace
 
 
-def prepare(model: Module, input_shape: tuple[int, ...] | None) -> Network:
-    """See `Module.prepare`."""
-    dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-    kept = [(name, parameter, parameter.version) for name, parameter in model.named_parameters()]
+class Source:
+    """A model as it was when it was prepared."""
 
-    def check() -> None:
-        for name, parameter, version in kept:
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self._kept = [(name, parameter, parameter.version) for name, parameter in model.named_parameters()]
+
+    def check(self) -> None:
+        """Raise if a parameter has changed since."""
+        for name, parameter, version in self._kept:
             if parameter.version != version:
                 raise RuntimeError(f"{name} was changed after the model was prepared; prepare it again")
 
-    def traced(shapes: list[tuple[int, ...]], dtype: np.dtype = dtype) -> Graph:
-        return trace(model, shapes, dtype)
+    def trace(self, shapes: list[tuple[int, ...]], dtype: np.dtype) -> Graph:
+        """The model's graph for inputs of these shapes."""
+        return trace(self.model, shapes, dtype)
 
-    return Network(None if input_shape is None else traced([tuple(input_shape)]), check, traced)
+
+def prepare(model: Module, input_shape: tuple[int, ...] | None) -> Network:
+    """See `Module.prepare`."""
+    dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
+    source = Source(model)
+    return Network(None if input_shape is None else source.trace([tuple(input_shape)], dtype), source)

@@ -1,5 +1,7 @@
 """Networks: what a model computes, from any thread, for any shape, and as long as the model is what it was."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -229,3 +231,27 @@ def test_memory_stays_within_the_arena():
     told = network.explain(measure=False)
     largest = max(int(np.prod(node.output_shape)) * 4 for node in told.nodes)
     assert told.arena <= 3 * largest
+
+
+@pytest.mark.parametrize("send", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+@pytest.mark.parametrize("shape", [None, (1, 3, 40, 40)])
+def test_a_network_travels(send, shape):
+    model, x = models.mobilenet_v2(rng=0).eval(), noise(1, 3, 40, 40)
+    network = model.prepare(shape)
+    sent = send(network)
+    np.testing.assert_array_equal(sent(x), network(x))
+    model.load_state_dict(model.state_dict())
+    assert shape is None or sent(x).shape == (1, 1000)  # a planned one has left the model
+
+
+def test_what_is_added_may_repeat_the_product():
+    class Spread(nn.Module):
+        def __init__(self):
+            self.conv = nn.Conv2d(2, 3, 1, rng=0)
+
+        def run(self, x):
+            y, _ = self.conv.begin(x[:, :, :1, :1])
+            return np.maximum(y + x[:, :1], 0), None
+
+    model, x = Spread(), noise(1, 2, 4, 5)
+    close(model.prepare(x.shape)(x), model.predict(x))
