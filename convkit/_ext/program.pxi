@@ -164,8 +164,9 @@ cdef class Program:
         cdef ck.ck_grid_sample call = geometry.call
         cdef ck.ck_step *step
         call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
-        base, offset, strides = grid
-        grid = base, offset, (strides[0], strides[-1], *strides[1:-1])
+        base, offset, strides = grid[:3]
+        last = len(strides) - 1  # indices are not wrapped around here
+        grid = base, offset, (strides[0], strides[last], *strides[1:last])
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.grid, grid)
         set_spot_tensor(&call.y, y)

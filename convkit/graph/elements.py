@@ -188,7 +188,7 @@ def _spread(spot: Any, shape: tuple[int, ...], axes: list[int]) -> Any:
     if isinstance(spot, np.ndarray):
         whole = np.broadcast_to(spot, shape)
         index = tuple(slice(None) if axis in axes else 0 for axis in range(len(shape)))
-        return whole[index].transpose([sorted(axes).index(axis) for axis in axes])
+        return np.asarray(whole[index]).transpose([sorted(axes).index(axis) for axis in axes])
     base, offset, strides, item, sizes = spot
     strides = (0,) * (len(shape) - len(sizes)) + tuple(
         0 if size == 1 else stride for size, stride in zip(sizes, strides, strict=True)

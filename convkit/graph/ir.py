@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from .table import OPS, Info
+from .table import OPS, Info, Undetermined
 
 
 class Sizes(tuple):
@@ -283,6 +284,8 @@ class Graph:
         Whether a traced layer has looked at a size, so that the graph is good for the shapes of the trace alone.
     optimised : bool
         Whether it has been through all passes.
+    declared : dict
+        By name, the dtype and the sizes that an input must have; of a size that may differ, None.
     """
 
     def __init__(self) -> None:
@@ -293,6 +296,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.fixed = False
         self.optimised = False
+        self.declared: dict[str, tuple[np.dtype, tuple[int | None, ...] | None]] = {}
         self.path = ""  # of the layer that is being traced
         self._constants: dict[int, Value] = {}
 
@@ -328,8 +332,9 @@ class Graph:
         self.nodes.append(node)
         if values and all(value.info is not None for value in values):
             infos = [None if value is None else value.info for value in node.inputs]
-            for value, info in zip(node.outputs, OPS[op].infer(attrs, *infos), strict=False):
-                value.info = info
+            with suppress(Undetermined):
+                for value, info in zip(node.outputs, OPS[op].infer(attrs, *infos), strict=False):
+                    value.info = info
         return node.outputs[0] if outputs == 1 else tuple(node.outputs)
 
     def _taken(self, value: Any, values: list[Value]) -> Value | None:
@@ -373,7 +378,7 @@ class Graph:
             return [None if value is None else values[value] for value in some]
 
         flat = [(op, numbers(taken), attrs, path, numbers(given)) for op, taken, attrs, path, given in nodes]
-        rest = {name: getattr(self, name) for name in ("output_names", "several", "fixed", "optimised")}
+        rest = {name: getattr(self, name) for name in ("output_names", "several", "fixed", "optimised", "declared")}
         known = [(value.name, value.data, value.info) for value in values]
         return _graph, (known, flat, numbers(self.inputs), numbers(self.outputs), rest)
 

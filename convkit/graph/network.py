@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array, empty
+from .._arrays import as_array, empty, native
 from .._ext import engine
 from .._shapes import per_axis
 from .._threads import current
 from .explain import NetworkReport, measured, report
-from .ir import Graph
-from .passes import optimise
-from .plan import Plan
+from .ir import Graph, Value
+from .passes import bytes_of, optimise
+from .plan import Plan, refused
 from .table import OPS, Info, Undetermined
 from .tiled import Tiling
 
@@ -47,7 +47,7 @@ class Network:
     def __init__(
         self, graph: Graph | None, source: Any = None, max_bytes: int | None = None,
     ) -> None:  # fmt: skip
-        self._graph = None if graph is None else optimise(graph)
+        self._graph = None if graph is None else optimise(graph, max_bytes)
         self._source, self._max_bytes = source, max_bytes
         self._graphs: dict[Hashable, Graph] = {}
         self._lock = threading.Lock()
@@ -80,7 +80,8 @@ class Network:
             return "Network(not planned yet)"
         return f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)}; {len(self.graph.nodes)} nodes)"
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
+    @np.errstate(all="ignore")  # as the engine: what is not finite says so itself
+    def __call__(self, /, *inputs: Any, **named: Any) -> Any:
         """Run the network.
 
         Parameters
@@ -119,7 +120,7 @@ class Network:
         if unknown or missing or given.keys() & named.keys():
             raise TypeError(f"the network takes {', '.join(names)}; got {', '.join([*given, *named]) or 'nothing'}")
         given |= named
-        return [_input(given[value.name], value) for value in self.graph.inputs]
+        return [_input(given[value.name], value, self.graph.declared.get(value.name)) for value in self.graph.inputs]
 
     def explain(self, *inputs: Any, measure: bool = True, **named: Any) -> NetworkReport:
         """Say what the network does for such inputs, node by node, and how long it takes.
@@ -152,14 +153,21 @@ class Network:
         inputs = [rng.standard_normal(x) if isinstance(x, tuple) else x for x in given]
         if self._graph is None:
             self._begin(inputs, {})
-        dtypes = [np.dtype(np.float32) if v.info is None else v.info.dtype for v in self.graph.inputs]
-        arrays = self._taken([np.asarray(x, dtype) for x, dtype in zip(inputs, dtypes, strict=True)], {})
+        arrays = self._taken(
+            [np.asarray(x, self._dtype(v)) for x, v in zip(inputs, self.graph.inputs, strict=True)], {}
+        )
         found = self._planned(arrays)
         if found is None:
             raise ValueError("the network has no plan: shapes follow from numbers that are not known before it runs")
         if not measure:
             return report(found[0], None, None)
         return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each), 1.0))
+
+    def _dtype(self, value: Value) -> np.dtype:
+        """What an input must have, or should."""
+        if value.name in self.graph.declared:
+            return self.graph.declared[value.name][0]
+        return np.dtype(np.float32) if value.info is None else value.info.dtype
 
     def _latest_shapes(self) -> list[tuple[int, ...]]:
         if self._plans:
@@ -289,17 +297,33 @@ class Network:
 
     def _interpreted(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Node by node, as the table has them: where shapes follow from numbers."""
-        values = dict(zip(self.graph.inputs, arrays, strict=True))
+        values, total = dict(zip(self.graph.inputs, arrays, strict=True)), 0
         for node in self.graph.nodes:
-            taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
-            results = OPS[node.op].run(node.attrs, *taken)
-            values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False))
+            row, taken = (
+                OPS[node.op],
+                [None if v is None else values[v] if v.data is None else v.data for v in node.inputs],
+            )
+            if self._max_bytes is not None:
+                total += bytes_of(row, node.attrs, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
+                if total > self._max_bytes:
+                    raise refused(self._max_bytes, node)
+            results = row.run(node.attrs, *taken)
+            results = results if isinstance(results, tuple) else (results,)
+            values.update(zip(node.outputs, map(np.asarray, results), strict=False))
         return [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]
 
 
-def _input(array: Any, value: Any) -> np.ndarray:
-    """An input as a contiguous array."""
+def _input(array: Any, value: Any, declared: tuple[np.dtype, Any] | None) -> np.ndarray:
+    """An input as a contiguous array, of the dtype and sizes that are declared."""
     name = value.name
+    if declared is not None:
+        dtype, sizes = declared
+        array = native(np.asarray(array))
+        if array.dtype != dtype:
+            raise TypeError(f"{name} must have dtype {dtype}, got {array.dtype}; astype converts it")
+        if sizes is not None and not _fits(array.shape, sizes):
+            wanted = ", ".join("any" if size is None else str(size) for size in sizes)
+            raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
     if value.info is not None and value.info.dtype.kind == "f" and value.info.dtype.itemsize in (4, 8):
         array = as_array(array, name)
     elif not isinstance(array, np.ndarray):
@@ -307,3 +331,7 @@ def _input(array: Any, value: Any) -> np.ndarray:
     if value.info is not None and array.dtype != value.info.dtype:
         raise TypeError(f"{name} must have dtype {value.info.dtype}, got {array.dtype}; astype converts it")
     return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _fits(shape: tuple[int, ...], sizes: Sequence[int | None]) -> bool:
+    return len(shape) == len(sizes) and all(b is None or a == b for a, b in zip(shape, sizes, strict=True))

@@ -5,6 +5,8 @@ None looks at sizes; what follows from sizes is the plan's.
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,20 @@ from .elements import BOUNDS, CODES, FUSED, NONE
 from .images import affine
 from .ir import Graph, Node, Value
 from .placement import ADDING
-from .table import OPS
+from .table import OPS, Info, Op, Undetermined
 
 
-def optimise(graph: Graph) -> Graph:
-    """All passes, in the order in which they help each other; the graph itself."""
+def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
+    """All passes, in the order in which they help each other; the graph itself.
+
+    Constants that take more than `max_bytes` in all are left to the plan, which refuses them.
+    """
     if graph.optimised:
         return graph
-    for change in (drop_identities, fold_constants, join_transposes, fold_batch_norm, fuse_bias, fuse_swish, fuse_sums):
+    drop_identities(graph)
+    fold_constants(graph, max_bytes)
+    drop_unused(graph)
+    for change in (join_transposes, fold_batch_norm, fuse_bias, fuse_swish, fuse_sums):
         change(graph)
         drop_unused(graph)
     graph.optimised = True
@@ -51,15 +59,28 @@ def drop_identities(graph: Graph) -> None:
             replace(graph, node.outputs[0], node.inputs[0])
 
 
-def fold_constants(graph: Graph) -> None:
+@np.errstate(all="ignore")
+def fold_constants(graph: Graph, max_bytes: int | None = None) -> None:
     """Nodes that take constants alone."""
+    total = 0
     for node in graph.nodes:
         row = OPS[node.op]
         if not row.fixed or any(value is not None and value.data is None for value in node.inputs):
             continue
+        if max_bytes is not None:
+            total += bytes_of(row, node.attrs, [None if value is None else value.info for value in node.inputs])
+            if total > max_bytes:
+                return
         results = row.run(node.attrs, *(None if value is None else value.data for value in node.inputs))
         for value, data in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
             replace(graph, value, graph.constant(np.asarray(data)))
+
+
+def bytes_of(row: Op, attrs: dict[str, Any], infos: list[Info | None]) -> int:
+    """What the outputs of a node take; 0 where numbers decide, which makes them no larger than the inputs."""
+    with suppress(Undetermined):
+        return sum(math.prod(info.shape) * info.dtype.itemsize for info in row.infer(attrs, *infos))
+    return 0
 
 
 def join_transposes(graph: Graph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,11 @@ from .placement import Placement, Spot
 from .table import OPS, Info
 
 _LEAST_ARENA = 1 << 20  # so that it comes from the cache of freed results, aligned
+
+
+def refused(max_bytes: int, node: Node) -> MemoryError:
+    """The error of a network whose values take more than they may."""
+    return MemoryError(f"the network's values take more than max_bytes = {max_bytes}, at node {node.path!r}")
 
 
 class Piece(NamedTuple):
@@ -66,6 +72,7 @@ class Plan:
     def _inferred(self, max_bytes: int | None) -> list[Node]:
         """Fill in what is known of every value; the nodes that are left to be run."""
         total, left = 0, []
+        self.infos |= {value: value.info for value in self.graph.outputs if value.data is not None}
         for node in self.graph.nodes:
             for value in node.inputs:
                 if value is not None and value.data is not None:
@@ -77,9 +84,9 @@ class Plan:
             except (TypeError, ValueError, OverflowError) as error:
                 error.add_note(f"in node {node.op} {node.path!r}")
                 raise
-            total += sum(int(np.prod(info.shape, dtype=object)) * info.dtype.itemsize for info in outputs)
+            total += sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
             if max_bytes is not None and total > max_bytes:
-                raise MemoryError(f"the network's values take more than max_bytes = {max_bytes}, at node {node.path!r}")
+                raise refused(max_bytes, node)
             known = all(info is None or info.data is not None for info in infos)
             if known and row.fixed and any(info.data is None for info in outputs):
                 results = row.run(node.attrs, *(None if info is None else info.data for info in infos))

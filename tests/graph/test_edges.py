@@ -1,0 +1,57 @@
+"""Graphs at the edges of what a plan takes: constants as outputs, arrays without axes, sizes without bound."""
+
+import numpy as np
+import pytest
+
+from convkit.graph import Graph, Network
+
+
+def network(inputs: int, build, **options) -> Network:
+    """Of what `build` makes of a graph and so many inputs."""
+    graph = Graph()
+    graph.outputs = [build(graph, *(graph.input(f"x{i}") for i in range(inputs)))]
+    graph.output_names = ["y"]
+    return Network(graph, **options)
+
+
+def test_a_constant_may_be_the_output():
+    y = network(1, lambda graph, x: graph.constant(np.arange(3.0)))(np.zeros(1))
+    np.testing.assert_array_equal(y, [0, 1, 2])
+
+
+def test_an_operand_without_axes():
+    y = network(1, lambda graph, x: graph.emit("Div", [x, graph.constant(np.array(2.0))], {}))(np.array(3.0))
+    assert y.shape == () and y == 1.5
+
+
+def test_grid_sample_of_places_that_are_computed():
+    x, places = np.arange(16.0).reshape(1, 1, 4, 4), np.full((1, 2, 2, 2), 0.25)
+    net = network(2, lambda graph, x, at: graph.emit("GridSample", [x, graph.emit("Neg", [at], {})], {}))
+    y = net(x, places)
+    np.testing.assert_allclose(y, 5.0, rtol=1e-12)
+
+
+def test_align_corners_with_scales_keeps_the_unrounded_size():
+    scales = np.array([1, 1, 0.6, 0.6], np.float32)
+    attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    net = network(1, lambda graph, x: graph.emit("Resize", [x, None, graph.constant(scales)], attrs))
+    y = net(np.array([[[[1, 2, 3, 4], [5, 6, 7, 8]]]], np.float32))
+    np.testing.assert_allclose(y, [[[[1.0, 3.142857]]]], rtol=1e-6)  # ONNX's own test vector
+
+
+def amplified(graph, x):
+    """What follows from a shape alone, and takes a terabyte."""
+    return graph.emit("Add", [x, graph.emit("ConstantOfShape", [graph.constant(np.array([1 << 38]))], {})], {})
+
+
+def looked_for(graph, x):
+    """The same behind indices that are not known before the network runs."""
+    places = graph.emit("NonZero", [x], {})
+    sizes = graph.emit("Mul", [graph.emit("Shape", [places], {}), graph.constant(np.array([1 << 38]))], {})
+    return graph.emit("ConstantOfShape", [sizes], {})
+
+
+@pytest.mark.parametrize("build", (amplified, looked_for))
+def test_values_take_no_more_than_they_may(build):
+    with pytest.raises(MemoryError, match="max_bytes = 1000000"):
+        network(1, build, max_bytes=1_000_000)(np.ones(4, np.float32))
