@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-NODES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
+DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+NODES = DATA / "node"
 
 
 @cache
@@ -44,3 +45,17 @@ def load(name: str) -> tuple[dict, list[np.ndarray | None], list[np.ndarray]]:
     files = iter(range(len(node.input)))
     inputs = [_array(data / f"input_{next(files)}.pb") if argument else None for argument in node.input]
     return attributes, inputs, [_array(data / f"output_{i}.pb") for i in range(len(node.output))]
+
+
+def folders(kind: str) -> list[Path]:
+    """Those of all cases of a kind, such as "node" or "pytorch-converted"."""
+    return sorted((DATA / kind).glob("test_*"))
+
+
+def data_sets(folder: Path) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """(inputs, outputs) of a case, which are all tensors, for each of its data sets."""
+
+    def arrays(data: Path, what: str) -> list[np.ndarray]:
+        return [_array(data / f"{what}_{i}.pb") for i in range(len(list(data.glob(f"{what}_*.pb"))))]
+
+    return [(arrays(data, "input"), arrays(data, "output")) for data in sorted(folder.glob("test_data_set_*"))]

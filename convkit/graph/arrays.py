@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .elements import COPY, engine_pass, same
+from .elements import COPY, engine_pass
 from .table import OPS, Info, Op, needs, op
 
 INT64 = np.dtype(np.int64)
@@ -117,12 +117,22 @@ def _split(attrs: Attrs, x: np.ndarray, sizes: np.ndarray | None = None) -> tupl
     return tuple(np.split(x, ends, axis))
 
 
-@op("Expand", decided_by=(1,))
+def _expand_infer(attrs: Attrs, x: Info, shape: Info) -> list[Info]:
+    wanted = needs(shape)
+    return [Info(np.broadcast_shapes(x.shape, _ints(wanted) if wanted.size else ()), x.dtype)]
+
+
+@op("Expand", infer=_expand_infer)
 def _expand(attrs: Attrs, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x, np.broadcast_shapes(x.shape, _ints(shape) if shape.size else ())).copy()
 
 
-@op("Tile", decided_by=(1,))
+def _tile_infer(attrs: Attrs, x: Info, repeats: Info) -> list[Info]:
+    times = _ints(needs(repeats)) if x.shape else ()
+    return [Info(tuple(size * count for size, count in zip(x.shape, times, strict=True)), x.dtype)]
+
+
+@op("Tile", infer=_tile_infer)
 def _tile(attrs: Attrs, x: np.ndarray, repeats: np.ndarray) -> np.ndarray:
     return np.tile(x, _ints(repeats))
 
@@ -130,25 +140,33 @@ def _tile(attrs: Attrs, x: np.ndarray, repeats: np.ndarray) -> np.ndarray:
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
-@op("Pad", decided_by=(1, 3))
+def _sides(attrs: Attrs, x: Any, pads: np.ndarray, axes: np.ndarray | None) -> list[tuple[int, int]]:
+    """What is added before and after, for each axis."""
+    nd = len(x.shape)
+    chosen, numbers = list(range(nd) if axes is None else _ints(axes)), _ints(pads)
+    if len(numbers) != 2 * len(chosen):
+        raise ValueError(f"pads must be two for each of {len(chosen)} axes, got {len(numbers)}")
+    sides = [(0, 0)] * nd
+    for i, axis in enumerate(chosen):
+        sides[axis] = numbers[i], numbers[len(chosen) + i]
+    return sides
+
+
+def _pad_infer(attrs: Attrs, x: Info, pads: Info, value: Info | None = None, axes: Info | None = None) -> list[Info]:
+    sides = _sides(attrs, x, needs(pads), needs(axes))
+    shape = tuple(max(size + lo + hi, 0) for size, (lo, hi) in zip(x.shape, sides, strict=True))
+    return [Info(shape, x.dtype)]
+
+
+@op("Pad", infer=_pad_infer)
 def _pad(
     attrs: Attrs, x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, axes: np.ndarray | None = None
 ) -> np.ndarray:
-    mode = _PAD_MODES[attrs.get("mode", "constant")]
-    pads = _ints(pads)
-    half = len(pads) // 2
-    sides = [(0, 0)] * x.ndim
-    for i, axis in enumerate(range(x.ndim) if axes is None else _ints(axes)):
-        sides[axis] = pads[i], pads[half + i]
+    mode, sides = _PAD_MODES[attrs.get("mode", "constant")], _sides(attrs, x, pads, axes)
     inside = tuple(slice(max(-lo, 0), size - max(-hi, 0)) for size, (lo, hi) in zip(x.shape, sides, strict=True))
     sides = [(max(lo, 0), max(hi, 0)) for lo, hi in sides]
     more = {"constant_values": 0 if value is None or value.size == 0 else value.reshape(()).item()}
     return np.pad(x[inside], sides, mode, **more if mode == "constant" else {})
-
-
-@op("Gather")
-def _gather(attrs: Attrs, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return np.take(x, indices, axis=attrs.get("axis", 0))
 
 
 @op("DepthToSpace")
@@ -190,15 +208,29 @@ def _size(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return np.array(x.size, INT64)
 
 
-@op("ConstantOfShape", decided_by=(0,))
+def _constant_infer(attrs: Attrs, shape: Info) -> list[Info]:
+    wanted = needs(shape)
+    sizes = _ints(wanted) if wanted.size else ()
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape must have no negative sizes, got {sizes}")
+    return [Info(sizes, attrs["value"].dtype if "value" in attrs else np.dtype(np.float32))]
+
+
+@op("ConstantOfShape", infer=_constant_infer)
 def _constant_of_shape(attrs: Attrs, shape: np.ndarray) -> np.ndarray:
     value = attrs.get("value", np.zeros(1, np.float32))
     return np.full(_ints(shape) if shape.size else (), value.reshape(()))
 
 
-@op("Range", decided_by=(0, 1, 2))
+def _range_infer(attrs: Attrs, *bounds: Info) -> list[Info]:
+    start, limit, delta = (needs(bound).item() for bound in bounds)
+    return [Info((max(math.ceil((limit - start) / delta), 0),), bounds[0].dtype)]
+
+
+@op("Range", infer=_range_infer)
 def _range(attrs: Attrs, start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
-    return np.arange(start.item(), limit.item(), delta.item(), start.dtype)
+    count = _range_infer(attrs, *(Info((), bound.dtype, bound) for bound in (start, limit, delta)))[0].shape[0]
+    return (start.item() + np.arange(count) * delta.item()).astype(start.dtype)
 
 
 @op("Constant", infer=lambda attrs: [Info(attrs["value"].shape, attrs["value"].dtype, attrs["value"])])
@@ -240,30 +272,31 @@ def _norm(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
 
 
 def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    largest = np.max(x, axis=axis, keepdims=True)
+    largest = np.max(x, axis=axis, keepdims=True, initial=-math.inf)
     largest = np.where(np.isfinite(largest), largest, 0)
     sums = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
     return sums if keepdims else np.squeeze(sums, axis)
 
 
+def _extreme(function: Callable, sign: int) -> Callable:
+    """Of nothing the least, or largest, number of the dtype."""
+
+    def reduced(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+        if x.dtype.kind == "f":
+            return function(x, axis=axis, keepdims=keepdims, initial=sign * math.inf)
+        if x.dtype.kind == "b":
+            return function(x, axis=axis, keepdims=keepdims, initial=sign > 0)
+        limits = np.iinfo(x.dtype)
+        return function(x, axis=axis, keepdims=keepdims, initial=limits.max if sign > 0 else limits.min)
+
+    return reduced
+
+
 for _name, _function in {
-    "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceProd": np.prod,
-    "ReduceL2": _norm, "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw), "ReduceLogSumExp": _log_sum_exp,
+    "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceProd": np.prod,
+    "ReduceMax": _extreme(np.max, -1), "ReduceMin": _extreme(np.min, 1), "ReduceL2": _norm,
+    "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw), "ReduceLogSumExp": _log_sum_exp,
     "ReduceSumSquare": lambda x, **kw: np.sum(np.square(x), **kw),
     "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
 }.items():  # fmt: skip
     OPS[_name] = Op(_reduction(_function), _reduce_infer)
-
-
-@op("Softmax", infer=same)
-def _softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    axis = attrs.get("axis", -1)
-    y = np.exp(x - x.max(axis=axis, keepdims=True))
-    return y / y.sum(axis=axis, keepdims=True)
-
-
-@op("LogSoftmax", infer=same)
-def _log_softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    axis = attrs.get("axis", -1)
-    lowered = x - x.max(axis=axis, keepdims=True)
-    return lowered - np.log(np.exp(lowered).sum(axis=axis, keepdims=True))

@@ -15,6 +15,7 @@ from .._pool_shapes import adaptive_out, windows
 from .._threads import current
 from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, linear, pool
 from .elements import NONE, activated
+from .resizing import resized
 from .table import OPS, Info, Op, needs, op
 
 Attrs = dict[str, Any]
@@ -512,7 +513,8 @@ def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: 
     if where == "align_corners":
         if any(size == 1 for size in out):
             return None
-        times, over, before = tuple(size - 1.0 for size in in_), tuple(size - 1.0 for size in out), 0.0
+        ends = out if sized else [size * scale for size, scale in zip(in_, scales[2:], strict=True)]
+        times, over, before = tuple(size - 1.0 for size in in_), tuple(end - 1.0 for end in ends), 0.0
     elif where == "asymmetric":
         before = 0.0
     elif where == "half_pixel" or (where == "pytorch_half_pixel" and 1 not in out):
@@ -549,7 +551,7 @@ def _resize(attrs: Attrs, x, roi=None, scales=None, sizes=None) -> np.ndarray:
     shape, used = _resize_sizes(attrs, info, *known)
     geometry = _resize_geometry(attrs, info, shape, used, sizes is not None and sizes.size > 0)
     if geometry is None or not is_real(x.dtype):
-        raise NotImplementedError(f"Resize with {attrs} of {x.dtype} has no kernel")
+        return resized(attrs, x, shape, used, roi)
     y = np.empty(shape, x.dtype)
     engine.resize(geometry, x, y, False, False, current())
     return y
