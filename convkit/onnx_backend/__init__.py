@@ -1,0 +1,13 @@
+"""ONNX models in convkit's engine, and onnx's Backend interface. Needs the extra ``[onnx]``.
+
+`load` makes a `Network` of a model. The functions `prepare`, `run_model`, `run_node` and `supports_device` are the
+interface that onnx asks of a backend, so that the module itself is one::
+
+    from convkit import onnx_backend
+    network = onnx_backend.load("resnet50.onnx")
+    probabilities = network(images)
+"""
+
+from .backend import Prepared, Reference, is_compatible, load, prepare, run_model, run_node, supports_device
+
+__all__ = ["Prepared", "Reference", "is_compatible", "load", "prepare", "run_model", "run_node", "supports_device"]

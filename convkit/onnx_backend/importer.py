@@ -1,0 +1,370 @@
+"""From a model of ONNX to a graph: names become values, operators their newest form, functions what is in them."""
+
+from __future__ import annotations
+
+import math
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graph import OPS, Graph, Info, Value
+from ..graph.ir import Node
+from .files import BFLOAT16, FLOAT16, HALVES, RefusedTypeError, Tensors, declared_dtype, dtype_of, onnx, type_name
+from .versions import Call, newest
+
+Scope = MutableMapping[str, Value | None]
+
+_MOST_NODES = 1_000_000  # functions that use functions that use functions grow without bound
+_DEEPEST = 50
+_FOLDED_BYTES = 1 << 20  # of an array, while the condition of an If is found out
+# Attributes that are element types.
+_ELEMENT_TYPES = {
+    "Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype", "RandomUniform": "dtype", "RandomNormalLike": "dtype",
+    "RandomUniformLike": "dtype", "Bernoulli": "dtype", "Multinomial": "dtype", "BlackmanWindow": "output_datatype",
+    "HammingWindow": "output_datatype", "HannWindow": "output_datatype", "MelWeightMatrix": "output_datatype",
+    "BitCast": "to",
+}  # fmt: skip
+_ROUNDED = "FLOAT16", "BFLOAT16"
+
+
+class Importer:
+    """Makes the graph of one model.
+
+    Parameters
+    ----------
+    model : ModelProto
+    folder : Path or None
+        Of the model's further files.
+    max_bytes : int
+        What its tensors may take.
+
+    Attributes
+    ----------
+    graph : Graph
+    """
+
+    def __init__(self, model: Any, folder: Path | None, max_bytes: int) -> None:
+        self._model, self._onnx = model, onnx()
+        self._tensors = Tensors(folder, max_bytes)
+        self.graph = Graph()
+        self._missing: dict[str, int] = {}  # what there is none of, and how often the model has it
+        self._functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
+        self._count = 0
+        self._inferred: dict[str, Any] | None = None
+        opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
+        scope = self._initial(model.graph)
+        self._nodes(model.graph.node, scope, opsets or {"": 1}, {}, 0)
+        self._give(model.graph.output, scope)
+        if self._missing:
+            named = (name if count == 1 else f"{name} ({count} times)" for name, count in self._missing.items())
+            raise NotImplementedError(f"the model needs what convkit does not have: {', '.join(named)}")
+
+    def _miss(self, what: str) -> None:
+        self._missing[what] = self._missing.get(what, 0) + 1
+
+    # ---------------------------------------------------------------- inputs, tensors, outputs
+
+    def _initial(self, proto: Any) -> Scope:
+        scope: Scope = {}
+        self._initializers(proto, scope)
+        for entry in proto.input:
+            if entry.name in scope:  # its default, which stands
+                continue
+            if entry.type.WhichOneof("value") != "tensor_type":
+                self._miss(f"input {entry.name!r}, which is a {entry.type.WhichOneof('value') or 'value of no type'}")
+                scope[entry.name] = Value(self.graph, entry.name)
+                continue
+            scope[entry.name] = self._input(entry.name, entry.type.tensor_type)
+        return scope
+
+    def _input(self, name: str, kind: Any) -> Value:
+        sizes = None
+        if kind.HasField("shape"):
+            sizes = tuple(dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in kind.shape.dim)
+        value = self.graph.input(name)
+        try:
+            self.graph.declared[name] = declared_dtype(kind.elem_type), sizes
+        except RefusedTypeError as error:
+            self._miss(f"input {name!r}, {error}")
+            return value
+        half = kind.elem_type in HALVES
+        return self.graph.emit("Cast", [value], {"to": np.dtype(np.float32)}, path=name) if half else value
+
+    def _initializers(self, proto: Any, scope: Scope) -> None:
+        for tensor in proto.initializer:
+            scope[tensor.name] = self._constant(tensor, tensor.name)
+        for tensor in proto.sparse_initializer:
+            self._miss(f"the sparse tensor {tensor.values.name!r}")
+            scope[tensor.values.name] = Value(self.graph, tensor.values.name)
+
+    def _constant(self, tensor: Any, name: str) -> Value:
+        try:
+            return self.graph.constant(self._tensors.array(tensor), name)
+        except RefusedTypeError as error:
+            self._miss(f"tensor {name!r}, {error}")
+            return Value(self.graph, name)
+
+    def _give(self, outputs: Sequence[Any], scope: Scope) -> None:
+        """The graph's outputs, in the types that the model declares."""
+        for entry in outputs:
+            value, kind = _found(scope, entry.name, "an output"), entry.type
+            if kind.WhichOneof("value") not in ("tensor_type", None):
+                self._miss(f"output {entry.name!r}, which is a {kind.WhichOneof('value')}")
+            elif kind.tensor_type.elem_type in HALVES:
+                to = declared_dtype(kind.tensor_type.elem_type)
+                value = self.graph.emit("Cast", [value], {"to": to}, path=entry.name)
+            self.graph.outputs.append(value)
+            self.graph.output_names.append(entry.name)
+        if not outputs:
+            raise ValueError("the model has no outputs")
+        self.graph.several = len(outputs) > 1
+
+    # ---------------------------------------------------------------- nodes
+
+    def _nodes(
+        self, nodes: Sequence[Any], scope: Scope, opsets: Mapping[str, int], given: Mapping[str, Any], depth: int
+    ) -> None:
+        """Nodes of a graph or of a function; `given` are the attributes that the function was called with."""
+        if depth > _DEEPEST:
+            raise ValueError(f"the model's functions and branches are nested more than {_DEEPEST} deep")
+        for node in nodes:
+            self._count += 1
+            if self._count > _MOST_NODES:
+                raise ValueError(f"the model's functions make more than {_MOST_NODES} nodes")
+            inputs = [_found(scope, name, f"node {_path(node)!r}") if name else None for name in node.input]
+            while inputs and inputs[-1] is None:
+                inputs.pop()
+            try:
+                results = self._node(node, inputs, scope, opsets, given, depth)
+            except NotImplementedError as error:
+                self._miss(str(error))
+                results = [Value(self.graph, name) for name in node.output]
+            for name, value in zip(node.output, results, strict=False):
+                if name:
+                    scope[name] = value
+
+    def _node(
+        self, node: Any, inputs: list[Value | None], scope: Scope, opsets: Mapping[str, int],
+        given: Mapping[str, Any], depth: int,
+    ) -> Sequence[Value | None]:  # fmt: skip
+        domain = _domain(node.domain)
+        function = self._functions.get((domain, node.op_type, node.overload))
+        if function is not None:
+            return self._call(function, inputs, self._attributes(node, given), node.output, depth)
+        if domain != "" or not self._onnx.defs.has(node.op_type):
+            raise NotImplementedError(f"{domain}.{node.op_type}" if domain else node.op_type)
+        if "" not in opsets:
+            raise ValueError(f"the model has node {node.op_type}, and says of no operator set which version it has")
+        version = opsets[""]
+        attrs = self._attributes(node, given)
+        if node.op_type == "If":
+            return self._if(inputs, attrs, scope, opsets, given, depth)
+        call = Call(self.graph, node.op_type, inputs, attrs, len(node.output), lambda i: self._rank(node.input[i]))
+        result = newest(call, version)
+        if result is not None:
+            return result if isinstance(result, tuple) else [result]
+        if call.op not in OPS:
+            return self._body(node, inputs, attrs, version, depth)
+        return self._emit(call, _path(node))
+
+    def _emit(self, call: Call, path: str) -> Sequence[Value]:
+        if call.op == "Constant":
+            return [self.graph.constant(_constant_of(call.attrs), path)]
+        if call.op == "Cast" and call.attrs["to"] in _ROUNDED:  # rounded, and float32 again
+            to = declared_dtype(FLOAT16 if call.attrs["to"] == "FLOAT16" else BFLOAT16)
+            rounded = self.graph.emit("Cast", call.inputs, {"to": to}, path=path)
+            return [self.graph.emit("Cast", [rounded], {"to": np.dtype(np.float32)}, path=path)]
+        results = self.graph.emit(call.op, call.inputs, call.attrs, call.outputs, path)
+        return results if isinstance(results, tuple) else [results]
+
+    def _attributes(self, node: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes' values; one that refers to the function's has that one, or is left out."""
+        attrs = {}
+        for attribute in node.attribute:
+            name = attribute.name
+            if attribute.ref_attr_name:
+                if attribute.ref_attr_name in given:
+                    attrs[name] = given[attribute.ref_attr_name]
+            else:
+                attrs[name] = self._attribute(attribute, f"{node.op_type} {_path(node)!r}")
+            if name in attrs and _ELEMENT_TYPES.get(node.op_type) == name:
+                attrs[name] = _element_type(node.op_type, attrs[name])
+        return attrs
+
+    def _attribute(self, attribute: Any, where: str) -> Any:
+        kinds = self._onnx.AttributeProto
+        kind = attribute.type
+        if kind in (kinds.FLOAT, kinds.INT):
+            return attribute.f if kind == kinds.FLOAT else attribute.i
+        if kind == kinds.STRING:
+            return attribute.s.decode("utf-8", "replace")
+        if kind in (kinds.FLOATS, kinds.INTS):
+            return tuple(attribute.floats if kind == kinds.FLOATS else attribute.ints)
+        if kind == kinds.STRINGS:
+            return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
+        if kind == kinds.GRAPH:
+            return attribute.g
+        if kind != kinds.TENSOR:
+            names = kinds.AttributeType
+            name = names.Name(kind) if kind in names.values() else f"number {kind}"
+            raise NotImplementedError(f"{where} with an attribute of type {name}")
+        try:
+            return self._tensors.array(attribute.t)
+        except RefusedTypeError as error:
+            raise NotImplementedError(f"{where} with {error}") from error
+
+    # ---------------------------------------------------------------- what nodes are made of
+
+    def _call(
+        self, function: Any, inputs: list[Value | None], attrs: dict[str, Any], outputs: Sequence[str], depth: int,
+        opsets: Mapping[str, int] | None = None,
+    ) -> list[Value | None]:  # fmt: skip
+        """A function's nodes in place of a node that calls it."""
+        defaults = {attribute.name: attribute for attribute in function.attribute_proto}
+        given = {name: self._attribute(default, function.name) for name, default in defaults.items()} | attrs
+        scope: Scope = dict.fromkeys(function.input)
+        scope.update(zip(function.input, inputs, strict=False))
+        own = {_domain(entry.domain): entry.version for entry in function.opset_import}
+        self._nodes(function.node, scope, own or opsets or {}, given, depth + 1)
+        who = f"function {function.name!r}"
+        return [
+            _found(scope, name, who) if asked else None for name, asked in zip(function.output, outputs, strict=False)
+        ]
+
+    def _body(
+        self, node: Any, inputs: list[Value | None], attrs: dict[str, Any], version: int, depth: int
+    ) -> list[Value | None]:
+        """An operator that has no row, by what ONNX says that it is made of."""
+        try:
+            schema = self._onnx.defs.get_schema(node.op_type, version)
+        except self._onnx.defs.SchemaError:
+            raise NotImplementedError(f"{node.op_type} of operator set {version}") from None
+        function = None
+        if schema.has_function:
+            function = schema.function_body
+        elif schema.has_context_dependent_function:
+            types = [self._type(name).SerializeToString() for name in node.input]
+            body = schema.get_context_dependent_function(node.SerializeToString(), types)
+            function = self._onnx.FunctionProto.FromString(body)
+        if function is None or not function.node:
+            raise NotImplementedError(node.op_type)
+        defaults = {
+            name: self._attribute(attribute.default_value, node.op_type)
+            for name, attribute in schema.attributes.items()
+            if attribute.default_value.name
+        }
+        known, self._missing = self._missing, {}
+        try:
+            results = self._call(function, inputs, defaults | attrs, node.output, depth, {"": version})
+            inside = self._missing
+        finally:
+            self._missing = known
+        if inside:
+            raise NotImplementedError(f"{node.op_type} (made of {', '.join(inside)})")
+        return results
+
+    def _if(
+        self, inputs: list[Value | None], attrs: dict[str, Any], scope: Scope, opsets: Mapping[str, int],
+        given: Mapping[str, Any], depth: int,
+    ) -> list[Value]:  # fmt: skip
+        """The branch that a condition which is known chooses."""
+        condition = None if not inputs or inputs[0] is None else known(self.graph, inputs[0])
+        if condition is None:
+            raise NotImplementedError("If whose condition is not constant")
+        branch = attrs["then_branch" if condition.reshape(-1)[:1].any() else "else_branch"]
+        inner: Scope = ChainMap({}, scope)
+        self._initializers(branch, inner)
+        self._nodes(branch.node, inner, opsets, given, depth + 1)
+        return [_found(inner, entry.name, "a branch") for entry in branch.output]
+
+    # ---------------------------------------------------------------- what ONNX finds out about values
+
+    def _type(self, name: str) -> Any:
+        """The type of a value of the main graph, as far as ONNX can tell."""
+        if self._inferred is None:
+            try:
+                inferred = self._onnx.shape_inference.infer_shapes(self._model).graph
+            except (RuntimeError, ValueError, TypeError):
+                inferred = self._model.graph
+            entries = [*inferred.input, *inferred.value_info, *inferred.output]
+            self._inferred = {entry.name: entry.type for entry in entries}
+            make = self._onnx.helper.make_tensor_type_proto
+            self._inferred |= {t.name: make(t.data_type, t.dims) for t in self._model.graph.initializer}
+        return self._inferred.get(name, self._onnx.TypeProto())
+
+    def _rank(self, name: str) -> int:
+        tensor = self._type(name).tensor_type
+        if not tensor.HasField("shape"):
+            raise NotImplementedError(
+                f"broadcasting from an axis on, of operator sets before 7, of {name!r} of unknown rank"
+            )
+        return len(tensor.shape.dim)
+
+
+# ---------------------------------------------------------------- small things
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
+
+
+def _path(node: Any) -> str:
+    """What a node is called: its own name, or that of its first output."""
+    return node.name or next(iter(node.output), "")
+
+
+def _found(scope: Mapping[str, Value | None], name: str, who: str) -> Any:
+    if name not in scope:
+        raise ValueError(f"{who} takes {name!r}, which nothing before it gives")
+    return scope[name]
+
+
+def _element_type(op: str, number: Any) -> Any:
+    """A dtype; for a Cast that rounds, the type's name."""
+    if isinstance(number, str):  # before operator set 6
+        number = onnx().TensorProto.DataType.Value(number)
+    if op == "Cast" and number in HALVES:
+        return type_name(number)
+    try:
+        return dtype_of(number)
+    except RefusedTypeError as error:
+        raise NotImplementedError(f"{op} to {error}") from error
+
+
+def _constant_of(attrs: dict[str, Any]) -> np.ndarray:
+    """What a Constant node is."""
+    for name, dtype in {
+        "value": None,
+        "value_float": "f4",
+        "value_floats": "f4",
+        "value_int": "i8",
+        "value_ints": "i8",
+    }.items():
+        if name in attrs:
+            return np.asarray(attrs[name], dtype)
+    raise NotImplementedError(f"Constant of {', '.join(attrs) or 'nothing'}")
+
+
+def known(graph: Graph, value: Value, depth: int = 0) -> np.ndarray | None:
+    """The array that a value is, if it follows from constants and declared shapes by nodes of small arrays."""
+    if value.data is not None:
+        return value.data
+    node: Node | None = value.node
+    if node is None or depth > _DEEPEST or not OPS[node.op].fixed:
+        return None
+    if node.op == "Shape":
+        _, sizes = graph.declared.get(node.inputs[0].name, (None, None))
+        return None if sizes is None or None in sizes else OPS["Shape"].infer(node.attrs, Info(sizes, None))[0].data
+    arrays = [None if v is None else known(graph, v, depth + 1) for v in node.inputs]
+    if any(array is None and v is not None for array, v in zip(arrays, node.inputs, strict=True)):
+        return None
+    infos = [None if array is None else Info(array.shape, array.dtype, array) for array in arrays]
+    outputs = OPS[node.op].infer(node.attrs, *infos)
+    if sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs) > _FOLDED_BYTES:
+        return None
+    results = OPS[node.op].run(node.attrs, *arrays)
+    results = results if isinstance(results, tuple) else (results,)
+    return np.asarray(results[node.outputs.index(value)])

@@ -1,0 +1,106 @@
+"""onnx's own test cases: models of one operator and of a few, with inputs and outputs."""
+
+import re
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+import onnx_vectors
+from convkit import onnx_backend
+
+KINDS = {"node": 1765, "pytorch-converted": 82, "pytorch-operator": 35, "simple": 23}
+# What convkit refuses: element types, what is no tensor, control flow, quantised and other domains' operators.
+REFUSED = re.compile(
+    r"elements of type (STRING|U?INT[24]|FLOAT[48]\w+)|which is a (sequence|optional)_type|"
+    r"\b(Scan|Loop|If whose condition is not constant)|\b(Quantize|Dequantize|DynamicQuantize)Linear|QLinear|"
+    r"\w+Integer|ai\.onnx\.|\b(Sequence|Optional|String)\w+|ImageDecoder|TfIdfVectorizer|RegexFullMatch"
+)
+DRAWN = re.compile("bernoulli|random_uniform")  # whose outputs are other numbers each time
+FAILING_REFERENCE = {
+    "test_adagrad", "test_adagrad_multiple", "test_adam", "test_adam_multiple", "test_momentum",
+    "test_momentum_multiple", "test_nesterov_momentum",
+}  # fmt: skip
+SPATIAL = (
+    "Conv", "ConvTranspose", "DeformConv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxUnpool",
+    "Resize", "GridSample", "Col2Im", "Gemm", "BatchNormalization",
+)  # fmt: skip
+
+
+def check(folder, network) -> None:
+    """Fail unless the network gives a case's outputs; the tolerances are onnx's."""
+    for inputs, expected in onnx_vectors.data_sets(folder):
+        results = network(*inputs)
+        results = results if isinstance(results, tuple) else (results,)
+        assert len(results) == len(expected), folder.name
+        for got, wanted in zip(results, expected, strict=True):
+            assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape), folder.name
+            if not DRAWN.search(folder.name):
+                wide = np.float64 if wanted.dtype.kind in "fV" else wanted.dtype
+                got, wanted = got.astype(wide), wanted.astype(wide)
+                np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-7, err_msg=folder.name)
+
+
+def run(folder) -> str | None:
+    """Check a case; why it is refused, or None."""
+    try:
+        network = onnx_backend.load(folder / "model.onnx")
+    except NotImplementedError as error:
+        return str(error)
+    check(folder, network)
+    return None
+
+
+def assert_all(folders) -> int:
+    """How many are refused; each for a reason that is known."""
+    reasons = {folder.name: run(folder) for folder in folders}
+    unknown = {name: why for name, why in reasons.items() if why and not REFUSED.search(why)}
+    assert not unknown
+    return sum(why is not None for why in reasons.values())
+
+
+@pytest.mark.parametrize("operator", SPATIAL)
+def test_every_case_of_an_operator_on_images(operator):
+    names = onnx_vectors.names(operator)
+    assert names and assert_all(onnx_vectors.NODES / name for name in names) == 0
+
+
+def test_a_sample_of_all_cases():
+    folders = onnx_vectors.folders("node")
+    assert len(folders) == KINDS["node"]
+    assert assert_all(folders[::20]) < 25
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_case(kind):
+    folders = onnx_vectors.folders(kind)
+    assert len(folders) == KINDS[kind]
+    assert assert_all(folders) == {"node": 333, "simple": 16}.get(kind, 0)
+
+
+def test_the_fallback_says_that_it_runs_the_model():
+    folder = onnx_vectors.NODES / "test_quantizelinear"
+    with pytest.raises(NotImplementedError, match="QuantizeLinear"):
+        onnx_backend.load(folder / "model.onnx")
+    with pytest.warns(UserWarning, match="reference evaluator .* QuantizeLinear"):
+        network = onnx_backend.load(folder / "model.onnx", fallback=True)
+    assert "QuantizeLinear" in network.reason
+    check(folder, network)
+
+
+@pytest.mark.thorough
+def test_the_fallback_runs_what_is_refused():
+    """All but what onnx's reference evaluator does not know either."""
+    failing = set()
+    for folder in onnx_vectors.folders("node"):
+        model = onnx.load(folder / "model.onnx")
+        if not onnx_backend.is_compatible(model):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    onnx_backend.load(model, fallback=True)
+                except NotImplementedError:
+                    failing.add(folder.name)
+    assert failing <= FAILING_REFERENCE
