@@ -369,10 +369,12 @@ class Softplus(_FromArgument):
         return _elementwise.softplus(self.beta, self.threshold)
 
     def symbolic(self, x: Any) -> Any:
-        """The same of a value; past the threshold the two differ by less than exp(-threshold) / beta."""
-        y = x if self.beta == 1 else x * np.asarray(self.beta, x.dtype)
-        y = y.emit("Softplus")
-        return y if self.beta == 1 else y / np.asarray(self.beta, x.dtype)
+        """The same of a value; the threshold is left out where the two sides of it are equal to the last bit or so."""
+        scaled = x if self.beta == 1 else x * np.asarray(self.beta, x.dtype)
+        y = scaled.emit("Softplus")
+        y = y if self.beta == 1 else y / np.asarray(self.beta, x.dtype)
+        near = np.exp(-self.threshold) < np.finfo(x.dtype).eps * max(self.threshold, 1)
+        return y if near else np.where(scaled > np.asarray(self.threshold, x.dtype), x, y)
 
     def describe(self) -> str:
         """Return both numbers."""

@@ -1,7 +1,7 @@
-"""ONNX models in convkit's engine, and onnx's Backend interface. Needs the extra ``[onnx]``.
+"""ONNX models in convkit's engine, models of convkit as ONNX files, and onnx's Backend interface. Needs ``[onnx]``.
 
-`load` makes a `Network` of a model. The functions `prepare`, `run_model`, `run_node` and `supports_device` are the
-interface that onnx asks of a backend, so that the module itself is one::
+`load` makes a `Network` of a model, `export` a file of a model of `convkit.nn`. The functions `prepare`, `run_model`,
+`run_node` and `supports_device` are the interface that onnx asks of a backend, so that the module itself is one::
 
     from convkit import onnx_backend
     network = onnx_backend.load("resnet50.onnx")
@@ -9,5 +9,16 @@ interface that onnx asks of a backend, so that the module itself is one::
 """
 
 from .backend import Prepared, Reference, is_compatible, load, prepare, run_model, run_node, supports_device
+from .exporter import export
 
-__all__ = ["Prepared", "Reference", "is_compatible", "load", "prepare", "run_model", "run_node", "supports_device"]
+__all__ = [
+    "Prepared",
+    "Reference",
+    "export",
+    "is_compatible",
+    "load",
+    "prepare",
+    "run_model",
+    "run_node",
+    "supports_device",
+]
