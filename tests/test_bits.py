@@ -116,3 +116,21 @@ def test_addresses(problem, isa):
         grads = getattr(convkit, problem.backward)(grad, x, weight, **problem.arguments)._asdict()
         y = getattr(convkit, problem.forward)(x, weight, moved(data.bias, offset), **problem.arguments)
         assert_same_bits({"y": y} | grads, expected, f"{offset} elements past a vector's boundary")
+
+
+def test_repeated_padding_is_added_phase_by_phase(isa):
+    """Before the image, then after it, first what lies whole strides from the first: blocks have no part in it."""
+    rng, stride, before, after = np.random.default_rng(5), 2, 13, 12
+    x_shape, weight = (2, 3, 4, 9), rng.standard_normal((1, 3, 6, 1)).astype(np.float32)
+    options = {"stride": (stride, 1), "need": "x", "algorithm": "implicit_gemm"}
+    outputs = (x_shape[2] + before + after - 6) // stride + 1
+    grad = rng.standard_normal((2, 1, outputs, 9)).astype(np.float32)
+    pads = ((before, after), (0, 0))
+    got = convkit.conv2d_backward(grad, x_shape, weight, padding=pads, padding_mode="replicate", **options).x
+    padded = convkit.conv2d_backward(grad, (2, 3, 4 + before + after, 9), weight, **options).x
+    expected = padded[:, :, before : before + 4].copy()
+    for element, first, count in ((0, 0, before), (3, before + 4, after)):
+        for phase in range(stride):
+            for row in range(first + phase, first + count, stride):
+                expected[:, :, element] += padded[:, :, row]
+    assert got.tobytes() == expected.tobytes()

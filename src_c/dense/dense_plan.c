@@ -120,6 +120,10 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
   p->bytes = count.used;
 }
 
+/* Whether several padded positions are added to one element. Their order must not follow from blocks: it is phase by
+ * phase and, since blocks are then of whole rows or parts of one, row by row. */
+static int is_repeated(const ck_dense *d) { return d->fold == CK_REPLICATE; }
+
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch. */
 static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
@@ -136,7 +140,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
       break; /* blocks this small are for windows that fit no other way */
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
-    for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || p->grid.size[3] / cuts >= 28); cuts *= 2) {
+    for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || (p->grid.size[3] / cuts >= 28 && !is_repeated(d))); cuts *= 2) {
       int64_t block[4];
       ck_row_block(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
       if (d->sampler) /* the image around a block is staged */
@@ -235,8 +239,9 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_
   set_order(d, !d->in_place && fits_strips(d) ? CK_STRIPS : d->source.order, p.tile_lanes);
   p.outer = arrangement == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
-  p.phase_parts = ck_ceil_div(p.phases, CK_TASK_PHASES);
-  p.part_phases = ck_min(p.phases, CK_TASK_PHASES);
+  const int64_t together = is_repeated(d) ? 1 : CK_TASK_PHASES;
+  p.phase_parts = ck_ceil_div(p.phases, together);
+  p.part_phases = ck_min(p.phases, together);
   return p;
 }
 
