@@ -10,8 +10,7 @@ Only an image whose channels are in several chunks is rechunked, by those operat
 
 Results equal those of `convkit` to the bit with ``algorithm="implicit_gemm"``, the default here, for any chunks and any
 number of workers; so do gradients of x. Gradients of weight and bias are sums over blocks, formed in float64 by a tree
-that the chunks settle: the same bits in every run, and within the bound of `convkit.reference`. An element at the edge
-that ``padding_mode="replicate"`` repeats more than once has its gradient within the bound, too.
+that the chunks settle: the same bits in every run, and within the bound of `convkit.reference`.
 
 A task computes on one thread, since Dask runs as many as there are cores; ``dask.config.set({"convkit.threads": 4})``
 gives the tasks of the arrays made under it four.
