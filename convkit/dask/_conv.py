@@ -21,8 +21,8 @@ from .._results import ConvGrads
 from .._typing import Activation, Padding, Size
 from ..ops.conv import CONV, Family, Plan, check_algorithm, check_shape, doc_words
 from ..ops.conv_transpose import CONV_TRANSPOSE
-from ._axes import Axis
-from ._graph import Layer, lazy, sizes_of, together, total, whole
+from ._axes import Axis, cuts_at
+from ._graph import Layer, Span, lazy, sizes_of, together, total, whole
 from ._padding import fold, pad, padded_cuts
 from ._sides import Blocks, Images, layer_of
 
@@ -46,6 +46,16 @@ class Call(NamedTuple):
         """Whether windows move over x, not over the result."""
         return self.family is CONV
 
+    @property
+    def large(self) -> Span:
+        """All channels of the large side."""
+        return 0, self.channels[not self.large_is_x]
+
+    @property
+    def small(self) -> Span:
+        """All channels of the small side."""
+        return 0, self.channels[self.large_is_x]
+
     def operator(self, suffix: str = ""):
         """The NumPy function."""
         return getattr(convkit, f"{self.label}{self.nd}d{suffix}")
@@ -55,40 +65,35 @@ def conv_call(nd, x_shape, weight_shape, stride, padding, dilation, groups, padd
     """A convolution, every size checked."""
     plan = CONV.plan(x_shape, weight_shape, nd, stride, padding, dilation, groups, padding_mode, layout)
     images = Images.of(nd, len(x_shape), layout)
-    shape = _shapes.conv(
-        nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, images.channel_last
-    )
-    pads = shape.pad_lo, shape.pad_hi
-    if padding_mode == "zeros" or not any(map(any, pads)):
-        padding_mode, pads = "zeros", ((0,) * nd,) * 2
-    axes = [
-        Axis(size + a + b, out, step, gap * (taps - 1) + 1, lo - a)
-        for size, out, step, gap, taps, lo, a, b in zip(
-            shape.in_, shape.out, shape.stride, shape.dilation, shape.kernel, shape.pad_lo, *pads, strict=True
-        )
-    ]
-    options = {"stride": shape.stride, "dilation": shape.dilation, "groups": shape.groups, "layout": layout}
+    sizes = (stride, padding, dilation, groups, padding_mode)
+    shape = _shapes.conv(nd, x_shape, weight_shape, *sizes, images.channel_last)
     channels = shape.groups * shape.c_in, shape.groups * shape.c_out
-    return Call("conv", CONV, nd, images, plan, channels, axes, padding_mode, pads, options)
+    return _call("conv", CONV, images, plan, channels, shape, padding_mode)
 
 
 def conv_transpose_call(
     nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout
 ) -> Call:
-    """A transposed convolution, every size checked."""
+    """A transposed convolution, every size checked: that of the convolution whose adjoint it is."""
     sizes = (stride, padding, output_padding, groups, dilation, output_size)
     plan = CONV_TRANSPOSE.plan(x_shape, weight_shape, nd, *sizes, layout)
     images = Images.of(nd, len(x_shape), layout)
     shape = _shapes.conv_transpose(nd, x_shape, weight_shape, *sizes, images.channel_last)
+    channels = shape.groups * shape.c_out, shape.groups * shape.c_in
+    return _call("conv_transpose", CONV_TRANSPOSE, images, plan, channels, shape, "zeros")
+
+
+def _call(label, family, images: Images, plan: Plan, channels, shape: _shapes.ConvShape, mode: str) -> Call:
+    pads = shape.pad_lo, shape.pad_hi
+    if mode == "zeros" or not any(map(any, pads)):
+        mode, pads = "zeros", ((0,) * images.nd,) * 2
+    moves = zip(shape.in_, shape.out, shape.stride, shape.dilation, shape.kernel, shape.pad_lo, *pads, strict=True)
     axes = [
-        Axis(size, out, step, gap * (taps - 1) + 1, lo)
-        for size, out, step, gap, taps, lo in zip(
-            shape.in_, shape.out, shape.stride, shape.dilation, shape.kernel, shape.pad_lo, strict=True
-        )
+        Axis(size + a + b, out, step, gap * (taps - 1) + 1, lo - a) for size, out, step, gap, taps, lo, a, b in moves
     ]
-    options = {"stride": shape.stride, "dilation": shape.dilation, "groups": shape.groups, "layout": layout}
-    channels, pads = (shape.groups * shape.c_out, shape.groups * shape.c_in), ((0,) * nd,) * 2
-    return Call("conv_transpose", CONV_TRANSPOSE, nd, images, plan, channels, axes, "zeros", pads, options)
+    options = {"stride": shape.stride, "dilation": shape.dilation, "groups": shape.groups}
+    options["layout"] = "NHWC" if images.channel_last else "NCHW"
+    return Call(label, family, images.nd, images, plan, channels, axes, mode, pads, options)
 
 
 # ---------------------------------------------------------------- from one side to the other
@@ -98,11 +103,10 @@ def _onto_small(
     call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, x_channels=None, **options
 ) -> Layer:
     """Each block of the small side from what its windows cover of the large one."""
-    channels = (0, call.channels[0 if call.large_is_x else 1])
 
     def read(batch, _, spatial):
         reads = [axis.read(*span) for axis, span in zip(call.axes, spatial, strict=True)]
-        wanted = call.images.arranged(batch, channels, [r.span for r in reads])
+        wanted = call.images.arranged(batch, call.large, [r.span for r in reads])
         own = {"padding": tuple((r.before, r.after) for r in reads)}
         if x_channels is not None:
             own["x_shape"] = call.images.arranged(batch[1] - batch[0], x_channels, sizes_of(spatial))
@@ -115,7 +119,6 @@ def _onto_large(
     call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, x_channels=None, **options
 ) -> Layer:
     """Each block of the large side from the windows that touch it."""
-    channels = (0, call.channels[1 if call.large_is_x else 0])
 
     def read(batch, _, spatial):
         windows = [axis.touching(*span) for axis, span in zip(call.axes, spatial, strict=True)]
@@ -125,7 +128,7 @@ def _onto_large(
             own["x_shape"] = call.images.arranged(batch[1] - batch[0], x_channels, sizes_of(spatial))
         else:
             own["output_padding"] = tuple(short for *_, short in placed)
-        wanted = call.images.arranged(batch, channels, windows)
+        wanted = call.images.arranged(batch, call.small, windows)
         return [None if source is None else (source, wanted) for source in sources], own
 
     return layer_of(blocks, layer, function, read, fixed, **call.options, **options)
@@ -189,13 +192,10 @@ def _block_grad_bias(grad, y, *, operator, x_shape, weight_shape, **options):
 
 
 def _grad_x(call: Call, grad, y, weight, x, token, options) -> da.Array:
-    cuts = call.images.cuts(grad)
+    batch, _, spatial = call.images.cuts(grad if x is None else x)
     if x is None:
-        batch, spatial = cuts[0], _other_side(call, cuts[2], not call.large_is_x)
-        sizes = [c[-1][1] - a - b for c, a, b in zip(spatial, *call.pads, strict=True)]
-        spatial = [_within(c, a, size) for c, a, size in zip(spatial, call.pads[0], sizes, strict=True)]
-    else:
-        batch, _, spatial = call.images.cuts(x)
+        cuts = zip(_other_side(call, spatial, not call.large_is_x), *call.pads, strict=True)
+        spatial = [cuts_at([start - lo for start, _ in axis], axis[-1][1] - lo - hi) for axis, lo, hi in cuts]
     blocks = Blocks(call.images, batch, [(0, call.channels[0])], spatial)
     padded = blocks._replace(spatial=[padded_cuts(*axis) for axis in zip(spatial, *call.pads, strict=True)])
     layer = Layer(f"{call.label}{call.nd}d-grad-x", *token, blocks)
@@ -208,24 +208,16 @@ def _grad_x(call: Call, grad, y, weight, x, token, options) -> da.Array:
     return fold(dx, call.images.spatial_axes, blocks.chunks, *call.pads, call.mode, call.options["stride"])
 
 
-def _within(cuts, lo: int, size: int):
-    """Blocks of an image from those of the image with its padding."""
-    starts = sorted({0, *(start - lo for start, _ in cuts if 0 < start - lo < size)})
-    return list(zip(starts, [*starts[1:], size], strict=True))
-
-
 def _grad_weight(call: Call, grad, y, x, weight_shape, token, options) -> da.Array:
     x = _with_padding(call, x)
     small, large, ys = (grad, x, (y, None)) if call.large_is_x else (x, grad, (None, y))
-    blocks = Blocks(call.images, *call.images.cuts(small)[:1], [(0, 1)], call.images.cuts(small)[2])
+    batch, _, spatial = call.images.cuts(small)
     layer = Layer(f"{call.label}{call.nd}d-grad-weight", *token, x.name)
-    small_channels = (0, call.channels[1 if call.large_is_x else 0])
-    large_channels = (0, call.channels[0 if call.large_is_x else 1])
     count = 0
-    for count, (_, batch, _, spatial) in enumerate(blocks.each(), 1):
-        reads = [axis.read(*span) for axis, span in zip(call.axes, spatial, strict=True)]
-        here = call.images.arranged(batch, small_channels, spatial)
-        there = call.images.arranged(batch, large_channels, [r.span for r in reads])
+    for count, (_, images, _, block) in enumerate(Blocks(call.images, batch, [(0, 1)], spatial).each(), 1):
+        reads = [axis.read(*span) for axis, span in zip(call.axes, block, strict=True)]
+        here = call.images.arranged(images, call.small, block)
+        there = call.images.arranged(images, call.large, [r.span for r in reads])
         sources = [(small, here), (ys[0], here), (large, there), (ys[1], there)]
         boxes = [None if source[0] is None else source for source in sources]
         layer.add(
