@@ -14,7 +14,7 @@ machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`,
 ===========  ===========================================================================================================
 
 `convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train`,
-`distributed`, `analysis`, `graph` and `dask` are loaded when first used.
+`distributed`, `analysis`, `graph`, `onnx_backend` and `dask` are loaded when first used.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ __all__ = [
     "workspace_limit",
 ]
 
-_LATER = ("analysis", "dask", "data", "distributed", "graph", "models", "nn", "optim", "train")
+_LATER = ("analysis", "dask", "data", "distributed", "graph", "models", "nn", "onnx_backend", "optim", "train")
 
 
 if TYPE_CHECKING:  # for editors and type checkers; a program loads them when it uses them
@@ -193,6 +193,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a program loads them when it
     from . import graph as graph
     from . import models as models
     from . import nn as nn
+    from . import onnx_backend as onnx_backend
     from . import optim as optim
     from . import train as train
 
