@@ -63,6 +63,21 @@ typedef struct ck_plane {
   const ck_finish *finish; /* its bias and bounds, if `to` is the user's; or NULL: then whole vectors are stored */
 } ck_plane;
 
+/* One line of outputs whose channels are neighbours, of one or two vectors of them: output column o is the sum over tap
+ * rows r and taps t of panel[v][tap[r] + t] times what lies at from[r] + o * step + offset[t], as one chain, plus the
+ * bias, within bounds. Columns outside inner..inner_end-1 have taps taken[o][0]..taken[o][1]-1 alone. */
+typedef struct ck_line {
+  int64_t vectors, rows, taps, columns, inner, inner_end;
+  const char *const *from;
+  const int64_t *tap, *offset;
+  const int64_t (*taken)[2];
+  const void *panel, *bias;
+  int64_t panel_apart;   /* elements from a vector's weights to the next one's */
+  int64_t step, to_step; /* bytes */
+  char *to;
+  double low, high;
+} ck_line;
+
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
  * ld; without row, row[k] = k. Returns whether anything read was not finite. */
 typedef struct ck_pack {
@@ -367,6 +382,7 @@ struct ck_kernels {
   ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];
   void (*plane)(const ck_plane *);
+  void (*line)(const ck_line *);
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */

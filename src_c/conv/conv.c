@@ -3,6 +3,7 @@
 #include "conv_dense.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
+#include "dense/lines.h"
 #include "dense/winograd.h"
 #include "grad_weight.h"
 #include "im2col.h"
@@ -93,6 +94,8 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     return (ck_panels){.kind = CK_ARRANGEMENTS, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
   }
+  if (ck_lines_can(&d))
+    return (ck_panels){.kind = CK_LINES, .bytes = ck_lines_panels(&d)};
   ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
   return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
 }
@@ -104,6 +107,10 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   if (ck_conv_by_winograd(&here, &d)) {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
+    return;
+  }
+  if (ck_lines_can(&d)) {
+    ck_lines_pack(&d, &here.run, panels);
     return;
   }
   ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
@@ -126,6 +133,11 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
     e->channels = ck_min(plan.chunk, d->channels);
     e->lanes = ck_min(plan.direct.tile_lanes, d->lanes);
     e->tasks = plan.tasks;
+    return;
+  }
+  if (ck_lines_can(d)) { /* by group, and not planned */
+    e->arrangement = CK_BY_GROUP;
+    ck_lines_explain(d, &call->run, e);
     return;
   }
   for (int i = 0; i < CK_ARRANGEMENTS; i++)

@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
+#include "dense/lines.h"
 #include "dense/winograd.h"
 
 static ck_order order_for(const ck_tensor *tensor, int depthwise, int64_t item) {
@@ -95,6 +96,8 @@ int ck_conv_by_winograd(const ck_conv *call, const ck_dense *d) {
 static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int64_t *bytes) {
   if (ck_conv_by_winograd(call, d))
     return ck_winograd(d, run, bytes);
+  if (ck_lines_can(d))
+    return ck_lines(d, run, bytes);
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run).bytes);

@@ -8,6 +8,7 @@
 #include "drain.h"
 #include "elementwise.h"
 #include "grid.h"
+#include "lines.h"
 #include "micro.h"
 #include "pack.h"
 #include "peak.h"
@@ -37,6 +38,7 @@ const ck_kernels CK_NAME(kernels) = {
     .lanes = {FOR_EACH_HEIGHT(LANES_ALL)},
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
     .plane = CK_NAME(plane),
+    .line = CK_NAME(line),
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
     .add_back = CK_NAME(add_back),

@@ -1,0 +1,79 @@
+/* One line of outputs of a depthwise correlation whose channels are neighbours in memory: see ck_line.
+ *
+ * Lanes are channels. A weight vector that has been loaded serves several columns; columns whose taps are not all
+ * inside the source go by themselves, with those that are. */
+#ifndef CK_LINE_KERNELS_H
+#define CK_LINE_KERNELS_H
+
+#include "activation.h"
+
+#if REGISTERS == 32
+enum { LINE_COLUMNS = 8 };
+#define FOR_EACH_WIDTH(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#else
+enum { LINE_COLUMNS = 6 };
+#define FOR_EACH_WIDTH(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#endif
+enum { LINE_VECTORS = 2 };
+
+/* Columns from `column` on, of taps first..end-1 of each tap row. */
+CK_INLINE void line_tile(const ck_line *p, int64_t column, int64_t first, int64_t end, int width, int vectors) {
+  vreal acc[LINE_COLUMNS][LINE_VECTORS];
+  CK_UNROLL
+  for (int i = 0; i < width; i++) {
+    CK_UNROLL
+    for (int v = 0; v < vectors; v++)
+      acc[i][v] = (vreal){0};
+  }
+  const int64_t step = p->step, apart = p->panel_apart;
+  for (int64_t r = 0; r < p->rows; r++) {
+    const char *row = p->from[r] + column * step;
+    const REAL *w = (const REAL *)p->panel + (p->tap[r] + first) * VL;
+    for (int64_t t = first; t < end; t++, w += VL) {
+      const char *at = row + p->offset[t];
+      CK_UNROLL
+      for (int v = 0; v < vectors; v++) {
+        const vreal weight = v_load(w + v * apart);
+        CK_UNROLL
+        for (int i = 0; i < width; i++)
+          acc[i][v] += weight * v_loadu(at + i * step + v * VBYTES);
+      }
+    }
+  }
+  const vreal low = v_set1((REAL)p->low), high = v_set1((REAL)p->high);
+  char *to = p->to + column * p->to_step;
+  CK_UNROLL
+  for (int i = 0; i < width; i++, to += p->to_step) {
+    CK_UNROLL
+    for (int v = 0; v < vectors; v++)
+      v_storeu(to + v * VBYTES, v_at_most(high, v_at_least(low, acc[i][v] + v_load((const REAL *)p->bias + v * VL))));
+  }
+}
+
+#define LINE(width)                                                                                                    \
+  static void CK_NAME(line_##width##x1)(const ck_line *p, int64_t column, int64_t first, int64_t end) {                \
+    line_tile(p, column, first, end, width, 1);                                                                        \
+  }                                                                                                                    \
+  static void CK_NAME(line_##width##x2)(const ck_line *p, int64_t column, int64_t first, int64_t end) {                \
+    line_tile(p, column, first, end, width, 2);                                                                        \
+  }
+#define LINE_ENTRY(width) [width] = {CK_NAME(line_##width##x1), CK_NAME(line_##width##x2)},
+FOR_EACH_WIDTH(LINE)
+
+typedef void (*line_fn)(const ck_line *, int64_t, int64_t, int64_t);
+static const line_fn CK_NAME(line_tiles)[LINE_COLUMNS + 1][LINE_VECTORS] = {FOR_EACH_WIDTH(LINE_ENTRY)};
+
+static void CK_NAME(line)(const ck_line *p) {
+  int64_t column = 0;
+  for (; column < p->columns && column < p->inner; column++)
+    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, p->taken[column][0], p->taken[column][1]);
+  for (int64_t width; column < p->inner_end; column += width) { /* tiles of balanced width */
+    const int64_t left = p->inner_end - column, tiles = (left + LINE_COLUMNS - 1) / LINE_COLUMNS;
+    width = (left + tiles - 1) / tiles;
+    CK_NAME(line_tiles)[width][p->vectors - 1](p, column, 0, p->taps);
+  }
+  for (; column < p->columns; column++)
+    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, p->taken[column][0], p->taken[column][1]);
+}
+
+#endif
