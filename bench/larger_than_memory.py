@@ -91,14 +91,14 @@ def image(steps: Steps, gigabytes: float, chunk: int, directory: Path) -> None:
 
 def network(steps: Steps, images: int, size: int, batch: int) -> None:
     """ResNet-18 over many images."""
-    model = models.resnet18(10, rng=0)
+    prepared = models.resnet18(10, rng=0).prepare()
     x = da.random.default_rng(2).standard_normal((images, 3, size, size), dtype=np.float32, chunks=(batch, -1, -1, -1))
     print(f"{images} images {x.shape[1:]}, {x.nbytes / 1e9:.2f} GB in {x.npartitions} chunks")
-    scores = convkit.dask.network(model.predict, x)
+    scores = convkit.dask.network(prepared, x)
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):  # the model is sent once
         got = steps.run("ResNet-18", scores.compute)
     few = min(images, batch)
-    if not np.array_equal(got[-few:], model.predict(x[-few:].compute())):
+    if not np.array_equal(got[-few:], prepared(x[-few:].compute())):
         sys.exit("scores must have the bits that they have in memory, and have not")
 
 

@@ -20,9 +20,10 @@ def network(net: Callable, x) -> da.Array:
     Parameters
     ----------
     net : callable
-        Takes an array (n, ...) of images and returns an array (n, ...) of results, whatever n is: `predict` of a
-        `convkit.nn` model, for example. It is sent to each worker once, and called in several threads at a time where
-        the worker has several. It is called once here, with one image of zeros, for the shape and dtype of its result.
+        Takes an array (n, ...) of images and returns an array (n, ...) of results, whatever n is: a model made ready by
+        `prepare`, for example, or its `predict`. It is sent to each worker once, and called in several threads at a
+        time where the worker has several. It is called once here, with one image of zeros, for the shape and dtype of
+        its result.
     x : Dask or zarr array, (N, ...)
         Images, float32 or float64. A task takes those of one chunk, so chunks along the first axis bound its memory;
         images that are themselves in several chunks are rechunked, with a `dask.array.PerformanceWarning`.
@@ -44,7 +45,7 @@ def network(net: Callable, x) -> da.Array:
     >>> import convkit.dask, dask.array as da
     >>> model = convkit.nn.Sequential(convkit.nn.Conv2d(3, 8, 3), convkit.nn.ReLU())
     >>> images = da.zeros((20_000, 3, 32, 32), dtype="float32", chunks=(64, -1, -1, -1))
-    >>> convkit.dask.network(model.predict, images).shape
+    >>> convkit.dask.network(model.prepare(), images).shape
     (20000, 8, 30, 30)
     """
     if not callable(net):

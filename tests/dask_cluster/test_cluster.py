@@ -53,8 +53,9 @@ def test_a_worker_that_dies_is_replaced_and_the_bits_are_the_same(client, tmp_pa
 
 def test_a_model_is_applied_by_all_workers(client):
     model = convkit.nn.Sequential(convkit.nn.Conv2d(6, 8, 3, rng=0), convkit.nn.BatchNorm2d(8), convkit.nn.ReLU())
-    y = convkit.dask.network(model.predict, da.from_array(X, (1, -1, -1, -1)))
-    assert np.array_equal(client.compute(y, sync=True), model.predict(X))
+    for net in (model.predict, model.prepare(X.shape)):
+        y = convkit.dask.network(net, da.from_array(X, (1, -1, -1, -1)))
+        assert np.array_equal(client.compute(y, sync=True), net(X))
 
 
 def test_an_error_names_its_argument_across_processes(client):
@@ -66,8 +67,8 @@ def test_an_error_names_its_argument_across_processes(client):
 
 
 def test_more_than_memory(tmp_path, monkeypatch, capsys):
-    """The benchmark, on an array of 64 MB: it checks bits and limits itself."""
-    options = ["--gigabytes", "0.064", "--chunk", "1000", "--images", "20", "--size", "32", "--batch", "8"]
+    """The benchmark, on an array of 16 MB: it checks bits and limits itself."""
+    options = ["--gigabytes", "0.016", "--chunk", "500", "--images", "20", "--size", "32", "--batch", "8"]
     monkeypatch.setattr(sys, "argv", ["larger_than_memory.py", *options, "--directory", str(tmp_path)])
     runpy.run_path(str(ROOT / "bench" / "larger_than_memory.py"), run_name="__main__")
     assert capsys.readouterr().out.count("workers' peaks") == 6
