@@ -120,17 +120,18 @@ def test_addresses(problem, isa):
 
 def test_repeated_padding_is_added_phase_by_phase(isa):
     """Before the image, then after it, first what lies whole strides from the first: blocks have no part in it."""
-    rng, stride, before, after = np.random.default_rng(5), 2, 13, 12
-    x_shape, weight = (2, 3, 4, 9), rng.standard_normal((1, 3, 6, 1)).astype(np.float32)
-    options = {"stride": (stride, 1), "need": "x", "algorithm": "implicit_gemm"}
-    outputs = (x_shape[2] + before + after - 6) // stride + 1
-    grad = rng.standard_normal((2, 1, outputs, 9)).astype(np.float32)
-    pads = ((before, after), (0, 0))
-    got = convkit.conv2d_backward(grad, x_shape, weight, padding=pads, padding_mode="replicate", **options).x
-    padded = convkit.conv2d_backward(grad, (2, 3, 4 + before + after, 9), weight, **options).x
-    expected = padded[:, :, before : before + 4].copy()
-    for element, first, count in ((0, 0, before), (3, before + 4, after)):
-        for phase in range(stride):
-            for row in range(first + phase, first + count, stride):
-                expected[:, :, element] += padded[:, :, row]
-    assert got.tobytes() == expected.tobytes()
+    rng, before, after, size = np.random.default_rng(5), 13, 12, 4
+    for stride, dilation, taps in ((2, 1, 6), (5, 4, 2)):
+        weight = rng.standard_normal((1, 3, taps, 1)).astype(np.float32)
+        options = {"stride": (stride, 1), "dilation": (dilation, 1), "need": "x", "algorithm": "implicit_gemm"}
+        outputs = (size + before + after - dilation * (taps - 1) - 1) // stride + 1
+        grad, pads = rng.standard_normal((2, 1, outputs, 9)).astype(np.float32), ((before, after), (0, 0))
+        backward, x_shape = convkit.conv2d_backward, (2, 3, size, 9)
+        got = backward(grad, x_shape, weight, padding=pads, padding_mode="replicate", **options).x
+        padded = backward(grad, (2, 3, size + before + after, 9), weight, **options).x
+        expected = padded[:, :, before : before + size].copy()
+        for element, first, count in ((0, 0, before), (size - 1, before + size, after)):
+            for phase in range(stride):
+                for row in range(first + phase, first + count, stride):
+                    expected[:, :, element] += padded[:, :, row]
+        assert got.tobytes() == expected.tobytes(), f"stride {stride}"

@@ -197,11 +197,10 @@ def test_network():
 def test_a_network_is_sent_once_and_predicts_in_threads():
     model = convkit.nn.Sequential(convkit.nn.Conv2d(6, 200, 3, rng=0), convkit.nn.BatchNorm2d(200), convkit.nn.ReLU())
     x = da.from_array(np.repeat(X, 20, 0), (1, -1, -1, -1))
-    y = convkit.dask.network(model.predict, x)
-    size, model_size = len(pickle.dumps(dict(y.dask))), len(pickle.dumps(model))
-    assert size < 2 * model_size + x.nbytes
-    expected = model.predict(X)
-    assert np.array_equal(y.compute(), np.repeat(expected, 20, 0))
+    for net in (model.predict, model.prepare(X.shape)):
+        y = convkit.dask.network(net, x)
+        assert len(pickle.dumps(dict(y.dask))) < 2 * len(pickle.dumps(net)) + x.nbytes
+        assert np.array_equal(y.compute(), np.repeat(net(X), 20, 0))
 
 
 @pytest.mark.parametrize(
@@ -270,6 +269,12 @@ def test_an_index_outside_of_its_windows_is_refused_when_it_is_computed():
     dx = convkit.dask.max_pool2d_backward(POOLED.rechunk(indices.chunks), indices, X.shape, 2)
     with pytest.raises(ValueError, match=r"indices must lie in their windows.*got 0 of a plane \(40, 30\)"):
         dx.compute()
+
+
+def test_under_query_planning_it_says_what_it_needs(monkeypatch):
+    monkeypatch.delitem(sys.modules, "convkit.dask._needed")
+    with dask.config.set({"array.query-planning": True}), pytest.raises(ImportError, match="array.query-planning"):
+        importlib.import_module("convkit.dask._needed")
 
 
 def test_without_dask(monkeypatch):
