@@ -40,7 +40,8 @@ class Explanation:
         Every other algorithm, and why it does not run.
     arrangement : str or None
         What lies on the lanes of "implicit_gemm", "im2col" and "direct": "by_pixel" (output channels), "by_channel"
-        (pixels) or "by_group" (groups). It never changes bits.
+        (pixels), "by_group" (groups) or "unpacked" (output channels, whose weights are read where they are, for a few
+        pixels). It never changes bits.
     estimates : dict of str to float
         Estimated cycles of every arrangement that the call may have, from which the least was taken.
     estimate : float

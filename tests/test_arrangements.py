@@ -62,6 +62,58 @@ def test_planes_are_stored_in_any_strides(activation):
         np.testing.assert_array_equal(out, expected)
 
 
+def weight_forms(weight):
+    """The same weight with rows, or columns, adjacent; with rows apart and backwards; starting anywhere in a line."""
+    wide = np.full((2 * weight.shape[0], weight.shape[1] + 3), np.nan, weight.dtype)
+    wide[-1::-2, 2:-1] = weight
+    shifted = np.empty(weight.size + 16, weight.dtype)
+    start = (-shifted.ctypes.data // weight.itemsize + 13) % 16
+    shifted = shifted[start : start + weight.size].reshape(weight.shape)
+    shifted[...] = weight
+    return weight, np.asfortranarray(weight), wide[-1::-2, 2:-1], shifted
+
+
+def assert_bits(got, expected, case):
+    """But for those of NaN, whose sign says which operand came first."""
+    known = ~np.isnan(expected)
+    assert np.array_equal(~np.isnan(got), known), case
+    assert got[known].tobytes() == expected[known].tobytes(), case
+
+
+@pytest.mark.parametrize("size", [(16, 1), (19, 5), (64, 16), (577, 33), (1153, 17), (2048, 31)], ids=str)
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_weights_that_are_not_packed_give_the_bits_of_panels(size):
+    """Few rows, and weights that may be infinite: no tap is padding, so they are products like others."""
+    rng = np.random.default_rng(3)
+    for isa, dtype, infinite in itertools.product(convkit.available_isas(), ("float32", "float64"), (False, True)):
+        convkit.set_isa(isa)
+        weight = rng.standard_normal(size[::-1]).astype(dtype)
+        if infinite:
+            weight[-1, size[0] // 2], weight[0, 0] = np.inf, np.nan
+        bias = rng.standard_normal(size[1]).astype(dtype)
+        for rows in (*range(1, 10), 16):
+            x = rng.standard_normal((rows, size[0])).astype(dtype)
+            engine.take_arrangements("by_pixel")
+            expected = convkit.linear(x, weight, bias, activation="relu")
+            back = convkit.linear_backward(expected, x, weight, need="x").x
+            engine.take_arrangements("unpacked")
+            for i, form in enumerate(weight_forms(weight)):
+                case = f"{rows} rows, {dtype}, {isa}, form {i}"
+                assert_bits(convkit.linear(x, form, bias, activation="relu"), expected, case)
+                assert_bits(convkit.linear_backward(expected, x, form, need="x").x, back, case)
+
+
+@pytest.mark.usefixtures("cheapest")
+def test_a_kernel_as_large_as_the_image_is_not_packed():
+    rng = np.random.default_rng(4)
+    x, weight = rng.standard_normal((3, 6, 5, 4), np.float32), rng.standard_normal((21, 6, 5, 4), np.float32)
+    engine.take_arrangements("by_pixel")
+    expected = convkit.conv2d(x, weight)
+    engine.take_arrangements("unpacked")
+    assert convkit.explain("conv2d", x.shape, weight.shape).arrangement == "unpacked"
+    assert convkit.conv2d(x, weight).tobytes() == expected.tobytes()
+
+
 @pytest.mark.thorough
 @each(AWKWARD + AWKWARD_TRANSPOSED + RANDOM)
 @pytest.mark.usefixtures("any_isa", "cheapest")

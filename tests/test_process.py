@@ -351,6 +351,35 @@ def test_guard_pages(isa_name):
     assert run(guarded, isa_name).endswith("unharmed\n")
 
 
+def guarded_rows():
+    """Weights that are read where they are, in whole lines of them."""
+    import itertools
+
+    import numpy as np
+
+    import convkit
+    from convkit._ext import engine
+    from guards import flush, release
+
+    engine.take_arrangements("unpacked")
+    rng = np.random.default_rng(0)
+    places = itertools.product(convkit.available_isas(), ("float32", "float64"), (16, 37, 1024), (1, 7, 21, 32), (0, 1))
+    for isa, dtype, features, outputs, at_end in places:
+        convkit.set_isa(isa)
+        x, weight, bias = (rng.standard_normal(s).astype(dtype) for s in ((3, features), (outputs, features), outputs))
+        expected = convkit.linear(x, weight, bias)
+        back = convkit.linear_backward(expected, x, weight, need="x").x
+        x, weight, bias, y = (flush(array, at_end) for array in (x, weight, bias, expected))
+        assert convkit.linear(x, weight, bias).tobytes() == expected.tobytes()
+        assert convkit.linear_backward(y, x, weight, need="x").x.tobytes() == back.tobytes()
+        release()
+    print("unharmed")
+
+
+def test_guard_pages_of_a_few_rows():
+    assert run(guarded_rows).endswith("unharmed\n")
+
+
 # ---- arrays larger than memory ----
 
 

@@ -88,6 +88,18 @@ typedef struct ck_pack {
   const int32_t *row;
 } ck_pack;
 
+/* A few rows whose products are adjacent, against up to two vectors of lanes whose weights are where they are:
+ * to[i][j] = chain over k of row i times w[k * w_k + j * w_lane], or is added to. Either w_k or w_lane is an element's
+ * bytes; k is at least a line of 64 bytes. */
+typedef struct ck_unpacked {
+  int64_t k, rows, lanes;
+  const char *x, *w;
+  int64_t x_row, w_k, w_lane; /* bytes */
+  void *to;                   /* [rows][ld], of whole vectors */
+  int64_t ld;
+  int add;
+} ck_unpacked;
+
 /* A run of positions along the innermost axis: `length` of them from window offset dst, from source offset src (bytes)
  * on, src_step bytes apart. */
 typedef struct ck_span {
@@ -383,6 +395,7 @@ struct ck_kernels {
   int lane_vectors[CK_MAX_HEIGHT + 1];
   void (*plane)(const ck_plane *);
   void (*line)(const ck_line *);
+  void (*unpacked)(const ck_unpacked *);
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */

@@ -8,6 +8,7 @@
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/lines.h"
+#include "dense/unpacked.h"
 #include "dense/winograd.h"
 
 static ck_order order_for(const ck_tensor *tensor, int depthwise, int64_t item) {
@@ -64,6 +65,12 @@ static int arrangements_of(const ck_conv *call) {
   if (call->algorithm != CK_IM2COL)
     all |= 1 << CK_BY_CHANNEL;
   return ck_conv_is_direct(call) ? all | 1 << CK_BY_GROUP : all;
+}
+
+/* Of all that is set. */
+static void add_unpacked(ck_dense *d, const ck_conv *call) {
+  if (call->algorithm != CK_IM2COL && ck_unpacked_can(d))
+    d->arrangements |= 1 << CK_UNPACKED;
 }
 
 static void set_weights(ck_dense *d, const ck_conv *call) {
@@ -131,6 +138,7 @@ ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
+  add_unpacked(&d, call);
   return d;
 }
 
@@ -264,6 +272,7 @@ ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t
       d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
   }
   set_phases(&d, d.dst_size);
+  add_unpacked(&d, call);
   return d;
 }
 

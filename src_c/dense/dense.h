@@ -16,6 +16,7 @@ typedef enum ck_arrangement {
   CK_BY_PIXEL,   /* rows: pixels, broadcast; lanes: output channels */
   CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: neighbouring pixels */
   CK_BY_GROUP,   /* rows: pixels; lanes: groups */
+  CK_UNPACKED,   /* rows: a few pixels; lanes: output channels; what both read is read where it is */
   CK_ARRANGEMENTS,
 } ck_arrangement;
 

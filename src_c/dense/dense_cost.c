@@ -9,6 +9,7 @@ const ck_costs ck_cost = {.issue = 4,
                           .strip_vector = 1,
                           .plane = 100,
                           .plane_cut = 3,
+                          .turn = 0.25,
                           .pack = 0.5,
                           .panel = 500,
                           .pack_tap = 60,
@@ -213,7 +214,34 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
          (elements * lanes * each + runs * run + (bytes > ck_cost.accumulators ? 2 * bytes * ck_cost.level2 : 0));
 }
 
+static double products(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t *taps = p->reduction.taps;
+  return (double)d->channels * (double)(taps[0] * taps[1] * taps[2]);
+}
+
+/* Weights are turned again for each 4 rows, or 2, or the last one; but they come from memory once. */
+static double unpacked_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t rows = p->pixels, turns = rows / 4 + rows % 4 / 2 + rows % 2, vector = d->kernels->vector;
+  const double turned = (double)(turns * 2 * vector) * ck_cost.turn;
+  const double each = larger(turned + (double)rows, (double)turns * ck_cost.latency);
+  const double memory = (double)(2 * vector * d->kernels->real_size) * ck_cost.level3;
+  const double begin = (double)(ck_reduction_count(&p->reduction) * turns) * 4 * ck_cost.strip;
+  const double strips = (double)ck_ceil_div(d->lanes, 2 * vector) / (double)ck_max(1, p->tiles);
+  const double tile = strips * (larger(products(d, p) * each, products(d, p) * memory) + begin) + ck_cost.panel;
+  return ck_cost.task + (double)p->part_tiles * tile + drain_cycles(d, p);
+}
+
+/* Weights of a few rows that come from beyond level 2, to be packed or as they lie ready. */
+static double waiting_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const double bytes = products(d, p) * (double)d->kernels->real_size;
+  if (!(d->arrangements & 1 << CK_UNPACKED) || bytes * (double)d->lanes < 0.5 * (double)p->level2)
+    return 0;
+  return bytes * (double)(p->part_tiles * p->tile_lanes) * ck_cost.level3;
+}
+
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  if (d->arrangement == CK_UNPACKED)
+    return unpacked_cycles(d, p);
   const int64_t *taps = p->reduction.taps;
   double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases / (double)p->phases;
   double element = ck_cost.pack * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
@@ -225,5 +253,6 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const int alone = ck_dense_by_plane(d) || d->arrangement == CK_BY_GROUP;
   double begin = blocks * (double)p->part_tiles * (alone ? ck_cost.group : ck_cost.panel);
   double group = p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p);
+  group += waiting_cycles(d, p);
   return (double)p->each * group + ck_cost.task + (ck_dense_by_plane(d) ? (double)p->pixels * ck_cost.output : 0);
 }

@@ -12,6 +12,7 @@ typedef struct ck_costs {
   double strip_vector;
   double plane;     /* by plane, rows that share what they read */
   double plane_cut; /* how many times as long it all takes where the kernel is cut: a window after the other */
+  double turn;      /* an element that is transposed in registers, as it is read */
   double pack;      /* an element of a panel, transposed on the way */
   double panel;     /* to begin one, and its tile */
   double pack_tap;  /* by group, a row of it with its place in the tables */

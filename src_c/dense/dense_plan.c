@@ -20,8 +20,10 @@ void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, 
 int ck_arrangements_only(void) { return atomic_load_explicit(&only, memory_order_relaxed); }
 
 const char *ck_arrangement_name(int arrangement) {
-  static const char *const names[] = {
-      [CK_BY_PIXEL] = "by_pixel", [CK_BY_CHANNEL] = "by_channel", [CK_BY_GROUP] = "by_group"};
+  static const char *const names[] = {[CK_BY_PIXEL] = "by_pixel",
+                                      [CK_BY_CHANNEL] = "by_channel",
+                                      [CK_BY_GROUP] = "by_group",
+                                      [CK_UNPACKED] = "unpacked"};
   return arrangement >= 0 && arrangement < CK_ARRANGEMENTS ? names[arrangement] : NULL;
 }
 
@@ -50,7 +52,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
   const int cut = !ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax;
   b->chain = cut ? ck_take(arena, p->acc_phase) : NULL;
-  b->panel = ck_take(arena, p->kmax * ld * item);
+  b->panel = ck_take(arena, d->arrangement == CK_UNPACKED ? 0 : p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);
   b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
   b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
@@ -223,7 +225,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_
   ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
   d->arrangement = arrangement;
   d->source.order = order_for(d, arrangement);
-  d->in_place = in_place && reads_in_place(d);
+  d->in_place = arrangement == CK_UNPACKED || (in_place && reads_in_place(d));
   for (int i = 0; i < 3; i++) {
     taps[i] = d->source.axis[i].taps;
     p.sorted |= d->source.axis[i].stride > 1;
@@ -231,11 +233,15 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_
   }
   p.grid.size[0] = d->n;
   p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
-  int64_t most = arrangement == CK_BY_CHANNEL ? k->max_height : 2 * k->vector;
+  int64_t most = (arrangement == CK_UNPACKED ? 8 : 2) * k->vector;
+  if (arrangement == CK_BY_CHANNEL)
+    most = k->max_height;
   p.tiles = arrangement == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, most);
   p.tile_lanes = arrangement == CK_BY_GROUP || d->lanes <= k->vector ? k->vector : most;
   if (arrangement == CK_BY_CHANNEL)
     p.tile_lanes = ck_max(1, ck_ceil_div(d->lanes, ck_max(1, p.tiles)));
+  if (arrangement == CK_UNPACKED)
+    p.tile_lanes = ck_min(most, ck_round_up(d->lanes, k->vector));
   set_order(d, !d->in_place && fits_strips(d) ? CK_STRIPS : d->source.order, p.tile_lanes);
   p.outer = arrangement == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
@@ -281,7 +287,7 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, int in
 static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
   ck_dense copying = *d;
   const ck_dense_plan in_place = plan_source(d, arrangement, 1, run);
-  if (!d->in_place)
+  if (!d->in_place || arrangement == CK_UNPACKED)
     return in_place;
   const ck_dense_plan copied = plan_source(&copying, arrangement, 0, run);
   if (copied.cycles >= in_place.cycles)

@@ -4,6 +4,7 @@
 
 #include "dense_drain.h"
 #include "dense_plane.h"
+#include "dense_unpacked.h"
 #include "multiply.h"
 
 ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
@@ -267,7 +268,7 @@ static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles 
 
 int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
   int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), panel_bytes(d, p) + 1}, bytes;
-  return p->phase_parts > 1 || d->sampler || !ck_product(all, 4, &bytes) ? 0 : bytes;
+  return p->phase_parts > 1 || d->sampler || d->arrangement == CK_UNPACKED || !ck_product(all, 4, &bytes) ? 0 : bytes;
 }
 
 void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
@@ -402,10 +403,25 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   return tile_end;
 }
 
+/* Their weights may be anything: no tap is padding. */
+static void run_unpacked(ck_block *b, int64_t tile, int64_t tile_end) {
+  b->pixels = ck_box_count(&b->box);
+  b->pitch = b->box.size[3];
+  for (int64_t i = tile; i < tile_end && !ck_stopped(b->worker); i++) {
+    const ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, i);
+    ck_dense_sum_unpacked(b, &t);
+    ck_dense_drain(b, &t, b->b.acc);
+  }
+}
+
 /* All tiles; those whose weights are not all finite in boxes within which every tap is padding for all or for none. */
 void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   const ck_box all = b->box;
   ck_box *box = &b->box;
+  if (b->d->arrangement == CK_UNPACKED) {
+    run_unpacked(b, tile, tile_end);
+    return;
+  }
   tile = run_tiles(b, tile, tile_end);
   if (tile == tile_end || ck_stopped(b->worker))
     return;

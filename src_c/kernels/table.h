@@ -17,6 +17,7 @@
 #include "pool_planes.h"
 #include "resize.h"
 #include "stage.h"
+#include "unpacked.h"
 #include "winograd.h"
 
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
@@ -39,6 +40,7 @@ const ck_kernels CK_NAME(kernels) = {
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
     .plane = CK_NAME(plane),
     .line = CK_NAME(line),
+    .unpacked = CK_NAME(unpacked),
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
     .add_back = CK_NAME(add_back),

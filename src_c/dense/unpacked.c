@@ -1,0 +1,74 @@
+#include "unpacked.h"
+
+/* More rows are better off with weights that are packed once. */
+enum { MOST_ROWS = 16 };
+
+/* Bytes from product to product, where all of them are equally far apart; else 0. */
+static int64_t product_step(int64_t channels, int64_t channel, const ck_axis *axis, const int64_t tap[3]) {
+  int64_t step = 0, count = 1;
+  for (int i = 2; i >= -1; i--) {
+    const int64_t size = i < 0 ? channels : axis[i].taps, stride = i < 0 ? channel : tap[i];
+    if (size == 1)
+      continue;
+    if (count > 1 && stride != step * count)
+      return 0;
+    step = count > 1 ? step : stride;
+    count *= size;
+  }
+  return step;
+}
+
+/* No tap of any output is padding. */
+static int reads_inside(const ck_axis *a) {
+  int64_t first, end;
+  ck_axis_inner(a, &first, &end);
+  return first <= 0 && end >= a->outputs && (a->stride == 0 || (a->stride == 1 && a->taps == 1));
+}
+
+const char *ck_unpacked_rows(const ck_dense *d, const ck_box *box, int64_t *step) {
+  const ck_tensor *t = &d->source.tensor;
+  const char *first = (const char *)t->data + box->first[0] * t->stride[0];
+  int64_t count = 1;
+  *step = 0;
+  for (int i = 2; i >= -1; i--) {
+    const ck_axis *a = &d->source.axis[i < 0 ? 0 : i];
+    const int64_t size = box->size[i + 1], stride = i < 0 ? t->stride[0] : a->step * t->stride[i + 2];
+    if (i >= 0)
+      first += (a->base + ck_tap_offset(a, 0) + box->first[i + 1] * a->step) * t->stride[i + 2];
+    if (size == 1)
+      continue;
+    if (count > 1 && stride != *step * count)
+      return NULL;
+    *step = count > 1 ? *step : stride;
+    count *= size;
+  }
+  return first;
+}
+
+int64_t ck_unpacked_weight_step(const ck_dense *d) {
+  return product_step(d->channels, d->w_channel, d->source.axis, d->w_tap);
+}
+
+int ck_unpacked_can(const ck_dense *d) {
+  const ck_source *s = &d->source;
+  const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
+  const ck_box all = {.size = {d->n, s->axis[0].outputs, s->axis[1].outputs, s->axis[2].outputs}};
+  int64_t taps[3], tap[3], rows, step;
+  if (d->sampler || s->act_y.data || d->fold || d->tapped)
+    return 0;
+  for (int i = 0; i < 3; i++) {
+    taps[i] = s->axis[i].taps;
+    tap[i] = stride[i + 2] * s->axis[i].tap_step;
+    if (!reads_inside(&s->axis[i]) || d->phases[i] != 1)
+      return 0;
+  }
+  const ck_reduction reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(d->kernels));
+  const int64_t cut = reduction.parts[1] * reduction.parts[2] * reduction.parts[3], count = taps[0] * taps[1] * taps[2];
+  if (cut > 1 || d->channels / ck_max(1, reduction.parts[0]) * count * item < 64)
+    return 0;
+  if (!ck_product(all.size, 4, &rows) || rows > MOST_ROWS || !ck_unpacked_rows(d, &all, &step))
+    return 0;
+  const int64_t w_step = ck_unpacked_weight_step(d);
+  return product_step(d->channels, stride[1], s->axis, tap) == item && w_step != 0 &&
+         (w_step == item || d->w_lane == item);
+}

@@ -1,0 +1,123 @@
+/* A few rows against weights that are read once, where they are: see ck_unpacked.
+ *
+ * Weights whose products are adjacent are transposed in registers, for two vectors of lanes a cache line of products
+ * after the other: rows of weights are often a multiple of 4096 bytes apart, and more lines than these would meet in
+ * one set of level 1. Each sum is the chain that it is everywhere. */
+#ifndef CK_UNPACKED_H
+#define CK_UNPACKED_H
+
+#include "transpose.h"
+
+/* Rows at a time, at most, and products: a line of them. */
+enum { UNPACKED_ROWS = 4, LINE = 64 / (int)sizeof(REAL) };
+
+/* Two vectors of lanes, or fewer: the others are the last one once more. */
+typedef struct CK_NAME(strip) {
+  const char *w, *x;
+  int64_t w_lane, x_row, lane[2 * VL];
+} CK_NAME(strip);
+
+/* A line from product k on. */
+CK_INLINE void turn_line(const CK_NAME(strip) * s, int whole, int64_t k, vreal (*turned)[2]) {
+  const char *w = s->w + k * (int64_t)sizeof(REAL);
+  CK_UNROLL
+  for (int v = 0; v < 2; v++) {
+    CK_UNROLL
+    for (int u = 0; u < LINE / VL; u++) {
+      vreal r[VL];
+      CK_UNROLL
+      for (int q = v * VL; q < (v + 1) * VL; q++)
+        r[q - v * VL] = v_loadu(w + (whole ? q * s->w_lane : s->lane[q]) + u * VBYTES);
+      transpose(r);
+      CK_UNROLL
+      for (int q = 0; q < VL; q++)
+        turned[u * VL + q][v] = r[q];
+    }
+  }
+}
+
+CK_INLINE void add_product(int rows, const char *x, int64_t x_row, vreal b0, vreal b1, vreal (*acc)[2]) {
+  CK_UNROLL
+  for (int i = 0; i < rows; i++) {
+    const REAL a = *(const real_u *)(x + i * x_row);
+    acc[i][0] += a * b0;
+    acc[i][1] += a * b1;
+  }
+}
+
+CK_INLINE void add_line(int rows, const CK_NAME(strip) * s, int whole, int64_t k, vreal (*acc)[2]) {
+  vreal turned[LINE][2];
+  turn_line(s, whole, k, turned);
+  CK_UNROLL
+  for (int q = 0; q < LINE; q++)
+    add_product(rows, s->x + (k + q) * (int64_t)sizeof(REAL), s->x_row, turned[q][0], turned[q][1], acc);
+}
+
+/* Products first..end-1 of the line from product k on, all of which can be read. */
+CK_INLINE void add_part(int rows, const CK_NAME(strip) * s, int64_t k, int64_t first, int64_t end, vreal (*acc)[2]) {
+  vreal turned[LINE][2];
+  turn_line(s, 0, k, turned);
+  for (int64_t q = first; q < end; q++)
+    add_product(rows, s->x + (k + q) * (int64_t)sizeof(REAL), s->x_row, turned[q][0], turned[q][1], acc);
+}
+
+/* Where lines would meet in a set, whole ones of memory, and parts before and after them. */
+CK_INLINE void sum_turned(int rows, const CK_NAME(strip) * s, int64_t lanes, int64_t k, vreal (*acc)[2]) {
+  const int64_t size = sizeof(REAL), meet = s->w_lane % 2048 == 0;
+  int64_t done = meet ? -(int64_t)((uintptr_t)s->w / size) & (LINE - 1) : 0;
+  if (done)
+    add_part(rows, s, 0, 0, done, acc);
+  for (; done + LINE <= k && lanes >= 2 * VL; done += LINE)
+    add_line(rows, s, 1, done, acc);
+  for (; done + LINE <= k; done += LINE)
+    add_line(rows, s, 0, done, acc);
+  if (done < k)
+    add_part(rows, s, k - LINE, done - (k - LINE), LINE, acc);
+}
+
+/* Lanes that are adjacent. */
+CK_INLINE void sum_adjacent(int rows, const CK_NAME(strip) * s, int64_t w_k, int64_t lanes, int64_t k,
+                            vreal (*acc)[2]) {
+  const char *w = s->w, *x = s->x;
+  for (int64_t i = 0; i < k && lanes >= 2 * VL; i++, w += w_k, x += sizeof(REAL))
+    add_product(rows, x, s->x_row, v_loadu(w), v_loadu(w + VBYTES), acc);
+  for (int64_t i = 0; i < k && lanes < 2 * VL; i++, w += w_k, x += sizeof(REAL))
+    add_product(rows, x, s->x_row, load_first(w, lanes), load_first(w + VBYTES, lanes - VL), acc);
+}
+
+CK_INLINE void unpacked_rows(int rows, const ck_unpacked *u, int64_t row) {
+  CK_NAME(strip) s = {.w = u->w, .x = u->x + row * u->x_row, .w_lane = u->w_lane, .x_row = u->x_row};
+  vreal acc[UNPACKED_ROWS][2];
+  for (int q = 0; q < 2 * VL; q++)
+    s.lane[q] = (q < u->lanes ? q : u->lanes - 1) * u->w_lane;
+  CK_UNROLL
+  for (int i = 0; i < rows; i++)
+    acc[i][0] = acc[i][1] = (vreal){0};
+  if (u->w_k == sizeof(REAL))
+    sum_turned(rows, &s, u->lanes, u->k, acc);
+  else
+    sum_adjacent(rows, &s, u->w_k, u->lanes, u->k, acc);
+  CK_UNROLL
+  for (int i = 0; i < rows; i++) {
+    for (int v = 0; v < 2 && v * VL < u->lanes; v++) {
+      REAL *at = (REAL *)u->to + (row + i) * u->ld + v * VL;
+      v_store(at, u->add ? v_load(at) + acc[i][v] : acc[i][v]);
+    }
+  }
+}
+
+static void CK_NAME(unpacked_1)(const ck_unpacked *u, int64_t row) { unpacked_rows(1, u, row); }
+static void CK_NAME(unpacked_2)(const ck_unpacked *u, int64_t row) { unpacked_rows(2, u, row); }
+static void CK_NAME(unpacked_4)(const ck_unpacked *u, int64_t row) { unpacked_rows(4, u, row); }
+
+static void CK_NAME(unpacked)(const ck_unpacked *u) {
+  int64_t row = 0;
+  for (; row + 4 <= u->rows; row += 4)
+    CK_NAME(unpacked_4)(u, row);
+  for (; row + 2 <= u->rows; row += 2)
+    CK_NAME(unpacked_2)(u, row);
+  if (row < u->rows)
+    CK_NAME(unpacked_1)(u, row);
+}
+
+#endif
