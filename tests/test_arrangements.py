@@ -103,6 +103,27 @@ def test_weights_that_are_not_packed_give_the_bits_of_panels(size):
                 assert_bits(convkit.linear_backward(expected, x, form, need="x").x, back, case)
 
 
+@pytest.mark.parametrize("outputs", (1, 2, 4, 5))
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(outputs):
+    """Rows and outputs then take each other's place; each output has its bias still."""
+    rng = np.random.default_rng(5)
+    for isa, dtype, features in itertools.product(convkit.available_isas(), ("float32", "float64"), (16, 37, 1153)):
+        convkit.set_isa(isa)
+        arrays = ((77, features), (outputs, features), outputs)
+        x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in arrays)
+        for activation in (None, "relu", "tanh"):
+            engine.take_arrangements("by_pixel")
+            parts = [convkit.linear(x[i : i + 1], weight, bias, activation=activation) for i in range(77)]
+            engine.take_arrangements()
+            got = convkit.linear(x, weight, bias, activation=activation)
+            assert got.tobytes() == np.concatenate(parts).tobytes(), f"{isa}, {dtype}, {features}, {activation}"
+        more, f = rng.standard_normal((77, outputs, 1)).astype(dtype), convkit.prepare_conv1d(weight[:, :, None], bias)
+        image = x[:, :, None]
+        assert (f(image, add=more) == convkit.linear(x, weight, bias)[:, :, None] + more).all()
+        assert (convkit.linear(x[::-1], weight[::-1])[::-1, ::-1] == convkit.linear(x, weight)).all()
+
+
 @pytest.mark.usefixtures("cheapest")
 def test_a_kernel_as_large_as_the_image_is_not_packed():
     rng = np.random.default_rng(4)

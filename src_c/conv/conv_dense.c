@@ -69,7 +69,7 @@ static int arrangements_of(const ck_conv *call) {
 
 /* Of all that is set. */
 static void add_unpacked(ck_dense *d, const ck_conv *call) {
-  if (call->algorithm != CK_IM2COL && ck_unpacked_can(d))
+  if (call->algorithm != CK_IM2COL && !ck_unpacked_swap(d) && ck_unpacked_can(d))
     d->arrangements |= 1 << CK_UNPACKED;
 }
 

@@ -37,6 +37,7 @@ typedef struct ck_dense {
   int add; /* to what dst holds */
   const char *bias;
   int64_t bias_stride;
+  int swapped; /* what were lanes are pixels, with a bias each, and what were pixels lanes */
   int activation;
   double act_a, act_b;
   /* Output o of an axis stands for dst_size's elements o * dst_step .. (o + 1) * dst_step - 1, one of each phase: more

@@ -403,14 +403,32 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   return tile_end;
 }
 
+/* A tile of pixels that are lanes: each of what were lanes, with the bias of all of them. */
+static void drain_swapped(ck_block *b, ck_tile *t) {
+  const ck_dense *d = b->d;
+  const ck_box all = b->box;
+  const int64_t row = t->ld * d->kernels->real_size;
+  t->bias_lane = 0;
+  b->pixels = b->pitch = b->box.size[3] = 1;
+  for (int64_t i = 0; i < all.size[3]; i++) {
+    b->box.first[3] = all.first[3] + i;
+    t->bias = d->bias ? d->bias + b->box.first[3] * d->bias_stride : NULL;
+    ck_dense_drain(b, t, b->b.acc + i * row);
+  }
+  b->box = all;
+}
+
 /* Their weights may be anything: no tap is padding. */
 static void run_unpacked(ck_block *b, int64_t tile, int64_t tile_end) {
-  b->pixels = ck_box_count(&b->box);
-  b->pitch = b->box.size[3];
   for (int64_t i = tile; i < tile_end && !ck_stopped(b->worker); i++) {
-    const ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, i);
+    ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, i);
+    b->pixels = ck_box_count(&b->box);
+    b->pitch = b->box.size[3];
     ck_dense_sum_unpacked(b, &t);
-    ck_dense_drain(b, &t, b->b.acc);
+    if (b->d->swapped)
+      drain_swapped(b, &t);
+    else
+      ck_dense_drain(b, &t, b->b.acc);
   }
 }
 

@@ -1,7 +1,12 @@
 #include "unpacked.h"
 
+#include <string.h>
+
 /* More rows are better off with weights that are packed once. */
 enum { MOST_ROWS = 16 };
+/* Lanes that are rows instead are as many as the kernel takes at a time, and of a sum that is worth storing it apart.
+ */
+enum { MOST_SWAPPED = 4, LEAST_BYTES = 64, LEAST_BYTES_APART = 1024 };
 
 /* Bytes from product to product, where all of them are equally far apart; else 0. */
 static int64_t product_step(int64_t channels, int64_t channel, const ck_axis *axis, const int64_t tap[3]) {
@@ -64,11 +69,54 @@ int ck_unpacked_can(const ck_dense *d) {
   }
   const ck_reduction reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(d->kernels));
   const int64_t cut = reduction.parts[1] * reduction.parts[2] * reduction.parts[3], count = taps[0] * taps[1] * taps[2];
-  if (cut > 1 || d->channels / ck_max(1, reduction.parts[0]) * count * item < 64)
+  if (cut > 1 || d->channels / ck_max(1, reduction.parts[0]) * count * item < LEAST_BYTES)
     return 0;
   if (!ck_product(all.size, 4, &rows) || rows > MOST_ROWS || !ck_unpacked_rows(d, &all, &step))
     return 0;
   const int64_t w_step = ck_unpacked_weight_step(d);
   return product_step(d->channels, stride[1], s->axis, tap) == item && w_step != 0 &&
          (w_step == item || d->w_lane == item);
+}
+
+static ck_axis plain_axis(int64_t size) {
+  return (ck_axis){.outputs = size, .source = size, .step = 1, .taps = 1, .tap_step = 1};
+}
+
+int ck_unpacked_swap(ck_dense *d) {
+  ck_source *s = &d->source;
+  const ck_box all = {.size = {d->n, s->axis[0].outputs, s->axis[1].outputs, s->axis[2].outputs}};
+  const int64_t item = d->kernels->real_size, lanes = d->lanes;
+  int64_t pixels = 1, dst = 0, step;
+  if (d->groups != 1 || lanes > MOST_SWAPPED || d->w_channel != item || s->tensor.stride[1] != item || d->sampler ||
+      s->act_y.data || d->fold || d->tapped || d->channels * item < (lanes > 1 ? LEAST_BYTES_APART : LEAST_BYTES))
+    return 0;
+  for (int i = 0; i < 3; i++) {
+    if (s->axis[i].taps != 1 || d->phases[i] != 1 || !reads_inside(&s->axis[i]))
+      return 0;
+  }
+  for (int i = 0; i < 4; i++) { /* along one axis alone */
+    if (all.size[i] == 1)
+      continue;
+    if (pixels != 1)
+      return 0;
+    pixels = all.size[i];
+    dst = d->dst.stride[i ? i + 1 : 0];
+  }
+  if (pixels < 2 * lanes)
+    return 0;
+  const char *rows = ck_unpacked_rows(d, &all, &step);
+  s->tensor = (ck_tensor){.data = (void *)d->w, .stride = {0, item, 0, 0, d->w_lane}};
+  for (int i = 0; i < 3; i++) {
+    s->axis[i] = plain_axis(i == 2 ? lanes : 1);
+    d->w_tap[i] = 0;
+  }
+  d->w = rows;
+  d->w_lane = step;
+  d->n = 1;
+  d->lanes = pixels;
+  const int64_t stride[5] = {0, dst, 0, 0, d->dst.stride[1]};
+  memcpy(d->dst.stride, stride, sizeof stride);
+  d->swapped = 1;
+  d->arrangements = 1 << CK_UNPACKED;
+  return 1;
 }

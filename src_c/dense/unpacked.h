@@ -7,6 +7,9 @@
 /* Whether this one can be. */
 int ck_unpacked_can(const ck_dense *dense);
 
+/* Pixels and few lanes, of one tap, take each other's place, if they can: whether they did. */
+int ck_unpacked_swap(ck_dense *dense);
+
 /* A block's rows, at the correlation's first channel, and from one to the next. */
 const char *ck_unpacked_rows(const ck_dense *dense, const ck_box *box, int64_t *step);
 
