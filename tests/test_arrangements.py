@@ -135,6 +135,22 @@ def test_a_kernel_as_large_as_the_image_is_not_packed():
     assert convkit.conv2d(x, weight).tobytes() == expected.tobytes()
 
 
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_groups_of_a_task_share_its_tables():
+    """As many as fit, a part of a vector among them, and one whose weights are not finite, so that boxes change."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 153, 7, 9), np.float32), rng.standard_normal((153, 1, 3, 3), np.float32)
+    weight[40, 0, 0, 0] = np.inf
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        results = []
+        for name, threads in (("by_pixel", 1), ("by_group", 1), ("by_group", 3), ("by_channel", 1)):
+            engine.take_arrangements(name)
+            with convkit.threads(threads):
+                results.append(convkit.conv2d(x, weight, padding=1, groups=153, algorithm="direct"))
+        assert all(np.array_equal(y, results[0], equal_nan=True) for y in results), isa
+
+
 @pytest.mark.thorough
 @each(AWKWARD + AWKWARD_TRANSPOSED + RANDOM)
 @pytest.mark.usefixtures("any_isa", "cheapest")

@@ -18,6 +18,7 @@ typedef struct ck_block {
   int64_t kblocks, kept; /* with taps, or before one that has; that of which the tables are, or -1 */
   ck_kblock kblock;      /* this one, and its taps */
   int64_t taken;
+  int whole;                /* it has all its taps */
   const char *data;         /* that offsets count from: the window's, or the source's own */
   ck_lane_runs runs;        /* by channel */
   int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */

@@ -12,16 +12,16 @@ const ck_costs ck_cost = {.issue = 4,
                           .turn = 0.25,
                           .pack = 0.5,
                           .panel = 500,
-                          .pack_tap = 60,
+                          .tap = 60,
                           .stage_row = 8,
                           .stage = 0.15,
                           .stage_apart = 1.0,
                           .stage_turned = 0.35,
                           .stage_strips = {0.4, 0.2},
-                          .stage_groups = 0.15,
+                          .stage_groups = {0.15, 0.5},
                           .stage_strided = 0.7,
-                          .stage_second = 0.22,
-                          .stage_run = 2.5,
+                          .stage_second = 0.3,
+                          .stage_run = 10,
                           .stage_alone = 4,
                           .drain_straight = 0.1,
                           .drain = 0.15,
@@ -39,7 +39,7 @@ const ck_costs ck_cost = {.issue = 4,
                           .tile = 75,
                           .tile_weights = 40,
                           .output = 3,
-                          .group = 100,
+                          .group = {270, 100},
                           .task = 2000};
 
 static double larger(double a, double b) { return a > b ? a : b; }
@@ -179,7 +179,8 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   case CK_INTERLEAVED: /* a run of channels at each position */
     return twice * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);
   case CK_LANES:
-    return twice * (elements * ck_cost.stage_groups + rows * (double)p->window.channels * ck_cost.stage_row);
+    return twice * (elements * ck_cost.stage_groups[s->tensor.stride[1] != item] +
+                    rows * (double)p->window.channels * ck_cost.stage_row);
   default:
     return twice * (elements * (apart ? ck_cost.stage_apart : ck_cost.stage) +
                     rows * (double)p->window.channels * ck_cost.stage_row);
@@ -245,14 +246,17 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const int64_t *taps = p->reduction.taps;
   double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases / (double)p->phases;
   double element = ck_cost.pack * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
-  double row = d->arrangement == CK_BY_GROUP ? ck_cost.pack_tap : element;
-  double pack = d->prepared && p->taken == 1 ? 0 : k * (double)p->part_tiles * row;
+  double pack = d->prepared && p->taken == 1 ? 0 : k * (double)p->part_tiles * element;
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
-  const int alone = ck_dense_by_plane(d) || d->arrangement == CK_BY_GROUP;
-  double begin = blocks * (double)p->part_tiles * (alone ? ck_cost.group : ck_cost.panel);
+  const int by_plane = ck_dense_by_plane(d), by_group = d->arrangement == CK_BY_GROUP;
+  double begin = by_plane || by_group ? ck_cost.group[by_group] : ck_cost.panel;
+  begin *= blocks * (double)p->part_tiles;
+  /* Tables of a single k-block serve all groups of a task. */
+  double tables = by_plane || by_group ? (double)p->pixels * ck_cost.output : 0;
+  tables += by_group ? k * ck_cost.tap * (blocks > 1 ? (double)p->each : 1) : 0;
   double group = p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p);
   group += waiting_cycles(d, p);
-  return (double)p->each * group + ck_cost.task + (ck_dense_by_plane(d) ? (double)p->pixels * ck_cost.output : 0);
+  return (double)p->each * group + ck_cost.task + tables;
 }

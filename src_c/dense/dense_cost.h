@@ -15,12 +15,12 @@ typedef struct ck_costs {
   double turn;      /* an element that is transposed in registers, as it is read */
   double pack;      /* an element of a panel, transposed on the way */
   double panel;     /* to begin one, and its tile */
-  double pack_tap;  /* by group, a row of it with its place in the tables */
+  double tap;       /* by group, a product's place in the tables */
   double stage_row; /* a run of the window that is copied, and an element of it; also where elements lie apart */
   double stage;
   double stage_apart;
-  double stage_turned; /* the same, transposed; by group */
-  double stage_groups;
+  double stage_turned; /* the same, transposed; by group, as it lies or transposed */
+  double stage_groups[2];
   double stage_strips[2]; /* in strips by pixel, by channel */
   double stage_strided;   /* elements of every second, third, ... column, run by run, and a run of them by plane */
   double stage_second;
@@ -39,8 +39,8 @@ typedef struct ck_costs {
   double accumulators; /* bytes of them that stay in level 1 */
   double tile;         /* Winograd's transforms, a vector: a tile's inputs, or its outputs; a channel's weights */
   double tile_weights;
-  double output; /* by plane, an output's place in the tables */
-  double group;  /* another group of a task */
+  double output;   /* by plane and by group, an output's place in the tables */
+  double group[2]; /* another group of a task, by plane; another vector of groups, by group */
   double task;
 } ck_costs;
 

@@ -90,7 +90,8 @@ static double taken_share(const ck_dense *d, const ck_grid *grid) {
 /* Several groups in one task, but enough tasks for all threads. */
 static int64_t groups_each(const ck_dense_plan *p, int threads) {
   const int64_t wanted = threads > 1 ? TASKS_A_THREAD * threads : 1, others = p->tile_parts * ck_grid_count(&p->grid);
-  return ck_max(1, ck_min(MOST_GROUPS, p->outer / ck_max(1, ck_ceil_div(wanted, ck_max(1, others)))));
+  const int64_t most = ck_max(1, ck_min(MOST_GROUPS, p->outer / ck_max(1, ck_ceil_div(wanted, ck_max(1, others)))));
+  return ck_max(1, ck_ceil_div(p->outer, ck_max(1, ck_ceil_div(p->outer, most)))); /* all tasks alike */
 }
 
 static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t block[4], int64_t tile_parts,
@@ -112,8 +113,7 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
     elements = ck_max(row, p->pixels * 5 / 4 + size[0] * size[1] * d->kernels->vector) * p->tile_lanes;
   }
   p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
-  p->each =
-      d->arrangement == CK_BY_CHANNEL || (d->sampler && d->arrangement == CK_BY_GROUP) ? groups_each(p, threads) : 1;
+  p->each = d->arrangement == CK_BY_PIXEL ? 1 : groups_each(p, threads);
   p->tasks = ck_ceil_div(p->outer, p->each) * p->tile_parts *
              (d->fold ? p->grid.parts[0] : p->phase_parts * ck_grid_count(&p->grid));
   ck_arena count = {0};

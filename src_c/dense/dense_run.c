@@ -293,7 +293,7 @@ static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index) 
   const ck_dense_plan *p = b->p;
   const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
   b->panel = b->b.panel;
-  if (!panels || memcmp(b->kblock.taps, ck_reduction_block(&p->reduction, index).taps, sizeof b->kblock.taps) != 0)
+  if (!panels || !b->whole)
     return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
   const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
   b->panel = panels + at * bytes;
@@ -307,8 +307,10 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   const ck_dense *d = b->d;
   const int kept = b->kept == index;
   if (!kept) {
+    const ck_kblock all = ck_reduction_block(&b->p->reduction, index);
     b->kblock = kblock_at(b, index);
     b->taken = take_taps(b, &b->kblock);
+    b->whole = memcmp(b->kblock.taps, all.taps, sizeof all.taps) == 0;
   }
   b->kept = index;
   if (b->taken == 0)
