@@ -1,7 +1,7 @@
 """One rank on all threads against a rank for each: `mpiexec -n 2 python bench/distributed.py --batch 32 --size 224`.
 
 Both train ResNet-18, on the same shards and to the same bits, in turn in one job; while one process does it alone, the
-others sleep. Of each the quickest step counts.
+others sleep. Of each the quickest step counts. Open MPI is to be given `--bind-to none`, or one rank has one core.
 """
 
 import argparse
