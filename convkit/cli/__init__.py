@@ -21,6 +21,7 @@ COMMANDS = {
     "bench": "time the layers of well-known networks against this machine's peak",
     "explain": "say what a convolution would do on this machine, why, and how far below the roofline it lands",
     "time": "time a whole network, prepared for inference, and show where its time goes",
+    "run": "run a model of ONNX's on an array or a picture, and time it beside ONNX Runtime",
     "info": "show how convkit was built, what it chose here, and this machine's peak",
 }
 

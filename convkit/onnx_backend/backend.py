@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def load(
     max_bytes = _half_of_memory() if max_bytes is None else max_bytes
     proto, beside = read(model)
     if beside is None and folder is not None:
-        beside = os.path.realpath(folder)
+        beside = Path(folder).resolve()
     try:
         graph = Importer(proto, beside, max_bytes).graph
     except NotImplementedError as error:

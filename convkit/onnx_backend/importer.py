@@ -17,7 +17,7 @@ from .versions import Call, newest
 
 Scope = MutableMapping[str, Value | None]
 
-_MOST_NODES = 1_000_000  # functions that use functions that use functions grow without bound
+_MOST_NODES = 100_000  # functions that use functions that use functions grow without bound
 _DEEPEST = 50
 _FOLDED_BYTES = 1 << 20  # of an array, while the condition of an If is found out
 # Attributes that are element types.

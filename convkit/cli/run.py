@@ -1,0 +1,166 @@
+"""`convkit run MODEL.onnx`: what a network of someone else's says of an array or a picture, and how long it takes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import convkit
+
+from .. import _extras
+from ..graph import Network
+from .time import best_time
+
+_SHOWN = 5  # of the largest entries
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def _sizes(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    add = parser.add_argument
+    add("model", metavar="MODEL.onnx", help="a model in ONNX's format")
+    what = "a .npy file, or a picture, for each of the model's inputs (default: normal deviates)"
+    add("--input", action="append", metavar="[NAME=]FILE", help=what)
+    add("--size", type=_sizes, metavar="HxW", help="pictures are scaled to it (default: what the model takes)")
+    add("--mean", type=_numbers, default=(0.0,), metavar="M[,M,M]", help="subtracted from pixels, which are 0 to 1")
+    add("--std", type=_numbers, default=(1.0,), metavar="S[,S,S]", help="what pixels are then divided by")
+    add("--bgr", action="store_true", help="the model takes blue first")
+    add("--labels", type=Path, metavar="FILE", help="a file with the name of a class in each line")
+    add("--threads", type=int, metavar="N", help="threads to use (default: as many as every call)")
+    add("--fallback", action="store_true", help="let onnx's reference evaluator run what convkit cannot")
+    add("--time", action="store_true", help="time it, beside ONNX Runtime if that is installed")
+    add("--explain", action="store_true", help="show the time of every node, what was fused and what was chosen")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one model."""
+    try:
+        with convkit.threads(args.threads or convkit.get_num_threads()):
+            return _run(args)
+    except (OSError, TypeError, ValueError, MemoryError, NotImplementedError) as error:
+        print(f"convkit run: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    from .. import onnx_backend
+
+    network = onnx_backend.load(args.model, fallback=args.fallback)
+    labels = args.labels.read_text(encoding="utf-8").splitlines() if args.labels else []
+    inputs = _inputs(args, network)
+    results = network(**inputs)
+    for name, y in zip(network.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+        print(f"{name}: {y.dtype} {y.shape}")
+        for line in _largest(y, labels):
+            print(f"  {line}")
+    if args.explain and isinstance(network, Network):
+        print(network.explain(**inputs), end="\n\n")
+    if args.time:
+        _time(args.model, network, inputs)
+    return 0
+
+
+# ---------------------------------------------------------------- in
+
+
+def _inputs(args: argparse.Namespace, network) -> dict[str, np.ndarray]:
+    """An array for each input, in the model's dtypes."""
+    given: dict[str, str] = {}
+    for text in args.input or ():
+        name, equals, path = text.partition("=")
+        if not equals or name not in network.inputs:
+            name, path = next((n for n in network.inputs if n not in given), ""), text
+        if not name:
+            raise ValueError(f"the model takes {len(network.inputs)} inputs, {', '.join(network.inputs)}; got more")
+        given[name] = path
+    declared = network.graph.declared if isinstance(network, Network) else {}
+    arrays = {}
+    for name in network.inputs:
+        dtype, sizes = declared.get(name, (np.dtype(np.float32), None))
+        path = given.get(name)
+        if path is None:
+            arrays[name] = _deviates(name, dtype, sizes, args.size)
+        elif path.endswith(".npy"):
+            arrays[name] = np.load(path, allow_pickle=False)
+        else:
+            arrays[name] = _picture(path, args, sizes).astype(dtype)
+    return arrays
+
+
+def _deviates(name: str, dtype: np.dtype, sizes, size: tuple[int, int] | None) -> np.ndarray:
+    if sizes is None:
+        raise ValueError(f"input {name} has no declared shape; --input {name}=FILE.npy gives it one")
+    shape = list(sizes)
+    if size is not None and len(shape) == 4:
+        places = (1, 2) if shape[3] in (1, 3) and shape[1] not in (1, 3) else (2, 3)
+        for axis, length in zip(places, size, strict=True):
+            shape[axis] = shape[axis] or length
+    if any(length is None for length in shape[1:]):
+        wanted = ", ".join("any" if length is None else str(length) for length in sizes)
+        raise ValueError(f"input {name} has shape ({wanted}); --size or --input FILE.npy says which")
+    shape = [1 if length is None else length for length in shape]
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+def _picture(path: str, args: argparse.Namespace, sizes) -> np.ndarray:
+    """A picture as a batch of one, in the order of axes that the declared sizes show."""
+    pillow = _extras.need("PIL.Image", "train")
+    last = sizes is not None and len(sizes) == 4 and sizes[3] in (1, 3) and sizes[1] not in (1, 3)
+    channels, *own = (3, None, None) if sizes is None or len(sizes) != 4 else (
+        (sizes[3], *sizes[1:3]) if last else sizes[1:]
+    )  # fmt: skip
+    with pillow.open(path) as file:
+        image = file.convert("L" if channels == 1 else "RGB")
+    height, width = args.size or (own[0] or image.height, own[1] or image.width)
+    pixels = np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR), np.float32) / 255
+    pixels = pixels.reshape(height, width, -1)
+    pixels = (pixels[..., ::-1] if args.bgr else pixels) - np.float32(args.mean)
+    pixels /= np.float32(args.std)
+    return pixels[np.newaxis] if last else pixels.transpose(2, 0, 1)[np.newaxis]
+
+
+# ---------------------------------------------------------------- out
+
+
+def _largest(y: np.ndarray, labels: list[str]) -> list[str]:
+    """The largest entries, each with its place and, where an axis has as many as there are labels, its label."""
+    if y.size == 0 or y.dtype.kind not in "fiu":
+        return []
+    order = np.argsort(-y.reshape(-1).astype(np.float64), kind="stable")[:_SHOWN]
+    named = [axis for axis, size in enumerate(y.shape) if labels and size == len(labels)]
+    lines = []
+    for place in zip(*np.unravel_index(order, y.shape), strict=True):
+        where = ", ".join(map(str, map(int, place)))
+        label = f"  {labels[place[named[-1]]]}" if named else ""
+        lines.append(f"{y[place]:12.6g} at ({where}){label}")
+    return lines
+
+
+def _time(path: str, network, inputs: dict[str, np.ndarray]) -> None:
+    start = time.perf_counter()
+    network(**inputs)
+    once = time.perf_counter() - start
+    seconds = once if once > 1 else best_time(lambda: network(**inputs))
+    print(f"convkit: {seconds * 1e3:.2f} ms")
+    if importlib.util.find_spec("onnxruntime") is None:
+        return
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = convkit.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    other = best_time(lambda: session.run(None, inputs))
+    print(f"ONNX Runtime {onnxruntime.__version__}: {other * 1e3:.2f} ms; convkit takes {seconds / other:.2f} of it")

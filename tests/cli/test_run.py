@@ -1,0 +1,93 @@
+"""`convkit run`: models of ONNX on arrays and pictures."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import parser
+from PIL import Image
+
+from convkit.cli import main
+
+HEAD = '<ir_version: 10, opset_import: ["" : 22]>'
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model that gives the mean of each channel, saved."""
+    text = (
+        HEAD
+        + """means (float[n, 3, h, w] image) => (float[n, 3] mean) {
+        pooled = GlobalAveragePool(image)
+        mean = Flatten(pooled)
+    }"""
+    )
+    path = tmp_path / "means.onnx"
+    onnx.save(parser.parse_model(text), path)
+    return path
+
+
+def output(capsys, *args) -> list[str]:
+    assert main(["run", *map(str, args)]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_an_array(model, tmp_path, capsys):
+    x = np.zeros((1, 3, 4, 4), np.float32)
+    x[0, 1], x[0, 2] = 3, -1
+    np.save(tmp_path / "x.npy", x)
+    lines = output(capsys, model, "--input", tmp_path / "x.npy")
+    assert lines[0] == "mean: float32 (1, 3)"
+    assert [line.split() for line in lines[1:]] == [
+        ["3", "at", "(0,", "1)"], ["0", "at", "(0,", "0)"], ["-1", "at", "(0,", "2)"]
+    ]  # fmt: skip
+
+
+def test_a_picture_with_labels(model, tmp_path, capsys):
+    Image.new("RGB", (10, 6), (255, 0, 51)).save(tmp_path / "x.png")
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    lines = output(capsys, model, "--input", tmp_path / "x.png", "--labels", tmp_path / "labels.txt", "--size", "3x5")
+    assert [(line.split()[0], line.split()[-1]) for line in lines[1:]] == [
+        ("1", "red"),
+        ("0.2", "blue"),
+        ("0", "green"),
+    ]
+    options = "--bgr", "--mean", "0.2,0,0.5", "--std", "1,1,0.25"
+    lines = output(capsys, model, "--input", f"image={tmp_path / 'x.png'}", *options)
+    assert [line.split()[0] for line in lines[1:]] == ["2", "0", "0"]
+
+
+def test_deviates_of_the_declared_shape_and_times(model, capsys):
+    lines = output(capsys, model, "--size", "8", "--time", "--explain")
+    assert lines[0] == "mean: float32 (1, 3)"
+    assert any(line.startswith("convkit: ") and line.endswith(" ms") for line in lines)
+    assert any("GlobalAveragePool" in line for line in lines)
+
+
+def test_what_is_wrong_is_one_line(model, tmp_path, capsys):
+    (tmp_path / "no.onnx").write_bytes(b"\xff\xff")
+    for args, message in {
+        (tmp_path / "no.onnx",): "no ONNX file",
+        (tmp_path / "none.onnx",): "No such file",
+        (model,): "--size or --input",
+        (model, "--size", "8", "--input", "a.npy", "--input", "b.npy"): "1 inputs, image; got more",
+    }.items():
+        assert main(["run", *map(str, args)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("convkit run: ") and message in error and error.count("\n") == 1
+
+
+def test_a_model_that_convkit_has_not_all_of(tmp_path, capsys):
+    text = (
+        HEAD
+        + """quantised (float[2] x) => (uint8[2] y) <float s = {0.5}, uint8 z = {0}> {
+        y = QuantizeLinear(x, s, z)
+    }"""
+    )
+    path = tmp_path / "quantised.onnx"
+    onnx.save(parser.parse_model(text), path)
+    np.save(tmp_path / "x.npy", np.float32([1, 2]))
+    assert main(["run", str(path)]) == 1
+    assert "QuantizeLinear" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="QuantizeLinear"):
+        lines = output(capsys, path, "--fallback", "--input", tmp_path / "x.npy")
+    assert [line.split()[0] for line in lines[1:]] == ["4", "2"]

@@ -1,0 +1,229 @@
+"""What a model means: old operator sets, functions, conditions, types, and what is refused."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper, parser
+
+from convkit import onnx_backend
+from missing import hide
+
+FLOAT = TensorProto.FLOAT
+
+
+def model(text: str, version: int = 22) -> onnx.ModelProto:
+    """A model in onnx's own notation."""
+    return parser.parse_model(f'<ir_version: 10, opset_import: ["" : {version}, "own" : 1]>\n{text}')
+
+
+def node(op: str, version: int, *arrays: np.ndarray, outputs: int = 1, shapes: bool = True, **attrs):
+    """The outputs of one node of an older operator set."""
+    names = [f"x{i}" for i in range(len(arrays))]
+    infos = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape if shapes else None)
+        for name, a in zip(names, arrays, strict=True)
+    ]
+    made = helper.make_node(op, names, [f"y{i}" for i in range(outputs)], **attrs)
+    results = [helper.make_empty_tensor_value_info(f"y{i}") for i in range(outputs)]
+    proto = helper.make_model(helper.make_graph([made], "g", infos, results))
+    proto.opset_import[0].version = version
+    y = onnx_backend.load(proto)(*arrays)
+    return y if outputs > 1 else (y,)
+
+
+def assert_node(expected, *args, **options):
+    for got, wanted in zip(node(*args, **options), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("op", "version", "arrays", "attrs", "expected"),
+    [
+        ("Squeeze", 1, [X[:1]], {"axes": [0]}, X[0]),
+        ("Unsqueeze", 11, [X], {"axes": [0, 2]}, X[None, :, None]),
+        ("ReduceSum", 11, [X], {"axes": [1], "keepdims": 0}, X.sum(1)),
+        ("ReduceMean", 13, [X], {"axes": [-1]}, X.mean(-1, keepdims=True)),
+        ("Clip", 6, [X], {"min": 2.0, "max": 9.0}, X.clip(2, 9)),
+        ("Clip", 6, [X], {"max": 9.0}, X.clip(None, 9)),
+        ("Pad", 2, [X[0]], {"pads": [1, 0, 0, 2], "value": 7.0}, np.pad(X[0], [(1, 0), (0, 2)], constant_values=7)),
+        ("Pad", 1, [X[0]], {"paddings": [0, 1, 0, 1]}, np.pad(X[0], [(0, 0), (1, 1)])),
+        ("Slice", 1, [X], {"starts": [1], "ends": [3], "axes": [2]}, X[..., 1:3]),
+        ("Softmax", 11, [X], {}, (e := np.exp(X - X.max((1, 2), keepdims=True))) / e.sum((1, 2), keepdims=True)),
+        ("Concat", 1, [X, X], {}, np.concatenate([X, X], 1)),
+        ("Reshape", 1, [X], {"shape": [0, -1]}, X.reshape(2, 12)),
+        ("Add", 6, [X, X[0, :, 0]], {"broadcast": 1, "axis": 1}, X + X[0, :, :1]),
+        ("Mul", 6, [X, X[0, 1]], {"broadcast": 1}, X * X[0, 1]),
+        ("PRelu", 6, [X - 12, X[0, :, 0]], {}, np.where(X > 12, X - 12, (X - 12) * X[0, :, :1])),
+        ("Upsample", 7, [X[None]], {"scales": [1.0, 1.0, 2.0, 1.0]}, X[None].repeat(2, 2)),
+        ("Upsample", 1, [X[None]], {"height_scale": 2.0, "width_scale": 1.0}, X[None].repeat(2, 2)),
+        ("Cast", 1, [X], {"to": "INT32"}, X.astype(np.int32)),
+        ("Sum", 6, [X, X, X], {}, 3 * X),
+        ("Dropout", 6, [X], {"ratio": 0.9, "is_test": 1}, X),
+    ],
+)
+def test_older_operator_sets(op, version, arrays, attrs, expected):
+    assert_node([expected], op, version, *arrays, **attrs)
+
+
+def test_older_operators_of_several_outputs():
+    assert_node([X[..., :1], X[..., 1:]], "Split", 2, X, outputs=2, axis=2, split=[1, 3])
+    assert_node([X[..., :2], X[..., 2:]], "Split", 2, X, outputs=2, axis=2)
+    assert_node([X[..., [3, 2]], np.int64([[[3, 2]] * 3] * 2)], "TopK", 1, X, outputs=2, k=2)
+    assert_node([X, np.ones_like(X, bool)], "Dropout", 10, X, outputs=2)
+
+
+def test_batch_normalisation_of_older_sets():
+    x, numbers = X[None, 1], np.float32([1, 2, 3])
+    wanted = (x - numbers[:, None]) / np.sqrt(numbers[:, None] + 1e-5) * numbers[:, None] + numbers[:, None]
+    assert_node([wanted], "BatchNormalization", 7, x, *(numbers,) * 4)
+    with pytest.raises(NotImplementedError, match="spatial=0"):
+        node("BatchNormalization", 7, x, *(numbers,) * 4, spatial=0)
+
+
+def test_old_broadcasting_needs_the_rank():
+    with pytest.raises(NotImplementedError, match=r"unknown rank"):
+        node("Add", 6, X, X[0, :, 0], shapes=False, broadcast=1, axis=1)
+
+
+def test_functions_are_put_in_place_of_their_calls():
+    proto = model(
+        """top (float[n] x) => (float[n] y, float[n] z) {
+            y = own.scaled <by = 3.0> (x)
+            z = own.scaled (y)
+        }
+        <domain: "own", opset_import: ["" : 22]>
+        scaled <by: float = 2.0> (a) => (b) {
+            f = Constant <value_float: float = @by> ()
+            b = Mul(a, f)
+        }"""
+    )
+    y, z = onnx_backend.load(proto)(np.float32([1, 2]))
+    np.testing.assert_array_equal(y, [3, 6])
+    np.testing.assert_array_equal(z, [6, 12])
+
+
+def test_functions_may_not_nest_without_end():
+    proto = model(
+        """top (float[n] x) => (float[n] y) { y = own.again(x) }
+        <domain: "own", opset_import: ["own" : 1]> again (a) => (b) { b = own.again(a) }"""
+    )
+    with pytest.raises(ValueError, match="nested more than 50 deep"):
+        onnx_backend.load(proto)
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(2, 2.0), (3, -2.0)])
+def test_a_branch_that_declared_sizes_choose(rank, expected):
+    sizes = ", ".join("3" * rank)
+    proto = model(
+        f"""top (float[{sizes}] x) => (float y) {{
+            shape = Shape(x)
+            rank = Size(shape)
+            two = Constant <value_int = 2> ()
+            flat = Equal(rank, two)
+            y = If (flat) <
+                then_branch = a () => (float p) {{ p = Constant <value_float = 2.0> () }},
+                else_branch = b () => (float q) {{ m = Constant <value_float = 2.0> () q = Neg(m) }}
+            >
+        }}"""
+    )
+    assert onnx_backend.load(proto)(np.zeros((3,) * rank, np.float32)) == expected
+
+
+def test_an_operator_without_a_row_is_what_onnx_makes_it_of():
+    x = np.random.default_rng(0).standard_normal((1, 2, 3, 4)).astype(np.float32)
+    proto = model("top (float[1,2,3,4] q) => (float[1,2,3,4] y) { y = Attention(q, q, q) }", 24)
+    scores = x @ x.swapaxes(-1, -2) / 2
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(onnx_backend.load(proto)(x), weights @ x, rtol=1e-5)
+
+
+# ---------------------------------------------------------------- types
+
+
+@pytest.mark.parametrize("number", (TensorProto.FLOAT16, TensorProto.BFLOAT16))
+def test_halves_are_computed_in_float32_and_given_back(number):
+    dtype = helper.tensor_dtype_to_np_dtype(number)
+    weight = numpy_helper.from_array(np.full((2, 2, 1), 0.5, dtype), "w")
+    info = [helper.make_tensor_value_info(name, number, [1, 2, 3]) for name in "xy"]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    network = onnx_backend.load(helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:], [weight])))
+    x = np.arange(6).reshape(1, 2, 3).astype(dtype)
+    y = network(x)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.astype(np.float32), np.full((1, 2, 1), 0.5) * x.astype(np.float32).sum(1))
+    with pytest.raises(TypeError, match=f"x must have dtype {dtype}, got float32"):
+        network(x.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["raw", "listed"])
+@pytest.mark.parametrize("dtype", ("f4", "f8", "f2", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"))
+def test_tensors_of_every_type(dtype, kind):
+    array = np.array([[0, 1], [2, 100]]).astype(dtype)
+    number = helper.np_dtype_to_tensor_dtype(array.dtype)
+    if kind == "raw":
+        tensor = numpy_helper.from_array(array, "t")
+    else:
+        tensor = helper.make_tensor("t", number, array.shape, array.reshape(-1).tolist())
+    output = helper.make_tensor_value_info("t", number, [2, 2])
+    y = onnx_backend.load(helper.make_model(helper.make_graph([], "g", [], [output], [tensor])))()
+    assert y.dtype == array.dtype
+    np.testing.assert_array_equal(y, array)
+
+
+def test_all_that_is_missing_is_named_at_once():
+    proto = model(
+        """top (string[2] s, float[2] x) => (uint8[2] y, float[2] z) <float scale = {1}, uint8 zero = {0}> {
+            y = QuantizeLinear(x, scale, zero)
+            a = DequantizeLinear(y, scale, zero)
+            b = own.unheard(a)
+            z = DequantizeLinear(y, scale, zero)
+        }"""
+    )
+    assert not onnx_backend.is_compatible(proto)
+    with pytest.raises(NotImplementedError) as caught:
+        onnx_backend.load(proto)
+    for name in ("input 's', elements of type STRING", "QuantizeLinear", "DequantizeLinear (2 times)", "own.unheard"):
+        assert name in str(caught.value)
+
+
+# ---------------------------------------------------------------- calls
+
+
+def test_inputs_are_checked_and_may_be_named():
+    network = onnx_backend.load(model("top (float[n, 3] a, int64[2] b) => (float[n, 3] c) { c = Identity(a) }"))
+    a, b = np.ones((5, 3), np.float32), np.int64([1, 2])
+    assert network(b=b, a=a).shape == (5, 3)
+    with pytest.raises(ValueError, match=r"a must have shape \(any, 3\), got \(5, 4\)"):
+        network(np.ones((5, 4), np.float32), b)
+    with pytest.raises(TypeError, match="b must have dtype int64, got int32"):
+        network(a, b.astype(np.int32))
+
+
+def test_shapes_that_follow_from_numbers():
+    network = onnx_backend.load(
+        model("top (float[n] x) => (float[m] y) { i = NonZero(x) j = Squeeze(i) y = Gather(x, j) }")
+    )
+    np.testing.assert_array_equal(network(np.float32([0, 2, 0, 3])), [2, 3])
+    np.testing.assert_array_equal(network(np.float32([1, 2, 3, 0])), [1, 2, 3])
+
+
+def test_the_backend_interface():
+    proto = model("top (float[2] x) => (float[2] y, float[2] z) { y = Neg(x) z = Abs(x) }")
+    x = np.float32([1, -2])
+    for inputs in (x, [x], {"x": x}):
+        y, z = onnx_backend.prepare(proto, "CPU").run(inputs)
+        np.testing.assert_array_equal([y, z], [-x, abs(x)])
+    (y,) = onnx_backend.run_node(helper.make_node("Pow", ["x", "x"], ["y"]), [np.float32([2, 3])])
+    np.testing.assert_array_equal(y, [4, 27])
+    assert onnx_backend.supports_device("CPU") and not onnx_backend.supports_device("CUDA:1")
+    with pytest.raises(ValueError, match="device must be 'CPU', got 'CUDA'"):
+        onnx_backend.prepare(proto, "CUDA")
+
+
+def test_without_onnx_the_error_names_the_extra(monkeypatch):
+    hide(monkeypatch, "onnx")
+    with pytest.raises(ImportError, match=r"\[onnx\]"):
+        onnx_backend.load(b"")
