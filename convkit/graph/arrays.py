@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .elements import COPY, engine_pass
-from .table import OPS, Info, Op, needs, op
+from .table import Info, needs, op
 
 INT64 = np.dtype(np.int64)
 Attrs = dict[str, Any]
@@ -106,7 +105,7 @@ def _concat(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
     return np.concatenate(arrays, axis=attrs["axis"])
 
 
-@op("Split", decided_by=(1,))
+@op("Split", decided_by=(1,), view=True)
 def _split(attrs: Attrs, x: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     axis, count = attrs.get("axis", 0), attrs.get("num_outputs")
     if sizes is None:
@@ -236,67 +235,3 @@ def _range(attrs: Attrs, start: np.ndarray, limit: np.ndarray, delta: np.ndarray
 @op("Constant", infer=lambda attrs: [Info(attrs["value"].shape, attrs["value"].dtype, attrs["value"])])
 def _constant(attrs: Attrs) -> np.ndarray:
     return attrs["value"]
-
-
-# ---------------------------------------------------------------- reductions
-
-
-def _axes(attrs: Attrs, x: Any, axes: np.ndarray | None) -> tuple[int, ...] | None:
-    """The axes to reduce; None for none at all."""
-    if axes is not None and axes.size:
-        return tuple(axis % max(len(x.shape), 1) for axis in _ints(axes))
-    return None if attrs.get("noop_with_empty_axes", 0) else tuple(range(len(x.shape)))
-
-
-def _reduce_infer(attrs: Attrs, x: Info, axes: Info | None = None) -> list[Info]:
-    gone = _axes(attrs, x, needs(axes))
-    if gone is None:
-        return [Info(x.shape, x.dtype)]
-    kept = [1 if axis in gone else size for axis, size in enumerate(x.shape)]
-    if not attrs.get("keepdims", 1):
-        kept = [size for axis, size in enumerate(x.shape) if axis not in gone]
-    return [Info(tuple(kept), x.dtype)]
-
-
-def _reduction(function: Callable) -> Callable:
-    def run(attrs: Attrs, x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
-        gone = _axes(attrs, x, axes)
-        gone = () if gone is None else gone
-        return np.asarray(function(x, axis=gone, keepdims=bool(attrs.get("keepdims", 1)))).astype(x.dtype)
-
-    return run
-
-
-def _norm(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
-
-
-def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    largest = np.max(x, axis=axis, keepdims=True, initial=-math.inf)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    sums = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
-    return sums if keepdims else np.squeeze(sums, axis)
-
-
-def _extreme(function: Callable, sign: int) -> Callable:
-    """Of nothing the least, or largest, number of the dtype."""
-
-    def reduced(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-        if x.dtype.kind == "f":
-            return function(x, axis=axis, keepdims=keepdims, initial=sign * math.inf)
-        if x.dtype.kind == "b":
-            return function(x, axis=axis, keepdims=keepdims, initial=sign > 0)
-        limits = np.iinfo(x.dtype)
-        return function(x, axis=axis, keepdims=keepdims, initial=limits.max if sign > 0 else limits.min)
-
-    return reduced
-
-
-for _name, _function in {
-    "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceProd": np.prod,
-    "ReduceMax": _extreme(np.max, -1), "ReduceMin": _extreme(np.min, 1), "ReduceL2": _norm,
-    "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw), "ReduceLogSumExp": _log_sum_exp,
-    "ReduceSumSquare": lambda x, **kw: np.sum(np.square(x), **kw),
-    "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
-}.items():  # fmt: skip
-    OPS[_name] = Op(_reduction(_function), _reduce_infer)

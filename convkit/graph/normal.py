@@ -12,6 +12,7 @@ from .picking import positive
 from .table import OPS, Info, Op, op
 
 Attrs = dict[str, Any]
+_BLOCK_BYTES = 1 << 17  # of a few arrays at a time
 
 
 # ---------------------------------------------------------------- means and deviations
@@ -35,10 +36,24 @@ def _layer_norm_infer(attrs: Attrs, x: Info, *_: Info | None) -> list[Info]:
 
 @op("LayerNormalization", infer=_layer_norm_infer)
 def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> tuple:
-    axes = tuple(range(positive(attrs.get("axis", -1), x.ndim), x.ndim))
-    y, mean, inverse = _standardised(x, axes, attrs.get("epsilon", 1e-5))
-    y = y * scale if bias is None else y * scale + bias
-    return y.astype(x.dtype), mean.astype(np.float32), inverse.astype(np.float32)
+    """By samples, as many at a time as stay in the cache."""
+    axis = positive(attrs.get("axis", -1), x.ndim)
+    rows = x.reshape(math.prod(x.shape[:axis]), -1)
+    y, single = np.empty(rows.shape, x.dtype), (*x.shape[:axis], *(1,) * (x.ndim - axis))
+    mean, inverse = (np.empty((len(rows), 1), x.dtype) for _ in range(2))
+    scale, bias = (None if v is None else np.broadcast_to(v, x.shape[axis:]).reshape(-1) for v in (scale, bias))
+    count = max(_BLOCK_BYTES // max(rows.shape[1] * x.itemsize, 1), 1)
+    for first in range(0, len(rows), count):
+        part = slice(first, first + count)
+        rows[part].mean(1, keepdims=True, out=mean[part])
+        block = np.subtract(rows[part], mean[part], out=y[part])
+        variance = np.einsum("ij,ij->i", block, block)[:, np.newaxis] / rows.shape[1]
+        np.divide(1, np.sqrt(variance + attrs.get("epsilon", 1e-5)), out=inverse[part])
+        block *= inverse[part]
+        block *= scale
+        if bias is not None:
+            block += bias
+    return y.reshape(x.shape), *(v.astype(np.float32).reshape(single) for v in (mean, inverse))
 
 
 @op("RMSNormalization", infer=same)

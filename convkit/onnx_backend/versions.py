@@ -181,6 +181,18 @@ def _dropout(call: Call) -> Result | None:
     return call.emit("Identity", x), call.emit("ConstantOfShape", call.emit("Shape", x), value=np.ones(1, bool))
 
 
+@_before(math.inf, "Gather")
+def _gathered(call: Call) -> Value | None:
+    """One slice of an axis is a view."""
+    index, axis = call.inputs[1].data, call.attrs.get("axis", 0)
+    if index is None or index.ndim:
+        return None
+    start = int(index)
+    end = start + 1 if start != -1 else np.iinfo(np.int64).max
+    part = call.emit("Slice", call.inputs[0], *(np.array([number], np.int64) for number in (start, end, axis)))
+    return call.emit("Squeeze", part, np.array([axis], np.int64))
+
+
 @_before(math.inf, "Sum")
 def _sum(call: Call) -> Value:
     total = call.emit("Identity", call.inputs[0])

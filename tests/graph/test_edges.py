@@ -1,5 +1,7 @@
 """Graphs at the edges of what a plan takes: constants as outputs, arrays without axes, sizes without bound."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,27 @@ def looked_for(graph, x):
 def test_values_take_no_more_than_they_may(build):
     with pytest.raises(MemoryError, match="max_bytes = 1000000"):
         network(1, build, max_bytes=1_000_000)(np.ones(4, np.float32))
+
+
+@pytest.mark.parametrize("axes", ([2, 3], [-1], [1, 2, 3], [1]))
+@pytest.mark.parametrize("op", ("ReduceMean", "ReduceMax"))
+def test_reductions_of_last_axes_are_poolings(op, axes):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5), np.float32)
+    x = x[0] if axes == [-1] else x
+    for keepdims in (0, 1):
+        attrs, numbers = {"keepdims": keepdims}, np.array(axes, np.int64)
+        net = network(1, partial(lambda graph, x, attrs, n: graph.emit(op, [x, n], attrs), attrs=attrs, n=numbers))
+        wanted = (np.mean if op == "ReduceMean" else np.max)(x, tuple(axes), keepdims=bool(keepdims))
+        np.testing.assert_allclose(net(x), wanted, rtol=1e-5)
+        (node,) = net.explain(x.shape, measure=False).nodes
+        assert node.how == ("NumPy" if axes == [1] else "engine")
+
+
+def test_parts_of_a_split_are_views():
+    def build(graph, x):
+        a, b = graph.emit("Split", [graph.emit("Neg", [x], {})], {"axis": 1, "num_outputs": 2}, 2)
+        return graph.emit("Sub", [b, a], {})
+
+    net, x = network(1, build), np.arange(6.0).reshape(1, 6)
+    np.testing.assert_array_equal(net(x), [[-3, -3, -3]])
+    assert [node.how for node in net.explain(x.shape, measure=False).nodes if node.op == "Split"] == ["view"]

@@ -1,0 +1,105 @@
+"""Rows of operators that reduce axes: sums, means, largest elements, norms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._arrays import is_real
+from .._ext import engine
+from .table import OPS, Info, Op, needs
+
+Attrs = dict[str, Any]
+
+
+def _axes(attrs: Attrs, x: Any, axes: np.ndarray | None) -> tuple[int, ...] | None:
+    """The axes to reduce; None for none at all."""
+    if axes is not None and axes.size:
+        return tuple(axis % max(len(x.shape), 1) for axis in map(int, np.atleast_1d(axes)))
+    return None if attrs.get("noop_with_empty_axes", 0) else tuple(range(len(x.shape)))
+
+
+def _reduce_infer(attrs: Attrs, x: Info, axes: Info | None = None) -> list[Info]:
+    gone = _axes(attrs, x, needs(axes))
+    if gone is None:
+        return [Info(x.shape, x.dtype)]
+    kept = [1 if axis in gone else size for axis, size in enumerate(x.shape)]
+    if not attrs.get("keepdims", 1):
+        kept = [size for axis, size in enumerate(x.shape) if axis not in gone]
+    return [Info(tuple(kept), x.dtype)]
+
+
+def _reduction(function: Callable) -> Callable:
+    def run(attrs: Attrs, x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+        gone = _axes(attrs, x, axes)
+        gone = () if gone is None else gone
+        return np.asarray(function(x, axis=gone, keepdims=bool(attrs.get("keepdims", 1)))).astype(x.dtype)
+
+    return run
+
+
+def _norm(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+
+
+def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    largest = np.max(x, axis=axis, keepdims=True, initial=-math.inf)
+    largest = np.where(np.isfinite(largest), largest, 0)
+    sums = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
+    return sums if keepdims else np.squeeze(sums, axis)
+
+
+def _extreme(function: Callable, sign: int) -> Callable:
+    """Of nothing the least, or largest, number of the dtype."""
+
+    def reduced(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+        if x.dtype.kind == "f":
+            return function(x, axis=axis, keepdims=keepdims, initial=sign * math.inf)
+        if x.dtype.kind == "b":
+            return function(x, axis=axis, keepdims=keepdims, initial=sign > 0)
+        limits = np.iinfo(x.dtype)
+        return function(x, axis=axis, keepdims=keepdims, initial=limits.max if sign > 0 else limits.min)
+
+    return reduced
+
+
+def _lower_pooled(code: int) -> Callable[..., bool]:
+    """Over the last axes of a matrix or of images, as pooling to one element."""
+
+    def lower(plan: Any, node: Any) -> bool:
+        x = plan.info(node.inputs[0])
+        axes = None if len(node.inputs) < 2 or node.inputs[1] is None else plan.constant(node.inputs[1])
+        gone = _axes(node.attrs, x, axes)
+        kept = len(x.shape) - len(gone or ())
+        whole = gone is not None and sorted(gone) == list(range(kept, len(x.shape))) and kept <= 2 and len(gone) <= 3
+        spots = plan.spot(node.inputs[0]), plan.spot(node.outputs[0])
+        if not whole or not gone or not is_real(x.dtype) or 0 in x.shape or isinstance(spots[0], np.ndarray):
+            return False
+        sizes = (1,) * (2 - kept) + x.shape[:kept]
+        geometry = engine.PoolGeometry(*sizes, x.shape[kept:], (1,) * len(gone))
+        plan.program.pool(geometry, code, x.dtype.itemsize, *(_images(spot, kept, len(gone)) for spot in spots), None)
+        return True
+
+    return lower
+
+
+def _images(spot: Any, kept: int, gone: int) -> tuple:
+    """A place whose first axes are those of images and channels; those that are gone have stride 0."""
+    base, offset, strides, item = spot[:4]
+    tail = strides[kept:] or (0,) * gone
+    return base, offset, ((0,) * (2 - kept) + strides[:kept] + tail), item
+
+
+_POOLED = {"ReduceMean": _lower_pooled(1), "ReduceMax": _lower_pooled(0)}
+
+for _name, _function in {
+    "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceProd": np.prod,
+    "ReduceMax": _extreme(np.max, -1), "ReduceMin": _extreme(np.min, 1), "ReduceL2": _norm,
+    "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw), "ReduceLogSumExp": _log_sum_exp,
+    "ReduceSumSquare": lambda x, **kw: np.sum(np.square(x), **kw),
+    "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
+}.items():  # fmt: skip
+    OPS[_name] = Op(_reduction(_function), _reduce_infer, _POOLED.get(_name))
