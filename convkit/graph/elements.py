@@ -146,7 +146,7 @@ def truth(attrs: dict[str, Any], *infos: Info) -> list[Info]:
     return [broadcast(attrs, *infos)[0]._replace(dtype=np.dtype(bool))]
 
 
-_ENGINE = {"Add": 2, "Sub": 3, "Mul": 4, "Div": 5, "Max": 6, "Min": 7}
+ELEMENT_OPS = {"Add": 2, "Sub": 3, "Mul": 4, "Div": 5, "Max": 6, "Min": 7}
 
 
 def lower_arithmetic(plan: Any, node: Any) -> bool:
@@ -155,7 +155,7 @@ def lower_arithmetic(plan: Any, node: Any) -> bool:
     activation = node.attrs.get("activation", NONE)
     if not others:
         return lower_pass(plan, COPY, first, None, y, activation)
-    return len(others) == 1 and lower_pass(plan, _ENGINE[node.op], first, others[0], y, activation)
+    return len(others) == 1 and lower_pass(plan, ELEMENT_OPS[node.op], first, others[0], y, activation)
 
 
 def lower_pass(plan: Any, code: int, a: Any, b: Any, y: Any, activation: Code = NONE) -> bool:

@@ -14,7 +14,7 @@ from .._ext import engine
 from .._pool_shapes import adaptive_out, windows
 from .._threads import current
 from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, linear, pool
-from .elements import NONE, activated
+from .elements import ELEMENT_OPS, NONE, activated, engine_pass
 from .resizing import resized
 from .table import OPS, Info, Op, needs, op
 
@@ -427,21 +427,34 @@ for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
 
 
 def _lower_batch_norm(plan: Any, node: Any) -> bool:
-    """An affine map of each channel, as one pass."""
+    """An affine map of each channel, as one pass where neighbouring values, or channels, lie side by side."""
     x, *numbers = node.inputs
     numbers = [plan.constant(value) for value in numbers]
     info = plan.info(x)
     if not is_real(info.dtype) or any(number is None for number in numbers) or len(info.shape) < 2 or 0 in info.shape:
         return False
     spots = [_planes(plan.spot(value), info.shape) for value in (x, node.outputs[0])]
-    if None in spots:
-        return False
     factor, shift = affine(node.attrs, *numbers)
     one, none = np.ones_like(factor), np.zeros_like(factor)
     n, c, *sizes = info.shape
-    lanes = spots[1][2][1] == info.dtype.itemsize and c >= 16
+    lanes = c >= 16 and all(spot is not None and spot[2][1] == info.dtype.itemsize for spot in spots)
+    if not lanes and any(spot is None or spot[2][2] != info.dtype.itemsize for spot in spots):
+        return _in_two_passes(plan, node, factor, shift)
     maps = tuple(np.ascontiguousarray(number, info.dtype) for number in (one, none, factor, shift))
     plan.program.channels(info.dtype.itemsize, (n, c, math.prod(sizes)), *spots, lanes, maps)
+    return True
+
+
+def _in_two_passes(plan: Any, node: Any, factor: np.ndarray, shift: np.ndarray) -> bool:
+    """The product and then the sum, whatever the strides."""
+    x, y = node.inputs[0], node.outputs[0]
+    info = plan.info(y)
+    numbers = (v.astype(info.dtype).reshape(-1, *(1,) * (len(info.shape) - 2)) for v in (factor, shift))
+    spot = plan.spot(x)
+    for operator, number in zip(("Mul", "Add"), numbers, strict=True):
+        if not engine_pass(plan, ELEMENT_OPS[operator], info, [plan.spot(y), spot, number]):
+            return False
+        spot = plan.spot(y)
     return True
 
 

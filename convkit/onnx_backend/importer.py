@@ -83,7 +83,7 @@ class Importer:
     def _input(self, name: str, kind: Any) -> Value:
         sizes = None
         if kind.HasField("shape"):
-            sizes = tuple(dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in kind.shape.dim)
+            sizes = tuple(_size(dim) for dim in kind.shape.dim)
         value = self.graph.input(name)
         try:
             self.graph.declared[name] = declared_dtype(kind.elem_type), sizes
@@ -368,3 +368,8 @@ def known(graph: Graph, value: Value, depth: int = 0) -> np.ndarray | None:
     results = OPS[node.op].run(node.attrs, *arrays)
     results = results if isinstance(results, tuple) else (results,)
     return np.asarray(results[node.outputs.index(value)])
+
+
+def _size(dim: Any) -> int | None:
+    """A declared size; None of one that has a name, or a negative number, as some exporters write instead."""
+    return dim.dim_value if dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0 else None

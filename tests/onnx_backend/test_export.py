@@ -1,4 +1,4 @@
-"""Exported models: onnx's reference gives what the layers give, for other batches too; what the files say."""
+"""Exported models: what loads them, and onnx's reference, give what the layers give, for other batches, too."""
 
 import warnings
 
@@ -11,11 +11,7 @@ from convkit import graph, models, nn, onnx_backend
 from nn_cases import ALONE, TWINS, with_numbers
 
 # Layers that have no graph, as their `symbolic` says.
-UNTRACED = {
-    "max_unpool1d", "max_unpool2d", "max_unpool3d", "batch_norm2d_untracked", "deform_conv2d_last", "group_norm",
-    "group_norm_plain", "layer_norm", "layer_norm_axes", "layer_norm_plain", "instance_norm1d", "instance_norm2d",
-    "instance_norm3d",
-}  # fmt: skip
+UNTRACED = {"max_unpool1d", "max_unpool2d", "max_unpool3d", "batch_norm2d_untracked", "deform_conv2d_last"}
 # What onnx's reference computes wrongly or not at all; ONNX Runtime has its say on these: `make test-peers`.
 NO_REFERENCE = {
     "conv_transpose2d", "deform_conv2d", "deform_conv1d", "deform_conv3d", "global_max_pool1d", "global_max_pool2d",
@@ -41,12 +37,26 @@ def test_every_layer(case, tmp_path):
     n, *rest = case.shape
     more = case.more(np.random.default_rng(1))
     onnx_backend.export(layer, path, [case.shape, *(array.shape for array in more)])
-    if case.name in NO_REFERENCE:
-        return
     x = rng.standard_normal((n if more else n + 2, *rest)).astype(np.float32)
-    (got,), wanted = run(path, x, *more), layer.predict(x, *more)
-    assert got.dtype == wanted.dtype and got.shape == wanted.shape
-    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+    wanted = layer.predict(x, *more)
+    for got in (onnx_backend.load(path)(x, *more), *(() if case.name in NO_REFERENCE else run(path, x, *more))):
+        assert got.dtype == wanted.dtype and got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", ["lenet5", "unet", *(pytest.param(n, marks=pytest.mark.thorough) for n in (
+    "alexnet", "resnet18", "resnet50", "mobilenet_v2", "dcgan_generator"))])  # fmt: skip
+def test_a_model_comes_back(name, tmp_path):
+    shape = {"lenet5": (1, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (1, 100, 1, 1)}.get(
+        name, (1, 3, 64, 64)
+    )
+    options = {"width": 8, "depth": 2} if name == "unet" else {}
+    model = getattr(models, name)(rng=0, **options).eval()
+    onnx_backend.export(model, tmp_path / "model.onnx", shape)
+    x = np.random.default_rng(0).standard_normal((2, *shape[1:]), np.float32)
+    wanted = model.predict(x)
+    got = onnx_backend.load(tmp_path / "model.onnx")(x)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_tensors_have_the_names_of_the_state(tmp_path):

@@ -9,11 +9,7 @@ from convkit import models, nn, onnx_backend
 from nn_cases import ALONE, TWINS, with_numbers
 
 # Layers that have no graph, as their `symbolic` says, and those that ONNX Runtime has no kernel for.
-UNTRACED = {
-    "max_unpool1d", "max_unpool2d", "max_unpool3d", "batch_norm2d_untracked", "deform_conv2d_last", "group_norm",
-    "group_norm_plain", "layer_norm", "layer_norm_axes", "layer_norm_plain", "instance_norm1d", "instance_norm2d",
-    "instance_norm3d",
-}  # fmt: skip
+UNTRACED = {"max_unpool1d", "max_unpool2d", "max_unpool3d", "batch_norm2d_untracked", "deform_conv2d_last"}
 NO_KERNEL = {"deform_conv1d", "deform_conv3d"}
 CASES = [case for case in (*TWINS, *ALONE) if case.name not in UNTRACED | NO_KERNEL]
 SHAPES = {"lenet5": (1, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (1, 100, 1, 1)}
