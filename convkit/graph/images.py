@@ -14,7 +14,7 @@ from .._ext import engine
 from .._pool_shapes import adaptive_out, windows
 from .._threads import current
 from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, linear, pool
-from .elements import ELEMENT_OPS, NONE, activated, engine_pass
+from .elements import NONE, activated
 from .resizing import resized
 from .table import OPS, Info, Op, needs, op
 
@@ -421,65 +421,6 @@ for _name in ("GlobalAveragePool", "AdaptiveAveragePool"):
     OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(1))
 for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
     OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(0))
-
-
-# ---------------------------------------------------------------- normalisation with known statistics
-
-
-def _lower_batch_norm(plan: Any, node: Any) -> bool:
-    """An affine map of each channel, as one pass where neighbouring values, or channels, lie side by side."""
-    x, *numbers = node.inputs
-    numbers = [plan.constant(value) for value in numbers]
-    info = plan.info(x)
-    if not is_real(info.dtype) or any(number is None for number in numbers) or len(info.shape) < 2 or 0 in info.shape:
-        return False
-    spots = [_planes(plan.spot(value), info.shape) for value in (x, node.outputs[0])]
-    factor, shift = affine(node.attrs, *numbers)
-    one, none = np.ones_like(factor), np.zeros_like(factor)
-    n, c, *sizes = info.shape
-    lanes = c >= 16 and all(spot is not None and spot[2][1] == info.dtype.itemsize for spot in spots)
-    if not lanes and any(spot is None or spot[2][2] != info.dtype.itemsize for spot in spots):
-        return _in_two_passes(plan, node, factor, shift)
-    maps = tuple(np.ascontiguousarray(number, info.dtype) for number in (one, none, factor, shift))
-    plan.program.channels(info.dtype.itemsize, (n, c, math.prod(sizes)), *spots, lanes, maps)
-    return True
-
-
-def _in_two_passes(plan: Any, node: Any, factor: np.ndarray, shift: np.ndarray) -> bool:
-    """The product and then the sum, whatever the strides."""
-    x, y = node.inputs[0], node.outputs[0]
-    info = plan.info(y)
-    numbers = (v.astype(info.dtype).reshape(-1, *(1,) * (len(info.shape) - 2)) for v in (factor, shift))
-    spot = plan.spot(x)
-    for operator, number in zip(("Mul", "Add"), numbers, strict=True):
-        if not engine_pass(plan, ELEMENT_OPS[operator], info, [plan.spot(y), spot, number]):
-            return False
-        spot = plan.spot(y)
-    return True
-
-
-def _planes(spot: tuple, shape: tuple[int, ...]) -> tuple | None:
-    """The place of an image as (n, c, l), where its spatial axes are one."""
-    base, offset, strides, item, _ = spot
-    tail, sizes = strides[2:], shape[2:]
-    step = expected = tail[-1] if tail else item
-    for size, stride in list(zip(sizes, tail, strict=True))[::-1]:
-        if size != 1 and stride != expected:
-            return None
-        expected = stride * size if size != 1 else expected
-    return base, offset, (strides[0], strides[1], step), item
-
-
-def affine(attrs: Attrs, scale, bias, mean, var) -> tuple[np.ndarray, np.ndarray]:
-    """Batch normalisation by these statistics as x * factor + shift, in float64."""
-    factor = scale.astype(np.float64) / np.sqrt(var.astype(np.float64) + attrs.get("epsilon", 1e-5))
-    return factor, bias.astype(np.float64) - mean.astype(np.float64) * factor
-
-
-@op("BatchNormalization", infer=lambda attrs, x, *_: [Info(x.shape, x.dtype)], lower=_lower_batch_norm)
-def _batch_norm(attrs: Attrs, x, scale, bias, mean, var) -> np.ndarray:
-    factor, shift = (v.reshape(-1, *(1,) * (x.ndim - 2)) for v in affine(attrs, scale, bias, mean, var))
-    return (x * factor + shift).astype(x.dtype)
 
 
 # ---------------------------------------------------------------- resampling

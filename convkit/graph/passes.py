@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .elements import BOUNDS, CODES, FUSED, NONE
-from .images import affine
+from ..ops._elementwise import clip as clip_code
+from .elements import BOUNDS, CODES, FUSED, NONE, Code
 from .ir import Graph, Node, Value
+from .maps import affine, by_channel
 from .placement import ADDING
 from .table import OPS, Info, Op, Undetermined
 
@@ -28,7 +29,7 @@ def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
     drop_identities(graph)
     fold_constants(graph, max_bytes)
     drop_unused(graph)
-    for change in (join_transposes, fold_batch_norm, fuse_bias, fuse_swish, fuse_sums):
+    for change in (join_transposes, fold_maps, fuse_bias, fuse_hard_sigmoid, fuse_swish, fuse_maps, fuse_sums):
         change(graph)
         drop_unused(graph)
     graph.optimised = True
@@ -108,40 +109,75 @@ def _alone(users: dict[Value, list[Any]], value: Value, ops: frozenset[str]) -> 
 
 
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
+_PRODUCTS = ADDING - _CONVOLUTIONS
+_ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
 
 
-def fold_batch_norm(graph: Graph) -> None:
-    """Normalisation by known statistics behind a convolution, into its weights and bias."""
+def fold_maps(graph: Graph) -> None:
+    """What multiplies each channel of a convolution by a number and adds one, into its weights and bias."""
     users = graph.users()
-    for node in graph.nodes:
-        if node.op != "BatchNormalization" or any(value.data is None for value in node.inputs[1:]):
-            continue
-        conv = _alone(users, node.inputs[0], _CONVOLUTIONS)
-        weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
-        if conv is None or weight.data is None or (bias is not None and bias.data is None):
-            continue
-        factor, shift = affine(node.attrs, *(value.data for value in node.inputs[1:]))
-        dtype, groups = weight.data.dtype, conv.attrs.get("group", 1)
+    for node in list(graph.nodes):
+        for value in node.inputs[: 2 if node.op in _ARITHMETIC else 1]:
+            conv = _alone(users, value, _CONVOLUTIONS) if node.op in _MAPS and value is not None else None
+            weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
+            if conv is None or weight.data is None or (bias is not None and bias.data is None):
+                continue
+            known = _map_of(node, value, conv)
+            if known is not None:
+                _fold(graph, conv, *known)
+                replace(graph, node.outputs[0], conv.outputs[0])
+                graph.nodes.remove(node)
+                users = graph.users()
+                break
+
+
+_MAPS = frozenset(("BatchNormalization", "Add", "Sub", "Mul", "Div"))
+
+
+def _map_of(node: Node, x: Value, conv: Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """The factor and the summand of each channel, in float64; None, if the node is no such map of x."""
+    numbers = [value.data for value in node.inputs if value is not x]
+    if any(number is None for number in numbers) or "activation" in node.attrs:
+        return None
+    if node.op == "BatchNormalization":
+        return affine(node.attrs, *numbers)
+    if len(numbers) != 1 or (node.op in ("Sub", "Div") and node.inputs[0] is not x):
+        return None
+    weight = conv.inputs[1].data
+    channels = weight.shape[0] if conv.op == "Conv" else weight.shape[1] * conv.attrs.get("group", 1)
+    number = by_channel(numbers[0], channels, weight.ndim)
+    if number is None or (node.op == "Div" and not number.all()):
+        return None
+    one, none = np.ones(channels), np.zeros(channels)
+    return {"Add": (one, number), "Sub": (one, -number), "Mul": (number, none), "Div": (1 / number, none)}[node.op]
+
+
+def _fold(graph: Graph, conv: Node, factor: np.ndarray, shift: np.ndarray) -> None:
+    """Let a convolution give what it gave times the factor, plus the shift, of each channel."""
+    weight, bias = (*conv.inputs[1:], None)[:2]
+    dtype, groups = weight.data.dtype, conv.attrs.get("group", 1)
+    if (factor != 1).any():
+        rest = (1,) * (weight.data.ndim - 2)
         if conv.op == "Conv":
-            scaled = weight.data * factor.reshape(-1, *(1,) * (weight.data.ndim - 1))
+            scaled = weight.data * factor.reshape(-1, 1, *rest)
         else:  # (C_in, C_out / groups, *k): the factors of each group's outputs
             by_group = weight.data.reshape(groups, -1, *weight.data.shape[1:])
-            rest = (1,) * (weight.data.ndim - 2)
             scaled = (by_group * factor.reshape(groups, 1, -1, *rest)).reshape(weight.data.shape)
+        weight = graph.constant(scaled.astype(dtype))
+    if bias is not None or shift.any():
         moved = shift if bias is None else shift + bias.data * factor
-        conv.inputs = [conv.inputs[0], graph.constant(scaled.astype(dtype)), graph.constant(moved.astype(dtype))]
-        replace(graph, node.outputs[0], conv.outputs[0])
-        users = graph.users()
+        bias = graph.constant(moved.astype(dtype))
+    conv.inputs = [conv.inputs[0], weight, *([] if bias is None else [bias])]
 
 
 def fuse_bias(graph: Graph) -> None:
-    """A constant that is added to every element of a channel, or of a row's place, as the bias."""
+    """A constant that is added to every row of a product, as the bias."""
     users = graph.users()
     for node in graph.nodes:
         if node.op != "Add" or len(node.inputs) != 2 or "activation" in node.attrs:
             continue
         for product, added in (node.inputs, node.inputs[::-1]):
-            maker = _alone(users, product, ADDING) if added.data is not None else None
+            maker = _alone(users, product, _PRODUCTS) if added.data is not None else None
             if maker is None or (len(maker.inputs) == 3 and maker.inputs[2] is not None):
                 continue
             bias = _as_bias(maker, added.data)
@@ -159,16 +195,64 @@ def _as_bias(maker: Node, added: np.ndarray) -> np.ndarray | None:
     if maker.op == "MatMul":
         channels, wanted = weight.shape[-1], (weight.shape[-1],)
         return added.reshape(-1) if weight.ndim == 2 and added.size == channels and added.shape[-1:] == wanted else None
-    if maker.op == "Gemm":
-        channels = weight.shape[0 if maker.attrs.get("transB", 0) else 1]
-        return added.reshape(-1) if added.size == channels and added.shape[-1:] == (channels,) else None
-    channels = weight.shape[0] if maker.op == "Conv" else weight.shape[1] * maker.attrs.get("group", 1)
-    spatial = weight.ndim - 2
-    shape = (1,) * (spatial + 2 - added.ndim) + added.shape
-    return added.reshape(-1).copy() if shape == (1, channels, *(1,) * spatial) else None
+    channels = weight.shape[0 if maker.attrs.get("transB", 0) else 1]
+    return added.reshape(-1) if added.size == channels and added.shape[-1:] == (channels,) else None
 
 
 # ---------------------------------------------------------------- into a node's last pass
+
+
+def _number(node: Node | None, ops: str) -> tuple[Value, float] | None:
+    """What a node of one of these operators takes, and the one number that it takes beside it; None of other nodes."""
+    if node is None or node.op not in ops.split() or len(node.inputs) != 2 or "activation" in node.attrs:
+        return None
+    for x, number in (node.inputs, node.inputs[::-1])[: 1 if node.op in ("Div", "Sub") else 2]:
+        if number.data is not None and x.data is None and number.data.size == 1 and number.data.dtype.kind == "f":
+            return x, float(number.data.reshape(()))
+    return None
+
+
+def _is_sixth(node: Node) -> Value | None:
+    """What a node divides by six."""
+    x, number = _number(node, "Div Mul") or (None, 0.0)
+    return x if math.isclose(number, 6 if node.op == "Div" else 1 / 6, rel_tol=1e-6) else None
+
+
+def fuse_hard_sigmoid(graph: Graph) -> None:
+    """clip(x + 3, 0, 6) / 6 as one, and x times that, in the order of exporters that have no such operators."""
+    users = graph.users()
+    for node in graph.nodes:
+        product = _is_sixth(node)
+        if product is None or product.node is None or len(users[product]) != 1:
+            continue
+        x = _shifted_and_clipped(users, product)
+        if x is not None:
+            node.op, node.inputs, node.attrs = "HardSigmoid", [x], {"alpha": 1 / 6, "beta": 0.5}
+        elif product.node.op == "Mul" and len(product.node.inputs) == 2:
+            for x, gate in (product.node.inputs, product.node.inputs[::-1]):
+                if len(users[gate]) == 1 and _shifted_and_clipped(users, gate) is x:
+                    node.op, node.inputs, node.attrs = "HardSwish", [x], {}
+                    break
+
+
+def _shifted_and_clipped(users: dict[Value, list[Any]], value: Value) -> Value | None:
+    """x, of a value that is clip(x + 3, 0, 6)."""
+    clip = value.node
+    if clip is None or clip.op != "Clip" or _code(clip) != clip_code(0.0, 6.0):
+        return None
+    x, number = _number(clip.inputs[0].node, "Add") or (None, 0.0)
+    return x if number == 3 and len(users[clip.inputs[0]]) == 1 else None
+
+
+def fuse_maps(graph: Graph) -> None:
+    """A product and then a sum with constant numbers as one pass."""
+    users = graph.users()
+    for node in graph.nodes:
+        product, _ = _number(node, "Add") or (None, 0.0)
+        if product is not None and len(users[product]) == 1 and _number(product.node, "Mul"):
+            x, factor = sorted(product.node.inputs, key=lambda value: value.data is not None)
+            shift = next(value for value in node.inputs if value.data is not None)
+            node.op, node.inputs, node.attrs = "Affine", [x, factor, shift], {}
 
 
 def fuse_swish(graph: Graph) -> None:
@@ -188,7 +272,6 @@ def fuse_swish(graph: Graph) -> None:
             break
 
 
-_ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
 _FUSING = ADDING | {"DeformConv"}
 
 
@@ -202,14 +285,18 @@ def fuse_sums(graph: Graph) -> None:
             _fuse_sum(graph, users, node)
 
 
+def _code(node: Node) -> Code | None:
+    """What the engine calls an activation, if all is known that it takes beside its argument."""
+    if any(value is not None and value.data is None for value in node.inputs[1:]):
+        return None
+    return CODES[node.op](node.attrs, tuple(None if value is None else value.info for value in node.inputs[1:]))
+
+
 def _fuse_activation(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
     maker = node.inputs[0].node
     if maker is None or len(users[node.inputs[0]]) != 1 or maker.attrs.get("activation", NONE) != NONE:
         return
-    known = [None if value is None else value.info for value in node.inputs[1:]]
-    if any(value is not None and value.data is None for value in node.inputs[1:]):
-        return
-    code = CODES[node.op](node.attrs, tuple(known))
+    code = _code(node)
     if code is None:
         return
     sums = maker.op in _FUSING and code[0] in (BOUNDS if _adds(maker) else FUSED)

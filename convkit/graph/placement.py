@@ -21,7 +21,7 @@ _ALIGNED = 64
 LAYOUT_FREE = frozenset(
     "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool AdaptiveAveragePool GlobalMaxPool AdaptiveMaxPool "
     "Add Sub Mul Div Max Min Relu LeakyRelu Sigmoid Tanh Clip HardSigmoid HardSwish Swish Gelu Elu Selu "
-    "BatchNormalization Concat ReduceMean ReduceMax".split()
+    "BatchNormalization Affine Concat ReduceMean ReduceMax".split()
 )
 # Planes of fewer elements have their channels last: lanes of pixels would be left half empty. Measured on the layers of
 # MobileNetV2 (Zen 3): of 1x1 kernels channels last takes 1.2 to 2 times as long on 112x112 to 28x28, as long on 14x14,

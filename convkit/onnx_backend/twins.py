@@ -165,6 +165,10 @@ def _chain(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
     return writer.name(y)
 
 
+def _affine(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
+    return writer.emit("Add", [writer.emit("Mul", inputs[:2]), inputs[2]])
+
+
 def _itself(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
     return writer.name(inputs[0])
 
@@ -197,5 +201,6 @@ _RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("AdaptiveAveragePool", "AdaptiveMaxPool"), _adaptive),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _chain),
     **dict.fromkeys(("Identity", "Dropout"), _itself),
-    "ConvTranspose": _transposed, "DeformConv": _deformable, "Swish": _swish, "Constant": _constant, "Resize": _resize,
+    "ConvTranspose": _transposed, "Affine": _affine,
+    "DeformConv": _deformable, "Swish": _swish, "Constant": _constant, "Resize": _resize,
 }  # fmt: skip

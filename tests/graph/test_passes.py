@@ -1,0 +1,125 @@
+"""What passes make of constants behind convolutions and of operators spelt out: fewer nodes, the same numbers."""
+
+import numpy as np
+import pytest
+
+from convkit import onnx_backend
+from convkit.graph import OPS, Graph, Info, Network
+
+
+def made(build, array):
+    """A network of one input and output, and what its graph gives node by node before any pass."""
+    whole = Graph()
+    x = whole.input("x", Info(array.shape, array.dtype))
+    whole.outputs, whole.output_names = [build(whole, x)], ["y"]
+    values = {x: array}
+    for node in whole.nodes:
+        taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
+        values[node.outputs[0]] = OPS[node.op].run(node.attrs, *taken)
+    wanted = values[whole.outputs[0]]
+    return Network(whole), wanted  # whose passes change the graph
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def emit(whole, op, *inputs, **attrs):
+    return whole.emit(op, [whole.constant(v) if isinstance(v, np.ndarray) else v for v in inputs], attrs)
+
+
+CHANNELS = noise(1, 4, 1, 1, seed=1) + 3
+MAPS = {
+    "scalars": (("Mul", np.array([2.0])), ("Add", np.array(0.5))),
+    "channels": (("Div", CHANNELS), ("Sub", CHANNELS), ("Mul", CHANNELS[0]), ("Add", CHANNELS[0])),
+    "one element": (("Add", np.array([[[[0.25]]]])),),
+}
+
+
+@pytest.mark.parametrize("bias", (True, False))
+@pytest.mark.parametrize("op", ("Conv", "ConvTranspose"))
+@pytest.mark.parametrize("maps", MAPS)
+def test_constants_behind_a_convolution_are_its_weights(maps, op, bias):
+    def build(whole, x):
+        weight = noise(4, 2, 3, 3)  # two groups, either way
+        y = emit(whole, op, x, weight, *([noise(4, seed=2)] if bias else []), group=2)
+        for name, number in MAPS[maps]:
+            y = (
+                emit(whole, name, number, y)
+                if name in ("Mul", "Add") and number.ndim == 4
+                else emit(whole, name, y, number)
+            )
+        return y
+
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(build, x)
+    assert [node.op for node in network.graph.nodes] == [op]
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name, build", {
+    "along another axis": lambda whole, y: emit(whole, "Mul", y, noise(1, 1, 1, 5)),
+    "of another rank": lambda whole, y: emit(whole, "Mul", y, np.full((1, 1, 1, 1, 1), 2.0)),
+    "from a constant": lambda whole, y: emit(whole, "Sub", np.array(1.0), y),
+    "by zero": lambda whole, y: emit(whole, "Div", y, np.array([[[1.0]], [[0.0]], [[1.0]], [[2.0]]])),
+    "used twice": lambda whole, y: emit(whole, "Mul", emit(whole, "Add", y, np.array(1.0)), y),
+}.items())  # fmt: skip
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_is_no_map_of_channels_stays(name, build):
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(lambda whole, x: build(whole, emit(whole, "Conv", x, noise(4, 4, 1, 1))), x)
+    assert len(network.graph.nodes) > 1, name
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+def clipped(whole, x, shift=3.0, top=6.0):
+    return emit(whole, "Clip", emit(whole, "Add", x, np.array(shift)), np.array(0.0), np.array(top))
+
+
+SIX, SIXTH = np.array(6.0), np.array([1 / 6])
+SPELT = {
+    "divided last": ("HardSwish", lambda w, x: emit(w, "Div", emit(w, "Mul", x, clipped(w, x)), SIX)),
+    "multiplied last": ("HardSwish", lambda w, x: emit(w, "Mul", SIXTH, emit(w, "Mul", clipped(w, x), x))),
+    "divided first": ("HardSwish", lambda w, x: emit(w, "Mul", x, emit(w, "Div", clipped(w, x), SIX))),
+    "gate": ("HardSigmoid", lambda w, x: emit(w, "Div", clipped(w, x), SIX)),
+    "other shift": (None, lambda w, x: emit(w, "Div", emit(w, "Mul", x, clipped(w, x, 2.0)), SIX)),
+    "other top": (None, lambda w, x: emit(w, "Div", emit(w, "Mul", x, clipped(w, x, 3.0, 5.0)), SIX)),
+    "other divisor": (None, lambda w, x: emit(w, "Div", emit(w, "Mul", x, clipped(w, x)), np.array(5.0))),
+    "six over it": (None, lambda w, x: emit(w, "Div", SIX, emit(w, "Add", clipped(w, x), np.array(1.0)))),
+    "another's gate": (None, lambda w, x: emit(w, "Div", emit(w, "Mul", emit(w, "Neg", x), clipped(w, x)), SIX)),
+}
+
+
+@pytest.mark.parametrize("name", SPELT)
+def test_hard_swish_spelt_out(name):
+    expected, build = SPELT[name]
+    x = np.linspace(-5, 5, 41).reshape(1, 1, 41)
+    network, wanted = made(build, x)
+    ops = [node.op for node in network.graph.nodes]
+    assert ops == [expected] if expected else len(ops) > 1
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", ((2, 3, 4, 5), (2, 20, 1, 3), (3, 4), (5,), ()))
+@pytest.mark.parametrize("number", (np.array(2.0), np.array([-1.5])), ids=("no axes", "one"))
+def test_a_product_and_a_sum_are_one_pass(shape, number, tmp_path):
+    x = noise(*shape) if shape else np.array(0.7)
+    network, wanted = made(lambda w, x: emit(w, "Add", np.array([0.5]), emit(w, "Mul", x, number)), x)
+    assert [node.op for node in network.graph.nodes] == ["Affine"]
+    y = network(x)
+    assert y.shape == wanted.shape
+    np.testing.assert_allclose(y, wanted, rtol=1e-12, atol=1e-12)
+    if len(shape) > 1:
+        onnx_backend.export(network, tmp_path / "map.onnx", shape)
+        np.testing.assert_allclose(onnx_backend.load(tmp_path / "map.onnx")(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_maps_of_images_that_lie_either_way():
+    def build(whole, x):
+        y = emit(whole, "Transpose", x, perm=(0, 3, 1, 2))
+        return emit(whole, "Add", emit(whole, "Mul", y, np.array(2.0)), np.array(1.0))
+
+    x = noise(2, 6, 5, 20)
+    network, wanted = made(build, x)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12)
