@@ -1,32 +1,67 @@
 #include "memo.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
-/* A layer takes up to three of them, and a network has about as many kinds of layer; 32 KiB a thread. */
-enum { ENTRIES = 16 };
+/* Networks have up to some hundred kinds of layer, each with up to three plans: with fewer places than it has, a
+ * network that is run again and again finds none of them. Memory is taken as places are, 2 KiB each. */
+enum { SETS = 256, WAYS = 4 };
+
+/* A copy takes well under a microsecond; and whoever has a place may have been left behind by a fork. */
+enum { PATIENCE = 200 };
 
 typedef struct entry {
+  atomic_int taken;
   ck_memo_key key;
   _Alignas(16) char value[CK_MEMO_BYTES];
 } entry;
 
-static _Thread_local entry entries[ENTRIES];
-static _Thread_local unsigned oldest;
+static entry entries[SETS][WAYS];
+static atomic_uint oldest[SETS];
+
+static int take(entry *e) {
+  for (int i = 0; i < PATIENCE; i++)
+    if (!atomic_exchange_explicit(&e->taken, 1, memory_order_acquire))
+      return 1;
+  return 0;
+}
+
+static void give_back(entry *e) { atomic_store_explicit(&e->taken, 0, memory_order_release); }
+
+static int set_of(const ck_memo_key *key) {
+  uint64_t hash = (uint64_t)key->count;
+  for (int i = 0; i < key->count; i++) {
+    hash = (hash ^ (uint64_t)key->word[i]) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 32;
+  }
+  return (int)(hash % SETS);
+}
 
 static int same(const ck_memo_key *a, const ck_memo_key *b) {
   return a->count == b->count && memcmp(a->word, b->word, (size_t)a->count * sizeof *a->word) == 0;
 }
 
-void *ck_memo(const ck_memo_key *key, int *found) {
-  for (int i = 0; i < ENTRIES; i++) {
-    if (same(&entries[i].key, key)) {
-      *found = 1;
-      return entries[i].value;
-    }
+int ck_memo_find(const ck_memo_key *key, void *value, int64_t bytes) {
+  entry *set = entries[set_of(key)];
+  int found = 0;
+  for (int i = 0; i < WAYS && !found; i++) {
+    if (!take(&set[i]))
+      continue;
+    found = same(&set[i].key, key);
+    if (found)
+      memcpy(value, set[i].value, (size_t)bytes);
+    give_back(&set[i]);
   }
-  entry *fresh = &entries[oldest++ % ENTRIES];
-  fresh->key.count = key->count;
-  memcpy(fresh->key.word, key->word, (size_t)key->count * sizeof *key->word);
-  *found = 0;
-  return fresh->value;
+  return found;
+}
+
+void ck_memo_keep(const ck_memo_key *key, const void *value, int64_t bytes) {
+  const int set = set_of(key);
+  entry *e = &entries[set][atomic_fetch_add_explicit(&oldest[set], 1, memory_order_relaxed) % WAYS];
+  if (!take(e))
+    return;
+  e->key.count = key->count;
+  memcpy(e->key.word, key->word, (size_t)key->count * sizeof *key->word);
+  memcpy(e->value, value, (size_t)bytes);
+  give_back(e);
 }

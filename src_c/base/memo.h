@@ -1,4 +1,4 @@
-/* Plans that were made: each thread remembers its latest ones, by the numbers that they follow from. */
+/* Plans that were made, by the numbers that they follow from: all threads share them. */
 #ifndef CK_MEMO_H
 #define CK_MEMO_H
 
@@ -17,8 +17,8 @@ static inline void ck_key_add_all(ck_memo_key *key, const int64_t *words, int co
     key->word[key->count++] = words[i];
 }
 
-/* The value of this key, or room for it with *found = 0, to be filled at once; CK_MEMO_BYTES of it. It stays until the
- * thread's next call. */
-void *ck_memo(const ck_memo_key *key, int *found);
+/* Whether there is a value of this key, which is copied if so; and remembers one, of at most CK_MEMO_BYTES. */
+int ck_memo_find(const ck_memo_key *key, void *value, int64_t bytes);
+void ck_memo_keep(const ck_memo_key *key, const void *value, int64_t bytes);
 
 #endif

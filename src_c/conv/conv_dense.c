@@ -239,7 +239,8 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
 /* Which phases to compute. A large stride has many without a tap: where fewer than three in five have one, only these
  * are, and the output is filled before, unless it holds what is added. One by one they are scattered, which takes
  * longer than to interleave a few more. Padding that repeats an element is added to it phase by phase, in an order that
- * must not follow from the size: then the stride alone says whether they are few. */
+ * must not follow from the size: there all are computed, but for a stride of so many that it would take for ever. */
+enum { ORDERED_PHASES = 64 };
 static void set_phases(ck_dense *d, const int64_t size[3]) {
   const ck_axis *axis = d->source.axis;
   int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
@@ -248,8 +249,10 @@ static void set_phases(ck_dense *d, const int64_t size[3]) {
     stride[i] = ck_max(1, axis[i].stride);
     d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, size[i]));
   }
-  int counted = ck_product(d->fold == CK_REPLICATE ? stride : d->phases, 3, &all);
-  d->tapped = ck_product(tapped, 3, &few) && (!counted || (!d->add && 5 * (double)few < 3 * (double)all));
+  const int ordered = d->fold == CK_REPLICATE;
+  int counted = ck_product(ordered ? stride : d->phases, 3, &all);
+  d->tapped = ck_product(tapped, 3, &few) &&
+              (!counted || (!d->add && 5 * (double)few < 3 * (double)all && (!ordered || all > ORDERED_PHASES)));
   if (d->tapped)
     memcpy(d->phases, tapped, sizeof tapped);
 }

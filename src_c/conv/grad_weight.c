@@ -161,17 +161,17 @@ static gw_plan make_plan(const ck_conv *call, int transposed) {
                            call->bias != NULL,
                            -1};
   ck_memo_key key = {0};
-  int found;
+  gw_plan p;
   ck_key_add_all(&key, words, sizeof words / sizeof *words);
   for (int i = 0; i < 3; i++) {
     const int64_t axis[] = {s->in[i], s->out[i], s->kernel[i], s->stride[i], s->dilation[i], s->pad_lo[i]};
     ck_key_add_all(&key, axis, sizeof axis / sizeof *axis);
   }
   ck_key_add_all(&key, call->x.stride, 5);
-  gw_plan *made = ck_memo(&key, &found);
-  if (!found)
-    *made = fresh_plan(call, transposed);
-  gw_plan p = *made;
+  if (!ck_memo_find(&key, &p, sizeof p)) {
+    p = fresh_plan(call, transposed);
+    ck_memo_keep(&key, &p, sizeof p);
+  }
   p.call = call;
   p.source = ck_conv_x_source(call, transposed, p.depthwise);
   return p;

@@ -362,19 +362,19 @@ ck_dense_plan ck_dense_make_plan(ck_dense *d, const ck_run *run) {
   if (d->sampler) /* what it stages follows from more than this */
     return cheapest_plan(d, arrangements, run);
   ck_memo_key key = {0};
-  int found;
+  made m;
   ck_dense_add_to_key(&key, d, arrangements, run);
-  made *m = ck_memo(&key, &found);
-  if (!found) {
-    m->plan = cheapest_plan(d, arrangements, run);
-    m->arrangement = d->arrangement;
-    m->order = d->source.order;
-    m->in_place = d->in_place;
+  if (!ck_memo_find(&key, &m, sizeof m)) {
+    m.plan = cheapest_plan(d, arrangements, run);
+    m.arrangement = d->arrangement;
+    m.order = d->source.order;
+    m.in_place = d->in_place;
+    ck_memo_keep(&key, &m, sizeof m);
   }
-  d->arrangement = m->arrangement;
-  d->in_place = m->in_place;
-  set_order(d, m->order, m->plan.tile_lanes);
-  return m->plan;
+  d->arrangement = m.arrangement;
+  d->in_place = m.in_place;
+  set_order(d, m.order, m.plan.tile_lanes);
+  return m.plan;
 }
 
 _Static_assert(sizeof(made) <= CK_MEMO_BYTES, "a plan must fit its place");

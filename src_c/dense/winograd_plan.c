@@ -211,12 +211,13 @@ static ck_winograd_plan cheapest_plan(const ck_dense *d, const ck_run *run) {
 
 ck_winograd_plan ck_winograd_make_plan(const ck_dense *d, const ck_run *run) {
   ck_memo_key key = {0};
-  int found;
+  ck_winograd_plan plan;
   ck_dense_add_to_key(&key, d, 0, run); /* no arrangement: none of dense_plan.c's */
-  ck_winograd_plan *plan = ck_memo(&key, &found);
-  if (!found)
-    *plan = cheapest_plan(d, run);
-  return *plan;
+  if (!ck_memo_find(&key, &plan, sizeof plan)) {
+    plan = cheapest_plan(d, run);
+    ck_memo_keep(&key, &plan, sizeof plan);
+  }
+  return plan;
 }
 
 _Static_assert(sizeof(ck_winograd_plan) <= CK_MEMO_BYTES, "a plan must fit its place");
