@@ -88,14 +88,14 @@ typedef struct ck_pack {
   const int32_t *row;
 } ck_pack;
 
-/* A few rows whose products are adjacent, against up to two vectors of lanes whose weights are where they are:
- * to[i][j] = chain over k of row i times w[k * w_k + j * w_lane], or is added to. Either w_k or w_lane is an element's
- * bytes; k is at least a line of 64 bytes. */
+/* A few rows whose products are adjacent, against weights where they are: to[i][j] = chain over k of row i times
+ * w[k * w_k + j * w_lane], or is added to. Either w_k is an element's bytes, with up to two vectors of lanes, or w_lane
+ * is; k is at least a line of 64 bytes. */
 typedef struct ck_unpacked {
   int64_t k, rows, lanes;
   const char *x, *w;
   int64_t x_row, w_k, w_lane; /* bytes */
-  void *to;                   /* [rows][ld], of whole vectors */
+  void *to, *chain;           /* [rows][ld], of whole vectors; chain: scratch */
   int64_t ld;
   int add;
 } ck_unpacked;

@@ -50,7 +50,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
-  const int cut = !ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax;
+  const int cut =
+      d->arrangement == CK_UNPACKED || (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
   b->chain = cut ? ck_take(arena, p->acc_phase) : NULL;
   b->panel = ck_take(arena, d->arrangement == CK_UNPACKED ? 0 : p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);
@@ -233,7 +234,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_
   }
   p.grid.size[0] = d->n;
   p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
-  int64_t most = (arrangement == CK_UNPACKED ? 8 : 2) * k->vector;
+  int64_t most = (arrangement != CK_UNPACKED ? 2 : d->w_lane == k->real_size ? 32 : 8) * k->vector;
   if (arrangement == CK_BY_CHANNEL)
     most = k->max_height;
   p.tiles = arrangement == CK_BY_GROUP ? d->lanes : ck_ceil_div(d->lanes, most);
@@ -337,6 +338,7 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
                            d->tapped,
                            d->fold,
                            d->prepared,
+                           d->w_lane == item,
                            d->add};
   ck_key_add_all(key, words, sizeof words / sizeof *words);
   for (int i = 0; i < 3; i++) {

@@ -75,17 +75,45 @@ CK_INLINE void sum_turned(int rows, const CK_NAME(strip) * s, int64_t lanes, int
     add_part(rows, s, k - LINE, done - (k - LINE), LINE, acc);
 }
 
-/* Lanes that are adjacent. */
-CK_INLINE void sum_adjacent(int rows, const CK_NAME(strip) * s, int64_t w_k, int64_t lanes, int64_t k,
-                            vreal (*acc)[2]) {
-  const char *w = s->w, *x = s->x;
-  for (int64_t i = 0; i < k && lanes >= 2 * VL; i++, w += w_k, x += sizeof(REAL))
-    add_product(rows, x, s->x_row, v_loadu(w), v_loadu(w + VBYTES), acc);
-  for (int64_t i = 0; i < k && lanes < 2 * VL; i++, w += w_k, x += sizeof(REAL))
-    add_product(rows, x, s->x_row, load_first(w, lanes), load_first(w + VBYTES, lanes - VL), acc);
+/* Lanes that are adjacent: some products of all of them, then the next ones, the chains going on in scratch. */
+CK_INLINE void adjacent_rows(int rows, const ck_unpacked *u, int64_t row) {
+  enum { TOGETHER = 8 };
+  const int64_t size = sizeof(REAL), ld = u->ld;
+  REAL *to = (REAL *)u->to + row * ld, *chain = u->add ? (REAL *)u->chain + row * ld : to;
+  for (int64_t k = 0; k < u->k; k += TOGETHER) {
+    const int64_t count = u->k - k < TOGETHER ? u->k - k : TOGETHER;
+    const char *x = u->x + row * u->x_row + k * size;
+    for (int64_t j = 0; j < u->lanes; j += VL) {
+      const char *w = u->w + k * u->w_k + j * size;
+      const int whole = count == TOGETHER && j + VL <= u->lanes;
+      vreal acc[UNPACKED_ROWS];
+      CK_UNROLL
+      for (int i = 0; i < rows; i++)
+        acc[i] = k > 0 ? v_load(chain + i * ld + j) : (vreal){0};
+      CK_UNROLL
+      for (int q = 0; q < TOGETHER && whole; q++) {
+        const vreal b = v_loadu(w + q * u->w_k);
+        CK_UNROLL
+        for (int i = 0; i < rows; i++)
+          acc[i] += *(const real_u *)(x + i * u->x_row + q * size) * b;
+      }
+      for (int64_t q = 0; q < count && !whole; q++) {
+        const vreal b = load_first(w + q * u->w_k, u->lanes - j);
+        CK_UNROLL
+        for (int i = 0; i < rows; i++)
+          acc[i] += *(const real_u *)(x + i * u->x_row + q * size) * b;
+      }
+      CK_UNROLL
+      for (int i = 0; i < rows; i++)
+        v_store(chain + i * ld + j, acc[i]);
+    }
+  }
+  for (int i = 0; i < rows && u->add; i++)
+    for (int64_t j = 0; j < u->lanes; j += VL)
+      v_store(to + i * ld + j, v_load(to + i * ld + j) + v_load(chain + i * ld + j));
 }
 
-CK_INLINE void unpacked_rows(int rows, const ck_unpacked *u, int64_t row) {
+CK_INLINE void turned_rows(int rows, const ck_unpacked *u, int64_t row) {
   CK_NAME(strip) s = {.w = u->w, .x = u->x + row * u->x_row, .w_lane = u->w_lane, .x_row = u->x_row};
   vreal acc[UNPACKED_ROWS][2];
   for (int q = 0; q < 2 * VL; q++)
@@ -93,10 +121,7 @@ CK_INLINE void unpacked_rows(int rows, const ck_unpacked *u, int64_t row) {
   CK_UNROLL
   for (int i = 0; i < rows; i++)
     acc[i][0] = acc[i][1] = (vreal){0};
-  if (u->w_k == sizeof(REAL))
-    sum_turned(rows, &s, u->lanes, u->k, acc);
-  else
-    sum_adjacent(rows, &s, u->w_k, u->lanes, u->k, acc);
+  sum_turned(rows, &s, u->lanes, u->k, acc);
   CK_UNROLL
   for (int i = 0; i < rows; i++) {
     for (int v = 0; v < 2 && v * VL < u->lanes; v++) {
@@ -106,18 +131,22 @@ CK_INLINE void unpacked_rows(int rows, const ck_unpacked *u, int64_t row) {
   }
 }
 
-static void CK_NAME(unpacked_1)(const ck_unpacked *u, int64_t row) { unpacked_rows(1, u, row); }
-static void CK_NAME(unpacked_2)(const ck_unpacked *u, int64_t row) { unpacked_rows(2, u, row); }
-static void CK_NAME(unpacked_4)(const ck_unpacked *u, int64_t row) { unpacked_rows(4, u, row); }
+static void CK_NAME(turned_1)(const ck_unpacked *u, int64_t row) { turned_rows(1, u, row); }
+static void CK_NAME(turned_2)(const ck_unpacked *u, int64_t row) { turned_rows(2, u, row); }
+static void CK_NAME(turned_4)(const ck_unpacked *u, int64_t row) { turned_rows(4, u, row); }
+static void CK_NAME(adjacent_1)(const ck_unpacked *u, int64_t row) { adjacent_rows(1, u, row); }
+static void CK_NAME(adjacent_2)(const ck_unpacked *u, int64_t row) { adjacent_rows(2, u, row); }
+static void CK_NAME(adjacent_4)(const ck_unpacked *u, int64_t row) { adjacent_rows(4, u, row); }
 
 static void CK_NAME(unpacked)(const ck_unpacked *u) {
+  const int turned = u->w_k == sizeof(REAL);
   int64_t row = 0;
   for (; row + 4 <= u->rows; row += 4)
-    CK_NAME(unpacked_4)(u, row);
+    (turned ? CK_NAME(turned_4) : CK_NAME(adjacent_4))(u, row);
   for (; row + 2 <= u->rows; row += 2)
-    CK_NAME(unpacked_2)(u, row);
+    (turned ? CK_NAME(turned_2) : CK_NAME(adjacent_2))(u, row);
   if (row < u->rows)
-    CK_NAME(unpacked_1)(u, row);
+    (turned ? CK_NAME(turned_1) : CK_NAME(adjacent_1))(u, row);
 }
 
 #endif
