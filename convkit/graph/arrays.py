@@ -107,13 +107,16 @@ def _concat(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
 
 @op("Split", decided_by=(1,), view=True)
 def _split(attrs: Attrs, x: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    axis, count = attrs.get("axis", 0), attrs.get("num_outputs")
+    axis, count = attrs.get("axis", 0), attrs.get("num_outputs", 0)
+    size = x.shape[axis]
     if sizes is None:
-        each = -(-x.shape[axis] // count)
-        ends = [min(each * i, x.shape[axis]) for i in range(1, count)]
-    else:
-        ends = list(np.cumsum(_ints(sizes))[:-1])
-    return tuple(np.split(x, ends, axis))
+        if not 0 < count <= max(size, 1):
+            raise ValueError(f"num_outputs must be from 1 to the axis's size, {size}, got {count}")
+        each = -(-size // count)
+        sizes = np.diff([min(each * i, size) for i in range(count + 1)])
+    if sizes.sum() != size or (sizes < 0).any():
+        raise ValueError(f"sizes must be positive and sum up to the axis's, {size}, got {_ints(sizes)}")
+    return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
 def _expand_infer(attrs: Attrs, x: Info, shape: Info) -> list[Info]:

@@ -10,7 +10,7 @@ import numpy as np
 from .._pool_shapes import PoolShape, windows
 from .images import padding, spatial
 from .picking import positive
-from .table import Info, needs, op
+from .table import OPS, Info, needs, op
 
 Attrs = dict[str, Any]
 
@@ -25,8 +25,10 @@ def _lp_shape(attrs: Attrs, x: Any) -> PoolShape:
 
 
 def _lp_infer(attrs: Attrs, x: Info) -> list[Info]:
+    """The output, and behind it what else is allocated, so that it is counted."""
     shape = _lp_shape(attrs, x)
-    return [Info((shape.n, shape.channels, *shape.out), x.dtype)]
+    whole = [size + lo + max(hi, 0) for size, lo, hi in zip(shape.in_, shape.pad_lo, shape.pad_hi, strict=True)]
+    return [Info((shape.n, shape.channels, *sizes), x.dtype) for sizes in (shape.out, whole)]
 
 
 @op("LpPool", infer=_lp_infer)
@@ -77,7 +79,11 @@ def _col2im_infer(attrs: Attrs, x: Info, sizes: Info, block: Info) -> list[Info]
     taps = math.prod(map(int, needs(block)))
     if len(x.shape) != 3 or taps <= 0 or x.shape[1] % taps:
         raise ValueError(f"x must have shape (N, C * {taps}, L), got {x.shape}")
-    return [Info((x.shape[0], x.shape[1] // taps, *map(int, needs(sizes))), x.dtype)]
+    sizes = tuple(map(int, needs(sizes)))
+    pads = attrs.get("pads") or (0,) * (2 * len(sizes))
+    whole = [size + lo + hi for size, lo, hi in zip(sizes, pads[: len(sizes)], pads[len(sizes) :], strict=True)]
+    image = x.shape[0], x.shape[1] // taps
+    return [Info((*image, *sizes), x.dtype), Info((*image, *whole), x.dtype)]  # the second is not given, but allocated
 
 
 @op("Col2Im", infer=_col2im_infer)
@@ -137,3 +143,21 @@ def _affine_grid(attrs: Attrs, theta: np.ndarray, size: np.ndarray) -> np.ndarra
     axes = [np.linspace(-end, end, n) if n > 1 else np.zeros(1) for n, end in zip(sizes, ends, strict=True)]
     places = np.stack([*np.meshgrid(*axes, indexing="ij")[::-1], np.ones(sizes)], -1)
     return np.einsum("...j,nij->n...i", places, theta.astype(np.float64)).astype(theta.dtype)
+
+
+# ---------------------------------------------------------------- signals, piece by piece
+
+
+def _causal_infer(attrs: Attrs, x: Info, w: Info, *_: Info | None) -> list[Info]:
+    return [Info(x.shape, x.dtype), Info((*x.shape[:2], w.shape[2] - 1), x.dtype)]
+
+
+@op("CausalConvWithState", infer=_causal_infer)
+def _causal_conv(attrs: Attrs, x: np.ndarray, w: np.ndarray, b=None, past=None) -> tuple[np.ndarray, np.ndarray]:
+    """Depthwise over what came before and this; and what the next call calls the past."""
+    before = w.shape[2] - 1
+    past = np.zeros((*x.shape[:2], before), x.dtype) if past is None else past
+    whole = np.concatenate([past, x], 2)
+    y = OPS["Conv"].run({"group": x.shape[1]}, whole, w, b)
+    y = OPS["Swish"].run({}, y) if attrs.get("activation", "none") in ("silu", "swish") else y
+    return y, whole[:, :, whole.shape[2] - before :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,15 @@ class Importer:
     """
 
     def __init__(self, model: Any, folder: Path | None, max_bytes: int) -> None:
-        self._model, self._onnx = model, onnx()
+        self._onnx = onnx()
         self._tensors = Tensors(folder, max_bytes)
         self.graph = Graph()
         self._missing: dict[str, int] = {}  # what there is none of, and how often the model has it
         self._functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
         self._count = 0
-        self._inferred: dict[str, Any] | None = None
+        self._max_bytes = max_bytes
+        self._infos: dict[Value, Info] = {}
+        self._looked_at = 0  # nodes
         opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
         scope = self._initial(model.graph)
         self._nodes(model.graph.node, scope, opsets or {"": 1}, {}, 0)
@@ -87,6 +90,9 @@ class Importer:
         value = self.graph.input(name)
         try:
             self.graph.declared[name] = declared_dtype(kind.elem_type), sizes
+            if sizes is not None:
+                shape = tuple(1 if size is None else size for size in sizes)
+                self._infos[value] = Info(shape, self.graph.declared[name][0])
         except RefusedTypeError as error:
             self._miss(f"input {name!r}, {error}")
             return value
@@ -160,15 +166,41 @@ class Importer:
             raise ValueError(f"the model has node {node.op_type}, and says of no operator set which version it has")
         version = opsets[""]
         attrs = self._attributes(node, given)
+        self._check(node, inputs, version)
         if node.op_type == "If":
             return self._if(inputs, attrs, scope, opsets, given, depth)
-        call = Call(self.graph, node.op_type, inputs, attrs, len(node.output), lambda i: self._rank(node.input[i]))
+        call = Call(self.graph, node.op_type, inputs, attrs, len(node.output), lambda i: self._rank(inputs[i]))
         result = newest(call, version)
         if result is not None:
             return result if isinstance(result, tuple) else [result]
         if call.op not in OPS:
             return self._body(node, inputs, attrs, version, depth)
         return self._emit(call, _path(node))
+
+    def _check(self, node: Any, inputs: Sequence[Value | None], version: int) -> None:
+        """Inputs and attributes must be what the operator's definition asks for."""
+        newest_known = self._onnx.defs.onnx_opset_version()
+        if version > newest_known:
+            raise NotImplementedError(
+                f"operator set {version} (onnx {self._onnx.__version__} ends with {newest_known})"
+            )
+        try:
+            schema = self._onnx.defs.get_schema(node.op_type, version)
+        except self._onnx.defs.SchemaError:
+            raise NotImplementedError(f"{node.op_type} of operator set {version}") from None
+        who, single = f"node {node.op_type} {_path(node)!r}", self._onnx.defs.OpSchema.FormalParameterOption.Single
+        if not schema.min_input <= len(inputs) <= schema.max_input or len(node.output) > schema.max_output:
+            raise ValueError(f"{who} has {len(inputs)} inputs and {len(node.output)} outputs, which it may not")
+        for value, formal in zip(inputs, schema.inputs, strict=False):
+            if value is None and formal.option == single:
+                raise ValueError(f"{who} has no input {formal.name}, which it needs")
+        for attribute in node.attribute:
+            formal = schema.attributes.get(attribute.name)
+            if formal is not None and int(formal.type) != attribute.type:
+                raise ValueError(f"{who} has an attribute {attribute.name} of another type than {formal.type.name}")
+        missing = [name for name, formal in schema.attributes.items() if formal.required and not _given(node, name)]
+        if missing:
+            raise ValueError(f"{who} has no attribute {', '.join(missing)}, which it needs")
 
     def _emit(self, call: Call, path: str) -> Sequence[Value]:
         if call.op == "Constant":
@@ -238,19 +270,10 @@ class Importer:
         self, node: Any, inputs: list[Value | None], attrs: dict[str, Any], version: int, depth: int
     ) -> list[Value | None]:
         """An operator that has no row, by what ONNX says that it is made of."""
-        try:
-            schema = self._onnx.defs.get_schema(node.op_type, version)
-        except self._onnx.defs.SchemaError:
-            raise NotImplementedError(f"{node.op_type} of operator set {version}") from None
-        function = None
-        if schema.has_function:
-            function = schema.function_body
-        elif schema.has_context_dependent_function:
-            types = [self._type(name).SerializeToString() for name in node.input]
-            body = schema.get_context_dependent_function(node.SerializeToString(), types)
-            function = self._onnx.FunctionProto.FromString(body)
-        if function is None or not function.node:
+        schema = self._onnx.defs.get_schema(node.op_type, version)
+        if not schema.has_function:  # those that onnx makes for a node's types, in C++, do not outlive a bad file
             raise NotImplementedError(node.op_type)
+        function = schema.function_body
         defaults = {
             name: self._attribute(attribute.default_value, node.op_type)
             for name, attribute in schema.attributes.items()
@@ -280,28 +303,26 @@ class Importer:
         self._nodes(branch.node, inner, opsets, given, depth + 1)
         return [_found(inner, entry.name, "a branch") for entry in branch.output]
 
-    # ---------------------------------------------------------------- what ONNX finds out about values
+    # ---------------------------------------------------------------- ranks
 
-    def _type(self, name: str) -> Any:
-        """The type of a value of the main graph, as far as ONNX can tell."""
-        if self._inferred is None:
-            try:
-                inferred = self._onnx.shape_inference.infer_shapes(self._model).graph
-            except (RuntimeError, ValueError, TypeError):
-                inferred = self._model.graph
-            entries = [*inferred.input, *inferred.value_info, *inferred.output]
-            self._inferred = {entry.name: entry.type for entry in entries}
-            make = self._onnx.helper.make_tensor_type_proto
-            self._inferred |= {t.name: make(t.data_type, t.dims) for t in self._model.graph.initializer}
-        return self._inferred.get(name, self._onnx.TypeProto())
+    def _rank(self, value: Value | None) -> int:
+        """A value's number of axes, as the table finds it where sizes that are not declared are 1.
 
-    def _rank(self, name: str) -> int:
-        tensor = self._type(name).tensor_type
-        if not tensor.HasField("shape"):
-            raise NotImplementedError(
-                f"broadcasting from an axis on, of operator sets before 7, of {name!r} of unknown rank"
-            )
-        return len(tensor.shape.dim)
+        onnx's own inference divides by what a file says, and then ends the process.
+        """
+        for node in self.graph.nodes[self._looked_at :]:
+            infos = [None if v is None else self._infos.get(v, v.info) for v in node.inputs]
+            if any(info is None and v is not None for info, v in zip(infos, node.inputs, strict=True)):
+                continue
+            with suppress(Exception):  # it will be said when sizes are known
+                outputs = OPS[node.op].infer(node.attrs, *infos)
+                if sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs) <= self._max_bytes:
+                    self._infos.update(zip(node.outputs, outputs, strict=False))
+        self._looked_at = len(self.graph.nodes)
+        info = None if value is None else self._infos.get(value, value.info)
+        if info is None:
+            raise NotImplementedError("broadcasting from an axis on, before operator set 7, of a value of unknown rank")
+        return len(info.shape)
 
 
 # ---------------------------------------------------------------- small things
@@ -309,6 +330,10 @@ class Importer:
 
 def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
+
+
+def _given(node: Any, name: str) -> bool:
+    return any(attribute.name == name for attribute in node.attribute)
 
 
 def _path(node: Any) -> str:

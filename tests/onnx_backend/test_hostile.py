@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from convkit import onnx_backend
 
+HEAD = '<ir_version: 10, opset_import: ["" : 22]>'
 SECRET = np.arange(4, dtype=np.float32)
 
 
@@ -192,3 +193,34 @@ def test_mutants_end_in_an_error_or_in_arrays(first):
         env=os.environ | {"PYTHONPATH": path, "CONVKIT_NUM_THREADS": "1"},
     )  # fmt: skip
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("y = Split <num_outputs: int = 4611686018427387904> (x)", "num_outputs must be from 1 to the axis's size, 4"),
+        ("y = Add(x)", "has 1 inputs and 1 outputs"),
+        ("y = Where(x, , x)", "has no input X"),
+        ("y = Concat(x, x)", "has no attribute axis"),
+        ("y = Concat <axis: float = 1.0> (x, x)", "an attribute axis of another type than INT"),
+        ("y = Neg(unknown)", "takes 'unknown', which nothing before it gives"),
+    ],
+)
+def test_nodes_are_what_their_operators_ask_for(body, message):
+    proto = parser.parse_model(f"{HEAD} top (float[4] x) => (float[n] y) {{ {body} }}")
+    with pytest.raises(ValueError, match=message):
+        onnx_backend.load(proto)(np.ones(4, np.float32))
+
+
+def test_scratch_of_wide_windows_is_counted():
+    wide = 1 << 30
+    text = f"y = LpPool <kernel_shape: ints = [{wide}], pads: ints = [{wide - 1}, {wide - 1}]> (x)"
+    proto = parser.parse_model(f"{HEAD} top (float[1,1,4] x) => (float[n] y) {{ {text} }}")
+    with pytest.raises(MemoryError, match="max_bytes"):
+        onnx_backend.load(proto, max_bytes=1_000_000)(np.ones((1, 1, 4), np.float32))
+
+
+def test_operator_sets_of_the_future_are_refused():
+    proto = parser.parse_model(f"{HEAD.replace('22', '999')} top (float[4] x) => (float[4] y) {{ y = Neg(x) }}")
+    with pytest.raises(NotImplementedError, match="operator set 999"):
+        onnx_backend.load(proto)

@@ -14,8 +14,8 @@ KINDS = {"node": 1765, "pytorch-converted": 82, "pytorch-operator": 35, "simple"
 # What convkit refuses: element types, what is no tensor, control flow, quantised and other domains' operators.
 REFUSED = re.compile(
     r"elements of type (STRING|U?INT[24]|FLOAT[48]\w+)|which is a (sequence|optional)_type|"
-    r"\b(Scan|Loop|If whose condition is not constant)|\b(Quantize|Dequantize|DynamicQuantize)Linear|QLinear|"
-    r"\w+Integer|ai\.onnx\.|\b(Sequence|Optional|String)\w+|ImageDecoder|TfIdfVectorizer|RegexFullMatch"
+    r"\b(Scan|LinearAttention|Loop|If whose condition is not constant)|\b(Quantize|Dequantize|DynamicQuantize)Linear|"
+    r"QLinear|\w+Integer|ai\.onnx\.|\b(Sequence|Optional|String)\w+|ImageDecoder|TfIdfVectorizer|RegexFullMatch"
 )
 DRAWN = re.compile("bernoulli|random_uniform")  # whose outputs are other numbers each time
 FAILING_REFERENCE = {
