@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from convkit.graph import Graph, Network
+from convkit.graph import OPS, Graph, Network
 
 
 def network(inputs: int, build, **options) -> Network:
@@ -81,3 +81,23 @@ def test_parts_of_a_split_are_views():
     net, x = network(1, build), np.arange(6.0).reshape(1, 6)
     np.testing.assert_array_equal(net(x), [[-3, -3, -3]])
     assert [node.how for node in net.explain(x.shape, measure=False).nodes if node.op == "Split"] == ["view"]
+
+
+@pytest.mark.parametrize(("op", "groups"), [("Conv", 1), ("Conv", 2), ("ConvTranspose", 2)])
+def test_scales_and_shifts_of_channels_go_into_a_convolution(op, groups):
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((2, 4, 5, 5)), rng.standard_normal((4, 4 // groups, 3, 3)), rng.standard_normal(4)
+    w = w if op == "Conv" else w[:, : 4 // groups]
+    scale, shift = rng.standard_normal((2, 4, 1, 1))
+    statistics = rng.uniform(1, 2, (4, 4))
+
+    def build(graph, x):
+        y = graph.emit(op, [x, graph.constant(w), graph.constant(b)], {"group": groups})
+        y = graph.emit("BatchNormalization", [y, *map(graph.constant, statistics)], {})
+        y = graph.emit("Mul", [graph.constant(scale), y], {})
+        return graph.emit("Relu", [graph.emit("Add", [y, graph.constant(shift)], {})], {})
+
+    net = network(1, build)
+    plain = OPS["BatchNormalization"].run({}, OPS[op].run({"group": groups}, x, w, b), *statistics)
+    np.testing.assert_allclose(net(x), np.maximum(plain * scale + shift, 0), atol=1e-12)
+    assert [node.op for node in net.graph.nodes] == [op]
