@@ -171,7 +171,17 @@ def _pad(
     return np.pad(x[inside], sides, mode, **more if mode == "constant" else {})
 
 
-@op("DepthToSpace")
+def _moved(attrs: Attrs, x: Info, outwards: bool) -> list[Info]:
+    """The shape where blocks of channels become blocks of pixels, or the other way."""
+    (n, c, h, w), r = x.shape, attrs["blocksize"]
+    if r < 1 or (c % r**2 if outwards else h % r or w % r):
+        raise ValueError(
+            f"blocksize must divide {'the channels twice' if outwards else 'both sizes'}, got {r} for {x.shape}"
+        )
+    return [Info((n, c // r**2, h * r, w * r) if outwards else (n, c * r**2, h // r, w // r), x.dtype)]
+
+
+@op("DepthToSpace", infer=lambda attrs, x: _moved(attrs, x, True))
 def _depth_to_space(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     (n, c, h, w), r = x.shape, attrs["blocksize"]
     if attrs.get("mode", "DCR") == "DCR":
@@ -181,7 +191,7 @@ def _depth_to_space(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return y.reshape(n, c // r**2, h * r, w * r)
 
 
-@op("SpaceToDepth")
+@op("SpaceToDepth", infer=lambda attrs, x: _moved(attrs, x, False))
 def _space_to_depth(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     (n, c, h, w), r = x.shape, attrs["blocksize"]
     return x.reshape(n, c, h // r, r, w // r, r).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * r**2, h // r, w // r)

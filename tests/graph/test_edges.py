@@ -101,3 +101,13 @@ def test_scales_and_shifts_of_channels_go_into_a_convolution(op, groups):
     plain = OPS["BatchNormalization"].run({}, OPS[op].run({"group": groups}, x, w, b), *statistics)
     np.testing.assert_allclose(net(x), np.maximum(plain * scale + shift, 0), atol=1e-12)
     assert [node.op for node in net.graph.nodes] == [op]
+
+
+@pytest.mark.parametrize("op", ("DepthToSpace", "SpaceToDepth"))
+def test_shapes_are_found_without_the_memory_of_what_has_them(op):
+    def build(graph, x):
+        large = graph.emit("ConstantOfShape", [graph.constant(np.array([1, 4, 1 << 18, 1 << 18]))], {})
+        return graph.emit("Add", [x, graph.emit(op, [large], {"blocksize": 2})], {})
+
+    with pytest.raises(MemoryError, match="max_bytes = 1000000"):
+        network(1, build, max_bytes=1_000_000)(np.ones(1, np.float32))
