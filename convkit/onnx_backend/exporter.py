@@ -74,8 +74,7 @@ def export(
         raise ValueError(f"opset must be {OPSETS[0]} to {newest}, got {opset}")
     if not isinstance(model, (Module, Network, Graph)):
         raise TypeError(f"model must be a Module, Network or Graph, got {type(model).__name__}")
-    shapes = [input_shape] if all(isinstance(size, (int, np.integer)) for size in input_shape) else input_shape
-    shapes = [tuple(map(int, shape)) for shape in shapes]
+    shapes = _shapes(input_shape)
     views = [_View(model, shapes), *([_View(model, [(n + 1, *rest) for n, *rest in shapes])] if dynamic_batch else [])]
     writer = Writer(onnx, opset, views, _names(model))
     writer.check()
@@ -83,6 +82,17 @@ def export(
     if large and external_data is False:
         raise ValueError("external_data must not be False where tensors take 2 GiB or more: no ONNX file can hold them")
     _save(writer, Path(path), large or bool(external_data))
+
+
+def _shapes(input_shape: Any) -> list[tuple[int, ...]]:
+    """A shape, or several, as several."""
+    if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
+        raise TypeError(f"input_shape must be a shape, or a sequence of shapes, got {input_shape!r}")
+    alone = all(isinstance(size, (int, np.integer)) for size in input_shape)
+    shapes = [tuple(map(int, shape)) for shape in ([input_shape] if alone else input_shape)]
+    if any(not shape or min(shape) < 1 for shape in shapes):
+        raise ValueError(f"input_shape must have a batch axis, and sizes of at least 1, got {input_shape}")
+    return shapes
 
 
 class _View:

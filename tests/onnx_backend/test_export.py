@@ -202,6 +202,11 @@ def test_what_is_refused(tmp_path):
         onnx_backend.export("lenet5", path, (1, 3))
     with pytest.raises(ValueError, match="opset must be 21 to 27, got 20"):
         onnx_backend.export(nn.ReLU(), path, (1, 3), opset=20)
+    with pytest.raises(TypeError, match="input_shape must be a shape, or a sequence of shapes, got 3"):
+        onnx_backend.export(nn.ReLU(), path, 3)
+    for shape in ((), (0, 3), [(1, 3), ()]):
+        with pytest.raises(ValueError, match="input_shape must have a batch axis, and sizes of at least 1"):
+            onnx_backend.export(nn.ReLU(), path, shape)
     made = graph.Graph()
     made.outputs, made.output_names = [made.input("x").emit("Relu", nonsense=1)], ["y"]
     with pytest.raises(ValueError, match="no valid one in ONNX: .*nonsense"):
