@@ -277,12 +277,15 @@ _FUSING = ADDING | {"DeformConv"}
 
 def fuse_sums(graph: Graph) -> None:
     """Activations into what computes their argument, and sums into a convolution that computes one term."""
+    users = graph.users()
     for node in list(graph.nodes):
-        users = graph.users()
+        count = len(graph.nodes)
         if node.op in CODES:
             _fuse_activation(graph, users, node)
-        elif node.op == "Add" and len(node.inputs) == 2 and node in graph.nodes:
+        elif node.op == "Add" and len(node.inputs) == 2:
             _fuse_sum(graph, users, node)
+        if len(graph.nodes) != count:
+            users = graph.users()
 
 
 def _code(node: Node) -> Code | None:
