@@ -35,7 +35,7 @@ SHORTER_SIDE = 736  # of what the first network is shown, at least; both sides a
 TEXT, SURE = 0.3, 0.5  # a pixel is text, a line is one
 GROWN = 1.6  # times the area over the circumference, on every side
 HEIGHT, STEP = 48, 64  # of a line as the networks take it; widths are multiples of this, so that few differ
-MOST = 6  # lines at a time
+MOST = 6  # lines at a time that the second network is shown
 RED, BLUE, FAINT = "#d7301f", "#2b5c8a", "#666666"
 
 
@@ -188,17 +188,9 @@ def beside(crop, width):
 
 
 def recognised(recognise, characters, crops):
-    """What each line says, and how sure that is; lines of one width together."""
+    """What each line says, and how sure that is."""
     widths = [-(-max(crop.shape[3], 128) // STEP) * STEP for crop in crops]
-    said = [("", 0.0)] * len(crops)
-    for width in sorted(set(widths)):
-        those = [i for i, other in enumerate(widths) if other == width]
-        for at in range(0, len(those), MOST):
-            some = those[at : at + MOST]
-            chances = recognise(np.concatenate([beside(crops[i], width) for i in some]))
-            for i, line in zip(some, chances, strict=True):
-                said[i] = decoded(characters, line)
-    return said
+    return [decoded(characters, recognise(beside(*pair))[0]) for pair in zip(crops, widths, strict=True)]
 
 
 def decoded(characters, chances):
