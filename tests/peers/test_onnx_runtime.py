@@ -3,9 +3,9 @@
 import numpy as np
 import onnxruntime
 import pytest
-from onnx_models import EXPORTED, LIGHT, export, light, model
 
 from convkit import onnx_backend
+from onnx_models import EXPORTED, LIGHT, export, light, model
 
 RTOL = 1e-4  # of the largest: float32 on both sides
 
