@@ -98,7 +98,10 @@ class Explanation:
         rows = [
             ("algorithm", f"{self.algorithm}: {self.why}"),
             *(("", f"not {name}: {reason}") for name, reason in self.rejected.items()),
-            ("arrangement", self.arrangement and f"{self.arrangement} (estimated cycles: {estimates})"),
+            (
+                "arrangement",
+                self.arrangement and self.arrangement + (estimates and f" (estimated cycles: {estimates})"),
+            ),
             (
                 "blocks",
                 self.tasks and f"{block} outputs, {self.channels} channels at a time, {self.lanes} lanes a tile",

@@ -245,3 +245,10 @@ def test_a_limit_holds_for_every_family_and_the_calling_thread_alone():
             calls[0]()
     with pytest.raises(ValueError, match="bytes must be a number of bytes"):
         convkit.workspace_limit("much")
+
+
+def test_scratch_of_a_long_signal_with_adjacent_channels_does_not_follow_from_its_length():
+    x, weight = np.ones((1, 200_000, 16), np.float32), np.ones((16, 1, 3), np.float32)
+    with convkit.workspace_limit("300KiB"):
+        y = convkit.conv1d(x, weight, padding=1, groups=16, layout="NHWC")
+    assert y.shape == x.shape and (y[0, 1:-1] == 3).all() and (y[0, [0, -1]] == 2).all()

@@ -80,9 +80,17 @@ def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tupl
 
 def _conv_infer(plan_of: Callable) -> Callable[..., list[Info]]:
     def infer(attrs: Attrs, x: Info, w: Info, b: Info | None = None, add: Info | None = None) -> list[Info]:
+        one_dtype(x, w, b, add)
         return [summed(Info(plan_of(attrs, x, w).y_shape, x.dtype), add)]
 
     return infer
+
+
+def one_dtype(x: Info, *others: Info | None) -> None:
+    """Raise unless all operands share one dtype: kernels read them as it says."""
+    for info in others:
+        if info is not None and info.dtype != x.dtype:
+            raise TypeError(f"operands must share one dtype, got {x.dtype} and {info.dtype}")
 
 
 def summed(product: Info, add: Info | None) -> Info:
@@ -162,7 +170,8 @@ def _deform_plan(attrs: Attrs, x: Info, w: Info, offset: Info) -> deform.Plan:
     return deform._planned(nd, x.shape, offset.shape, w.shape, *sizes, "NCHW")
 
 
-def _deform_infer(attrs: Attrs, x: Info, w: Info, offset: Info, *_: Info | None) -> list[Info]:
+def _deform_infer(attrs: Attrs, x: Info, w: Info, offset: Info, *others: Info | None) -> list[Info]:
+    one_dtype(x, w, offset, *others)
     return [Info(_deform_plan(attrs, x, w, offset).y_shape, x.dtype)]
 
 
@@ -190,6 +199,7 @@ def _deform(attrs: Attrs, x, w, offset, b=None, mask=None) -> np.ndarray:
 
 
 def _gemm_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
+    one_dtype(a, b, c, add)
     rows, inner = a.shape[::-1] if attrs.get("transA", 0) else a.shape
     depth, columns = b.shape[::-1] if attrs.get("transB", 0) else b.shape
     if inner != depth:
@@ -261,6 +271,7 @@ def _pixels(rows: int, inner: int, columns: int) -> engine.Geometry:
 
 
 def _matmul_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
+    one_dtype(a, b, c, add)
     left = a.shape if len(a.shape) > 1 else (1, *a.shape)
     right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
     if left[-1] != right[-2]:

@@ -26,13 +26,27 @@ class Sizes(tuple):
         self.used = used
         return self
 
-    def __getitem__(self, index):
-        self.used()
-        return super().__getitem__(index)
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sizes):  # two shapes of one trace are alike at other sizes, too
+            self.used()
+        return super().__eq__(other)
 
-    def __iter__(self):
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+def _noted(name: str) -> Callable:
+    def method(self: Sizes, *args: Any) -> Any:
         self.used()
-        return super().__iter__()
+        return getattr(super(Sizes, self), name)(*args)
+
+    return method
+
+
+for _name in ("__getitem__", "__iter__", "__add__", "__mul__", "__rmul__", "__contains__", "count", "index"):
+    setattr(Sizes, _name, _noted(_name))
 
 
 class Value:
@@ -101,6 +115,14 @@ class Value:
         _refuse
     )
     __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        if other is not None and not isinstance(other, Value):
+            raise TypeError("a value cannot be compared by ==, numpy.equal makes a node of it")
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     # ---------------------------------------------------------------- what makes nodes
 
@@ -175,7 +197,8 @@ for _name, _op in {
 }.items():  # fmt: skip
     _forward, _reflected = _binary(_op)
     setattr(Value, f"__{_name}__", _forward)
-    setattr(Value, f"__r{_name}__", _reflected)
+    if _name not in ("lt", "le", "gt", "ge"):  # whose reflections are each other
+        setattr(Value, f"__r{_name}__", _reflected)
 Value.__neg__ = lambda self: self.emit("Neg")
 Value.__abs__ = lambda self: self.emit("Abs")
 
@@ -319,6 +342,15 @@ class Graph:
         if value is None:
             value = self._constants[id(data)] = Value(self, name, data)
         return value
+
+    def holds(self, data: np.ndarray) -> bool:
+        """Whether the array is one of the graph's constants."""
+        value = self._constants.get(id(data))
+        return value is not None and value.data is data
+
+    def forget_unused(self) -> None:
+        """Let go of constants that no node takes any more."""
+        self._constants = {id(value.data): value for value in self.constants()}
 
     def emit(self, op: str, inputs: Sequence[Any], attrs: dict[str, Any], outputs: int = 1, path: str = "") -> Any:
         """Append a node and return its outputs: one value, or a tuple of them.

@@ -52,7 +52,7 @@ class Network:
         self._graphs: dict[Hashable, Graph] = {}
         self._lock = threading.Lock()
         self._plans: OrderedDict[Hashable, tuple[Plan, list[np.ndarray]] | None] = OrderedDict()
-        self._panels: dict[Hashable, tuple[np.ndarray, engine.Panels]] = {}
+        self._panels: dict[Hashable, engine.Panels] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A planned network travels without the model: what the model becomes does not concern the copy."""
@@ -105,12 +105,17 @@ class Network:
 
     def _begin(self, inputs: Sequence[Any], named: dict[str, Any]) -> None:
         """Make the graph, of what the first call brings."""
-        arrays = [as_array(array, name) for name, array in zip(["input"], [*inputs, *named.values()], strict=True)]
+        arrays = [as_array(array, name) for name, array in self._bound(inputs, named).items()]
         graph = optimise(self._source.trace([array.shape for array in arrays], arrays[0].dtype))
         with self._lock:
             self._graph = self._graph or graph
 
     def _taken(self, inputs: Sequence[Any], named: dict[str, Any]) -> list[np.ndarray]:
+        given, declared = self._bound(inputs, named), self.graph.declared
+        return [_input(given[value.name], value, declared.get(value.name)) for value in self.graph.inputs]
+
+    def _bound(self, inputs: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:
+        """What was given for each input, in their order."""
         names = self.inputs
         if len(inputs) > len(names):
             raise TypeError(f"the network takes {len(names)} inputs, {', '.join(names)}; got {len(inputs)}")
@@ -120,7 +125,7 @@ class Network:
         if unknown or missing or given.keys() & named.keys():
             raise TypeError(f"the network takes {', '.join(names)}; got {', '.join([*given, *named]) or 'nothing'}")
         given |= named
-        return [_input(given[value.name], value, self.graph.declared.get(value.name)) for value in self.graph.inputs]
+        return {name: given[name] for name in names}
 
     def explain(self, *inputs: Any, measure: bool = True, **named: Any) -> NetworkReport:
         """Say what the network does for such inputs, node by node, and how long it takes.
@@ -148,7 +153,7 @@ class Network:
         >>> [node.op for node in network.explain(measure=False).nodes][:2]
         ['Conv+Tanh', 'AveragePool']
         """
-        given = [*inputs, *named.values()] or self._latest_shapes()
+        given = list(self._bound(inputs, named).values()) if inputs or named else self._latest_shapes()
         rng = np.random.default_rng(0)
         inputs = [rng.standard_normal(x) if isinstance(x, tuple) else x for x in given]
         if self._graph is None:
@@ -176,6 +181,7 @@ class Network:
             raise ValueError("explain needs inputs or their shapes before the first call")
         return [value.info.shape for value in self._graph.inputs]
 
+    @np.errstate(all="ignore")
     def tiled(self, x: Any, tile: int | Sequence[int], *, out: Any = None) -> Any:
         """Run the network over images or volumes that need not fit into memory, tile by tile.
 
@@ -211,9 +217,11 @@ class Network:
         """
         if self._source is not None:
             self._source.check()
-        shape, dtype = tuple(map(int, x.shape)), np.dtype(x.dtype)
+        shape, dtype = tuple(map(int, x.shape)), np.dtype(x.dtype).newbyteorder("=")
         if self._graph is None:
             self._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
+        if dtype != self._dtype(self.graph.inputs[0]):
+            raise TypeError(f"x must have dtype {self._dtype(self.graph.inputs[0])}, got {dtype}")
         tiling = Tiling(self._graph_for([np.broadcast_to(np.zeros((), dtype), shape)]), (1, *shape[1:]), dtype)
         sizes = per_axis(tile, len(shape) - 2, "tile", 1)
         whole = (shape[0], *tiling.out.shape[1:])
@@ -228,9 +236,10 @@ class Network:
                 if len(plans) >= _TILE_PLANS:
                     plans.clear()
                 info = Info((1, shape[1], *(hi - lo for lo, hi in ranges)), dtype)
-                plans[key] = Plan(graph(), [info], current(), self._panels_of), []
+                plans[key] = Plan(graph(), [info], current(), self._panels_of, self._max_bytes), []
             for image in range(shape[0]):
-                taken = np.ascontiguousarray(np.asarray(x[(slice(image, image + 1), slice(None), *source)]))
+                taken = np.asarray(x[(slice(image, image + 1), slice(None), *source)])
+                taken = np.ascontiguousarray(native(taken))
                 (result,) = self._run(*plans[key], [taken])
                 out[(slice(image, image + 1), slice(None), *(slice(*span) for span in part))] = result
         return out
@@ -272,14 +281,15 @@ class Network:
         key = tuple(shapes)
         if key not in self._graphs:
             self._graphs[key] = optimise(self._source.trace(shapes, arrays[0].dtype))
+            while len(self._graphs) > _PLANS:
+                self._graphs.pop(next(iter(self._graphs)))
         return self._graphs[key]
 
     def _panels_of(self, array: np.ndarray, form: Hashable) -> engine.Panels:
-        """Weights as they are laid out, once for all plans; the array is kept, so that its id stays its own."""
-        key = id(array), form
-        if key not in self._panels:
-            self._panels[key] = array, engine.Panels()
-        return self._panels[key][1]
+        """Weights as they are laid out: those of the graph once for all plans, those that follow from sizes for one."""
+        if not self.graph.holds(array):
+            return engine.Panels()
+        return self._panels.setdefault((id(array), form), engine.Panels())
 
     # ---------------------------------------------------------------- runs
 

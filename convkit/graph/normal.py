@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._limits import difference
 from .elements import same
 from .picking import positive
 from .table import OPS, Info, Op, op
@@ -119,14 +120,12 @@ def _lp_norm(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 
 @op("LRN", infer=same)
 def _lrn(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    """Sums of squares over neighbouring channels, as differences of running sums in float64."""
-    size = attrs["size"]
-    before = (size - 1) // 2
-    sums = np.cumsum(np.square(x, dtype=np.float64), axis=1)
-    sums = np.concatenate([np.zeros_like(sums[:, :1]), sums], axis=1)
-    channels = np.arange(x.shape[1])
-    last = np.minimum(channels - before + size, x.shape[1])
-    squares = np.take(sums, last, 1) - np.take(sums, np.maximum(channels - before, 0), 1)
+    """Sums of squares over neighbouring channels, in float64."""
+    size, channels = attrs["size"], x.shape[1]
+    before, own = (size - 1) // 2, np.square(x, dtype=np.float64)
+    squares = np.zeros_like(own)
+    for by in range(max(-before, -channels), min(size - before, channels)):  # channel c takes channel c + by
+        squares[:, max(-by, 0) : channels - max(by, 0)] += own[:, max(by, 0) : channels - max(-by, 0)]
     divisor = attrs.get("bias", 1.0) + attrs.get("alpha", 1e-4) / size * squares
     return (x / divisor ** attrs.get("beta", 0.75)).astype(x.dtype)
 
@@ -136,7 +135,7 @@ def _lrn(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 
 def _lowered(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, int]:
     axis = attrs.get("axis", -1)
-    return x - x.max(axis=axis, keepdims=True, initial=-math.inf), axis
+    return difference(x, x.max(axis=axis, keepdims=True, initial=-math.inf)), axis
 
 
 def _softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
     for change in (join_transposes, fold_maps, fuse_bias, fuse_hard_sigmoid, fuse_swish, fuse_maps, fuse_sums):
         change(graph)
         drop_unused(graph)
+    graph.forget_unused()
     graph.optimised = True
     return graph
 
@@ -48,33 +49,42 @@ def drop_unused(graph: Graph) -> None:
 
 def replace(graph: Graph, old: Value, new: Value) -> None:
     """Let everything that takes the old value take the new one."""
+    replace_all(graph, {old: new})
+
+
+def replace_all(graph: Graph, new: dict[Value, Value]) -> None:
+    """Let everything that takes a value take the one in its place."""
     for node in graph.nodes:
-        node.inputs = [new if value is old else value for value in node.inputs]
-    graph.outputs = [new if value is old else value for value in graph.outputs]
+        if any(value in new for value in node.inputs):
+            node.inputs = [new.get(value, value) for value in node.inputs]
+    graph.outputs = [new.get(value, value) for value in graph.outputs]
 
 
 def drop_identities(graph: Graph) -> None:
     """Nodes that give what they take; dropout, too, unless somebody reads its mask."""
+    users, new = graph.users(), {}
     for node in graph.nodes:
-        if node.op == "Identity" or (node.op == "Dropout" and not any(graph.users().get(v) for v in node.outputs[1:])):
-            replace(graph, node.outputs[0], node.inputs[0])
+        if node.op == "Identity" or (node.op == "Dropout" and not any(users.get(v) for v in node.outputs[1:])):
+            new[node.outputs[0]] = new.get(node.inputs[0], node.inputs[0])
+    replace_all(graph, new)
 
 
 @np.errstate(all="ignore")
 def fold_constants(graph: Graph, max_bytes: int | None = None) -> None:
     """Nodes that take constants alone."""
-    total = 0
+    total, new = 0, {}
     for node in graph.nodes:
-        row = OPS[node.op]
+        row, node.inputs = OPS[node.op], [new.get(value, value) for value in node.inputs]
         if not row.fixed or any(value is not None and value.data is None for value in node.inputs):
             continue
         if max_bytes is not None:
             total += bytes_of(row, node.attrs, [None if value is None else value.info for value in node.inputs])
             if total > max_bytes:
-                return
+                break
         results = row.run(node.attrs, *(None if value is None else value.data for value in node.inputs))
         for value, data in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
-            replace(graph, value, graph.constant(np.asarray(data)))
+            new[value] = graph.constant(np.asarray(data))
+    replace_all(graph, new)
 
 
 def bytes_of(row: Op, attrs: dict[str, Any], infos: list[Info | None]) -> int:
@@ -329,6 +339,6 @@ def _fuse_sum(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
 
 
 def _absorb(graph: Graph, node: Node, maker: Node) -> None:
-    """The node's result is its maker's from now on; the maker stands where the node stood, behind all that it takes."""
+    """The node's result is its maker's from now on; the node goes."""
     replace(graph, node.outputs[0], maker.outputs[0])
     graph.nodes.remove(node)

@@ -67,9 +67,6 @@ class Placement:
         blocks = self._place_all()
         self.bytes = _assign([block for block in blocks if block.base == ARENA])
 
-    def __contains__(self, value: Value) -> bool:
-        return value in self._places
-
     def spot(self, value: Value) -> Spot:
         """Where it lies."""
         block, offset, strides = self._places[value]

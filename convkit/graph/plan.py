@@ -71,7 +71,7 @@ class Plan:
 
     def _inferred(self, max_bytes: int | None) -> list[Node]:
         """Fill in what is known of every value; the nodes that are left to be run."""
-        total, left = 0, []
+        total = 0
         self.infos |= {value: value.info for value in self.graph.outputs if value.data is not None}
         for node in self.graph.nodes:
             for value in node.inputs:
@@ -93,8 +93,7 @@ class Plan:
                 results = results if isinstance(results, tuple) else (results,)
                 outputs = [Info(array.shape, array.dtype, array) for array in map(np.asarray, results)]
             self.infos.update(zip(node.outputs, outputs, strict=False))
-            left.append(node)
-        return self._needed(left)
+        return self._needed(self.graph.nodes)
 
     def _needed(self, nodes: list[Node]) -> list[Node]:
         """Those that an output depends on and whose results are not known."""

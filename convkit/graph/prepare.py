@@ -15,12 +15,12 @@ class Source:
 
     def __init__(self, model: Module) -> None:
         self.model = model
-        self._kept = [(name, parameter, parameter.version) for name, parameter in model.named_parameters()]
+        self._kept = [(name, own, own.version) for name, own in (*model.named_parameters(), *model.named_buffers())]
 
     def check(self) -> None:
-        """Raise if a parameter has changed since."""
-        for name, parameter, version in self._kept:
-            if parameter.version != version:
+        """Raise if a parameter or a running statistic has changed since."""
+        for name, own, version in self._kept:
+            if own.version != version:
                 raise RuntimeError(f"{name} was changed after the model was prepared; prepare it again")
 
     def trace(self, shapes: list[tuple[int, ...]], dtype: np.dtype) -> Graph:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, same_dtype
+from .._limits import difference, share
 from ..ops import _elementwise
 from ._describe import count
-from ._limits import difference, share
 from .module import ByElement, Parameter, Way
 
 

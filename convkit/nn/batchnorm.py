@@ -109,6 +109,7 @@ class _BatchNorm(ByElement):
             most = np.finfo(running.dtype).max
             moved = (1 - rate) * np.clip(running.data, -most, most, dtype=np.float64) + rate * np.clip(new, -most, most)
             running.data[...] = np.clip(moved, -most, most)
+            running.version += 1
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = as_array(x, "x")

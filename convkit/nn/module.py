@@ -34,7 +34,14 @@ class Buffer:
     data : ndarray
         The values, kept and not copied unless their byte order is foreign; `Module.load_state_dict` and the module
         itself change them in place.
+
+    Attributes
+    ----------
+    version : int
+        How often `data` was changed, by the module or by loading.
     """
+
+    version = 0
 
     def __init__(self, data: np.ndarray) -> None:
         self.data = native(data)
@@ -88,8 +95,6 @@ class Parameter(Buffer):
     TypeError
         If `data` is not an array of float32 or float64.
     """
-
-    version = 0
 
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
         if not isinstance(data, np.ndarray) or not is_real(data.dtype):
@@ -572,8 +577,8 @@ class Module(ABC):
         new = {name: value.copy() if id(_home(value)) in homes else value for name, value in new.items()}
         for name, value in new.items():  # none is part of an array that an earlier one has overwritten
             np.copyto(own[name], value)
-        for name, parameter in self.named_parameters(remove_duplicate=False):
-            parameter.version += name in new
+        for name, own in self._named_arrays(remove_duplicate=False):
+            own.version += name in new
         return keys
 
     def describe(self) -> str:

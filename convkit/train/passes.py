@@ -168,6 +168,7 @@ class Sharded(Whole):
             if changed:
                 new = new if _averaged(buffer) else np.frombuffer(new.astype(np.uint8), buffer.dtype)
                 buffer.data[...] = new.reshape(buffer.shape)
+                buffer.version += 1
 
 
 def _averaged(buffer: Buffer) -> bool:

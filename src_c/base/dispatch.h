@@ -65,7 +65,8 @@ typedef struct ck_plane {
 
 /* One line of outputs whose channels are neighbours, of one or two vectors of them: output column o is the sum over tap
  * rows r and taps t of panel[v][tap[r] + t] times what lies at from[r] + o * step + offset[t], as one chain, plus the
- * bias, within bounds. Columns outside inner..inner_end-1 have taps taken[o][0]..taken[o][1]-1 alone. */
+ * bias, within bounds. Columns outside inner..inner_end-1 have taps taken[i][0]..taken[i][1]-1 alone, the i-th of them.
+ */
 typedef struct ck_line {
   int64_t vectors, rows, taps, columns, inner, inner_end;
   const char *const *from;

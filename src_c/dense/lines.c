@@ -59,7 +59,7 @@ static buffers place(const lines *l, ck_arena *arena) {
   b.from = ck_take(arena, rows * (int64_t)sizeof *b.from);
   b.tap = ck_take(arena, rows * (int64_t)sizeof *b.tap);
   b.offset = ck_take(arena, axis[2].taps * (int64_t)sizeof *b.offset);
-  b.taken = ck_take(arena, axis[2].outputs * (int64_t)sizeof *b.taken);
+  b.taken = ck_take(arena, (axis[2].outputs - (l->inner_end - l->inner)) * (int64_t)sizeof *b.taken);
   b.w_off = ck_take(arena, all_taps(d) * (int64_t)sizeof *b.w_off);
   return b;
 }
@@ -90,7 +90,7 @@ static lines cut(const ck_dense *d, const ck_run *run) {
     l.each = ck_max(1, ck_ceil_div(l.each, ck_ceil_div(wanted, tasks)));
   while (l.each > 1 && scratch_bytes(&l) > ck_thread_bytes(run, CK_THREAD_BYTES))
     l.each = l.each / 2;
-  l.each += l.each > 1 && l.each < l.vectors && l.each % 2; /* two vectors at a time */
+  l.each -= l.each > 1 && l.each < l.vectors && l.each % 2; /* two vectors at a time */
   return l;
 }
 
@@ -135,10 +135,13 @@ static void set_columns(const lines *l, buffers *b) {
   for (int64_t t = 0; t < x->taps; t++)
     b->offset[t] = (x->base + ck_tap_offset(x, t)) * l->d->source.tensor.stride[4];
   for (int64_t o = 0; o < x->outputs; o++) {
-    if (o >= l->inner && o < l->inner_end)
-      continue;
-    ck_axis_taken(x, o, 1, &b->taken[o][0], &b->taken[o][1]);
-    b->taken[o][1] += b->taken[o][0];
+    if (o == l->inner && o < l->inner_end)
+      o = l->inner_end;
+    if (o == x->outputs)
+      break;
+    int64_t *taken = b->taken[o < l->inner ? o : o - (l->inner_end - l->inner)];
+    ck_axis_taken(x, o, 1, &taken[0], &taken[1]);
+    taken[1] += taken[0];
   }
 }
 

@@ -64,16 +64,17 @@ typedef void (*line_fn)(const ck_line *, int64_t, int64_t, int64_t);
 static const line_fn CK_NAME(line_tiles)[LINE_COLUMNS + 1][LINE_VECTORS] = {FOR_EACH_WIDTH(LINE_ENTRY)};
 
 static void CK_NAME(line)(const ck_line *p) {
+  const int64_t (*taken)[2] = p->taken;
   int64_t column = 0;
-  for (; column < p->columns && column < p->inner; column++)
-    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, p->taken[column][0], p->taken[column][1]);
+  for (; column < p->columns && column < p->inner; column++, taken++)
+    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, (*taken)[0], (*taken)[1]);
   for (int64_t width; column < p->inner_end; column += width) { /* tiles of balanced width */
     const int64_t left = p->inner_end - column, tiles = (left + LINE_COLUMNS - 1) / LINE_COLUMNS;
     width = (left + tiles - 1) / tiles;
     CK_NAME(line_tiles)[width][p->vectors - 1](p, column, 0, p->taps);
   }
-  for (; column < p->columns; column++)
-    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, p->taken[column][0], p->taken[column][1]);
+  for (; column < p->columns; column++, taken++)
+    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, (*taken)[0], (*taken)[1]);
 }
 
 #endif

@@ -10,6 +10,7 @@ import pytest
 import convkit
 from bounds import assert_within_bound
 from convkit import models, nn
+from convkit.graph import Graph, Info, Network
 from graph_cases import bound, random_model
 
 SHAPES = {"lenet5": (2, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (2, 100, 1, 1)}
@@ -255,3 +256,66 @@ def test_what_is_added_may_repeat_the_product():
 
     model, x = Spread(), noise(1, 2, 4, 5)
     close(model.prepare(x.shape)(x), model.predict(x))
+
+
+def test_operands_of_two_dtypes_are_refused():
+    single, double = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 3, 3))
+    for op, others in (("Conv", (double,)), ("Conv", (single, np.ones(1))), ("MatMul", (double,))):
+        graph = Graph()
+        x = graph.input("x", Info(single.shape, single.dtype))
+        with pytest.raises(TypeError, match="operands must share one dtype, got float32 and float64"):
+            x.emit(op, *others)
+
+
+class Branching(nn.Module):
+    def run(self, x):
+        return (x * 2 if x.shape == (2, 3) else x.reshape((*x.shape, 1))), None
+
+
+def test_a_shape_that_is_compared_or_joined_is_noted():
+    network = Branching().prepare((2, 3))
+    assert network(noise(2, 3)).shape == (2, 3) and network(noise(4, 3)).shape == (4, 3, 1)
+
+
+class Zero(nn.Module):
+    def run(self, x):
+        return np.where(x == 0, 1, x), None
+
+
+def test_a_value_is_not_compared_unnoticed():
+    with pytest.raises(TypeError, match="a value cannot be compared by ==, numpy.equal makes a node of it"):
+        Zero().prepare((2, 3))
+
+
+def test_changed_statistics_are_noticed():
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 1, rng=0), nn.BatchNorm2d(3)), noise(2, 2, 4, 4)
+    network = model.eval().prepare(x.shape)
+    network(x)
+    model.train()(x)
+    with pytest.raises(RuntimeError, match=r"1\.running_mean was changed after the model was prepared"):
+        network(x)
+
+
+def test_scores_may_be_infinite():
+    x = np.array([[np.inf, 1, np.inf], [-np.inf] * 3, [0, -np.inf, 1]], np.float32)
+    for layer in (nn.Softmax(1), nn.LogSoftmax(1)):
+        np.testing.assert_array_equal(layer.prepare(x.shape)(x), layer.predict(x))
+
+
+def test_names_decide_in_explain_too():
+    graph = Graph()
+    a, b = (graph.input(name, Info((1, size), np.dtype(np.float32))) for name, size in (("a", 2), ("b", 3)))
+    graph.outputs, graph.output_names = [a.emit("Concat", b, axis=1)], ["y"]
+    network = Network(graph)
+    assert network.explain(b=(1, 3), a=(1, 2), measure=False).nodes[0].output_shape == (1, 5)
+    with pytest.raises(TypeError, match="the network takes a, b; got c"):
+        network.explain(c=(1, 3), measure=False)
+    with pytest.raises(TypeError, match="the network takes input; got nothing"):
+        nn.ReLU().prepare()()
+
+
+def test_what_follows_from_other_sizes_is_not_kept():
+    network = Branching().prepare((2, 3))
+    for n in range(3, 23):
+        network(noise(n, 3))
+    assert len(network._graphs) <= 8 and len(network._plans) <= 8

@@ -96,3 +96,11 @@ def test_what_sees_everything_is_refused_by_name():
         conv(1, 2, 3).prepare().tiled(np.zeros((1, 1, 20, 20), np.float32), 8, out=np.zeros((1, 2, 3)))
     with pytest.raises(ValueError, match=r"Resize \(no layer\) cannot be cut into tiles: it does not enlarge"):
         nn.Upsample(scale_factor=1.5).prepare().tiled(np.zeros((1, 1, 20, 20), np.float32), 8)
+
+
+def test_another_dtype_is_refused_and_another_byte_order_taken():
+    network, x = conv(1, 2, 3).prepare((1, 1, 20, 20)), np.random.default_rng(0).standard_normal((1, 1, 20, 20))
+    with pytest.raises(TypeError, match="x must have dtype float32, got float64"):
+        network.tiled(x, 8)
+    x = x.astype(np.float32)
+    np.testing.assert_array_equal(network.tiled(x.astype(">f4"), 8), network(x))

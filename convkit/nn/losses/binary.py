@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._limits import share
+from ..._limits import share
 from ._common import Loss, check_number, check_positive, check_signs, check_targets, reduce
 
 

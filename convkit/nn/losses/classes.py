@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._limits import difference, share
+from ..._limits import difference, share
 from ._common import Loss, check_class_weights, check_classes, check_number, reduce, sample_weights
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._limits import share
 from ..._range import p_norm
-from .._limits import share
 from ..module import Module, Parameter
 from ._common import check_number
 

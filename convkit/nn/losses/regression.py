@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._limits import difference
+from ..._limits import difference
 from ._common import Loss, check_positive, check_targets, reduce
 
 
