@@ -19,9 +19,11 @@ static int64_t panel_bytes(const ck_dense *d) { return all_taps(d) * d->kernels-
 
 /* Whether every tap outside the source is left out, and not read from elsewhere. */
 static int pads_zeros(const ck_axis *axis) {
-  int64_t first, end;
-  ck_axis_inner(axis, &first, &end);
-  return axis->mode == CK_ZEROS || (first <= 0 && end >= axis->outputs);
+  if (axis->mode == CK_ZEROS)
+    return 1;
+  const int64_t one = ck_tap_offset(axis, 0), other = ck_tap_offset(axis, axis->taps - 1);
+  return axis->base + ck_min(one, other) >= 0 &&
+         axis->base + (axis->outputs - 1) * axis->step + ck_max(one, other) < axis->source;
 }
 
 int ck_lines_can(const ck_dense *d) {
