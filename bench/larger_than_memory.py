@@ -3,7 +3,7 @@
     python bench/larger_than_memory.py [--gigabytes 4] [--limit 700MB] [--images 20000] [--directory .]
 
 It prints how long each step took and the most memory that each worker has had, and fails if one had more than its limit
-or the bits are not those of the same call in memory. It needs `pip install "convkit[dask]" distributed zarr` and, in
+or the bits are not those of the same call in memory. It needs `pip install ".[dask]" distributed zarr` and, in
 the directory, three times the array's size.
 """
 

@@ -25,6 +25,6 @@ def need(module: str, extra: str) -> ModuleType:
             raise  # it is installed, and broken: its own message helps more
         raise MissingExtraError(
             f"{error.name} is not installed; it comes with the extra [{extra}]: "
-            f'pip install "convkit[{extra}]", or ".[{extra}]" in convkit\'s source tree',
+            f'pip install ".[{extra}]" in convkit\'s source tree',
             name=error.name,
         ) from error

@@ -10,7 +10,7 @@ Each script of examples/ runs in its own process. What the page says of it is th
 
         python examples/name.py [name.png] [--quick]
 
-    needs `pip install "convkit[docs]"`
+    needs `pip install ".[docs]"`
     '''
 
 A script that takes more than about two seconds (one that trains) also takes --quick, which the tests use: the same code

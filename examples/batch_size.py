@@ -5,7 +5,7 @@ step an epoch; in between lies what is used. The same optimizer does all three: 
 
     python examples/batch_size.py [batch_size.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

@@ -5,7 +5,7 @@ weights have added up to 1 - 0.9^t after t steps; divided by that, it is a true 
 
     python examples/bias_correction.py [bias_correction.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

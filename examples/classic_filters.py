@@ -6,7 +6,7 @@ first; in convkit that is a view, weight[..., ::-1, ::-1].
 
     python examples/classic_filters.py [classic_filters.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

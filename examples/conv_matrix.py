@@ -6,7 +6,7 @@ pattern.
 
     python examples/conv_matrix.py [conv_matrix.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

@@ -7,7 +7,7 @@ centre is left out.
 
     python examples/deformable.py [deformable.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 
 J. Dai et al.: Deformable convolutional networks, ICCV 2017, arXiv:1703.06211; X. Zhu et al.: Deformable ConvNets v2,
 CVPR 2019, arXiv:1811.11168.

@@ -7,7 +7,7 @@ Where it is the third and sees most of it anyway, they gain next to nothing: a t
 
     python examples/deformable_digits.py [deformable_digits.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

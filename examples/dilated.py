@@ -6,7 +6,7 @@ odd pixel.
 
     python examples/dilated.py [dilated.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 
 F. Yu, V. Koltun: Multi-scale context aggregation by dilated convolutions, ICLR 2016, arXiv:1511.07122.
 """

@@ -6,7 +6,7 @@ training.
 
     python examples/ema.py [ema.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

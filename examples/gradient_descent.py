@@ -5,7 +5,7 @@ and 1.1 flies off. On x^2 + 2 y^2 both directions share one rate, so the steeper
 
     python examples/gradient_descent.py [gradient_descent.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

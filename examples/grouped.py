@@ -6,7 +6,7 @@ each channel, which needs a 1x1 convolution behind it if channels are to meet at
 
     python examples/grouped.py [grouped.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

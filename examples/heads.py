@@ -7,7 +7,7 @@ often; with few, the softmax does better here.
 
     python examples/heads.py [heads.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

@@ -5,7 +5,7 @@ gaps and edges, though nobody asked for any: the loss did. Each is best describe
 
     python examples/learned_filters.py [learned_filters.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

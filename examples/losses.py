@@ -7,7 +7,7 @@ question is how much an outlier may pull.
 
     python examples/losses.py [losses.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

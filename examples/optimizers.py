@@ -7,7 +7,7 @@ start and 200 steps: another valley has another winner.
 
     python examples/optimizers.py [optimizers.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

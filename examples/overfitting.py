@@ -6,7 +6,7 @@ on each other, and wrong labels are no longer worth the effort.
 
     python examples/overfitting.py [overfitting.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

@@ -6,7 +6,7 @@ field is a blur whose width grows with the square root of the depth, while the w
 
     python examples/receptive_field.py [receptive_field.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 
 W. Luo et al.: Understanding the effective receptive field in deep convolutional neural networks, NIPS 2016,
 arXiv:1701.04128.

@@ -5,7 +5,7 @@ or epoch, simple ones make up composed ones, and each draws itself.
 
     python examples/schedules.py [schedules.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

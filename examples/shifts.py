@@ -6,7 +6,7 @@ moves, and pooling over the whole image does not change: invariance.
 
     python examples/shifts.py [shifts.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 
 R. Zhang: Making convolutional networks shift-invariant again, ICML 2019, arXiv:1904.11486.
 """

@@ -6,7 +6,7 @@ the wrong side shows what that means.
 
     python examples/sigmoid_losses.py [sigmoid_losses.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

@@ -6,7 +6,7 @@ nothing makes its weights so; up-sampling first and convolving then is even what
 
     python examples/transposed.py [transposed.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 
 A. Odena, V. Dumoulin, C. Olah: Deconvolution and checkerboard artifacts, Distill, 2016.
 """

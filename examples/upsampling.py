@@ -6,7 +6,7 @@ learned: here by least squares, from another photograph.
 
     python examples/upsampling.py [upsampling.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

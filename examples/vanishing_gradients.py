@@ -7,7 +7,7 @@ pushed below zero for all samples gets no gradient any more: it is dead.
 
     python examples/vanishing_gradients.py [vanishing_gradients.png] [--quick]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import argparse

@@ -7,7 +7,7 @@ down.
 
     python examples/zero_mean.py [zero_mean.png]
 
-needs `pip install "convkit[docs]"`
+needs `pip install ".[docs]"`
 """
 
 import sys

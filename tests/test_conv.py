@@ -279,3 +279,17 @@ def test_the_kernel_is_not_flipped():
     assert grads.x.tolist() == [[[[1, 3, 3, 2], [4, 10, 10, 6], [3, 7, 7, 4]]]]
     assert grads.weight.tolist() == [[[[18, 24], [42, 48]]]]
     assert grads.bias.tolist() == [6]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_that_is_read_from_elsewhere_without_a_window(mode):
+    """Depthwise with adjacent channels, and weights that are not packed, read the image where it is."""
+    rng = np.random.default_rng(0)
+    for shape, weight, options in (
+        ((1, 9, 9, 16), (16, 1, 3, 3), {"padding": 1, "groups": 16, "layout": "NHWC"}),
+        ((1, 1, 5, 5), (2, 1, 5, 5), {"padding": 1, "stride": 9}),
+    ):
+        x, w = rng.standard_normal(shape, np.float32), rng.standard_normal(weight, np.float32)
+        got = convkit.conv2d(x, w, padding_mode=mode, **options)
+        expected = convkit.conv2d(x, w, padding_mode=mode, algorithm="im2col", **options)
+        assert got.tobytes() == expected.tobytes()

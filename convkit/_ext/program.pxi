@@ -89,8 +89,7 @@ cdef class Program:
         call.add = add
         if panels is not None:
             self.kept.append(panels.fetch(&call, op))
-        else:
-            plan_conv(&call, op)
+        plan_conv(&call, op)  # as it will be run: its weights may be better left where they are
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)

@@ -455,7 +455,7 @@ def _resize_sizes(attrs: Attrs, x: Info, scales: Info | None, sizes: Info | None
             used[axis], shape[axis] = ratio, int(size)
     else:
         for scale, axis in zip(needs(scales), axes, strict=True):
-            used[axis], shape[axis] = float(scale), math.floor(shape[axis] * float(scale))
+            used[axis], shape[axis] = float(scale), math.floor(shape[axis] * scale)  # in the dtype of the scales
     return tuple(shape), tuple(used)
 
 

@@ -222,6 +222,8 @@ def _clipped(x: Value, lo: Any = None, hi: Any = None) -> Value:
 
 def _reduced(op: str, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    if x.dtype.kind in "bui" and op in ("ReduceSum", "ReduceMean"):  # as NumPy adds them up
+        x = x.astype(np.int64 if op == "ReduceSum" else np.float64)
     return x.emit(op, np.array(axes, np.int64), keepdims=int(keepdims))
 
 
@@ -275,6 +277,10 @@ def _indexed(x: Value, index: tuple) -> Value:
     if gone:
         x = x.emit("Squeeze", np.array(gone, np.int64))
     return x.emit("Unsqueeze", np.array(new, np.int64)) if new else x
+
+
+# Arithmetic, and where its operands begin.
+PROMOTING = dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "MatMul", "Concat"), 0) | {"Where": 1}
 
 
 class Node:
@@ -359,7 +365,8 @@ class Graph:
         all of them are known, those of the outputs are found out at once.
         """
         values = [value for value in inputs if isinstance(value, Value)]
-        node = Node(op, [self._taken(value, values) for value in inputs], attrs, path or self.path)
+        taken = self._promoted(op, [self._taken(value, values[op == "Where" :]) for value in inputs])
+        node = Node(op, taken, attrs, path or self.path)
         node.outputs = [Value(self, node=node) for _ in range(outputs)]
         self.nodes.append(node)
         if values and all(value.info is not None for value in values):
@@ -372,9 +379,21 @@ class Graph:
     def _taken(self, value: Any, values: list[Value]) -> Value | None:
         if value is None or isinstance(value, Value):
             return value
-        if isinstance(value, (int, float)) and values and values[0].info is not None:
-            value = np.asarray(value, values[0].info.dtype)
+        if isinstance(value, (int, float)) and values and all(other.info is not None for other in values):
+            value = np.asarray(value, np.result_type(*(other.info.dtype for other in values), value))
         return self.constant(value)
+
+    def _promoted(self, op: str, values: list[Value | None]) -> list[Value | None]:
+        """Operands of arithmetic in the dtype that NumPy would compute in, where a trace knows theirs."""
+        first = PROMOTING.get(op)
+        if first is None or any(value is None or value.info is None for value in values):
+            return values
+        dtypes = [value.info.dtype for value in values[first:]]
+        dtype = np.result_type(*dtypes)
+        if op == "Div" and dtype.kind != "f":
+            dtype = np.dtype(np.float64)
+        cast = [value if value.info.dtype == dtype else value.emit("Cast", to=dtype) for value in values[first:]]
+        return values[:first] + cast
 
     def users(self) -> dict[Value, list[Node]]:
         """For every value the nodes that take it; None for each time that it is an output of the graph."""

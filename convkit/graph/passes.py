@@ -204,9 +204,11 @@ def _as_bias(maker: Node, added: np.ndarray) -> np.ndarray | None:
         return None
     if maker.op == "MatMul":
         channels, wanted = weight.shape[-1], (weight.shape[-1],)
-        return added.reshape(-1) if weight.ndim == 2 and added.size == channels and added.shape[-1:] == wanted else None
+        return (
+            added if weight.ndim == 2 and added.shape == wanted else None
+        )  # more axes might be more than the product's
     channels = weight.shape[0 if maker.attrs.get("transB", 0) else 1]
-    return added.reshape(-1) if added.size == channels and added.shape[-1:] == (channels,) else None
+    return added.reshape(-1) if added.shape in ((channels,), (1, channels)) else None
 
 
 # ---------------------------------------------------------------- into a node's last pass

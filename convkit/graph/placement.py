@@ -126,6 +126,7 @@ class Placement:
                 others = {self.root(value) for value in node.inputs[:3] if value is not None}
                 if (
                     self._movable(added)
+                    and self._nodes[self._index[added]].op != "Concat"  # whose parts may be needed still
                     and self._last[added] == i
                     and self.root(added) not in others
                     and self._infos[added].shape == self._infos[y].shape

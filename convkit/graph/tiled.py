@@ -37,24 +37,30 @@ def _moving(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequ
     kernel = infos[1].shape[2:] if node.op == "Conv" else tuple(attrs["kernel_shape"])
     stride, dilation = spatial(attrs, "strides", nd), spatial(attrs, "dilations", nd)
     pads = _pads(attrs, infos[0].shape[2:], kernel, stride, dilation)
-    ranges, lows, highs, rounds_up = [], [], [], 0
+    ranges, lows, highs, crop, rounds_up, more = [], [], [], [], 0, False
+    reflects = attrs.get("padding_mode") == "reflect"
     axes = zip(out, sizes, infos[0].shape[2:], kernel, stride, dilation, *pads, strict=True)
     for (first, end), whole, size, k, s, d, low, high in axes:
-        lo, hi = first * s - low, (end - 1) * s - low + d * (k - 1) + 1
-        last = end == whole  # then the node's own padding, and rounding up, hold
-        reach = -lo + 1 if attrs.get("padding_mode") == "reflect" and lo < 0 else 0
-        back = size - high - 1 if attrs.get("padding_mode") == "reflect" and last else size
-        ranges.append((max(min(lo, back), 0), size if last else max(min(hi, size), reach)))
-        lows.append(max(-lo, 0))
-        highs.append(high if last else 0)
-        rounds_up |= last and bool(attrs.get("ceil_mode", 0))
-        extra = lo - min(lo, back)
-        if extra > 0 and extra % s:
-            ranges[-1] = (ranges[-1][0] - extra % s, ranges[-1][1])
+        reach, last = d * (k - 1) + 1, end == whole  # at the end the node's own padding, and rounding up, hold
+        lo, hi = first * s - low, (end - 1) * s - low + reach
+        high = high if last else max(hi - size, 0)
+        start = max(min(lo, size - 1, size - high - 1 if reflects and high else size), 0)
+        start -= min((lo - start) % s, start) if lo > 0 else 0  # whole steps before the first window
+        stop = size if last or high else min(max(hi, 1, 1 - lo if reflects and lo < 0 else 1), size)
+        while stop - start + max(-lo, 0) + high < reach and start >= s:
+            start -= s
+        before = (start - lo) % s if lo > 0 else -lo  # padding, if only to begin at a window
+        skipped, up = (lo + before - start) // s, last and bool(attrs.get("ceil_mode", 0))
+        ranges.append((start, stop))
+        lows.append(before)
+        highs.append(high)
+        crop.append((skipped, skipped + end - first))
+        rounds_up |= up
+        more |= up or (stop - start + before + high - reach) // s + 1 != end - first
     changed = {"pads": (*lows, *highs), "auto_pad": "NOTSET"}
     if "ceil_mode" in attrs:
         changed["ceil_mode"] = int(rounds_up)
-    return _Step(tuple(ranges), attrs | changed)
+    return _Step(tuple(ranges), attrs | changed, tuple(crop) if more else None)
 
 
 def _pads(attrs, in_, kernel, stride, dilation) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -6,7 +6,7 @@ MTCNN's, as layers of convkit, with the weights that were published for PyTorch.
 
     python examples/published/find_faces.py [find_faces.png] [--weights FOLDER]
 
-needs `pip install "convkit[docs]"` and the weights, `python examples/published/fetch.py facenet`; `make demo-faces`
+needs `pip install ".[docs]"` and the weights, `python examples/published/fetch.py facenet`; `make demo-faces`
 does both.
 
 K. Zhang, Z. Zhang, Z. Li, Y. Qiao: Joint face detection and alignment using multitask cascaded convolutional networks,

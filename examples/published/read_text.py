@@ -7,7 +7,7 @@ convkit runs.
 
     python examples/published/read_text.py [read_text.png] [--models FOLDER] [--beside-onnxruntime]
 
-needs `pip install "convkit[onnx,docs]"` and the networks, `python examples/published/fetch.py rapidocr`;
+needs `pip install ".[onnx,docs]"` and the networks, `python examples/published/fetch.py rapidocr`;
 `make demo-ocr` does both.
 
 M. Liao et al.: Real-time scene text detection with differentiable binarization, AAAI 2020, arXiv:1911.08947;

@@ -165,6 +165,12 @@ void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end) {
   }
 }
 
+int ck_axis_is_inside(const ck_axis *axis) {
+  const int64_t one = ck_tap_offset(axis, 0), other = ck_tap_offset(axis, axis->taps - 1);
+  return axis->base + ck_min(one, other) >= 0 &&
+         axis->base + (axis->outputs - 1) * axis->step + ck_max(one, other) < axis->source;
+}
+
 /* Segment i of an axis. */
 static void segment_of(const ck_grid *grid, int axis, int i, int64_t *first, int64_t *size) {
   int64_t end = i < 2 ? grid->edge[axis][i] : grid->size[axis];

@@ -55,6 +55,9 @@ int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n);
 /* Outputs *first..*end-1 read inside the source for every tap; none where *first >= *end. */
 void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end);
 
+/* Whether every output reads inside the source for every tap: then the mode of padding makes no difference. */
+int ck_axis_is_inside(const ck_axis *axis);
+
 /* An (images, depth, height, width) region cut into balanced blocks, each within one of three segments of its axis:
  * 0..edge[0]-1, edge[0]..edge[1]-1 and the rest. */
 typedef struct ck_grid {

@@ -18,13 +18,7 @@ static int64_t all_taps(const ck_dense *d) {
 static int64_t panel_bytes(const ck_dense *d) { return all_taps(d) * d->kernels->vector * d->kernels->real_size; }
 
 /* Whether every tap outside the source is left out, and not read from elsewhere. */
-static int pads_zeros(const ck_axis *axis) {
-  if (axis->mode == CK_ZEROS)
-    return 1;
-  const int64_t one = ck_tap_offset(axis, 0), other = ck_tap_offset(axis, axis->taps - 1);
-  return axis->base + ck_min(one, other) >= 0 &&
-         axis->base + (axis->outputs - 1) * axis->step + ck_max(one, other) < axis->source;
-}
+static int pads_zeros(const ck_axis *axis) { return axis->mode == CK_ZEROS || ck_axis_is_inside(axis); }
 
 int ck_lines_can(const ck_dense *d) {
   const ck_source *s = &d->source;

@@ -25,9 +25,7 @@ static int64_t product_step(int64_t channels, int64_t channel, const ck_axis *ax
 
 /* No tap of any output is padding. */
 static int reads_inside(const ck_axis *a) {
-  int64_t first, end;
-  ck_axis_inner(a, &first, &end);
-  return first <= 0 && end >= a->outputs && (a->stride == 0 || (a->stride == 1 && a->taps == 1));
+  return ck_axis_is_inside(a) && (a->stride == 0 || (a->stride == 1 && a->taps == 1));
 }
 
 const char *ck_unpacked_rows(const ck_dense *d, const ck_box *box, int64_t *step) {

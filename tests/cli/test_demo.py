@@ -138,7 +138,7 @@ def test_a_missing_package_is_named_with_its_extra_before_anything_is_done(packa
     hide(monkeypatch, package)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 1
     assert (
-        f'{package} is not installed; it comes with the extra [train]: pip install "convkit[train]", or ".[train]"'
+        f'{package} is not installed; it comes with the extra [train]: pip install ".[train]"'
         in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()

@@ -104,3 +104,19 @@ def test_another_dtype_is_refused_and_another_byte_order_taken():
         network.tiled(x, 8)
     x = x.astype(np.float32)
     np.testing.assert_array_equal(network.tiled(x.astype(">f4"), 8), network(x))
+
+
+PADDED = {
+    "wide": (nn.Conv2d(1, 1, 5, padding=2, rng=0, **EXACT), 33, 2),
+    "before the last": (nn.Conv2d(1, 1, 7, padding=3, rng=0, **EXACT), 64, 31),
+    "dilated": (nn.Conv2d(1, 1, 3, padding=4, dilation=4, rng=0, **EXACT), 30, 9),
+    "nothing but padding": (nn.Conv2d(1, 1, 3, padding=3, rng=0, **EXACT), 9, 1),
+    "rounded up": (nn.MaxPool2d(3, ceil_mode=True), 10, 1),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_a_tile_before_the_last_may_reach_into_the_padding(name):
+    layer, size, tile = PADDED[name]
+    network, x = layer.prepare(), np.random.default_rng(0).standard_normal((1, 1, size, size), np.float32)
+    np.testing.assert_array_equal(network.tiled(x, tile), network(x))
