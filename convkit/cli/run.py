@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with convkit.threads(args.threads or convkit.get_num_threads()):
             return _run(args)
-    except (OSError, TypeError, ValueError, MemoryError, NotImplementedError) as error:
+    except (OSError, TypeError, ValueError, MemoryError, RuntimeError) as error:
         print(f"convkit run: {error}", file=sys.stderr)
         return 1
 

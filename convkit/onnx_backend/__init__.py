@@ -10,10 +10,12 @@
 
 from .backend import Prepared, Reference, is_compatible, load, prepare, run_model, run_node, supports_device
 from .exporter import export
+from .files import UnsupportedError
 
 __all__ = [
     "Prepared",
     "Reference",
+    "UnsupportedError",
     "export",
     "is_compatible",
     "load",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Network
-from .files import onnx, read
+from .files import UnsupportedError, onnx, read
 from .importer import Importer
 
 
@@ -41,7 +41,7 @@ def load(
 
     Raises
     ------
-    NotImplementedError
+    UnsupportedError
         If the model needs operators or element types that convkit does not have: all of them are named.
     ValueError
         If it is no model, or not one that can be run.
@@ -70,7 +70,7 @@ def load(
         beside = Path(folder).resolve()
     try:
         graph = Importer(proto, beside, max_bytes).graph
-    except NotImplementedError as error:
+    except UnsupportedError as error:
         if not fallback:
             raise
         warnings.warn(f"onnx's reference evaluator runs the whole model: {error}", UserWarning, stacklevel=2)
@@ -228,6 +228,6 @@ def is_compatible(model: Any, device: str = "CPU", **options: Any) -> bool:
     """
     try:
         load(model, **options)
-    except NotImplementedError:
+    except UnsupportedError:
         return False
     return supports_device(device)

@@ -25,7 +25,11 @@ _TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data", 
 _EXTERNAL = 1  # of TensorProto.DataLocation
 
 
-class RefusedTypeError(NotImplementedError):
+class UnsupportedError(RuntimeError):
+    """A model has what convkit does not have: operators, element types, forms of them. All are named at once."""
+
+
+class RefusedTypeError(UnsupportedError):
     """An element type that convkit has no arrays of."""
 
 

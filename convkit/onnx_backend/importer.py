@@ -13,7 +13,18 @@ import numpy as np
 
 from ..graph import OPS, Graph, Info, Value
 from ..graph.ir import Node
-from .files import BFLOAT16, FLOAT16, HALVES, RefusedTypeError, Tensors, declared_dtype, dtype_of, onnx, type_name
+from .files import (
+    BFLOAT16,
+    FLOAT16,
+    HALVES,
+    RefusedTypeError,
+    Tensors,
+    UnsupportedError,
+    declared_dtype,
+    dtype_of,
+    onnx,
+    type_name,
+)
 from .versions import Call, newest
 
 Scope = MutableMapping[str, Value | None]
@@ -63,7 +74,7 @@ class Importer:
         self._give(model.graph.output, scope)
         if self._missing:
             named = (name if count == 1 else f"{name} ({count} times)" for name, count in self._missing.items())
-            raise NotImplementedError(f"the model needs what convkit does not have: {', '.join(named)}")
+            raise UnsupportedError(f"the model needs what convkit does not have: {', '.join(named)}")
 
     def _miss(self, what: str) -> None:
         self._missing[what] = self._missing.get(what, 0) + 1
@@ -145,7 +156,7 @@ class Importer:
                 inputs.pop()
             try:
                 results = self._node(node, inputs, scope, opsets, given, depth)
-            except NotImplementedError as error:
+            except UnsupportedError as error:
                 self._miss(str(error))
                 results = [Value(self.graph, name) for name in node.output]
             for name, value in zip(node.output, results, strict=False):
@@ -161,7 +172,7 @@ class Importer:
         if function is not None:
             return self._call(function, inputs, self._attributes(node, given), node.output, depth)
         if domain != "" or not self._onnx.defs.has(node.op_type):
-            raise NotImplementedError(f"{domain}.{node.op_type}" if domain else node.op_type)
+            raise UnsupportedError(f"{domain}.{node.op_type}" if domain else node.op_type)
         if "" not in opsets:
             raise ValueError(f"the model has node {node.op_type}, and says of no operator set which version it has")
         version = opsets[""]
@@ -181,13 +192,11 @@ class Importer:
         """Inputs and attributes must be what the operator's definition asks for."""
         newest_known = self._onnx.defs.onnx_opset_version()
         if version > newest_known:
-            raise NotImplementedError(
-                f"operator set {version} (onnx {self._onnx.__version__} ends with {newest_known})"
-            )
+            raise UnsupportedError(f"operator set {version} (onnx {self._onnx.__version__} ends with {newest_known})")
         try:
             schema = self._onnx.defs.get_schema(node.op_type, version)
         except self._onnx.defs.SchemaError:
-            raise NotImplementedError(f"{node.op_type} of operator set {version}") from None
+            raise UnsupportedError(f"{node.op_type} of operator set {version}") from None
         who, single = f"node {node.op_type} {_path(node)!r}", self._onnx.defs.OpSchema.FormalParameterOption.Single
         if not schema.min_input <= len(inputs) <= schema.max_input or len(node.output) > schema.max_output:
             raise ValueError(f"{who} has {len(inputs)} inputs and {len(node.output)} outputs, which it may not")
@@ -242,11 +251,11 @@ class Importer:
         if kind != kinds.TENSOR:
             names = kinds.AttributeType
             name = names.Name(kind) if kind in names.values() else f"number {kind}"
-            raise NotImplementedError(f"{where} with an attribute of type {name}")
+            raise UnsupportedError(f"{where} with an attribute of type {name}")
         try:
             return self._tensors.array(attribute.t)
         except RefusedTypeError as error:
-            raise NotImplementedError(f"{where} with {error}") from error
+            raise UnsupportedError(f"{where} with {error}") from error
 
     # ---------------------------------------------------------------- what nodes are made of
 
@@ -272,7 +281,7 @@ class Importer:
         """An operator that has no row, by what ONNX says that it is made of."""
         schema = self._onnx.defs.get_schema(node.op_type, version)
         if not schema.has_function:  # those that onnx makes for a node's types, in C++, do not outlive a bad file
-            raise NotImplementedError(node.op_type)
+            raise UnsupportedError(node.op_type)
         function = schema.function_body
         defaults = {
             name: self._attribute(attribute.default_value, node.op_type)
@@ -286,7 +295,7 @@ class Importer:
         finally:
             self._missing = known
         if inside:
-            raise NotImplementedError(f"{node.op_type} (made of {', '.join(inside)})")
+            raise UnsupportedError(f"{node.op_type} (made of {', '.join(inside)})")
         return results
 
     def _if(
@@ -296,7 +305,7 @@ class Importer:
         """The branch that a condition which is known chooses."""
         condition = None if not inputs or inputs[0] is None else known(self.graph, inputs[0])
         if condition is None:
-            raise NotImplementedError("If whose condition is not constant")
+            raise UnsupportedError("If whose condition is not constant")
         branch = attrs["then_branch" if condition.reshape(-1)[:1].any() else "else_branch"]
         inner: Scope = ChainMap({}, scope)
         self._initializers(branch, inner)
@@ -321,7 +330,7 @@ class Importer:
         self._looked_at = len(self.graph.nodes)
         info = None if value is None else self._infos.get(value, value.info)
         if info is None:
-            raise NotImplementedError("broadcasting from an axis on, before operator set 7, of a value of unknown rank")
+            raise UnsupportedError("broadcasting from an axis on, before operator set 7, of a value of unknown rank")
         return len(info.shape)
 
 
@@ -356,7 +365,7 @@ def _element_type(op: str, number: Any) -> Any:
     try:
         return dtype_of(number)
     except RefusedTypeError as error:
-        raise NotImplementedError(f"{op} to {error}") from error
+        raise UnsupportedError(f"{op} to {error}") from error
 
 
 def _constant_of(attrs: dict[str, Any]) -> np.ndarray:
@@ -370,7 +379,7 @@ def _constant_of(attrs: dict[str, Any]) -> np.ndarray:
     }.items():
         if name in attrs:
             return np.asarray(attrs[name], dtype)
-    raise NotImplementedError(f"Constant of {', '.join(attrs) or 'nothing'}")
+    raise UnsupportedError(f"Constant of {', '.join(attrs) or 'nothing'}")
 
 
 def known(graph: Graph, value: Value, depth: int = 0) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Graph, Value
+from .files import UnsupportedError
 
 Result = Value | tuple[Value, ...]
 
@@ -53,9 +54,9 @@ class Call:
         """A node before this one."""
         return self.graph.emit(op, inputs, attrs)
 
-    def unsupported(self, what: str) -> NotImplementedError:
+    def unsupported(self, what: str) -> UnsupportedError:
         """An error that says what of this operator there is none of."""
-        return NotImplementedError(f"{self.op} with {what}")
+        return UnsupportedError(f"{self.op} with {what}")
 
 
 Change = Callable[[Call], Result | None]
