@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._arrays import is_real, native, writable
-from .._range import converted
+from ._loading import fitting, kind_of
 from ._mode import entered, how, keeping
 from .windows import Window
 
@@ -98,7 +98,7 @@ class Parameter(Buffer):
 
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
         if not isinstance(data, np.ndarray) or not is_real(data.dtype):
-            raise TypeError(f"data must be an ndarray of float32 or float64, got {_kind(data)}")
+            raise TypeError(f"data must be an ndarray of float32 or float64, got {kind_of(data)}")
         super().__init__(data)
         self.grad: np.ndarray | None = None
         self.trainable = trainable
@@ -547,34 +547,12 @@ class Module(ABC):
             an array of the module is read-only; the message lists every entry with what was expected and what was got.
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"state must be a mapping of names to arrays, got {_kind(state)}")
+            raise TypeError(f"state must be a mapping of names to arrays, got {kind_of(state)}")
         own = self.state_dict()
         keys = IncompatibleKeys(
             [name for name in own if name not in state], [name for name in state if name not in own]
         )
-        new = {name: np.asarray(state[name]) for name in own if name in state}
-        for name, value in new.items():
-            _check_kind(name, value, own[name].dtype)
-        wrong = []
-        for name, value in new.items():
-            if value.shape != own[name].shape:
-                wrong.append(f"{name!r}: expected shape {own[name].shape}, got {value.shape}")
-                continue
-            if not own[name].flags.writeable:
-                wrong.append(f"{name!r}: expected an array to write to, got a read-only one in the model")
-            try:
-                new[name] = converted(value, own[name].dtype, repr(name))
-            except ValueError as error:
-                wrong.append(str(error))
-        if strict:
-            wrong += [f"{name!r}: expected shape {own[name].shape}, got no such key" for name in keys.missing_keys]
-            wrong += [
-                f"{name!r}: expected no such key, got shape {np.shape(state[name])}" for name in keys.unexpected_keys
-            ]
-        if wrong:
-            raise ValueError("state must fit the model; " + "; ".join(wrong))
-        homes = {id(_home(array)) for array in own.values()}
-        new = {name: value.copy() if id(_home(value)) in homes else value for name, value in new.items()}
+        new = fitting(own, state, keys if strict else None)
         for name, value in new.items():  # none is part of an array that an earlier one has overwritten
             np.copyto(own[name], value)
         for name, own in self._named_arrays(remove_duplicate=False):
@@ -602,23 +580,3 @@ class ByElement(Module):
     def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
         """Each element by itself."""
         return [Window()] * len(in_)
-
-
-def _check_kind(name: str, value: np.ndarray, dtype: np.dtype) -> None:
-    """Raise unless an entry of a state may be converted to the dtype of the module's array."""
-    if dtype.kind == "i" and value.dtype.kind not in "iu":
-        raise TypeError(f"state[{name!r}] must be integers, got {value.dtype}")
-    if dtype.kind == "f" and not is_real(value.dtype):
-        raise TypeError(f"state[{name!r}] must be float32 or float64, got {value.dtype}; astype converts it")
-
-
-def _home(array: np.ndarray) -> object:
-    """Return what an array is a view of, or itself."""
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
-    return array
-
-
-def _kind(value: object) -> str:
-    """Name what a caller passed, for an error message."""
-    return f"an ndarray of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
