@@ -159,7 +159,9 @@ def _how(plan: Plan, node: Node) -> str:
         return "engine"
     name, arrangement = _options.ALGORITHMS[told["algorithm"]], told["arrangement"]
     threads = f"{told['threads']} thread{'s' if told['threads'] > 1 else ''}"
-    return ", ".join([name, *([arrangement] if arrangement else []), threads])
+    spot = plan.placement.spot(node.outputs[0])
+    last = ["channels last"] if len(spot.shape) > 2 and spot.strides[1] == spot.item else []
+    return ", ".join([name, *([arrangement] if arrangement else []), threads, *last])
 
 
 def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> tuple[np.ndarray, float]:

@@ -23,10 +23,10 @@ LAYOUT_FREE = frozenset(
     "Add Sub Mul Div Max Min Relu LeakyRelu Sigmoid Tanh Clip HardSigmoid HardSwish Swish Gelu Elu Selu "
     "BatchNormalization Affine Concat ReduceMean ReduceMax".split()
 )
-# Planes of fewer elements have their channels last: lanes of pixels would be left half empty. Measured on the layers of
-# MobileNetV2 (Zen 3): of 1x1 kernels channels last takes 1.2 to 2 times as long on 112x112 to 28x28, as long on 14x14,
-# and 0.8 of it on 7x7; depthwise kernels take as long down to 28x28, 0.65 of it on 14x14 and 0.25 on 7x7.
-_SMALL_PLANE, _SMALL_DEPTHWISE, _LEAST_CHANNELS = 64, 256, 16
+# Values have their channels last where a depthwise kernel is among the operators that tie them together, and planes of
+# fewer elements: lanes of pixels would be left half empty. On the layers of MobileNetV2 (Zen 3) 1x1 kernels take
+# 0.85 to 1 of the time then, depthwise ones 0.5 to 0.9; 3x3 ones by Winograd, of ResNet's, up to 1.2.
+_SMALL_PLANE, _LEAST_CHANNELS = 64, 16
 
 
 class Spot(NamedTuple):
@@ -62,6 +62,7 @@ class Placement:
                 if value is not None and self._varies(value):
                     self._users.setdefault(value, []).append(i)
         self._last = self._last_uses()
+        self._last_channels = self._find_channels_last()
         self._inside: dict[Value, tuple[Value, int]] = {}  # what a value lies inside, and elements from its beginning
         self._find_inside()
         blocks = self._place_all()
@@ -188,17 +189,40 @@ class Placement:
         node = self._nodes[self._index[whole]]
         return node.attrs["axis"] if node.op == "Concat" else 0
 
+    def _may_choose(self, value: Value) -> bool:
+        """Whether a value's elements may stand in any order: all that touch it take it in any."""
+        around = [self._nodes[self._index[value]], *(self._nodes[i] for i in self._users.get(value, ()))]
+        return 3 <= len(self._infos[value].shape) <= 5 and all(node.op in LAYOUT_FREE for node in around)
+
+    def _find_channels_last(self) -> set[Value]:
+        """The values that operators tie to a depthwise one's, each to the next."""
+        free = [value for value in self._index if self._may_choose(value)]
+        before = {value: value for value in free}  # towards the one that stands for all that are tied
+
+        def first(value: Value) -> Value:
+            while before[value] is not value:
+                before[value] = value = before[before[value]]
+            return value
+
+        seeds = []
+        for node in self._nodes:
+            tied = [value for value in (*node.inputs, *node.outputs) if value in before]
+            for value in tied[1:]:
+                before[first(value)] = first(tied[0])
+            if tied and self._is_depthwise(node):
+                seeds.append(tied[0])
+        chosen = {first(value) for value in seeds}
+        return {value for value in free if first(value) in chosen}
+
     def _strides(self, value: Value) -> tuple[int, ...]:
-        """The order in which a value's elements stand: channels last for small planes, where all that touch it may."""
+        """The order in which a value's elements stand."""
         info = self._infos[value]
         plain = _contiguous(info)
-        around = [self._nodes[self._index[value]], *(self._nodes[i] for i in self._users.get(value, ()))]
-        if not 3 <= len(info.shape) <= 5 or any(node.op not in LAYOUT_FREE for node in around):
+        if not self._may_choose(value):
             return plain
         n, channels, *sizes = info.shape
         plane, item = math.prod(sizes), info.dtype.itemsize
-        small = _SMALL_DEPTHWISE if any(self._is_depthwise(node) for node in around) else _SMALL_PLANE
-        if plane < small and channels >= _LEAST_CHANNELS:
+        if channels >= _LEAST_CHANNELS and (plane < _SMALL_PLANE or value in self._last_channels):
             last = _contiguous(Info((n, *sizes, channels), info.dtype))
             return last[0], item, *last[1:-1]
         if plane and plane * item % 4096 == 0 and channels > 1:  # planes would meet in the same lines of the caches

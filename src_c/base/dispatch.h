@@ -16,24 +16,24 @@ typedef struct ck_row_panel {
   const int32_t *ro;           /* [height], or NULL */
 } ck_row_panel;
 
-/* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus the row's bias, then within bounds.
- * NaN passes. */
+/* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus a bias, then within bounds. NaN
+ * passes. The bias is each row's, or of `rows` each lane's. */
 typedef struct ck_finish {
   char *dst;
   int64_t row;      /* bytes */
-  const void *bias; /* [height] */
+  const void *bias; /* [height], or [ld] */
   double low, high;
   int add; /* what dst holds, before the bounds */
 } ck_finish;
 
 /* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
- * row i times lane j; stored in `to`, or added to what that holds.
+ * row i times lane j; stored in `to`, or added to what that holds; or, with `finish`, stored there alone, what `to`
+ * holds having been added first. Not `depth`.
  *   rows   acc[i][j] += s[r(i) + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors
  *   depth  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]   both are vectors, one of lanes
  *   lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are vectors of neighbours, rows come from the panel
  * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
- * last, the next tile lies beside, its s `apart` elements on, and from and to are [height][ldc]; with `finish`, nothing
- * is stored in to. */
+ * last, the next tile lies beside, its s `apart` elements on, and from and to are [height][ldc]. */
 typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
@@ -63,7 +63,7 @@ typedef struct ck_plane {
   const ck_finish *finish; /* its bias and bounds, if `to` is the user's; or NULL: then whole vectors are stored */
 } ck_plane;
 
-/* One line of outputs whose channels are neighbours, of one or two vectors of them: output column o is the sum over tap
+/* One line of outputs whose channels are neighbours, of some vectors of them: output column o is the sum over tap
  * rows r and taps t of panel[v][tap[r] + t] times what lies at from[r] + o * step + offset[t], as one chain, plus the
  * bias, within bounds. Columns outside inner..inner_end-1 have taps taken[i][0]..taken[i][1]-1 alone, the i-th of them.
  */

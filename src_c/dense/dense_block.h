@@ -21,8 +21,8 @@ typedef struct ck_block {
   int whole;                /* it has all its taps */
   const char *data;         /* that offsets count from: the window's, or the source's own */
   ck_lane_runs runs;        /* by channel */
-  int in_place, straight;   /* straight: by channel, tiles are stored by the micro-kernel, without a drain */
-  int finishing;            /* now: with the last k-block */
+  int in_place, straight;   /* straight: tiles are stored by the micro-kernel, without a drain */
+  int finishing;            /* now: this tile, with the last k-block */
   int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
   int64_t phase, phase_end; /* the phases of this task */
   ck_worker *worker;

@@ -70,7 +70,7 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return 0;
   if (ck_dense_is_sequential(d))
     return bytes * ck_cost.level2_strips;
-  if (d->in_place && d->arrangement == CK_BY_PIXEL)
+  if (d->in_place && d->source.order == CK_PLANES && d->arrangement == CK_BY_PIXEL)
     return bytes * ck_cost.level2_pixels;
   return bytes * (bytes < 0.75 * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
 }
@@ -188,7 +188,7 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
-  if (d->arrangement == CK_BY_CHANNEL && (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1)) {
+  if (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1) {
     ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
     if (ck_dense_goes_straight(d, &runs, p->window.outputs))
       return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * ck_cost.drain_straight;

@@ -31,6 +31,8 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
   ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias, .add = d->add};
+  if (d->arrangement == CK_BY_PIXEL)
+    finish.row = stride[4];
   finish.dst += first[0] * stride[0] + first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
   if (r > 0) {
     int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];
@@ -58,6 +60,15 @@ void ck_dense_finish_rest(const ck_block *b, const ck_tile *t, const ck_finish *
                           .b = d->act_b,
                           .add = d->add};
   d->kernels->drain(&drain);
+}
+
+void ck_dense_activate_stored(const ck_block *b, const ck_tile *t, int64_t lanes) {
+  const ck_dense *d = b->d;
+  const int64_t step = d->dst.stride[4];
+  const int joined = lanes * d->kernels->real_size == step;
+  char *pixel = ck_dense_finish_at(b, t, 0).dst;
+  for (int64_t i = 0; i < (joined ? 1 : b->pixels); i++, pixel += step)
+    d->kernels->activate(pixel, pixel, joined ? b->pixels * lanes : lanes, d->activation, d->act_a, d->act_b);
 }
 
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */

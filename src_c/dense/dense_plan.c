@@ -172,17 +172,27 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   }
 }
 
+/* Whether each output has one tap, which is never padding, and reads elements as they are. */
+static int is_one_tap(const ck_dense *d) {
+  const ck_source *s = &d->source;
+  int one = !s->act_y.data && !d->fold && !d->sampler;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    const int64_t first = a->base + ck_tap_offset(a, 0);
+    one &= a->taps == 1 && a->stride <= 1 && first >= 0 && first + (a->outputs - 1) * a->step < a->source;
+  }
+  return one;
+}
+
 /* Whether the source can be read in place. */
 static int reads_in_place(const ck_dense *d) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
   int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
-  int fits = d->arrangement != CK_BY_GROUP && s->order == CK_PLANES && !s->act_y.data && !d->fold && !d->sampler;
-  for (int i = 0; i < 3; i++) {
-    const ck_axis *a = &s->axis[i];
-    fits &=
-        a->taps == 1 && a->step == 1 && a->stride <= 1 && a->base + ck_tap_offset(a, 0) == 0 && a->outputs == a->source;
-  }
+  const int planes = s->order == CK_PLANES, pixels = d->arrangement == CK_BY_PIXEL;
+  int fits = (planes ? d->arrangement != CK_BY_GROUP : pixels && s->order == CK_INTERLEAVED) && is_one_tap(d);
+  for (int i = 0; i < 3; i++)
+    fits &= pixels || (s->axis[i].step == 1 && s->axis[i].outputs == s->axis[i].source);
   for (int i = 0; i < 5 && fits; i++) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;
     reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
@@ -198,17 +208,8 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
   return arrangement == CK_BY_GROUP ? CK_LANES : CK_PLANES;
 }
 
-/* Whether the source can be copied in the strips that register tiles take: one tap, and nothing that is padding. */
-static int fits_strips(const ck_dense *d) {
-  const ck_source *s = &d->source;
-  int fits = s->order == CK_PLANES && d->lanes > 1 && !s->act_y.data && !d->fold && !d->sampler;
-  for (int i = 0; i < 3; i++) {
-    const ck_axis *a = &s->axis[i];
-    const int64_t first = a->base + ck_tap_offset(a, 0);
-    fits &= a->taps == 1 && a->stride <= 1 && first >= 0 && first + (a->outputs - 1) * a->step < a->source;
-  }
-  return fits;
-}
+/* Whether the source can be copied in the strips that register tiles take. */
+static int fits_strips(const ck_dense *d) { return d->source.order == CK_PLANES && d->lanes > 1 && is_one_tap(d); }
 
 static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
   const ck_kernels *k = d->kernels;

@@ -92,9 +92,9 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
 
 static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
   const ck_kernels *kernels = b->d->kernels;
-  int by_group = b->d->arrangement == CK_BY_GROUP;
+  ck_finish finish;
   ck_row_product product = {.kernels = kernels,
-                            .depth = by_group,
+                            .depth = b->d->arrangement == CK_BY_GROUP,
                             .k = p->k,
                             .rows = b->pixels,
                             .ld = t->ld,
@@ -105,6 +105,11 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
                             .chain = b->b.chain,
                             .total = p->acc,
                             .mode = p->accumulate ? CK_ADD : CK_STORE};
+  if (b->finishing) {
+    ck_dense_load_bias(b, t);
+    finish = ck_dense_finish_at(b, t, 0);
+    product.finish = &finish;
+  }
   ck_multiply_rows(&product);
 }
 
@@ -186,20 +191,30 @@ static void sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) 
 
 /* The offset tables straight into the source's tensor. */
 static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int kept) {
-  const ck_tensor *t = &b->d->source.tensor;
-  const int64_t item = b->d->kernels->real_size, *stride = t->stride, *first = b->box.first, *size = b->box.size;
-  int32_t *ro = b->b.ro;
-  b->data = (const char *)t->data + (channel + kb->channel) * stride[1] + first[0] * stride[0] + first[1] * stride[2] +
-            first[2] * stride[3] + first[3] * stride[4];
+  const ck_source *s = &b->d->source;
+  const int64_t item = b->d->kernels->real_size, *stride = s->tensor.stride, *size = b->box.size;
+  int64_t step[4] = {stride[0], 0, 0, 0};
+  b->data = (const char *)s->tensor.data + (channel + kb->channel) * stride[1] + b->box.first[0] * stride[0];
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &s->axis[i];
+    step[i + 1] = a->step * stride[i + 2];
+    b->data += (a->base + ck_tap_offset(a, 0)) * stride[i + 2] + b->box.first[i + 1] * step[i + 1];
+  }
   if (kept)
     return;
-  for (int64_t n = 0; n < size[0]; n++)
-    for (int64_t z = 0; z < size[1]; z++)
-      for (int64_t y = 0; y < size[2]; y++)
+  const int32_t pixel = (int32_t)(step[3] / item), plane = (int32_t)(stride[1] / item);
+  int32_t *ro = b->b.ro;
+  for (int64_t n = 0; n < size[0]; n++) {
+    for (int64_t z = 0; z < size[1]; z++) {
+      for (int64_t y = 0; y < size[2]; y++, ro += size[3]) {
+        const int32_t row = (int32_t)((n * step[0] + z * step[1] + y * step[2]) / item);
         for (int64_t x = 0; x < size[3]; x++)
-          *ro++ = (int32_t)((n * stride[0] + z * stride[2] + y * stride[3] + x * stride[4]) / item);
+          ro[x] = row + (int32_t)x * pixel;
+      }
+    }
+  }
   for (int64_t c = 0; c < kb->channels; c++)
-    b->b.ko[c] = (int32_t)(c * stride[1] / item);
+    b->b.ko[c] = (int32_t)c * plane;
 }
 
 static void read_samples(ck_block *b, const ck_kblock *kb, int64_t channel, int64_t groups) {
@@ -321,19 +336,25 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (ck_dense_by_plane(d))
       ck_dense_set_phase_taps(b);
   }
-  b->finishing = last && b->straight;
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;
+  const ck_tile from = ck_dense_tile_at(d, b->p, b->outer, tile);
+  int64_t stored = 0; /* lanes, by pixel */
   for (; tile < tile_end; tile++, acc += acc_step) {
     ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
     if (panel_at(b, &t, tile, index) && b->b.window.padded && !b->in_place)
       break;
+    b->finishing = last && b->straight && (d->arrangement == CK_BY_CHANNEL || t.lanes == t.ld);
     multiply(b, &t, b->kblock.channels * b->taken, acc, !first);
-    if (last && !b->finishing)
+    if (b->finishing)
+      stored += t.lanes;
+    else if (last)
       ck_dense_drain(b, &t, acc);
     if (tile + 1 < tile_end && ck_stopped(b->worker))
       break;
   }
+  if (stored > 0 && d->arrangement == CK_BY_PIXEL && !ck_only_bounds(d->activation))
+    ck_dense_activate_stored(b, &from, stored);
   return tile;
 }
 
@@ -381,8 +402,7 @@ static void settle(ck_block *b) {
   for (b->kblocks = count; b->kblocks > 0 && !has_taps(b, b->kblocks - 1);)
     b->kblocks--;
   b->kept = -1;
-  b->straight = b->d->arrangement == CK_BY_CHANNEL && ck_dense_goes_straight(b->d, &b->runs, b->box.size) &&
-                (b->kblocks == 1 || !ck_dense_by_plane(b->d));
+  b->straight = ck_dense_goes_straight(b->d, &b->runs, b->box.size) && (b->kblocks == 1 || !ck_dense_by_plane(b->d));
 }
 
 /* Returns the first tile that is not done. */

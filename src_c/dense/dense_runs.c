@@ -38,14 +38,22 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
   return runs;
 }
 
+/* Whether the outputs of a box's axes from the given one on are at the step of its pixels. */
+static int at_one_step(const ck_dense *d, int axis, const int64_t size[4]) {
+  const int64_t *stride = d->dst.stride;
+  int64_t run = size[3] * stride[4];
+  int even = 1;
+  for (int i = 2; i >= axis; run *= size[i--])
+    even &= size[i] == 1 || stride[i > 0 ? i + 1 : 0] == run;
+  return even;
+}
+
 int ck_dense_goes_straight(const ck_dense *d, const ck_lane_runs *runs, const int64_t size[4]) {
   const int64_t *stride = d->dst.stride, item = d->kernels->real_size;
-  const int by_plane = ck_dense_by_plane(d);
-  int straight = !d->fold && !d->tapped && (by_plane ? !d->add : runs->lanes >= d->kernels->vector) &&
-                 runs->lanes == runs->outputs && d->phases[0] * d->phases[1] * d->phases[2] == 1 && stride[4] == item;
-  if (runs->axis < 3 && size[2] > 1)
-    straight &= stride[3] == size[3] * item;
-  if (runs->axis < 2 && size[1] > 1)
-    straight &= stride[2] == size[2] * size[3] * item;
-  return straight && (runs->axis > 0 || size[0] == 1);
+  if (d->fold || d->tapped || d->phases[0] * d->phases[1] * d->phases[2] != 1 || d->arrangement == CK_BY_GROUP)
+    return 0;
+  if (d->arrangement == CK_BY_PIXEL)
+    return d->lanes > 1 && stride[1] == item && at_one_step(d, 0, size);
+  return (ck_dense_by_plane(d) ? !d->add : runs->lanes >= d->kernels->vector) && runs->lanes == runs->outputs &&
+         stride[4] == item && at_one_step(d, ck_max(1, runs->axis), size) && (runs->axis > 0 || size[0] == 1);
 }

@@ -15,7 +15,8 @@ typedef struct ck_lane_runs {
 ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan, int in_place, const int64_t size[4],
                                 const int64_t taps[3]);
 
-/* By channel, whether runs go straight to the output: nothing lies between their outputs, there or here. */
+/* Whether sums go straight to the output, from the micro-kernel's registers. By channel: nothing lies between the
+ * outputs of a run, there or here. By pixel: lanes are neighbours there, and pixels at one step. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
 
 #endif

@@ -6,9 +6,10 @@
 #include "base/parallel.h"
 #include "dense_run.h"
 
-/* Of the source, with all the channels of a task, what a block of rows may take: it is read again for every vector of
- * channels. Bytes of a task's weights. Products below which a task is not worth another thread. */
-enum { BLOCK_BYTES = 192 * 1024, PANEL_BYTES = 192 * 1024, LEAST_PRODUCTS = 1 << 16 };
+/* Of the source, with all the channels of a task, what a block of rows may take: it is read again for every part of
+ * the channels whose weights are CLOSE, in level 1, from one column to the next. Bytes of a task's weights. Products
+ * below which a task is not worth another thread. */
+enum { BLOCK_BYTES = 192 * 1024, PANEL_BYTES = 192 * 1024, CLOSE_BYTES = 12 * 1024, LEAST_PRODUCTS = 1 << 16 };
 
 static int64_t all_taps(const ck_dense *d) {
   const ck_axis *axis = d->source.axis;
@@ -199,8 +200,9 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
                                                   : -INFINITY,
                   .high = clip ? d->act_b : INFINITY};
   const int64_t end = ck_min(axis[1].outputs, (block + 1) * l->rows);
+  const int64_t together = ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2);
   for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
-    line.vectors = ck_min(2, count - i);
+    line.vectors = ck_min(together, count - i);
     line.panel = panels + i * panel_bytes(d);
     line.bias = b.bias + i * width;
     for (int64_t y = block * l->rows; y < end; y++) {

@@ -59,14 +59,21 @@ void ck_multiply_rows(const ck_row_product *p) {
   if (panels == 0)
     return;
   const int64_t height = p->rows / panels, taller = p->rows % panels;
+  ck_finish rest;
+  if (p->finish) {
+    rest = *p->finish;
+    rest.dst += taller * (height + 1) * rest.row;
+  }
   for (int64_t i = 0; i < pieces; i++) {
-    ck_strip s = {.s = p->data, .rows = p->panels, .tiles = taller};
+    const int finishing = p->finish && i == pieces - 1;
+    ck_strip s = {.s = p->data, .rows = p->panels, .tiles = taller, .finish = finishing ? p->finish : NULL};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
     set_place(&s, pieces, i, p->chain, p->total, 0, p->mode);
     if (taller)
       table[height + 1](&s);
     s.rows += taller;
     s.tiles = panels - taller;
+    s.finish = finishing ? &rest : NULL;
     set_place(&s, pieces, i, p->chain, p->total, taller * (height + 1) * row, p->mode);
     table[height](&s);
   }

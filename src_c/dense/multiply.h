@@ -27,6 +27,7 @@ typedef struct ck_row_product {
   void *chain; /* of total's size; NULL: k is too small to be cut */
   void *total;
   ck_chain mode;
+  const ck_finish *finish; /* where sums go in place of total; or NULL */
 } ck_row_product;
 
 void ck_multiply_rows(const ck_row_product *product);

@@ -1,7 +1,8 @@
 /* One line of outputs of a depthwise correlation whose channels are neighbours in memory: see ck_line.
  *
- * Lanes are channels. A weight vector that has been loaded serves several columns; columns whose taps are not all
- * inside the source go by themselves, with those that are. */
+ * Lanes are channels. A weight vector that has been loaded serves several columns. Vector follows vector before the
+ * next columns do, so that memory is read and written in order: with columns innermost, 1.25 times the time. Columns
+ * whose taps are not all inside the source go by themselves, with those that are. */
 #ifndef CK_LINE_KERNELS_H
 #define CK_LINE_KERNELS_H
 
@@ -16,8 +17,9 @@ enum { LINE_COLUMNS = 6 };
 #endif
 enum { LINE_VECTORS = 2 };
 
-/* Columns from `column` on, of taps first..end-1 of each tap row. */
-CK_INLINE void line_tile(const ck_line *p, int64_t column, int64_t first, int64_t end, int width, int vectors) {
+/* Columns from `column` on, of taps first..end-1 of each tap row, and of channels from vector `beside` on. */
+CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64_t first, int64_t end, int width,
+                         int vectors) {
   vreal acc[LINE_COLUMNS][LINE_VECTORS];
   CK_UNROLL
   for (int i = 0; i < width; i++) {
@@ -25,10 +27,10 @@ CK_INLINE void line_tile(const ck_line *p, int64_t column, int64_t first, int64_
     for (int v = 0; v < vectors; v++)
       acc[i][v] = (vreal){0};
   }
-  const int64_t step = p->step, apart = p->panel_apart;
+  const int64_t step = p->step, apart = p->panel_apart, to_step = p->to_step;
   for (int64_t r = 0; r < p->rows; r++) {
-    const char *row = p->from[r] + column * step;
-    const REAL *w = (const REAL *)p->panel + (p->tap[r] + first) * VL;
+    const char *row = p->from[r] + column * step + beside * VBYTES;
+    const REAL *w = (const REAL *)p->panel + beside * apart + (p->tap[r] + first) * VL;
     for (int64_t t = first; t < end; t++, w += VL) {
       const char *at = row + p->offset[t];
       CK_UNROLL
@@ -41,40 +43,47 @@ CK_INLINE void line_tile(const ck_line *p, int64_t column, int64_t first, int64_
     }
   }
   const vreal low = v_set1((REAL)p->low), high = v_set1((REAL)p->high);
-  char *to = p->to + column * p->to_step;
+  const REAL *bias = (const REAL *)p->bias + beside * VL;
+  char *to = p->to + column * to_step + beside * VBYTES;
   CK_UNROLL
-  for (int i = 0; i < width; i++, to += p->to_step) {
+  for (int v = 0; v < vectors; v++) {
+    const vreal add = v_load(bias + v * VL);
     CK_UNROLL
-    for (int v = 0; v < vectors; v++)
-      v_storeu(to + v * VBYTES, v_at_most(high, v_at_least(low, acc[i][v] + v_load((const REAL *)p->bias + v * VL))));
+    for (int i = 0; i < width; i++)
+      v_storeu(to + i * to_step + v * VBYTES, v_at_most(high, v_at_least(low, acc[i][v] + add)));
   }
 }
 
+CK_INLINE void line_tiles(const ck_line *p, int64_t column, int64_t first, int64_t end, int width) {
+  int64_t v = 0;
+  for (; v + LINE_VECTORS <= p->vectors; v += LINE_VECTORS)
+    line_tile(p, v, column, first, end, width, LINE_VECTORS);
+  if (v < p->vectors)
+    line_tile(p, v, column, first, end, width, 1);
+}
+
 #define LINE(width)                                                                                                    \
-  static void CK_NAME(line_##width##x1)(const ck_line *p, int64_t column, int64_t first, int64_t end) {                \
-    line_tile(p, column, first, end, width, 1);                                                                        \
-  }                                                                                                                    \
-  static void CK_NAME(line_##width##x2)(const ck_line *p, int64_t column, int64_t first, int64_t end) {                \
-    line_tile(p, column, first, end, width, 2);                                                                        \
+  static void CK_NAME(line_##width)(const ck_line *p, int64_t column, int64_t first, int64_t end) {                    \
+    line_tiles(p, column, first, end, width);                                                                          \
   }
-#define LINE_ENTRY(width) [width] = {CK_NAME(line_##width##x1), CK_NAME(line_##width##x2)},
+#define LINE_ENTRY(width) [width] = CK_NAME(line_##width),
 FOR_EACH_WIDTH(LINE)
 
 typedef void (*line_fn)(const ck_line *, int64_t, int64_t, int64_t);
-static const line_fn CK_NAME(line_tiles)[LINE_COLUMNS + 1][LINE_VECTORS] = {FOR_EACH_WIDTH(LINE_ENTRY)};
+static const line_fn CK_NAME(line_of)[LINE_COLUMNS + 1] = {FOR_EACH_WIDTH(LINE_ENTRY)};
 
 static void CK_NAME(line)(const ck_line *p) {
   const int64_t (*taken)[2] = p->taken;
   int64_t column = 0;
   for (; column < p->columns && column < p->inner; column++, taken++)
-    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, (*taken)[0], (*taken)[1]);
+    CK_NAME(line_1)(p, column, (*taken)[0], (*taken)[1]);
   for (int64_t width; column < p->inner_end; column += width) { /* tiles of balanced width */
     const int64_t left = p->inner_end - column, tiles = (left + LINE_COLUMNS - 1) / LINE_COLUMNS;
     width = (left + tiles - 1) / tiles;
-    CK_NAME(line_tiles)[width][p->vectors - 1](p, column, 0, p->taps);
+    CK_NAME(line_of)[width](p, column, 0, p->taps);
   }
   for (; column < p->columns; column++, taken++)
-    CK_NAME(line_tiles)[1][p->vectors - 1](p, column, (*taken)[0], (*taken)[1]);
+    CK_NAME(line_1)(p, column, (*taken)[0], (*taken)[1]);
 }
 
 #endif

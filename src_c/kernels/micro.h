@@ -41,15 +41,15 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
   }
 }
 
-CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, int64_t lane) {
+CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
+                           int bias_of_lanes) {
   const vreal low = v_set1((REAL)f->low), high = v_set1((REAL)f->high);
+  const REAL *bias = f->bias;
   CK_UNROLL
-  for (int i = 0; i < rows; i++) {
-    const vreal bias = v_set1(((const REAL *)f->bias)[i]);
-    char *dst = f->dst + i * f->row + lane * (int64_t)sizeof(REAL);
+  for (int i = 0; i < rows; i++, dst += f->row) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      vreal v = acc[i][j] + bias;
+      vreal v = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
       if (f->add)
         v = v_loadu(dst + j * VBYTES) + v;
       v_storeu(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)));
@@ -113,7 +113,12 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
       rows_anywhere(height, vectors, p, rows, acc);
     else
       rows_in_runs(height, vectors, p, rows, acc);
-    end_tile(height, vectors, acc, (REAL *)p->to + t * tile, vectors * VL, p->add);
+    if (p->finish && p->add)
+      add_tile(height, vectors, acc, (const REAL *)p->to + t * tile, vectors * VL);
+    if (p->finish)
+      finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, 1);
+    else
+      end_tile(height, vectors, acc, (REAL *)p->to + t * tile, vectors * VL, p->add);
   }
 }
 
@@ -171,7 +176,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
     if (p->finish && p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (p->finish)
-      finish_tile(height, vectors, acc, p->finish, beside);
+      finish_tile(height, vectors, acc, p->finish, p->finish->dst + beside * (int64_t)sizeof(REAL), 0);
     else
       end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
   }

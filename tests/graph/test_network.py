@@ -141,6 +141,21 @@ def test_joined_in_place():
     assert told.nodes[-1].how == "joined in place"
 
 
+def test_what_is_tied_to_a_depthwise_kernel_has_its_channels_last():
+    def layers(*last):
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.ReLU(), nn.Conv2d(16, 24, 1, rng=1), nn.SiLU(), *last,
+            nn.MaxPool2d(2), nn.Conv2d(48, 4, 1, rng=2),
+        )  # fmt: skip
+
+    for middle, wanted in ((nn.Conv2d(24, 48, 3, padding=1, groups=24, rng=3), 3), (nn.Conv2d(24, 48, 1, rng=3), 0)):
+        model, x = layers(middle).eval(), noise(2, 3, 13, 17)
+        network = model.prepare(x.shape)
+        told = network.explain(measure=False)
+        assert sum("channels last" in node.how for node in told.nodes) == wanted
+        close(network(x), model.predict(x))
+
+
 def test_explained_nodes_carry_their_time():
     told = models.lenet5(rng=0).prepare((1, 1, 32, 32)).explain()
     assert told.seconds > 0 and told.flops == 833_040 and told.as_dict()["nodes"][0]["op"] == "Conv+Tanh"
