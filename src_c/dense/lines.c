@@ -11,6 +11,13 @@
  * below which a task is not worth another thread. */
 enum { BLOCK_BYTES = 192 * 1024, PANEL_BYTES = 192 * 1024, CLOSE_BYTES = 12 * 1024, LEAST_PRODUCTS = 1 << 16 };
 
+/* The first channel of a vector. Where channels are no whole vectors, the last one holds some of the one before. */
+static int64_t channel_of(const ck_dense *d, int64_t vector) {
+  return ck_min(vector * d->kernels->vector, d->groups - d->kernels->vector);
+}
+
+static int64_t all_vectors(const ck_dense *d) { return ck_ceil_div(d->groups, d->kernels->vector); }
+
 static int64_t all_taps(const ck_dense *d) {
   const ck_axis *axis = d->source.axis;
   return axis[0].taps * axis[1].taps * axis[2].taps;
@@ -25,7 +32,7 @@ int ck_lines_can(const ck_dense *d) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size;
   int can = d->arrangements & 1 << CK_BY_GROUP && d->channels == 1 && d->lanes == 1 && d->groups > 0 &&
-            d->groups % d->kernels->vector == 0 && s->tensor.stride[1] == item && d->dst.stride[1] == item &&
+            d->groups >= d->kernels->vector && s->tensor.stride[1] == item && d->dst.stride[1] == item &&
             !s->act_y.data && !d->sampler && !d->fold && !d->add && !d->tapped;
   for (int i = 0; i < 3; i++)
     can &= d->phases[i] == 1 && s->axis[i].stride <= 1 && pads_zeros(&s->axis[i]);
@@ -35,7 +42,7 @@ int ck_lines_can(const ck_dense *d) {
 
 typedef struct lines {
   const ck_dense *d;
-  int64_t vectors, each;        /* of channels: in all, and of a task */
+  int64_t vectors, each, parts; /* whole ones of channels, those of a task, and tasks that share them */
   int64_t blocks, rows, planes; /* blocks of rows of a plane, rows of a block; planes of outputs */
   int64_t inner, inner_end;     /* columns of which all taps are inside the source */
 } lines;
@@ -51,8 +58,8 @@ static buffers place(const lines *l, ck_arena *arena) {
   const ck_axis *axis = d->source.axis;
   const int64_t width = d->kernels->vector * d->kernels->real_size, rows = axis[0].taps * axis[1].taps;
   buffers b;
-  b.panels = ck_take(arena, l->each * panel_bytes(d));
-  b.bias = ck_take(arena, l->each * width);
+  b.panels = ck_take(arena, (l->each + 1) * panel_bytes(d));
+  b.bias = ck_take(arena, (l->each + 1) * width);
   b.from = ck_take(arena, rows * (int64_t)sizeof *b.from);
   b.tap = ck_take(arena, rows * (int64_t)sizeof *b.tap);
   b.offset = ck_take(arena, axis[2].taps * (int64_t)sizeof *b.offset);
@@ -88,6 +95,7 @@ static lines cut(const ck_dense *d, const ck_run *run) {
   while (l.each > 1 && scratch_bytes(&l) > ck_thread_bytes(run, CK_THREAD_BYTES))
     l.each = l.each / 2;
   l.each -= l.each > 1 && l.each < l.vectors && l.each % 2; /* two vectors at a time */
+  l.parts = ck_ceil_div(l.vectors, l.each);
   return l;
 }
 
@@ -101,7 +109,7 @@ static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t coun
         *off++ = z * d->w_tap[0] + y * d->w_tap[1] + x * d->w_tap[2];
   for (int64_t i = 0; i < count; i++) {
     const ck_pack call = {.panel = panels + i * panel_bytes(d),
-                          .src = d->w + (vector + i) * d->kernels->vector * d->w_group,
+                          .src = d->w + channel_of(d, vector + i) * d->w_group,
                           .src_end = d->w_end,
                           .ld = d->kernels->vector,
                           .lanes = d->kernels->vector,
@@ -113,10 +121,10 @@ static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t coun
   }
 }
 
-int64_t ck_lines_panels(const ck_dense *d) { return d->groups / d->kernels->vector * panel_bytes(d); }
+int64_t ck_lines_panels(const ck_dense *d) { return all_vectors(d) * panel_bytes(d); }
 
 void ck_lines_pack(const ck_dense *d, const ck_run *run, char *panels) {
-  pack(d, run->workspace, 0, d->groups / d->kernels->vector, panels);
+  pack(d, run->workspace, 0, all_vectors(d), panels);
 }
 
 static void set_bias(const lines *l, char *bias, int64_t vector, int64_t count) {
@@ -124,7 +132,7 @@ static void set_bias(const lines *l, char *bias, int64_t vector, int64_t count) 
   const int64_t item = d->kernels->real_size, lanes = d->kernels->vector;
   memset(bias, 0, (size_t)(count * lanes * item));
   for (int64_t i = 0; i < count * lanes && d->bias; i++)
-    memcpy(bias + i * item, d->bias + (vector * lanes + i) * d->bias_stride, (size_t)item);
+    memcpy(bias + i * item, d->bias + (channel_of(d, vector + i / lanes) + i % lanes) * d->bias_stride, (size_t)item);
 }
 
 static void set_columns(const lines *l, buffers *b) {
@@ -171,9 +179,10 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
   const lines *l = context;
   const ck_dense *d = l->d;
   const ck_axis *axis = d->source.axis;
-  const int64_t width = d->kernels->vector * d->kernels->real_size, parts = ck_ceil_div(l->vectors, l->each);
-  const int64_t vector = index % parts * l->each, count = ck_min(l->each, l->vectors - vector);
-  const int64_t block = index / parts % l->blocks, plane = index / parts / l->blocks;
+  const int64_t item = d->kernels->real_size, width = d->kernels->vector * item, all = all_vectors(d);
+  const int64_t vector = index % l->parts * l->each, shared = index % l->parts == l->parts - 1 ? all - l->vectors : 0;
+  const int64_t count = ck_min(l->each, l->vectors - vector) + shared;
+  const int64_t block = index / l->parts % l->blocks, plane = index / l->parts / l->blocks;
   const int64_t image = plane / axis[0].outputs, z = plane % axis[0].outputs;
   ck_arena arena = {.base = worker->scratch};
   buffers b = place(l, &arena);
@@ -202,16 +211,17 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
   const int64_t end = ck_min(axis[1].outputs, (block + 1) * l->rows);
   const int64_t together = ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2);
   for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
-    line.vectors = ck_min(together, count - i);
+    line.vectors = ck_min(together, ck_max(1, count - shared - i)); /* that one goes by itself */
+    const int64_t first = channel_of(d, vector + i) * item;
     line.panel = panels + i * panel_bytes(d);
     line.bias = b.bias + i * width;
     for (int64_t y = block * l->rows; y < end; y++) {
       line.rows = set_rows(l, &b, image, z, y);
       for (int64_t r = 0; r < line.rows; r++)
-        b.from[r] += (vector + i) * width;
+        b.from[r] += first;
       line.from = b.from;
       line.to = (char *)d->dst.data + image * d->dst.stride[0] + z * d->dst.stride[2] + y * d->dst.stride[3] +
-                (vector + i) * width;
+                first;
       d->kernels->line(&line);
       if (!bounds)
         activate_row(d, &line, line.vectors * d->kernels->vector);
@@ -226,7 +236,7 @@ ck_status ck_lines(const ck_dense *d, const ck_run *run, int64_t *bytes) {
     *bytes = ck_max(*bytes, run->threads * stride);
     return CK_OK;
   }
-  return ck_parallel(l.planes * l.blocks * ck_ceil_div(l.vectors, l.each), lines_task, &l, run, run->workspace, stride);
+  return ck_parallel(l.planes * l.blocks * l.parts, lines_task, &l, run, run->workspace, stride);
 }
 
 void ck_lines_explain(const ck_dense *d, const ck_run *run, ck_explanation *e) {
@@ -235,5 +245,5 @@ void ck_lines_explain(const ck_dense *d, const ck_run *run, ck_explanation *e) {
   memcpy(e->block, block, sizeof block);
   e->channels = 1;
   e->lanes = ck_min(2, l.each) * d->kernels->vector;
-  e->tasks = l.planes * l.blocks * ck_ceil_div(l.vectors, l.each);
+  e->tasks = l.planes * l.blocks * l.parts;
 }
