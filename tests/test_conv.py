@@ -293,3 +293,30 @@ def test_padding_that_is_read_from_elsewhere_without_a_window(mode):
         got = convkit.conv2d(x, w, padding_mode=mode, **options)
         expected = convkit.conv2d(x, w, padding_mode=mode, algorithm="im2col", **options)
         assert got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("activation", [None, ("clip", 0.0, 1.0), "silu"])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "stride", "groups"),
+    [
+        (24, 56, 1, 1, 1),
+        (40, 40, 1, 2, 1),
+        (33, 13, 1, 1, 1),
+        (58, 58, 3, 1, 58),
+        (20, 20, 3, 2, 20),
+        (16, 16, 5, 1, 16),
+    ],
+)
+def test_channels_last_has_the_same_bits(channels, outputs, kernel, stride, groups, activation):
+    """Stored from registers, in whole vectors and what is left, read in place; depthwise ones line by line."""
+    rng = np.random.default_rng(channels)
+    x = rng.standard_normal((2, channels, 7, 19), np.float32)
+    w = rng.standard_normal((outputs, channels // groups, kernel, kernel), np.float32)
+    b, options = rng.standard_normal(outputs, np.float32), {"stride": stride, "padding": kernel // 2, "groups": groups}
+    f = convkit.prepare_conv2d(w, b, activation=activation, **options)
+    g = convkit.prepare_conv2d(w, b, activation=activation, layout="NHWC", **options)
+    turned, y = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), f(x)
+    assert np.array_equal(g(turned), y.transpose(0, 2, 3, 1))
+    add = rng.standard_normal(y.shape, np.float32)
+    got = g(turned, add=np.ascontiguousarray(add.transpose(0, 2, 3, 1)))
+    assert np.array_equal(got, f(x, add=add).transpose(0, 2, 3, 1))
