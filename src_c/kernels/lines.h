@@ -20,13 +20,10 @@ enum { LINE_VECTORS = 2 };
 /* Columns from `column` on, of taps first..end-1 of each tap row, and of channels from vector `beside` on. */
 CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64_t first, int64_t end, int width,
                          int vectors) {
-  vreal acc[LINE_COLUMNS][LINE_VECTORS];
+  vreal acc[LINE_COLUMNS * LINE_VECTORS];
   CK_UNROLL
-  for (int i = 0; i < width; i++) {
-    CK_UNROLL
-    for (int v = 0; v < vectors; v++)
-      acc[i][v] = (vreal){0};
-  }
+  for (int i = 0; i < width * vectors; i++)
+    acc[i] = (vreal){0};
   const int64_t step = p->step, apart = p->panel_apart, to_step = p->to_step;
   for (int64_t r = 0; r < p->rows; r++) {
     const char *row = p->from[r] + column * step + beside * VBYTES;
@@ -38,7 +35,7 @@ CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64
         const vreal weight = v_load(w + v * apart);
         CK_UNROLL
         for (int i = 0; i < width; i++)
-          acc[i][v] += weight * v_loadu(at + i * step + v * VBYTES);
+          acc[i * vectors + v] += weight * v_loadu(at + i * step + v * VBYTES);
       }
     }
   }
@@ -50,12 +47,14 @@ CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64
     const vreal add = v_load(bias + v * VL);
     CK_UNROLL
     for (int i = 0; i < width; i++)
-      v_storeu(to + i * to_step + v * VBYTES, v_at_most(high, v_at_least(low, acc[i][v] + add)));
+      v_storeu(to + i * to_step + v * VBYTES, v_at_most(high, v_at_least(low, acc[i * vectors + v] + add)));
   }
 }
 
 CK_INLINE void line_tiles(const ck_line *p, int64_t column, int64_t first, int64_t end, int width) {
   int64_t v = 0;
+  for (; width == 1 && v + LINE_COLUMNS <= p->vectors; v += LINE_COLUMNS) /* chains enough */
+    line_tile(p, v, column, first, end, 1, LINE_COLUMNS);
   for (; v + LINE_VECTORS <= p->vectors; v += LINE_VECTORS)
     line_tile(p, v, column, first, end, width, LINE_VECTORS);
   if (v < p->vectors)
