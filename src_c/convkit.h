@@ -167,6 +167,12 @@ ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *ex
 void ck_arrangements_take_only(int arrangements);
 const char *ck_arrangement_name(int arrangement); /* NULL past the last */
 
+/* What the planner's estimates are made of, by index: a name, or NULL past the last, of `count` numbers; the i-th of
+ * them. To be set by a fit, in a process that has no other threads here. */
+const char *ck_cost_name(int index, int *count);
+double ck_cost_at(int index, int i);
+void ck_cost_set(int index, int i, double value);
+
 /* ------------------------------------------------------------------ deformable convolution */
 
 /* offset: (batch, group * taps * nd + tap * nd + axis, spatial), mask: (batch, group * taps + tap, spatial).

@@ -253,3 +253,20 @@ def take_arrangements(*names):
     for name in names:
         wanted |= 1 << arrangements().index(name)
     ck.ck_arrangements_take_only(wanted)
+
+
+def costs():
+    """What the planner's estimates are made of: tuples of numbers by name."""
+    cdef int count
+    found = {}
+    while ck.ck_cost_name(len(found), &count) != NULL:
+        name = ck.ck_cost_name(len(found), &count).decode()
+        found[name] = tuple(ck.ck_cost_at(len(found), i) for i in range(count))
+    return found
+
+
+def set_costs(dict values not None):
+    """From now on plans with these, as costs() gives them. For fitting, in a process that does nothing else."""
+    for index, (name, numbers) in enumerate(values.items()):
+        for i, number in enumerate(numbers):
+            ck.ck_cost_set(index, i, number)

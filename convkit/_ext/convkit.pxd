@@ -87,6 +87,9 @@ cdef extern from "convkit.h" nogil:
     ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation) noexcept
     void ck_arrangements_take_only(int arrangements) noexcept
     const char *ck_arrangement_name(int arrangement) noexcept
+    const char *ck_cost_name(int index, int *count) noexcept
+    double ck_cost_at(int index, int i) noexcept
+    void ck_cost_set(int index, int i, double value) noexcept
     ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) noexcept
     ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) noexcept nogil
     void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) noexcept nogil

@@ -14,8 +14,9 @@ from pathlib import Path
 import convkit
 
 from .. import _extras
+from .._ext import engine
 from .._options import ALGORITHMS, LAYOUTS
-from ..benchmarks import draw, peers, picture, report
+from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
@@ -23,6 +24,7 @@ from ..benchmarks.timing import Probe
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 ROOFLINE = "convkit-roofline.png"
+FITTED = 60  # random layers that costs are fitted to where no others are asked for
 AGAIN, TIMES_MORE = 0.9, 3  # a layer that a peer beats by this ratio is timed so many more times
 
 
@@ -80,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", nargs="?", const="-", metavar="FILE", help="results as JSON: on standard output, or in FILE")
     add("--save", metavar="FILE", help="as --json FILE: for a later --compare")
     add("--compare", metavar="FILE", help="say what has changed since the run that was saved there")
+    add(
+        "--fit",
+        action="store_true",
+        help="refit the planner's costs to the layers (default: 60 random ones), print them",
+    )
 
 
 def _layers(args: argparse.Namespace) -> list[Layer]:
@@ -110,7 +117,11 @@ def run(args: argparse.Namespace) -> int:
     table, status = sys.stderr if args.json == "-" else sys.stdout, 0
     groups: list[list[Row]] = []
     try:
+        if args.fit:
+            args.sweep = args.sweep or (None if args.layers else FITTED)
         layers, earlier = _layers(args), _saved(args.compare) if args.compare else None
+        if args.fit:
+            return _fit(args, layers)
         if args.roofline:
             _extras.need("matplotlib.figure", "bench")  # better to stop now than after the measurements
         for line in _lines(args, layers, {name: peers.load(name) for name in args.against}, groups):
@@ -132,6 +143,27 @@ def run(args: argparse.Namespace) -> int:
         print(*report.changes(document, earlier), sep="\n", file=table)
     _write(args, document, groups)
     return status
+
+
+def _fit(args: argparse.Namespace, layers: Sequence[Layer]) -> int:
+    """On one thread, where an estimate is of the work alone."""
+    setting, probe, before = Setting(args.dtype, args.layout, 1), Probe(args.dtype, 1), engine.costs()
+    samples = []
+    for direction in args.direction:
+        for sample in fit.measure(layers, direction, setting, probe):
+            samples.append(sample)
+            times = ", ".join(f"{name} {seconds * 1e6:.0f} us" for name, seconds in sample.seconds.items())
+            print(f"{sample.problem.layer.name}  {direction}: {times}", flush=True)
+    if not samples:
+        raise ValueError("--fit needs layers that may be arranged in several ways; these may not")
+    try:
+        print("before:", fit.quality(samples))
+        costs = fit.fit(samples, print)
+        print("after:", fit.quality(samples))
+    finally:
+        engine.set_costs(before)
+    print(*fit.changed(costs, before), sep="\n")
+    return 0
 
 
 def _write(args: argparse.Namespace, document: dict, groups: Sequence[Sequence[Row]]) -> None:

@@ -1,46 +1,80 @@
 #include "dense_cost.h"
 
+#include <stddef.h>
+
 #include "dense_runs.h"
 #include "multiply.h"
 
-const ck_costs ck_cost = {.issue = 4,
-                          .latency = 4,
-                          .strip = 12,
-                          .strip_vector = 1,
-                          .plane = 100,
-                          .plane_cut = 3,
-                          .turn = 0.25,
-                          .pack = 0.5,
-                          .panel = 500,
-                          .tap = 60,
-                          .stage_row = 8,
-                          .stage = 0.15,
-                          .stage_apart = 1.0,
-                          .stage_turned = 0.35,
-                          .stage_strips = {0.4, 0.2},
-                          .stage_groups = {0.15, 0.5},
-                          .stage_strided = 0.7,
-                          .stage_second = 0.3,
-                          .stage_run = 10,
-                          .stage_alone = 4,
-                          .drain_straight = 0.1,
-                          .drain = 0.15,
-                          .drain_turned = 0.5,
-                          .drain_apart = 1.5,
-                          .drain_joined = {0.65, 1.6},
-                          .drain_groups = {0.8, 0.5, 2.9},
-                          .drain_run = 10,
-                          .drain_groups_run = 30,
-                          .level2 = 0.015,
-                          .level2_strips = 0.002,
-                          .level2_pixels = 0.08,
-                          .level3 = 0.08,
-                          .accumulators = 12 * 1024,
-                          .tile = 75,
-                          .tile_weights = 40,
-                          .output = 3,
-                          .group = {270, 100},
-                          .task = 2000};
+ck_costs ck_cost = {.issue = 4,
+                    .latency = 4,
+                    .strip = 12,
+                    .strip_vector = 1,
+                    .plane = 100,
+                    .plane_cut = 3,
+                    .turn = 0.25,
+                    .pack = 0.5,
+                    .panel = 500,
+                    .tap = 60,
+                    .stage_row = 8,
+                    .stage = 0.15,
+                    .stage_apart = 1.0,
+                    .stage_turned = 0.35,
+                    .stage_strips = {0.4, 0.2},
+                    .stage_groups = {0.15, 0.5},
+                    .stage_strided = 0.7,
+                    .stage_second = 0.3,
+                    .stage_run = 10,
+                    .stage_alone = 4,
+                    .drain_straight = 0.1,
+                    .drain = 0.15,
+                    .drain_turned = 0.5,
+                    .drain_apart = 1.5,
+                    .drain_joined = {0.65, 1.6},
+                    .drain_groups = {0.8, 0.5, 2.9},
+                    .drain_run = 10,
+                    .drain_groups_run = 30,
+                    .level2 = 0.015,
+                    .level2_strips = 0.002,
+                    .level2_pixels = 0.08,
+                    .level3 = 0.08,
+                    .accumulators = 12 * 1024,
+                    .tile = 75,
+                    .tile_weights = 40,
+                    .output = 3,
+                    .group = {270, 100},
+                    .task = 2000};
+
+int64_t ck_cost_changes;
+
+#define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))}
+static const struct {
+  const char *name;
+  size_t at;
+  int count;
+} costs[] = {COST(issue),          COST(latency),      COST(strip),         COST(strip_vector),
+             COST(plane),          COST(plane_cut),    COST(turn),          COST(pack),
+             COST(panel),          COST(tap),          COST(stage_row),     COST(stage),
+             COST(stage_apart),    COST(stage_turned), COST(stage_groups),  COST(stage_strips),
+             COST(stage_strided),  COST(stage_second), COST(stage_run),     COST(stage_alone),
+             COST(drain_straight), COST(drain),        COST(drain_turned),  COST(drain_apart),
+             COST(drain_joined),   COST(drain_groups), COST(drain_run),     COST(drain_groups_run),
+             COST(level2),         COST(level3),       COST(level2_strips), COST(level2_pixels),
+             COST(accumulators),   COST(tile),         COST(tile_weights),  COST(output),
+             COST(group),          COST(task)};
+
+const char *ck_cost_name(int index, int *count) {
+  if (index >= (int)(sizeof costs / sizeof *costs))
+    return NULL;
+  *count = costs[index].count;
+  return costs[index].name;
+}
+
+double ck_cost_at(int index, int i) { return ((double *)((char *)&ck_cost + costs[index].at))[i]; }
+
+void ck_cost_set(int index, int i, double value) {
+  ((double *)((char *)&ck_cost + costs[index].at))[i] = value;
+  ck_cost_changes++;
+}
 
 static double larger(double a, double b) { return a > b ? a : b; }
 

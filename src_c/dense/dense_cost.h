@@ -4,7 +4,8 @@
 
 #include "dense.h"
 
-/* Multiply-adds are counted, two vectors a cycle; the rest is fitted to timings of random layers on one core. */
+/* Multiply-adds are counted, two vectors a cycle; the rest is fitted to timings of random layers on one core, as
+ * `convkit bench --fit` does. */
 typedef struct ck_costs {
   double issue;   /* instructions a cycle */
   double latency; /* of a multiply-add */
@@ -44,7 +45,10 @@ typedef struct ck_costs {
   double task;
 } ck_costs;
 
-extern const ck_costs ck_cost;
+/* Changed by a fit alone, in a process that does nothing else; `changes` counts that, since plans that are remembered
+ * follow from them. */
+extern ck_costs ck_cost;
+extern int64_t ck_cost_changes;
 
 /* Rows in panels of balanced height, each register tile over k products in so many pieces. */
 double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces);

@@ -340,7 +340,8 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
                            d->fold,
                            d->prepared,
                            d->w_lane == item,
-                           d->add};
+                           d->add,
+                           ck_cost_changes};
   ck_key_add_all(key, words, sizeof words / sizeof *words);
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];
