@@ -33,6 +33,7 @@ class Setting:
     layout: str = "NCHW"
     threads: int = 1
     algorithm: str = "auto"
+    prepared: bool = False  # weights laid out ahead of the calls
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ def ours(problem: Problem) -> tuple[Contender, Contender]:
     else:
         del data["bias"]
         call, options["need"] = getattr(convkit, operator + "_backward"), problem.results
+    if setting.prepared:
+        if problem.direction != "forward" or layer.kind in DEFORMABLE:
+            raise ValueError("only the forward pass of convolutions that are not deformable can be prepared")
+        call = getattr(convkit, f"prepare_{operator}")(data.pop("weight"), data.pop("bias"), **options)
+        options = {}
     given = data | options
 
     def read(result: Any) -> dict[str, np.ndarray]:

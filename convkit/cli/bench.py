@@ -76,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=("float32", "float64"), default="float32")
     add("--layout", choices=LAYOUTS, default="NCHW")
     add("--algorithm", choices=ALGORITHMS, default="auto", help="of layers that are not deformable (default: auto)")
+    add(
+        "--prepared",
+        action="store_true",
+        help="weights laid out ahead of the calls, as other engines' sessions have them",
+    )
     add("--threads", type=_several, metavar="N[,N]", help="default: as convkit.get_num_threads()")
     add("--batch", type=_positive, help="images per call instead of each layer's own")
     add("--roofline", nargs="?", const=Path(ROOFLINE), type=Path, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
@@ -182,11 +187,12 @@ def _lines(
 ) -> Iterator[str]:
     """What is printed while it is measured; the rows of each number of threads and each direction go to `groups`."""
     for threads in args.threads or [convkit.get_num_threads()]:
-        setting = Setting(args.dtype, args.layout, threads, args.algorithm)
+        setting = Setting(args.dtype, args.layout, threads, args.algorithm, args.prepared)
         probe = Probe(args.dtype, threads)
         for direction in args.direction:
             groups.append([])
             words = args.dtype, args.layout, report.counted(threads), f"algorithm {args.algorithm}", convkit.isa()
+            words += ("prepared",) if args.prepared else ()
             yield f"{direction}: {', '.join(words)}, {probe}"
             table = report.Table(layers, builders)
             try:
@@ -214,7 +220,7 @@ def _group(
     for layer in layers:
         try:
             group.append(measure(layer, direction, setting, builders, probe))
-        except ValueError as error:  # an algorithm that cannot do the layer
+        except ValueError as error:  # an algorithm that cannot do the layer, or what cannot be prepared
             raise ValueError(f"{error}; --layers chooses those that it can do") from error
         yield table.line(group[-1])
     slow = [row for row in group if row.peers and row.ratio() < AGAIN]

@@ -184,6 +184,8 @@ def test_layers_of_a_kind(brief, monkeypatch, capsys):
     [
         (["--layers", "nothing*"], "--layers"),
         (["--layers", "tiny_digits,conv1d_k9", "--algorithm", "direct"], "--layers"),
+        (["--layers", "tiny_digits", "--prepared", "--backward"], "prepared"),
+        (["--layers", "dcn*", "--fit"], "--fit"),
         (["--layers", "dw*", "--kind", "dense"], "--layers"),
         (["--kind", "nothing"], "--kind"),
         (["--sweep", "2", "--kind", "deformable"], "--kind"),
