@@ -185,7 +185,8 @@ def explain(
     name = _options.ALGORITHMS[told.pop("algorithm")]
     explanation = Explanation(
         op=op, direction=direction, dtype=dtype, layout=layout, isa=isa(), algorithm=name,
-        why=_why(name, algorithm), rejected=_rejected(name, algorithm, direction, plan),
+        why=_WHY[name] if algorithm == "auto" else "asked for",
+        rejected=_rejected(name, algorithm, plan),
         flops=2 * (x if transposed else y).size * math.prod(weight_shape[1:]),
         bytes=x.nbytes + weight.nbytes + y.nbytes, **told,
     )  # fmt: skip
@@ -200,13 +201,7 @@ _WHY = {  # by the rule
 }
 
 
-def _why(name: str, wanted: str) -> str:
-    if wanted == "auto":
-        return _WHY[name]
-    return "asked for" if wanted == name else f"in place of {wanted}, which does no gradient of the weight"
-
-
-def _rejected(name: str, wanted: str, direction: str, plan: Plan) -> dict[str, str]:
+def _rejected(name: str, wanted: str, plan: Plan) -> dict[str, str]:
     """Why the other algorithms do not run."""
     because = f"the rule takes {name}" if wanted == "auto" else f"{wanted} was asked for"
     reasons = {}
@@ -215,8 +210,6 @@ def _rejected(name: str, wanted: str, direction: str, plan: Plan) -> dict[str, s
             continue
         if not engine.conv_supports(plan.geometry, code):
             reasons[other] = f"does {ONLY_FOR[other]}; here are {plan.words}"
-        elif other == "winograd" and direction == "weight":
-            reasons[other] = "does no gradient of the weight"
         else:
             reasons[other] = because
     return reasons

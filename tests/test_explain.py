@@ -12,7 +12,7 @@ PADDED = {"padding": 1}
 CASES = [  # op, x, weight, options; algorithm, arrangement among
     (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED), "winograd", (None,)),
     (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED | {"direction": "x"}), "winograd", (None,)),
-    (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED | {"direction": "weight"}), "implicit_gemm", (None,)),
+    (("conv2d", (2, 64, 28, 28), (32, 64, 3, 3), PADDED | {"direction": "weight"}), "winograd", (None,)),
     (("conv2d", (2, 64, 28, 28), (32, 64, 1, 1), {}), "implicit_gemm", ("by_pixel", "by_channel")),
     (("conv1d", (2, 32, 99), (32, 1, 7), {"groups": 32}), "direct", ("by_pixel", "by_channel", "by_group")),
     (("conv3d", (4, 9, 9, 9), (8, 4, 3, 3, 3), {"algorithm": "im2col"}), "im2col", ("by_pixel",)),
@@ -47,16 +47,7 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
     [
         ({}, "3x3 taps", {"im2col": "the rule takes winograd"}),
         ({"algorithm": "im2col"}, "asked for", {"implicit_gemm": "im2col was asked for"}),
-        (
-            {"direction": "weight"},
-            "the engine",
-            {"winograd": "does no gradient", "im2col": "the rule takes implicit_gemm"},
-        ),
-        (
-            {"direction": "weight", "algorithm": "winograd"},
-            "in place of winograd",
-            {"winograd": "does no gradient", "im2col": "winograd was asked for"},
-        ),
+        ({"direction": "weight"}, "3x3 taps", {"implicit_gemm": "the rule takes winograd"}),
     ],
 )
 def test_reasons_are_those_that_hold(options, why, rejected):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import convkit
+from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, assert_same_bits, backward, everything, forward, in_turn, random_case, random_data
 from problems import MODES, Problem, named
 
@@ -52,6 +53,56 @@ def test_error_is_within_what_is_promised(problem, isa):
         assert_close(got, case.expected, dtype, f"{problem.name}, {layout}")
 
 
+B = np.abs([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
+            [0, 4, 0, -5, 0, 1]])  # fmt: skip
+G = np.abs([[6, 0, 0], [4, 4, 4], [4, 4, 4], [1, 2, 4], [1, 2, 4], [0, 0, 24]]) / 24
+A = np.abs([[1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1], [1, 2, 4, 8], [1, 2, 4, 8], [0, 0, 0, 1]])
+STEPS = 24  # roundings of the transforms, each of two passes: in, and out
+
+
+def on_both_sides(matrix, tiles):
+    return np.einsum("ij,...jk,lk->...il", matrix, tiles, matrix)
+
+
+def bounds_of_tiles(x, weight, grad, unit: float) -> dict:
+    """What the same transforms make of absolute values, times a rounding for each product of a sum and each step.
+
+    Without padding, of an image that whole tiles cover: an output's bound contains its tile, that of a weight's
+    gradient all tiles.
+    """
+    tiles = np.lib.stride_tricks.sliding_window_view(np.abs(x), (6, 6), (2, 3))[:, :, ::4, ::4]
+    data, taps = on_both_sides(B, tiles), on_both_sides(G, np.abs(weight))
+    n, c_out, height, width = grad.shape
+    spread = on_both_sides(A, np.abs(grad).reshape(n, c_out, height // 4, 4, width // 4, 4).swapaxes(3, 4))
+    y = on_both_sides(A.T, np.einsum("ncyxij,ocij->noyxij", data, taps)).swapaxes(3, 4).reshape(grad.shape)
+    gradient = on_both_sides(G.T, np.einsum("ncyxij,noyxij->ocij", data, spread))
+    return {
+        "y": (x.shape[1] + STEPS) * unit * y,
+        "weight": (data[:, 0, :, :, 0, 0].size + STEPS) * unit * gradient,
+    }
+
+
+@pytest.mark.parametrize("law", ("normal", "badly scaled channels", "large mean"))
+@pytest.mark.parametrize(("n", "size"), [(3, (16, 24)), (1, (8, 136))])
+def test_error_of_a_tile_is_within_its_bound(n, size, law, isa):
+    rng = np.random.default_rng(0)
+    for dtype in DTYPES:
+        problem = Problem("tiles", n, 24, (size[0] + 2, size[1] + 2), 20, (3, 3), bias=False)
+        data = random_data(problem, dtype)
+        for array in (data.x, data.weight, data.grad):
+            if law == "badly scaled channels":
+                array *= (2.0 ** rng.integers(-20, 20, (1, array.shape[1], 1, 1))).astype(dtype)
+            elif law == "large mean":
+                array += 1000
+        bounds = bounds_of_tiles(data.x, data.weight, data.grad, np.finfo(dtype).eps / 2)
+        wide = np.longdouble
+        windows = np.lib.stride_tricks.sliding_window_view(data.x.astype(wide), (3, 3), (2, 3))
+        got = everything(data, algorithm="winograd")
+        assert_within_bound(got["y"], np.einsum("ncyxij,ocij->noyx", windows, data.weight.astype(wide)), bounds["y"])
+        expected = np.einsum("ncyxij,noyx->ocij", windows, data.grad.astype(wide))
+        assert_within_bound(got["weight"], expected, bounds["weight"])
+
+
 @pytest.mark.parametrize("problem", SHAPES[:3] + SHAPES[4:7] + VOLUMES[:2], ids=of)
 def test_bits_know_neither_threads_nor_batch(problem, isa):
     dtype, layout = in_turn(problem, DTYPES, LAYOUTS)
@@ -65,7 +116,7 @@ def test_bits_know_neither_threads_nor_batch(problem, isa):
     alone = operator(data.x[2:3], data.weight, data.bias, **options)
     y = operator(data.x, data.weight, data.bias, **options)
     with convkit.workspace_limit("250kB"), convkit.threads(2):  # other blocks, and chunks of channels
-        assert operator(data.x, data.weight, data.bias, **options).tobytes() == y.tobytes()
+        assert_same_bits(everything(data, layout, algorithm="winograd"), expected, "250 kB")
     assert alone.tobytes() == y[2:3].tobytes()
 
 
@@ -83,6 +134,27 @@ def test_what_is_not_finite_stays_where_it_is_read(problem, operand, isa):
         assert np.array_equal(np.isfinite(got), np.isfinite(expected))
         assert (same | (got == clean)).all()
         assert same[expected != direct].all()
+
+
+@pytest.mark.parametrize("operand", ("x", "grad"))
+@pytest.mark.parametrize("problem", [*SHAPES[1:2], *SHAPES[4:6], VOLUMES[0]], ids=of)
+def test_a_gradient_of_the_weight_of_what_is_not_finite_is_the_engines(problem, operand, isa):
+    data = random_data(problem, "float32")
+    for value in (np.nan, np.inf, np.float32(3e38)):
+        getattr(data, operand)[(0, 1) + (1,) * len(problem.spatial)] = value
+        with np.errstate(invalid="ignore", over="ignore"):
+            got, expected = (
+                backward(data, need=("weight", "bias"), algorithm=name) for name in ("winograd", "implicit_gemm")
+            )
+        assert np.array_equal(got["weight"], expected["weight"], equal_nan=True)
+        assert np.array_equal(np.isfinite(got["bias"]), np.isfinite(expected["bias"]))
+
+
+def test_a_gradient_of_the_bias_is_the_same_alone(isa):
+    for problem in (SHAPES[1], SHAPES[5]):
+        data = random_data(problem, "float32")
+        both, alone = (backward(data, need=need, algorithm="winograd") for need in (("weight", "bias"), "bias"))
+        assert alone["bias"].tobytes() == both["bias"].tobytes()
 
 
 def test_gradient_of_what_is_not_finite(isa):
@@ -112,7 +184,8 @@ def test_what_auto_takes(shape, winograd):
     """A rule of one image's shape, which decides bits: it may not change."""
     c_in, c_out, spatial, dilation = shape
     data = random_data(Problem("rule", 1, c_in, spatial, c_out, (3, 3), padding=dilation, dilation=dilation), "float32")
-    chosen = "winograd" if winograd else "implicit_gemm"
-    assert_same_bits({"y": forward(data)}, {"y": forward(data, algorithm=chosen)})
-    other = "implicit_gemm" if winograd else "winograd"
-    assert not np.array_equal(forward(data), forward(data, algorithm=other))
+    chosen, other = ("winograd", "implicit_gemm") if winograd else ("implicit_gemm", "winograd")
+    got = everything(data)
+    assert_same_bits(got, everything(data, algorithm=chosen))
+    for name, array in everything(data, algorithm=other).items():
+        assert name == "bias" or not np.array_equal(got[name], array)

@@ -295,7 +295,7 @@ _BACKWARD_DOC = """
     need : str or sequence of str, default: ("x", "weight", "bias")
         The gradients to compute. The others come back as None and cost nothing.
     algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        As in `conv{nd}d`; with "winograd", weight and bias are still those of "implicit_gemm".
+        As in `conv{nd}d`. The bits of a gradient of weight or bias follow from the batch, too, which it is a sum over.
     out : tuple of three arrays or None, optional
         A ConvGrads or tuple of arrays to fill and return, under the rules of `conv{nd}d`; None entries are allocated.
 

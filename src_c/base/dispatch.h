@@ -216,9 +216,9 @@ typedef struct ck_sample_back {
   int add;
 } ck_sample_back;
 
-/* A row of Winograd's tiles, one vector of channels: in, the 6x6 window elements of tile t are from[y * from_row + x *
- * VL + t * 4 * VL], and its 36 points to[e * to_point + t * to_tile]; out, the sums of its points are from[e *
- * from_point + t * from_tile], and its 4x4 outputs to[y * to_row + x * VL + t * 4 * VL]. */
+/* A row of Winograd's tiles, one vector of channels: in, the 6x6 window elements of tile t, or the 4x4 of a gradient,
+ * are from[y * from_row + x * VL + t * 4 * VL], and its 36 points to[e * to_point + t * to_tile]; out, the sums of its
+ * points are from[e * from_point + t * from_tile], and its 4x4 outputs to[y * to_row + x * VL + t * 4 * VL]. */
 typedef struct ck_winograd_tiles {
   int64_t tiles;
   const void *from;
@@ -235,6 +235,16 @@ typedef struct ck_winograd_weights {
   void *to;
   int64_t to_point;
 } ck_winograd_weights;
+
+/* Gradients of weights: the sums of the points of row r, from[e * from_point + r * from_ld + j], j < from_ld; its nine
+ * to[r * to_row + tap * to_ld + j]. */
+typedef struct ck_winograd_taps {
+  int64_t rows;
+  const void *from;
+  int64_t from_point, from_ld;
+  void *to;
+  int64_t to_row, to_ld;
+} ck_winograd_taps;
 
 enum { CK_POOL_PARTIALS = 16 };
 
@@ -404,6 +414,8 @@ struct ck_kernels {
   void (*winograd_in)(const ck_winograd_tiles *);
   void (*winograd_panel)(const ck_winograd_weights *);
   int (*winograd_out)(const ck_winograd_tiles *); /* whether any output is not finite */
+  void (*winograd_grad)(const ck_winograd_tiles *);
+  int (*winograd_taps)(const ck_winograd_taps *); /* whether any gradient is not finite */
   void (*activate_sums)(const ck_sums *);
   /* dst[i] = activation(src[i]), and dst[i] = g[i] * activation'(src[i]), src being what ck_activation says; not the
    * identity; arrays at any address, dst being the same as another or apart. */

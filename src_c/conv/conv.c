@@ -159,8 +159,6 @@ ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e)
   ck_conv here = settled(call, op);
   ck_dense d;
   *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1};
-  if (op == CK_GRAD_WEIGHT || op == CK_TRANSPOSED_GRAD_WEIGHT)
-    e->algorithm = here.algorithm == CK_WINOGRAD ? CK_IMPLICIT_GEMM : here.algorithm;
   if (!writes_nothing(call, op) && one_dense(&here, op, &d))
     explain_dense(&here, &d, e);
   e->threads = here.run.threads;

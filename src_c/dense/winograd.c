@@ -91,27 +91,14 @@ static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, 
 
 static void transform_inputs(task *t, int64_t channel, int64_t channels) {
   const ck_winograd_plan *p = t->p;
-  const ck_kernels *kernels = t->d.kernels;
-  const ck_source *s = t->b.window.source;
-  const int64_t vector = kernels->vector, item = kernels->real_size, *size = t->box.size;
-  const int64_t first = t->block.outer * t->d.channels;
-  ck_box window = t->box;
-  for (int i = 2; i < 4; i++) {
-    window.first[i] *= CK_WINOGRAD_TILE;
-    window.size[i] = size[i] * CK_WINOGRAD_TILE + 2;
-  }
-  for (int64_t c = 0; c < channels; c += vector) {
-    const ck_kblock kb = {.channel = channel + c, .channels = 1, .taps = {p->window.taps[0], 1, 1}};
-    ck_window_fill(&t->b.window, &window, &kb, first * s->tensor.stride[1], first * s->act_y.stride[1],
-                   ck_min(vector, channels - c));
-    const int64_t row = t->b.window.extent[2] * vector, plane = t->b.window.extent[1] * row;
-    ck_winograd_tiles in = {.tiles = size[3], .from_row = row, .to_point = p->v_point, .to_tile = p->chunk};
-    for (int64_t y = 0; y < size[0] * t->b.window.extent[0] * size[2]; y++) {
-      in.from = (char *)t->b.window.data + (y / size[2] * plane + y % size[2] * CK_WINOGRAD_TILE * row) * item;
-      in.to = t->b.v + (y * size[3] * p->chunk + c) * item;
-      kernels->winograd_in(&in);
-    }
-  }
+  const ck_winograd_load load = {.window = &t->b.window,
+                                 .transform = t->d.kernels->winograd_in,
+                                 .margin = CK_WINOGRAD_MARGIN,
+                                 .planes = p->window.taps[0],
+                                 .to = t->b.v,
+                                 .to_point = p->v_point,
+                                 .to_tile = p->chunk};
+  ck_winograd_load_tiles(&load, &t->box, t->block.outer * t->d.channels + channel, channels);
 }
 
 /* Where the tiles' inputs lie among the transformed ones, and those of (channel, tap of the first axis), a vector of

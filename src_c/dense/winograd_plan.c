@@ -45,12 +45,8 @@ ck_source ck_winograd_source(const ck_dense *phase) {
   for (int i = 1; i < 3; i++) {
     const ck_axis *axis = &phase->source.axis[i];
     const int64_t first = ck_min(ck_tap_offset(axis, 0), ck_tap_offset(axis, 2));
-    source.axis[i] = (ck_axis){.outputs = axis->outputs + 2,
-                               .source = axis->source,
-                               .base = axis->base + first,
-                               .step = axis->step,
-                               .taps = 1,
-                               .mode = axis->mode};
+    source.axis[i] =
+        ck_winograd_axis(axis->outputs + CK_WINOGRAD_MARGIN, axis->source, axis->base + first, axis->step, axis->mode);
   }
   return source;
 }
@@ -74,26 +70,21 @@ void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *a
   b->bias = ck_take(arena, ld * item);
 }
 
-/* Elements from point to point: an odd number of cache lines, so that 36 of them meet in no set. */
-static int64_t point_of(int64_t elements, int64_t item) { return (ck_ceil_div(elements * item, 64) | 1) * 64 / item; }
-
 static void set_box(const ck_dense *d, ck_winograd_plan *p, int64_t target) {
-  int64_t block[4];
+  int64_t block[4], largest[4];
   ck_row_block(p->grid.size, target, 1, block);
   p->grid = ck_grid_make(p->grid.size, block);
   p->tiles = 1;
-  for (int i = 0; i < 4; i++) {
-    int64_t largest = ck_grid_largest(&p->grid, i);
-    p->tiles *= largest;
-    p->window.outputs[i] = i < 2 ? largest : largest * CK_WINOGRAD_TILE + 2;
-  }
+  for (int i = 0; i < 4; i++)
+    p->tiles *= largest[i] = ck_grid_largest(&p->grid, i);
+  p->window = ck_winograd_window(largest, CK_WINOGRAD_MARGIN, p->window.taps[0]);
   const int64_t planes = p->window.outputs[1];
   p->inputs = p->tiles / planes * ck_axis_extent(&d->source.axis[0], planes, p->window.taps[0]);
 }
 
 int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
   const int64_t item = d->kernels->real_size;
-  const int64_t point = point_of(d->channels * p->window.taps[0] * p->direct.tile_lanes, item);
+  const int64_t point = ck_winograd_point(d->channels * p->window.taps[0] * p->direct.tile_lanes, item);
   const int64_t all[] = {p->direct.outer, p->direct.tiles, CK_WINOGRAD_POINTS, point, item};
   int64_t bytes;
   return ck_product(all, 5, &bytes) ? bytes : INT64_MAX;
@@ -105,9 +96,9 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64
   p->tile_parts = tile_parts;
   p->part_tiles = ck_ceil_div(p->direct.tiles, tile_parts);
   p->shared = shared;
-  p->v_point = point_of(p->inputs * chunk, item);
-  p->u_point = point_of((shared ? d->channels : chunk) * p->window.taps[0] * ld, item);
-  p->m_point = point_of(p->tiles * ld, item);
+  p->v_point = ck_winograd_point(p->inputs * chunk, item);
+  p->u_point = ck_winograd_point((shared ? d->channels : chunk) * p->window.taps[0] * ld, item);
+  p->m_point = ck_winograd_point(p->tiles * ld, item);
   p->shared_bytes = shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
   p->tasks = p->direct.outer * tile_parts * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
   ck_arena count = {0};
@@ -203,7 +194,6 @@ static ck_winograd_plan cheapest_plan(const ck_dense *d, const ck_run *run) {
   for (int i = 1; i < 3; i++)
     p.grid.size[i + 1] = ck_ceil_div(phase.source.axis[i].outputs, CK_WINOGRAD_TILE);
   p.window.taps[0] = phase.source.axis[0].taps;
-  p.window.channels = p.window.taps[1] = p.window.taps[2] = 1;
   p.direct = ck_dense_plan_rows(&phase, CK_WINOGRAD_TILE, CK_WINOGRAD_AGAIN * CK_WINOGRAD_TILE);
   choose(&phase, &p, run);
   return p;

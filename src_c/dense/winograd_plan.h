@@ -4,8 +4,7 @@
 
 #include "base/memo.h"
 #include "dense_plan.h"
-
-enum { CK_WINOGRAD_TILE = 4, CK_WINOGRAD_POINTS = 36 };
+#include "winograd_tiles.h"
 
 /* Tiles of a row that are computed again together, at most. */
 enum { CK_WINOGRAD_AGAIN = 8 };

@@ -100,21 +100,31 @@ CK_INLINE void stage_interleaved(const ck_stage *p, REAL *dst, const char *src) 
 
 /* One span of VL lanes that lie apart in memory: VL x VL transposes. */
 CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst, const char *src) {
+  const int64_t size = sizeof(REAL), lanes = p->lanes, step = p->src_lane;
   for (int64_t next = 0; next < span.length; next += VL) {
     int64_t x = span.length >= VL && next + VL > span.length ? span.length - VL : next;
     int64_t count = span.length - x < VL ? span.length - x : VL;
     vreal r[VL];
+    if (lanes >= VL && count == VL) { /* without a test of each */
+      CK_UNROLL
+      for (int64_t q = 0; q < VL; q++)
+        r[q] = v_loadu(src + q * step + x * size);
+      transpose(r);
+      CK_UNROLL
+      for (int64_t q = 0; q < VL; q++)
+        v_store(dst + (x + q) * p->dst_position, r[q]);
+      continue;
+    }
     CK_UNROLL
     for (int64_t q = 0; q < VL; q++)
-      r[q] =
-          q < p->lanes ? load_upto(src + q * p->src_lane + x * (int64_t)sizeof(REAL), count, p->src_end) : (vreal){0};
+      r[q] = q < lanes ? load_upto(src + q * step + x * size, count, p->src_end) : (vreal){0};
     transpose(r);
     for (int64_t q = 0; q < count; q++)
       v_store(dst + (x + q) * p->dst_position, r[q]);
   }
 }
 
-/* A vector of groups at each position: dst_position == VL. */
+/* A vector of groups at each position. */
 CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL);
   for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {

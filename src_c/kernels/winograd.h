@@ -1,5 +1,6 @@
 /* Winograd's minimal filtering F(4x4, 3x3) (Winograd 1980; Lavin and Gray 2016), a vector of channels at a time: 16
- * outputs of a 3x3 kernel out of 36 products instead of 144.
+ * outputs of a 3x3 kernel out of 36 products instead of 144; and F(3x3, 4x4), the gradient of the weight, whose steps
+ * but for the data's are the adjoints of those.
  *
  * Interpolation points 0, 1, -1, 2, -2 and infinity; each step is a multiply-add. */
 #ifndef CK_WINOGRAD_KERNELS_H
@@ -43,6 +44,27 @@ CK_INLINE void winograd_sums(const vreal *m, int step, vreal *out, int out_step)
   out[3 * out_step] = times_add(8, far_odd, odd) + m[5 * step];
 }
 
+/* Am of four gradients: the adjoint of winograd_sums. */
+CK_INLINE void winograd_spread(const vreal *g, int step, vreal *out, int out_step) {
+  const vreal g0 = g[0], g1 = g[step], g2 = g[2 * step], g3 = g[3 * step];
+  const vreal even = g0 + g2, odd = g1 + g3, far = times_add(4, g2, g0), far_odd = times_add(4, g3, g1);
+  out[0] = g0;
+  out[out_step] = even + odd;
+  out[2 * out_step] = even - odd;
+  out[3 * out_step] = times_add(2, far_odd, far);
+  out[4 * out_step] = times_add(-2, far_odd, far);
+  out[5 * out_step] = g3;
+}
+
+/* G'm of six sums: the adjoint of winograd_weights. */
+CK_INLINE void winograd_gather(const vreal *m, int step, vreal *out, int out_step) {
+  const vreal near = m[step] + m[2 * step], odd = m[step] - m[2 * step];
+  const vreal far = m[3 * step] + m[4 * step], far_odd = m[3 * step] - m[4 * step];
+  out[0] = times_add((REAL)0.25, m[0], times_add((REAL)(-1.0 / 6), near, far * (REAL)(1.0 / 24)));
+  out[out_step] = times_add((REAL)(-1.0 / 6), odd, far_odd * (REAL)(1.0 / 12));
+  out[2 * out_step] = times_add((REAL)(1.0 / 6), far - near, m[5 * step]);
+}
+
 static void CK_NAME(winograd_in)(const ck_winograd_tiles *p) {
   const REAL *from = p->from;
   REAL *to = p->to;
@@ -63,6 +85,60 @@ static void CK_NAME(winograd_in)(const ck_winograd_tiles *p) {
         v_storeu(to + (6 * y + x) * p->to_point, out[x]);
     }
   }
+}
+
+/* 4x4 gradients of each tile, their 36 points. */
+static void CK_NAME(winograd_grad)(const ck_winograd_tiles *p) {
+  const REAL *from = p->from;
+  REAL *to = p->to;
+  for (int64_t t = 0; t < p->tiles; t++, from += 4 * VL, to += p->to_tile) {
+    vreal column[24], row[4], out[6];
+    CK_UNROLL
+    for (int x = 0; x < 4; x++) {
+      CK_UNROLL
+      for (int y = 0; y < 4; y++)
+        row[y] = v_load(from + y * p->from_row + x * VL);
+      winograd_spread(row, 1, column + x, 4);
+    }
+    CK_UNROLL
+    for (int y = 0; y < 6; y++) {
+      winograd_spread(column + 4 * y, 1, out, 1);
+      CK_UNROLL
+      for (int x = 0; x < 6; x++)
+        v_storeu(to + (6 * y + x) * p->to_point, out[x]);
+    }
+  }
+}
+
+/* Nine gradients of weights out of their points' sums, added to what is there. Returns whether any is not finite. */
+static int CK_NAME(winograd_taps)(const ck_winograd_taps *p) {
+  vreal seen = {0};
+  for (int64_t r = 0; r < p->rows; r++) {
+    for (int64_t j = 0; j < p->from_ld; j += VL) {
+      const REAL *from = (const REAL *)p->from + r * p->from_ld + j;
+      REAL *to = (REAL *)p->to + r * p->to_row + j;
+      vreal column[18], m[6], out[3];
+      CK_UNROLL
+      for (int x = 0; x < 6; x++) {
+        CK_UNROLL
+        for (int y = 0; y < 6; y++)
+          m[y] = v_load(from + (6 * y + x) * p->from_point);
+        winograd_gather(m, 1, column + x, 6);
+      }
+      CK_UNROLL
+      for (int y = 0; y < 3; y++) {
+        winograd_gather(column + 6 * y, 1, out, 1);
+        CK_UNROLL
+        for (int x = 0; x < 3; x++) {
+          REAL *at = to + (3 * y + x) * p->to_ld;
+          const vreal sum = v_load(at) + out[x];
+          seen = note_nonfinite(seen, sum);
+          v_store(at, sum);
+        }
+      }
+    }
+  }
+  return any_nonfinite(seen);
 }
 
 /* Of each channel's nine weights, [tap][ld] in scratch, their 36 points. */

@@ -1,0 +1,37 @@
+#include "winograd_tiles.h"
+
+void ck_winograd_load_tiles(const ck_winograd_load *load, const ck_box *tiles, int64_t first, int64_t channels) {
+  const ck_window *w = load->window;
+  const ck_source *s = w->source;
+  const int64_t vector = w->kernels->vector, item = w->kernels->real_size, *size = tiles->size;
+  ck_box window = *tiles;
+  for (int i = 2; i < 4; i++) {
+    window.first[i] *= CK_WINOGRAD_TILE;
+    window.size[i] = size[i] * CK_WINOGRAD_TILE + load->margin;
+  }
+  for (int64_t c = 0; c < channels; c += vector) {
+    const ck_kblock kb = {.channel = c, .channels = 1, .taps = {load->planes, 1, 1}};
+    ck_window_fill(load->window, &window, &kb, first * s->tensor.stride[1], first * s->act_y.stride[1],
+                   ck_min(vector, channels - c));
+    const int64_t row = w->extent[2] * vector, plane = w->extent[1] * row;
+    ck_winograd_tiles in = {.tiles = size[3], .from_row = row, .to_point = load->to_point, .to_tile = load->to_tile};
+    for (int64_t y = 0; y < size[0] * w->extent[0] * size[2]; y++) {
+      in.from = (char *)w->data + (y / size[2] * plane + y % size[2] * CK_WINOGRAD_TILE * row) * item;
+      in.to = load->to + (y * size[3] * load->to_tile + c) * item;
+      load->transform(&in);
+    }
+  }
+}
+
+ck_window_size ck_winograd_window(const int64_t tiles[4], int64_t margin, int64_t planes) {
+  ck_window_size size = {.channels = 1, .taps = {planes, 1, 1}};
+  for (int i = 0; i < 4; i++)
+    size.outputs[i] = i < 2 ? tiles[i] : tiles[i] * CK_WINOGRAD_TILE + margin;
+  return size;
+}
+
+ck_axis ck_winograd_axis(int64_t outputs, int64_t source, int64_t base, int64_t step, int mode) {
+  return (ck_axis){.outputs = outputs, .source = source, .base = base, .step = step, .taps = 1, .mode = mode};
+}
+
+int64_t ck_winograd_point(int64_t elements, int64_t item) { return (ck_ceil_div(elements * item, 64) | 1) * 64 / item; }
