@@ -12,13 +12,14 @@ import numpy as np
 from .._arrays import as_array, empty, native
 from .._ext import engine
 from .._shapes import per_axis
+from .._stored import Stored
 from .._threads import current
 from .explain import NetworkReport, measured, report
 from .ir import Graph, Value
 from .passes import bytes_of, optimise
 from .plan import Plan, refused
 from .table import OPS, Info, Undetermined
-from .tiled import Tiling
+from .tiled import Part, Range, Tiling
 
 _PLANS = 8  # that are kept
 _TILE_PLANS = 64  # corners, edges and insides, of several sizes
@@ -190,22 +191,27 @@ class Network:
         x : array, (N, C, *spatial)
             An ndarray or memmap, or anything that has a shape and a dtype and gives arrays for slices (zarr, h5py).
         tile : int or tuple of int
-            Sizes of a tile of the output, along each spatial axis. A tile costs its own share and what its outputs see
-            beyond it (`convkit.analysis.receptive_field`): larger tiles compute less twice, and take more memory.
-        out : array, optional
-            Of the result's shape, written to by slices; by default a new ndarray.
+            Sizes of a tile of the output, the first of several, along each spatial axis. A tile costs its own share and
+            what its outputs see beyond it (`convkit.analysis.receptive_field`): larger tiles compute less twice, and
+            take more memory.
+        out : array or sequence of arrays, optional
+            Of the result's shape, written to by slices; by default a new ndarray. One for each output, if the network
+            has several.
 
         Returns
         -------
         ndarray
-            Or `out`. It is what the network makes of x as a whole: to the bit where the model's convolutions have
-            ``algorithm="implicit_gemm"``, to rounding with others, whose sums depend on the place.
+            Or `out`; a tuple of them, if the network has several outputs. It is what the network makes of x as a whole:
+            to the bit where the model's convolutions have ``algorithm="implicit_gemm"``, to rounding with others, whose
+            sums depend on the place.
 
         Raises
         ------
         ValueError
             If a node reads more than a bounded window for an output (global pooling, linear layers, normalisation by
             the image's own statistics); the message names all such.
+        OSError
+            If a part of x cannot be read, or one of `out` written; the message names it.
 
         Examples
         --------
@@ -215,41 +221,32 @@ class Network:
         >>> bool((network.tiled(x, 16) == network(x)).all())
         True
         """
-        if self._source is not None:
-            self._source.check()
-        shape, dtype = tuple(map(int, x.shape)), np.dtype(x.dtype).newbyteorder("=")
-        if self._graph is None:
-            self._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
-        if dtype != self._dtype(self.graph.inputs[0]):
-            raise TypeError(f"x must have dtype {self._dtype(self.graph.inputs[0])}, got {dtype}")
-        tiling = Tiling(self._graph_for([np.broadcast_to(np.zeros((), dtype), shape)]), (1, *shape[1:]), dtype)
-        sizes = per_axis(tile, len(shape) - 2, "tile", 1)
-        whole = (shape[0], *tiling.out.shape[1:])
-        out = empty(whole, tiling.out.dtype) if out is None else out
-        if tuple(out.shape) != whole:
-            raise ValueError(f"out must have shape {whole}, got {tuple(out.shape)}")
-        plans: dict[Hashable, tuple[Plan, list[np.ndarray]]] = {}
-        for part in tiling.tiles(sizes):
-            ranges, key, graph = tiling.part(part)
-            source = tuple(slice(*span) for span in ranges)
-            if key not in plans:
-                if len(plans) >= _TILE_PLANS:
-                    plans.clear()
-                info = Info((1, shape[1], *(hi - lo for lo, hi in ranges)), dtype)
-                plans[key] = Plan(graph(), [info], current(), self._panels_of, self._max_bytes), []
-            for image in range(shape[0]):
-                taken = np.asarray(x[(slice(image, image + 1), slice(None), *source)])
-                taken = np.ascontiguousarray(native(taken))
-                (result,) = self._run(*plans[key], [taken])
-                out[(slice(image, image + 1), slice(None), *(slice(*span) for span in part))] = result
-        return out
+        x = Stored(x, "x")
+        tiles = Tiles.of(self, x.shape, x.dtype)
+        sizes = per_axis(tile, x.ndim - 2, "tile", 1)
+        infos = [info._replace(shape=(x.shape[0], *info.shape[1:])) for info in tiles.tiling.outs]
+        given = [None] * len(infos) if out is None else list(out) if self.graph.several else [out]
+        if len(given) != len(infos):
+            raise ValueError(f"out must have {len(infos)} arrays, one for each output, got {len(given)}")
+        results = [empty(*info[:2]) if each is None else each for each, info in zip(given, infos, strict=True)]
+        outs = [Stored(each, "out") for each in results]
+        for each, info in zip(outs, infos, strict=True):
+            if each.shape != info.shape:
+                raise ValueError(f"out must have shape {info.shape}, got {each.shape}")
+        for block in tiles.tiling.tiles(sizes):
+            part = tiles.tiling.part(block)
+            for image in range(x.shape[0]):
+                made = tiles.run(part, x[_slices(image, x.shape[1], part.reads)])
+                for each, ranges, result in zip(outs, block, made, strict=True):
+                    each[_slices(image, each.shape[1], ranges)] = result
+        return tuple(results) if self.graph.several else results[0]
 
     # ---------------------------------------------------------------- plans
 
     def _planned(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
         """The plan for these shapes and its idle memory; None if no plan can be made."""
         shapes = tuple((array.shape, array.dtype.str) for array in arrays)
-        key = shapes, current(), engine.isa(), engine.workspace_limit.get()
+        key = shapes, *_circumstances()
         with self._lock:
             if key in self._plans:
                 self._plans.move_to_end(key)
@@ -298,7 +295,9 @@ class Network:
     ) -> list[np.ndarray]:
         with self._lock:
             arena = idle.pop() if idle else None
-        arena = plan.arena() if arena is None else arena
+        if arena is None or arena.nbytes < plan.placement.bytes:
+            arena = None  # given back before more is taken
+            arena = plan.arena()
         try:
             return plan.run(arrays, arena, seconds)
         finally:
@@ -321,6 +320,61 @@ class Network:
             results = results if isinstance(results, tuple) else (results,)
             values.update(zip(node.outputs, map(np.asarray, results), strict=False))
         return [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]
+
+
+class Tiles:
+    """A network that runs block by block, for `Network.tiled` and `convkit.dask.network`.
+
+    A plan is kept for blocks that are alike, and memory for the largest.
+    """
+
+    def __init__(self, network: Network, tiling: Tiling) -> None:
+        self.network, self.tiling = network, tiling
+        self._plans: dict[Hashable, Plan] = {}
+        self._idle: list[np.ndarray] = []
+
+    @classmethod
+    def of(cls, network: Network, shape: tuple[int, ...], dtype: np.dtype) -> Tiles:
+        """Those over images of this shape, which are not looked at."""
+        if network._source is not None:
+            network._source.check()
+        dtype = dtype.newbyteorder("=")
+        if network._graph is None:
+            network._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
+        wanted = network._dtype(network.graph.inputs[0])
+        if dtype != wanted:
+            raise TypeError(f"x must have dtype {wanted}, got {dtype}")
+        graph = network._graph_for([np.broadcast_to(np.zeros((), dtype), shape)])
+        return cls(network, Tiling(graph, (1, *shape[1:]), dtype))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tiles, (self.network, self.tiling)
+
+    @np.errstate(all="ignore")
+    def run(self, part: Part, images: np.ndarray) -> list[np.ndarray]:
+        """The blocks of the outputs, of what the part reads of some images."""
+        images = np.ascontiguousarray(native(images))
+        key = part.key, len(images), *_circumstances()
+        with self.network._lock:
+            plan = self._plans.get(key)
+        if plan is None:
+            info = Info(images.shape, images.dtype)
+            plan = Plan(part.graph(), [info], current(), self.network._panels_of, self.network._max_bytes)
+            with self.network._lock:
+                if len(self._plans) >= _TILE_PLANS:
+                    self._plans.clear()
+                self._plans[key] = plan
+        return self.network._run(plan, self._idle, [images])
+
+
+def _slices(image: int, channels: int, ranges: Sequence[Range]) -> tuple[slice, ...]:
+    """That part of an image."""
+    return slice(image, image + 1), slice(0, channels), *(slice(*span) for span in ranges)
+
+
+def _circumstances() -> tuple[Hashable, ...]:
+    """What a plan depends on beside shapes."""
+    return current(), engine.isa(), engine.workspace_limit.get()
 
 
 def _input(array: Any, value: Any, declared: tuple[np.dtype, Any] | None) -> np.ndarray:

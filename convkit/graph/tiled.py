@@ -7,8 +7,10 @@ so that a tile's outputs are those of the whole, to the bit where an output's su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from itertools import product
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,10 @@ from .ir import Graph, Node, Value
 from .table import OPS, Info
 
 Range = tuple[int, int]  # first, and one past the last
+Block = tuple[Range, ...]  # of every output a range
+Number = int | Fraction
 _UNTOUCHED = ("zeros", "reflect", "replicate")
+_OF_CHANNELS = ("BatchNormalization", "Affine")  # their constants have one number for each
 
 
 class _Step(NamedTuple):
@@ -40,7 +45,8 @@ def _moving(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequ
     ranges, lows, highs, crop, rounds_up, more = [], [], [], [], 0, False
     reflects = attrs.get("padding_mode") == "reflect"
     axes = zip(out, sizes, infos[0].shape[2:], kernel, stride, dilation, *pads, strict=True)
-    for (first, end), whole, size, k, s, d, low, high in axes:
+    for span, whole, size, k, s, d, low, high in axes:
+        first, end = _with_another(span, whole) if node.op == "AveragePool" else span
         reach, last = d * (k - 1) + 1, end == whole  # at the end the node's own padding, and rounding up, hold
         lo, hi = first * s - low, (end - 1) * s - low + reach
         high = high if last else max(hi - size, 0)
@@ -54,13 +60,22 @@ def _moving(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequ
         ranges.append((start, stop))
         lows.append(before)
         highs.append(high)
-        crop.append((skipped, skipped + end - first))
+        skipped += span[0] - first
+        crop.append((skipped, skipped + span[1] - span[0]))
         rounds_up |= up
-        more |= up or (stop - start + before + high - reach) // s + 1 != end - first
+        more |= up or (stop - start + before + high - reach) // s + 1 != span[1] - span[0]
     changed = {"pads": (*lows, *highs), "auto_pad": "NOTSET"}
     if "ceil_mode" in attrs:
         changed["ceil_mode"] = int(rounds_up)
     return _Step(tuple(ranges), attrs | changed, tuple(crop) if more else None)
+
+
+def _with_another(span: Range, whole: int) -> Range:
+    """A lone window and one beside it, if there is one: a sum over all of an image has an order of its own."""
+    first, end = span
+    if end - first > 1 or whole == 1:
+        return span
+    return (first, end + 1) if end < whole else (first - 1, end)
 
 
 def _pads(attrs, in_, kernel, stride, dilation) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -89,6 +104,10 @@ def _transposed(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: 
 
 def _pointwise(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
     """Element by element."""
+    for info in infos if node.op not in _OF_CHANNELS else ():
+        if info is not None and info.data is not None and info.data.size > 1:
+            if any(size != 1 for size in info.shape[-len(out) :]):
+                raise _Refused(f"it takes a constant of shape {info.shape}, which differs from place to place")
     return _Step(tuple(out), node.attrs)
 
 
@@ -150,37 +169,70 @@ _RULES: dict[str, Callable[..., _Step]] = {
 
 def check(graph: Graph) -> None:
     """Raise, naming every node, if some can't be cut into tiles."""
+    users = graph.users()
     wrong = [
         f"{node.op} ({node.path or 'no layer'})"
         for node in graph.nodes
-        if node.op not in _RULES or node.attrs.get("padding_mode", "zeros") not in _UNTOUCHED
+        if node.op not in _RULES
+        or node.attrs.get("padding_mode", "zeros") not in _UNTOUCHED
+        or any(value in users for value in node.outputs[1:])  # places in the whole image
     ]
     if wrong:
         raise ValueError(f"the network must read a bounded window for each output; it has {', '.join(wrong)}")
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise ValueError("the network must have one input and one output to run by tiles")
+    if len(graph.inputs) != 1:
+        raise ValueError(f"the network must have one input to run by tiles, got {len(graph.inputs)}")
+
+
+class Part(NamedTuple):
+    """A block of every output."""
+
+    reads: tuple[Range, ...]  # of the input
+    key: Hashable  # what its graph depends on
+    graph: Callable[[], Graph]
 
 
 class Tiling:
-    """How a graph is run by tiles of its output for an input of one shape."""
+    """How a graph is run by blocks of its outputs for an input of one shape."""
 
     def __init__(self, graph: Graph, shape: tuple[int, ...], dtype: np.dtype) -> None:
         check(graph)
         self.graph, self.infos = graph, _inferred(graph, shape, dtype)
-        self.out = self.infos[graph.outputs[0]]
+        self.outs = [self.infos[value] for value in graph.outputs]
         self.nd = len(shape) - 2
+        jumps = _jumps(graph, self.infos, self.nd)
+        self.jumps = [jumps[value] for value in graph.outputs]
 
-    def tiles(self, tile: Sequence[int]) -> list[tuple[Range, ...]]:
-        """The parts of the output."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        info = self.infos[self.graph.inputs[0]]
+        return Tiling, (self.graph, info.shape, info.dtype)
+
+    def cuts(self, axis: int, places: Iterable[Number]) -> list[Block]:
+        """Blocks along an axis that begin at these places of the input, moved by the strides.
+
+        A block has a range of every output, of one element at least: places that would make emptier ones are left out.
+        """
+        sizes, starts = tuple(out.shape[2 + axis] for out in self.outs), [(0,) * len(self.outs)]
+        if 0 in sizes:
+            return []
+        for place in places:
+            here = tuple(ceil(place / jump[axis]) for jump in self.jumps)
+            if all(a < b < size for a, b, size in zip(starts[-1], here, sizes, strict=True)):
+                starts.append(here)
+        return [tuple(zip(*ends, strict=True)) for ends in zip(starts, [*starts[1:], sizes], strict=True)]
+
+    def tiles(self, tile: Sequence[int]) -> Iterator[list[tuple[Range, ...]]]:
+        """Blocks, with tiles of this size of the first output."""
         axes = [
-            [(first, min(first + step, size)) for first in range(0, size, step)]
-            for size, step in zip(self.out.shape[2:], tile, strict=True)
+            self.cuts(axis, (first * self.jumps[0][axis] for first in range(0, self.outs[0].shape[2 + axis], step)))
+            for axis, step in enumerate(tile)
         ]
-        return list(product(*axes))
+        return ([*zip(*block, strict=True)] for block in product(*axes))
 
-    def part(self, out: tuple[Range, ...]) -> tuple[tuple[Range, ...], Any, Callable[[], Graph]]:
-        """For a part of the output: the part of the input that it needs, what its graph depends on, and the graph."""
-        needed: dict[Value, tuple[Range, ...]] = {self.graph.outputs[0]: out}
+    def part(self, outs: Sequence[tuple[Range, ...]]) -> Part:
+        """What a block of every output needs, and how it is run. Along an axis it reads what it needs there alone."""
+        needed: dict[Value, tuple[Range, ...]] = {}
+        for value, out in zip(self.graph.outputs, outs, strict=True):
+            needed[value] = _hull(needed.get(value), out)
         steps: dict[Node, _Step] = {}
         for node in reversed(self.graph.nodes):
             y = node.outputs[0]
@@ -193,9 +245,11 @@ class Tiling:
                 if value is not None and value.data is None:
                     ranges = self._ranges(node, i, steps[node], needed[y])
                     needed[value] = _hull(needed.get(value), ranges)
-        start = needed[self.graph.inputs[0]]
-        key = tuple(self._key(node, steps[node], needed) for node in self.graph.nodes)
-        return start, (self._lengths(start), key), lambda: self._graph(steps, needed)
+        reads = needed[self.graph.inputs[0]]
+        given = [_within(out, needed[value]) for value, out in zip(self.graph.outputs, outs, strict=True)]
+        lengths = tuple(end - first for first, end in reads)
+        key = lengths, *given, *(self._key(node, steps[node], needed) for node in self.graph.nodes)
+        return Part(reads, key, lambda: self._graph(outs, steps, needed))
 
     def _key(self, node: Node, step: _Step, needed: dict[Value, tuple[Range, ...]]) -> tuple:
         """What a part's node depends on: its padding, and where what it needs lies in what there is."""
@@ -203,12 +257,9 @@ class Tiling:
         for i, value in enumerate(node.inputs):
             if value is not None and value.data is None:
                 ranges = self._ranges(node, i, step, needed[node.outputs[0]])
-                inside += [(lo - base, hi - base) for (lo, hi), (base, _) in zip(ranges, needed[value], strict=True)]
+                inside += _within(ranges, needed[value])
         attrs = step.attrs
         return tuple(inside), attrs.get("pads"), attrs.get("output_padding"), attrs.get("ceil_mode"), step.crop
-
-    def _lengths(self, ranges: Sequence[Range]) -> tuple[int, ...]:
-        return tuple(end - first for first, end in ranges)
 
     def _ranges(self, node: Node, i: int, step: _Step, out: tuple[Range, ...]) -> tuple[Range, ...]:
         """What the node needs of its i-th input; all of what is repeated along an axis."""
@@ -223,7 +274,9 @@ class Tiling:
             for size, full, span in zip(sizes, whole[-len(sizes) :], ranges[-len(sizes) :], strict=True)
         )
 
-    def _graph(self, steps: dict[Node, _Step], needed: dict[Value, tuple[Range, ...]]) -> Graph:
+    def _graph(
+        self, outs: Sequence[tuple[Range, ...]], steps: dict[Node, _Step], needed: dict[Value, tuple[Range, ...]]
+    ) -> Graph:
         """The graph of a part; its constants are the whole one's."""
         part = Graph()
         made: dict[Value, Value] = {self.graph.inputs[0]: part.input(self.graph.inputs[0].name)}
@@ -243,7 +296,7 @@ class Tiling:
                 attrs["axes"] = tuple(range(2, self.nd + 2))
             y = part.emit(node.op, inputs, attrs, 1, node.path)
             made[node.outputs[0]] = y if step.crop is None else _slice(y, step.crop, [(0, 0)] * self.nd)
-        part.outputs = [made[self.graph.outputs[0]]]
+        part.outputs = [_slice(made[v], out, needed[v]) for v, out in zip(self.graph.outputs, outs, strict=True)]
         part.output_names = list(self.graph.output_names)
         return part
 
@@ -254,13 +307,34 @@ def _hull(known: tuple[Range, ...] | None, more: tuple[Range, ...]) -> tuple[Ran
     return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(known, more, strict=True))
 
 
+def _within(ranges: Sequence[Range], of: Sequence[Range]) -> tuple[Range, ...]:
+    """Ranges, counted from where others begin."""
+    return tuple((lo - base, hi - base) for (lo, hi), (base, _) in zip(ranges, of, strict=True))
+
+
 def _slice(value: Value, ranges: Sequence[Range], of: Sequence[Range]) -> Value:
     """That part of what is itself a part: a view."""
     if tuple(ranges) == tuple(of):
         return value
-    starts = np.array([lo - base for (lo, _), (base, _) in zip(ranges, of, strict=True)], np.int64)
-    ends = np.array([hi - base for (_, hi), (base, _) in zip(ranges, of, strict=True)], np.int64)
+    starts, ends = np.array(_within(ranges, of), np.int64).T
     return value.emit("Slice", starts, ends, np.arange(2, 2 + len(starts), dtype=np.int64))
+
+
+def _jumps(graph: Graph, infos: dict[Value, Info], nd: int) -> dict[Value, tuple[Number, ...]]:
+    """How far apart elements of every value lie in the input, along each axis."""
+    jumps: dict[Value, tuple[Number, ...]] = {graph.inputs[0]: (1,) * nd}
+    for node in graph.nodes:
+        seen = zip(*(jumps[value] for value in node.inputs if value in jumps), strict=True)
+        stride = spatial(node.attrs, "strides", nd)
+        if node.op == "Resize":
+            sizes = (infos[value].shape[2:] for value in (node.inputs[0], node.outputs[0]))
+            stride = tuple(map(Fraction, *sizes))
+        elif node.op == "ConvTranspose":
+            stride = tuple(Fraction(1, s) for s in stride)
+        elif node.op == "DepthToSpace":
+            stride = (Fraction(1, node.attrs["blocksize"]),) * nd
+        jumps[node.outputs[0]] = tuple(max(jump) * s for jump, s in zip(seen, stride, strict=True))
+    return jumps
 
 
 def _inferred(graph: Graph, shape: tuple[int, ...], dtype: np.dtype) -> dict[Value, Info]:

@@ -2,67 +2,24 @@
 
 import numpy as np
 import pytest
+import zarr
 
 from convkit import models, nn
-
-EXACT = {"algorithm": "implicit_gemm"}
-
-
-def conv(c_in, c_out, kernel, **options):
-    return nn.Conv2d(c_in, c_out, kernel, rng=0, **EXACT, **options)
+from convkit.graph import Graph, Network
+from convkit.graph.plan import Plan
+from tiled_networks import EXACT, TILED, conv
 
 
-def transposed(*sizes):
-    return nn.ConvTranspose2d(*sizes, rng=0, **EXACT)
-
-
-def small_unet():
-    model = models.unet(width=4, depth=2, rng=0)
-    for layer in model.modules():
-        if hasattr(layer, "algorithm"):
-            layer.algorithm = "implicit_gemm"
-    return model
-
-
-CASES = {
-    "convolutions": (
-        lambda: nn.Sequential(conv(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 2, 5, dilation=2)),
-        (2, 1, 40, 51),
-    ),
-    "strides": (
-        lambda: nn.Sequential(conv(1, 4, 3, padding="same", stride=2), nn.MaxPool2d(3, 2, 1), conv(4, 2, 3, stride=3)),
-        (1, 1, 60, 71),
-    ),
-    "rounding up": (
-        lambda: nn.Sequential(nn.AvgPool2d(3, 2, 1, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)), (1, 2, 40, 51)
-    ),
-    "modes": (
-        lambda: nn.Sequential(conv(2, 4, 3, padding=2, padding_mode="reflect"),
-                              conv(4, 2, 3, padding=1, padding_mode="replicate", stride=2)),
-        (1, 2, 40, 33),
-    ),
-    "transposed": (lambda: nn.Sequential(transposed(2, 4, 4, 2, 1), transposed(4, 2, 3, 3, 1, 1)), (1, 2, 20, 23)),
-    "enlarged": (
-        lambda: nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), conv(2, 4, 3), nn.PixelShuffle(2)),
-        (1, 2, 20, 23),
-    ),
-    "branches": (
-        lambda: nn.Sequential(nn.Residual(nn.Sequential(conv(3, 3, 3, padding=1), nn.ReLU())),
-                              nn.Concat(nn.Identity(), conv(3, 2, 1)), nn.Softmax(1)),
-        (1, 3, 20, 23),
-    ),
-    "unet": (small_unet, (1, 1, 64, 96)),
-    "volume": (lambda: nn.Sequential(nn.Conv3d(1, 2, 3, padding=1, rng=0, **EXACT), nn.ReLU()), (1, 1, 12, 23, 17)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", TILED)
 def test_tiles_have_the_bits_of_the_whole(name):
-    make, shape = CASES[name]
+    make, shape = TILED[name]
     network, x = make().eval().prepare(), np.random.default_rng(0).standard_normal(shape, np.float32)
     whole = network(x)
     for tile in (7, 16):
-        np.testing.assert_array_equal(network.tiled(x, tile), whole)
+        tiled = network.tiled(x, tile)
+        assert type(tiled) is type(whole)
+        for got, expected in zip(tiled, whole, strict=True):
+            np.testing.assert_array_equal(got, expected)
 
 
 class Sliced:
@@ -94,8 +51,46 @@ def test_what_sees_everything_is_refused_by_name():
         network.tiled(np.zeros((1, 1, 20, 20), np.float32), 8)
     with pytest.raises(ValueError, match=r"out must have shape \(1, 2, 18, 18\), got \(1, 2, 3\)"):
         conv(1, 2, 3).prepare().tiled(np.zeros((1, 1, 20, 20), np.float32), 8, out=np.zeros((1, 2, 3)))
+    network = models.PyramidNetwork([conv(1, 3, 3)], models.FeaturePyramid((3,), 4, rng=0)).prepare()
+    with pytest.raises(ValueError, match="out must have 2 arrays, one for each output, got 1"):
+        network.tiled(np.zeros((1, 1, 20, 20), np.float32), 8, out=[None])
+    graph = Graph()
+    graph.outputs = list(graph.emit("MaxPool", [graph.input("x")], {"kernel_shape": (2, 2)}, 2))
+    with pytest.raises(ValueError, match=r"bounded window for each output; it has MaxPool \(no layer\)"):
+        Network(graph).tiled(np.zeros((1, 1, 20, 20), np.float32), 8)
+    graph = Graph()
+    graph.outputs = [graph.input("x") + np.ones((5, 1), np.float32)]
+    with pytest.raises(
+        ValueError, match=r"Add \(no layer\) cannot be cut into tiles: it takes a constant of shape \(5, 1\)"
+    ):
+        Network(graph).tiled(np.zeros((1, 1, 5, 20), np.float32), 8)
     with pytest.raises(ValueError, match=r"Resize \(no layer\) cannot be cut into tiles: it does not enlarge"):
         nn.Upsample(scale_factor=1.5).prepare().tiled(np.zeros((1, 1, 20, 20), np.float32), 8)
+
+
+def test_a_part_that_cannot_be_read_or_written_is_named(tmp_path):
+    network, shape = conv(1, 1, 3, padding=1).prepare(), (1, 1, 20, 20)
+    options = {"shape": shape, "chunks": (1, 1, 10, 10), "dtype": np.float32, "compressors": None}
+    x, y = (zarr.create_array(str(tmp_path / name), **options) for name in ("x.zarr", "y.zarr"))
+    x[:] = 1
+    (tmp_path / "y.zarr/c").write_text("no folder")
+    with pytest.raises(OSError, match=r"out must be writable, got .* for \[0:1, 0:1, 0:10, 0:10\] of .*y\.zarr"):
+        network.tiled(x, 10, out=y)
+    (tmp_path / "x.zarr/c/0/0/1/0").write_bytes(b"torn")
+    with pytest.raises(OSError, match=r"x must be readable, got .* for \[0:1, 0:1, 0:11, 0:11\] of .*x\.zarr"):
+        network.tiled(x, 10)
+
+
+def test_tiles_share_their_memory(monkeypatch):
+    """There are nine kinds of tiles, each with a plan of its own, and memory for one of the largest."""
+    made = []
+    monkeypatch.setattr(Plan, "arena", lambda plan, of=Plan.arena: made.append(plan) or of(plan))
+    network, x = (
+        nn.Sequential(conv(1, 40, 3, padding=1), conv(40, 1, 3, padding=1)).prepare(),
+        np.zeros((1, 1, 500, 500), np.float32),
+    )
+    network.tiled(x, 100)
+    assert len(made) <= 3 and made[0] is not made[-1]
 
 
 def test_another_dtype_is_refused_and_another_byte_order_taken():

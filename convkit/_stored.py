@@ -1,0 +1,32 @@
+"""Arrays in storage (zarr, h5py, memmap, or any that gives and takes slices), whose errors say which and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Stored:
+    """An array that says which part of it could not be read or written."""
+
+    def __init__(self, array: Any, name: str) -> None:
+        self.array, self.name = array, name
+        self.shape, self.dtype = tuple(map(int, array.shape)), np.dtype(array.dtype)
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, where: tuple[slice, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self.array[where])
+        except Exception as error:
+            raise self._failed("readable", where, error) from error
+
+    def __setitem__(self, where: tuple[slice, ...], part: np.ndarray) -> None:
+        try:
+            self.array[where] = part
+        except Exception as error:
+            raise self._failed("writable", where, error) from error
+
+    def _failed(self, able: str, where: tuple[slice, ...], error: Exception) -> OSError:
+        part = ", ".join(f"{side.start}:{side.stop}" for side in where)
+        return OSError(f"{self.name} must be {able}, got {error!r} for [{part}] of {self.array!r}")
