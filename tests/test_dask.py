@@ -117,8 +117,9 @@ def test_auto_holds_winograds_bound():
 
 def test_channels_in_chunks_are_brought_together_and_it_is_said():
     x = da.from_array(X, (1, 2, 20, 30))
-    with pytest.warns(da.PerformanceWarning, match="x has its 6 channels in 3 chunks"):
+    with pytest.warns(da.PerformanceWarning, match="x has its 6 channels in 3 chunks") as warned:
         y = convkit.dask.conv2d(x, WEIGHT)
+    assert warned[0].filename == __file__
     assert y.compute().tobytes() == convkit.conv2d(X, WEIGHT, algorithm="implicit_gemm").tobytes()
     assert convkit.dask.avg_pool2d(x, 2).chunks[1] == (2, 2, 2)
 
@@ -192,6 +193,41 @@ def test_network():
     with pytest.warns(da.PerformanceWarning, match="whole ones"):
         y = convkit.dask.network(net, da.from_array(X, (2, 3, 40, 10)))
     assert y.compute().tobytes() == net(X).tobytes()
+
+
+def test_functions_of_several_results():
+    first, second = convkit.dask.network(lambda x: (x[:, 0, 0, :2], x * 2), da.from_array(X, (1, -1, -1, -1)))
+    assert (first.chunks, second.chunks) == (((1, 1), (2,)), ((1, 1), (6,), (40,), (30,)))
+    assert first.compute().tobytes() == X[:, 0, 0, :2].tobytes() and second.compute().tobytes() == (X * 2).tobytes()
+
+
+def test_a_network_over_large_images():
+    """Chunks go by the strides, nothing is computed or held beside blocks, and the model is sent once."""
+    layers = (
+        convkit.nn.Conv2d(6, 8, 3, padding=1, stride=2, rng=0),
+        convkit.nn.ReLU(),
+        convkit.nn.Conv2d(8, 2, 5, rng=0),
+    )
+    net = convkit.nn.Sequential(*layers).prepare()
+    x = not_computed((1, 6, 10**6, 10**6 // 2), (1, 6, 10**5, 10**5))
+    y = convkit.dask.network(net, x)
+    assert y.chunks == ((1,), (2,), (5 * 10**4,) * 9 + (5 * 10**4 - 4,), (5 * 10**4,) * 4 + (5 * 10**4 - 4,))
+    assert len(y.dask) - len(x.dask) <= 9 * 50 + 2
+    assert len(pickle.dumps(dict(y.dask))) - len(pickle.dumps(dict(x.dask))) < len(pickle.dumps(net)) + 400_000
+    with _Largest() as largest:
+        convkit.dask.network(net, da.ones((1, 6, 400, 400), dtype=np.float32, chunks=(1, 6, 50, 50))).sum().compute()
+    assert largest.bytes <= 6 * 50 * 50 * 4
+    with pytest.warns(da.PerformanceWarning, match="x has its 6 channels in 3 chunks"):
+        y = convkit.dask.network(net, da.from_array(X, (1, 2, 20, 30)))
+    np.testing.assert_allclose(y.compute(), net(X), 1e-4, 1e-5)
+
+
+def test_a_network_that_reads_all_of_an_image_takes_whole_ones():
+    net = convkit.nn.Sequential(convkit.nn.Conv2d(6, 8, 3, rng=0), convkit.nn.GlobalAvgPool2d()).prepare()
+    with pytest.raises(ValueError, match=r"it has GlobalAveragePool \(1\)\nx has its images in chunks, "):
+        convkit.dask.network(net, da.from_array(X, CHUNKS))
+    y = convkit.dask.network(net, da.from_array(X, CHUNKS).rechunk({2: -1, 3: -1}))
+    np.testing.assert_allclose(y.compute(), net(X), 1e-5)
 
 
 def test_a_network_is_sent_once_and_predicts_in_threads():

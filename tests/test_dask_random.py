@@ -14,6 +14,7 @@ from lazy import in_chunks, operator
 from pool_problems import random_pool
 from problems import random_problem, random_transposed
 from resample_problems import random_resize
+from tiled_networks import TILED
 
 ACTIVATIONS = (None, "relu", ("elu", 0.5))
 
@@ -126,3 +127,19 @@ def test_interpolation(block):
             "x": convkit.dask.interpolate_backward(in_chunks(rng, grad), x.shape, **options),
         }
         assert_equal(dask.compute(got)[0], expected, f"{problem}, {dtype}, {layout}")
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_networks_over_images_in_pieces(name):
+    make, shape = TILED[name]
+    net, x, rng = (
+        make().eval().prepare(),
+        np.random.default_rng(0).standard_normal(shape, np.float32),
+        np.random.default_rng(9),
+    )
+    whole = net(x)
+    for _ in range(2):
+        got = dask.compute(convkit.dask.network(net, in_chunks(rng, x, (1,))))[0]
+        assert type(got) is type(whole)
+        for array, expected in zip(got, whole, strict=True):
+            assert array.tobytes() == expected.tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import sys
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.task_spec import DataNode, List, Task, TaskRef
 
 from .._arrays import as_array, is_real
+from .._stored import Stored
 from .._threads import threads
 
 Span = tuple[int, int]
@@ -25,27 +27,12 @@ Span = tuple[int, int]
 # ---------------------------------------------------------------- arrays
 
 
-class _Stored:
-    """An array in storage, such as zarr's, that says which part of it could not be read."""
-
-    def __init__(self, array, name: str):
-        self.array, self.name = array, name
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
-
-    def __getitem__(self, where):
-        try:
-            return np.asarray(self.array[where])
-        except Exception as error:
-            part = ", ".join(f"{side.start}:{side.stop}" for side in where)
-            raise OSError(f"{self.name} must be readable, got {error!r} for [{part}] of {self.array!r}") from error
-
-
 def lazy(value, name: str) -> da.Array:
     """`value` as a Dask array of float32 or float64 whose chunk sizes are known."""
     if not isinstance(value, da.Array):
         if not hasattr(value, "chunks"):
             return da.from_array(as_array(value, name))
-        value = da.from_array(_Stored(value, name), getattr(value, "shards", None) or value.chunks)
+        value = da.from_array(Stored(value, name), getattr(value, "shards", None) or value.chunks)
     if not is_real(value.dtype):
         raise TypeError(f"{name} must be float32 or float64, got dtype {value.dtype}")
     return known(value, name)
@@ -69,14 +56,20 @@ def together(array: da.Array, axis: int, name: str) -> da.Array:
     """The array with one chunk along an axis, in chunks of no more bytes than it had."""
     if array.numblocks[axis] == 1:
         return array
-    warnings.warn(
+    warn(
         f"{name} has its {array.shape[axis]} channels in {array.numblocks[axis]} chunks, and all are summed: it is "
-        "rechunked; rechunk it yourself to choose the chunks",
-        da.PerformanceWarning,
-        stacklevel=5,
+        "rechunked; rechunk it yourself to choose the chunks"
     )
     chunks = {a: -1 if a == axis else "auto" for a in range(array.ndim)}
     return array.rechunk(chunks, block_size_limit=limit_of(array))
+
+
+def warn(message: str) -> None:
+    """A warning at the line that called convkit."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals["__name__"].startswith("convkit."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, da.PerformanceWarning, stacklevel=level)
 
 
 def limit_of(array: da.Array) -> int:
@@ -195,21 +188,19 @@ class Layer:
         graph = HighLevelGraph.from_collections(self.name, self.tasks, list(self.sources.values()))
         return da.Array(graph, self.name, chunks, np.dtype(dtype).newbyteorder("="))
 
-    def arrays(self, chunks: tuple[tuple[int, ...], ...], dtypes: Sequence) -> tuple[da.Array, ...]:
-        """As many arrays as the function returns, all in the same chunks."""
-        graph = HighLevelGraph.from_collections(self.name, self.tasks, list(self.sources.values()))
-        results = []
-        for number, dtype in enumerate(dtypes):
-            name = f"{self.name}-{number}"
-            blocks = itertools.product(*(range(len(sizes)) for sizes in chunks))
-            tasks = {
-                (name, *index): Task((name, *index), operator.getitem, TaskRef((self.name, *index)), number)
-                for index in blocks
-            }
-            dtype = np.dtype(dtype).newbyteorder("=")
-            layers, dependencies = graph.layers | {name: tasks}, graph.dependencies | {name: {self.name}}
-            results.append(da.Array(HighLevelGraph(layers, dependencies), name, chunks, dtype))
-        return tuple(results)
+    def results(self, chunks: Sequence[tuple], dtypes: Sequence, several: bool) -> da.Array | tuple[da.Array, ...]:
+        """The array, or as many as the function returns; a task's index is theirs, filled up with zeros."""
+        if not several:
+            return self.array(chunks[0], dtypes[0])
+        whole, width, arrays = self.array(chunks[0], dtypes[0]).dask, max(map(len, chunks)), []
+        for number, (sizes, dtype) in enumerate(zip(chunks, dtypes, strict=True)):
+            name, tasks = f"{self.name}-{number}", {}
+            for index in itertools.product(*(range(len(axis)) for axis in sizes)):
+                made = TaskRef((self.name, *index, *[0] * (width - len(index))))
+                tasks[name, *index] = Task((name, *index), operator.getitem, made, number)
+            graph = HighLevelGraph(whole.layers | {name: tasks}, whole.dependencies | {name: {self.name}})
+            arrays.append(da.Array(graph, name, sizes, np.dtype(dtype).newbyteorder("=")))
+        return tuple(arrays)
 
 
 def total(parts: Layer, count: int, shape: tuple[int, ...], dtype) -> da.Array:

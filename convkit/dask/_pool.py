@@ -114,7 +114,7 @@ def maximum(nd, x, kernel_size, stride, padding, dilation, ceil_mode, return_ind
     call = call_of(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, layout)
     layer, plane = Layer(f"max_pool{nd}d", x.name, call, return_indices), tuple(axis.large for axis in call.axes)
     blocks = _forward(call, layer, _block_max, x, plane=plane, return_indices=return_indices)
-    return layer.arrays(blocks.chunks, (x.dtype, np.int64)) if return_indices else layer.array(blocks.chunks, x.dtype)
+    return layer.results([blocks.chunks] * 2, (x.dtype, np.int64), return_indices)
 
 
 def average(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout) -> da.Array:
