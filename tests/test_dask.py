@@ -230,6 +230,15 @@ def test_a_network_that_reads_all_of_an_image_takes_whole_ones():
     np.testing.assert_allclose(y.compute(), net(X), 1e-5)
 
 
+def test_threads_are_part_of_a_name():
+    """Tasks of one name are one task, where graphs meet."""
+    x, names = da.from_array(X, CHUNKS), set()
+    for threads in (1, 4):
+        with dask.config.set({"convkit.threads": threads}):
+            names.add(convkit.dask.conv2d(x, WEIGHT).name)
+    assert len(names) == 2
+
+
 def test_a_network_is_sent_once_and_predicts_in_threads():
     model = convkit.nn.Sequential(convkit.nn.Conv2d(6, 200, 3, rng=0), convkit.nn.BatchNorm2d(200), convkit.nn.ReLU())
     x = da.from_array(np.repeat(X, 20, 0), (1, -1, -1, -1))

@@ -130,8 +130,8 @@ class Layer:
     """
 
     def __init__(self, label: str, *token):
-        self.name = f"convkit-{label}-{tokenize(label, *token)}"
         self.threads = config.get("convkit.threads", 1)
+        self.name = f"convkit-{label}-{tokenize(label, self.threads, *token)}"
         self.tasks: dict = {}
         self.sources: dict[str, da.Array] = {}
         self.chunks: dict[str, list[list[Span]]] = {}
