@@ -1,6 +1,7 @@
 """What holds of convkit on Dask arrays beside the values: nothing is loaded, little is held, and what is refused."""
 
 import doctest
+import errno
 import importlib
 import pickle
 import sys
@@ -160,6 +161,33 @@ def test_a_chunk_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(OSError, match=r"x must be readable, got .* for \[1:2, 0:6, 22:33, 24:30\] of .*x\.zarr"):
         y.compute()
     assert z.chunks == CHUNKS
+
+
+def test_results_are_there_whole_or_not_at_all(tmp_path):
+    y, path = convkit.dask.conv2d(da.from_array(X, CHUNKS), WEIGHT, stride=2), tmp_path / "y.zarr"
+    z = convkit.dask.to_zarr(y, path)
+    assert (z.chunks, z[:].tobytes()) == ((1, 8, 6, 4), convkit.conv2d(X, WEIGHT, stride=2).tobytes())
+    with pytest.raises(FileExistsError, match=r"path must be nothing yet, got .*y\.zarr"):
+        convkit.dask.to_zarr(y, path)
+    small = convkit.dask.to_zarr(y, tmp_path / "small.zarr", chunks=(1, 3, 2, 5), compressors=None)
+    assert (small.chunks, small[:].tobytes()) == ((1, 3, 2, 5), z[:].tobytes())
+    with pytest.raises(AssertionError, match="computed"):
+        convkit.dask.to_zarr(not_computed(X.shape, CHUNKS), tmp_path / "none.zarr")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"y.zarr", "small.zarr"}
+    assert convkit.dask.to_zarr(y[:0], tmp_path / "empty.zarr").shape == (0, 8, 19, 14)
+
+
+def test_a_full_disk_is_an_error_that_names_the_array_and_the_place(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", full)
+    with pytest.raises(OSError, match=r"y\.zarr must be writable, got .*No space.* for \[.*\] of"):
+        convkit.dask.to_zarr(da.from_array(X, CHUNKS), tmp_path / "y.zarr")
+    monkeypatch.setattr(zarr, "create_array", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*y\.zarr'"):
+        convkit.dask.to_zarr(da.from_array(X, CHUNKS), tmp_path / "y.zarr")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("package", ["dask", "zarr"])

@@ -18,7 +18,9 @@ gives the tasks of the arrays made under it four.
 ===========  ===============================================================================================
 convolution  `conv1d`, `conv2d`, `conv3d`, `conv_transpose1d`, `conv_transpose2d`, `conv_transpose3d`
 pooling      `max_pool1d`, `max_pool2d`, `max_pool3d`, `avg_pool1d`, `avg_pool2d`, `avg_pool3d`
-others       `interpolate`, and `network`, any function of a batch of images
+resizing     `interpolate`
+networks     `network`: one over large images, or any function of a batch of images
+storage      `to_zarr`: a result that is there whole or not at all
 ===========  ===============================================================================================
 
 Each operator has its gradient, ``op_backward``.
@@ -55,6 +57,7 @@ from ._pool import (
     max_pool3d_backward,
 )
 from ._resize import interpolate, interpolate_backward
+from ._store import to_zarr
 
 __all__ = [
     "avg_pool1d",
@@ -84,6 +87,7 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_backward",
     "network",
+    "to_zarr",
 ]
 
 _OTHERWISE = {

@@ -1,0 +1,71 @@
+"""Results on the disk, there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+
+from .._extras import need
+from .._stored import Stored
+from ._graph import known
+
+
+def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
+    """
+    Compute an array into a new zarr array, which is there whole or not at all.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        In chunks of known sizes.
+    path : str or path
+        A folder that is not there yet, in a file system that all workers share. It gets its name when all is written.
+    **options
+        As `zarr.create_array` takes them: `chunks`, `shards`, `compressors`, `attributes`... By default chunks are as
+        large as the largest of `array`, which is rechunked where it does not fit them.
+
+    Returns
+    -------
+    zarr.Array
+
+    Raises
+    ------
+    ImportError
+        If zarr, of the extra ``[dask]``, is not installed.
+    TypeError, ValueError
+        If `array` is no Dask array, or has chunks of unknown sizes.
+    OSError
+        If there is something at `path`, or a part cannot be written, as on a full disk: the message has both. What was
+        written until then is removed.
+
+    Examples
+    --------
+    >>> import os, tempfile, convkit.dask, dask.array as da
+    >>> y = convkit.dask.avg_pool2d(da.ones((1, 3, 100, 100), dtype="float32", chunks=(1, 3, 60, 40)), 2)
+    >>> convkit.dask.to_zarr(y, os.path.join(tempfile.mkdtemp(), "y.zarr")).chunks
+    (1, 3, 30, 20)
+    """
+    zarr = need("zarr", "dask")
+    if not isinstance(array, da.Array):
+        raise TypeError(f"array must be a Dask array, got {type(array).__name__}")
+    path, largest = Path(path), [max(1, *sizes) for sizes in known(array, "array").chunks]
+    if path.exists():
+        raise FileExistsError(f"path must be nothing yet, got {str(path)!r}")
+    units = options.get("shards") or options.setdefault("chunks", tuple(largest))
+    pieces = {axis: unit * max(1, size // unit) for axis, (unit, size) in enumerate(zip(units, largest, strict=True))}
+    beside = path.with_name(f".{secrets.token_hex(8)}.part")  # in the same file system
+    try:
+        out = zarr.create_array(str(beside), shape=array.shape, dtype=array.dtype, **options)
+        array.rechunk(pieces).store(Stored(out, str(path)), lock=False)  # no chunk of it is written by two tasks
+        beside.rename(path)
+    except BaseException as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+    return zarr.open_array(str(path), mode="r+")
