@@ -109,12 +109,12 @@ def _cut(chunk: np.ndarray, where: tuple[slice, ...]) -> np.ndarray:
     return chunk[where].copy()
 
 
-def _join(parts, axis: int = 0) -> np.ndarray:
-    """One array of nested lists of arrays; no copy where there is only one."""
-    if not isinstance(parts, list):
-        return parts
-    arrays = [_join(part, axis + 1) for part in parts]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
+def _join(parts):
+    """One array of lists of arrays, nested as deep as these have axes; no copy where there is only one."""
+    first = parts
+    while isinstance(first, list) and len(first) == 1:
+        first = first[0]
+    return np.block(parts) if isinstance(first, list) else first
 
 
 def _run(function: Callable, count: int, boxes: list, fixed: list, options: dict):
