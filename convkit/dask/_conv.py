@@ -99,39 +99,28 @@ def _call(label, family, images: Images, plan: Plan, channels, shape: _shapes.Co
 # ---------------------------------------------------------------- from one side to the other
 
 
-def _onto_small(
-    call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, x_channels=None, **options
-) -> Layer:
-    """Each block of the small side from what its windows cover of the large one."""
+def _blocks(call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, of_x: bool, **options) -> None:
+    """Each block of one side from what belongs to it on the other; the gradient of x goes the other way round.
+
+    A block of the small side is made of what its windows cover, one of the large side of the windows that touch it.
+    """
+    to_small = call.large_is_x != of_x
 
     def read(batch, _, spatial):
-        reads = [axis.read(*span) for axis, span in zip(call.axes, spatial, strict=True)]
-        wanted = call.images.arranged(batch, call.large, [r.span for r in reads])
-        own = {"padding": tuple((r.before, r.after) for r in reads)}
-        if x_channels is not None:
-            own["x_shape"] = call.images.arranged(batch[1] - batch[0], x_channels, sizes_of(spatial))
-        return [None if source is None else (source, wanted) for source in sources], own
-
-    return layer_of(blocks, layer, function, read, fixed, **call.options, **options)
-
-
-def _onto_large(
-    call: Call, layer: Layer, function, blocks: Blocks, sources, fixed, x_channels=None, **options
-) -> Layer:
-    """Each block of the large side from the windows that touch it."""
-
-    def read(batch, _, spatial):
-        windows = [axis.touching(*span) for axis, span in zip(call.axes, spatial, strict=True)]
-        placed = [a.placed(*window, *span) for a, window, span in zip(call.axes, windows, spatial, strict=True)]
-        own = {"padding": tuple((before, after) for before, after, _ in placed)}
-        if x_channels is not None:
-            own["x_shape"] = call.images.arranged(batch[1] - batch[0], x_channels, sizes_of(spatial))
+        if to_small:
+            reads = [axis.read(*span) for axis, span in zip(call.axes, spatial, strict=True)]
+            wanted, own = [r.span for r in reads], {"padding": tuple((r.before, r.after) for r in reads)}
         else:
-            own["output_padding"] = tuple(short for *_, short in placed)
-        wanted = call.images.arranged(batch, call.small, windows)
-        return [None if source is None else (source, wanted) for source in sources], own
+            wanted = [axis.touching(*span) for axis, span in zip(call.axes, spatial, strict=True)]
+            placed = [a.placed(*window, *span) for a, window, span in zip(call.axes, wanted, spatial, strict=True)]
+            own = {"padding": tuple((before, after) for before, after, _ in placed)}
+            own |= {} if of_x else {"output_padding": tuple(short for *_, short in placed)}
+        if of_x:
+            own["x_shape"] = call.images.arranged(batch[1] - batch[0], call.channels[0], sizes_of(spatial))
+        box = call.images.arranged(batch, call.large if to_small else call.small, wanted)
+        return [None if source is None else (source, box) for source in sources], own
 
-    return layer_of(blocks, layer, function, read, fixed, **call.options, **options)
+    layer_of(blocks, layer, function, read, fixed, **call.options, **options)
 
 
 def _other_side(call: Call, cuts, to_small: bool):
@@ -160,9 +149,8 @@ def forward(call_of, nd: int, sizes: tuple, x, weight, bias, activation, algorit
     blocks = Blocks(call.images, batch, [(0, call.channels[1])], _other_side(call, spatial, call.large_is_x))
     token = (x.name, weight.name, bias if bias is None else bias.name, activation, algorithm, call[2:4], call[6:])
     layer = Layer(f"{call.label}{nd}d", *token)
-    onto = _onto_small if call.large_is_x else _onto_large
     options = {"activation": activation, "algorithm": algorithm}
-    onto(call, layer, call.operator(), blocks, [_with_padding(call, x)], [weight, bias], **options)
+    _blocks(call, layer, call.operator(), blocks, [_with_padding(call, x)], [weight, bias], of_x=False, **options)
     return layer.array(blocks.chunks, x.dtype)
 
 
@@ -199,9 +187,8 @@ def _grad_x(call: Call, grad, y, weight, x, token, options) -> da.Array:
     blocks = Blocks(call.images, batch, [(0, call.channels[0])], spatial)
     padded = blocks._replace(spatial=[padded_cuts(*axis) for axis in zip(spatial, *call.pads, strict=True)])
     layer = Layer(f"{call.label}{call.nd}d-grad-x", *token, blocks)
-    onto = _onto_large if call.large_is_x else _onto_small
-    onto(call, layer, _block_grad_x, padded, [grad, y], [weight], call.channels[0],
-         operator=call.operator("_backward"), **options)  # fmt: skip
+    options = options | {"operator": call.operator("_backward")}
+    _blocks(call, layer, _block_grad_x, padded, [grad, y], [weight], of_x=True, **options)
     dx = layer.array(padded.chunks, grad.dtype)
     if call.mode == "zeros":
         return dx
