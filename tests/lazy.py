@@ -1,4 +1,8 @@
-"""Dask arrays for tests: in random chunks, and such as fail when they are computed."""
+"""Dask arrays for tests: in random chunks, and such as fail, or end their worker, when they are computed."""
+
+import os
+import signal
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -30,3 +34,11 @@ def not_computed(shape, chunks, dtype=np.float32) -> da.Array:
 def operator(name: str):
     """The function of this name on Dask arrays."""
     return getattr(convkit.dask, name)
+
+
+def kills_once(chunk, flag, block_info=None):
+    """The chunk, after its worker has died on the way to it the first time."""
+    if block_info[0]["chunk-location"] == (2, 0, 1, 0) and not os.path.exists(flag):
+        Path(flag).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return chunk
