@@ -1,14 +1,15 @@
-"""An array larger than its workers' memory, through a convolution into zarr and back, and a network over many images.
+"""What does not fit into memory: a volume through `Network.tiled`; an array larger than its workers' memory, through a
+convolution and a network into zarr and back; a network over many images.
 
-    python bench/larger_than_memory.py [--gigabytes 4] [--limit 700MB] [--images 20000] [--directory .]
+    python bench/larger_than_memory.py [--volume 1280] [--gigabytes 4] [--limit 700MB] [--images 20000] [--directory .]
 
-It prints how long each step took and the most memory that each worker has had, and fails if one had more than its limit
-or the bits are not those of the same call in memory. It needs `pip install ".[dask]" distributed zarr` and, in
-the directory, three times the array's size.
+It prints how long each step took and the most memory that this process, or each worker, has had, and fails if one had
+more than its limit or the bits are not those of the same call in memory. It needs `pip install ".[dask]"
+distributed` and, in the directory, four times the array's size, or twice the volume's.
 """
 
 import argparse
-import resource
+import itertools
 import sys
 import tempfile
 import time
@@ -22,14 +23,16 @@ from dask.distributed import Client, LocalCluster
 from dask.utils import parse_bytes
 
 import convkit.dask
-from convkit import models
+from convkit import models, nn
 
 CHANNELS, STRIDE, PADDING = 4, 2, 3
+HALO = 3  # of three layers of 3x3 or 3x3x3
 
 
 def peak() -> int:
-    """Bytes that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes that this process has had at most; getrusage would count what the one had that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 class Steps:
@@ -52,10 +55,41 @@ class Steps:
 
 def stored(array: da.Array, path: Path) -> da.Array:
     """The array, written to zarr and taken from there."""
-    sizes = tuple(max(axis) for axis in array.chunks)
-    z = zarr.create_array(str(path), shape=array.shape, chunks=sizes, dtype=array.dtype, compressors=None)
-    array.rechunk(sizes).store(z, lock=False)
-    return da.from_zarr(str(path))
+    return da.from_zarr(convkit.dask.to_zarr(array, path, compressors=None))
+
+
+def three_layers(conv: type[nn.Module]) -> convkit.graph.Network:
+    """A network whose bits do not depend on how its images are cut."""
+    options = {"padding": 1, "algorithm": "implicit_gemm", "rng": 0}
+    layers = [conv(1, 4, 3, **options), nn.ReLU(), conv(4, 4, 3, **options), nn.ReLU(), conv(4, 1, 3, **options)]
+    return nn.Sequential(*layers).prepare()
+
+
+def same_across(seams: list[int], reach: int, net: convkit.graph.Network, x, y) -> bool:
+    """Whether y has the bits of a call in memory around a place."""
+    seen, there = (tuple(slice(at - far, at + far) for at in seams) for far in (reach + HALO, reach))
+    expected = net(np.asarray(x[..., *seen]))[..., *[slice(HALO, -HALO)] * len(seams)]
+    return expected.tobytes() == np.asarray(y[..., *there]).tobytes()
+
+
+def volume(size: int, tile: int, limit: int, directory: Path) -> None:
+    """A network of three layers over a volume, in this process."""
+    shape, chunks = (1, 1, size, size, size), (1, 1, *[tile // 3] * 3)
+    options = {"shape": shape, "chunks": chunks, "dtype": np.float32, "compressors": None}
+    x, y = (zarr.create_array(str(directory / name), **options) for name in ("volume.zarr", "of_volume.zarr"))
+    rng, net = np.random.default_rng(3), three_layers(nn.Conv3d)
+    for at in itertools.product(range(0, size, tile), repeat=3):
+        part = tuple(slice(first, min(first + tile, size)) for first in at)
+        x[0, 0, *part] = rng.standard_normal([side.stop - side.start for side in part], np.float32)
+    print(f"volume {shape}, {x.nbytes / 1e9:.2f} GB in {x.nchunks} chunks", flush=True)
+    start = time.perf_counter()
+    net.tiled(x, tile, out=y)
+    seconds, most = time.perf_counter() - start, peak()
+    print(f"{'tiled, to zarr':34}{seconds:8.1f} s   this process's peak {most / 1e6:.0f} of {limit / 1e6:.0f} MB")
+    if not same_across([tile] * 3, tile // 4, net, x, y):
+        sys.exit("tiles must have the bits that they have in memory, and have not")
+    if most > limit:
+        sys.exit(f"this process must stay under {limit / 1e6:.0f} MB, and had {most / 1e6:.0f}")
 
 
 def image(steps: Steps, gigabytes: float, chunk: int, directory: Path) -> None:
@@ -76,6 +110,11 @@ def image(steps: Steps, gigabytes: float, chunk: int, directory: Path) -> None:
         sys.exit("gradients of weight and bias must be the same in every run, and are not")
 
     seam = size // 2 - size // 2 % chunk  # between two chunks
+    net = three_layers(nn.Conv2d)
+    of_net = steps.run("three layers, to zarr", lambda: stored(convkit.dask.network(net, x), directory / "net.zarr"))
+    if not same_across([seam] * 2, 64, net, x, of_net):
+        sys.exit("a network's results across a seam must have the bits that they have in memory, and have not")
+
     near, far = seam - 64, seam + 64
     part = np.asarray(x[..., near - PADDING : far + PADDING, near - PADDING : far + PADDING])
     expected = convkit.conv2d(part, weight, stride=STRIDE, algorithm="implicit_gemm")
@@ -105,6 +144,8 @@ def network(steps: Steps, images: int, size: int, batch: int) -> None:
 def main() -> None:
     """Everything, on a cluster of this machine."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--volume", type=int, default=1280, help="voxels along an edge")
+    parser.add_argument("--tile", type=int, default=192, help="voxels along an edge of its tiles, three chunks")
     parser.add_argument("--gigabytes", type=float, default=4, help="of the array")
     parser.add_argument("--chunk", type=int, default=2000, help="rows and columns of a chunk")
     parser.add_argument("--workers", type=int, default=2)
@@ -114,6 +155,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="images of a chunk")
     parser.add_argument("--directory", default=".", help="where the arrays lie meanwhile")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        if options.volume:
+            volume(options.volume, options.tile, 10**9, Path(directory))
     limit = parse_bytes(options.limit)
     cluster = LocalCluster(options.workers, threads_per_worker=1, memory_limit=limit, dashboard_address=":0")
     with cluster, Client(cluster) as client, tempfile.TemporaryDirectory(dir=options.directory) as directory:
