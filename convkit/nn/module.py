@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._arrays import is_real, native, writable
+from ._gradients import about_to_add, whole
 from ._loading import fitting, kind_of
 from ._mode import entered, how, keeping
 from .windows import Window
@@ -121,6 +122,7 @@ class Parameter(Buffer):
             return
         if grad.shape != self.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
+        about_to_add(self)
         if self.grad is None:
             self.grad = writable(grad)
         else:
@@ -147,9 +149,8 @@ class _Back:
         self._versions = [(name, own, own.version) for name, own in _own_parameters(module)]
 
     def __call__(self, grad: Any, need_input: bool = True) -> Any:
-        module, back, now = self._module, self._back, how.get()
-        name = type(module).__name__
-        if not now.keeping:
+        back, name = self._back, type(self._module).__name__
+        if not keeping():
             raise RuntimeError(f"{name}.backward: nothing is kept under inference()")
         if grad is None:
             raise TypeError(
@@ -165,11 +166,14 @@ class _Back:
             if parameter.version != version:
                 raise RuntimeError(f"{name}.backward: {of} was changed after the forward; go back before a step")
         self._back = None
-        dx = back(grad, need_input) if need_input or learns(module) else None
+        return whole(self._take, back, grad, need_input)
+
+    def _take(self, back: Way, grad: Any, need_input: bool) -> Any:
+        dx = back(grad, need_input) if need_input or learns(self._module) else None
         dx = dx if need_input else None
-        for hook in now.hooks:
+        for hook in how.get().hooks:
             if hook.backward is not None:
-                hook.backward(module, grad, dx)
+                hook.backward(self._module, grad, dx)
         return dx
 
 
@@ -323,7 +327,7 @@ class Module(ABC):
         -------
         ndarray or None
             Gradient with respect to the input; None if it was not wanted. Parameter gradients are added to
-            `Parameter.grad`.
+            `Parameter.grad`: all of them, or none, if anything on the way raises.
 
         Raises
         ------

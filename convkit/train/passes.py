@@ -69,6 +69,7 @@ class Sharded(Whole):
     """Takes the shards of a batch through that are this rank's, each as if it were a batch; adds up those of all ranks.
 
     Gradients, and what is noted with them, lie in one array for each dtype, so that ranks have one thing to exchange.
+    There are two sets of these: those of the step before are kept until a step is settled.
     """
 
     def __init__(self, trainer: Trainer, generators: Generators) -> None:
@@ -83,13 +84,18 @@ class Sharded(Whole):
             ends[which] += parameter.size
         size = sum(buffer.size if _averaged(buffer) else buffer.data.nbytes for buffer in self.buffers)
         self._notes = slice(ends[1], ends[1] + len(self.parameters) + len(self.buffers) + size)
-        self._sums = [np.empty(ends[0], np.float32), np.empty(self._notes.stop, np.float64)]
+        self._sums, self._others = (
+            [np.empty(ends[0], np.float32), np.empty(self._notes.stop, np.float64)] for _ in range(2)
+        )
 
     def __call__(self, batch: Share) -> Pass:
         measured: dict[int, dict[str, Figure]] = {}
         diagnoses: list[Callable[[], guards.NonFiniteError | None]] = []
         drawn = checkpoints.generator_states(self.generators)
         self._before = [(buffer.data, buffer.data.copy()) for buffer in self.buffers]
+        grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if any(grad.base is sums for grad in grads for sums in self._sums):
+            self._sums, self._others = self._others, self._sums
 
         def leaf(shard: int, out: Sequence[np.ndarray], add: bool) -> None:
             for parameter in self.parameters:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..nn.module import Module
 from ..optim import EMA, SGD, Adam, AdamW, Optimizer, RMSprop
+from ..optim.optimizer import unique_parameters
 from . import checkpoint as checkpoints
 from .interrupt import uninterrupted
 
@@ -18,8 +19,9 @@ class Undo:
     """Takes back what was begun, if it does not come to its end: each ``with undo():`` is one try, until `settle`.
 
     Before the optimizer's, a step writes nothing but buffers, numbers of the optimizer and places of generators: these
-    are copied each time, for they are small. convkit's optimizers and `EMA` check everything before they write. Of
-    others nothing is known: with them all parameters, and what they remember, are copied as well.
+    are copied each time, for they are small. The gradients that it begins with need no copy: its own are other arrays.
+    convkit's optimizers and `EMA` check everything before they write. Of others nothing is known: with them all
+    parameters, and what they remember, are copied as well.
 
     Parameters
     ----------
@@ -38,6 +40,7 @@ class Undo:
         self.optimizer = optimizer
         self.generators = checkpoints.generators(rng, model)
         self.buffers = [buffer for _, buffer in model.named_buffers()]
+        self.parameters = unique_parameters([*model.parameters(), *optimizer.parameters])
         own = _is(optimizer, (SGD, Adam, AdamW, RMSprop)) and (ema is None or _is(ema, (EMA,)))
         self.settled = False
         self.copied = [] if own else [part for part in (model, optimizer, ema) if part is not None]
@@ -49,6 +52,7 @@ class Undo:
         places = checkpoints.generator_states(self.generators)
         numbers = {name: getattr(self.optimizer, name) for name in self.optimizer.numbers}
         buffers = [(buffer, buffer.data, buffer.data.copy()) for buffer in self.buffers]
+        grads = [(parameter, parameter.grad) for parameter in self.parameters]
         states = [copy.deepcopy(part.state_dict()) for part in self.copied]
         try:
             yield
@@ -62,6 +66,8 @@ class Undo:
                 for buffer, array, before in buffers:
                     buffer.data = array
                     np.copyto(array, before)
+                for parameter, grad in grads:
+                    parameter.grad = grad
                 for part, state in zip(self.copied, states, strict=True):
                     part.load_state_dict(state)
             raise

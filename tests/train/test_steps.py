@@ -183,6 +183,28 @@ def test_a_step_that_raises_leaves_no_trace_and_its_batch_comes_again(kind, step
     assert state(trained) == after_steps(2 * STEPS)
 
 
+@pytest.mark.parametrize("shards", [None, 2])
+@pytest.mark.parametrize("kind", ["backward", "metric"])
+def test_a_step_that_raises_leaves_the_gradients_of_the_one_before(kind, shards):
+    trained, seen = trainer(shards=shards), []
+    run = trained.model[0].run
+
+    def schedule(step):
+        seen.append([None if p.grad is None else p.grad.tobytes() for p in trained.model.parameters()])
+        if step == 3 and kind == "backward":
+            trained.model[0].run = lambda x: (run(x)[0], broken)
+        elif step == 3:
+            trained.metrics = {"accuracy": broken}
+        return 0.1
+
+    trained.schedule = schedule
+    for _ in range(2):  # the second time, too, the step begins with what that before has left
+        with pytest.raises(Broken):
+            fit(trained)
+        seen.append([p.grad.tobytes() for p in trained.model.parameters()])
+    assert trained.step == 3 and len(seen) == 7 and seen[3] != seen[2] and seen[3] == seen[4] == seen[5] == seen[6]
+
+
 @pytest.mark.parametrize("part", ["optimizer", "ema"])
 def test_control_c_while_a_step_is_written_waits_for_its_end(part):
     trained = build()

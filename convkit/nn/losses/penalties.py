@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._limits import share
 from ..._range import p_norm
+from .._gradients import whole
 from ..module import Module, Parameter
 from ._common import check_number
 
@@ -25,6 +26,9 @@ class Penalty(NamedTuple):
 
     def backward(self) -> None:
         """Add the gradients to the parameters' `grad`; to be called once, after the model's backward or before."""
+        whole(self._add)
+
+    def _add(self) -> None:
         for parameter, grad in self.grads:
             parameter.accumulate(grad)
 
