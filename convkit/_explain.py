@@ -14,6 +14,7 @@ from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
 from ._threads import current
+from ._words import counted
 from .machine import isa, machine_peak
 from .ops import conv, conv_transpose
 from .ops.conv import CONV, ONLY_FOR, Plan, check_algorithm
@@ -106,7 +107,7 @@ class Explanation:
                 "blocks",
                 self.tasks and f"{block} outputs, {self.channels} channels at a time, {self.lanes} lanes a tile",
             ),
-            ("tasks", self.tasks and f"{self.tasks} on up to {self.threads} threads"),
+            ("tasks", self.tasks and f"{self.tasks} on up to {counted(self.threads, 'thread')}"),
             ("workspace", f"{self.workspace / 2**10:.0f} KiB"),
             ("work", f"{work}: {self.flops / max(self.bytes, 1):.3g} FLOP a byte"),
         ]

@@ -187,7 +187,9 @@ class Ranks:
         if comm is not None and not hasattr(comm, "Dup"):
             raise TypeError(f"comm must be an mpi4py communicator or None, got {type(comm).__name__}")
         self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
-        if integer(shards, "shards") < self.size:
+        if integer(shards, "shards") < 1:
+            raise ValueError(f"shards must be at least 1, got {shards}")
+        if shards < self.size:
             raise ValueError(f"shards must be at least the number of ranks, {self.size}, got {shards}")
         self.shards = int(shards)
         self._comm = None if self.size == 1 else comm.Dup()  # no message of ours meets one of the program's

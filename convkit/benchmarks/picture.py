@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _extras
+from .._words import counted
 from .measure import Row
 
 COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#762a83", "#e08214", "#35978f", "#8c510a", "#c51b7d", "#666666", "#000000")
@@ -43,7 +44,7 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
         axes.plot([], [], "o", color="grey", markerfacecolor="none", label="the fastest peer")
     setting = rows[0].setting
     axes.set(
-        title=f"{rows[0].direction}, {setting.dtype}, {setting.threads} threads, {rows[0].isa}",
+        title=f"{rows[0].direction}, {setting.dtype}, {counted(setting.threads, 'thread')}, {rows[0].isa}",
         xlabel="FLOPs for each byte that must be moved",
         ylabel="GFLOP/s (results in out=)",
         xlim=ends,

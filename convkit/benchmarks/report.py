@@ -64,11 +64,6 @@ class Table:
         return text
 
 
-def counted(threads: int) -> str:
-    """A number of threads in words."""
-    return f"{threads} thread{'s' if threads > 1 else ''}"
-
-
 def mean(values: Iterable[float]) -> float:
     """The geometric mean."""
     return math.exp(statistics.fmean(map(math.log, values)))

@@ -10,8 +10,9 @@ from typing import Any
 
 import convkit
 
+from .._words import counted
 from .problem import difference
-from .report import UNSTEADY, counted, mean
+from .report import UNSTEADY, mean
 from .timing import Contender, Probe, Race
 
 
@@ -55,7 +56,7 @@ def main(
     args = parser.parse_args(argv)
     probe, steady = Probe("float32", args.threads), True
     ratios: dict[str, list[float]] = {}
-    print(f"{counted(args.threads)}, {convkit.isa()}; ms, and how many times faster convkit is")
+    print(f"{counted(args.threads, 'thread')}, {convkit.isa()}; ms, and how many times faster convkit is")
     for task in tasks(args.against, args.threads):
         if not fnmatch.fnmatch(task.name, args.only):
             continue

@@ -36,16 +36,19 @@ class Settings:
     epochs: int = 40
     batch_size: int = 64
     seed: int = 0
-    shards: int = 0
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            name, value, kind = f"--{field.name.replace('_', '-')}", getattr(self, field.name), type(field.default)
+            name, value = f"--{field.name.replace('_', '-')}", getattr(self, field.name)
+            kind = int if field.default is None else type(field.default)
+            if value is None and field.default is None:
+                continue
             if type(value) is not kind:
                 raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}")
             if field.name in CHOICES and value not in CHOICES[field.name]:
                 raise ValueError(f"{name} must be one of {', '.join(CHOICES[field.name])}, got {value!r}")
-            least = 1 if field.name in ("epochs", "batch_size") else 0
+            least = 1 if field.name in ("epochs", "batch_size", "shards") else 0
             if kind in (int, float) and not least <= value < math.inf:
                 raise ValueError(f"{name} must be a finite number of at least {least}, got {value!r}")
 
@@ -175,6 +178,6 @@ def trainer(settings: Settings, image: tuple[int, int, int], classes: int, sampl
         schedule=schedule,
         transform=AUGMENTATIONS[settings.augment],
         rng=rng,
-        shards=settings.shards or None,
+        shards=settings.shards,
         comm=comm,
     )

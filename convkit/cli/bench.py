@@ -16,6 +16,7 @@ import convkit
 from .. import _extras
 from .._ext import engine
 from .._options import ALGORITHMS, LAYOUTS
+from .._words import counted
 from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
@@ -191,7 +192,7 @@ def _lines(
         probe = Probe(args.dtype, threads)
         for direction in args.direction:
             groups.append([])
-            words = args.dtype, args.layout, report.counted(threads), f"algorithm {args.algorithm}", convkit.isa()
+            words = args.dtype, args.layout, counted(threads, "thread"), f"algorithm {args.algorithm}", convkit.isa()
             words += ("prepared",) if args.prepared else ()
             yield f"{direction}: {', '.join(words)}, {probe}"
             table = report.Table(layers, builders)

@@ -17,10 +17,11 @@ import numpy as np
 import convkit
 
 from .. import _extras, data, nn, optim
+from .._words import counted
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
-from ..benchmarks.report import UNSTEADY, counted
+from ..benchmarks.report import UNSTEADY
 from ..benchmarks.timing import Probe
 from ..nn.losses import softmax_cross_entropy
 from ..optim import schedules
@@ -77,7 +78,7 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     wrong = np.flatnonzero(guesses != split.y_test)
     accuracy = 1 - len(wrong) / held_out
     print(f"test accuracy: {accuracy:.1%}".replace("%", " %"))
-    print(f"{len(wrong)} of {held_out} wrong; trained for {epochs} epochs in {seconds:.1f} s")
+    print(f"{len(wrong)} of {held_out} wrong; trained for {counted(epochs, 'epoch')} in {seconds:.1f} s")
     _pictures.curves(out / "curves.png", history["loss"], history["accuracy"], accuracy, held_out)
     shown = split.x_test[np.argmax(split.y_test == 0)]  # a nought has edges in every direction
     _pictures.filters(
@@ -102,10 +103,8 @@ def throughput() -> None:
         for layer, direction in _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)
     ]
     probe.renew()
-    print(
-        f"this machine: {probe.best:.0f} GFLOP/s of multiply-adds ({convkit.isa()}, float32, {counted(threads)}), "
-        f"{probe.triad:.0f} GB/s of memory"
-    )
+    how = f"{convkit.isa()}, float32, {counted(threads, 'thread')}"
+    print(f"this machine: {probe.best:.0f} GFLOP/s of multiply-adds ({how}), {probe.triad:.0f} GB/s of memory")
     print(f"{'':<44}{'forward':^28}{'backward':^28}".rstrip())
     print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
     for (kind, name), *both in zip(KINDS.items(), rows[::2], rows[1::2], strict=True):

@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import _extras, data, distributed, nn
 from .._files import replacing
+from .._words import counted
 from ..train import NonFiniteError, Trainer
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 
@@ -108,7 +109,8 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None
     measured = trained.evaluate(images.x_test, images.y_test, together=True)
     wrong = round((1 - measured["accuracy"]) * held_out)
     print(f"test accuracy: {100 * measured['accuracy']:.1f} %")
-    print(f"{wrong} of {held_out} held-out images wrong, {settings.epochs} epochs; {seconds:.1f} s of training")
+    times = counted(settings.epochs, "epoch")
+    print(f"{wrong} of {held_out} held-out images wrong, {times}; {seconds:.1f} s of training")
     if not first:
         return
     trained.history.to_csv(out / "history.csv")
@@ -136,7 +138,8 @@ def read_settings(path: Path, given: dict[str, Any]) -> Settings:
         raise ValueError(f"{path} must be what convkit train wrote: {error}") from error
     for name, value in given.items():
         if name != "epochs" and value != stored[name]:
-            raise ValueError(f"--{name.replace('_', '-')} must be {stored[name]!r} as before, to resume, got {value!r}")
+            before = "left out" if stored[name] is None else repr(stored[name])
+            raise ValueError(f"--{name.replace('_', '-')} must be {before} as before, to resume, got {value!r}")
     return Settings(**stored | given)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _options
+from .._words import counted
 from ..machine import isa, machine_peak
 from .elements import NONE
 from .ir import Node
@@ -105,7 +106,7 @@ class NetworkReport:
         if self.seconds is not None:
             rate = self.flops / self.seconds / 1e9
             lines.append(
-                f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {self.threads} threads ({self.isa}); "
+                f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {counted(self.threads, 'thread')} ({self.isa}); "
                 f"this machine: {self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"
             )
         lines.append(
@@ -158,9 +159,9 @@ def _how(plan: Plan, node: Node) -> str:
     if told is None:
         return "engine"
     name, arrangement = _options.ALGORITHMS[told["algorithm"]], told["arrangement"]
-    threads = f"{told['threads']} thread{'s' if told['threads'] > 1 else ''}"
     spot = plan.placement.spot(node.outputs[0])
     last = ["channels last"] if len(spot.shape) > 2 and spot.strides[1] == spot.item else []
+    threads = counted(told["threads"], "thread")
     return ", ".join([name, *([arrangement] if arrangement else []), threads, *last])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._words import counted
 from .table import OPS, Info, Undetermined
 
 
@@ -434,7 +435,8 @@ class Graph:
         return _graph, (known, flat, numbers(self.inputs), numbers(self.outputs), rest)
 
     def __repr__(self) -> str:
-        return f"Graph({len(self.inputs)} inputs, {len(self.nodes)} nodes, {len(self.outputs)} outputs)"
+        parts = {"input": self.inputs, "node": self.nodes, "output": self.outputs}
+        return f"Graph({', '.join(counted(len(part), name) for name, part in parts.items())})"
 
 
 def _graph(known: list, nodes: list, inputs: list, outputs: list, rest: dict[str, Any]) -> Graph:

@@ -14,6 +14,7 @@ from .._ext import engine
 from .._shapes import per_axis
 from .._stored import Stored
 from .._threads import current
+from .._words import counted
 from .explain import NetworkReport, measured, report
 from .ir import Graph, Value
 from .passes import bytes_of, optimise
@@ -79,7 +80,8 @@ class Network:
     def __repr__(self) -> str:
         if self._graph is None:
             return "Network(not planned yet)"
-        return f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)}; {len(self.graph.nodes)} nodes)"
+        nodes = counted(len(self.graph.nodes), "node")
+        return f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)}; {nodes})"
 
     @np.errstate(all="ignore")  # as the engine: what is not finite says so itself
     def __call__(self, /, *inputs: Any, **named: Any) -> Any:

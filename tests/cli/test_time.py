@@ -11,7 +11,7 @@ def test_the_time_of_a_network(capsys, monkeypatch):
     monkeypatch.setattr("convkit.cli.time._BURST_SECONDS", 0.0)
     assert cli.main(["time", "lenet5", "--batch", "2", "--threads", "1", "--explain"]) == 0
     said = capsys.readouterr().out
-    assert "lenet5, 2x1x32x32: " in said and "Conv+Tanh" in said
+    assert "lenet5, 2x1x32x32: " in said and "Conv+Tanh" in said and " on 1 thread (" in said
 
 
 def test_as_json(capsys, monkeypatch):

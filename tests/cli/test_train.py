@@ -138,9 +138,9 @@ def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split, 
 # ---------------------------------------------------------------- stopping and going on
 
 
-@pytest.mark.parametrize("shards", ["0", "3"])
+@pytest.mark.parametrize("shards", [[], ["--shards", "3"]], ids=["whole", "shards"])
 def test_more_epochs_of_a_training_that_came_to_its_end(shards, tmp_path, capsys, short_split, undrawn):
-    options = ["--model", "mlp", "--optimizer", "adam", "--schedule", "constant", "--seed", "3", "--shards", shards]
+    options = ["--model", "mlp", "--optimizer", "adam", "--schedule", "constant", "--seed", "3", *shards]
     assert main(["train", *options, "--epochs", "4", "--out", str(tmp_path / "whole")]) == 0
     assert main(["train", *options, "--epochs", "2", "--out", str(tmp_path / "parts")]) == 0
     assert main(["train", "--resume", "--epochs", "4", "--out", str(tmp_path / "parts")]) == 0
@@ -185,7 +185,7 @@ def test_control_c_saves(tmp_path, capsys, undrawn):
         (["--seed", "-1"], "--seed must be a finite number of at least 0, got -1"),
         (["--lr", "nan"], "--lr must be a finite number of at least 0, got nan"),
         (["--batch-size", "0"], "--batch-size must be a finite number of at least 1, got 0"),
-        (["--shards", "-1"], "--shards must be a finite number of at least 0, got -1"),
+        (["--shards", "0"], "--shards must be a finite number of at least 1, got 0"),
         (["--data", "/nonexistent"], "No such file or directory: '/nonexistent'"),
         (["--model", "lenet5"], "in layer"),
         (["--lr", "1e30"], "is the first whose"),
@@ -210,16 +210,19 @@ def test_bad_words(options, capsys):
 def test_an_old_training_is_not_overwritten_by_mistake(tmp_path, capsys, short_split, undrawn):
     options = ["train", "--model", "linear", "--epochs", "1", "--out", str(tmp_path)]
     assert main(options) == 0
+    assert " held-out images wrong, 1 epoch; " in capsys.readouterr().out
     before = weights(tmp_path)
     assert main([*options, "--seed", "5"]) == 2
     assert "holds a training already: --resume goes on, --overwrite begins anew" in capsys.readouterr().err
     assert weights(tmp_path) == before
+    assert main(["train", "--resume", "--shards", "0", "--out", str(tmp_path)]) == 2
+    assert "--shards must be " in capsys.readouterr().err
     assert main(["train", "--resume", "--seed", "5", "--out", str(tmp_path)]) == 2
     assert "--seed must be 0 as before, to resume, got 5" in capsys.readouterr().err
     assert main(["train", "--resume", "--epochs", "2", "--out", str(tmp_path)]) == 0
     before = (tmp_path / "settings.json").read_bytes()
     assert main(["train", "--resume", "--shards", "2", "--out", str(tmp_path)]) == 2
-    assert "--shards must be 0 as before, to resume, got 2" in capsys.readouterr().err
+    assert "--shards must be left out as before, to resume, got 2" in capsys.readouterr().err
     assert main(["train", "--resume", "--epochs", "1", "--out", str(tmp_path)]) == 2
     assert "--epochs must be at least the 2 trained already, got 1" in capsys.readouterr().err
     assert (tmp_path / "settings.json").read_bytes() == before

@@ -231,7 +231,7 @@ def test_inputs_are_checked():
     assert network(input=noise(2, 3)[::-1]).shape == (2, 3)
     with pytest.raises(RuntimeError, match="no graph before its first call"):
         _ = nn.ReLU().prepare().graph
-    assert repr(network) == "Network(input -> output; 1 nodes)"
+    assert repr(network) == "Network(input -> output; 1 node)"
 
 
 def test_outputs_are_fresh_arrays():
