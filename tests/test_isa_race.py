@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import convkit
+from convkit import nn
+from convkit.graph import OPS
 
-ROUNDS = 30
+ROUNDS = 15
 
 
 def calls():
@@ -23,6 +25,21 @@ def calls():
     wide, wide_offset, wide_grad = draw(2, 24, 64, 64), draw(2, 18, 64, 64), draw(2, 40, 64, 64)
     grid, picked = rng.uniform(-1, 1, (2, 9, 9, 2)).astype(np.float32), draw(2, 24, 9, 9)
     parameter, slope = draw(5000), draw(5000)
+    prepared, prepared_transposed = convkit.prepare_conv2d(weight, padding=1), convkit.prepare_conv_transpose2d(weight)
+    model = nn.Sequential(
+        nn.Conv2d(24, 24, 3, padding=1, rng=0),
+        nn.BatchNorm2d(24),
+        nn.Residual(
+            nn.Sequential(nn.Conv2d(24, 24, 1, rng=1), nn.GELU(), nn.Conv2d(24, 24, 3, padding=1, groups=24, rng=2))
+        ),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.MaxPool2d(3),
+        nn.ConvTranspose2d(24, 8, 2, 2, rng=3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5, rng=4),
+    ).eval()
+    network = model.prepare(x.shape)
     pooled, indices = convkit.max_pool2d(x, 3, 2, return_indices=True)
     return {
         "conv": lambda: convkit.conv2d(x, weight, padding=1),
@@ -44,6 +61,13 @@ def calls():
         "grid": lambda: convkit.grid_sample(x, grid),
         "grid backward": lambda: convkit.grid_sample_backward(picked, x, grid),
         "linear": lambda: convkit.linear(parameter.reshape(50, 100), slope.reshape(50, 100)),
+        "few rows": lambda: convkit.linear(parameter.reshape(50, 100)[:2], slope.reshape(50, 100)),
+        "prepared": lambda: prepared(x),
+        "prepared here": lambda: convkit.prepare_conv2d(weight, padding=1)(x),
+        "prepared transposed": lambda: prepared_transposed(grad),
+        "activation": lambda: nn.GELU().begin(x)[0],
+        "network": lambda: network(x),
+        "network planned here": lambda: model.prepare(x.shape)(x),
     }
 
 
@@ -56,16 +80,17 @@ def bits(result):
 @pytest.mark.thorough
 @pytest.mark.usefixtures("any_isa")
 def test_each_call_stays_with_one_instruction_set():
-    expected = {name: [] for name in calls()}
+    every = calls()
+    expected = {name: [] for name in every}
     for isa in convkit.available_isas():
         convkit.set_isa(isa)
-        for name, call in calls().items():
+        for name, call in every.items():
             expected[name].append(bits(call()))
     wrong, done = [], threading.Event()
 
     def work():
         for _ in range(ROUNDS):
-            for name, call in calls().items():
+            for name, call in every.items():
                 for i, array in enumerate(bits(call())):  # a backward is several calls
                     if not any(array == arrays[i] for arrays in expected[name]):
                         wrong.append(name)
@@ -86,3 +111,23 @@ def test_each_call_stays_with_one_instruction_set():
     flipping.join()
     sys.setswitchinterval(interval)
     assert not wrong, f"bits of no instruction set: {sorted(set(wrong))}"
+
+
+@pytest.mark.usefixtures("any_isa")
+def test_a_plan_takes_its_kernels_at_once(monkeypatch):
+    """Another instruction set is chosen after each step that is planned; the run has the bits of the first."""
+    model = nn.Sequential(*(nn.Conv2d(8, 8, 3, padding=1, rng=seed) for seed in range(4)))
+    x = np.random.default_rng(0).standard_normal((1, 8, 9, 9), np.float32)
+    first, last = convkit.available_isas()[0], convkit.available_isas()[-1]
+    convkit.set_isa(first)
+    expected = model.prepare(x.shape)(x)
+    row = OPS["Conv"]
+
+    def lower(plan, node):
+        done = row.lower(plan, node)
+        convkit.set_isa(last)
+        return done
+
+    monkeypatch.setitem(OPS, "Conv", row._replace(lower=lower))
+    network = model.prepare(x.shape)
+    np.testing.assert_array_equal(network(x), expected)

@@ -8,7 +8,10 @@ cdef void *ANYWHERE = <void *>64  # while a call is planned, its arrays are nowh
 
 @cython.final
 cdef class Program:
-    """Calls of the engine in turn, without the interpreter's lock. `workspace` is what the largest needs, in bytes."""
+    """Calls of the engine in turn, without the interpreter's lock, all with the kernels that are in force when it is made.
+
+    `workspace` is what the largest needs, in bytes.
+    """
 
     cdef ck.ck_step *steps
     cdef Py_ssize_t room
@@ -16,9 +19,12 @@ cdef class Program:
     cdef readonly int64_t workspace
     cdef readonly int threads
     cdef list kept
+    cdef const ck.ck_kernels *f32
+    cdef const ck.ck_kernels *f64
 
     def __cinit__(self, int threads):
         self.threads = threads
+        self.f32, self.f64 = ck.ck_kernels_for(ck.CK_F32), ck.ck_kernels_for(ck.CK_F64)
         self.kept = []
 
     def __dealloc__(self):
@@ -26,6 +32,10 @@ cdef class Program:
         for i in range(self.count):
             free(<void *>self.steps[i].call)
         free(self.steps)
+
+    cdef const ck.ck_kernels *kernels(self, int item) noexcept:
+        """Those for elements of so many bytes."""
+        return self.f32 if item == 4 else self.f64
 
     cdef ck.ck_step *begin(self, int kind, int op, const void *call, size_t size, ck.ck_run *run) except NULL:
         """One more step, without places yet."""
@@ -79,7 +89,7 @@ cdef class Program:
         cdef ck.ck_tensor *result = &call.x if transposed else &call.y
         cdef ck.ck_step *step
         code, a, b = activation
-        set_spot_call(&call, geometry, dtype_size(weight), code, a, b, algorithm, self.threads)
+        set_spot_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.threads)
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
@@ -102,7 +112,7 @@ cdef class Program:
         cdef ck.ck_step *step
         memset(&call, 0, sizeof(call))
         code, a, b = activation
-        set_spot_call(&call.conv, geometry, dtype_size(weight), code, a, b, 0, self.threads)
+        set_spot_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
         call.nd, call.offset_groups = nd, offset_groups
         set_spot_tensor(&call.conv.x, x)
         set_spot_tensor(&call.conv.y, y)
@@ -129,7 +139,7 @@ cdef class Program:
         cdef ck.ck_step *step
         memset(&call, 0, sizeof(call))
         call.shape = geometry.shape
-        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        call.kernels = self.kernels(item)
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.y, y)
         if indices is not None:
@@ -147,7 +157,7 @@ cdef class Program:
         """y from x."""
         cdef ck.ck_resize call = geometry.call
         cdef ck.ck_step *step
-        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        call.kernels = self.kernels(item)
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.y, y)
         set_run(&call.run, self.threads)
@@ -162,7 +172,7 @@ cdef class Program:
         """y, the samples of x at the places in grid, whose last axis is the coordinates."""
         cdef ck.ck_grid_sample call = geometry.call
         cdef ck.ck_step *step
-        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        call.kernels = self.kernels(item)
         base, offset, strides = grid[:3]
         last = len(strides) - 1  # indices are not wrapped around here
         grid = base, offset, (strides[0], strides[last], *strides[1:last])
@@ -188,7 +198,7 @@ cdef class Program:
         call.axes = <int>len(shape)
         for i in range(call.axes):
             call.size[i] = shape[i]
-        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        call.kernels = self.kernels(item)
         set_spot_strided(&call.y, y)
         set_spot_strided(&call.a, a)
         if b is not None:
@@ -208,7 +218,7 @@ cdef class Program:
         memset(&call, 0, sizeof(call))
         call.n, call.c, call.l = shape
         call.lanes = lanes
-        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        call.kernels = self.kernels(item)
         set_spot_strided(&call.x, x)
         set_spot_strided(&call.y, y)
         for i in range(len(numbers)):
@@ -263,11 +273,11 @@ cdef int dtype_size(spot) except -1:
     return cnp.PyArray_ITEMSIZE(spot) if isinstance(spot, np.ndarray) else spot[3]
 
 
-cdef void set_spot_call(ck.ck_conv *call, Geometry geometry, int item, int activation, double a, double b, int algorithm,
-                        int threads) noexcept:
+cdef void set_spot_call(ck.ck_conv *call, Geometry geometry, const ck.ck_kernels *kernels, int activation, double a,
+                        double b, int algorithm, int threads) noexcept:
     memset(call, 0, sizeof(ck.ck_conv))
     call.shape = geometry.shape
-    call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+    call.kernels = kernels
     call.algorithm = algorithm
     call.activation, call.act_a, call.act_b = activation, a, b
     set_run(&call.run, threads)
