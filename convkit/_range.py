@@ -39,14 +39,15 @@ def converted(value: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 def p_norm(arrays: Sequence[np.ndarray], p: float) -> tuple[float, float]:
     """Return the p-norm of all elements of all arrays as two factors, in float64.
 
-    The second is 1 unless a power of an element would overflow or vanish: then it is the largest magnitude. Their
-    product is the norm; it alone may still be more than float64 can hold. Infinity and NaN come out as such.
+    The second is 1 unless a power of an element would overflow or vanish, or the root of their sum overflow: then it is
+    the largest magnitude. Their product is the norm; it alone may still be more than float64 can hold. Infinity and NaN
+    come out as such.
     """
     if p < math.inf:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             total = _sum_of_powers(arrays, p, 1.0)
-            if _VANISHING < total < math.inf:
-                return _root(total, p), 1.0
+            if _VANISHING < total < math.inf and math.isfinite(root := _root(total, p)):
+                return root, 1.0
     largest = float(np.max([np.abs(piece).max() for piece in _pieces(arrays)], initial=0.0))  # a NaN is the largest
     if p == math.inf or largest == 0 or not math.isfinite(largest):
         return largest, 1.0
@@ -80,3 +81,20 @@ def _root(total: float, p: float) -> float:
         return total ** (1 / p)
     except OverflowError:
         return math.inf
+
+
+def scaled(x: np.ndarray, axis: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """x in float64, multiplied along axes by a power of two that brings its largest magnitude near 1; and that power.
+
+    No digit changes, and squares neither overflow nor vanish. Infinity and NaN stay.
+    """
+    wide = x.astype(np.float64)
+    largest = np.abs(wide).max(axis, keepdims=True, initial=0.0)
+    _, exponent = np.frexp(np.where(np.isfinite(largest), largest, 0.0))
+    return np.ldexp(wide, -exponent, out=wide), exponent
+
+
+def norms(x: np.ndarray, axis: int | tuple[int, ...], *, scaled_by: float = 1.0) -> np.ndarray:
+    """The Euclidean norms along axes, which are kept, times a number; in float64."""
+    wide, exponent = scaled(x, axis)
+    return np.ldexp(np.sqrt(np.square(wide, out=wide).sum(axis, keepdims=True)) * scaled_by, exponent)

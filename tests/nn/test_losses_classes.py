@@ -263,6 +263,9 @@ def test_bad_options(loss, options, error, message):
     message = message or "labels must be classes 0 to 2, or 7 to be ignored, got 9 at \\(1,\\)"
     with pytest.raises(error, match="^" + message):
         loss(np.zeros((2, 3)), labels, **options)
+    if loss is multiclass_hinge:
+        with pytest.raises(ValueError, match="^margin must be a number above 0 that float32 can hold, got 1e"):
+            loss(np.zeros((2, 3), np.float32), labels, margin=1e39)
 
 
 def test_a_loss_says_what_it_has_divided_by():

@@ -195,3 +195,21 @@ def test_bad_input(loss):
 def test_bad_options(loss, option, value, error, expected):
     with pytest.raises(error, match=f"^{option} must be a number {expected}, got {value!r}"):
         loss(np.ones(2), known(loss, np.ones(2)), **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("loss", "option"),
+    [
+        (losses.binary_cross_entropy_with_logits, "pos_weight"),
+        (losses.binary_hinge, "margin"),
+        (losses.huber, "delta"),
+        (losses.smooth_l1, "beta"),
+    ],
+)
+def test_a_number_that_the_dtype_cannot_hold(loss, option):
+    x = np.array([0, 2], np.float32)
+    for value in (1e300, 1e-300):
+        with pytest.raises(ValueError, match=f"^{option} must be a number above 0 that float32 can hold, got 1e"):
+            loss(x, known(loss, x), **{option: value})
+        assert not np.isnan(loss(x.astype(np.float64), known(loss, x.astype(np.float64)), **{option: value}).grad).any()
+    assert losses.focal(x, np.ones_like(x), gamma=1e300).value == 0  # of any power there is the limit

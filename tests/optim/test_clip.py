@@ -105,6 +105,9 @@ def test_a_norm_past_the_range_is_clipped_all_the_same():
     a, b = with_grads([1.5e308, -1.5e308], [0.0])
     assert optim.clip_grad_norm([a, b], 2.0) == math.inf
     np.testing.assert_allclose(a.grad, np.array([1, -1]) * 2**0.5, rtol=1e-12)
+    (a,) = with_grads([1e308, 1e308])  # whose powers can be added up, and whose sum has no square
+    assert optim.clip_grad_norm([a], 2.0, norm_type=0.5) == math.inf
+    np.testing.assert_allclose(a.grad, 0.5, rtol=1e-12)
     (a,) = with_grads([1.5e308, -1.5e308])
     with pytest.raises(FloatingPointError, match="the gradients' norm is inf"):
         optim.clip_grad_norm([a], 2.0, error_if_nonfinite=True)

@@ -154,6 +154,15 @@ def check_positive(name: str, value: float) -> float:
     return check_number(name, value, "above 0", lambda number: number > 0)
 
 
+def check_held(name: str, value: float, dtype: np.dtype) -> float:
+    """Return a number above 0 if it is one in `dtype`, too: neither infinity nor 0; else raise ValueError."""
+    with np.errstate(over="ignore", under="ignore"):
+        held = float(dtype.type(value))
+    if not 0 < held < math.inf:
+        raise ValueError(f"{name} must be a number above 0 that {dtype} can hold, got {value!r}")
+    return value
+
+
 def check_same_shape(name: str, value: np.ndarray, first: str, scores: np.ndarray) -> None:
     """Raise ValueError unless the shapes agree; broadcasting would hide a mistake."""
     if value.shape != scores.shape:

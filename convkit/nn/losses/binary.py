@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..._limits import share
-from ._common import Loss, check_number, check_positive, check_signs, check_targets, reduce
+from ._common import Loss, check_held, check_number, check_positive, check_signs, check_targets, reduce
 
 
 def binary_cross_entropy_with_logits(
@@ -25,7 +25,7 @@ def binary_cross_entropy_with_logits(
     targets : ndarray of the shape and dtype of `scores`
         In [0, 1]: 1 for the positive class, 0 for the other.
     pos_weight : float, default 1
-        What the positive class counts; above 0.
+        What the positive class counts; above 0, also in the scores' dtype.
     reduction : {"mean", "sum", "none"}
         Mean over all elements, sum over them, or one value for each.
 
@@ -43,7 +43,7 @@ def binary_cross_entropy_with_logits(
         samples is asked for.
     """
     scores, targets = check_targets(scores, targets)
-    weight = check_positive("pos_weight", pos_weight)
+    weight = check_held("pos_weight", check_positive("pos_weight", pos_weight), scores.dtype)
     _check_each(targets, (targets >= 0) & (targets <= 1), "in [0, 1]")
     positive = weight * targets
     negative = 1 - targets
@@ -96,6 +96,7 @@ def focal(
     """
     scores, targets = check_targets(scores, targets)
     gamma = check_number("gamma", gamma, "at least 0", lambda power: power >= 0)
+    gamma = min(gamma, float(np.finfo(scores.dtype).max))
     _check_each(targets, (targets == 0) | (targets == 1), "0 or 1")
     sign = 2 * targets - 1
     margin = sign * scores
@@ -121,7 +122,7 @@ def binary_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0,
     labels : ndarray of the shape of `scores`
         -1 or 1, integers or floats.
     margin : float, default 1
-        Above 0.
+        Above 0, also in the scores' dtype.
     reduction : {"mean", "sum", "none"}
         Mean over all elements, sum over them, or one value for each.
 
@@ -139,7 +140,8 @@ def binary_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0,
         no samples is asked for.
     """
     scores, labels = check_signs(scores, labels)
-    short = check_positive("margin", margin) - labels * scores
+    margin = check_held("margin", check_positive("margin", margin), scores.dtype)
+    short = margin - labels * scores
     return reduce(np.maximum(short, 0), lambda: np.where(short > 0, -labels, 0), reduction)
 
 

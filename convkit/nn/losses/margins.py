@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..._limits import difference
-from ._common import Loss, check_classes, check_positive, reduce
+from ._common import Loss, check_classes, check_held, check_positive, reduce
 
 
 def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0, reduction: str = "mean") -> Loss:
@@ -24,7 +24,7 @@ def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 
     labels : ndarray of integers, ``(N, *)``
         The true classes, 0 to classes - 1.
     margin : float, default 1
-        Above 0.
+        Above 0, also in the scores' dtype.
     reduction : {"mean", "sum", "none"}
         Mean over all samples, sum over them, or one value for each.
 
@@ -47,7 +47,7 @@ def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 
     2.9
     """
     scores, labels = check_classes(scores, labels)
-    margin = check_positive("margin", margin)
+    margin = check_held("margin", check_positive("margin", margin), scores.dtype)
     true = np.expand_dims(labels, 1)  # (N, 1, *)
     excess = difference(scores, np.take_along_axis(scores, true, axis=1)) + margin  # (N, classes, *)
     np.put_along_axis(excess, true, 0, axis=1)

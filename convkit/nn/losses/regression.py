@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..._limits import difference
-from ._common import Loss, check_positive, check_targets, reduce
+from ._common import Loss, check_held, check_positive, check_targets, reduce
 
 
 def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
@@ -88,10 +88,11 @@ def huber(predictions: np.ndarray, targets: np.ndarray, *, delta: float = 1.0, r
     Raises
     ------
     TypeError, ValueError
-        As `l1`; besides if `delta` is not a number above 0.
+        As `l1`; besides if `delta` is not a number above 0 that the dtype can hold.
     """
     delta = check_positive("delta", delta)
     error = _error(predictions, targets)
+    check_held("delta", delta, error.dtype)
     grad = np.clip(error, -delta, delta)
     return reduce(_product(grad, error - grad / 2, reduction), grad, reduction, name="predictions")
 
@@ -117,10 +118,11 @@ def smooth_l1(predictions: np.ndarray, targets: np.ndarray, *, beta: float = 1.0
     Raises
     ------
     TypeError, ValueError
-        As `l1`; besides if `beta` is not a number above 0.
+        As `l1`; besides if `beta` is not a number above 0 that the dtype can hold.
     """
     beta = check_positive("beta", beta)
     error = _error(predictions, targets)
+    check_held("beta", beta, error.dtype)
     bent = np.clip(error, -beta, beta)
     slope = bent / beta
     return reduce(_product(slope, error - bent / 2, reduction), slope, reduction, name="predictions")
