@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._limits import difference
 from .table import Info, op
 
 Attrs = dict[str, Any]
@@ -57,16 +58,24 @@ def _attention(attrs: Attrs, q, k, v, mask=None, past_k=None, past_v=None, valid
     cap, bias = attrs.get("softcap", 0.0), _bias(attrs, mask, valid, scores.shape, before, q.dtype)
     scores = np.tanh(scores / cap) * q.dtype.type(cap) if cap else scores
     seen.append(scores)
-    scores = scores if bias is None else scores + bias
+    scores = scores if bias is None else _added(scores, bias)
     seen.append(scores)
-    largest = scores.max(-1, keepdims=True)
-    weights = np.exp(scores - np.where(np.isfinite(largest), largest, 0))
+    largest = scores.max(-1, keepdims=True, initial=-math.inf)
+    weights = np.exp(difference(scores, largest))
+    weights[np.broadcast_to(largest == -math.inf, weights.shape)] = 0  # who may look at nothing gets nothing
     total = weights.sum(-1, keepdims=True)
-    weights /= np.where(total == 0, 1, total)  # who may look at nothing gets nothing
+    weights /= np.where(total == 0, 1, total)
     seen.append(weights)
     y = weights @ values
     y = y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1) if flat else y
     return y, k, v, seen[attrs.get("qk_matmul_output_mode", 0)]
+
+
+def _added(scores: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """The sum; minus infinity in the bias hides any score."""
+    scores = scores + bias
+    np.copyto(scores, -math.inf, where=bias == -math.inf)
+    return scores
 
 
 def _bias(attrs: Attrs, mask, valid, shape: tuple[int, ...], before: int, dtype: np.dtype) -> np.ndarray | None:

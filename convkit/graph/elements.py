@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import is_real
+from .._limits import share
 from ..ops import _elementwise
 from .table import OPS, Info, Op, op
 
@@ -77,8 +78,13 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _gelu(x: np.ndarray, approximate: str) -> np.ndarray:
     if approximate == "tanh":
-        return (0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))).astype(x.dtype)
-    return (0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(np.float64))).astype(x.dtype)
+        return share(1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)), 0.5 * x).astype(x.dtype)
+    return share(1 + _erf(x / math.sqrt(2)).astype(np.float64), 0.5 * x).astype(x.dtype)
+
+
+def softsign(x: np.ndarray) -> np.ndarray:
+    """x / (1 + |x|)."""
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
 
 
 def _linear_below(x: np.ndarray, slope: Any) -> np.ndarray:
@@ -106,8 +112,8 @@ _ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "Tanh": lambda attrs, x: np.tanh(x),
     "Clip": lambda attrs, x, lo=None, hi=None: _clip(x, lo, hi),
     "HardSigmoid": lambda attrs, x: _hard_sigmoid(x, attrs.get("alpha", 0.2), attrs.get("beta", 0.5)),
-    "HardSwish": lambda attrs, x: (x * _hard_sigmoid(x, 1 / 6, 0.5)).astype(x.dtype),
-    "Swish": lambda attrs, x: x * _sigmoid(x.dtype.type(attrs.get("alpha", 1.0)) * x),
+    "HardSwish": lambda attrs, x: share(_hard_sigmoid(x, 1 / 6, 0.5), x).astype(x.dtype),
+    "Swish": lambda attrs, x: share(_sigmoid(share(x.dtype.type(attrs.get("alpha", 1.0)), x)), x),
     "Gelu": lambda attrs, x: _gelu(x, attrs.get("approximate", "none")),
     "Elu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.0), 1.0),
     "Selu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)),
@@ -231,7 +237,7 @@ for _name, _function in {
     "Floor": np.floor, "Ceil": np.ceil, "Sign": np.sign, "Reciprocal": lambda x: x.dtype.type(1) / x,
     "Round": np.round, "Erf": lambda x: _erf(x).astype(x.dtype), "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos,
     "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh,
-    "Softsign": lambda x: x / (1 + np.abs(x)), "Mish": lambda x: x * np.tanh(np.logaddexp(x, x.dtype.type(0))),
+    "Softsign": softsign, "Mish": lambda x: share(np.tanh(np.logaddexp(x, x.dtype.type(0))), x),
 }.items():  # fmt: skip
     OPS[_name] = Op(lambda attrs, x, f=_function: np.asarray(f(x), x.dtype), same)
 

@@ -7,26 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from .._limits import difference
+from .._arrays import empty
+from .._limits import difference, share
+from .._range import norms, scaled
+from ..ops import _channels, _moments
+from ..ops._channels import Map
 from .elements import same
 from .picking import positive
 from .table import OPS, Info, Op, op
 
 Attrs = dict[str, Any]
-_BLOCK_BYTES = 1 << 17  # of a few arrays at a time
 
 
 # ---------------------------------------------------------------- means and deviations
 
 
-def _standardised(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is left with mean 0 and variance 1 over these axes; the mean, and 1 over the deviation. In float64."""
-    wide = x.astype(np.float64)
-    mean = wide.mean(axes, keepdims=True)
-    wide -= mean
-    inverse = 1 / np.sqrt(np.square(wide).mean(axes, keepdims=True) + epsilon)
-    wide *= inverse
-    return wide, mean, inverse
+def _mapped(planes: np.ndarray, by: Map) -> np.ndarray:
+    y = empty(planes.shape, planes.dtype)
+    _channels.apply(planes, by, y)
+    return y
+
+
+def _by_groups(attrs: Attrs, x: np.ndarray, groups: int, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Groups of channels of each image by themselves; then every channel's scale and bias."""
+    images, channels = x.shape[:2]
+    rows = x.reshape(1, images * groups, math.prod(x.shape[1:]) // groups)
+    standard = _moments.standard(rows, attrs.get("epsilon", 1e-5))[0].repeated(channels // groups)
+    by = standard.map(np.tile(scale, images), np.tile(bias, images))
+    return _mapped(x.reshape(1, images * channels, math.prod(x.shape[2:])), by).reshape(x.shape)
 
 
 def _layer_norm_infer(attrs: Attrs, x: Info, *_: Info | None) -> list[Info]:
@@ -37,53 +45,45 @@ def _layer_norm_infer(attrs: Attrs, x: Info, *_: Info | None) -> list[Info]:
 
 @op("LayerNormalization", infer=_layer_norm_infer)
 def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> tuple:
-    """By samples, as many at a time as stay in the cache."""
+    """Every sample by itself; then every element's scale and bias."""
     axis = positive(attrs.get("axis", -1), x.ndim)
-    rows = x.reshape(math.prod(x.shape[:axis]), -1)
-    y, single = np.empty(rows.shape, x.dtype), (*x.shape[:axis], *(1,) * (x.ndim - axis))
-    mean, inverse = (np.empty((len(rows), 1), x.dtype) for _ in range(2))
-    scale, bias = (None if v is None else np.broadcast_to(v, x.shape[axis:]).reshape(-1) for v in (scale, bias))
-    count = max(_BLOCK_BYTES // max(rows.shape[1] * x.itemsize, 1), 1)
-    for first in range(0, len(rows), count):
-        part = slice(first, first + count)
-        rows[part].mean(1, keepdims=True, out=mean[part])
-        block = np.subtract(rows[part], mean[part], out=y[part])
-        variance = np.einsum("ij,ij->i", block, block)[:, np.newaxis] / rows.shape[1]
-        np.divide(1, np.sqrt(variance + attrs.get("epsilon", 1e-5)), out=inverse[part])
-        block *= inverse[part]
-        block *= scale
-        if bias is not None:
-            block += bias
-    return y.reshape(x.shape), *(v.astype(np.float32).reshape(single) for v in (mean, inverse))
+    samples, values, single = math.prod(x.shape[:axis]), x.shape[axis:], (*x.shape[:axis], *(1,) * (x.ndim - axis))
+    rows = x.reshape(1, samples, math.prod(values))
+    standard, _ = _moments.standard(rows, attrs.get("epsilon", 1e-5))
+    weights = (None if v is None else np.broadcast_to(v, values).reshape(-1) for v in (scale, bias))
+    y = _mapped(_mapped(rows, standard.map()).reshape(samples, math.prod(values), 1), _moments.plain(*weights))
+    return y.reshape(x.shape), *(v.astype(np.float32).reshape(single) for v in (standard.mean, standard.steep))
 
 
 @op("RMSNormalization", infer=same)
 def _rms_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray) -> np.ndarray:
     axes = tuple(range(positive(attrs.get("axis", -1), x.ndim), x.ndim))
-    squares = np.square(x.astype(np.float64)).mean(axes, keepdims=True)
-    return (x / np.sqrt(squares + attrs.get("epsilon", 1e-5)) * scale).astype(x.dtype)
+    count = math.prod(x.shape[axis] for axis in axes)
+    root = norms(x, axes, scaled_by=1 / math.sqrt(max(count, 1)))
+    return (x / np.hypot(root, math.sqrt(attrs.get("epsilon", 1e-5))) * scale).astype(x.dtype)
 
 
 @op("InstanceNormalization", infer=same)
 def _instance_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    y, _, _ = _standardised(x, tuple(range(2, x.ndim)), attrs.get("epsilon", 1e-5))
-    return (y * _by_channel(scale, x.ndim) + _by_channel(bias, x.ndim)).astype(x.dtype)
+    return _by_groups(attrs, x, x.shape[1], scale, bias)
 
 
 @op("GroupNormalization", infer=same)
 def _group_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     groups = attrs["num_groups"]
-    parts = x.reshape(x.shape[0], groups, -1)
-    y = _standardised(parts, (2,), attrs.get("epsilon", 1e-5))[0].reshape(x.shape)
     if attrs.get("by_group"):
         scale, bias = (np.repeat(numbers, x.shape[1] // groups) for numbers in (scale, bias))
-    return (y * _by_channel(scale, x.ndim) + _by_channel(bias, x.ndim)).astype(x.dtype)
+    return _by_groups(attrs, x, groups, scale, bias)
 
 
 @op("MeanVarianceNormalization", infer=same)
 def _mean_variance(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    axes = tuple(positive(axis, x.ndim) for axis in attrs.get("axes", (0, 2, 3)))
-    return _standardised(x, axes, 1e-18)[0].astype(x.dtype)
+    gone = tuple(positive(axis, x.ndim) for axis in attrs.get("axes", (0, 2, 3)))
+    order = *(axis for axis in range(x.ndim) if axis not in gone), *gone
+    rows = x.transpose(order)
+    kept = x.ndim - len(gone)
+    y = rows.reshape(1, math.prod(rows.shape[:kept]), math.prod(rows.shape[kept:]))
+    return _mapped(y, _moments.standard(y, 1e-18)[0].map()).reshape(rows.shape).transpose(np.argsort(order))
 
 
 def _training_infer(attrs: Attrs, x: Info, scale: Info, bias: Info, mean: Info, variance: Info) -> list[Info]:
@@ -93,19 +93,13 @@ def _training_infer(attrs: Attrs, x: Info, scale: Info, bias: Info, mean: Info, 
 @op("BatchNormalizationInTraining", infer=_training_infer)
 def _batch_norm_in_training(attrs: Attrs, x: np.ndarray, scale, bias, mean, variance) -> tuple[np.ndarray, ...]:
     """By the batch's own statistics; and the running ones, moved towards them."""
-    axes, momentum = (0, *range(2, x.ndim)), attrs.get("momentum", 0.9)
-    y, own, _ = _standardised(x, axes, attrs.get("epsilon", 1e-5))
-    y = (y * _by_channel(scale, x.ndim) + _by_channel(bias, x.ndim)).astype(x.dtype)
-    own_variance = np.square(x.astype(np.float64) - own).mean(axes)
+    momentum, planes = attrs.get("momentum", 0.9), x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    standard, own = _moments.standard(planes, attrs.get("epsilon", 1e-5))
     moved = [
         (momentum * old + (1 - momentum) * new).astype(old.dtype)
-        for old, new in ((mean, own.reshape(-1)), (variance, own_variance))
+        for old, new in ((mean, standard.mean), (variance, own))
     ]
-    return y, *moved
-
-
-def _by_channel(numbers: np.ndarray, nd: int) -> np.ndarray:
-    return numbers.reshape(-1, *(1,) * (nd - 2))
+    return _mapped(planes, standard.map(scale, bias)).reshape(x.shape), *moved
 
 
 # ---------------------------------------------------------------- norms
@@ -114,8 +108,9 @@ def _by_channel(numbers: np.ndarray, nd: int) -> np.ndarray:
 @op("LpNormalization", infer=same)
 def _lp_norm(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     axis, order = attrs.get("axis", -1), attrs.get("p", 2)
-    norm = np.linalg.norm(x, order, axis, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm != 0)
+    lowered, _ = scaled(x, axis)
+    norm = np.linalg.norm(lowered, order, axis, keepdims=True)
+    return np.divide(lowered, norm, out=np.zeros_like(lowered), where=norm != 0).astype(x.dtype)
 
 
 @op("LRN", infer=same)
@@ -175,7 +170,7 @@ def _negative_log_likelihood(attrs: Attrs, x: np.ndarray, target: np.ndarray, we
     classes = np.where(ignored, 0, target)
     picked = -np.take_along_axis(x, np.expand_dims(classes, 1), 1).squeeze(1)
     weights = np.where(ignored, 0, 1 if weight is None else weight[classes]).astype(x.dtype)
-    losses = picked * weights
+    losses = share(weights, picked)
     reduction = attrs.get("reduction", "mean")
     if reduction == "none":
         return losses

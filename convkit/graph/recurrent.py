@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .elements import _sigmoid
+from .elements import _sigmoid, softsign
 from .table import OPS, Info, Op
 
 Attrs = dict[str, Any]
@@ -22,7 +22,7 @@ _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "scaledtanh": lambda x, a, b: a * np.tanh(b * x),
     "hardsigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
     "elu": lambda x, a, b: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
-    "softsign": lambda x, a, b: x / (1 + np.abs(x)),
+    "softsign": lambda x, a, b: softsign(x),
     "softplus": lambda x, a, b: np.logaddexp(x, 0),
 }
 _DEFAULTS = {"affine": (1.0, 0.0), "leakyrelu": (0.01, 0.0), "thresholdedrelu": (1.0, 0.0), "scaledtanh": (1.0, 1.0),

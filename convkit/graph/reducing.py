@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import is_real
 from .._ext import engine
+from .._range import norms
 from .table import OPS, Info, Op, needs
 
 Attrs = dict[str, Any]
@@ -42,7 +43,8 @@ def _reduction(function: Callable) -> Callable:
 
 
 def _norm(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+    found = norms(x, axis)
+    return found if keepdims else np.squeeze(found, axis)
 
 
 def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:

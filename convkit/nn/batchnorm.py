@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import _options
 from .._arrays import as_array, empty, same_dtype
-from ..ops import _channels
-from . import _moments
+from ..ops import _channels, _moments
+from . import _normal
 from ._symbols import on_images
 from .module import Buffer, ByElement, Parameter, Way
 
@@ -66,11 +66,11 @@ class _BatchNorm(ByElement):
             learns = self.weight is not None and (self.weight.trainable or self.bias.trainable)
             sums = _channels.gradient_sums(grads, planes, to_xhat) if of_batch or learns else None
             if learns:
-                _moments.accumulate(sums, self.weight, self.bias)
+                _normal.accumulate(sums, self.weight, self.bias)
             if not need_input:
                 return None
             dx, sums = empty(x.shape, x.dtype), sums if of_batch else None
-            _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx))
+            _normal.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx))
             return dx
 
         return y, back

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, empty, same_dtype
-from ..ops import _channels, _elementwise
-from . import _moments
+from ..ops import _channels, _elementwise, _moments
+from . import _normal
 from .module import ByElement, Parameter, Way
 
 
@@ -86,11 +86,11 @@ class GroupNorm(ByElement):
             grads, to_xhat = self._planes(grad), standard.map()
             sums = _channels.gradient_sums(grads, planes, to_xhat)
             if self.weight is not None:
-                _moments.accumulate(sums, self.weight, self.bias)
+                _normal.accumulate(sums, self.weight, self.bias)
             if not need_input:
                 return None
             dx = empty(x.shape, x.dtype)
-            _moments.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx), together)
+            _normal.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx), together)
             return dx
 
         return y, back
@@ -253,14 +253,14 @@ class LayerNorm(ByElement):
             if weight is not None:
                 ones = np.ones(weight.size, xhat.dtype)
                 sums = _channels.gradient_sums(self._columns(grad), self._columns(xhat), _moments.plain(ones))
-                _moments.accumulate(sums, self.weight, self.bias)
+                _normal.accumulate(sums, self.weight, self.bias)
                 grad = _elementwise.binary("multiply", grad, weight)
             if not need_input:
                 return None
             dx, planes, grads = empty(grad.shape, grad.dtype), self._rows(xhat), self._rows(grad)
             as_it_is = _moments.plain(np.ones(planes.shape[1], grad.dtype))
             sums = _channels.gradient_sums(grads, planes, as_it_is)
-            _moments.input_gradient(grads, planes, as_it_is, steep, None, sums, self._rows(dx))
+            _normal.input_gradient(grads, planes, as_it_is, steep, None, sums, self._rows(dx))
             return dx
 
         return y, back

@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..ops import _channels
-from ..ops._channels import Map
-from .module import Parameter
+from . import _channels
+from ._channels import Map
 
 NEAR = 2.0  # deviations: how near the mean a shift has to be in float64, where there is no wider dtype for the squares
 
@@ -101,40 +100,3 @@ def plain(weight: np.ndarray, bias: np.ndarray | None = None) -> Map:
     """The map to ``x * weight + bias``."""
     zeros = np.zeros_like(weight)
     return Map(np.ones_like(weight), zeros, weight, zeros if bias is None else bias)
-
-
-@quiet
-def accumulate(sums: np.ndarray, weight: Parameter, bias: Parameter | None) -> None:
-    """Add to their gradients sums of the output's and of its product with xhat, ``(C, 2)``, once or several times."""
-    times = len(sums) // max(weight.size, 1)
-    total, product = np.ascontiguousarray(sums.reshape(times, weight.size, 2).sum(axis=0).T, weight.dtype)
-    weight.accumulate(product.reshape(weight.shape))
-    if bias is not None:
-        bias.accumulate(total.reshape(bias.shape))
-
-
-@quiet
-def input_gradient(
-    grads: np.ndarray,
-    planes: np.ndarray,
-    to_xhat: Map,
-    steep: np.ndarray,
-    weight: np.ndarray | None,
-    sums: np.ndarray | None,
-    out: np.ndarray,
-    together: int = 1,
-) -> None:
-    """Into `out`: ``steep * (grad * weight - mean(grad * weight) - xhat * mean(grad * weight * xhat))``.
-
-    `sums` are those of the gradient and its product with xhat, ``(C, 2)``, or None where statistics are constants, not
-    functions of x; so many adjacent channels were normalised `together`.
-    """
-    weight = np.ones(planes.shape[1]) if weight is None else weight
-    slope = (steep * weight).astype(out.dtype)
-    if sums is None:
-        _channels.apply(grads, plain(slope), out)
-        return
-    means = (sums * weight[:, np.newaxis]).reshape(-1, together, 2).sum(axis=1)
-    means /= max(planes.shape[0] * planes.shape[2] * together, 1)
-    back = (np.repeat(means, together, axis=0) * -steep[:, np.newaxis]).astype(out.dtype)
-    _channels.gradient(grads, planes, to_xhat, slope, back[:, 1], back[:, 0], out)
