@@ -8,13 +8,14 @@ import numpy as np
 
 import convkit
 import small_training
-from convkit import analysis, data, models, nn, optim, train
+from convkit import analysis, data, distributed, graph, models, nn, onnx_backend, optim, train
 from convkit.nn import losses
 from convkit.optim import schedules
 from nn_cases import ALONE, TWINS
 
-MODULES = (convkit, nn, losses, models, optim, schedules, data, train, analysis)
+MODULES = (convkit, nn, losses, models, optim, schedules, data, train, analysis, graph, onnx_backend, distributed)
 ABSTRACT = {nn.Module, nn.ByElement, optim.Optimizer, schedules.Schedule, data.Normalizer}
+ROWS = {graph.Op}  # of a table that every process has
 
 
 class Example(NamedTuple):
@@ -343,4 +344,61 @@ RESULTS = (
     Example("summary", lambda: analysis.summary(conv(), (1, 1, 8, 8)), lambda sent: (sent.rows, str(sent))),
 )
 
-EXAMPLES = (*map(layer, TWINS + ALONE), *MODELS, *OPTIMIZERS, *TRAINING, *RESULTS)
+
+# ---------------------------------------------------------------- networks
+
+
+def network(planned=True):
+    """A network of everything that has its own form in a plan; or one that its first call will make."""
+    model = nn.Sequential(
+        small_training.network(np.random.default_rng(0))[:3],
+        nn.Residual(nn.Conv2d(6, 6, 3, padding=1, rng=1)),
+        nn.GroupNorm(2, 6),
+        nn.Flatten(),
+        nn.Linear(150, 3, rng=2),
+    ).eval()
+    return model.prepare((2, 1, 5, 5) if planned else None)
+
+
+def of_onnx(operator="Relu", kind="float"):
+    from onnx import parser
+
+    text = f'<ir_version: 9, opset_import: ["" : 21]> g ({kind}[n] x) => ({kind}[n] y) {{ y = {operator}(x) }}'
+    return parser.parse_model(text)
+
+
+def by_onnx():
+    """What only onnx's own evaluator runs."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return onnx_backend.load(of_onnx("StringNormalizer", "string"), fallback=True)
+
+
+def unsupported():
+    try:
+        onnx_backend.load(of_onnx("StringNormalizer", "string"))
+    except onnx_backend.UnsupportedError as error:
+        return error
+    raise AssertionError("onnx_backend has it")
+
+
+def on_images(run):
+    return run(draw(2, 1, 5, 5)), run(draw(1, 1, 7, 4)) if not isinstance(run, graph.Network) else run(draw(1, 1, 5, 5))
+
+
+NETWORKS = (
+    Example("network", network, on_images),
+    Example("network_to_be", lambda: network(False), on_images),
+    Example("graph", lambda: network().graph, lambda graph_: (repr(graph_), on_images(graph.Network(graph_)))),
+    Example("info", lambda: graph.Info((2, 3), np.dtype(np.float32))),
+    Example("onnx_prepared", lambda: onnx_backend.prepare(of_onnx()), lambda model: model.run([draw(4)])),
+    Example("onnx_reference", by_onnx, lambda model: (model(np.array(["a"], object)), repr(model))),
+    Example("unsupported", unsupported, lambda error: (type(error), str(error), vars(error))),
+    Example("ranks", lambda: distributed.Ranks(5), lambda ranks: ranks.fold([2, 3, 5, 7, 11], lambda a, b: a - b)),
+    Example("prepared", lambda: convkit.prepare_conv2d(draw(6, 1, 3, 3), padding=1, activation="relu"), on_images),
+    Example("prepared_transpose", lambda: convkit.prepare_conv_transpose2d(draw(1, 4, 3, 3), stride=2), on_images),
+)
+
+EXAMPLES = (*map(layer, TWINS + ALONE), *MODELS, *OPTIMIZERS, *TRAINING, *RESULTS, *NETWORKS)

@@ -77,9 +77,9 @@ def test_every_public_class_has_an_example(folder):
     seen = set()
     for example in (*EXAMPLES, folder):
         _collect(example.make(), seen)
-    public = {getattr(module, name) for module in sendable.MODULES for name in _names(module)}
+    public = [getattr(module, name) for module in sendable.MODULES for name in _names(module)]
     classes = {value for value in public if isinstance(value, type) and value.__module__.startswith("convkit")}
-    assert classes - sendable.ABSTRACT <= seen
+    assert classes - sendable.ABSTRACT - sendable.ROWS <= seen
 
 
 def _names(module):

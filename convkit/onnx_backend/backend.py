@@ -96,11 +96,14 @@ class Reference:
         onnx()
         from onnx.reference import ReferenceEvaluator
 
-        self._evaluator = ReferenceEvaluator(model)
+        self._model, self._evaluator = model, ReferenceEvaluator(model)
         initial = {tensor.name for tensor in model.graph.initializer}
         self.inputs = [entry.name for entry in model.graph.input if entry.name not in initial]
         self.outputs = [entry.name for entry in model.graph.output]
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reference, (self._model.SerializeToString(), self.reason)
 
     def __repr__(self) -> str:
         return f"Reference({', '.join(self.inputs)} -> {', '.join(self.outputs)}; {self.reason})"
@@ -111,6 +114,10 @@ class Reference:
             raise TypeError(f"the model takes {len(self.inputs)} inputs, {', '.join(self.inputs)}; got {len(inputs)}")
         results = self._evaluator.run(None, dict(zip(self.inputs, inputs, strict=False)) | named)
         return tuple(results) if len(results) > 1 else results[0]
+
+
+def _reference(model: bytes, reason: str) -> Reference:
+    return Reference(onnx().load_model_from_string(model), reason)
 
 
 # ---------------------------------------------------------------- the interface of onnx's backends
