@@ -220,8 +220,7 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
       for (int64_t r = 0; r < line.rows; r++)
         b.from[r] += first;
       line.from = b.from;
-      line.to = (char *)d->dst.data + image * d->dst.stride[0] + z * d->dst.stride[2] + y * d->dst.stride[3] +
-                first;
+      line.to = (char *)d->dst.data + image * d->dst.stride[0] + z * d->dst.stride[2] + y * d->dst.stride[3] + first;
       d->kernels->line(&line);
       if (!bounds)
         activate_row(d, &line, line.vectors * d->kernels->vector);
