@@ -77,6 +77,16 @@ def blocks(count: int, size: int):
     return pytest.mark.parametrize("block", [_param(range(i, i + size), f"{i}-{i + size - 1}", i > 0) for i in firsts])
 
 
+def in_turns(argument: str, values, turn: int, quick=lambda value: True, of: int = 3):
+    """Parametrise a test by values that have names, every third of them quick, from number `turn` on.
+
+    Where several tests take the same values, each of them is quick in one of these.
+    """
+    chosen = iter(range(len(values)))
+    params = [_param(v, v.name, not (quick(v) and next(chosen) % of == turn % of)) for v in values]
+    return pytest.mark.parametrize(argument, params)
+
+
 def pairs(names: str, firsts, seconds):
     """Parametrise a test by two arguments: each value of both in a quick pair or more, all other pairs thorough."""
     firsts, seconds = list(firsts), list(seconds)

@@ -401,4 +401,5 @@ NETWORKS = (
     Example("prepared_transpose", lambda: convkit.prepare_conv_transpose2d(draw(1, 4, 3, 3), stride=2), on_images),
 )
 
-EXAMPLES = (*map(layer, TWINS + ALONE), *MODELS, *OPTIMIZERS, *TRAINING, *RESULTS, *NETWORKS)
+LAYERS = (*map(layer, TWINS + ALONE),)
+EXAMPLES = (*LAYERS, *MODELS, *OPTIMIZERS, *TRAINING, *RESULTS, *NETWORKS)

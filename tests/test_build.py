@@ -56,6 +56,7 @@ print(*ok)
     assert done.stdout.split() == ["True", "True"], done.stderr
 
 
+@pytest.mark.thorough
 def test_small_enough_to_ship():
     assert len(zlib.compress(Path(engine.__file__).read_bytes())) < 1_800_000  # of a wheel of 2 MB
 

@@ -70,6 +70,7 @@ class _Largest(Callback):
         self.bytes = max(self.bytes, getattr(result, "nbytes", 0))
 
 
+@pytest.mark.thorough
 def test_a_task_holds_no_more_than_blocks():
     x = da.ones((1, 6, 400, 400), dtype=np.float32, chunks=(1, 6, 50, 50))
     block = 6 * 50 * 50 * 4
@@ -85,6 +86,7 @@ def test_a_task_holds_no_more_than_blocks():
         assert largest.bytes <= most * block
 
 
+@pytest.mark.thorough
 def test_the_same_bits_in_every_run_and_for_every_number_of_workers():
     grad = RNG.standard_normal((2, 8, 40, 30)).astype(np.float32)
     got = []
@@ -97,6 +99,7 @@ def test_the_same_bits_in_every_run_and_for_every_number_of_workers():
     assert got[0] == got[1] == got[2]
 
 
+@pytest.mark.thorough
 def test_depthwise_images_alone_and_narrow_chunks():
     """A kernel that reaches over several chunks; an array without a batch axis; a layout with the channels last."""
     image = np.ascontiguousarray(np.moveaxis(X[0], 0, -1))
@@ -146,6 +149,7 @@ def stored(path, array, chunks) -> zarr.Array:
     return z
 
 
+@pytest.mark.thorough
 def test_zarr_arrays_are_taken_in_their_chunks(tmp_path):
     z = stored(tmp_path / "x.zarr", X, CHUNKS)
     y = convkit.dask.conv2d(z, WEIGHT, stride=2)

@@ -70,19 +70,19 @@ def check_convolution(problem, index: int) -> None:
         assert_within_bound(got[key], getattr(reference, key), getattr(bound, key), f"{key} of {what}")
 
 
-@blocks(100, 12)
+@blocks(100, 4)
 def test_convolution(block):
     for index in block:
         check_convolution(random_problem(index), index)
 
 
-@blocks(80, 12)
+@blocks(80, 4)
 def test_transposed_convolution(block):
     for index in block:
         check_convolution(random_transposed(index), index)
 
 
-@blocks(70, 10)
+@blocks(70, 4)
 def test_pooling(block):
     for index in block:
         dtype, layout, rng = choices(index)
@@ -111,7 +111,7 @@ def test_pooling(block):
         assert_equal(dask.compute(got)[0], expected, f"{pool}, {dtype}, {layout}")
 
 
-@blocks(50, 8)
+@blocks(50, 4)
 def test_interpolation(block):
     for index in block:
         dtype, layout, rng = choices(index)

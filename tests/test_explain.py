@@ -63,6 +63,7 @@ def test_nothing_to_compute():
     assert "tasks" not in str(told)
 
 
+@pytest.mark.thorough
 def test_measured(monkeypatch):
     monkeypatch.setattr("convkit._explain._BURST_SECONDS", 1e-3)
     told = convkit.explain("conv2d", (1, 8, 16, 16), (8, 8, 3, 3), measure=True)

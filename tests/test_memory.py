@@ -116,6 +116,7 @@ def test_refused_memory_is_asked_for_again_without_what_is_kept(python):
     assert done.stdout == f"cannot allocate {100 * MIB} bytes for a int8 array of shape ({100 * MIB},)\n", done.stderr
 
 
+@pytest.mark.thorough
 def test_threads_and_forks():
     """Nobody is given what another still has; a child, forked meanwhile, begins with nothing and keeps its own."""
     convkit.set_cache_limit("8MiB")

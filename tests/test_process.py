@@ -136,6 +136,7 @@ def forking():
         assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.thorough
 def test_fork_after_use():
     run(forking)
 
@@ -167,6 +168,7 @@ def test_fork_pool():
 # ---- several callers ----
 
 
+@pytest.mark.thorough
 def test_python_threads():
     """Eight Python threads at once, each with its own number of threads, on shared operands: the bits of one alone."""
     cases = [random_data(problem, "float32") for problem in named("primes", "tails_65_153", "depthwise", "cifar_32")]
@@ -219,6 +221,7 @@ def ended_by_another_thread():
         print("interrupted")
 
 
+@pytest.mark.thorough
 def test_the_interpreter_runs_meanwhile():
     """The lock is released inside a call."""
     assert run(ended_by_another_thread, timeout=60) == "interrupted\n"

@@ -9,9 +9,10 @@ import pytest
 
 import sendable
 import small_training
+from cases import in_turns
 from convkit import nn, optim
 from nn_cases import ALONE, TWINS, first, with_numbers
-from sendable import EXAMPLES, Example
+from sendable import EXAMPLES, LAYERS, Example
 from training_cases import LOSSES
 
 
@@ -53,7 +54,12 @@ def _plain(value):
     return value
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+@in_turns("example", LAYERS, 0)
+def test_a_layer_survives_and_works(example):
+    check_all_ways(example)
+
+
+@pytest.mark.parametrize("example", EXAMPLES[len(LAYERS) :], ids=lambda example: example.name)
 def test_it_survives_and_works(example):
     check_all_ways(example)
 

@@ -37,6 +37,7 @@ SMALL = [layer for layer in layers.LAYERS + layers.OTHERS if layer.flops < 2e9 o
 
 
 @pytest.mark.parametrize("published", SMALL, ids=lambda layer: layer.name)
+@pytest.mark.thorough
 def test_published_layers(published):
     """One image of each; the branch of a deformable layer is a convolution beside it."""
     model = layer_of(published, len(published.spatial))

@@ -41,6 +41,7 @@ def test_vgg_16():
     assert sizes == [6, 16, 44, 100, 212]
 
 
+@pytest.mark.thorough
 def test_resnet_50():
     fields = {field.name: field for field in receptive_field(models.resnet50(init="zeros"), (1, 3, 64, 64))}
     assert fields["maxpool"].size == (11, 11)
@@ -157,6 +158,7 @@ def test_unpooled():
     assert last(Unpooled(), 1, 1, 8, 6) == ("unpool", (3, 3), (1, 1), (-1, -1))
 
 
+@pytest.mark.thorough
 def test_a_pyramid():
     net = models.resnet18(init="zeros")
     model = models.PyramidNetwork(

@@ -62,6 +62,7 @@ class Edges(nn.Module):
         return [nn.Window(), nn.Window.moving(2, low=1)]
 
 
+@pytest.mark.thorough
 def test_a_layer_of_ones_own_trains_is_sent_and_is_seen():
     head = (nn.ReLU(), nn.Flatten(), nn.Linear(50, 3, rng=1))
     model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, rng=0), Edges(2), *head)

@@ -85,6 +85,7 @@ def test_a_burst_is_as_many_calls_as_fit_and_one_at_least(monkeypatch):
     assert len(calls) == 1 + 3 + 2
 
 
+@pytest.mark.thorough
 def test_page_faults_are_counted_for_each_call(brief):
     faults = timing.run_burst(lambda: bytearray(64 * 2**20)).faults  # above malloc's largest threshold, so mapped anew
     assert faults > 64 * 2**20 / 2**21 / 2  # in pages of 2 MiB at most

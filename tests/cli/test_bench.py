@@ -171,6 +171,7 @@ def test_layers_are_chosen_by_name():
     assert [layer.name for layer in bench.select("dcn_*,tiny*")] == ["tiny_digits", "dcn_64_56", "dcn_256_28"]
 
 
+@pytest.mark.thorough
 def test_layers_of_a_kind(brief, monkeypatch, capsys):
     rows, _ = run_json(capsys, "--layers", "dw*,tiny*,dcn_64*", "--batch", "1", "--kind", "few*,deform*")
     assert [row["name"] for row in rows] == ["tiny_digits", "dcn_64_56"]

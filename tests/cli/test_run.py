@@ -80,6 +80,7 @@ def test_what_is_wrong_is_one_line(model, tmp_path, capsys):
         assert error.startswith("convkit run: ") and message in error and error.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_model_that_convkit_has_not_all_of(tmp_path, capsys):
     text = (
         HEAD

@@ -7,6 +7,7 @@ import pytest
 from convkit import cli
 
 
+@pytest.mark.thorough
 def test_the_time_of_a_network(capsys, monkeypatch):
     monkeypatch.setattr("convkit.cli.time._BURST_SECONDS", 0.0)
     assert cli.main(["time", "lenet5", "--batch", "2", "--threads", "1", "--explain"]) == 0
@@ -21,6 +22,7 @@ def test_as_json(capsys, monkeypatch):
     assert told["input"] == [1, 1, 32, 32] and told["seconds"] > 0 and told["nodes"][0]["op"] == "Conv+Tanh"
 
 
+@pytest.mark.thorough
 def test_a_size_that_does_not_fit(capsys):
     assert cli.main(["time", "unet", "--size", "33"]) == 1
     assert "divisible by 16" in capsys.readouterr().err

@@ -139,6 +139,7 @@ def test_the_held_out_images_change_nothing(tmp_path, monkeypatch, short_split, 
 
 
 @pytest.mark.parametrize("shards", [[], ["--shards", "3"]], ids=["whole", "shards"])
+@pytest.mark.thorough
 def test_more_epochs_of_a_training_that_came_to_its_end(shards, tmp_path, capsys, short_split, undrawn):
     options = ["--model", "mlp", "--optimizer", "adam", "--schedule", "constant", "--seed", "3", *shards]
     assert main(["train", *options, "--epochs", "4", "--out", str(tmp_path / "whole")]) == 0
@@ -250,6 +251,7 @@ def test_settings_that_are_none(text, tmp_path, capsys):
     assert "settings.json must be what convkit train wrote: " in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_broken_image_is_named(photographs, tmp_path, capsys):
     (photographs / "zebra" / "20.png").write_text("no image")
     assert main(["train", "--data", str(photographs), "--out", str(tmp_path / "out")]) == 2

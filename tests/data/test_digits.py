@@ -1,12 +1,15 @@
 """The digits and how they are split."""
 
 import numpy as np
-from sklearn.datasets import load_digits
+import pytest
 
 from convkit import data
 
 
+@pytest.mark.thorough
 def test_they_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
     x, y = data.digits()
     assert (x.shape, x.dtype, y.shape, y.dtype) == ((1797, 1, 8, 8), np.float32, (1797,), np.int64)
     assert x.min() == 0 and x.max() == 1

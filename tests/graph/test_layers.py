@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cases import in_turns
 from convkit import nn
 from nn_cases import ALONE, TWINS, with_numbers
 
@@ -14,7 +15,7 @@ WITHOUT = {
 CASES = [case for case in (*TWINS, *ALONE) if case.name not in WITHOUT]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@in_turns("case", CASES, 1, of=2)
 def test_a_layer(case):
     rng = np.random.default_rng(0)
     layer = with_numbers(case.build(nn), rng, "float32").eval()

@@ -49,6 +49,7 @@ def pyramid():
     return models.PyramidNetwork([net[:5], net[5], net[6], net[7]], models.FeaturePyramid((64, 128, 256, 512), rng=0))
 
 
+@pytest.mark.thorough
 def test_several_outputs():
     model, x = pyramid().eval(), noise(1, 3, 64, 96)
     network = model.prepare(x.shape)
@@ -156,6 +157,7 @@ def test_what_is_tied_to_a_depthwise_kernel_has_its_channels_last():
         close(network(x), model.predict(x))
 
 
+@pytest.mark.thorough
 def test_explained_nodes_carry_their_time():
     told = models.lenet5(rng=0).prepare((1, 1, 32, 32)).explain()
     assert told.seconds > 0 and told.flops == 833_040 and told.as_dict()["nodes"][0]["op"] == "Conv+Tanh"
@@ -182,6 +184,7 @@ def test_threads_share_a_network_and_shapes_take_turns():
     assert not wrong
 
 
+@pytest.mark.thorough
 def test_thread_counts_and_prepared_shapes_do_not_change_bits():
     model, x = models.mobilenet_v2(rng=0).eval(), noise(1, 3, 64, 64)
     network = model.prepare()
@@ -241,6 +244,7 @@ def test_outputs_are_fresh_arrays():
     np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.thorough
 def test_memory_stays_within_the_arena():
     model = models.resnet18(init="zeros").eval()
     network = model.prepare((1, 3, 64, 64))
@@ -251,6 +255,7 @@ def test_memory_stays_within_the_arena():
 
 @pytest.mark.parametrize("send", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
 @pytest.mark.parametrize("shape", [None, (1, 3, 40, 40)])
+@pytest.mark.thorough
 def test_a_network_travels(send, shape):
     model, x = models.mobilenet_v2(rng=0).eval(), noise(1, 3, 40, 40)
     network = model.prepare(shape)

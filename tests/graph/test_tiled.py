@@ -9,8 +9,10 @@ from convkit.graph import Graph, Network
 from convkit.graph.plan import Plan
 from tiled_networks import EXACT, TILED, conv
 
+UNET_LAST = [pytest.param(name, marks=pytest.mark.thorough if name == "unet" else ()) for name in TILED]
 
-@pytest.mark.parametrize("name", TILED)
+
+@pytest.mark.parametrize("name", UNET_LAST)
 def test_tiles_have_the_bits_of_the_whole(name):
     make, shape = TILED[name]
     network, x = make().eval().prepare(), np.random.default_rng(0).standard_normal(shape, np.float32)

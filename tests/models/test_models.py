@@ -51,6 +51,7 @@ def test_one_seed_one_model(name):
     assert (states[0][key] != states[2][key]).any()
 
 
+@pytest.mark.thorough
 def test_what_is_asked_for():
     model = models.resnet18(7, in_channels=1, dtype="float64", init=lambda shape, **_: np.full(shape, 0.5))
     assert {array.dtype for name, array in model.state_dict().items() if "tracked" not in name} == {np.dtype("float64")}
@@ -74,7 +75,7 @@ SMALL = {
 }
 
 
-@some(SMALL, quick=("lenet5", "unet", "block with a shortcut", "inverted residual"))
+@some(SMALL, quick=("lenet5", "residual block"))
 def test_gradients_are_those_of_central_differences(name):
     make, shape = SMALL[name]
     assert check_gradients(make(), noise(*shape, dtype="float64"), rtol=1e-5, max_elements=6).ok
@@ -143,6 +144,7 @@ def test_a_frozen_part_learns_again():
         (lambda: models.resnet18(init="zeros")(noise(1, 1, 32, 32)), "x must have"),
     ],
 )
+@pytest.mark.thorough
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

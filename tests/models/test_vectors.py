@@ -30,7 +30,10 @@ def assert_close(got, expected, dtype, what=""):
     assert error < RTOL[dtype], f"{what}: off by {error:.1e} of the largest"
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet18", "resnet50", "mobilenet_v2"])
+LARGE = [pytest.param(name, marks=pytest.mark.thorough) for name in ("alexnet", "vgg16", "resnet50")]
+
+
+@pytest.mark.parametrize("name", [*LARGE, "resnet18", "mobilenet_v2"])
 def test_names_shapes_and_order_of_the_state(name):
     state = getattr(models, name)(init="zeros").state_dict()
     assert [f"{key} {array.shape}" for key, array in state.items()] == VECTORS[f"{name}/state"].tolist()

@@ -134,6 +134,7 @@ def test_a_separable_convolution_learns_in_both_halves():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.thorough
 def test_a_head_that_five_maps_share_learns_from_all_of_them():
     class Levels(nn.Module):
         """Five sizes of the input, the head on each, and all that it says of them in one row."""

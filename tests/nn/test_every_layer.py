@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from cases import in_turns
 from convkit import nn
 from convkit.analysis import check_gradients
 from nn_cases import ALONE, TWINS, first, with_numbers
@@ -12,13 +13,9 @@ from nn_cases import ALONE, TWINS, first, with_numbers
 CASES = TWINS + ALONE
 
 
-def param(case):
+def every_case(turn):
     """Layers of one and three axes are those of two by another number: thorough."""
-    marks = [pytest.mark.thorough] if case.name.endswith(("1d", "3d", "plain")) else []
-    return pytest.param(case, id=case.name, marks=marks)
-
-
-every_case = pytest.mark.parametrize("case", [param(case) for case in CASES])
+    return in_turns("case", CASES, turn, lambda case: not case.name.endswith(("1d", "3d", "plain")))
 
 
 def ready(case, dtype="float64", shape=None):
@@ -30,14 +27,14 @@ def ready(case, dtype="float64", shape=None):
     return layer, x, [array[: len(x)] for array in more]
 
 
-@every_case
+@every_case(0)
 def test_gradients_are_those_of_central_differences(case):
     layer, x, more = ready(case)
     report = check_gradients(layer, x, *more, rtol=1e-5, max_elements=40)
     assert all(entry.checked == min(np.prod(entry.shape), 40) for entry in report.entries)
 
 
-@every_case
+@every_case(1)
 def test_results_keep_the_dtype_and_operands_their_values(case):
     for dtype in ("float32", "float64"):
         check_results(case, dtype)
@@ -58,7 +55,7 @@ def check_results(case, dtype):
         np.testing.assert_array_equal(parameter.data, weight)
 
 
-@every_case
+@every_case(2)
 def test_without_the_inputs_gradient_the_others_are_the_same(case):
     layer, x, more = ready(case)
     other = copy.deepcopy(layer)
@@ -70,7 +67,7 @@ def test_without_the_inputs_gradient_the_others_are_the_same(case):
         np.testing.assert_array_equal(one.grad, two.grad)
 
 
-@every_case
+@every_case(3)
 def test_an_empty_batch(case):
     layer, x, more = ready(case, shape=(0, *case.shape[1:]))
     state = {name: array.copy() for name, array in layer.state_dict().items()}
@@ -82,7 +79,7 @@ def test_an_empty_batch(case):
         np.testing.assert_array_equal(array, state[name], err_msg=name)
 
 
-@every_case
+@every_case(4)
 def test_backward_wants_a_forward_and_a_gradient_that_fits(case):
     layer, x, more = ready(case)
     with pytest.raises(RuntimeError, match=f"{type(layer).__name__}.backward: .* call it on a batch first"):
@@ -95,7 +92,7 @@ def test_backward_wants_a_forward_and_a_gradient_that_fits(case):
         layer.backward(np.ones_like(y))
 
 
-@every_case
+@every_case(5)
 def test_two_calls_are_gone_back_through_in_either_order(case):
     layer, x, more = ready(case)
 
@@ -111,7 +108,7 @@ def test_two_calls_are_gone_back_through_in_either_order(case):
     np.testing.assert_array_equal(first(back(np.cos(y))), taken((1, 0))[0])
 
 
-@every_case
+@every_case(6)
 def test_predict_evaluates_touches_nothing_and_leaves_a_backward_due(case):
     layer, x, more = ready(case)
     y = layer(x, *more)
@@ -126,7 +123,7 @@ def test_predict_evaluates_touches_nothing_and_leaves_a_backward_due(case):
     assert first(layer.backward(np.ones_like(y))).shape == x.shape
 
 
-@every_case
+@every_case(7)
 def test_a_layer_knows_its_output_shape_without_an_array(case, monkeypatch):
     layer, x, more = ready(case)
     shape = layer(x, *more).shape
@@ -134,7 +131,7 @@ def test_a_layer_knows_its_output_shape_without_an_array(case, monkeypatch):
     assert layer.output_shape(x.shape) == shape
 
 
-@every_case
+@every_case(8)
 def test_a_state_goes_through_a_dict(case):
     layer, x, more = ready(case)
     fresh = with_numbers(case.build(nn), np.random.default_rng(9)).train(case.training)
@@ -142,7 +139,7 @@ def test_a_state_goes_through_a_dict(case):
     np.testing.assert_array_equal(fresh(x, *more), layer(x, *more))
 
 
-@every_case
+@every_case(9)
 def test_backward_belongs_to_the_forward_that_was_run_whatever_the_mode_is_now(case):
     layer, x, more = ready(case)
     other = copy.deepcopy(layer)

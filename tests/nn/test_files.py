@@ -276,6 +276,7 @@ def test_bfloat16_becomes_float32(tmp_path):
         nn.load_state(path, max_bytes=4 * len(bits) - 1)
 
 
+@pytest.mark.thorough
 def test_an_npz_that_unfolds_to_much(tmp_path):
     np.savez_compressed(tmp_path / "weights.npz", w=np.zeros(2**20, np.float32))
     assert nn.load_state(tmp_path / "weights.npz", max_bytes="4MiB")["w"].nbytes == 2**22

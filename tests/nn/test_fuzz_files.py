@@ -9,7 +9,8 @@ import pytest
 import fuzz_files
 
 
-@pytest.mark.parametrize("count", [15, pytest.param(250, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("count", [15, 250])
 def test_files_that_lie(count):
     names = [form.name for form in fuzz_files.FORMATS]
     came = fuzz_files.run(names, 0, count)

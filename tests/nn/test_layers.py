@@ -39,6 +39,7 @@ def needs_of(monkeypatch):
     return needs
 
 
+@pytest.mark.thorough
 def test_gradients_of_a_whole_network():
     report = check_gradients(small_network(), batch((2, 1, 6, 6)), rtol=1e-5)
     assert [entry.name for entry in report.entries] == [

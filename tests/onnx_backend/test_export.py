@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from cases import in_turns
 from convkit import graph, models, nn, onnx_backend
 from nn_cases import ALONE, TWINS, with_numbers
 
@@ -30,7 +31,7 @@ def run(path, *inputs):
         return ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True)))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@in_turns("case", CASES, 0)
 def test_every_layer(case, tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "layer.onnx"
     layer = with_numbers(case.build(nn), rng, "float32").eval()
@@ -162,6 +163,7 @@ def test_a_network_that_is_good_for_one_shape(tmp_path):
     np.testing.assert_allclose(run(path, x)[0], model.predict(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_external_data(tmp_path):
     model, path = models.lenet5(rng=0), tmp_path / "lenet5.onnx"
     onnx_backend.export(model, path, (1, 1, 32, 32), external_data=True)

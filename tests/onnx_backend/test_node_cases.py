@@ -66,6 +66,7 @@ def test_every_case_of_an_operator_on_images(operator):
     assert names and assert_all(onnx_vectors.NODES / name for name in names) == 0
 
 
+@pytest.mark.thorough
 def test_a_sample_of_all_cases():
     folders = onnx_vectors.folders("node")
     assert len(folders) == KINDS["node"]

@@ -91,6 +91,7 @@ def test_what_decay_spares():
         np.testing.assert_array_equal(parameter.data, 0.75 * start if i < 2 else start)
 
 
+@pytest.mark.thorough
 def test_a_trainer_with_groups_resumes_to_the_bit(tmp_path):
     def built():
         trained = small_training.trainer()

@@ -88,7 +88,7 @@ def test_a_number_set_between_steps(kind, name):
 
 
 @EACH
-@pytest.mark.parametrize("at", [2, 5])
+@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.thorough), 5])
 def test_a_state_saved_after_it_was_set_resumes_to_the_bit(kind, name, at):
     """Into an optimizer as it was made, whose numbers are other ones; and through pickle and deepcopy."""
     whole, first, second = start(kind), start(kind), start(kind)

@@ -32,6 +32,7 @@ def test_it_is_a_dict_of_lists():
     assert history.epochs == 3
 
 
+@pytest.mark.thorough
 def test_through_csv_to_the_bit(tmp_path):
     path = tmp_path / "history.csv"
     trained = trainer()

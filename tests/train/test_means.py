@@ -79,7 +79,12 @@ def build(loss, x, **options):
     return train.Trainer(model, optim.SGD(model.parameters(), 0.0), loss, rng=0, **options)
 
 
-@pytest.mark.parametrize("name", CASES)
+ALIKE = ("weights_sum", "ignored_all", "likelihood", "numbers", "unweighed")  # to others, with another loss
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name in ALIKE else ()) for name in CASES]
+)
 def test_a_set_measures_the_same_in_batches_of_any_size(name):
     loss, (x, y) = CASES[name]
     whole = loss(build(loss, x).model(x), y).value

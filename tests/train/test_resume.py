@@ -100,6 +100,7 @@ def test_a_programs_own_handler_and_other_threads_are_left_alone():
     assert seen == [(signal.default_int_handler, False)]
 
 
+@pytest.mark.thorough
 def test_every_epoch_is_saved(tmp_path):
     path, epochs = tmp_path / "checkpoint", []
 
@@ -131,6 +132,7 @@ def test_saving_after_steps_as_well(tmp_path):
         fit(trainer(), checkpoint=path, checkpoint_steps=0)
 
 
+@pytest.mark.thorough
 def test_layers_with_generators_of_their_own(tmp_path):
     """Dropout that draws from another generator than the trainer: it goes on where it was, too."""
 
@@ -228,6 +230,7 @@ def good(tmp_path_factory):
     return saved(trained, tmp_path_factory.mktemp("checkpoint") / "good")
 
 
+@pytest.mark.thorough
 def test_truncated_and_flipped(good, refused, tmp_path):
     path = tmp_path / "bad"
     for length in (0, 7, 8, 100, len(good) // 2, len(good) - 1):
@@ -271,6 +274,7 @@ def as_0_1_wrote_it(arrays, tree):
     tree["sums"] = {name: total for name, (total, weight) in tree["sums"].items()}
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_of_0_1_in_the_middle_of_an_epoch(tmp_path):
     first = interrupt_at(trainer(), 3)
     with pytest.raises(KeyboardInterrupt):
@@ -382,6 +386,7 @@ def test_no_file(tmp_path):
         trainer().load(tmp_path / "nothing")
 
 
+@pytest.mark.thorough
 def test_an_epoch_whose_measuring_failed_is_not_trained_again():
     whole, stopped = trainer(), trainer()
     fit(whole, validation=samples())

@@ -174,6 +174,7 @@ def test_nothing_counts_in_a_batch_and_nothing_moves():
     np.testing.assert_array_equal(model[1].weight.data, before)
 
 
+@pytest.mark.thorough
 def test_generators_are_where_run_step_and_shard_put_them():
     def draws(seed, epochs):
         seen = []
@@ -237,7 +238,7 @@ def sharded(comm=None, shards=5, epochs=2, **options):
     return trained
 
 
-@pytest.mark.parametrize(("adam", "sizes"), [(False, (2, 5)), (True, (3,))])
+@pytest.mark.parametrize(("adam", "sizes"), [pytest.param(False, (2, 5), marks=pytest.mark.thorough), (True, (3,))])
 def test_the_same_bits_on_any_number_of_ranks(adam, sizes):
     alone = sharded(adam=adam)
     expected = state(alone)
@@ -274,6 +275,7 @@ def test_every_rank_reads_its_own_samples_alone():
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_going_on_with_another_number_of_ranks(tmp_path, capsys):
     expected = state(sharded(epochs=3))
 
@@ -302,6 +304,7 @@ def test_going_on_with_another_number_of_ranks(tmp_path, capsys):
         trainer(shards=5).load_state_dict(trainer().state_dict())
 
 
+@pytest.mark.thorough
 def test_control_c_on_one_rank_stops_all_after_the_same_step(tmp_path, monkeypatch):
     @contextmanager
     def interrupting(wanted):

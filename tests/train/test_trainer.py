@@ -73,6 +73,7 @@ def test_a_step_does_not_compute_the_images_gradient_and_measuring_keeps_nothing
     assert len(counts) == 14 and max(counts) == 2 and trained.model.training
 
 
+@pytest.mark.thorough
 def test_it_learns_and_knows_what_it_has_learned():
     trained = trainer(ema=None, transform=None)
     x, y = samples()
@@ -108,6 +109,7 @@ def test_with_averaged_weights_they_are_what_is_measured():
     np.testing.assert_array_equal(trained.model.eval()(x), averaged)
 
 
+@pytest.mark.thorough
 def test_one_seed_one_run_on_any_number_of_threads(tmp_path):
     def run(threads, seed=0):
         with convkit.threads(threads):
@@ -247,6 +249,7 @@ class Terminal:
         return True
 
 
+@pytest.mark.thorough
 def test_the_bar_is_for_terminals(monkeypatch, capfd):
     trainer().fit(*samples(), epochs=2, batch_size=BATCH)
     assert capfd.readouterr() == ("", "")
