@@ -123,3 +123,25 @@ def test_maps_of_images_that_lie_either_way():
     x = noise(2, 6, 5, 20)
     network, wanted = made(build, x)
     np.testing.assert_allclose(network(x), wanted, rtol=1e-12)
+
+
+def test_transpositions_one_after_the_other_are_one():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for first, second in (((1, 2, 0), (0, 2, 1)), ((2, 0, 1), (1, 2, 0)), ((1, 2, 0), (1, 2, 0))):
+        graph = Graph()
+        turned = graph.emit("Transpose", [graph.input("x")], {"perm": first})
+        graph.outputs, graph.output_names = [graph.emit("Transpose", [turned], {"perm": second})], ["y"]
+        network = Network(graph)
+        np.testing.assert_array_equal(network(x), x.transpose(first).transpose(second))
+        assert len(network.graph.nodes) == (0 if (first, second) == ((2, 0, 1), (1, 2, 0)) else 1)
+
+
+def test_what_is_nearly_a_hard_sigmoid_is_none():
+    x = np.linspace(-9, 9, 37)
+    for shift in (3.0, 4.0):
+        graph = Graph()
+        shifted = graph.emit("Add", [graph.input("x"), graph.constant(np.array(shift))], {})
+        bounds = graph.constant(np.array(0.0)), graph.constant(np.array(6.0))
+        clipped = graph.emit("Clip", [shifted, *bounds], {})
+        graph.outputs, graph.output_names = [graph.emit("Div", [clipped, graph.constant(np.array(6.0))], {})], ["y"]
+        np.testing.assert_allclose(Network(graph)(x), np.clip(x + shift, 0, 6) / 6, rtol=1e-12)

@@ -186,7 +186,7 @@ def test_a_step_that_raises_leaves_no_trace_and_its_batch_comes_again(kind, step
 
 
 @pytest.mark.parametrize("shards", [None, 2])
-@pytest.mark.parametrize("kind", ["backward", "metric"])
+@pytest.mark.parametrize("kind", ["backward", "metric", "penalty"])
 def test_a_step_that_raises_leaves_the_gradients_of_the_one_before(kind, shards):
     trained, seen = trainer(shards=shards), []
     run = trained.model[0].run
@@ -196,7 +196,7 @@ def test_a_step_that_raises_leaves_the_gradients_of_the_one_before(kind, shards)
         if step == 3 and kind == "backward":
             trained.model[0].run = lambda x: (run(x)[0], broken)
         elif step == 3:
-            trained.metrics = {"accuracy": broken}
+            setattr(trained, *{"metric": ("metrics", {"accuracy": broken}), "penalty": ("penalty", broken)}[kind])
         return 0.1
 
     trained.schedule = schedule
