@@ -5,7 +5,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import LAYOUTS, THOROUGH, arrange, restore
+from cases import LAYOUTS, THOROUGH, arrange, in_turns, restore
 from convkit.analysis import conv_matrix, conv_operator
 from deform_cases import Deform, backward, forward, named, random_case
 
@@ -33,7 +33,7 @@ def placed(data, layout, batched):
 
 
 @pytest.mark.parametrize("dtype", ("float32", pytest.param("float64", marks=THOROUGH)))
-@pytest.mark.parametrize("problem", PROBLEMS, ids=of)
+@in_turns("problem", PROBLEMS, 0)
 def test_matrix_and_operator(problem, dtype):
     case = random_case(problem, dtype)
     data = case.data

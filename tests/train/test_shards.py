@@ -368,6 +368,7 @@ def test_what_is_not_finite_is_found_where_it_was_computed(capsys):
     assert "NonFiniteError: layer '0', Conv2d(1, 6, " in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_step_happens_as_a_whole_or_not_at_all():
     calls = []
 
