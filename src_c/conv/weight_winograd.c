@@ -133,32 +133,39 @@ static double task_cycles(const ww_plan *p, const ck_source *x, const ck_source 
   return chains * (blocks * block + each * ck_cost.tile) + each * drain + ck_cost.task;
 }
 
-/* Tries blocks of tiles, and splits of dW: so many vectors of channels by so many lane tiles. */
+/* Takes the trial, cut so, if it is better than the best: less above what a thread may have, or as much and cheaper. */
+static void consider(ww_plan *best, ww_plan *trial, int64_t channels, int64_t tile_parts, const ck_source source[2],
+                     const ck_run *run) {
+  const int64_t most = ck_thread_bytes(run, CK_THREAD_BYTES), over = ck_max(0, best->cut.bytes - most);
+  set_cut(trial, channels, tile_parts, &source[0], &source[1]);
+  trial->cycles = task_cycles(trial, &source[0], &source[1]) * (double)ck_ceil_div(trial->cut.tasks, run->threads);
+  const int64_t above = ck_max(0, trial->cut.bytes - most);
+  if (best->cycles == 0 || above < over || (above == over && trial->cycles < best->cycles))
+    *best = *trial;
+}
+
+/* Tries blocks of tiles, and splits of dW: so many vectors of channels by so many lane tiles; or, where a limit is that
+ * low, a few channels. */
 static void choose(ww_plan *p, const ck_run *run) {
   static const int64_t targets[] = {64, 56, 48, 40, 32, 28, 24, 20, 16, 12, 8, 4, 1};
   static const int64_t sides[] = {64, 32, 24, 16, 12, 11, 8, 6, 5, 4, 3, 2, 1};
   const int count = sizeof sides / sizeof *sides;
-  const int64_t most = ck_thread_bytes(run, CK_THREAD_BYTES), vector = p->cut.k->vector, tiles = p->cut.tiles;
-  const int64_t channels = p->cut.rows.channels, vectors = ck_ceil_div(channels, vector);
+  const int64_t vector = p->cut.k->vector, tiles = p->cut.tiles, channels = ck_max(1, p->cut.rows.channels);
+  const int64_t vectors = ck_ceil_div(channels, vector);
   ww_plan trial = *p;
-  ck_source x, y;
-  int64_t size[4], over = -1;
-  set_phase(p, 0, &x, &y, size);
+  ck_source source[2];
+  int64_t size[4];
+  set_phase(p, 0, &source[0], &source[1], size);
   for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
     set_block(&trial, targets[i]);
     for (int j = 0; j < count * count; j++) {
       const int64_t rows = sides[j / count], lanes = sides[j % count];
-      if ((rows > vectors && rows > 1) || (lanes > tiles && lanes > 1))
-        continue;
-      set_cut(&trial, ck_min(ck_max(1, channels), rows * vector), ck_max(1, ck_ceil_div(tiles, lanes)), &x, &y);
-      trial.cycles = task_cycles(&trial, &x, &y) * (double)ck_ceil_div(trial.cut.tasks, run->threads);
-      const int64_t above = ck_max(0, trial.cut.bytes - most);
-      if (over < 0 || above < over || (above == over && trial.cycles < p->cycles)) {
-        *p = trial;
-        over = above;
-      }
+      if (rows <= vectors && (lanes <= tiles || lanes == 1))
+        consider(p, &trial, ck_min(channels, rows * vector), ck_max(1, ck_ceil_div(tiles, lanes)), source, run);
     }
   }
+  for (int64_t few = vector / 2; few && p->cut.bytes > ck_thread_bytes(run, CK_THREAD_BYTES); few /= 2)
+    consider(p, &trial, ck_min(channels, few), ck_max(1, tiles), source, run);
 }
 
 static ww_plan fresh_plan(const ck_conv *call, int transposed) {
