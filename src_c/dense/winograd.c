@@ -118,6 +118,16 @@ static void set_offsets(const task *t, int64_t channels) {
   ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, t->b.panels);
 }
 
+/* The next point's panel: it lies apart from this one's, where the machine does not look for it. With fewer tiles than
+ * these there is too little to do meanwhile. One image on a Zen 3: 512 channels on 28x28 17 % faster, 256 by 15; but
+ * 256 on 14x14, of 16 tiles, 13 % slower. */
+enum { FETCHING_TILES = 32 };
+
+static void fetch(const char *panel, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(panel + i);
+}
+
 static void multiply(const task *t, const ck_tile *tile, const char *panels, int64_t channels, char *sums, int first) {
   const int64_t item = t->d.kernels->real_size;
   ck_row_product product = {.kernels = t->d.kernels,
@@ -130,7 +140,10 @@ static void multiply(const task *t, const ck_tile *tile, const char *panels, int
                             .panel = panels,
                             .total = sums,
                             .mode = first ? CK_STORE : CK_GO_ON};
+  const int fetching = t->call->panels && t->tiles >= FETCHING_TILES;
   for (int e = 0; e < CK_WINOGRAD_POINTS; e++) {
+    if (fetching && e + 1 < CK_WINOGRAD_POINTS)
+      fetch((const char *)product.panel + t->p->u_point * item, product.k * tile->ld * item);
     ck_multiply_rows(&product);
     product.data = (const char *)product.data + t->p->v_point * item;
     product.panel = (const char *)product.panel + t->p->u_point * item;
