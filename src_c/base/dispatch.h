@@ -22,6 +22,7 @@ typedef struct ck_finish {
   char *dst;
   int64_t row;      /* bytes */
   const void *bias; /* [height], or [ld] */
+  int64_t lanes;    /* of `rows`: those of ld that are stored */
   double low, high;
   int add; /* what dst holds, before the bounds */
 } ck_finish;

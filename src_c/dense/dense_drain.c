@@ -31,8 +31,10 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
   ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias, .add = d->add};
-  if (d->arrangement == CK_BY_PIXEL)
+  if (d->arrangement == CK_BY_PIXEL) {
     finish.row = stride[4];
+    finish.lanes = t->lanes;
+  }
   finish.dst += first[0] * stride[0] + first[1] * stride[2] + first[2] * stride[3] + first[3] * stride[4];
   if (r > 0) {
     int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];

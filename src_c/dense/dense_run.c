@@ -344,7 +344,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
     if (panel_at(b, &t, tile, index) && b->b.window.padded && !b->in_place)
       break;
-    b->finishing = last && b->straight && (d->arrangement == CK_BY_CHANNEL || t.lanes == t.ld);
+    b->finishing = last && b->straight;
     multiply(b, &t, b->kblock.channels * b->taken, acc, !first);
     if (b->finishing)
       stored += t.lanes;

@@ -45,14 +45,17 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
                            int bias_of_lanes) {
   const vreal low = v_set1((REAL)f->low), high = v_set1((REAL)f->high);
   const REAL *bias = f->bias;
+  const int64_t step = f->row, last = bias_of_lanes ? f->lanes - (vectors - 1) * VL : VL;
+  const int add = f->add;
   CK_UNROLL
-  for (int i = 0; i < rows; i++, dst += f->row) {
+  for (int i = 0; i < rows; i++, dst += step) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
+      const int64_t n = j + 1 < vectors ? VL : last;
       vreal v = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
-      if (f->add)
-        v = v_loadu(dst + j * VBYTES) + v;
-      v_storeu(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)));
+      if (add)
+        v = load_first(dst + j * VBYTES, n) + v;
+      store_first(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)), n);
     }
   }
 }
