@@ -10,7 +10,7 @@ import numpy as np
 LAYOUTS = ("NCHW", "NHWC")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct", "winograd")
-INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear")
+INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
 GRID_MODES = ("nearest", "bilinear", "bicubic")
 GRID_PADDINGS = ("zeros", "border", "reflection")
 # Code, parameters' names, and whether the derivative is a function of the result, from which a backward forms it.
@@ -67,13 +67,17 @@ def interpolation(mode) -> str:
     return INTERPOLATIONS[one_of(mode, INTERPOLATIONS, "mode")]
 
 
-def interpolation_for(nd: int, mode: str, align_corners: bool) -> None:
-    """Refuse a mode that is for another number of spatial axes, or whose elements have no corners."""
+def interpolation_for(nd: int, mode: str, align_corners: bool, antialias: bool) -> None:
+    """Refuse a mode that is for another number of spatial axes, whose elements have no corners, or no antialiasing."""
     axes = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode, nd)
     if axes != nd:
         raise ValueError(f"mode must be for {nd} spatial axes, as many as x has, got {mode!r}, which is for {axes}")
-    if align_corners and mode.startswith("nearest"):
-        raise ValueError(f"align_corners must be False where mode is {mode!r}, got True")
+    for name, value, fits in (
+        ("align_corners", align_corners, not mode.startswith("nearest") and mode != "area"),
+        ("antialias", antialias, mode in ("bilinear", "bicubic")),
+    ):
+        if value and not fits:
+            raise ValueError(f"{name} must be False where mode is {mode!r}, got True")
 
 
 def grid_mode(mode, nd: int) -> int:

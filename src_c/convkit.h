@@ -237,12 +237,14 @@ typedef enum ck_sampling { CK_NEAREST = 0, CK_LINEAR = 1, CK_CUBIC = 2 } ck_samp
 
 /* Interpolation onto another grid of the same axes. Output i of an axis lies at coordinate
  * (i + before) * times / over - after of the input, formed in double precision: nearest takes the element at its floor,
- * linear and cubic the two or four elements around it, the image's edge repeated. x and y may be parts of images of
- * `whole` elements that begin at `first` of these: what they hold then has the bits that it has in the whole. */
+ * linear and cubic the two or four elements around it, the image's edge repeated. With antialias, linear or cubic, it
+ * takes those of the image whose middles, element i's being i + 1/2, lie within one or two elements or, along an axis
+ * that shrinks, one or two outputs. x and y may be parts of images of `whole` elements that begin at `first` of these:
+ * what they hold then has the bits that it has in the whole. */
 typedef struct ck_resize {
   int64_t n, channels, in[3], out[3];
   const ck_kernels *kernels;
-  int sampling;
+  int sampling, antialias;
   double times[3], over[3], before, after;
   int64_t first_in[3], first_out[3], whole_in[3], whole_out[3];
   ck_tensor x, y;

@@ -51,6 +51,7 @@ class Resize(_Problem):
     size: tuple[int, ...] | None = None
     scale: float | tuple[float, ...] | None = None
     align_corners: bool = False
+    antialias: bool = False
 
     @property
     def out(self) -> tuple[int, ...]:
@@ -63,7 +64,8 @@ class Resize(_Problem):
     @property
     def options(self) -> dict:
         """Arguments of the gradient; the forward call has `size` besides."""
-        return {"scale_factor": self.scale, "mode": self.mode, "align_corners": self.align_corners}
+        corners, antialias = self.align_corners, self.antialias
+        return {"scale_factor": self.scale, "mode": self.mode, "align_corners": corners, "antialias": antialias}
 
     def operands(self, dtype) -> dict:
         """Normal deviates, in NCHW order."""
@@ -170,6 +172,23 @@ RESIZES = (
     Resize("exact_down",          1,  3, (23, 22),     "nearest-exact", (9, 5)),
     Resize("exact_scale",         1,  4, (9, 10),      "nearest-exact", None,         (2.6, 0.45)),
     Resize("exact_planes",        1,  1, (75, 80),     "nearest-exact", (190, 161)),
+    Resize("area_1d",             2,  3, (31,),        "area",          (7,)),
+    Resize("area_2d",             2,  5, (11, 12),     "area",          None,         (0.5, 1.7)),
+    Resize("area_3d",             1,  3, (5, 4, 6),    "area",          (2, 3, 9)),
+    Resize("spread_down",         2,  5, (23, 31),     "bilinear",      (7, 9),       None, False, True),
+    Resize("spread_many",         1, 37, (16, 19),     "bilinear",      (5, 16),      None, False, True),
+    Resize("spread_planes",       1,  2, (150, 130),   "bilinear",      (41, 37),     None, False, True),
+    Resize("spread_wide",         1,  2, (3, 5003),    "bilinear",      (2, 1201),    None, False, True),
+    Resize("spread_far_down",     1,  3, (83, 400),    "bilinear",      (1, 2),       None, False, True),
+    Resize("spread_whole",        1,  3, (12, 15),     "bilinear",      (4, 5),       None, False, True),
+    Resize("spread_up",           1,  4, (5, 7),       "bilinear",      (12, 7),      None, False, True),
+    Resize("spread_scale",        1,  3, (21, 20),     "bilinear",      None,         (0.37, 1.4), False, True),
+    Resize("spread_corners",      1,  3, (19, 14),     "bilinear",      (1, 6),       None, True, True),
+    Resize("spread_cubic",        2,  3, (29, 23),     "bicubic",       (8, 11),      None, False, True),
+    Resize("spread_cubic_many",   1, 33, (13, 12),     "bicubic",       None,         0.4, False, True),
+    Resize("spread_cubic_thirds", 1,  3, (12, 15),     "bicubic",       (4, 5),       None, False, True),
+    Resize("spread_cubic_up",     1,  3, (6, 5),       "bicubic",       (13, 9),      None, False, True),
+    Resize("spread_cubic_corner", 1,  3, (17, 16),     "bicubic",       (5, 6),       None, True, True),
 )
 
 GRIDS = (
@@ -219,9 +238,9 @@ EMPTY = (
 )
 
 RESIZE_MODES = {
-    1: ("nearest", "nearest-exact", "linear"),
-    2: ("nearest", "nearest-exact", "bilinear", "bicubic"),
-    3: ("nearest", "nearest-exact", "trilinear"),
+    1: ("nearest", "nearest-exact", "linear", "area"),
+    2: ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
+    3: ("nearest", "nearest-exact", "trilinear", "area"),
 }
 PADDINGS = ("zeros", "border", "reflection")
 
@@ -245,8 +264,9 @@ def random_resize(index: int) -> Resize:
     size, scale = _sizes(rng, nd, 40), None
     if rng.random() < 0.4:
         size, scale = None, tuple(float(max(rng.uniform(0.3, 4), 1 / axis)) for axis in spatial)
-    align_corners = bool(rng.integers(2)) and not mode.startswith("nearest")
-    return Resize(f"random_{index}", n, c, spatial, mode, size, scale, align_corners)
+    align_corners = bool(rng.integers(2)) and not mode.startswith("nearest") and mode != "area"
+    antialias = mode in ("bilinear", "bicubic") and bool(rng.integers(2))
+    return Resize(f"random_{index}", n, c, spatial, mode, size, scale, align_corners, antialias)
 
 
 def random_grid(index: int) -> Grid:

@@ -24,7 +24,7 @@ BY_NEAREST = {
     "test_resize_upsample_sizes_nearest_axes_3_2",
     "test_resize_upsample_sizes_nearest_not_larger",
 }
-ANTIALIAS = "convkit has no antialiasing"
+ANTIALIAS = "with antialias these vectors count the edge for what lies beyond it, convkit and PyTorch leave that out"
 HALVES = "halfway between two elements ONNX takes the lower one, neither of convkit's nearest modes does"
 NEAREST_MODE = "convkit has no other rounding of places than floor"
 SYMMETRIC = "convkit has no half_pixel_symmetric: PyTorch has none"

@@ -88,8 +88,9 @@ def resize_answers(problem, x, grad) -> dict:
     """ "y" and "x" of a problem of tests/resample_problems.py."""
     leaf = as_tensor(x)
     scale = problem.scale if problem.scale is None or isinstance(problem.scale, tuple) else float(problem.scale)
-    corners = None if problem.mode.startswith("nearest") else problem.align_corners
-    y = functional.interpolate(leaf, problem.size, scale, problem.mode, corners, recompute_scale_factor=False)
+    corners = None if problem.mode.startswith(("nearest", "area")) else problem.align_corners
+    options = {"recompute_scale_factor": False, "antialias": problem.antialias}
+    y = functional.interpolate(leaf, problem.size, scale, problem.mode, corners, **options)
     y.backward(torch.tensor(np.asarray(grad, np.float64)))
     return {"y": y.detach().numpy(), "x": leaf.grad.numpy()}
 

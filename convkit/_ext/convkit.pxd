@@ -142,7 +142,7 @@ cdef extern from "convkit.h" nogil:
         int64_t in_ "in"[3]
         int64_t out[3]
         const ck_kernels *kernels
-        int sampling
+        int sampling, antialias
         double times[3]
         double over[3]
         double before, after

@@ -10,8 +10,8 @@ cdef class ResizeGeometry:
 
     cdef ck.ck_resize call
 
-    def __cinit__(self, n, channels, tuple in_, tuple out, int sampling, tuple times, tuple over, double before,
-                  double after, tuple whole=None, tuple first=None):
+    def __cinit__(self, n, channels, tuple in_, tuple out, int sampling, bint antialias, tuple times, tuple over,
+                  double before, double after, tuple whole=None, tuple first=None):
         cdef int nd = <int>len(in_), i
         memset(&self.call, 0, sizeof(ck.ck_resize))
         self.call.n = n
@@ -24,6 +24,7 @@ cdef class ResizeGeometry:
             fill_axes(self.call.first_in, first[0], 0)
             fill_axes(self.call.first_out, first[1], 0)
         self.call.sampling = sampling
+        self.call.antialias = antialias
         self.call.before = before
         self.call.after = after
         for i in range(3):

@@ -30,20 +30,25 @@ class Axis(NamedTuple):
     in_: int
     out: int
     sampling: int
+    antialias: bool
     times: float
     over: float
     before: float
     after: float
 
     def _first(self, output: int) -> int:
-        return self._edge(output, -_AROUND[self.sampling][0])
+        return self._edge(output, 0)
 
     def _last(self, output: int) -> int:
-        return self._edge(output, _AROUND[self.sampling][1])
+        return self._edge(output, 1)
 
-    def _edge(self, output: int, offset: int) -> int:
-        at = math.floor((output + self.before) * float(self.times) / float(self.over) - self.after)
-        return min(max(min(at, self.in_ - 1) + offset, 0), self.in_ - 1)
+    def _edge(self, output: int, side: int) -> int:
+        at = (output + self.before) * float(self.times) / float(self.over) - self.after
+        beyond = _AROUND[self.sampling][side]
+        if self.antialias:
+            beyond = math.ceil(self.sampling * max(self.times / self.over, 1.0))
+        offset = beyond if side else -beyond
+        return min(max(min(math.floor(at), self.in_ - 1) + offset, 0), self.in_ - 1)
 
     def read(self, first: int, end: int) -> Span:
         """The elements that the outputs first..end-1 read."""
@@ -76,15 +81,18 @@ class Call(NamedTuple):
     coordinates: tuple
 
 
-def _call_of(x_shape, size, scale_factor, mode, align_corners, layout) -> Call:
-    align_corners, mode = _options.flag(align_corners, "align_corners"), _options.interpolation(mode)
+def _call_of(x_shape, size, scale_factor, mode, align_corners, antialias, layout) -> Call:
+    align_corners, antialias = _options.flag(align_corners, "align_corners"), _options.flag(antialias, "antialias")
+    mode = _options.interpolation(mode)
+    if mode == "area":
+        raise ValueError("mode must be one that the engine does in parts of images, got 'area'")
     shape = _resample_shapes.resized(x_shape, size, scale_factor, _options.channel_last(layout))
     nd = len(shape.in_)
-    _options.interpolation_for(nd, mode, align_corners)
+    _options.interpolation_for(nd, mode, align_corners, antialias)
     images = Images.of(nd, nd + 2, layout)
-    sampling, times, over, before, after = where = coordinates(shape, mode, align_corners)
+    sampling, _, times, over, before, after = where = coordinates(shape, mode, align_corners, antialias)
     sizes = zip(shape.in_, shape.out, times, over, strict=True)
-    axes = [Axis(in_, out, sampling, t, o, before, after) for in_, out, t, o in sizes]
+    axes = [Axis(in_, out, sampling, antialias, t, o, before, after) for in_, out, t, o in sizes]
     return Call(images, axes, images.arranged(shape.n, shape.channels, shape.out), where)
 
 
@@ -119,7 +127,7 @@ def _whole(call: Call) -> dict:
 
 def interpolate(
     x, size: Size | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
-    align_corners: bool = False, *, layout: str = "NCHW",
+    align_corners: bool = False, *, antialias: bool = False, layout: str = "NCHW",
 ) -> da.Array:  # fmt: skip
     """
     `convkit.interpolate` of a Dask array, block by block.
@@ -128,8 +136,8 @@ def interpolate(
     ----------
     x : Dask or zarr array, (N, C, *spatial)
         Input, float32 or float64, in any chunks, of channels too.
-    size, scale_factor, mode, align_corners, layout
-        As in `convkit.interpolate`.
+    size, scale_factor, mode, align_corners, antialias, layout
+        As in `convkit.interpolate`; "area" has no parts.
 
     Returns
     -------
@@ -153,7 +161,7 @@ def interpolate(
     (76, 74)
     """
     x = lazy(x, "x")
-    call = _call_of(x.shape, size, scale_factor, mode, align_corners, layout)
+    call = _call_of(x.shape, size, scale_factor, mode, align_corners, antialias, layout)
     batch, channels, spatial = call.images.cuts(x)
     cuts = [axis.out_cuts(spans) for axis, spans in zip(call.axes, spatial, strict=True)]
     blocks = Blocks(call.images, batch, channels, cuts)
@@ -168,7 +176,7 @@ def interpolate(
 
 def interpolate_backward(
     grad, x_shape: Sequence[int], scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
-    align_corners: bool = False, *, layout: str = "NCHW",
+    align_corners: bool = False, *, antialias: bool = False, layout: str = "NCHW",
 ) -> da.Array:  # fmt: skip
     """
     Gradient of `convkit.dask.interpolate` with respect to its input: its adjoint.
@@ -177,7 +185,7 @@ def interpolate_backward(
     ----------
     grad : Dask or zarr array, (N, C, *out)
         Gradient of the loss with respect to the output, in any chunks.
-    x_shape, scale_factor, mode, align_corners, layout
+    x_shape, scale_factor, mode, align_corners, antialias, layout
         As in `convkit.interpolate_backward`.
 
     Returns
@@ -203,7 +211,7 @@ def interpolate_backward(
     size = None
     if scale_factor is None:
         size = grad.shape[1:-1] if _options.channel_last(layout) else grad.shape[2:]
-    call = _call_of(x_shape, size, scale_factor, mode, align_corners, layout)
+    call = _call_of(x_shape, size, scale_factor, mode, align_corners, antialias, layout)
     check_shape(grad, "grad", call.y_shape, "that of the output")
     batch, channels, spatial = call.images.cuts(grad)
     cuts = [axis.in_cuts(spans) for axis, spans in zip(call.axes, spatial, strict=True)]

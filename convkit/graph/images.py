@@ -436,7 +436,7 @@ for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
 
 # ---------------------------------------------------------------- resampling
 
-_CUBIC = -0.75  # the engine's A
+_CUBIC = (-0.75, -0.5)  # the engine's A, and with antialias
 
 
 def _resize_sizes(attrs: Attrs, x: Info, scales: Info | None, sizes: Info | None) -> tuple[tuple, tuple]:
@@ -466,11 +466,14 @@ def _resize_infer(attrs: Attrs, x: Info, roi=None, scales=None, sizes=None) -> l
 def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: bool) -> engine.ResizeGeometry | None:
     """What the engine calls this resizing; None if it has none."""
     mode, where = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
-    if x.shape[:2] != shape[:2] or not 3 <= len(shape) <= 5 or attrs.get("antialias", 0) or 0 in x.shape:
+    antialias, outside = bool(attrs.get("antialias", 0)), not attrs.get("exclude_outside", 0)
+    if x.shape[:2] != shape[:2] or not 3 <= len(shape) <= 5 or 0 in x.shape:
         return None
-    if mode == "cubic" and (
-        len(shape) != 4 or attrs.get("cubic_coeff_a", _CUBIC) != _CUBIC or attrs.get("exclude_outside", 0)
-    ):
+    if mode == "cubic" and (len(shape) != 4 or attrs.get("cubic_coeff_a", _CUBIC[0]) != _CUBIC[antialias]):
+        return None
+    if (mode == "cubic" or antialias) and outside == antialias:  # only with antialias the engine leaves it out
+        return None
+    if antialias and (mode == "nearest" or where not in ("half_pixel", "pytorch_half_pixel")):
         return None
     in_, out, stretched = x.shape[2:], shape[2:], attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
     times = tuple(map(float, in_ if sized and stretched else (1,) * len(in_)))
@@ -486,7 +489,7 @@ def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: 
         before = 0.5
     else:
         return None
-    after = before
+    after = 0.0 if antialias else before
     if mode == "nearest":  # the engine takes the element at the floor
         rounding = attrs.get("nearest_mode", "round_prefer_floor")
         if rounding == "ceil":
@@ -494,7 +497,7 @@ def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: 
         # Coordinates are multiples of 1 / over: a nudge that is far smaller decides what lies halfway.
         after -= {"floor": 0.0, "round_prefer_ceil": 0.5, "round_prefer_floor": 0.5 - 1e-9}[rounding]
     sampling = {"nearest": 0, "linear": 1, "cubic": 2}[mode]
-    return engine.ResizeGeometry(*shape[:2], in_, out, sampling, times, over, before, after)
+    return engine.ResizeGeometry(*shape[:2], in_, out, sampling, antialias, times, over, before, after)
 
 
 def _lower_resize(plan: Any, node: Any) -> bool:

@@ -53,12 +53,16 @@ def activated(y: Any, activation: Any) -> Any:
     return y.emit({"leaky_relu": "LeakyRelu", "elu": "Elu"}[name], alpha=float(numbers[0]))
 
 
-def resize_attributes(mode: str, align_corners: bool) -> dict[str, Any]:
+def resize_attributes(mode: str, align_corners: bool, antialias: bool) -> dict[str, Any]:
     """A mode of `convkit.interpolate` as attributes of Resize."""
     if mode == "nearest":
         return {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     if mode == "nearest-exact":
         return {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
+    if align_corners and antialias:
+        raise TypeError("align_corners with antialias has no node in a graph")
     where = "align_corners" if align_corners else "half_pixel"
-    more = {"mode": "cubic", "cubic_coeff_a": -0.75} if mode == "bicubic" else {"mode": "linear"}
-    return more | {"coordinate_transformation_mode": where}
+    more: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": where}
+    if mode == "bicubic":
+        more |= {"mode": "cubic", "cubic_coeff_a": -0.5 if antialias else -0.75}
+    return more | ({"antialias": 1, "exclude_outside": 1} if antialias else {})

@@ -26,10 +26,12 @@ class Upsample(Module):
         Spatial size of the output. Either `size` or `scale_factor` is given.
     scale_factor : float or tuple of float, optional
         Ratio of the sizes, used as given.
-    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear"}
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"}
         The linear modes and "bicubic" are for one, two, two and three spatial axes.
     align_corners : bool, default False
         Whether the first and last pixel keep their places, rather than the edges of the outermost pixels.
+    antialias : bool, default False
+        Whether, where an axis shrinks, all pixels count, rather than the nearest ones: for "bilinear" and "bicubic".
     layout : {"NCHW", "NHWC"}
 
     Raises
@@ -50,6 +52,7 @@ class Upsample(Module):
         mode: str = "nearest",
         align_corners: bool = False,
         *,
+        antialias: bool = False,
         layout: str = "NCHW",
     ) -> None:
         if (size is None) == (scale_factor is None):
@@ -57,20 +60,25 @@ class Upsample(Module):
         plain_scale(1.0 if scale_factor is None else scale_factor)
         plain(1 if size is None else size, "size")
         _options.channel_last(layout)
-        self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
         _options.interpolation(mode)
-        self.layout = layout
+        self.size, self.scale_factor, self.mode = size, scale_factor, mode
+        self.align_corners = _options.flag(align_corners, "align_corners")
+        self.antialias, self.layout = _options.flag(antialias, "antialias"), layout
 
     def run(self, x: np.ndarray, size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Resize ``(N, C, *spatial)``; to this `size`, if one is given."""
         shape, size = x.shape, self.size if size is None else size
-        options = {name: getattr(self, name) for name in ("mode", "align_corners", "layout")}
+        options = {name: getattr(self, name) for name in ("mode", "align_corners", "antialias", "layout")}
         options["scale_factor"] = self.scale_factor if size is None else None
         return interpolate(x, size, **options), lambda grad, _: interpolate_backward(grad, shape, **options)
 
     def symbolic(self, x: Any, size: int | Sequence[int] | None = None) -> Any:
         """Resizing to that size, or by the layer's ratio."""
         size, nd = self.size if size is None else size, x.ndim - 2
+        if self.mode == "area":
+            if size is None:
+                size = resized(tuple(x.shape), None, self.scale_factor, self.layout == "NHWC").out
+            return on_images(x, nd, self.layout, lambda x: x.emit("AdaptiveAveragePool", output_size=size))
         ratios, sizes = np.zeros(0, np.float32), None
         if size is None:
             ratios = np.array(
@@ -78,7 +86,7 @@ class Upsample(Module):
             )
         else:
             sizes = np.array(size if isinstance(size, tuple | list) else [size] * nd, np.int64)
-        attrs = resize_attributes(self.mode, self.align_corners)
+        attrs = resize_attributes(self.mode, self.align_corners, self.antialias)
         attrs |= {"axes": tuple(range(2, nd + 2))} if sizes is not None else {}
         return on_images(x, nd, self.layout, lambda x: x.emit("Resize", None, ratios, sizes, **attrs))
 
@@ -89,12 +97,14 @@ class Upsample(Module):
         return image_shape(shape.n, shape.channels, shape.out, last, batched=True)
 
     def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The pixels on both sides of where an output lies, or the one before."""
+        """The pixels on both sides of where an output lies, the one before, or the output's share of all."""
+        if self.mode == "area":
+            return list(map(Window.adaptive, in_, out))
         scales = self.scale_factor if isinstance(self.scale_factor, tuple | list) else (self.scale_factor,) * len(in_)
         axes = zip(in_, out, scales, strict=True)
-        return [Window.interpolated(*axis, self.mode, self.align_corners) for axis in axes]
+        return [Window.interpolated(*axis, self.mode, self.align_corners, self.antialias) for axis in axes]
 
     def describe(self) -> str:
         """Return the size or the ratio, and what is not the default."""
-        names = ("size", "scale_factor", "mode", "align_corners", "layout")
+        names = ("size", "scale_factor", "mode", "align_corners", "antialias", "layout")
         return unusual({name: getattr(self, name) for name in names}, interpolate)[2:]

@@ -48,11 +48,25 @@ class Window(NamedTuple):
         )
 
     @classmethod
-    def interpolated(cls, size: int, count: int, scale: float | None, mode: str, align_corners: bool) -> Window:
-        """Output i lies at (i + before) * jump - after, and reads the pixels on both sides, or the one before."""
+    def interpolated(
+        cls, size: int, count: int, scale: float | None, mode: str, align_corners: bool, antialias: bool
+    ) -> Window:
+        """Output i lies at (i + before) * jump - after, and reads the pixels on both sides, or the one before.
+
+        With `antialias` these are all whose middles are nearer than one or two pixels, or outputs.
+        """
         jump = Fraction(size, count) if scale is None else 1 / Fraction(scale)
         if align_corners:
             jump = Fraction(size - 1, max(count - 1, 1))
+        if antialias:
+            reach = (2 if mode == "bicubic" else 1) * max(jump, Fraction(1))
+            half = Fraction(1, 2)
+
+            def near(i: int) -> tuple[int, int]:
+                place = (i + half) * jump - half
+                return floor(place - reach) + 1, ceil(place + reach) - 1
+
+            return cls.enclosing(count, jump, near)
         before = Fraction(0 if align_corners or mode == "nearest" else 1, 2)
         after = 0 if mode == "nearest-exact" else before
         beside = {"nearest": None, "nearest-exact": None, "bicubic": 1}.get(mode, 0)

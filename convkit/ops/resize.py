@@ -13,18 +13,19 @@ from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._threads import current
 from .._typing import Array, Size
+from . import _pooling
 
 _SAMPLING = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
 
 
 class _Plan(NamedTuple):
-    geometry: engine.ResizeGeometry
+    geometry: engine.ResizeGeometry | engine.PoolGeometry
     y_shape: tuple[int, ...]
     channel_last: bool
 
 
-def coordinates(shape: _resample_shapes.ResizeShape, mode: str, align_corners: bool) -> tuple:
-    """(sampling, times, over, before, after): output i of an axis lies at (i + before) * times / over - after."""
+def coordinates(shape: _resample_shapes.ResizeShape, mode: str, align_corners: bool, antialias: bool) -> tuple:
+    """(sampling, antialias, times, over, before, after): output i lies at (i + before) * times / over - after."""
     if align_corners:
         times, over = [size - 1 for size in shape.in_], [size - 1 for size in shape.out]
         times = [0 if steps == 0 else t for t, steps in zip(times, over, strict=True)]
@@ -33,33 +34,45 @@ def coordinates(shape: _resample_shapes.ResizeShape, mode: str, align_corners: b
         times, over = shape.in_, shape.out
     else:
         times, over = [1.0] * len(shape.in_), shape.scales
-    before = 0.0 if align_corners or mode == "nearest" else 0.5
-    after = 0.0 if mode == "nearest-exact" else before
-    return _SAMPLING[mode], tuple(times), tuple(over), before, after
+    before = 0.0 if (align_corners and not antialias) or mode == "nearest" else 0.5
+    after = 0.0 if mode == "nearest-exact" or antialias else before
+    return _SAMPLING[mode], antialias, tuple(times), tuple(over), before, after
 
 
 @lru_cache(maxsize=1024)
-def _plan(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:
+def _plan(x_shape, size, scale_factor, mode, align_corners, antialias, layout) -> _Plan:
     channel_last = _options.channel_last(layout)
     shape = _resample_shapes.resized(x_shape, size, scale_factor, channel_last)
-    _options.interpolation_for(len(shape.in_), mode, align_corners)
+    _options.interpolation_for(len(shape.in_), mode, align_corners, antialias)
     y_shape = _shapes.image_shape(shape.n, shape.channels, shape.out, channel_last, True)
-    geometry = engine.ResizeGeometry(*shape[:4], *coordinates(shape, mode, align_corners))
+    if mode == "area":
+        return _Plan(engine.PoolGeometry(*shape[:4]), y_shape, channel_last)
+    geometry = engine.ResizeGeometry(*shape[:4], *coordinates(shape, mode, align_corners, antialias))
     return _Plan(geometry, y_shape, channel_last)
 
 
-def _planned(x_shape, size, scale_factor, mode, align_corners, layout) -> _Plan:
+def _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout) -> _Plan:
     """The plan with these arguments, every one of them made plain first: True, 1 and 1.0 are one key."""
     _options.channel_last(layout)
     size = None if size is None else _shapes.plain(size, "size")
     scale_factor = None if scale_factor is None else _resample_shapes.plain_scale(scale_factor)
     mode = _options.interpolation(mode)
-    return _plan(x_shape, size, scale_factor, mode, _options.flag(align_corners, "align_corners"), layout)
+    flags = _options.flag(align_corners, "align_corners"), _options.flag(antialias, "antialias")
+    return _plan(x_shape, size, scale_factor, mode, *flags, layout)
+
+
+def _run(plan: _Plan, x: np.ndarray, y: np.ndarray, backward: bool) -> None:
+    """y from x, or, backward, x, the gradient of the input, from y, that of the output."""
+    if isinstance(plan.geometry, engine.PoolGeometry):
+        op = _pooling.AVERAGE_GRAD if backward else _pooling.AVERAGE
+        _pooling.run(plan.geometry, op, x, y, None, plan.channel_last, True)
+    else:
+        engine.resize(plan.geometry, x, y, backward, plan.channel_last, current())
 
 
 def interpolate(
     x: Array, size: Size | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
-    align_corners: bool = False, *, layout: str = "NCHW", out: np.ndarray | None = None,
+    align_corners: bool = False, *, antialias: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """
     Resize a batch of signals, images or volumes.
@@ -76,6 +89,14 @@ def interpolate(
     bicubic the four elements l-1..l+2 weighted by Keys' kernel with A = -0.75. Elements past the edge are the edge's;
     where t is 0 or 1 no other element than x[l] or x[l+1] counts, not even an infinite one.
 
+    With `antialias` each output is a mean of all elements j whose middles, j + 1/2, are nearer to
+    ``c = (i + 1/2) * in / out`` (with `scale_factor` over the scale, with `align_corners` times
+    (in - 1) / (out - 1)) than 1 ("bilinear") or 2 ("bicubic") times ``s = max(in / out, 1)``: with weights of 1 - d or
+    Keys' kernel with A = -0.5 at ``d = abs(j + 1/2 - c) / s``, divided by their sum. Those of no weight do not count.
+
+    "area" is the mean of all elements from floor(i * in / out) to ceil((i + 1) * in / out) - 1, as in
+    `adaptive_avg_pool2d`.
+
     Parameters
     ----------
     x : ndarray, (N, C, *spatial)
@@ -85,11 +106,13 @@ def interpolate(
     scale_factor : float or tuple of float, optional
         Ratio of the sizes, positive. It is used as given, also where `out` was rounded; PyTorch copies the elements of
         an axis whose size stays, whatever the scale.
-    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear"}
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"}
         The linear modes and "bicubic" are for one, two, two and three spatial axes. "nearest" is PyTorch's, which most
         networks were trained with; "nearest-exact" is the one without its shift.
     align_corners : bool, default: False
         Whether the first and last element keep their places, rather than the edges of the outermost elements.
+    antialias : bool, default: False
+        Whether, where an axis shrinks, all elements count, rather than the nearest ones: for "bilinear" and "bicubic".
     layout : {"NCHW", "NHWC"}
         "NHWC" has the channel axis of x and of the result last.
     out : ndarray, optional
@@ -127,20 +150,27 @@ def interpolate(
     ----------
     R. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics, Speech and
     Signal Processing 29, 1981.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> convkit.interpolate(x, 2, mode="area")[0, 0].tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
     """
     x = as_array(x, "x")
-    plan = _planned(x.shape, size, scale_factor, mode, align_corners, layout)
+    plan = _planned(x.shape, size, scale_factor, mode, align_corners, antialias, layout)
     if out is None:
         y = out = empty(plan.y_shape, x.dtype)
     else:
         y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x),))
-    engine.resize(plan.geometry, x, y, False, plan.channel_last, current())
+    _run(plan, x, y, False)
     return out
 
 
 def interpolate_backward(
     grad: Array, x_shape: Sequence[int], scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
-    align_corners: bool = False, *, layout: str = "NCHW",
+    align_corners: bool = False, *, antialias: bool = False, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip
     """
     Gradient of `interpolate` with respect to its input: its adjoint.
@@ -155,7 +185,7 @@ def interpolate_backward(
         Shape of the input.
     scale_factor : float or tuple of float, optional
         As in the forward call, if it was given there.
-    mode, align_corners, layout
+    mode, align_corners, antialias, layout
         As in the forward call.
 
     Returns
@@ -183,9 +213,9 @@ def interpolate_backward(
     size = None
     if scale_factor is None:
         size = grad.shape[1:-1] if _options.channel_last(layout) else grad.shape[2:]
-    plan = _planned(x_shape, size, scale_factor, mode, align_corners, layout)
+    plan = _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout)
     if grad.shape != plan.y_shape:
         raise ValueError(f"grad must have shape {plan.y_shape}, that of the output, got shape {grad.shape}")
     dx = empty(x_shape, grad.dtype)
-    engine.resize(plan.geometry, dx, grad, True, plan.channel_last, current())
+    _run(plan, dx, grad, True)
     return dx

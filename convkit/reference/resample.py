@@ -60,8 +60,46 @@ def _cubic_slopes(t: np.ndarray, magnitude: bool) -> list[np.ndarray]:
 # ---------------------------------------------------------------- interpolate
 
 
-def _axis_taps(mode: str, align_corners: bool, size: int, out: int, scale: float | None) -> list[_Tap]:
+def _window_taps(first: np.ndarray, end: np.ndarray, weight, size: int) -> list[_Tap]:
+    """The elements first..end-1 of every output, with `weight(element)` over the sum of all of them."""
+    each = first[:, None] + np.arange(np.max(end - first))
+    inside = (each < end[:, None]) & (each < size)
+    weights = np.where(inside, weight(each), 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    inside &= weights != 0
+    return [
+        _Tap(np.where(keep, index, 0), keep, w, np.zeros(len(first)))
+        for index, keep, w in zip(each.T, inside.T, weights.T, strict=True)
+    ]
+
+
+def _spread_taps(mode: str, align_corners: bool, size: int, out: int, scale: float | None) -> list[_Tap]:
+    """What every output along one axis reads with antialias."""
+    i = np.arange(out, dtype=np.float64)
+    times, over = (float(size), float(out)) if scale is None else (1.0, scale)
+    if align_corners:
+        times, over = (size - 1.0, out - 1.0) if out > 1 else (0.0, 1.0)
+    c, stretch = (i + 0.5) * times / over, max(times / over, 1.0)
+
+    def weight(element):
+        d = np.abs(element + 0.5 - c[:, None]) / stretch
+        if mode == "bilinear":
+            return np.maximum(1 - d, 0)
+        near, far = (1 - d) * (1 + d - 1.5 * d * d), -0.5 * (d - 1) * (2 - d) * (2 - d)
+        return np.where(d < 1, near, np.where(d < 2, far, 0))
+
+    reach = (1 if mode == "bilinear" else 2) * stretch
+    first = np.maximum(np.floor(c - reach), 0).astype(np.int64)
+    return _window_taps(first, np.ceil(c + reach).astype(np.int64) + 1, weight, size)
+
+
+def _axis_taps(mode: str, align_corners: bool, antialias: bool, size: int, out: int, scale: float | None) -> list[_Tap]:
     """What every output along one axis reads. Coordinates are formed in float64, in the order of the documentation."""
+    if mode == "area":
+        o = np.arange(out)
+        return _window_taps(o * size // out, -((o + 1) * -size // out), np.ones_like, size)
+    if antialias:
+        return _spread_taps(mode, align_corners, size, out, scale)
     i = np.arange(out, dtype=np.float64)
     over, times = (float(out), float(size)) if scale is None else (scale, 1.0)
     if mode.startswith("nearest"):
@@ -90,18 +128,18 @@ def _outer(arrays, combine) -> np.ndarray:
     return total
 
 
-def _resize(x_shape, size, scale_factor, mode, align_corners, channel_last):
+def _resize(x_shape, size, scale_factor, mode, align_corners, antialias, channel_last):
     """Sizes, and the taps of every axis."""
     shape = _resample_shapes.resized(x_shape, size, scale_factor, channel_last)
-    _options.interpolation_for(len(shape.in_), _options.interpolation(mode), align_corners)
+    _options.interpolation_for(len(shape.in_), _options.interpolation(mode), align_corners, antialias)
     scales = shape.scales or (None,) * len(shape.in_)
     axes = zip(shape.in_, shape.out, scales, strict=True)
-    return shape, [_axis_taps(mode, align_corners, *axis) for axis in axes]
+    return shape, [_axis_taps(mode, align_corners, antialias, *axis) for axis in axes]
 
 
-def _interpolate(x, size, scale_factor, mode, align_corners, layout, weigh) -> np.ndarray:
+def _interpolate(x, size, scale_factor, mode, align_corners, antialias, layout, weigh) -> np.ndarray:
     last = _options.channel_last(layout)
-    shape, axes = _resize(np.shape(x), size, scale_factor, mode, align_corners, last)
+    shape, axes = _resize(np.shape(x), size, scale_factor, mode, align_corners, antialias, last)
     x = np.moveaxis(x, -1, 1) if last else x
     y = np.zeros((shape.n, shape.channels, *shape.out))
     for taps in itertools.product(*axes):
@@ -112,13 +150,12 @@ def _interpolate(x, size, scale_factor, mode, align_corners, layout, weigh) -> n
     return np.moveaxis(y, 1, -1) if last else y
 
 
-def _interpolate_backward(grad, x_shape, scale_factor, mode, align_corners, layout, weigh) -> np.ndarray:
+def _interpolate_backward(grad, x_shape, scale_factor, mode, align_corners, antialias, layout, weigh) -> np.ndarray:
     last = _options.channel_last(layout)
     x_shape = _shapes.array_shape(x_shape, "x_shape")
     grad = np.moveaxis(grad, -1, 1) if last else grad
-    shape, axes = _resize(
-        x_shape, grad.shape[2:] if scale_factor is None else None, scale_factor, mode, align_corners, last
-    )
+    size = grad.shape[2:] if scale_factor is None else None
+    shape, axes = _resize(x_shape, size, scale_factor, mode, align_corners, antialias, last)
     if grad.shape != (shape.n, shape.channels, *shape.out):
         raise ValueError(f"grad must have the shape of the output, got shape {grad.shape}")
     dx = np.zeros((shape.n, shape.channels, *shape.in_))
@@ -134,16 +171,21 @@ def _as_is(weight):
     return weight
 
 
-def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=False, *, layout="NCHW"):
+def interpolate(
+    x, size=None, scale_factor=None, mode="nearest", align_corners=False, *, antialias=False, layout="NCHW"
+):
     """`convkit.interpolate` in float64; its docstring has the formula of the coordinates."""
     x = np.asarray(x, np.float64)
-    return np.ascontiguousarray(_interpolate(x, size, scale_factor, mode, align_corners, layout, _as_is))
+    return np.ascontiguousarray(_interpolate(x, size, scale_factor, mode, align_corners, antialias, layout, _as_is))
 
 
-def interpolate_backward(grad, x_shape, scale_factor=None, mode="nearest", align_corners=False, *, layout="NCHW"):
+def interpolate_backward(
+    grad, x_shape, scale_factor=None, mode="nearest", align_corners=False, *, antialias=False, layout="NCHW"
+):
     """`convkit.interpolate_backward` in float64."""
     grad = np.asarray(grad, np.float64)
-    return np.ascontiguousarray(_interpolate_backward(grad, x_shape, scale_factor, mode, align_corners, layout, _as_is))
+    options = mode, align_corners, antialias, layout
+    return np.ascontiguousarray(_interpolate_backward(grad, x_shape, scale_factor, *options, _as_is))
 
 
 # ---------------------------------------------------------------- grid_sample

@@ -2,10 +2,11 @@
  *
  * Each axis by itself: a row of the input is resampled along x once, through a table of offsets and weights, and kept
  * for the next output rows that need it; an output row is a weighted sum of a few such rows. Where the image shrinks, a
- * weighted sum of rows of the input is resampled instead. The gradient is the adjoint in that order: a weighted sum of
- * the gradient's rows that saw a row of the input, then gathered along x. Where channels lie in planes and these are
- * small, a vector of channels at a time is copied to scratch and back, or rows would be too short to be worth their
- * loops. An element's sum has one order, whatever the blocks and the route.
+ * weighted sum of rows of the input is resampled instead; with antialias, always, and of any number of them. The
+ * gradient is the adjoint in that order: a weighted sum of the gradient's rows that saw a row of the input, then
+ * gathered along x. Where channels lie in planes and these are small, a vector of channels at a time is copied to
+ * scratch and back, or rows would be too short to be worth their loops. An element's sum has one order, whatever the
+ * blocks and the route.
  */
 #include "resize_plan.h"
 
@@ -64,28 +65,55 @@ static void forward_copy(const ck_resize_plan *p, const ck_resize_part *at, ck_l
   p->k->blend(&blend);
 }
 
+/* Weighted sums of rows that are named one by one, in batches. */
+typedef struct sums {
+  const ck_kernels *k;
+  ck_blend blend;
+  const char *row[BATCH];
+  double weight[BATCH];
+} sums;
+
+static void sums_flush(sums *s) {
+  s->blend.row = s->row;
+  s->blend.weight = s->weight;
+  if (s->blend.rows)
+    s->k->blend(&s->blend);
+}
+
+static void sums_add(sums *s, const char *row, double weight) {
+  if (s->blend.rows == BATCH) {
+    sums_flush(s);
+    s->blend.add = 1;
+    s->blend.rows = 0;
+  }
+  s->row[s->blend.rows] = row;
+  s->weight[s->blend.rows++] = weight;
+}
+
 /* One output row: its taps along z and y summed in scratch, then resampled along x. */
 static void forward_sum(const ck_resize_plan *p, const ck_resize_buffers *b, const ck_resize_part *at,
-                        const ck_box *box, int64_t z, int64_t y) {
-  const int64_t item = p->k->real_size, nz = p->axis[0].count, ny = p->axis[1].count;
+                        const ck_box *box, ck_reach read, int64_t z, int64_t y) {
+  const int64_t item = p->k->real_size;
   const ck_taps over_z = ck_taps_at(&p->axis[0], z), over_y = ck_taps_at(&p->axis[1], y);
-  const char *row[16];
-  double weight[16];
-  for (int64_t i = 0; i < nz * ny; i++) {
-    row[i] = at->x + over_z.index[i / ny] * p->x.stride[2] + over_y.index[i % ny] * p->x.stride[3];
-    weight[i] = over_z.weight[i / ny] * over_y.weight[i % ny];
+  sums s;
+  s.k = p->k;
+  s.blend = (ck_blend){.count = (read.end - read.first) * p->each,
+                       .lanes = at->lanes,
+                       .row_pixel = p->x_step,
+                       .row_lane = p->x.stride[1],
+                       .dst = b->row,
+                       .dst_pixel = p->lanes * item,
+                       .dst_lane = item};
+  for (int64_t i = 0; i < p->axis[0].count; i++) {
+    const ck_tap tz = ck_tap_of(&p->axis[0], &over_z, i);
+    for (int64_t j = 0; j < p->axis[1].count && tz.index >= 0; j++) {
+      const ck_tap ty = ck_tap_of(&p->axis[1], &over_y, j);
+      if (ty.index >= 0)
+        sums_add(&s, at->x + tz.index * p->x.stride[2] + ty.index * p->x.stride[3] + read.first * p->x.stride[4],
+                 tz.weight * ty.weight);
+    }
   }
-  ck_blend blend = {.rows = nz * ny,
-                    .count = p->call->in[2] * p->each,
-                    .lanes = at->lanes,
-                    .row = row,
-                    .weight = weight,
-                    .row_pixel = p->x_step,
-                    .row_lane = p->x.stride[1],
-                    .dst = b->row,
-                    .dst_pixel = p->lanes * item,
-                    .dst_lane = item};
-  p->k->blend(&blend);
+  sums_flush(&s);
   ck_lookup sample = sample_of(p, at, &b->table, box->size[3] * p->each);
   sample.src = b->row;
   sample.src_lane = item;
@@ -93,6 +121,7 @@ static void forward_sum(const ck_resize_plan *p, const ck_resize_buffers *b, con
   sample.dst = at->y + z * p->y.stride[2] + y * p->y.stride[3] + box->first[3] * p->y.stride[4];
   sample.dst_pixel = p->y_step;
   sample.dst_lane = p->y.stride[1];
+  sample.checked = p->call->antialias;
   p->k->gather(&sample);
 }
 
@@ -143,8 +172,9 @@ static void forward_task(ck_worker *worker, void *context, int64_t index) {
   ck_box box = ck_grid_box(&p->grid, index);
   ck_arena arena = {.base = worker->scratch};
   ck_resize_buffers b = ck_resize_place(p, &arena);
+  const ck_reach read = ck_resize_read(p, box.first[3], box.size[3]);
   if (!p->shared_whole)
-    ck_resize_fill_table(p, &b.table, box.first[3], box.size[3], 0, p->call->in[2]);
+    ck_resize_fill_table(p, &b.table, box.first[3], box.size[3], read.first, read.end);
   for (int64_t q = box.first[0]; q < box.first[0] + box.size[0]; q++) {
     const ck_resize_part at = ck_resize_part_at(p, &b, q);
     rows rows = {.held = {0}};
@@ -154,7 +184,7 @@ static void forward_task(ck_worker *worker, void *context, int64_t index) {
     for (int64_t z = box.first[1]; z < box.first[1] + box.size[1]; z++)
       for (int64_t y = box.first[2]; y < box.first[2] + box.size[2]; y++) {
         if (p->rows_first)
-          forward_sum(p, &b, &at, &box, z, y);
+          forward_sum(p, &b, &at, &box, read, z, y);
         else
           forward_row(p, &b, &at, &box, z, y, &rows);
       }
@@ -175,35 +205,25 @@ static void zero_row(const ck_resize_plan *p, const ck_resize_part *at, char *ds
 static int backward_sum(const ck_resize_plan *p, const ck_resize_buffers *b, const ck_resize_part *at, int64_t z,
                         int64_t y, ck_reach over_z, ck_reach over_y, int64_t first, int64_t count) {
   const int64_t item = p->k->real_size;
-  const char *row[BATCH];
-  double weight[BATCH];
-  ck_blend blend = {.count = count * p->each,
-                    .lanes = at->lanes,
-                    .row = row,
-                    .weight = weight,
-                    .row_pixel = p->y_step,
-                    .row_lane = p->y.stride[1],
-                    .dst = b->row,
-                    .dst_pixel = p->lanes * item,
-                    .dst_lane = item};
+  sums s;
+  s.k = p->k;
+  s.blend = (ck_blend){.count = count * p->each,
+                       .lanes = at->lanes,
+                       .row_pixel = p->y_step,
+                       .row_lane = p->y.stride[1],
+                       .dst = b->row,
+                       .dst_pixel = p->lanes * item,
+                       .dst_lane = item};
   for (int64_t oz = over_z.first; oz < over_z.end; oz++) {
     const double wz = ck_weight_on(&p->axis[0], oz, z);
     for (int64_t oy = over_y.first; oy < over_y.end && wz != 0; oy++) {
       const double wy = ck_weight_on(&p->axis[1], oy, y);
-      if (wy == 0)
-        continue;
-      if (blend.rows == BATCH) {
-        p->k->blend(&blend);
-        blend.add = 1;
-        blend.rows = 0;
-      }
-      row[blend.rows] = at->y + oz * p->y.stride[2] + oy * p->y.stride[3] + first * p->y.stride[4];
-      weight[blend.rows++] = wz * wy;
+      if (wy != 0)
+        sums_add(&s, at->y + oz * p->y.stride[2] + oy * p->y.stride[3] + first * p->y.stride[4], wz * wy);
     }
   }
-  if (blend.rows)
-    p->k->blend(&blend);
-  return blend.rows > 0;
+  sums_flush(&s);
+  return s.blend.rows > 0;
 }
 
 /* Row (z, y) of the block, counted from its first, from outputs first.. of x: gathered where the inverse table has

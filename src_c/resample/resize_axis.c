@@ -36,10 +36,48 @@ static ck_taps taps_from(const ck_resize_axis *a, int64_t lower, double right) {
   return t;
 }
 
+/* ---------------------------------------------------------------- with antialias */
+
+static double radius(const ck_resize_axis *a) { return (a->sampling == CK_CUBIC ? 2 : 1) * a->stretch; }
+
+/* Of the element of the image whose middle lies at index + 1/2, before all of an output's are made to add up to 1;
+ * Keys' cubic, as above in factors, with A = -1/2. */
+static double spread_weight(const ck_resize_axis *a, int64_t index, double at) {
+  const double cubic = -0.5, d = fabs((double)index + 0.5 - at) / a->stretch;
+  if (a->sampling == CK_LINEAR)
+    return fmax(1 - d, 0);
+  return d < 1 ? (1 - d) * (1 + d - (cubic + 2) * d * d) : d < 2 ? cubic * (d - 1) * (2 - d) * (2 - d) : 0;
+}
+
+int64_t ck_spread_count(const ck_resize_axis *a) { return ck_min(a->whole_in, (int64_t)ceil(2 * radius(a)) + 1); }
+
+static ck_taps spread_from(const ck_resize_axis *a, double at) {
+  ck_taps t = {.begin = ck_max(0, (int64_t)floor(at - radius(a) + 0.5)), .at = at};
+  for (int64_t k = 0; k < a->count && t.begin + k < a->whole_in; k++)
+    t.total += spread_weight(a, t.begin + k, at);
+  t.first = place(a, t.begin);
+  t.last = place(a, t.begin + a->count - 1);
+  return t;
+}
+
+/* ---------------------------------------------------------------- any */
+
+ck_tap ck_tap_of(const ck_resize_axis *a, const ck_taps *t, int64_t k) {
+  if (a->stretch == 0)
+    return (ck_tap){t->index[k], t->weight[k]};
+  const int64_t index = t->begin + k - a->first_in;
+  if (index < 0 || index >= a->in)
+    return (ck_tap){-1, 0};
+  const double weight = spread_weight(a, t->begin + k, t->at) / t->total;
+  return (ck_tap){weight != 0 ? index : -1, weight};
+}
+
 ck_taps ck_taps_at(const ck_resize_axis *a, int64_t o) {
   if (a->kept)
     return a->kept[o];
   double at = ((double)(o + a->first_out) + a->before) * a->times / a->over - a->after;
+  if (a->stretch > 0)
+    return spread_from(a, at);
   if (a->sampling == CK_LINEAR && at < 0)
     at = 0;
   int64_t lower = ck_min((int64_t)floor(at), a->whole_in - 1);
@@ -66,6 +104,10 @@ ck_reach ck_reach_of(const ck_resize_axis *a, int64_t first, int64_t last) {
 
 double ck_weight_on(const ck_resize_axis *a, int64_t o, int64_t i) {
   ck_taps t = ck_taps_at(a, o);
+  if (a->stretch > 0) {
+    const int64_t k = i + a->first_in - t.begin;
+    return k >= 0 && k < a->count ? ck_tap_of(a, &t, k).weight : 0;
+  }
   double sum = 0;
   for (int64_t k = 0; k < a->count; k++)
     sum += t.index[k] == i ? t.weight[k] : 0;

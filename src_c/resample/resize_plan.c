@@ -2,6 +2,8 @@
 
 #include "base/places.h"
 
+#include <math.h>
+
 enum {
   MOST_POSITIONS = 1024,     /* of a row in scratch: bounds the tables */
   MOST_LANES = 512,          /* channels resampled at once where they are adjacent */
@@ -10,6 +12,7 @@ enum {
   TASK_ELEMENTS = 64 * 1024, /* about 0.05 ms */
   KEPT_TAPS = 2048,          /* outputs along an axis whose taps are computed once a call */
   MOST_ENTRIES = 16,         /* outputs that read an element of x, for the gradient to be gathered */
+  MOST_TAPS = 16 * 1024,     /* of a table with antialias, where many elements count: 192 KiB */
   CHUNK = 64,                /* positions whose weights are rounded at once */
   SLACK = 64                 /* bytes that the last vector of a row in scratch may run over */
 };
@@ -19,21 +22,32 @@ enum {
 void ck_resize_fill_table(const ck_resize_plan *p, const ck_table *t, int64_t first, int64_t count, int64_t low,
                           int64_t high) {
   const ck_resize_axis *a = &p->axis[2];
-  double weight[4][CHUNK];
+  const int64_t origin = p->rows_first ? low : 0;
+  double weight[CHUNK];
+  ck_taps at[CHUNK];
   for (int64_t base = 0; base < count * p->each; base += CHUNK) {
-    int64_t n = ck_min(CHUNK, count * p->each - base);
-    for (int64_t j = 0; j < n; j++) {
-      const int64_t o = (base + j) / p->each, channel = (base + j) % p->each;
-      const ck_taps at = ck_taps_at(a, first + o);
-      for (int64_t k = 0; k < a->count; k++) {
-        const int inside = at.index[k] >= low && at.index[k] < high;
-        t->offset[k * t->ld + base + j] = inside ? at.index[k] * p->table_pixel + channel * p->table_lane : CK_NOWHERE;
-        weight[k][j] = at.weight[k];
+    const int64_t n = ck_min(CHUNK, count * p->each - base);
+    for (int64_t j = 0; j < n; j++)
+      at[j] = ck_taps_at(a, first + (base + j) / p->each);
+    for (int64_t k = 0; k < a->count; k++) {
+      int64_t *offset = t->offset + k * t->ld + base;
+      for (int64_t j = 0; j < n; j++) {
+        const ck_tap tap = ck_tap_of(a, &at[j], k);
+        const int inside = tap.index >= low && tap.index < high;
+        const int64_t channel = (base + j) % p->each;
+        offset[j] = inside ? (tap.index - origin) * p->table_pixel + channel * p->table_lane : CK_NOWHERE;
+        weight[j] = tap.weight;
       }
+      if (t->weight)
+        p->k->narrow((char *)t->weight + (k * t->ld + base) * p->k->real_size, weight, n);
     }
-    for (int64_t k = 0; k < a->count && t->weight; k++)
-      p->k->narrow((char *)t->weight + (k * t->ld + base) * p->k->real_size, weight[k], n);
   }
+}
+
+ck_reach ck_resize_read(const ck_resize_plan *p, int64_t first, int64_t count) {
+  if (!p->rows_first)
+    return (ck_reach){0, p->call->in[2]};
+  return (ck_reach){ck_taps_at(&p->axis[2], first).first, ck_taps_at(&p->axis[2], first + count - 1).last + 1};
 }
 
 static void set_entry(const ck_resize_plan *p, const ck_table *t, int64_t tap, int64_t at, int64_t offset,
@@ -52,9 +66,11 @@ ck_table ck_resize_inverse_table(const ck_resize_plan *p, ck_table t, ck_reach o
   for (int64_t o = over.first; o < over.end; o++) {
     const ck_taps at = ck_taps_at(a, o);
     for (int64_t k = 0; k < a->count; k++) {
-      const int64_t i = at.index[k] - low, m = i >= 0 && i < count ? used[i] : 0;
+      const ck_tap tap = ck_tap_of(a, &at, k);
+      const int64_t i = tap.index - low;
       if (i < 0 || i >= count)
         continue;
+      const int64_t m = used[i];
       if (m == MOST_ENTRIES) {
         t.taps = 0;
         return t;
@@ -62,7 +78,7 @@ ck_table ck_resize_inverse_table(const ck_resize_plan *p, ck_table t, ck_reach o
       used[i] = m + 1;
       t.taps = ck_max(t.taps, m + 1);
       for (int64_t e = 0; e < p->each; e++)
-        set_entry(p, &t, m, i * p->each + e, ((o - over.first) * p->each + e) * p->lanes * item, at.weight[k]);
+        set_entry(p, &t, m, i * p->each + e, ((o - over.first) * p->each + e) * p->lanes * item, tap.weight);
     }
   }
   t.taps = ck_max(t.taps, 1);
@@ -120,12 +136,19 @@ static void set_axes(ck_resize_plan *p) {
                                   .before = call->before,
                                   .after = call->after,
                                   .count = still ? 1 : counts[call->sampling]};
+    if (!call->antialias)
+      continue;
+    p->axis[d].stretch = fmax(call->times[d] / call->over[d], 1);
+    p->axis[d].count = ck_spread_count(&p->axis[d]);
   }
 }
 
-/* Where the image shrinks there are fewer sums of rows than rows: resampling along x, the dearer half, comes last. */
+/* Where the image shrinks there are fewer sums of rows than rows: resampling along x, the dearer half, comes last. With
+ * antialias it always does, since any number of rows may count. */
 static int rows_first(const ck_resize_plan *p) {
   const int64_t *in = p->call->whole_in, *out = p->call->whole_out;
+  if (p->call->antialias)
+    return !p->backward;
   if (p->backward || p->axis[2].count == 1 || p->axis[0].count * p->axis[1].count == 1)
     return 0;
   return in[2] <= MOST_POSITIONS && out[2] <= in[2] && 4 * out[2] >= in[2] && out[0] <= in[0] && out[1] < in[1];
@@ -173,6 +196,22 @@ static void set_lanes(ck_resize_plan *p) {
   p->y_step = p->each > 1 ? item : p->y.stride[4];
 }
 
+/* The elements of x that neighbouring outputs read together. */
+static int64_t span_of(const ck_resize_axis *a, int64_t outputs) {
+  const double apart = ceil((double)(outputs - 1) * a->times / a->over);
+  return (int64_t)fmin((double)a->in, apart + (double)a->count + 1);
+}
+
+/* The outputs of x with antialias whose taps a table holds, and of whose elements scratch has a row. */
+static int64_t most_spread(const ck_resize_plan *p, int64_t most) {
+  const ck_resize_axis *a = &p->axis[2];
+  most = ck_max(1, ck_min(most, MOST_TAPS / a->count));
+  const int64_t room = ROWS_BYTES / (p->lanes * p->each * p->k->real_size);
+  while (!p->backward && most > 1 && span_of(a, most) > room)
+    most = ck_ceil_div(most, 2);
+  return most;
+}
+
 /* Blocks of what is written: rows as long as scratch allows, then rows, planes and images until a task is worth one. A
  * copy is never cut. */
 static void set_blocks(ck_resize_plan *p) {
@@ -182,8 +221,10 @@ static void set_blocks(ck_resize_plan *p) {
   int64_t left = TASK_ELEMENTS / together, whole[4] = {call->n * p->blocks, size[0], size[1], size[2]}, block[4];
   p->rows = p->backward || p->rows_first ? 1 : p->axis[0].count * p->axis[1].count;
   int64_t most = ck_max(1, ck_min(MOST_POSITIONS, ROWS_BYTES / (p->rows * together * p->k->real_size)));
-  if (p->copied || p->rows_first)
+  if (p->copied || (p->rows_first && !call->antialias))
     most = ck_max(call->in[2], call->out[2]);
+  else if (call->antialias)
+    most = most_spread(p, most);
   p->width = ck_round_up(ck_min(most, call->out[2]) * p->each, p->k->vector);
   for (int d = 3; d >= 0; d--) {
     /* An element of the gradient costs as much as the outputs that read it. */
@@ -195,11 +236,12 @@ static void set_blocks(ck_resize_plan *p) {
     left = ck_max(1, left / (block[d] * cost));
   }
   p->grid = ck_grid_make(whole, block);
+  p->span = span_of(&p->axis[2], ck_grid_largest(&p->grid, 3));
 }
 
 /* A row of scratch: outputs or, summed first, elements of x; and what the table's offsets are of. */
 static void set_row(ck_resize_plan *p) {
-  const int64_t item = p->k->real_size, width = p->rows_first ? p->call->in[2] * p->each : p->width;
+  const int64_t item = p->k->real_size, width = p->rows_first ? p->span * p->each : p->width;
   p->row_bytes = width * p->lanes * item + SLACK;
   p->table_pixel = p->rows_first ? p->each * p->lanes * item : p->x.stride[4];
   p->table_lane = p->rows_first ? item : p->x.stride[1];
@@ -241,7 +283,8 @@ void ck_resize_fill_shared(ck_resize_plan *p) {
   if (!p->shared_whole)
     return;
   p->shared = take_outputs(p, &arena);
-  ck_resize_fill_table(p, &p->shared, 0, call->out[2], 0, call->in[2]);
+  const ck_reach read = ck_resize_read(p, 0, call->out[2]);
+  ck_resize_fill_table(p, &p->shared, 0, call->out[2], read.first, read.end);
   if (p->backward)
     p->inverse = ck_resize_inverse_table(p, take_inverse(p, &arena), (ck_reach){0, call->out[2]}, 0, call->in[2]);
 }

@@ -25,6 +25,7 @@ typedef struct ck_resize_plan {
   int64_t x_step, y_step; /* bytes between a row's elements */
   ck_grid grid;           /* of (images * blocks, depth, height, width) of what is written */
   int64_t width, rows;    /* elements of a scratch row, and rows */
+  int64_t span;           /* of x that a block's outputs read along a row */
   int64_t row_bytes;
   int64_t table_pixel, table_lane; /* bytes that the table counts for an element of x, and for a channel */
   int shared_whole;                /* one table serves every block */
@@ -52,9 +53,13 @@ ck_resize_buffers ck_resize_place(const ck_resize_plan *plan, ck_arena *arena);
 /* What is computed once a call. */
 void ck_resize_fill_shared(ck_resize_plan *plan);
 
-/* The taps of outputs first.. of x: offsets by x's stride, of elements outside low..high-1 only that they are. */
+/* The taps of outputs first.. of x: offsets by x's stride, of elements outside low..high-1 only that they are; of rows
+ * that are summed first the offsets begin at low. */
 void ck_resize_fill_table(const ck_resize_plan *plan, const ck_table *table, int64_t first, int64_t count, int64_t low,
                           int64_t high);
+
+/* The part of a row of x that the outputs first.. are gathered from. */
+ck_reach ck_resize_read(const ck_resize_plan *plan, int64_t first, int64_t count);
 
 /* The other way: for inputs low..high-1 of x the outputs that read them, among over.first.., in their order, as offsets
  * into a row of scratch. The table has no taps where an input is read too often, or from too far. */

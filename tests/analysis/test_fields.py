@@ -104,6 +104,8 @@ NETWORKS = {
     "bilinear to a size": (lambda: nn.Upsample((13, 5), mode="bilinear"), (1, 1, 5, 9)),
     "bilinear, corners": (lambda: nn.Upsample((13, 1), mode="bilinear", align_corners=True), (1, 1, 5, 9)),
     "bicubic": (lambda: nn.Upsample(scale_factor=(3, 1), mode="bicubic"), (1, 1, 7, 5)),
+    "antialiased": (lambda: nn.Upsample((3, 7), mode="bilinear", antialias=True), (1, 1, 13, 11)),
+    "area": (lambda: nn.Sequential(conv(1, 1, 3), nn.Upsample((4, 3), mode="area")), (1, 1, 13, 11)),
     "shuffled": (lambda: nn.Sequential(conv(1, 4, 3), nn.PixelShuffle(2), conv(1, 1, 2)), (1, 1, 7, 8)),
     "framed": (lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), conv(1, 1, 3, 2)), (1, 1, 7, 8)),
     "residual": (lambda: nn.Residual(nn.Sequential(conv(1, 1, 5, padding=2), conv(1, 1, 3, padding=1))), (1, 1, 12, 9)),

@@ -12,8 +12,18 @@ from torch_oracle import grid_answers, resize_answers
 ROUNDED = {"random_846"}
 
 
+def goes_astray(problem) -> bool:
+    """Whether PyTorch does: with antialias, to columns of one element, it fills all rows with the first one."""
+    return problem.antialias and problem.out[1] == 1 and problem.out[0] > 1
+
+
 def ignores_the_scale(problem) -> bool:
-    """Whether PyTorch does along an axis: where the size stays or, with "nearest", doubles, it copies elements."""
+    """Whether PyTorch does along an axis: where the size stays or, with "nearest", doubles, it copies elements.
+
+    The area of a scale is that of the sizes, in both.
+    """
+    if problem.mode == "area":
+        return False
     copies = (1, 2) if problem.mode == "nearest" else (1,)
     scales = problem.scale if isinstance(problem.scale, tuple) else (problem.scale,) * len(problem.spatial)
     if problem.scale is None:
@@ -31,14 +41,14 @@ def assert_answers(problem, operands) -> None:
 
 @pytest.mark.parametrize("problem", RESIZES, ids=lambda p: p.name)
 def test_interpolate(problem):
-    assert not ignores_the_scale(problem)
+    assert not ignores_the_scale(problem) and not goes_astray(problem)
     assert_answers(problem, problem.operands("float64"))
 
 
 @pytest.mark.parametrize("block", range(20))
 def test_random_interpolate(block):
     problems = [random_resize(index) for index in range(block * 50, block * 50 + 50)]
-    problems = [p for p in problems if not ignores_the_scale(p) and p.name not in ROUNDED]
+    problems = [p for p in problems if not ignores_the_scale(p) and not goes_astray(p) and p.name not in ROUNDED]
     assert len(problems) >= 40
     for problem in problems:
         assert_answers(problem, problem.operands("float64"))
