@@ -10,7 +10,7 @@
 #   make test-models the two demonstrations with published networks, beside ONNX Runtime
 #   make test-distributed  training on several ranks, which MPICH and Open MPI start, and their deaths
 #   make test-dask   arrays on a cluster of processes, one of which is killed
-#   make lint        ruff and clang-format, changing nothing;   make format  the same, changing
+#   make lint        ruff, clang-format and mypy, changing nothing;   make format  the first two, changing
 #   make clean       back to the fresh clone
 
 # The first Python that is new enough; make PYTHON=... chooses another.
@@ -72,6 +72,7 @@ lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+	$(BIN)/mypy
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
@@ -127,5 +128,5 @@ $(VENV)/distributed: $(VENV)/installed
 	@touch $@
 
 $(VENV)/lint: $(VENV)/tools
-	$(PIP) ruff==0.17.5 clang-format==23.1.5
+	$(PIP) ruff==0.17.5 clang-format==23.1.5 mypy==2.4.1
 	@touch $@

@@ -1,0 +1,187 @@
+"""What `convkit.ops` and its like call; `tests/test_engine_stub.py` compares it with the compiled module."""
+
+from contextvars import ContextVar
+from typing import Any, final
+
+import numpy as np
+
+# Where an array of a program lies, (base, offset, strides), bytes of an element last; or the array itself.
+_Spot = tuple[int, int, tuple[int, ...], int] | np.ndarray
+_Sizes = tuple[int, ...]
+_Activation = tuple[int, float, float]
+
+MAX_AXES: int
+flush_denormals: ContextVar[bool]
+workspace_limit: ContextVar[int]
+
+# ---------------------------------------------------------------- sizes
+
+@final
+class Geometry:
+    def __init__(
+        self, n: int, groups: int, c_in: int, c_out: int, in_: _Sizes, kernel: _Sizes, stride: _Sizes,
+        dilation: _Sizes, pad_lo: _Sizes, pad_hi: _Sizes, out: _Sizes, padding_mode: int,
+    ) -> None: ...  # fmt: skip
+
+@final
+class PoolGeometry:
+    def __init__(
+        self, n: int, channels: int, in_: _Sizes, out: _Sizes, kernel: _Sizes | None = None,
+        stride: _Sizes | None = None, dilation: _Sizes | None = None, pad_lo: _Sizes | None = None,
+        pad_hi: _Sizes | None = None, count_pad: bool = False,
+    ) -> None: ...  # fmt: skip
+
+@final
+class ResizeGeometry:
+    def __init__(
+        self, n: int, channels: int, in_: _Sizes, out: _Sizes, sampling: int, antialias: bool,
+        times: tuple[float, ...], over: tuple[float, ...], before: float, after: float,
+        whole: tuple[_Sizes, _Sizes] | None = None, first: tuple[_Sizes, _Sizes] | None = None,
+    ) -> None: ...  # fmt: skip
+
+@final
+class GridGeometry:
+    def __init__(
+        self, n: int, channels: int, in_: _Sizes, out: _Sizes, sampling: int, border: int, align_corners: bool
+    ) -> None: ...
+
+# ---------------------------------------------------------------- convolution
+
+def conv_forward(
+    geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
+    a: float, b: float, channel_last: bool, algorithm: int, threads: int,
+) -> None: ...  # fmt: skip
+def conv_grad_x(
+    geometry: Geometry, grad: np.ndarray, weight: np.ndarray, dx: np.ndarray, activation: int, a: float, b: float,
+    act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
+) -> None: ...  # fmt: skip
+def conv_grad_weight(
+    geometry: Geometry, grad: np.ndarray, x: np.ndarray | None, dw: np.ndarray | None, db: np.ndarray | None,
+    activation: int, a: float, b: float, act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
+) -> None: ...  # fmt: skip
+def conv_transpose_forward(
+    geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
+    a: float, b: float, channel_last: bool, algorithm: int, threads: int,
+) -> None: ...  # fmt: skip
+def conv_transpose_grad_x(
+    geometry: Geometry, grad: np.ndarray, weight: np.ndarray, dx: np.ndarray, activation: int, a: float, b: float,
+    act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
+) -> None: ...  # fmt: skip
+def conv_transpose_grad_weight(
+    geometry: Geometry, grad: np.ndarray, x: np.ndarray | None, dw: np.ndarray | None, db: np.ndarray | None,
+    activation: int, a: float, b: float, act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
+) -> None: ...  # fmt: skip
+def conv_explain(
+    geometry: Geometry, op: int, x: np.ndarray, weight: np.ndarray, y: np.ndarray, channel_last: bool, algorithm: int,
+    threads: int,
+) -> dict[str, Any]: ...  # fmt: skip
+def conv_supports(geometry: Geometry, algorithm: int) -> bool: ...
+def im2col(geometry: Geometry, x: np.ndarray, cols: np.ndarray, channel_last: bool, threads: int) -> None: ...
+def col2im(geometry: Geometry, cols: np.ndarray, x: np.ndarray, channel_last: bool, threads: int) -> None: ...
+def arrangements() -> list[str]: ...
+def take_arrangements(*names: str) -> None: ...
+
+@final
+class Panels: ...
+
+def prepared_forward(
+    panels: Panels, geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray,
+    add: bool, activation: int, a: float, b: float, channel_last: bool, algorithm: int, transposed: bool, threads: int,
+) -> bool: ...  # fmt: skip
+def deform_forward(
+    geometry: Geometry, offset_groups: int, x: np.ndarray, offset: np.ndarray, mask: np.ndarray | None,
+    weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int, a: float, b: float,
+    channel_last: bool, threads: int,
+) -> None: ...  # fmt: skip
+def deform_backward(
+    geometry: Geometry, offset_groups: int, grad: np.ndarray, x: np.ndarray | None, offset: np.ndarray | None,
+    mask: np.ndarray | None, weight: np.ndarray | None, act_y: np.ndarray | None, dx: np.ndarray | None,
+    d_offset: np.ndarray | None, d_mask: np.ndarray | None, d_weight: np.ndarray | None, d_bias: np.ndarray | None,
+    activation: int, a: float, b: float, channel_last: bool, threads: int,
+) -> None: ...  # fmt: skip
+
+# ---------------------------------------------------------------- pooling and resampling
+
+def pool(
+    geometry: PoolGeometry, op: int, x: np.ndarray | None, y: np.ndarray | None, indices: np.ndarray | None,
+    channel_last: bool, threads: int,
+) -> bool: ...  # fmt: skip
+def resize(
+    geometry: ResizeGeometry, x: np.ndarray, y: np.ndarray, backward: bool, channel_last: bool, threads: int
+) -> None: ...
+def grid_forward(
+    geometry: GridGeometry, x: np.ndarray, grid: np.ndarray, y: np.ndarray, channel_last: bool, threads: int
+) -> None: ...
+def grid_grad_x(
+    geometry: GridGeometry, grad: np.ndarray, grid: np.ndarray, dx: np.ndarray, channel_last: bool, threads: int
+) -> None: ...
+def grid_grad_grid(
+    geometry: GridGeometry, grad: np.ndarray, x: np.ndarray, grid: np.ndarray, dgrid: np.ndarray, channel_last: bool,
+    threads: int,
+) -> None: ...  # fmt: skip
+
+# ---------------------------------------------------------------- layers
+
+def elementwise(
+    op: int, y: np.ndarray, a: np.ndarray, b: np.ndarray | None, activation: int, act_a: float, act_b: float,
+    threads: int,
+) -> None: ...  # fmt: skip
+def channels(
+    x: np.ndarray, g: np.ndarray | None, y: np.ndarray | None, sums: np.ndarray | None, lanes: bool,
+    numbers: tuple[np.ndarray, ...], threads: int,
+) -> None: ...  # fmt: skip
+def descend(
+    w: np.ndarray, grad: np.ndarray, m: np.ndarray | None, s: np.ndarray | None, threads: int, *, rate: float,
+    keep: float, l2: float, m_keep: float, m_take: float, look: float, ahead: float, s_keep: float, s_take: float,
+    s_scale: float, eps: float, s_first: bool,
+) -> None: ...  # fmt: skip
+
+# ---------------------------------------------------------------- programs
+
+@final
+class Program:
+    count: int
+    workspace: int
+    threads: int
+
+    def __init__(self, threads: int) -> None: ...
+    def repeat(self, times: int, steps: tuple[int, ...]) -> None: ...
+    def conv(
+        self, geometry: Geometry, transposed: bool, x: _Spot, weight: _Spot, bias: np.ndarray | None, y: _Spot,
+        add: bool, activation: _Activation, algorithm: int, panels: Panels | None,
+    ) -> None: ...  # fmt: skip
+    def deform(
+        self, geometry: Geometry, nd: int, offset_groups: int, x: _Spot, offset: _Spot, mask: _Spot | None,
+        weight: _Spot, bias: np.ndarray | None, y: _Spot, activation: _Activation,
+    ) -> None: ...  # fmt: skip
+    def pool(self, geometry: PoolGeometry, op: int, item: int, x: _Spot, y: _Spot, indices: _Spot | None) -> None: ...
+    def resize(self, geometry: ResizeGeometry, item: int, x: _Spot, y: _Spot) -> None: ...
+    def grid(self, geometry: GridGeometry, item: int, x: _Spot, grid: _Spot, y: _Spot) -> None: ...
+    def elementwise(
+        self, op: int, item: int, shape: _Sizes, y: _Spot, a: _Spot, b: _Spot | None, activation: _Activation
+    ) -> None: ...
+    def channels(
+        self, item: int, shape: _Sizes, x: _Spot, y: _Spot, lanes: bool, numbers: tuple[np.ndarray, ...]
+    ) -> None: ...
+    def run(self, first: int, end: int, bases: list[np.ndarray], seconds: np.ndarray | None) -> None: ...
+    def explain(self, index: int) -> dict[str, Any] | None: ...
+
+# ---------------------------------------------------------------- the machine
+
+def isa() -> str: ...
+def built_isas() -> tuple[str, ...]: ...
+def available_isas() -> tuple[str, ...]: ...
+def set_isa(name: str) -> None: ...
+def isa_from_cpu(leaf1_ecx: int, leaf7_ebx: int, xcr0: int) -> str: ...
+def compiler() -> str: ...
+def current_threading() -> str: ...
+def built_threadings() -> tuple[str, ...]: ...
+def set_threading(name: str) -> None: ...
+def after_fork() -> bool: ...
+def note_main_thread() -> None: ...
+def measure_fma(dtype: str, threads: int, seconds: float) -> float: ...
+def measure_triad(bytes_per_array: int, threads: int, seconds: float) -> float: ...
+def empty(shape: _Sizes, dtype: np.dtype) -> np.ndarray: ...
+def set_cache_limit(bytes: int) -> None: ...
+def clear_cache() -> None: ...
+def cached_bytes() -> int: ...
