@@ -1,6 +1,6 @@
 """A step of training (forward, loss, backward, optimizer): `python bench/training.py --against torch`.
 
-PyTorch trains torchvision's network, which is the same one, eagerly.
+PyTorch trains the same network from the same weights, eagerly.
 """
 
 import sys
@@ -8,22 +8,29 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from pytorch import installed
+from torch_twins import twin
 
 from convkit import models, nn, optim
-from convkit._extras import need
 from convkit.benchmarks.tasks import Task, main
+from convkit.cli._recipes import NETWORKS as RECIPES
 
-NETWORKS = {"resnet18": (8, 3, 64, 64), "mobilenet_v2": (8, 3, 64, 64), "lenet5": (32, 1, 32, 32)}
-NOT_IN_TORCHVISION = ("lenet5",)
+RATE = 1e-4
+NETWORKS = {
+    "resnet18": (lambda: models.resnet18(10, rng=0), (8, 3, 64, 64)),
+    "mobilenet_v2": (lambda: models.mobilenet_v2(10, rng=0), (8, 3, 64, 64)),
+    "digits": (lambda: RECIPES["cnn"]((1, 8, 8), 10, np.random.default_rng(0)), (32, 1, 8, 8)),
+}
 
 
-def ours(name: str) -> Callable[[], float]:
+def batch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and their classes."""
+    return np.random.default_rng(0).standard_normal(shape, np.float32), np.arange(shape[0]) % 10
+
+
+def ours(model: nn.Module, shape: tuple[int, ...]) -> Callable[[], float]:
     """A function that takes one step; every call the next."""
-    shape = NETWORKS[name]
-    x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    labels = np.arange(shape[0]) % 10
-    model = getattr(models, name)(rng=0)
-    optimizer = optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+    x, labels = batch(shape)
+    optimizer = optim.SGD(model.parameters(), RATE, momentum=0.9)
 
     def step() -> float:
         loss = nn.losses.softmax_cross_entropy(model(x), labels)
@@ -35,16 +42,14 @@ def ours(name: str) -> Callable[[], float]:
     return step
 
 
-def theirs(name: str, threads: int) -> Callable[[], float]:
-    """The same step by PyTorch: torchvision's network, cross-entropy, its own SGD."""
-    torch, shape = installed(threads), NETWORKS[name]
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
-    labels = torch.arange(shape[0]) % 10
-    model = getattr(need("torchvision.models", "bench"), name)()
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+def theirs(model: nn.Module, shape: tuple[int, ...], threads: int) -> Callable[[], float]:
+    """The same step by PyTorch."""
+    torch, (x, labels) = installed(threads), map(np.array, batch(shape))
+    x, labels, other = torch.from_numpy(x), torch.from_numpy(labels), twin(model)
+    optimizer = torch.optim.SGD(other.parameters(), RATE, momentum=0.9)
 
     def step() -> float:
-        loss = torch.nn.functional.cross_entropy(model(x), labels)
+        loss = torch.nn.functional.cross_entropy(other(x), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -54,9 +59,9 @@ def theirs(name: str, threads: int) -> Callable[[], float]:
 
 
 def tasks(against: Sequence[str], threads: int) -> Iterator[Task]:
-    for name, shape in NETWORKS.items():
-        peers = {"torch": theirs(name, threads)} if against and name not in NOT_IN_TORCHVISION else {}
-        yield Task(f"{name} {'x'.join(map(str, shape))}", ours(name), peers)
+    for name, (make, shape) in NETWORKS.items():
+        peers = {"torch": theirs(make(), shape, threads)} if against else {}
+        yield Task(f"{name} {'x'.join(map(str, shape))}", ours(make(), shape), peers)
 
 
 if __name__ == "__main__":

@@ -420,9 +420,12 @@ class Module(ABC):
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield the path and module of this module and of every one inside, depth first."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+        ahead = [(prefix, self)]
+        while ahead:  # generators inside each other would hand every module up through all of them
+            path, module = ahead.pop()
+            yield path, module
+            inside = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
+            ahead += reversed(inside)
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and every one inside."""

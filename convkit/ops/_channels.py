@@ -97,7 +97,8 @@ def _sums(planes: np.ndarray, grads: np.ndarray | None, by: tuple[np.ndarray, ..
     sums = np.empty((channels * form.pieces, 2))
     x, g = _arranged(planes, form), _arranged(grads, form)
     engine.channels(x, g, None, sums, form.lanes, _numbers(by, form), current())
-    return sums if form.pieces == 1 else sums.reshape(channels, form.pieces, 2).sum(axis=1)
+    # In their order, as sum(axis=1) does it, which takes ten times as long.
+    return sums if form.pieces == 1 else np.einsum("cpk->ck", sums.reshape(channels, form.pieces, 2))
 
 
 def _map(planes: np.ndarray, grads: np.ndarray | None, numbers: tuple[np.ndarray, ...], out: np.ndarray) -> None:
