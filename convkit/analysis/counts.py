@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..graph.network import Network
 from ..nn.module import Module
 from .trace import trace
 
@@ -23,13 +24,13 @@ def count_parameters(model: Module, *, trainable: bool | None = None) -> int:
     return sum(parameter.size for parameter in chosen)
 
 
-def count_flops(model: Module, input_shape: tuple[int, ...]) -> int:
-    """FLOPs of one forward pass: what layers say (`Module.flops`), one multiply-add = 2 FLOPs.
+def count_flops(model: Module | Network, input_shape: tuple[int, ...]) -> int:
+    """FLOPs of one forward pass, one multiply-add = 2: those of its graph's nodes, or what layers say (`Module.flops`).
 
     Parameters
     ----------
-    model : Module
-        Run once, in evaluation, on zeros; left as it was.
+    model : Module or Network
+        Traced in evaluation, and left as it was.
     input_shape : tuple of int
         Of the batch, its first axis the images: the FLOPs are those of all of them.
 
@@ -47,4 +48,4 @@ def count_flops(model: Module, input_shape: tuple[int, ...]) -> int:
 
     A backward pass costs the same once more for the input's gradient and once more for the weight's.
     """
-    return sum(call.flops for call in trace(model, input_shape))
+    return sum(call.flops for call in trace(model, input_shape).calls)

@@ -11,8 +11,7 @@ import numpy as np
 from ..nn._mode import entered
 from ..nn.init import Rng
 from ..nn.module import Module
-from .fields import channel_last, spatial
-from .trace import checked_shape, dtype_of
+from .trace import checked_shape, dtype_of, spatial_axes
 
 _HEARD = 1 - 0.9545  # of the largest gradient: what a Gaussian has left at two standard deviations, as in the paper
 
@@ -68,17 +67,17 @@ def effective_receptive_field(
     """
     shape = checked_shape(input_shape)
     x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model))
-    last = channel_last(model)
+    axes = spatial_axes(model, len(shape))
     with entered(keeping=True, evaluating=True), _frozen(model):
         y, back = model.begin(x)
-        sizes = spatial(y.shape, last)
+        sizes = tuple(y.shape[axis] for axis in axes)
         place = tuple(size // 2 for size in sizes) if at is None else tuple(at)
         if len(place) != len(sizes) or not all(0 <= i < size for i, size in zip(place, sizes, strict=True)):
             raise ValueError(f"at must be a position in the output, of spatial shape {sizes}, got {at}")
         grad = np.zeros_like(y)
-        grad[(slice(None), *place) if last else (slice(None), slice(None), *place)] = 1
+        grad[(*(slice(None),) * axes.start, *place)] = 1
         dx = back(grad)
-    gradient = np.abs(dx).mean(axis=(0, -1) if last else (0, 1), dtype=np.float64)
+    gradient = np.abs(dx).mean(axis=(0, -1 if axes.start == 1 else 1), dtype=np.float64)
     heard = np.count_nonzero(gradient >= _HEARD * gradient.max())
     return EffectiveField(gradient, heard ** (1 / max(gradient.ndim, 1)))
 

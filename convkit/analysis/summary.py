@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import _extras
-from ..nn.module import Module, Parameter
+from ..graph.network import Network
+from ..nn.module import Module
 from .counts import count_parameters
-from .fields import fields
-from .trace import Call, trace
+from .fields import field_of
+from .trace import trace
 
 
 class SummaryRow(NamedTuple):
@@ -34,7 +35,7 @@ class Summary:
         In the order in which the layers are called.
     input_shape : tuple of int
     parameters, trainable : int
-        Of the whole model; those of them that learn.
+        Of the whole model; those of them that learn, none of a network's.
     flops : int
         Of one forward pass of the batch, as layers say it (`Module.flops`), one multiply-add = 2 FLOPs.
     parameter_bytes, output_bytes : int
@@ -77,13 +78,13 @@ def _times(sizes: tuple[int, ...] | None) -> str:
     return "" if sizes is None else "x".join(map(str, sizes))
 
 
-def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
+def summary(model: Module | Network, input_shape: tuple[int, ...]) -> Summary:
     """List the layers of a model: output, parameters, FLOPs (one multiply-add = 2) and receptive field of each.
 
     Parameters
     ----------
-    model : Module
-        Run once, in evaluation, on zeros; left as it was.
+    model : Module or Network
+        Traced in evaluation, and left as it was. A network's rows are its nodes, and its constants its parameters.
     input_shape : tuple of int
         Of a batch, ``(N, C, *spatial)``; outputs and FLOPs are those of all its N images.
 
@@ -104,30 +105,22 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
     count_flops : what is counted.
     receptive_field : which pixels a layer sees.
     """
-    calls = trace(model, input_shape)
-    seen: set[int] = set()
-    rows = tuple(
-        SummaryRow(
-            call.name, type(call.layer).__name__, call.y_shape, _own(call, seen), call.flops, field and field.size
-        )
-        for call, field in zip(calls, fields(model, input_shape, calls), strict=True)
-    )
-    parameters = list(model.parameters())
-    width = parameters[0].dtype.itemsize if parameters else 4
+    traced = trace(model, input_shape)
+    rows: list[SummaryRow] = []
+    counted: set[int] = set()
+    for call in traced.calls:
+        field = field_of(call.name, call.y, traced)
+        own = sum(size for key, size in call.holds.items() if key not in counted)
+        counted.update(call.holds)
+        rows.append(SummaryRow(call.name, call.kind, call.y_shape, own, call.flops, field and field.size))
+    width, known = traced.itemsize, isinstance(model, Module)
+    parameters = count_parameters(model) if known else sum(row.parameters for row in rows)
     return Summary(
-        rows,
+        tuple(rows),
         tuple(input_shape),
-        count_parameters(model),
-        count_parameters(model, trainable=True),
+        parameters,
+        count_parameters(model, trainable=True) if known else 0,
         sum(row.flops for row in rows),
-        sum(parameter.data.nbytes for parameter in parameters),
+        width * parameters,
         sum(width * math.prod(row.output_shape) for row in rows),
     )
-
-
-def _own(call: Call, seen: set[int]) -> int:
-    """Numbers in the parameters of the layer itself that are not in `seen`; then they are."""
-    own = {id(value): value for value in vars(call.layer).values() if isinstance(value, Parameter)}
-    new = [value.size for key, value in own.items() if key not in seen]
-    seen.update(own)
-    return sum(new)

@@ -52,7 +52,7 @@ def _conv_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
     return conv.CONV.plan(x.shape, w.shape, nd, *_moves(attrs, nd), attrs.get("padding_mode", "zeros"), "NCHW")
 
 
-def _transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
+def transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
     """Stride, padding, output padding, groups and dilation."""
     nd = len(w.shape) - 2
     stride, pad, dilation, groups = _moves(attrs, nd)
@@ -63,7 +63,7 @@ def _transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
 
 
 def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
-    sizes = *_transposed_moves(attrs, x, w), None, "NCHW"
+    sizes = *transposed_moves(attrs, x, w), None, "NCHW"
     return conv_transpose.CONV_TRANSPOSE.plan(x.shape, w.shape, len(w.shape) - 2, *sizes)
 
 
@@ -109,7 +109,7 @@ def _conv(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
 
 
 def _conv_transpose(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
-    moves = _transposed_moves(attrs, Info(x.shape, x.dtype), Info(w.shape, w.dtype))
+    moves = transposed_moves(attrs, Info(x.shape, x.dtype), Info(w.shape, w.dtype))
     y = _TRANSPOSED[w.ndim - 3](x, w, b, *moves, algorithm=attrs.get("algorithm", "auto"))
     return activated(attrs, y if add is None else y + add)
 

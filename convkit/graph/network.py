@@ -16,9 +16,9 @@ from .._stored import Stored
 from .._threads import current
 from .._words import counted
 from .explain import NetworkReport, measured, report
-from .ir import Graph, Value
+from .ir import Graph, Node, Value
 from .passes import bytes_of, optimise
-from .plan import Plan, refused
+from .plan import Plan, inferred, refused
 from .table import OPS, Info, Undetermined
 from .tiled import Part, Range, Tiling
 
@@ -170,6 +170,19 @@ class Network:
         if not measure:
             return report(found[0], None, None)
         return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each), 1.0))
+
+    def known(self, *shapes: tuple[int, ...]) -> tuple[Graph, list[Node], dict[Value, Info]]:
+        """The graph for inputs of these shapes, its nodes that are run, and what is known of every value.
+
+        Nothing is laid out, and no memory taken.
+        """
+        like = np.zeros((), np.float32)
+        if self._graph is None:
+            self._begin([np.broadcast_to(like, shape) for shape in shapes], {})
+        dtypes = map(self._dtype, self.graph.inputs)
+        arrays = [np.broadcast_to(like.astype(d), shape) for d, shape in zip(dtypes, shapes, strict=True)]
+        graph = self._graph_for(arrays)
+        return graph, *inferred(graph, [Info(array.shape, array.dtype) for array in arrays], self._max_bytes)
 
     def _dtype(self, value: Value) -> np.dtype:
         """What an input must have, or should."""

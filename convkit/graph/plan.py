@@ -31,6 +31,43 @@ class Piece(NamedTuple):
     node: Node | None = None
 
 
+def inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[list[Node], dict[Value, Info]]:
+    """The nodes that are left to be run, and what is known of every value; `given` are the inputs'."""
+    known, total = dict(zip(graph.inputs, given, strict=True)), 0
+    known |= {value: value.info for value in graph.outputs if value.data is not None}
+    for node in graph.nodes:
+        for value in node.inputs:
+            if value is not None and value.data is not None:
+                known[value] = Info(value.data.shape, value.data.dtype, value.data)
+        infos = [None if value is None else known[value] for value in node.inputs]
+        row = OPS[node.op]
+        try:
+            outputs = row.infer(node.attrs, *infos)
+        except (TypeError, ValueError, OverflowError) as error:
+            error.add_note(f"in node {node.op} {node.path!r}")
+            raise
+        total += sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
+        if max_bytes is not None and total > max_bytes:
+            raise refused(max_bytes, node)
+        follows = all(info is None or info.data is not None for info in infos)
+        if follows and row.fixed and any(info.data is None for info in outputs):
+            results = row.run(node.attrs, *(None if info is None else info.data for info in infos))
+            results = results if isinstance(results, tuple) else (results,)
+            outputs = [Info(array.shape, array.dtype, array) for array in map(np.asarray, results)]
+        known.update(zip(node.outputs, outputs, strict=False))
+    return _needed(graph, known), known
+
+
+def _needed(graph: Graph, known: dict[Value, Info]) -> list[Node]:
+    """Nodes that an output depends on and whose results are not known."""
+    wanted, kept = {value for value in graph.outputs if known[value].data is None}, []
+    for node in reversed(graph.nodes):
+        if any(value in wanted for value in node.outputs):
+            kept.append(node)
+            wanted |= {v for v in node.inputs if v is not None and known[v].data is None}
+    return kept[::-1]
+
+
 class Plan:
     """What a network runs for inputs of these shapes.
 
@@ -56,8 +93,7 @@ class Plan:
         max_bytes: int | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.panels = graph, panels
-        self.infos: dict[Value, Info] = dict(zip(graph.inputs, infos, strict=True))
-        self.nodes = self._inferred(max_bytes)
+        self.nodes, self.infos = inferred(graph, infos, max_bytes)
         self.placement = Placement(graph, self.nodes, self.infos)
         self.program = engine.Program(threads)
         self.pieces: list[Piece] = []
@@ -68,41 +104,6 @@ class Plan:
         self._finish_outputs()
 
     # ---------------------------------------------------------------- what is known
-
-    def _inferred(self, max_bytes: int | None) -> list[Node]:
-        """Fill in what is known of every value; the nodes that are left to be run."""
-        total = 0
-        self.infos |= {value: value.info for value in self.graph.outputs if value.data is not None}
-        for node in self.graph.nodes:
-            for value in node.inputs:
-                if value is not None and value.data is not None:
-                    self.infos[value] = Info(value.data.shape, value.data.dtype, value.data)
-            infos = [None if value is None else self.infos[value] for value in node.inputs]
-            row = OPS[node.op]
-            try:
-                outputs = row.infer(node.attrs, *infos)
-            except (TypeError, ValueError, OverflowError) as error:
-                error.add_note(f"in node {node.op} {node.path!r}")
-                raise
-            total += sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
-            if max_bytes is not None and total > max_bytes:
-                raise refused(max_bytes, node)
-            known = all(info is None or info.data is not None for info in infos)
-            if known and row.fixed and any(info.data is None for info in outputs):
-                results = row.run(node.attrs, *(None if info is None else info.data for info in infos))
-                results = results if isinstance(results, tuple) else (results,)
-                outputs = [Info(array.shape, array.dtype, array) for array in map(np.asarray, results)]
-            self.infos.update(zip(node.outputs, outputs, strict=False))
-        return self._needed(self.graph.nodes)
-
-    def _needed(self, nodes: list[Node]) -> list[Node]:
-        """Those that an output depends on and whose results are not known."""
-        wanted, kept = {value for value in self.graph.outputs if self.infos[value].data is None}, []
-        for node in reversed(nodes):
-            if any(value in wanted for value in node.outputs):
-                kept.append(node)
-                wanted |= {v for v in node.inputs if v is not None and self.infos[v].data is None}
-        return kept[::-1]
 
     def info(self, value: Value) -> Info:
         """What is known of a value."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,14 +18,12 @@ from .._shapes import (
     paddings,
     per_axis,
     plain_padding,
-    window,
 )
 from ..ops import conv as op
 from . import init as initialisers
 from ._describe import count, unusual
 from ._symbols import activated, on_images, pads
 from .module import Module, Parameter, Way
-from .windows import Window
 
 
 class Convolution(Module):
@@ -122,10 +119,6 @@ class Convolution(Module):
         sizes, last = self._sizes(x_shape), self.layout == "NHWC"
         return image_shape(x_shape[0], self.out_channels, sizes, last, len(x_shape) == self._nd + 2)
 
-    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        """A multiply-add for each weight and pixel of the output, or of the input if it is transposed."""
-        return 2 * math.prod(self.weight.shape[1:]) * math.prod(x_shape if self._transposed else y_shape)
-
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""
         shown = unusual({name: getattr(self, name) for name in self._options}, self._forward)
@@ -170,16 +163,6 @@ class _Conv(Convolution):
     def _attributes(self) -> dict[str, Any]:
         usual = self.padding_mode == "zeros"
         return super()._attributes() | ({} if usual else {"padding_mode": self.padding_mode})
-
-    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The kernel, which moves over the input."""
-        return moving(in_, self.kernel_size, self.stride, self.padding, self.dilation, self.padding_mode)
-
-
-def moving(in_, kernel, stride, padding, dilation, padding_mode: str = "zeros") -> list[Window]:
-    """The windows of a kernel, along each axis."""
-    moves = window(in_, kernel, stride, padding, dilation, padding_mode, "kernel_size")
-    return list(map(Window.moving, moves.kernel, moves.stride, moves.dilation, moves.pad_lo))
 
 
 _DOC = """{nd}-D convolution with learned weight and bias.

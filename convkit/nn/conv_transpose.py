@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._shapes import ConvShape, conv_transpose, per_axis
+from .._shapes import conv_transpose, per_axis
 from ..ops import conv_transpose as op
 from . import init as initialisers
 from .conv import Convolution
 from .module import Way
-from .windows import Window
 
 
 class _ConvTranspose(Convolution):
@@ -59,18 +58,9 @@ class _ConvTranspose(Convolution):
     def _attributes(self) -> dict[str, Any]:
         return super()._attributes() | {"output_padding": self.output_padding}
 
-    def _adjoint(self, x_shape: tuple[int, ...], last: bool) -> ConvShape:
-        """All sizes, as those of the convolution whose adjoint this is."""
-        moves = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return conv_transpose(self._nd, x_shape, self.weight.shape, *moves, None, last)
-
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self._adjoint(x_shape, self.layout == "NHWC").in_
-
-    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The inputs that reach an output."""
-        low = self._adjoint((1, self.in_channels, *in_), False).pad_lo
-        return list(map(Window.scattered, out, self.kernel_size, self.stride, self.dilation, low))
+        moves = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return conv_transpose(self._nd, x_shape, self.weight.shape, *moves, None, self.layout == "NHWC").in_
 
 
 _DOC = """{nd}-D transposed convolution with learned weight and bias: the adjoint of `Conv{nd}d`, which enlarges.

@@ -12,9 +12,8 @@ from .._shapes import conv, integer
 from ..ops import deform as op
 from . import init as initialisers
 from ._symbols import activated
-from .conv import Conv1d, Conv2d, Conv3d, Convolution, moving
+from .conv import Conv1d, Conv2d, Conv3d, Convolution
 from .module import Module, Way
-from .windows import Window
 
 
 class _DeformConv(Convolution):
@@ -101,10 +100,6 @@ class _DeformConv(Convolution):
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         options = (self.stride, self.padding, self.dilation, self.groups, "zeros", self.layout == "NHWC")
         return conv(self._nd, x_shape, self.weight.shape, *options).out
-
-    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The kernel where it stands without offsets."""
-        return moving(in_, self.kernel_size, self.stride, self.padding, self.dilation)
 
 
 _DOC = """{nd}-D deformable convolution: every tap reads the input where an offset moves it to.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -82,10 +81,6 @@ class Linear(Module):
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(*, out_features)``."""
         return (*x_shape[:-1], self.out_features)
-
-    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        """As many multiply-adds an output as there are inputs."""
-        return 2 * self.in_features * math.prod(y_shape)
 
     def describe(self) -> str:
         """Return the sizes, and what is not the default."""

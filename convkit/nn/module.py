@@ -400,12 +400,15 @@ class Module(ABC):
         y = self.predict(np.zeros(x_shape, dtype))
         return tuple(array.shape for array in y) if isinstance(y, tuple) else y.shape
 
-    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        """FLOPs of the layer's own arithmetic, one multiply-add = 2: those of matrix products, else 0."""
-        return 0
+    def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int | None:
+        """FLOPs of the layer's own arithmetic, one multiply-add = 2; None: those that its nodes have in a graph."""
+        return None
 
     def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window] | None:
-        """What outputs read of the input, a `Window` for each axis of these spatial sizes; None if it is not known."""
+        """What outputs read of the input, a `Window` for each axis of these spatial sizes; None if it is not known.
+
+        Asked of layers that have no nodes in a graph, since `symbolic` cannot say what they compute.
+        """
         return None
 
     # ---------------------------------------------------------------- the tree of modules

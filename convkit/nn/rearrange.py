@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from .._shapes import image_shape, plain, split_image
 from ._describe import alike, count
 from ._symbols import on_images
 from .module import ByElement, Module, Way
-from .windows import Window
 
 
 class Identity(ByElement):
@@ -109,11 +107,6 @@ class PixelShuffle(Module):
             raise ValueError(f"x must be a batch of images with a multiple of {r**2} channels, got shape {x_shape}")
         return image_shape(n, channels // r**2, [r * size for size in sizes], last, batched=True)
 
-    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The pixel that an output was in."""
-        r = self.upscale_factor
-        return [Window.enclosing(size, Fraction(1, r), lambda i: (i // r, i // r)) for size in out]
-
     def describe(self) -> str:
         """Return the factor."""
         return f"upscale_factor={self.upscale_factor}{'' if self.layout == 'NCHW' else f', layout={self.layout!r}'}"
@@ -164,10 +157,6 @@ class ZeroPad2d(Module):
         if len(x_shape) != 4:
             raise ValueError(f"x must be a batch of images with 4 axes, got shape {x_shape}")
         return tuple(size + lo + hi for size, (lo, hi) in zip(x_shape, self._sides(), strict=True))
-
-    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The pixel that was moved there."""
-        return [Window.moving(1, low=low) for low in (self.padding[2], self.padding[0])]
 
     def describe(self) -> str:
         """Return the frame."""

@@ -14,7 +14,6 @@ from ..ops.resize import interpolate, interpolate_backward
 from ._describe import unusual
 from ._symbols import on_images, resize_attributes
 from .module import Module, Way
-from .windows import Window
 
 
 class Upsample(Module):
@@ -95,14 +94,6 @@ class Upsample(Module):
         last = self.layout == "NHWC"
         shape = resized(x_shape, self.size, self.scale_factor, last)
         return image_shape(shape.n, shape.channels, shape.out, last, batched=True)
-
-    def windows(self, in_: tuple[int, ...], out: tuple[int, ...]) -> Sequence[Window]:
-        """The pixels on both sides of where an output lies, the one before, or the output's share of all."""
-        if self.mode == "area":
-            return list(map(Window.adaptive, in_, out))
-        scales = self.scale_factor if isinstance(self.scale_factor, tuple | list) else (self.scale_factor,) * len(in_)
-        axes = zip(in_, out, scales, strict=True)
-        return [Window.interpolated(*axis, self.mode, self.align_corners, self.antialias) for axis in axes]
 
     def describe(self) -> str:
         """Return the size or the ratio, and what is not the default."""

@@ -157,3 +157,44 @@ def test_float64():
 def test_refused(model, shape, error, message):
     with pytest.raises(error, match=message):
         summary(model, shape)
+
+
+def test_a_network_is_seen_node_by_node():
+    """What is counted of a model, its network has, too: of nodes, whose constants are their parameters."""
+    model, shape = models.resnet18(10, rng=0).eval(), (2, 3, 64, 64)
+    network = model.prepare()
+    table, nodes = summary(model, shape), summary(network, shape)
+    assert nodes.flops == count_flops(network, shape) == table.flops
+    assert nodes.rows[0][:3] == ("conv1", "Conv", (2, 64, 32, 32)) and nodes.rows[0].field == (7, 7)
+    assert nodes.trainable == 0 and nodes.parameters == sum(row.parameters for row in nodes.rows) < table.parameters
+    fields = {field.name: field for field in receptive_field(network, shape)}
+    last = receptive_field(model, shape)[-1]
+    assert last.name == "avgpool" and fields["avgpool"] == last
+    with pytest.raises(ValueError, match="x must have") as caught:
+        summary(network, (1, 4, 64, 64))
+    assert caught.value.__notes__[-1].startswith("input_shape must be that of a batch")
+
+
+def test_the_batch_is_only_looked_at():
+    """Of a model that can be traced nothing is run: 100,000 images take neither time nor memory."""
+    table = summary(models.lenet5(rng=0), (100_000, 1, 32, 32))
+    assert table.rows[0].output_shape == (100_000, 6, 28, 28) and table.flops == 100_000 * 833_040
+
+
+class Twice(nn.Module):
+    """Reads numbers, so that it cannot be traced; the layers inside are."""
+
+    def __init__(self):
+        self.conv, self.relu = nn.Conv2d(1, 1, 3, rng=0), nn.ReLU()
+
+    def run(self, x):
+        y = self.conv(x)
+        return self.relu(y if float(x.copy().sum()) < 1 else -y), None
+
+
+def test_layers_inside_of_what_cannot_be_traced():
+    table = summary(nn.Sequential(Twice(), nn.Flatten()), (1, 1, 5, 5))
+    assert [tuple(row) for row in table.rows] == [
+        ("0.conv", "Conv2d", (1, 1, 3, 3), 10, 2 * 81, (3, 3)), ("0.relu", "ReLU", (1, 1, 3, 3), 0, 0, (3, 3)),
+        ("1", "Flatten", (1, 9), 0, 0, None),
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from cases import in_turns
 from convkit import graph, models, nn, onnx_backend
+from convkit.analysis import count_flops, receptive_field, summary
 from nn_cases import ALONE, TWINS, with_numbers
 
 # Layers that have no graph, as their `symbolic` says.
@@ -56,8 +57,12 @@ def test_a_model_comes_back(name, tmp_path):
     onnx_backend.export(model, tmp_path / "model.onnx", shape)
     x = np.random.default_rng(0).standard_normal((2, *shape[1:]), np.float32)
     wanted = model.predict(x)
-    got = onnx_backend.load(tmp_path / "model.onnx")(x)
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    network = onnx_backend.load(tmp_path / "model.onnx")
+    np.testing.assert_allclose(network(x), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    if name != "alexnet":  # whose adaptive pooling becomes products
+        assert count_flops(network, x.shape) == summary(network, x.shape).flops == count_flops(model, x.shape)
+        most = [max(field.size for field in receptive_field(of, x.shape)) for of in (network, model)]
+        assert most[0] == most[1]
 
 
 def test_tensors_have_the_names_of_the_state(tmp_path):
