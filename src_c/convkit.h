@@ -405,7 +405,7 @@ ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases
  * CK_BLOCK_LEAST bytes and more are kept when they are given back, up to a limit (0 at first), and serve any request
  * that leaves no more than an eighth of them unused. Beyond the limit the one that was given back first is freed.
  * Any thread may call any of these at any time. */
-enum { CK_BLOCK_LEAST = 1 << 20 };
+enum { CK_BLOCK_LEAST = 1 << 17 }; /* from there on malloc, too, may ask the system for each anew */
 
 void *ck_block_take(size_t bytes); /* NULL where the system refuses, even after all that was kept is freed */
 void ck_block_give(void *block);   /* NULL: nothing */

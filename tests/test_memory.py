@@ -66,7 +66,7 @@ def test_the_limit():
     assert place(result(20)) == places[1]
     convkit.set_cache_limit(4 * MIB)
     assert engine.cached_bytes() == 0  # the 2 were older
-    for mib in (3, 5, 0.999):  # more than the limit alone; less than what is kept
+    for mib in (3, 5, 0.124):  # more than the limit alone; less than what is kept
         del [result(mib)][:]
         assert engine.cached_bytes() == 3 * MIB
     convkit.clear_cache()
@@ -75,7 +75,7 @@ def test_the_limit():
     del [result(1)][:]
     assert engine.cached_bytes() == 0
     convkit.set_cache_limit("1GiB")
-    del [result(1) for _ in range(70)][:]
+    del [result(0.25) for _ in range(270)][:]
     assert engine.cached_bytes() == 64 * MIB  # nor more than that many
 
 

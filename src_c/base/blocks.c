@@ -14,7 +14,7 @@
 /* HEADER: bytes before each block, for what is known of it. MOST_KEPT: more would take long to look through. HUGE:
  * where the system grants large pages, blocks from HUGE_FROM on lie at their boundaries and ask for them, as NumPy
  * does. */
-enum { HEADER = 64, MOST_KEPT = 64, HUGE = 2 << 20, HUGE_FROM = 4 << 20 };
+enum { HEADER = 64, MOST_KEPT = 256, HUGE = 2 << 20, HUGE_FROM = 4 << 20 };
 
 typedef struct header {
   size_t bytes;         /* of the block behind it */
