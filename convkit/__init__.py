@@ -28,6 +28,7 @@ from ._explain import Explanation, explain
 from ._memory import clear_cache, get_cache_limit, set_cache_limit, workspace_limit
 from ._results import ConvGrads, DeformGrads, GridGrads
 from ._threads import flush_denormals, get_num_threads, set_num_threads, threads
+from ._version import __version__ as __version__
 from .machine import Peak, available_isas, isa, machine_peak, set_isa, show_config
 from .ops.adaptive_pool import (
     adaptive_avg_pool1d,
@@ -94,8 +95,6 @@ from .ops.unpool import (
     max_unpool3d,
     max_unpool3d_backward,
 )
-
-__version__ = "0.2.0.dev0"
 
 __all__ = [
     "ConvGrads",

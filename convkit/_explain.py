@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
 from ._threads import current
+from ._typing import Padding, Size
 from ._words import counted
 from .machine import isa, machine_peak
 from .ops import conv, conv_transpose
@@ -124,9 +126,10 @@ class Explanation:
 
 
 def explain(
-    op: str, x_shape, weight_shape, *, direction: str = "forward", dtype="float32", measure: bool = False,
-    stride=1, padding=0, output_padding=0, dilation=1, groups=1, padding_mode="zeros", output_size=None,
-    layout="NCHW", algorithm="auto",
+    op: str, x_shape: Sequence[int], weight_shape: Sequence[int], *, direction: str = "forward",
+    dtype: str | type | np.dtype = "float32", measure: bool = False, stride: Size = 1, padding: Padding = 0,
+    output_padding: Size = 0, dilation: Size = 1, groups: int = 1, padding_mode: str = "zeros",
+    output_size: Size | None = None, layout: str = "NCHW", algorithm: str = "auto",
 ) -> Explanation:  # fmt: skip
     """Say what a convolution of these shapes would do here and now, and why.
 

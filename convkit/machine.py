@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _memory, _threads
 from ._ext import engine
+from ._version import __version__
 
 _TRIAD_BYTES = 64 * 2**20  # each of three arrays, together several times the cache that two cores share
 
@@ -213,7 +214,6 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
 
 
 def _config() -> dict[str, dict]:
-    from . import __version__  # set after this module was imported
 
     return {
         "versions": {"convkit": __version__, "numpy": np.__version__},

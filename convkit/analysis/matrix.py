@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import convkit
 
 from .. import _extras, _options, _shapes
 from .._arrays import as_array, empty, same_dtype
+from .._typing import Array
 from ..reference import conv, deform
 
 _NOT_LINEAR = ("bias", "activation", "out")  # arguments of operators that a matrix has no place for
@@ -202,7 +203,7 @@ def _size(m: _Map) -> tuple[int, int]:
     return math.prod(y), math.prod(x)
 
 
-def conv_matrix(op, x_shape, weight, **arguments):
+def conv_matrix(op: str, x_shape: Sequence[int], weight: Array, **arguments: Any) -> Any:
     """
     The sparse matrix of a convolution of one image: plain, transposed, or deformable at fixed offsets.
 
@@ -305,7 +306,7 @@ def _on_vector(times: Callable[[np.ndarray], np.ndarray], vector: np.ndarray) ->
     return times(vector.reshape(vector.size, 1))[:, 0]
 
 
-def conv_operator(op, x_shape, weight, **arguments):
+def conv_operator(op: str, x_shape: Sequence[int], weight: Array, **arguments: Any) -> Any:
     """
     A convolution of one image, plain, transposed or deformable, as a linear operator that runs the kernels.
 

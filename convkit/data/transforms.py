@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .. import grid_sample
 from .._shapes import integer, per_axis
+from ..ops.grid import grid_sample
 
 Rng = np.random.Generator | int | None
 
