@@ -266,10 +266,11 @@ static double unpacked_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return ck_cost.task + (double)p->part_tiles * tile + drain_cycles(d, p);
 }
 
-/* Weights of a few rows that come from beyond level 2, to be packed or as they lie ready. */
+/* Weights that come from beyond level 2, to be packed or as they lie ready: of all taps, since those that are not taken
+ * share their lines. */
 static double waiting_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const double bytes = products(d, p) * (double)d->kernels->real_size;
-  if (!(d->arrangements & 1 << CK_UNPACKED) || bytes * (double)d->lanes < 0.5 * (double)p->level2)
+  if (bytes * (double)d->lanes < 0.5 * (double)p->level2)
     return 0;
   return bytes * (double)(p->part_tiles * p->tile_lanes) * ck_cost.level3;
 }
