@@ -341,6 +341,27 @@ typedef struct ck_channels {
 int64_t ck_channels_workspace(const ck_channels *call);
 ck_status ck_channels_run(const ck_channels *call);
 
+/* ------------------------------------------------------------------ rows */
+
+typedef enum ck_row_op {
+  CK_SOFTMAX = 0,  /* y = exp(x) / the row's sum of that; of equal infinities alike */
+  CK_STANDARD = 1, /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias, of the row's own moments */
+} ck_row_op;
+
+/* Of (n, c, l) arrays, none of them empty, whose n * l rows are c values each. y overlaps nothing. In either array
+ * the values of a row are adjacent or, where they are not, the rows of each n. */
+typedef struct ck_rows {
+  ck_row_op op;
+  int64_t n, c, l;
+  const ck_kernels *kernels;
+  ck_strided x, y;          /* strides of n, c and l */
+  const void *scale, *bias; /* [c] each, of the arrays' dtype; either may be NULL */
+  double epsilon;
+  ck_run run; /* no workspace */
+} ck_rows;
+
+ck_status ck_rows_run(const ck_rows *call);
+
 /* ------------------------------------------------------------------ descent */
 
 /* One step of gradient descent over `count` adjacent elements, in one pass; with g the gradient of w:
@@ -378,6 +399,7 @@ typedef enum ck_step_kind {
   CK_STEP_GRID = 4,   /* ck_grid_op */
   CK_STEP_ELEMENTWISE = 5,
   CK_STEP_CHANNELS = 6,
+  CK_STEP_ROWS = 7,
 } ck_step_kind;
 
 typedef struct ck_place {

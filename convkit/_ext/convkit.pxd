@@ -207,6 +207,22 @@ cdef extern from "convkit.h" nogil:
     int64_t ck_channels_workspace(const ck_channels *call) noexcept
     ck_status ck_channels_run(const ck_channels *call) noexcept
 
+    ctypedef enum ck_row_op:
+        CK_SOFTMAX
+        CK_STANDARD
+
+    ctypedef struct ck_rows:
+        ck_row_op op
+        int64_t n, c, l
+        const ck_kernels *kernels
+        ck_strided x, y
+        const void *scale
+        const void *bias
+        double epsilon
+        ck_run run
+
+    ck_status ck_rows_run(const ck_rows *call) noexcept
+
     enum:
         CK_STEP_CONV
         CK_STEP_DEFORM
@@ -215,6 +231,7 @@ cdef extern from "convkit.h" nogil:
         CK_STEP_GRID
         CK_STEP_ELEMENTWISE
         CK_STEP_CHANNELS
+        CK_STEP_ROWS
 
     ctypedef struct ck_place:
         int field, base

@@ -232,6 +232,27 @@ cdef class Program:
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)
 
+    def rows(self, int op, int item, tuple shape, x, y, cnp.ndarray scale, cnp.ndarray bias, double epsilon):
+        """y, (n, c, l), of the n * l rows of x what a ck_row_op says; scale and bias are adjacent, (c,), or None."""
+        cdef ck.ck_rows call
+        cdef ck.ck_step *step
+        memset(&call, 0, sizeof(call))
+        call.op = <ck.ck_row_op>op
+        call.n, call.c, call.l = shape
+        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        set_spot_strided(&call.x, x)
+        set_spot_strided(&call.y, y)
+        if scale is not None:
+            call.scale = cnp.PyArray_DATA(scale)
+        if bias is not None:
+            call.bias = cnp.PyArray_DATA(bias)
+        self.kept += [scale, bias]
+        call.epsilon = epsilon
+        set_run(&call.run, self.threads)
+        step = self.begin(ck.CK_STEP_ROWS, op, &call, sizeof(call), &call.run)
+        self.place(step, &call, &call.x.data, x)
+        self.place(step, &call, &call.y.data, y)
+
     def run(self, Py_ssize_t first, Py_ssize_t end, list bases not None, cnp.ndarray seconds):
         """Steps first to end - 1, on these arrays; `seconds`, float64, gets how long each took."""
         cdef ck.ck_run run

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import empty
+from .._arrays import empty, is_real
 from .._limits import difference, share
 from .._range import norms, scaled
 from ..ops import _channels, _moments
@@ -17,6 +17,52 @@ from .picking import positive
 from .table import OPS, Info, Op, op
 
 Attrs = dict[str, Any]
+
+
+_SOFTMAX, _STANDARD = 0, 1  # the engine's
+
+
+def _lower_rows(plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None)) -> bool:
+    """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias."""
+    x, y = node.inputs[0], node.outputs[0]
+    info = plan.info(x)
+    if not is_real(info.dtype) or 0 in info.shape or plan.constant(x) is not None or len(node.outputs) > 1:
+        return False
+    sizes = info.shape[:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
+    spots = [_as_rows(plan.spot(value), sizes) for value in (x, y)]
+    if None in spots:
+        return False
+    shape = tuple(map(math.prod, sizes))
+    scale, bias = (_repeated(plan, value, sizes[1], info.dtype) for value in numbers)
+    if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
+        return False
+    plan.program.rows(op, info.dtype.itemsize, shape, *spots, scale, bias, node.attrs.get("epsilon", 1e-5))
+    return True
+
+
+def _repeated(plan: Any, value: Any, sizes: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
+    """A constant with an element for each of a row."""
+    data = None if value is None else plan.constant(value)
+    if data is None or data.dtype != dtype:
+        return None
+    return np.ascontiguousarray(np.broadcast_to(data, sizes)).reshape(-1)
+
+
+def _as_rows(spot: Any, sizes: tuple[tuple[int, ...], ...]) -> tuple | None:
+    """A place as (n, c, l), if each is axes of one step, and either what is in a row or the rows are adjacent."""
+    base, offset, strides, item, _ = spot
+    steps, at = [], 0
+    for part in sizes:
+        step = reach = None
+        for size, stride in list(zip(part, strides[at:], strict=False))[::-1]:
+            if size != 1 and reach not in (None, stride):
+                return None
+            if size != 1:
+                step, reach = stride if step is None else step, stride * size
+        steps.append(item if step is None else step)
+        at += len(part)
+    alone = math.prod(sizes[1]) == 1
+    return (base, offset, tuple(steps), item) if alone or item in steps[1:] else None
 
 
 # ---------------------------------------------------------------- means and deviations
@@ -43,7 +89,13 @@ def _layer_norm_infer(attrs: Attrs, x: Info, *_: Info | None) -> list[Info]:
     return [Info(x.shape, x.dtype), single, single]
 
 
-@op("LayerNormalization", infer=_layer_norm_infer)
+def _lower_layer_norm(plan: Any, node: Any) -> bool:
+    axes = len(plan.info(node.inputs[0]).shape)
+    axis = positive(node.attrs.get("axis", -1), axes)
+    return _lower_rows(plan, node, _STANDARD, axis, axes - axis, (*node.inputs[1:], None)[:2])
+
+
+@op("LayerNormalization", infer=_layer_norm_infer, lower=_lower_layer_norm)
 def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> tuple:
     """Every sample by itself; then every element's scale and bias."""
     axis = positive(attrs.get("axis", -1), x.ndim)
@@ -53,6 +105,16 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
     weights = (None if v is None else np.broadcast_to(v, values).reshape(-1) for v in (scale, bias))
     y = _mapped(_mapped(rows, standard.map()).reshape(samples, math.prod(values), 1), _moments.plain(*weights))
     return y.reshape(x.shape), *(v.astype(np.float32).reshape(single) for v in (standard.mean, standard.steep))
+
+
+@op(
+    "ChannelNormalization", infer=same,
+    lower=lambda plan, node: _lower_rows(plan, node, _STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
+)  # fmt: skip
+def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """convkit's own: of the channels of each pixel, which passes make of layer normalisation with channels last."""
+    y = _layer_norm({"epsilon": attrs.get("epsilon", 1e-5)}, np.moveaxis(x, 1, -1), scale, bias)[0]
+    return np.moveaxis(y, -1, 1)
 
 
 @op("RMSNormalization", infer=same)
@@ -152,7 +214,12 @@ def _hardmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return y
 
 
-OPS["Softmax"], OPS["LogSoftmax"] = Op(_softmax, same), Op(_log_softmax, same)
+def _lower_softmax(plan: Any, node: Any) -> bool:
+    axis = positive(node.attrs.get("axis", -1), len(plan.info(node.inputs[0]).shape))
+    return _lower_rows(plan, node, _SOFTMAX, axis, 1)
+
+
+OPS["Softmax"], OPS["LogSoftmax"] = Op(_softmax, same, _lower_softmax), Op(_log_softmax, same)
 
 
 # ---------------------------------------------------------------- losses

@@ -389,6 +389,18 @@ typedef struct ck_channel_map {
   const void *numbers[CK_MAP_NUMBERS];
 } ck_channel_map;
 
+/* `rows` rows of c values, a vector of rows at most. With `along` the values of a row are adjacent, and each row has
+ * its place; otherwise the rows are, from the first one on, and values are `step` bytes apart. */
+enum { CK_MOST_ROWS = 16 };
+typedef struct ck_row_tile {
+  int op, x_along, y_along;
+  int64_t rows, c, x_step, y_step;
+  const char *x[CK_MOST_ROWS];
+  char *y[CK_MOST_ROWS];
+  const void *scale, *bias;
+  double epsilon;
+} ck_row_tile;
+
 /* For measuring the machine. Bytes at fma's `sink`: zeros, 64-byte aligned. */
 enum { CK_PEAK_SINK = 24 * 64 };
 
@@ -427,6 +439,7 @@ struct ck_kernels {
   void (*combine)(void *dst, const void *a, const void *b, int64_t count, int op);
   void (*channel_sums)(const ck_channel_sums *);
   void (*channel_map)(const ck_channel_map *);
+  void (*row_tile)(const ck_row_tile *);
   /* sum[j] += panel[k][j] over k, in order */
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */

@@ -15,6 +15,7 @@ typedef union any_call {
   ck_grid_sample grid;
   ck_elementwise elementwise;
   ck_channels channels;
+  ck_rows rows;
 } any_call;
 
 static ck_run *run_of(int kind, any_call *call) {
@@ -31,6 +32,8 @@ static ck_run *run_of(int kind, any_call *call) {
     return &call->grid.run;
   case CK_STEP_CHANNELS:
     return &call->channels.run;
+  case CK_STEP_ROWS:
+    return &call->rows.run;
   default:
     return &call->elementwise.run;
   }
@@ -50,6 +53,8 @@ static ck_status run_call(int kind, int op, const any_call *call) {
     return ck_grid_run(&call->grid, (ck_grid_op)op);
   case CK_STEP_CHANNELS:
     return ck_channels_run(&call->channels);
+  case CK_STEP_ROWS:
+    return ck_rows_run(&call->rows);
   default:
     return ck_elementwise_run(&call->elementwise);
   }
@@ -60,7 +65,7 @@ static size_t call_bytes(int kind) {
       [CK_STEP_CONV] = sizeof(ck_conv),         [CK_STEP_DEFORM] = sizeof(ck_deform),
       [CK_STEP_POOL] = sizeof(ck_pool),         [CK_STEP_RESIZE] = sizeof(ck_resize),
       [CK_STEP_GRID] = sizeof(ck_grid_sample),  [CK_STEP_ELEMENTWISE] = sizeof(ck_elementwise),
-      [CK_STEP_CHANNELS] = sizeof(ck_channels),
+      [CK_STEP_CHANNELS] = sizeof(ck_channels), [CK_STEP_ROWS] = sizeof(ck_rows),
   };
   return bytes[kind];
 }

@@ -16,6 +16,7 @@
 #include "pool.h"
 #include "pool_planes.h"
 #include "resize.h"
+#include "rows.h"
 #include "stage.h"
 #include "unpacked.h"
 #include "winograd.h"
@@ -56,6 +57,7 @@ const ck_kernels CK_NAME(kernels) = {
     .combine = CK_NAME(combine),
     .channel_sums = CK_NAME(channel_sums),
     .channel_map = CK_NAME(channel_map),
+    .row_tile = CK_NAME(row_tile),
     .column_sums = CK_NAME(column_sums),
     .add = CK_NAME(add),
     .locate = CK_NAME(locate),

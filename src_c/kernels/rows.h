@@ -1,0 +1,181 @@
+/* Rows of values that are taken together: softmax, and normalisation by a row's own mean and deviation; see ck_rows.
+ * Lanes are rows, whichever way they lie, and sums are of doubles, in two chains of values: the bits are the same for
+ * every vector and order of the axes. */
+#ifndef CK_KERNEL_ROWS_H
+#define CK_KERNEL_ROWS_H
+
+#include "channels.h"
+#include "transpose.h"
+
+enum { ROW_PARTS = VL / WIDE, ROW_CHAINS = 2 }; /* vectors of doubles that one of reals makes */
+
+/* Values k..k+n-1 of the rows, a vector of rows each. Rows that are not there repeat the last one, or are zero. */
+CK_INLINE void row_block(const ck_row_tile *t, const char *const *from, int64_t step, int along, int64_t k, int64_t n,
+                         vreal r[VL]) {
+  if (along) {
+    CK_UNROLL
+    for (int q = 0; q < VL; q++)
+      r[q] = load_first(from[q < t->rows ? q : t->rows - 1] + k * (int64_t)sizeof(REAL), n);
+    transpose(r);
+  } else {
+    const char *src = from[0] + k * step;
+    for (int q = 0; q < VL; q++, src += step)
+      r[q] = q < n ? load_first(src, t->rows) : (vreal){0};
+  }
+}
+
+CK_INLINE void store_block(const ck_row_tile *t, int64_t k, int64_t n, vreal r[VL]) {
+  if (t->y_along) {
+    transpose(r);
+    for (int q = 0; q < VL && q < t->rows; q++)
+      store_first(t->y[q] + k * (int64_t)sizeof(REAL), r[q], n);
+  } else {
+    char *dst = t->y[0] + k * t->y_step;
+    for (int q = 0; q < VL && q < n; q++, dst += t->y_step)
+      store_first(dst, r[q], t->rows);
+  }
+}
+
+CK_INLINE void widen(vreal v, vwide to[ROW_PARTS]) {
+  vnarrow part[ROW_PARTS];
+  __builtin_memcpy(part, &v, sizeof(v));
+  CK_UNROLL
+  for (int p = 0; p < ROW_PARTS; p++)
+    to[p] = widened(part[p]);
+}
+
+CK_INLINE void chain_sums(vwide chains[ROW_CHAINS][ROW_PARTS], double to[VL]) {
+  CK_UNROLL
+  for (int p = 0; p < ROW_PARTS; p++)
+    chains[0][p] += chains[1][p];
+  memcpy(to, chains[0], VL * sizeof(double));
+}
+
+/* ---------------------------------------------------------------- mean and deviation */
+
+/* Of each row: its mean, what that is short of it, and 1 over the deviation. */
+typedef struct row_moments {
+  REAL mean[VL], rest[VL], inverse[VL];
+} row_moments;
+
+/* From the sums of what values are above the row's first one, and of the squares: no row's deviation is so small beside
+ * that difference that doubles would not hold it. */
+CK_INLINE void moments_of(const double *first, const double *sum, const double *square, double count, double epsilon,
+                          row_moments *to) {
+  for (int i = 0; i < VL; i++) {
+    double above = sum[i] / count, mean = first[i] + above, variance = (square[i] - sum[i] * above) / count;
+    variance = variance < 0 ? 0 : variance;
+    to->mean[i] = (REAL)mean;
+    to->rest[i] = (REAL)(mean - (double)to->mean[i]);
+    to->inverse[i] = (REAL)(1 / __builtin_sqrt(variance + epsilon));
+  }
+}
+
+static void CK_NAME(rows_moments)(const ck_row_tile *t, row_moments *to) {
+  vwide first[ROW_PARTS], sum[ROW_CHAINS][ROW_PARTS] = {{{0}}}, square[ROW_CHAINS][ROW_PARTS] = {{{0}}};
+  for (int64_t k = 0; k < t->c; k += VL) {
+    const int64_t n = t->c - k < VL ? t->c - k : VL;
+    vreal r[VL];
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    if (k == 0)
+      widen(r[0], first);
+    CK_UNROLL
+    for (int q = 0; q < VL; q++) {
+      vwide d[ROW_PARTS];
+      if (q >= n)
+        break;
+      widen(r[q], d);
+      CK_UNROLL
+      for (int p = 0; p < ROW_PARTS; p++) {
+        d[p] -= first[p];
+        sum[q % ROW_CHAINS][p] += d[p];
+        square[q % ROW_CHAINS][p] += d[p] * d[p];
+      }
+    }
+  }
+  double firsts[VL], sums[VL], squares[VL];
+  chain_sums(sum, sums);
+  chain_sums(square, squares);
+  memcpy(firsts, first, sizeof(firsts));
+  moments_of(firsts, sums, squares, (double)t->c, t->epsilon, to);
+}
+
+CK_INLINE void standard_rows(const ck_row_tile *t) {
+  row_moments moments;
+  CK_NAME(rows_moments)(t, &moments);
+  const vreal mean = v_loadu(moments.mean), rest = v_loadu(moments.rest), inverse = v_loadu(moments.inverse);
+  const REAL *scale = t->scale, *bias = t->bias;
+  for (int64_t k = 0; k < t->c; k += VL) {
+    const int64_t n = t->c - k < VL ? t->c - k : VL;
+    vreal r[VL];
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    CK_UNROLL
+    for (int q = 0; q < VL; q++) {
+      if (q >= n)
+        break;
+      const vreal by = scale ? v_set1(scale[k + q]) * inverse : inverse;
+      r[q] = (r[q] - mean - rest) * by + (bias ? bias[k + q] : 0);
+    }
+    store_block(t, k, n, r);
+  }
+}
+
+/* ---------------------------------------------------------------- softmax */
+
+CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
+  vreal largest = {0};
+  for (int64_t k = 0; k < t->c; k += VL) {
+    const int64_t n = t->c - k < VL ? t->c - k : VL;
+    vreal r[VL];
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    largest = k == 0 ? r[0] : largest;
+    for (int q = 0; q < n; q++)
+      largest = v_at_least(largest, r[q]);
+  }
+  return largest;
+}
+
+/* The difference of two equal scores is 0, be they infinite. */
+CK_INLINE void softmax_rows(const ck_row_tile *t) {
+  const vreal largest = largest_of_rows(t);
+  vwide sum[ROW_CHAINS][ROW_PARTS] = {{{0}}};
+  for (int64_t k = 0; k < t->c; k += VL) {
+    const int64_t n = t->c - k < VL ? t->c - k : VL;
+    vreal r[VL];
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    CK_UNROLL
+    for (int q = 0; q < VL; q++) {
+      vwide e[ROW_PARTS];
+      if (q >= n)
+        break;
+      r[q] = v_exp(v_select(r[q] == largest, (vreal){0}, r[q] - largest));
+      widen(r[q], e);
+      CK_UNROLL
+      for (int p = 0; p < ROW_PARTS; p++)
+        sum[q % ROW_CHAINS][p] += e[p];
+    }
+    store_block(t, k, n, r);
+  }
+  double sums[VL];
+  REAL whole[VL];
+  chain_sums(sum, sums);
+  for (int i = 0; i < VL; i++)
+    whole[i] = (REAL)sums[i];
+  for (int64_t k = 0; k < t->c; k += VL) {
+    const int64_t n = t->c - k < VL ? t->c - k : VL;
+    vreal r[VL];
+    row_block(t, (const char *const *)t->y, t->y_step, t->y_along, k, n, r);
+    for (int q = 0; q < n; q++)
+      r[q] /= v_loadu(whole);
+    store_block(t, k, n, r);
+  }
+}
+
+static void CK_NAME(row_tile)(const ck_row_tile *t) {
+  if (t->op == CK_SOFTMAX)
+    softmax_rows(t);
+  else
+    standard_rows(t);
+}
+
+#endif

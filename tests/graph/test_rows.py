@@ -1,0 +1,99 @@
+"""Rows by the engine: softmax and normalisation of rows that lie either way, beside the table's NumPy functions."""
+
+import numpy as np
+import pytest
+
+import convkit
+from convkit.graph import OPS, Graph, Info, Network
+
+SHAPES = [
+    ((3, 5), 1), ((2, 40, 7, 7), 1), ((1, 3, 1, 1), 1), ((2, 17, 3, 1), 1), ((4, 9, 33), 2), ((37, 8), 0),
+    ((1, 300), 1), ((2, 3, 4, 5), 3), ((2, 3, 4, 5), 2), ((19, 1), 1), ((2, 96, 20, 3), 1),
+]  # fmt: skip
+
+
+def noise(shape, dtype, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def network(op, x, numbers=(), **attrs):
+    whole = Graph()
+    value = whole.input("x", Info(x.shape, x.dtype))
+    whole.outputs, whole.output_names = [whole.emit(op, [value, *map(whole.constant, numbers)], attrs)], ["y"]
+    return Network(whole)
+
+
+def run(op, x, numbers=(), **attrs):
+    """By the engine, with the same bits on every instruction set that has fused multiply-adds and number of threads."""
+    made = network(op, x, numbers, **attrs)
+    y = made(x)
+    assert all(node.how == "engine" for node in made.explain(x, measure=False).nodes)
+    before = convkit.isa()
+    try:
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            with convkit.threads(3):
+                again = made(x)
+            if isa == "generic":
+                np.testing.assert_allclose(again, y, rtol=1e-5, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(again, y)
+    finally:
+        convkit.set_isa(before)
+    return y
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("shape, axis", SHAPES)
+def test_softmax(shape, axis, dtype):
+    x = 5 * noise(shape, dtype)
+    wanted = OPS["Softmax"].run({"axis": axis}, x.astype(np.float64))
+    np.testing.assert_allclose(run("Softmax", x, axis=axis), wanted, rtol=20 * np.finfo(dtype).eps)
+
+
+def test_softmax_of_what_is_not_finite():
+    x = noise((6, 20), "float32")
+    x[0, 3], x[1, 3:5], x[2, 4], x[3] = -np.inf, np.inf, np.nan, -np.inf
+    wanted = OPS["Softmax"].run({"axis": 1}, x)
+    np.testing.assert_allclose(run("Softmax", x, axis=1), wanted, rtol=1e-6)
+    np.testing.assert_allclose(run("Softmax", x.T.copy(), axis=0).T, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("shape, axis", SHAPES)
+def test_normalisation_of_the_last_axes(shape, axis, dtype):
+    x = noise(shape, dtype) + 30
+    scale, bias = noise(shape[axis:], dtype, 1), noise(shape[axis:], dtype, 2)
+    for numbers in ((scale, bias), (scale,)):
+        wanted = OPS["LayerNormalization"].run({"axis": axis}, *(v.astype(np.float64) for v in (x, *numbers)))[0]
+        tolerance = 40 * np.finfo(dtype).eps
+        np.testing.assert_allclose(
+            run("LayerNormalization", x, numbers, axis=axis), wanted, rtol=tolerance, atol=30 * tolerance
+        )
+
+
+@pytest.mark.parametrize("shape", [shape for shape, axis in SHAPES if axis == 1 and len(shape) == 4])
+def test_normalisation_of_channels_has_the_bits_of_that_of_the_last_axis(shape):
+    x, scale, bias = noise(shape, "float32"), noise(shape[1], "float32", 1), noise(shape[1], "float32", 2)
+    y = run("ChannelNormalization", x, (scale, bias))
+    last = run("LayerNormalization", np.moveaxis(x, 1, -1).copy(), (scale, bias), axis=-1)
+    np.testing.assert_array_equal(y, np.moveaxis(last, -1, 1))
+
+
+def test_a_large_mean_and_a_constant_row():
+    """What is left of numbers that hardly differ is as exact as they are."""
+    x = (1e4 + noise((9, 64), "float32")).astype(np.float32)
+    x[3] = 7.25
+    one = np.ones(64, np.float32)
+    wanted = OPS["LayerNormalization"].run({}, x.astype(np.float64), one.astype(np.float64))[0]
+    np.testing.assert_allclose(run("LayerNormalization", x, (one,)), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_rows_that_the_engine_cannot_read_in_place_are_numpys():
+    x = noise((4, 6, 5), "float32")
+    whole = Graph()
+    value = whole.input("x", Info(x.shape, x.dtype))
+    turned = whole.emit("Transpose", [value], {"perm": (2, 0, 1)})  # axes that are no longer one behind the other
+    whole.outputs, whole.output_names = [whole.emit("Softmax", [turned], {"axis": 1})], ["y"]
+    made = Network(whole)
+    np.testing.assert_allclose(made(x), OPS["Softmax"].run({"axis": 1}, x.transpose(2, 0, 1)), rtol=1e-6)
