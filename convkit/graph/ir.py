@@ -6,6 +6,7 @@ all the same, those of the trace, so that layers may look at them.
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -138,12 +139,38 @@ class Value:
         return self.graph.emit(op, inputs, {}, 1)
 
     def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
-        known = FUNCTIONS.get(function.__name__)
+        name = function.__name__
+        known = FUNCTIONS.get(name)
         if known is None:
-            raise TypeError(
-                f"numpy.{function.__name__} of a value has no node in a graph; write Module.symbolic for it"
-            )
+            raise TypeError(f"numpy.{name} of a value has no node in a graph; write Module.symbolic for it")
+        try:
+            inspect.signature(known).bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"numpy.{name} of a value: {error}; write Module.symbolic for it") from None
         return known(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a value that is traced has no {name!r} as arrays have; write Module.symbolic for it")
+
+    @property
+    def T(self) -> Value:
+        """As of an array."""
+        return self.transpose()
+
+    def flatten(self) -> Value:
+        """As of an array."""
+        return self.reshape(-1)
+
+    ravel = flatten
+
+    def clip(self, min: Any = None, max: Any = None) -> Value:
+        """As of an array."""
+        return _clipped(self, min, max)
+
+    def squeeze(self, axis: Any = None) -> Value:
+        """As of an array."""
+        axes = [i for i, size in enumerate(self.shape) if size == 1] if axis is None else axis
+        return self.emit("Squeeze", np.atleast_1d(np.array(axes, np.int64)))
 
     def reshape(self, *shape: Any) -> Value:
         """As of an array."""
@@ -217,8 +244,10 @@ def _concatenated(arrays: Sequence[Any], axis: int = 0) -> Value:
     return first.graph.emit("Concat", arrays, {"axis": axis}, 1)
 
 
-def _clipped(x: Value, lo: Any = None, hi: Any = None) -> Value:
-    return x.emit("Clip", *(None if bound is None else np.asarray(bound, x.dtype) for bound in (lo, hi)))
+def _clipped(a: Value, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Value:
+    """The bounds by their older names, or their newer ones."""
+    bounds = a_min if min is None else min, a_max if max is None else max
+    return a.emit("Clip", *(None if bound is None else np.asarray(bound, a.dtype) for bound in bounds))
 
 
 def _reduced(op: str, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
@@ -236,6 +265,9 @@ FUNCTIONS: dict[str, Callable] = {
     "where": lambda condition, a, b: _owner(condition, a, b).emit("Where", (condition, a, b), {}),
     "shape": lambda x: x.shape,
     "ndim": lambda x: x.ndim,
+    "ravel": lambda x: x.flatten(),
+    "squeeze": lambda x, axis=None: x.squeeze(axis),
+    "expand_dims": lambda x, axis: x.emit("Unsqueeze", np.atleast_1d(np.array(axis, np.int64))),
     **{
         name: lambda x, axis=None, keepdims=False, op=op: _reduced(op, x, axis, keepdims)
         for name, op in {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin"}.items()
