@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from enum import IntEnum
 
 import numpy as np
 
@@ -13,18 +14,39 @@ ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct", "winograd")
 INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
 GRID_MODES = ("nearest", "bilinear", "bicubic")
 GRID_PADDINGS = ("zeros", "border", "reflection")
-# Code, parameters' names, and whether the derivative is a function of the result, from which a backward forms it.
+
+
+class Kind(IntEnum):
+    """The engine's activations: ck_activation of convkit.h, where their numbers are told."""
+
+    IDENTITY = 0
+    RELU = 1
+    LEAKY_RELU = 2
+    SIGMOID = 3
+    TANH = 4
+    CLIP = 5
+    SILU = 6
+    GELU = 7
+    HARD_SWISH = 8
+    HARD_SIGMOID = 9
+    ELU = 10
+    GELU_TANH = 11
+    SOFTPLUS = 12
+    ELU_OF_X = 13
+
+
+# Kind, parameters' names, and whether the derivative is a function of the result, from which a backward forms it.
 _ACTIVATIONS = {
-    "relu": (1, (), True),
-    "leaky_relu": (2, ("slope",), True),
-    "sigmoid": (3, (), True),
-    "tanh": (4, (), True),
-    "clip": (5, ("lo", "hi"), True),
-    "silu": (6, (), False),
-    "gelu": (7, (), False),
-    "hard_swish": (8, (), False),
-    "hard_sigmoid": (9, (), True),
-    "elu": (10, ("alpha",), True),
+    "relu": (Kind.RELU, (), True),
+    "leaky_relu": (Kind.LEAKY_RELU, ("slope",), True),
+    "sigmoid": (Kind.SIGMOID, (), True),
+    "tanh": (Kind.TANH, (), True),
+    "clip": (Kind.CLIP, ("lo", "hi"), True),
+    "silu": (Kind.SILU, (), False),
+    "gelu": (Kind.GELU, (), False),
+    "hard_swish": (Kind.HARD_SWISH, (), False),
+    "hard_sigmoid": (Kind.HARD_SIGMOID, (), True),
+    "elu": (Kind.ELU, ("alpha",), True),
 }
 _PLAIN_ACTIVATIONS = {name: (code, 0.0, 0.0) for name, (code, labels, _) in _ACTIVATIONS.items() if not labels}
 _ACTIVATION_FORMS = (
@@ -34,7 +56,7 @@ _ACTIVATION_FORMS = (
 _BACKWARD_FORMS = (
     'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "hard_sigmoid" or ("elu", alpha)'
 )
-NO_ACTIVATION = (0, 0.0, 0.0)
+NO_ACTIVATION = (Kind.IDENTITY, 0.0, 0.0)
 
 
 def one_of(value, choices: tuple[str, ...], name: str) -> int:
@@ -109,7 +131,7 @@ def activation(value) -> tuple[int, float, float]:
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
         raise TypeError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
-    code, labels, _ = _ACTIVATIONS.get(name, (0, (), False))
+    code, labels, _ = _ACTIVATIONS.get(name, (Kind.IDENTITY, (), False))
     if not labels or len(parameters) != len(labels):
         raise ValueError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
     for number, label in zip(parameters, labels, strict=True):

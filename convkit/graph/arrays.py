@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .elements import COPY, engine_pass
 from .table import Info, needs, op
 
 INT64 = np.dtype(np.int64)
@@ -86,23 +86,39 @@ def _lower_concat(plan: Any, node: Any) -> bool:
     """Parts that do not lie in their place are copied there."""
     y, axis, at = node.outputs[0], node.attrs["axis"], 0
     axis = axis if axis >= 0 else axis + len(plan.info(y).shape)
-    copies = []
+    places = []
     for value in node.inputs:
-        part = plan.part(y, axis, at, plan.info(value).shape[axis])
-        if not plan.lies_at(value, part):
-            copies.append((value, part))
+        places.append(plan.part(y, axis, at, plan.info(value).shape[axis]))
         at += plan.info(value).shape[axis]
-    return all(lower_copy(plan, value, part, plan.info(value)) for value, part in copies)
+    return _copied(plan, node.inputs, places)
 
 
-def lower_copy(plan: Any, value: Any, spot: tuple, info: Info) -> bool:
-    """A value into the place that a spot says, as a step of the program; whether the engine can."""
-    return engine_pass(plan, COPY, info, [spot, plan.spot(value)])
+def _copied(plan: Any, values: Sequence[Any], places: list) -> bool:
+    """Each value into its place, unless it lies there; whether the engine can."""
+    pairs = [pair for pair in zip(values, places, strict=True) if not plan.lies_at(*pair)]
+    return all(plan.copy(value, place) for value, place in pairs)
 
 
 @op("Concat", infer=_concat_infer, lower=_lower_concat)
 def _concat(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
     return np.concatenate(arrays, axis=attrs["axis"])
+
+
+def _interleave_infer(attrs: Attrs, *infos: Info) -> list[Info]:
+    n, channels, *sizes = infos[0].shape
+    return [Info((n, channels * len(infos), *sizes), infos[0].dtype)]
+
+
+def _lower_interleave(plan: Any, node: Any) -> bool:
+    channels, count = plan.info(node.inputs[0]).shape[1], len(node.inputs)
+    places = [plan.part(node.outputs[0], 1, at, channels, count) for at in range(count)]
+    return _copied(plan, node.inputs, places)
+
+
+@op("Interleave", infer=_interleave_infer, lower=_lower_interleave)
+def _interleave(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
+    """convkit's own: a channel of each in turn, which plans make of a channel shuffle."""
+    return np.stack(arrays, 2).reshape(len(arrays[0]), -1, *arrays[0].shape[2:])
 
 
 @op("Split", decided_by=(1,), view=True)

@@ -10,11 +10,12 @@ import numpy as np
 
 from .._arrays import is_real
 from .._limits import share
+from .._options import NO_ACTIVATION as NONE
+from .._options import Kind
 from ..ops import _elementwise
 from .table import OPS, Info, Op, op
 
-Code = tuple[int, float, float]  # of the engine's activations
-NONE: Code = (0, 0.0, 0.0)
+Code = _elementwise.Activation
 COPY = 0  # of the engine's elementwise operators
 MOST_AXES = 8
 
@@ -66,12 +67,46 @@ CODES: dict[str, Callable[[dict[str, Any], tuple], Code | None]] = {
     ),
     "Softplus": lambda attrs, _: _elementwise.softplus(1.0, math.inf),
 }
-BOUNDS = (0, 1, 5)  # the codes that the engine applies to a sum with what is added to it: none, relu, clip
-FUSED = range(11)  # those that it applies to a convolution's sum
+BOUNDS = (Kind.IDENTITY, Kind.RELU, Kind.CLIP)  # what the engine applies to a sum with what is added to it
+# How ONNX says an activation: the operator, the attributes that its numbers are, and what else it is told.
+_OPERATORS: dict[int, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    Kind.RELU: ("Relu", (), {}),
+    Kind.LEAKY_RELU: ("LeakyRelu", ("alpha",), {}),
+    Kind.SIGMOID: ("Sigmoid", (), {}),
+    Kind.TANH: ("Tanh", (), {}),
+    Kind.CLIP: ("Clip", (), {}),  # its numbers are inputs
+    Kind.SILU: ("Swish", (), {}),
+    Kind.GELU: ("Gelu", (), {}),
+    Kind.GELU_TANH: ("Gelu", (), {"approximate": "tanh"}),
+    Kind.HARD_SWISH: ("HardSwish", (), {}),
+    Kind.HARD_SIGMOID: ("HardSigmoid", (), {"alpha": 1 / 6, "beta": 0.5}),
+    Kind.ELU: ("Selu", ("alpha", "gamma"), {}),
+    Kind.ELU_OF_X: ("Selu", ("alpha", "gamma"), {}),
+    Kind.SOFTPLUS: ("Softplus", (), {}),
+}
+
+
+def operator_of(code: Code) -> tuple[str, dict[str, Any]]:
+    """An activation's operator and attributes."""
+    kind, *numbers = code
+    if kind in (Kind.ELU, Kind.ELU_OF_X) and numbers[1] == 1:
+        return "Elu", {"alpha": float(numbers[0])}
+    op, names, attrs = _OPERATORS[kind]
+    return op, attrs | dict(zip(names, map(float, numbers), strict=False))
+
+
+def code_of(node: Any) -> Code | None:
+    """What the engine calls an activation, if all is known that it takes beside its argument."""
+    if any(value is not None and value.data is None for value in node.inputs[1:]):
+        return None
+    return CODES[node.op](node.attrs, tuple(None if value is None else value.info for value in node.inputs[1:]))
+
+
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
     e = np.exp(-np.abs(x))
     return (np.where(x >= 0, 1, e) / (1 + e)).astype(x.dtype)
 
@@ -108,12 +143,12 @@ _ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "Relu": lambda attrs, x: np.maximum(x, x.dtype.type(0)),
     "LeakyRelu": lambda attrs, x: _linear_below(x, attrs.get("alpha", 0.01)),
     "PRelu": lambda attrs, x, slope: _linear_below(x, slope),
-    "Sigmoid": lambda attrs, x: _sigmoid(x),
+    "Sigmoid": lambda attrs, x: sigmoid(x),
     "Tanh": lambda attrs, x: np.tanh(x),
     "Clip": lambda attrs, x, lo=None, hi=None: _clip(x, lo, hi),
     "HardSigmoid": lambda attrs, x: _hard_sigmoid(x, attrs.get("alpha", 0.2), attrs.get("beta", 0.5)),
     "HardSwish": lambda attrs, x: share(_hard_sigmoid(x, 1 / 6, 0.5), x).astype(x.dtype),
-    "Swish": lambda attrs, x: share(_sigmoid(share(x.dtype.type(attrs.get("alpha", 1.0)), x)), x),
+    "Swish": lambda attrs, x: share(sigmoid(share(x.dtype.type(attrs.get("alpha", 1.0)), x)), x),
     "Gelu": lambda attrs, x: _gelu(x, attrs.get("approximate", "none")),
     "Elu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.0), 1.0),
     "Selu": lambda attrs, x: _elu(x, attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)),
@@ -152,6 +187,7 @@ def truth(attrs: dict[str, Any], *infos: Info) -> list[Info]:
     return [broadcast(attrs, *infos)[0]._replace(dtype=np.dtype(bool))]
 
 
+ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
 ELEMENT_OPS = {"Add": 2, "Sub": 3, "Mul": 4, "Div": 5, "Max": 6, "Min": 7}
 
 

@@ -11,15 +11,11 @@ import numpy as np
 from .. import _options
 from .._words import counted
 from ..machine import isa, machine_peak
-from .elements import NONE
+from .elements import NONE, operator_of
 from .ir import Node
+from .placement import JOINING
 from .plan import Plan
 from .table import OPS
-
-_ACTIVATIONS = (
-    "", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Swish", "Gelu", "HardSwish", "HardSigmoid", "Elu", "Gelu",
-    "Softplus", "Elu",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,9 @@ class NodeReport:
     seconds : float or None
         How long it took, the best of the runs; None of nodes that are NumPy functions, or without ``measure``.
     roofline : float or None
-        Share of the larger of flops / peak and bytes / bandwidth in that time.
+        Share of the larger of flops / peak and bytes / bandwidth in that time. More than 1 where Winograd's algorithm
+        needs fewer products than are counted, where data stays in the caches, or where others had the machine while its
+        peak was measured; printed with a star.
     """
 
     path: str
@@ -98,10 +96,14 @@ class NetworkReport:
             if node.seconds is not None:
                 spent = f"{node.seconds * 1e3:.3f}"
                 rate = f"{node.flops / node.seconds / 1e9:.0f}" if node.flops and node.seconds else ""
-                share = f"{100 * node.roofline:.0f} %" if node.roofline is not None else ""
+                share = (
+                    "" if node.roofline is None else f"{100 * node.roofline:.0f} {'*' if node.roofline > 1 else '%'}"
+                )
             lines.append(
                 f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}  {node.how}"
             )
+        if any((node.roofline or 0) > 1 for node in self.nodes):
+            lines.append("* above the roofline: fewer products than counted, data in caches, or a busy machine's peak")
         lines.append("")
         if self.seconds is not None:
             rate = self.flops / self.seconds / 1e9
@@ -144,8 +146,8 @@ def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad
     if spent:
         share = max(flops / (rate * 1e9), moved / (triad * 1e9)) / spent
     added = "+Add" if len(node.inputs) > 3 and node.inputs[3] is not None and node.op != "DeformConv" else ""
-    activation = _ACTIVATIONS[node.attrs.get("activation", NONE)[0]]
-    name = f"{node.op}{added}{'+' if activation else ''}{activation}"
+    code = node.attrs.get("activation", NONE)
+    name = f"{node.op}{added}{'' if code == NONE else f'+{operator_of(code)[0]}'}"
     return NodeReport(node.path, name, outputs[0].shape, _how(plan, node), flops, moved, spent, share)
 
 
@@ -154,7 +156,7 @@ def _how(plan: Plan, node: Node) -> str:
         return "NumPy"
     first, end = plan.steps[node]
     if first == end:
-        return "joined in place" if node.op == "Concat" else "view"
+        return "joined in place" if node.op in JOINING else "view"
     told = plan.program.explain(end - 1)
     if told is None:
         return "engine"

@@ -167,7 +167,7 @@ def _deform_sizes(attrs: Attrs, w: Info) -> tuple:
 
 def _deform_plan(attrs: Attrs, x: Info, w: Info, offset: Info) -> deform.Plan:
     nd, *sizes = _deform_sizes(attrs, w)
-    return deform._planned(nd, x.shape, offset.shape, w.shape, *sizes, "NCHW")
+    return deform.planned(nd, x.shape, offset.shape, w.shape, *sizes, "NCHW")
 
 
 def _deform_infer(attrs: Attrs, x: Info, w: Info, offset: Info, *others: Info | None) -> list[Info]:
@@ -191,7 +191,7 @@ def _lower_deform(plan: Any, node: Any) -> bool:
 @op("DeformConv", infer=_deform_infer, lower=_lower_deform, flops=_conv_flops(False))
 def _deform(attrs: Attrs, x, w, offset, b=None, mask=None) -> np.ndarray:
     nd, *sizes = _deform_sizes(attrs, Info(w.shape, w.dtype))
-    y = deform._forward(nd, x, offset, w, b, *sizes, mask, None, "NCHW", None)
+    y = deform.forward(nd, x, offset, w, b, *sizes, mask, None, "NCHW", None)
     return activated(attrs, y)
 
 
@@ -542,7 +542,7 @@ def _lower_grid(plan: Any, node: Any) -> bool:
     info = plan.info(x)
     if not is_real(info.dtype) or plan.info(places).dtype != info.dtype or not 4 <= len(info.shape) <= 5:
         return False
-    sizes = grid._planned(info.shape, plan.info(places).shape, *_grid_options(node.attrs), "NCHW")
+    sizes = grid.planned(info.shape, plan.info(places).shape, *_grid_options(node.attrs), "NCHW")
     spots = plan.spot(x), plan.spot(places), plan.spot(node.outputs[0])
     if any(isinstance(spot, np.ndarray) for spot in spots):
         return False

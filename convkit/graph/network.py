@@ -17,7 +17,7 @@ from .._threads import current
 from .._words import counted
 from .explain import NetworkReport, measured, report
 from .ir import Graph, Node, Value
-from .passes import bytes_of, optimise
+from .passes import allocated, optimise
 from .plan import Plan, inferred, refused
 from .table import OPS, Info, Undetermined
 from .tiled import Part, Range, Tiling
@@ -328,7 +328,7 @@ class Network:
                 [None if v is None else values[v] if v.data is None else v.data for v in node.inputs],
             )
             if self._max_bytes is not None:
-                total += bytes_of(row, node.attrs, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
+                total += allocated(node, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
                 if total > self._max_bytes:
                     raise refused(self._max_bytes, node)
             results = row.run(node.attrs, *taken)

@@ -1,22 +1,23 @@
 """Passes: a graph made smaller without changing what it computes. Each is a function of a graph, which it changes.
 
-None looks at sizes; what follows from sizes is the plan's.
+None looks at sizes; what follows from sizes is the plan's. Operators that exporters spell out are put together in
+`patterns`, and what is computed with the channels last in `axes`.
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
-from ..ops._elementwise import clip as clip_code
-from .elements import BOUNDS, CODES, FUSED, NONE, Code
+from .axes import channels_second, join_transposes
+from .elements import ARITHMETIC, BOUNDS, CODES, NONE, code_of
 from .ir import Graph, Node, Value
 from .maps import affine, by_channel
+from .patterns import fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
 from .placement import ADDING
-from .table import OPS, Info, Op, Undetermined
+from .table import OPS, Info, Undetermined, bytes_of
+from .uses import Uses
 
 
 def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
@@ -29,8 +30,11 @@ def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
     drop_identities(graph)
     fold_constants(graph, max_bytes)
     drop_unused(graph)
-    for change in (join_transposes, fold_maps, fuse_bias, fuse_hard_sigmoid, fuse_swish, fuse_maps, fuse_sums):
-        change(graph)
+    for change in (
+        fuse_standard, fuse_gelu, join_transposes, channels_second, fold_maps, fuse_bias, fuse_hard_sigmoid, fuse_swish,
+        fuse_maps, fuse_sums,
+    ):  # fmt: skip
+        change(graph, Uses(graph))
         drop_unused(graph)
     graph.forget_unused()
     graph.optimised = True
@@ -45,11 +49,6 @@ def drop_unused(graph: Graph) -> None:
             kept.append(node)
             needed.update(value for value in node.inputs if value is not None)
     graph.nodes = kept[::-1]
-
-
-def replace(graph: Graph, old: Value, new: Value) -> None:
-    """Let everything that takes the old value take the new one."""
-    replace_all(graph, {old: new})
 
 
 def replace_all(graph: Graph, new: dict[Value, Value]) -> None:
@@ -78,7 +77,7 @@ def fold_constants(graph: Graph, max_bytes: int | None = None) -> None:
         if not row.fixed or any(value is not None and value.data is None for value in node.inputs):
             continue
         if max_bytes is not None:
-            total += bytes_of(row, node.attrs, [None if value is None else value.info for value in node.inputs])
+            total += allocated(node, [None if value is None else value.info for value in node.inputs])
             if total > max_bytes:
                 break
         results = row.run(node.attrs, *(None if value is None else value.data for value in node.inputs))
@@ -87,57 +86,40 @@ def fold_constants(graph: Graph, max_bytes: int | None = None) -> None:
     replace_all(graph, new)
 
 
-def bytes_of(row: Op, attrs: dict[str, Any], infos: list[Info | None]) -> int:
-    """What the outputs of a node take; 0 where numbers decide, which makes them no larger than the inputs."""
+def allocated(node: Node, infos: list[Info | None]) -> int:
+    """What running a node allocates; 0 where numbers decide, which makes its outputs no larger than the inputs."""
+    row = OPS[node.op]
     with suppress(Undetermined):
-        return sum(math.prod(info.shape) * info.dtype.itemsize for info in row.infer(attrs, *infos))
+        return bytes_of(row, node.attrs, infos, row.infer(node.attrs, *infos))
     return 0
-
-
-def join_transposes(graph: Graph) -> None:
-    """A transposition of a transposition is one, or none."""
-    for node in graph.nodes:
-        first = node.inputs[0].node if node.op == "Transpose" else None
-        if first is None or first.op != "Transpose" or "perm" not in first.attrs or "perm" not in node.attrs:
-            continue
-        perm = tuple(first.attrs["perm"][axis] for axis in node.attrs["perm"])
-        if perm == tuple(range(len(perm))):
-            replace(graph, node.outputs[0], first.inputs[0])
-        else:
-            node.inputs, node.attrs = [first.inputs[0]], {"perm": perm}
 
 
 # ---------------------------------------------------------------- into a convolution's weights
 
 
-def _alone(users: dict[Value, list[Any]], value: Value, ops: frozenset[str]) -> Node | None:
+def _alone(uses: Uses, value: Value, ops: frozenset[str]) -> Node | None:
     """The node of one of these operators that makes a value, if the value has one user, and nothing is fused yet."""
     node = value.node
-    if node is None or node.op not in ops or len(users.get(value, ())) != 1 or node.outputs[0] is not value:
+    if node is None or node.op not in ops or not uses.alone(value) or node.outputs[0] is not value:
         return None
     return node if "activation" not in node.attrs and len(node.inputs) <= 3 else None
 
 
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 _PRODUCTS = ADDING - _CONVOLUTIONS
-_ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
 
 
-def fold_maps(graph: Graph) -> None:
+def fold_maps(graph: Graph, uses: Uses) -> None:
     """What multiplies each channel of a convolution by a number and adds one, into its weights and bias."""
-    users = graph.users()
-    for node in list(graph.nodes):
-        for value in node.inputs[: 2 if node.op in _ARITHMETIC else 1]:
-            conv = _alone(users, value, _CONVOLUTIONS) if node.op in _MAPS and value is not None else None
+    for node in graph.nodes:
+        for value in node.inputs[: 2 if node.op in ARITHMETIC else 1]:
+            conv = _alone(uses, value, _CONVOLUTIONS) if node.op in _MAPS and value is not None else None
             weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
             if conv is None or weight.data is None or (bias is not None and bias.data is None):
                 continue
             known = _map_of(node, value, conv)
-            if known is not None:
-                _fold(graph, conv, *known)
-                replace(graph, node.outputs[0], conv.outputs[0])
-                graph.nodes.remove(node)
-                users = graph.users()
+            if known is not None and _fold(graph, uses, conv, *known):
+                uses.absorb(node, conv)
                 break
 
 
@@ -158,12 +140,17 @@ def _map_of(node: Node, x: Value, conv: Node) -> tuple[np.ndarray, np.ndarray] |
     number = by_channel(numbers[0], channels, weight.ndim)
     if number is None or (node.op == "Div" and not number.all()):
         return None
-    one, none = np.ones(channels), np.zeros(channels)
-    return {"Add": (one, number), "Sub": (one, -number), "Mul": (number, none), "Div": (1 / number, none)}[node.op]
+    if node.op in ("Add", "Sub"):
+        return np.ones(channels), number if node.op == "Add" else -number
+    return number if node.op == "Mul" else 1 / number, np.zeros(channels)
 
 
-def _fold(graph: Graph, conv: Node, factor: np.ndarray, shift: np.ndarray) -> None:
-    """Let a convolution give what it gave times the factor, plus the shift, of each channel."""
+@np.errstate(all="ignore")
+def _fold(graph: Graph, uses: Uses, conv: Node, factor: np.ndarray, shift: np.ndarray) -> bool:
+    """Let a convolution give what it gave times the factor, plus the shift, of each channel.
+
+    Not where a weight would be infinite: times a zero that is NaN.
+    """
     weight, bias = (*conv.inputs[1:], None)[:2]
     dtype, groups = weight.data.dtype, conv.attrs.get("group", 1)
     if (factor != 1).any():
@@ -173,28 +160,30 @@ def _fold(graph: Graph, conv: Node, factor: np.ndarray, shift: np.ndarray) -> No
         else:  # (C_in, C_out / groups, *k): the factors of each group's outputs
             by_group = weight.data.reshape(groups, -1, *weight.data.shape[1:])
             scaled = (by_group * factor.reshape(groups, 1, -1, *rest)).reshape(weight.data.shape)
-        weight = graph.constant(scaled.astype(dtype))
+        scaled = scaled.astype(dtype)
+        if not np.isfinite(scaled).all():
+            return False
+        weight = graph.constant(scaled)
     if bias is not None or shift.any():
         moved = shift if bias is None else shift + bias.data * factor
         bias = graph.constant(moved.astype(dtype))
-    conv.inputs = [conv.inputs[0], weight, *([] if bias is None else [bias])]
+    uses.change(conv, conv.op, [conv.inputs[0], weight, *([] if bias is None else [bias])], conv.attrs)
+    return True
 
 
-def fuse_bias(graph: Graph) -> None:
+def fuse_bias(graph: Graph, uses: Uses) -> None:
     """A constant that is added to every row of a product, as the bias."""
-    users = graph.users()
     for node in graph.nodes:
         if node.op != "Add" or len(node.inputs) != 2 or "activation" in node.attrs:
             continue
         for product, added in (node.inputs, node.inputs[::-1]):
-            maker = _alone(users, product, _PRODUCTS) if added.data is not None else None
+            maker = _alone(uses, product, _PRODUCTS) if added.data is not None else None
             if maker is None or (len(maker.inputs) == 3 and maker.inputs[2] is not None):
                 continue
             bias = _as_bias(maker, added.data)
             if bias is not None:
-                maker.inputs = [*maker.inputs[:2], graph.constant(bias)]
-                replace(graph, node.outputs[0], maker.outputs[0])
-                users = graph.users()
+                uses.change(maker, maker.op, [*maker.inputs[:2], graph.constant(bias)], maker.attrs)
+                uses.absorb(node, maker)
                 break
 
 
@@ -213,110 +202,29 @@ def _as_bias(maker: Node, added: np.ndarray) -> np.ndarray | None:
 
 # ---------------------------------------------------------------- into a node's last pass
 
-
-def _number(node: Node | None, ops: str) -> tuple[Value, float] | None:
-    """What a node of one of these operators takes, and the one number that it takes beside it; None of other nodes."""
-    if node is None or node.op not in ops.split() or len(node.inputs) != 2 or "activation" in node.attrs:
-        return None
-    for x, number in (node.inputs, node.inputs[::-1])[: 1 if node.op in ("Div", "Sub") else 2]:
-        if number.data is not None and x.data is None and number.data.size == 1 and number.data.dtype.kind == "f":
-            return x, float(number.data.reshape(()))
-    return None
-
-
-def _is_sixth(node: Node) -> Value | None:
-    """What a node divides by six."""
-    x, number = _number(node, "Div Mul") or (None, 0.0)
-    return x if math.isclose(number, 6 if node.op == "Div" else 1 / 6, rel_tol=1e-6) else None
-
-
-def fuse_hard_sigmoid(graph: Graph) -> None:
-    """clip(x + 3, 0, 6) / 6 as one, and x times that, in the order of exporters that have no such operators."""
-    users = graph.users()
-    for node in graph.nodes:
-        product = _is_sixth(node)
-        if product is None or product.node is None or len(users[product]) != 1:
-            continue
-        x = _shifted_and_clipped(users, product)
-        if x is not None:
-            node.op, node.inputs, node.attrs = "HardSigmoid", [x], {"alpha": 1 / 6, "beta": 0.5}
-        elif product.node.op == "Mul" and len(product.node.inputs) == 2:
-            for x, gate in (product.node.inputs, product.node.inputs[::-1]):
-                if len(users[gate]) == 1 and _shifted_and_clipped(users, gate) is x:
-                    node.op, node.inputs, node.attrs = "HardSwish", [x], {}
-                    break
-
-
-def _shifted_and_clipped(users: dict[Value, list[Any]], value: Value) -> Value | None:
-    """x, of a value that is clip(x + 3, 0, 6)."""
-    clip = value.node
-    if clip is None or clip.op != "Clip" or _code(clip) != clip_code(0.0, 6.0):
-        return None
-    x, number = _number(clip.inputs[0].node, "Add") or (None, 0.0)
-    return x if number == 3 and len(users[clip.inputs[0]]) == 1 else None
-
-
-def fuse_maps(graph: Graph) -> None:
-    """A product and then a sum with constant numbers as one pass."""
-    users = graph.users()
-    for node in graph.nodes:
-        product, _ = _number(node, "Add") or (None, 0.0)
-        if product is not None and len(users[product]) == 1 and _number(product.node, "Mul"):
-            x, factor = sorted(product.node.inputs, key=lambda value: value.data is not None)
-            shift = next(value for value in node.inputs if value.data is not None)
-            node.op, node.inputs, node.attrs = "Affine", [x, factor, shift], {}
-
-
-def fuse_swish(graph: Graph) -> None:
-    """x * sigmoid(x) as one, and x * hard_sigmoid(x)."""
-    users = graph.users()
-    names = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
-    for node in graph.nodes:
-        if node.op != "Mul" or len(node.inputs) != 2:
-            continue
-        for x, gate in (node.inputs, node.inputs[::-1]):
-            maker = gate.node
-            if maker is None or maker.op not in names or maker.inputs[0] is not x or len(users[gate]) != 1:
-                continue
-            if maker.op == "HardSigmoid" and CODES["HardSigmoid"](maker.attrs, ()) is None:
-                continue
-            node.op, node.inputs, node.attrs = names[maker.op], [x], {}
-            break
-
-
 _FUSING = ADDING | {"DeformConv"}
 
 
-def fuse_sums(graph: Graph) -> None:
+def fuse_sums(graph: Graph, uses: Uses) -> None:
     """Activations into what computes their argument, and sums into a convolution that computes one term."""
-    users = graph.users()
-    for node in list(graph.nodes):
-        count = len(graph.nodes)
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
         if node.op in CODES:
-            _fuse_activation(graph, users, node)
+            _fuse_activation(uses, node)
         elif node.op == "Add" and len(node.inputs) == 2:
-            _fuse_sum(graph, users, node)
-        if len(graph.nodes) != count:
-            users = graph.users()
+            _fuse_sum(uses, order, node)
 
 
-def _code(node: Node) -> Code | None:
-    """What the engine calls an activation, if all is known that it takes beside its argument."""
-    if any(value is not None and value.data is None for value in node.inputs[1:]):
-        return None
-    return CODES[node.op](node.attrs, tuple(None if value is None else value.info for value in node.inputs[1:]))
-
-
-def _fuse_activation(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
+def _fuse_activation(uses: Uses, node: Node) -> None:
     maker = node.inputs[0].node
-    if maker is None or len(users[node.inputs[0]]) != 1 or maker.attrs.get("activation", NONE) != NONE:
+    if maker is None or not uses.alone(node.inputs[0]) or maker.attrs.get("activation", NONE) != NONE:
         return
-    code = _code(node)
+    code = code_of(node)
     if code is None:
         return
-    sums = maker.op in _FUSING and code[0] in (BOUNDS if _adds(maker) else FUSED)
-    if sums or (maker.op in _ARITHMETIC and len(maker.inputs) == 2):
-        _absorb(graph, node, maker)
+    sums = maker.op in _FUSING and (code[0] in BOUNDS or not _adds(maker))
+    if sums or (maker.op in ARITHMETIC and len(maker.inputs) == 2):
+        uses.absorb(node, maker)
         maker.attrs = maker.attrs | {"activation": code}
 
 
@@ -324,23 +232,16 @@ def _adds(maker: Node) -> bool:
     return maker.op in ADDING and len(maker.inputs) > 3 and maker.inputs[3] is not None
 
 
-def _fuse_sum(graph: Graph, users: dict[Value, list[Any]], node: Node) -> None:
+def _fuse_sum(uses: Uses, order: dict[Node | None, int], node: Node) -> None:
     """Of two convolutions the later one adds; the other's result is there by then."""
     a, b = node.inputs
     if a.data is not None or b.data is not None or a is b:
         return
-    order = {made: i for i, made in enumerate(graph.nodes)}
     for product, added in sorted(((a, b), (b, a)), key=lambda pair: -order.get(pair[0].node, -1)):
-        maker = _alone(users, product, ADDING)
+        maker = _alone(uses, product, ADDING)
         if maker is None or order.get(added.node, -1) > order[maker]:
             continue
-        maker.inputs = [*maker.inputs, *(None,) * (3 - len(maker.inputs)), added]
-        maker.attrs = maker.attrs | {"sum": node.path}
-        _absorb(graph, node, maker)
+        inputs = [*maker.inputs, *(None,) * (3 - len(maker.inputs)), added]
+        uses.change(maker, maker.op, inputs, maker.attrs | {"sum": node.path})
+        uses.absorb(node, maker)
         return
-
-
-def _absorb(graph: Graph, node: Node, maker: Node) -> None:
-    """The node's result is its maker's from now on; the node goes."""
-    replace(graph, node.outputs[0], maker.outputs[0])
-    graph.nodes.remove(node)

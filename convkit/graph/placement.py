@@ -21,7 +21,7 @@ _ALIGNED = 64
 LAYOUT_FREE = frozenset(
     "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool AdaptiveAveragePool GlobalMaxPool AdaptiveMaxPool "
     "Add Sub Mul Div Max Min Relu LeakyRelu Sigmoid Tanh Clip HardSigmoid HardSwish Swish Gelu Elu Selu "
-    "BatchNormalization Affine Concat ReduceMean ReduceMax".split()
+    "BatchNormalization ChannelNormalization Affine Concat ReduceMean ReduceMax".split()
 )
 # Values have their channels last where a depthwise kernel is among the operators that tie them together, and planes of
 # fewer elements: lanes of pixels would be left half empty. On the layers of MobileNetV2 (Zen 3) 1x1 kernels take
@@ -63,10 +63,11 @@ class Placement:
                     self._users.setdefault(value, []).append(i)
         self._last = self._last_uses()
         self._last_channels = self._find_channels_last()
-        self._inside: dict[Value, tuple[Value, int]] = {}  # what a value lies inside, and elements from its beginning
+        # What a value lies inside; how many slices of which axis from its beginning; how many from one to the next.
+        self._inside: dict[Value, tuple[Value, int, int, int]] = {}
         self._find_inside()
         blocks = self._place_all()
-        self.bytes = _assign([block for block in blocks if block.base == ARENA])
+        self.bytes = _assign([block for block in blocks if block.base == ARENA], len(nodes))
 
     def spot(self, value: Value) -> Spot:
         """Where it lies."""
@@ -116,35 +117,36 @@ class Placement:
         """From the end to the beginning, so that what a value lies inside is settled before it."""
         for i, node in reversed(list(enumerate(self._nodes))):
             y = node.outputs[0]
-            if node.op == "Concat":
-                at, axis = 0, node.attrs["axis"]
+            if node.op in JOINING:
+                at, axis = 0, node.attrs.get("axis", 1)
+                step = 1 if node.op == "Concat" else len(node.inputs)
                 for value in node.inputs:
                     if node.inputs.count(value) == 1 and self._movable(value):
-                        self._inside[value] = y, at
-                    at += self._infos[value].shape[axis]
+                        self._inside[value] = y, axis, at, step
+                    at += self._infos[value].shape[axis] if step == 1 else 1
             elif len(node.inputs) > 3 and node.op in ADDING and node.inputs[3] is not None:
                 added = node.inputs[3]
                 others = {self.root(value) for value in node.inputs[:3] if value is not None}
                 if (
                     self._movable(added)
-                    and self._nodes[self._index[added]].op != "Concat"  # whose parts may be needed still
+                    and self._nodes[self._index[added]].op not in JOINING  # whose parts may be needed still
                     and self._last[added] == i
                     and self.root(added) not in others
                     and self._infos[added].shape == self._infos[y].shape
                 ):
-                    self._inside[added] = y, 0
+                    self._inside[added] = y, 0, 0, 1
 
     # ---------------------------------------------------------------- places
 
     def _place_all(self) -> list[_Block]:
         blocks = []
         for k, value in enumerate(self._graph.inputs):
-            self._own(value, 1 + k, _contiguous(self._infos[value]), blocks)
+            self._own(value, 1 + k, contiguous(self._infos[value]), blocks)
         first_output = 1 + len(self._graph.inputs)
         for k, value in enumerate(self._graph.outputs):
             produced = value in self._index and not self._is_view(self._nodes[self._index[value]])
             if produced and value not in self._places:
-                self._own(value, first_output + k, _contiguous(self._infos[value]), blocks)
+                self._own(value, first_output + k, contiguous(self._infos[value]), blocks)
         for node in self._nodes:
             for k, value in enumerate(node.outputs):
                 if value not in self._places:
@@ -169,13 +171,15 @@ class Placement:
 
     def _place(self, value: Value, node: Node, output: int, blocks: list[_Block]) -> None:
         if value in self._inside:
-            whole, at = self._inside[value]
+            whole, axis, at, step = self._inside[value]
             if whole not in self._places:
                 maker = self._nodes[self._index[whole]]
                 self._place(whole, maker, 0, blocks)
             block, offset, strides = self._places[whole]
-            axis = self._joined_axis(value)
-            self._places[value] = block, offset + at * strides[axis], strides
+            if strides:
+                offset += at * strides[axis]
+                strides = (*strides[:axis], strides[axis] * step, *strides[axis:][1:])
+            self._places[value] = block, offset, strides
             return
         if self._is_view(node) and node.inputs[0] in self._places:
             seen = view_of(node, output, self.spot(node.inputs[0]), [self._infos.get(v) for v in node.inputs])
@@ -183,11 +187,6 @@ class Placement:
                 self._places[value] = self._places[node.inputs[0]][0], seen[0], seen[1]
                 return
         self._own(value, ARENA, self._strides(value), blocks)
-
-    def _joined_axis(self, value: Value) -> int:
-        whole, at = self._inside[value]
-        node = self._nodes[self._index[whole]]
-        return node.attrs["axis"] if node.op == "Concat" else 0
 
     def _may_choose(self, value: Value) -> bool:
         """Whether a value's elements may stand in any order: all that touch it take it in any."""
@@ -217,13 +216,13 @@ class Placement:
     def _strides(self, value: Value) -> tuple[int, ...]:
         """The order in which a value's elements stand."""
         info = self._infos[value]
-        plain = _contiguous(info)
+        plain = contiguous(info)
         if not self._may_choose(value):
             return plain
         n, channels, *sizes = info.shape
         plane, item = math.prod(sizes), info.dtype.itemsize
         if channels >= _LEAST_CHANNELS and (plane < _SMALL_PLANE or value in self._last_channels):
-            last = _contiguous(Info((n, *sizes, channels), info.dtype))
+            last = contiguous(Info((n, *sizes, channels), info.dtype))
             return last[0], item, *last[1:-1]
         if plane and plane * item % 4096 == 0 and channels > 1:  # planes would meet in the same lines of the caches
             plane = plane * item + _ALIGNED
@@ -234,11 +233,14 @@ class Placement:
         return node.op == "Conv" and node.attrs.get("group", 1) == self._infos[node.inputs[0]].shape[1] > 1
 
 
+# Operators whose inputs lie in their result.
+JOINING = frozenset(("Concat", "Interleave"))
 # Operators that add their fourth input to the sum.
 ADDING = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 
 
-def _contiguous(info: Info) -> tuple[int, ...]:
+def contiguous(info: Info) -> tuple[int, ...]:
+    """The strides of an array of its own."""
     strides, step = [], info.dtype.itemsize
     for size in reversed(info.shape):
         strides.append(step)
@@ -266,21 +268,23 @@ def view_of(node: Node, output: int, spot: Spot, infos: Sequence[Info | None]) -
     return spot.offset + within, seen.strides
 
 
-def _assign(blocks: list[_Block]) -> int:
+def _assign(blocks: list[_Block], steps: int) -> int:
     """Offsets for blocks, of which those whose times meet do not overlap; the bytes that they take in all.
 
     The largest first, each at the lowest place that is free for its time.
     """
-    placed: list[_Block] = []
+    alive: list[list[_Block]] = [[] for _ in range(steps)]
     end = 0
     for block in sorted(blocks, key=lambda block: (-block.bytes, block.first)):
-        meeting = [other for other in placed if other.first <= block.last and block.first <= other.last]
+        times = range(int(block.first), int(min(block.last + 1, steps))) if block.last >= block.first else ()
+        meeting = {other for time in times for other in alive[time]}
         size, at = -(-block.bytes // _ALIGNED) * _ALIGNED, 0
         for other in sorted(meeting, key=lambda other: other.offset):
             if at + size <= other.offset:
                 break
             at = max(at, -(-(other.offset + other.bytes) // _ALIGNED) * _ALIGNED)
         block.offset = at
-        placed.append(block)
+        for time in times:
+            alive[time].append(block)
         end = max(end, at + size)
     return end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -12,8 +11,9 @@ from .._arrays import empty
 from .._ext import engine
 from .elements import COPY, engine_pass
 from .ir import Graph, Node, Value
-from .placement import Placement, Spot
-from .table import OPS, Info
+from .placement import Placement, Spot, contiguous
+from .shuffles import shuffled
+from .table import OPS, Info, bytes_of
 
 _LEAST_ARENA = 1 << 20  # so that it comes from the cache of freed results, aligned
 
@@ -46,7 +46,7 @@ def inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[li
         except (TypeError, ValueError, OverflowError) as error:
             error.add_note(f"in node {node.op} {node.path!r}")
             raise
-        total += sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
+        total += bytes_of(row, node.attrs, infos, outputs)
         if max_bytes is not None and total > max_bytes:
             raise refused(max_bytes, node)
         follows = all(info is None or info.data is not None for info in infos)
@@ -93,7 +93,8 @@ class Plan:
         max_bytes: int | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.panels = graph, panels
-        self.nodes, self.infos = inferred(graph, infos, max_bytes)
+        nodes, self.infos = inferred(graph, infos, max_bytes)
+        self.nodes = shuffled(nodes, self.infos, graph.outputs)
         self.placement = Placement(graph, self.nodes, self.infos)
         self.program = engine.Program(threads)
         self.pieces: list[Piece] = []
@@ -120,11 +121,12 @@ class Plan:
         data = self.infos[value].data
         return self.placement.spot(value) if data is None else data
 
-    def part(self, value: Value, axis: int, at: int, count: int) -> Spot:
-        """Where `count` slices of a value lie, from slice `at` on."""
+    def part(self, value: Value, axis: int, at: int, count: int, step: int = 1) -> Spot:
+        """Where `count` slices of a value lie, every `step`-th from slice `at` on."""
         spot = self.placement.spot(value)
         shape = (*spot.shape[:axis], count, *spot.shape[axis + 1 :])
-        return spot._replace(offset=spot.offset + at * spot.strides[axis], shape=shape)
+        strides = (*spot.strides[:axis], spot.strides[axis] * step, *spot.strides[axis + 1 :])
+        return spot._replace(offset=spot.offset + at * spot.strides[axis], strides=strides, shape=shape)
 
     def lies_at(self, value: Value, spot: Spot) -> bool:
         """Whether that is where the value lies."""
@@ -161,11 +163,7 @@ class Plan:
         if node.op not in ("Reshape", "Flatten"):
             return False
         info, spot = self.infos[x], self.placement.spot(y)
-        strides, step = [], info.dtype.itemsize
-        for size in reversed(info.shape):
-            strides.append(step)
-            step *= size
-        return self.copy(x, spot._replace(shape=info.shape, strides=tuple(reversed(strides))))
+        return self.copy(x, spot._replace(shape=info.shape, strides=contiguous(info)))
 
     def _shares(self, x: Value, node: Node) -> bool:
         return all(self.placement.block(x) is self.placement.block(y) for y in node.outputs)

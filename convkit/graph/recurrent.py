@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .elements import _sigmoid, softsign
+from .elements import sigmoid, softsign
 from .table import OPS, Info, Op
 
 Attrs = dict[str, Any]
 
 _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
-    "sigmoid": lambda x, a, b: _sigmoid(x),
+    "sigmoid": lambda x, a, b: sigmoid(x),
     "tanh": lambda x, a, b: np.tanh(x),
     "relu": lambda x, a, b: np.maximum(x, 0),
     "affine": lambda x, a, b: a * x + b,

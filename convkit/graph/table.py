@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,9 @@ class Op(NamedTuple):
         ``flops(attrs, infos, outputs)``: as in `Module.flops`.
     fixed : bool
         Whether equal inputs give equal outputs; random operators are not folded.
+    scratch : function
+        ``scratch(attrs, *infos)``: bytes that `run` allocates beside the outputs, where a node's attributes make them
+        more than inputs and outputs take.
     """
 
     run: Callable[..., Any]
@@ -48,6 +52,7 @@ class Op(NamedTuple):
     view: bool = False
     flops: Callable[..., int] = lambda attrs, infos, outputs: 0
     fixed: bool = True
+    scratch: Callable[..., int] = lambda attrs, *infos: 0
 
 
 OPS: dict[str, Op] = {}
@@ -86,6 +91,12 @@ def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list
         return [Info(array.shape, array.dtype, array if known else None) for array in map(np.asarray, results)]
 
     return infer
+
+
+def bytes_of(row: Op, attrs: dict[str, Any], infos: Sequence[Info | None], outputs: Sequence[Info]) -> int:
+    """What the outputs of a node take, and what it allocates beside them."""
+    given = sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
+    return given + row.scratch(attrs, *infos)
 
 
 def needs(info: Info | None) -> np.ndarray | None:

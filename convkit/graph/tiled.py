@@ -161,7 +161,8 @@ _RULES: dict[str, Callable[..., _Step]] = {
     "Softmax": _over_channels, "LogSoftmax": _over_channels, "DepthToSpace": _spread, "Resize": _resized,
     **dict.fromkeys(
         (*CODES, "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Neg", "Abs", "Exp", "Log", "Sqrt",
-         "BatchNormalization", "Affine", "Where", "Cast", "Identity", "Dropout", "Erf", "Softsign", "Mish"),
+         "BatchNormalization", "ChannelNormalization", "Affine", "Where", "Cast", "Identity", "Dropout", "Erf",
+         "Softsign", "Mish"),
         _pointwise,
     ),
 }  # fmt: skip

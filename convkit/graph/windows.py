@@ -25,13 +25,17 @@ def _lp_shape(attrs: Attrs, x: Any) -> PoolShape:
 
 
 def _lp_infer(attrs: Attrs, x: Info) -> list[Info]:
-    """The output, and behind it what else is allocated, so that it is counted."""
+    shape = _lp_shape(attrs, x)
+    return [Info((shape.n, shape.channels, *shape.out), x.dtype)]
+
+
+def _lp_padded(attrs: Attrs, x: Info) -> int:
     shape = _lp_shape(attrs, x)
     whole = [size + lo + max(hi, 0) for size, lo, hi in zip(shape.in_, shape.pad_lo, shape.pad_hi, strict=True)]
-    return [Info((shape.n, shape.channels, *sizes), x.dtype) for sizes in (shape.out, whole)]
+    return shape.n * shape.channels * math.prod(whole) * x.dtype.itemsize
 
 
-@op("LpPool", infer=_lp_infer)
+@op("LpPool", infer=_lp_infer, scratch=_lp_padded)
 def _lp_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     shape, order = _lp_shape(attrs, x), attrs.get("p", 2)
     nd = len(shape.out)
@@ -79,14 +83,17 @@ def _col2im_infer(attrs: Attrs, x: Info, sizes: Info, block: Info) -> list[Info]
     taps = math.prod(map(int, needs(block)))
     if len(x.shape) != 3 or taps <= 0 or x.shape[1] % taps:
         raise ValueError(f"x must have shape (N, C * {taps}, L), got {x.shape}")
-    sizes = tuple(map(int, needs(sizes)))
+    return [Info((x.shape[0], x.shape[1] // taps, *map(int, needs(sizes))), x.dtype)]
+
+
+def _col2im_padded(attrs: Attrs, x: Info, sizes: Info, block: Info) -> int:
+    n, channels, *sizes = _col2im_infer(attrs, x, sizes, block)[0].shape
     pads = attrs.get("pads") or (0,) * (2 * len(sizes))
     whole = [size + lo + hi for size, lo, hi in zip(sizes, pads[: len(sizes)], pads[len(sizes) :], strict=True)]
-    image = x.shape[0], x.shape[1] // taps
-    return [Info((*image, *sizes), x.dtype), Info((*image, *whole), x.dtype)]  # the second is not given, but allocated
+    return n * channels * math.prod(whole) * x.dtype.itemsize
 
 
-@op("Col2Im", infer=_col2im_infer)
+@op("Col2Im", infer=_col2im_infer, scratch=_col2im_padded)
 def _col2im(attrs: Attrs, x: np.ndarray, sizes: np.ndarray, block: np.ndarray) -> np.ndarray:
     nd, kernel, sizes = len(sizes), tuple(map(int, block)), tuple(map(int, sizes))
     stride, dilation = spatial(attrs, "strides", nd), spatial(attrs, "dilations", nd)

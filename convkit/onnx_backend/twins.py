@@ -10,20 +10,13 @@ import numpy as np
 
 from .._pool_shapes import adaptive_out
 from .._shapes import paddings, transposed_reach
-from ..graph.elements import NONE
+from ..graph.elements import NONE, operator_of
 from ..graph.images import padding, spatial
 from ..graph.placement import ADDING
 
 Attrs = dict[str, Any]
 _FUSED = ("activation", "sum", "algorithm")  # attributes of convkit's own
 _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-# The engine's activations that passes fuse, by code; which attributes their numbers are.
-_ACTIVATIONS: dict[int, tuple[str, tuple[str, ...], Attrs]] = {
-    1: ("Relu", (), {}), 2: ("LeakyRelu", ("alpha",), {}), 3: ("Sigmoid", (), {}), 4: ("Tanh", (), {}),
-    6: ("Swish", (), {}), 7: ("Gelu", (), {}), 8: ("HardSwish", (), {}),
-    9: ("HardSigmoid", (), {"alpha": 1 / 6, "beta": 0.5}), 11: ("Gelu", (), {"approximate": "tanh"}),
-    12: ("Softplus", (), {}), 13: ("Selu", ("alpha", "gamma"), {}),
-}  # fmt: skip
 
 
 def write(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs, outputs: Sequence[Any]) -> list[str]:
@@ -52,14 +45,11 @@ def write(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs, outputs: Se
 
 
 def _activated(writer: Any, y: str, code: tuple[int, float, float], dtype: np.dtype) -> str:
-    kind, *numbers = code
-    if kind == 0:
+    if code == NONE:
         return y
-    if kind == 5:
-        return writer.emit("Clip", [y, *(np.asarray(bound, dtype) for bound in numbers)])
-    op, names, attrs = _ACTIVATIONS[kind]
-    attrs = attrs | dict(zip(names, map(float, numbers), strict=False))
-    return _RULES.get(op, _plain)(writer, op, [y], attrs)
+    op, attrs = operator_of(code)
+    bounds = [np.asarray(bound, dtype) for bound in code[1:]] if op == "Clip" else []
+    return _RULES.get(op, _plain)(writer, op, [y, *bounds], attrs)
 
 
 def _plain(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
@@ -169,6 +159,14 @@ def _affine(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
     return writer.emit("Add", [writer.emit("Mul", inputs[:2]), inputs[2]])
 
 
+def _channel_norm(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
+    """Layer normalisation of the last axis, where the channels are meanwhile."""
+    axes = len(writer.info(inputs[0]).shape)
+    last = writer.emit("Transpose", [inputs[0]], perm=(0, *range(2, axes), 1))
+    y = writer.emit("LayerNormalization", [last, *inputs[1:]], axis=-1, **attrs)
+    return writer.emit("Transpose", [y], perm=(0, axes - 1, *range(1, axes - 1)))
+
+
 def _itself(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
     return writer.name(inputs[0])
 
@@ -201,6 +199,6 @@ _RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("AdaptiveAveragePool", "AdaptiveMaxPool"), _adaptive),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _chain),
     **dict.fromkeys(("Identity", "Dropout"), _itself),
-    "ConvTranspose": _transposed, "Affine": _affine,
+    "ConvTranspose": _transposed, "Affine": _affine, "ChannelNormalization": _channel_norm,
     "DeformConv": _deformable, "Swish": _swish, "Constant": _constant, "Resize": _resize,
 }  # fmt: skip

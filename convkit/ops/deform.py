@@ -41,7 +41,8 @@ def _plan(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, la
     return Plan(geometry, shape.offset_groups, y_shape, weight_shape[:1], shape.mask, batched, channel_last)
 
 
-def _planned(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, layout) -> Plan:
+def planned(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, layout) -> Plan:
+    """The sizes of a call, which are remembered."""
     if type(stride) is not int:
         stride = _shapes.plain(stride, "stride")
     if type(padding) is not int:
@@ -72,14 +73,14 @@ def _batch(array: np.ndarray | None, plan: Plan) -> np.ndarray | None:
     return array if array is None or plan.batched else array[None]
 
 
-def _forward(nd, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out) -> np.ndarray:
+def forward(nd, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out) -> np.ndarray:
     """deform_conv1d, deform_conv2d and deform_conv3d."""
     x = as_array(x, "x")
     offset, weight = as_array(offset, "offset"), as_array(weight, "weight")
     same_dtype(offset, "offset", x, "x")
     same_dtype(weight, "weight", x, "x")
     bias, mask = _taken(bias, "bias", x, "x"), _taken(mask, "mask", x, "x")
-    plan = _planned(nd, x.shape, offset.shape, weight.shape, stride, padding, dilation, layout)
+    plan = planned(nd, x.shape, offset.shape, weight.shape, stride, padding, dilation, layout)
     _check_mask(mask, plan)
     if bias is not None:
         check_shape(bias, "bias", plan.bias_shape, "one per output channel")
@@ -111,7 +112,7 @@ def _backward(
     x, x_shape = array_or_shape(x, "x", sampling, grad)
     weighing = next((name for name in ("x", "offset", "mask") if asked[name]), None)
     weight, weight_shape = array_or_shape(weight, "weight", weighing, grad)
-    plan = _planned(nd, x_shape, offset.shape, weight_shape, stride, padding, dilation, layout)
+    plan = planned(nd, x_shape, offset.shape, weight_shape, stride, padding, dilation, layout)
     _check_mask(mask, plan)
     check_shape(grad, "grad", plan.y_shape, "that of the output")
     act, a, b = _options.activation_backward(activation)
@@ -273,7 +274,7 @@ def deform_conv1d(
     dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None, layout: str = "NCHW",
     out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    return _forward(1, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
+    return forward(1, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
 
 
 @documented(_FORWARD_DOC)
@@ -282,7 +283,7 @@ def deform_conv2d(
     dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None, layout: str = "NCHW",
     out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    return _forward(2, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
+    return forward(2, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
 
 
 @documented(_FORWARD_DOC)
@@ -291,7 +292,7 @@ def deform_conv3d(
     dilation: Size = 1, mask: Array | None = None, *, activation: Activation = None, layout: str = "NCHW",
     out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    return _forward(3, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
+    return forward(3, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out)
 
 
 @documented(_BACKWARD_DOC)

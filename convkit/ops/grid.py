@@ -37,7 +37,8 @@ def _plan(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> _Pl
     return _Plan(geometry, y_shape, batched, channel_last)
 
 
-def _planned(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> _Plan:
+def planned(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> _Plan:
+    """The sizes of a call, which are remembered."""
     if type(mode) is not str or type(padding_mode) is not str or type(layout) is not str:  # perhaps not hashable
         _options.channel_last(layout)
         _options.grid_mode(mode, 2)
@@ -114,7 +115,7 @@ def grid_sample(
     """
     x, grid = as_array(x, "x"), as_array(grid, "grid")
     same_dtype(grid, "grid", x, "x")
-    plan = _planned(x.shape, grid.shape, mode, padding_mode, align_corners, layout)
+    plan = planned(x.shape, grid.shape, mode, padding_mode, align_corners, layout)
     if out is None:
         y = out = empty(plan.y_shape, x.dtype)
     else:
@@ -177,7 +178,7 @@ def grid_sample_backward(
     grad, grid = as_array(grad, "grad"), as_array(grid, "grid")
     x, x_shape = array_or_shape(x, "x", "grid" if need_grid else None, grad)
     same_dtype(grid, "grid", grad, "grad")
-    plan = _planned(x_shape, grid.shape, mode, padding_mode, align_corners, layout)
+    plan = planned(x_shape, grid.shape, mode, padding_mode, align_corners, layout)
     if grad.shape != plan.y_shape:
         raise ValueError(f"grad must have shape {plan.y_shape}, that of the output, got shape {grad.shape}")
     dx = empty(x_shape, grad.dtype) if need_x else None

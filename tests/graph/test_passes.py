@@ -15,7 +15,8 @@ def made(build, array):
     values = {x: array}
     for node in whole.nodes:
         taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
-        values[node.outputs[0]] = OPS[node.op].run(node.attrs, *taken)
+        results = OPS[node.op].run(node.attrs, *taken)
+        values[node.outputs[0]] = results[0] if isinstance(results, tuple) else results
     wanted = values[whole.outputs[0]]
     return Network(whole), wanted  # whose passes change the graph
 
@@ -145,3 +146,151 @@ def test_what_is_nearly_a_hard_sigmoid_is_none():
         clipped = graph.emit("Clip", [shifted, *bounds], {})
         graph.outputs, graph.output_names = [graph.emit("Div", [clipped, graph.constant(np.array(6.0))], {})], ["y"]
         np.testing.assert_allclose(Network(graph)(x), np.clip(x + shift, 0, 6) / 6, rtol=1e-12)
+ROOT, HALF, ONE = np.array(2**0.5), np.array(0.5), np.array([1.0])
+
+
+def error_gate(w, x, op="Div", number=ROOT):
+    return emit(w, "Add", emit(w, "Erf", emit(w, op, x, number)), ONE)
+
+
+GELUS = {
+    "halved last": lambda w, x: emit(w, "Mul", emit(w, "Mul", x, error_gate(w, x)), HALF),
+    "halved first": lambda w, x: emit(w, "Mul", emit(w, "Mul", HALF, x), error_gate(w, x, "Mul", np.array(0.5**0.5))),
+    "a halved gate": lambda w, x: emit(w, "Mul", x, emit(w, "Mul", error_gate(w, x), HALF)),
+    "divided": lambda w, x: emit(w, "Div", emit(w, "Mul", error_gate(w, x), x), np.array(2.0)),
+}
+NO_GELUS = {
+    "whole": lambda w, x: emit(w, "Mul", x, error_gate(w, x)),
+    "another's gate": lambda w, x: emit(w, "Mul", emit(w, "Mul", emit(w, "Neg", x), error_gate(w, x)), HALF),
+    "another root": lambda w, x: emit(w, "Mul", emit(w, "Mul", x, error_gate(w, x, "Mul")), HALF),
+}
+
+
+@pytest.mark.parametrize("name", (*GELUS, *NO_GELUS))
+def test_gelu_spelt_out(name):
+    x = np.linspace(-5, 5, 41).reshape(1, 1, 41)
+    network, wanted = made((GELUS | NO_GELUS)[name], x)
+    assert ([node.op for node in network.graph.nodes] == ["Gelu"]) == (name in GELUS)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+def standardised(w, x, axis, scale, bias=None, squared="Pow", epsilon=1e-3):
+    axes = np.array([axis])
+    above = emit(w, "Sub", x, emit(w, "ReduceMean", x, axes, keepdims=1))
+    square = emit(w, "Pow", above, np.array(2.0)) if squared == "Pow" else emit(w, "Mul", above, above)
+    variance = emit(w, "Add", emit(w, "ReduceMean", square, axes, keepdims=1), np.array(epsilon))
+    y = emit(w, "Mul", scale, emit(w, "Div", above, emit(w, "Sqrt", variance)))
+    return y if bias is None else emit(w, "Add", y, bias)
+
+
+NORMS = {
+    "last axis": ("LayerNormalization", lambda w, x: standardised(w, x, -1, noise(5), noise(5, seed=1))),
+    "no bias": ("LayerNormalization", lambda w, x: standardised(w, x, -1, noise(5), squared="Mul")),
+    "channels": ("ChannelNormalization", lambda w, x: standardised(w, x, 1, noise(4, 1, 1), noise(1, 4, 1, 1, seed=1))),
+    "a bias for each element": (None, lambda w, x: standardised(w, x, -1, noise(5), noise(4, 6, 5, seed=1))),
+    "a scale for each row": (None, lambda w, x: standardised(w, x, -1, noise(6, 1))),
+    "rows": (None, lambda w, x: standardised(w, x, 2, noise(5))),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_normalisation_spelt_out(name):
+    expected, build = NORMS[name]
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(lambda w, x: build(w, emit(w, "Relu", x)), x)
+    ops = [node.op for node in network.graph.nodes]
+    assert ops == ["Relu", expected] if expected else len(ops) > 2
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+LAST, BACK = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def turned(w, x, inner):
+    return emit(w, "Transpose", inner(w, emit(w, "Transpose", x, perm=LAST)), perm=BACK)
+
+
+def block(w, x):
+    """As in ConvNeXt."""
+    y = emit(w, "LayerNormalization", x, noise(4), noise(4, seed=1), axis=-1)
+    y = emit(w, "Gelu", emit(w, "Add", emit(w, "MatMul", y, noise(4, 8)), noise(8)))
+    return emit(w, "Mul", emit(w, "MatMul", y, noise(8, 4)), noise(4, seed=2))
+
+
+def two_branches(w, x):
+    other = emit(w, "Transpose", emit(w, "Tanh", emit(w, "Transpose", x, perm=BACK)), perm=LAST)
+    return emit(w, "Sub", noise(6, 1, 4), emit(w, "Max", emit(w, "Add", block(w, x), other), x))
+
+
+@pytest.mark.parametrize("inner, ops", (
+    (block, ["ChannelNormalization", "Conv", "Conv"]),
+    (two_branches, ["ChannelNormalization", "Conv", "Tanh", "Conv", "Max", "Sub"]),
+    (lambda w, x: x, []),
+))  # fmt: skip
+def test_what_lies_between_transpositions_has_none(inner, ops):
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(lambda w, x: turned(w, emit(w, "Relu", x), inner), x)
+    assert sorted(node.op for node in network.graph.nodes) == sorted(["Relu", *ops])
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("inner", (
+    lambda w, x: emit(w, "Softmax", x, axis=2),
+    lambda w, x: emit(w, "Add", x, noise(1, 1, 1, 1, 4)[0]),
+    lambda w, x: emit(w, "LayerNormalization", x, noise(5, 4), axis=-2),
+    lambda w, x: emit(w, "MatMul", x, noise(2, 6, 4, 4)),
+))  # fmt: skip
+def test_what_cannot_be_turned_stays(inner):
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(lambda w, x: turned(w, emit(w, "Relu", x), lambda w, x: emit(w, "Tanh", inner(w, x))), x)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", (np.inf, 1e300, np.nan))
+def test_factors_that_would_make_weights_infinite_stay_outside(factor):
+    """0 * inf, of a weight and an element that is 0, would be NaN where the product with what is summed is not."""
+    x = np.zeros((1, 4, 6, 5))
+    x[0, 1, 2, 3] = 1
+
+    def build(whole, x):
+        return emit(whole, "Mul", emit(whole, "Conv", x, np.full((4, 4, 3, 3), 1e20)), np.array(factor))
+
+    with np.errstate(all="ignore"):
+        network, wanted = made(build, x)
+        np.testing.assert_array_equal(network(x), wanted)
+
+
+@pytest.mark.parametrize(
+    "op, attrs", (("Elu", {"alpha": 0.5}), ("Selu", {}), ("Softplus", {}), ("Gelu", {"approximate": "tanh"}))
+)
+def test_every_activation_goes_into_a_convolution(op, attrs):
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(lambda w, x: emit(w, op, emit(w, "Conv", x, noise(4, 4, 3, 3)), **attrs), x)
+    assert [node.op for node in network.explain(x, measure=False).nodes] == [f"Conv+{op}"]
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-9, atol=1e-12)
+
+
+def shuffled(w, parts, groups, perm=(0, 2, 1, 3, 4)):
+    y = emit(w, "Concat", *parts, axis=1)
+    y = emit(w, "Transpose", emit(w, "Reshape", y, np.array((0, groups, -1, 6, 5))), perm=perm)
+    return emit(w, "Reshape", y, np.array((0, -1, 6, 5)))
+
+
+@pytest.mark.parametrize("groups, copies", ((2, 0), (4, 1)))
+def test_a_channel_shuffle_is_written_in_its_place(groups, copies):
+    x = noise(3, 4, 6, 5)
+
+    def build(w, x):
+        parts = [emit(w, "Conv", x, noise(4, 4, 1, 1, seed=seed)) for seed in range(2)]
+        return emit(w, "Relu", shuffled(w, parts, groups))
+
+    network, wanted = made(build, x)
+    told = network.explain(x, measure=False).nodes
+    assert ("joined in place" in [node.how for node in told if node.op == "Interleave"]) == (groups == 2)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_a_shuffle_of_what_lies_elsewhere_is_copied():
+    x = noise(3, 4, 6, 5)
+    network, wanted = made(lambda w, x: emit(w, "Relu", shuffled(w, (x, emit(w, "Tanh", x), x), 3)), x)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,47 @@
+"""Who takes a graph's values, kept up while passes change the graph: a change costs what it touches, not the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .ir import Graph, Node, Value
+
+
+class Uses:
+    """For every value the nodes that take it, once for each time; None for each time that it is an output."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._of = graph, graph.users()
+
+    def __getitem__(self, value: Value) -> Sequence[Any]:
+        return self._of.get(value, ())
+
+    def alone(self, value: Value) -> bool:
+        """Whether it is taken once."""
+        return len(self[value]) == 1
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Let everything that takes the old value take the new one."""
+        users = self._of.pop(old, [])
+        for node in set(users):
+            if node is None:
+                self._graph.outputs = [new if value is old else value for value in self._graph.outputs]
+            else:
+                node.inputs = [new if value is old else value for value in node.inputs]
+        self._of.setdefault(new, []).extend(users)
+
+    def change(self, node: Node, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any]) -> None:
+        """Let a node be another one, whose outputs are the same values."""
+        for value in node.inputs:
+            if value is not None:
+                self._of[value].remove(node)
+        node.op, node.inputs, node.attrs = op, list(inputs), attrs
+        for value in inputs:
+            if value is not None:
+                self._of.setdefault(value, []).append(node)
+
+    def absorb(self, node: Node, maker: Node) -> None:
+        """Let a node's result be what the maker of its argument gives; the node is an identity that nobody needs."""
+        self.replace(node.outputs[0], maker.outputs[0])
+        self.change(node, "Identity", [], {})
