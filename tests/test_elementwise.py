@@ -129,3 +129,16 @@ def test_refusals():
     layer(a)
     with pytest.raises(TypeError, match="grad must have the dtype of x, float64, got float32"):
         layer.backward(a.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("row", (3, 49, 300, 1500))
+def test_an_operand_that_is_repeated(row, dtype, isa):
+    """Along rows that share a block, rows with blocks of their own, and rows of several; first or second."""
+    rng = np.random.default_rng(row)
+    x, one = rng.standard_normal((2, 5, row)).astype(dtype), rng.standard_normal((2, 5, 1)).astype(dtype)
+    one[0, 1] = np.nan
+    for name, function in NUMPY.items():
+        for a, b in ((x, one), (one, x), (x[:, :, ::-1], one), (x[..., 1:], one), (x, one[:1, :1])):
+            with np.errstate(all="ignore"):
+                np.testing.assert_array_equal(_elementwise.binary(name, a, b), function(a, b))

@@ -435,8 +435,9 @@ struct ck_kernels {
   void (*activate)(void *dst, const void *src, int64_t count, int activation, double a, double b);
   void (*activation_gradient)(void *dst, const void *g, const void *src, int64_t count, int activation, double a,
                               double b);
-  /* dst[i] = a[i] op b[i], of two numbers; arrays at any address, dst being the same as another or apart */
-  void (*combine)(void *dst, const void *a, const void *b, int64_t count, int op);
+  /* dst[i] = a[i] op b[i], of two numbers, or with `one` of all with b[0]; arrays at any address, dst being the same as
+   * another or apart */
+  void (*combine)(void *dst, const void *a, const void *b, int64_t count, int op, int one);
   void (*channel_sums)(const ck_channel_sums *);
   void (*channel_map)(const ck_channel_map *);
   void (*row_tile)(const ck_row_tile *);

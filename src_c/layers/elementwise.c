@@ -16,6 +16,7 @@ typedef struct elements {
   int64_t size[CK_AXES], count;
   int operands;
   ck_strided of[OPERANDS]; /* y, a, and b, if there is one */
+  int one;                 /* b has one element for each row, which are long */
 } elements;
 
 /* Whether axis `axis` of every operand goes on where the one inside it, `inner`, ends. */
@@ -26,8 +27,18 @@ static int continues(const ck_strided *const *of, int operands, int axis, int in
   return so;
 }
 
+/* Whether an array has one element for all along the innermost axis that has several. */
+static int is_repeated(const ck_elementwise *call, const ck_strided *of) {
+  int axis = call->axes - 1;
+  while (axis > 0 && call->size[axis] == 1)
+    axis--;
+  return axis >= 0 && of->data && of->stride[axis] == 0;
+}
+
+/* Of a sum or a product the operand that is repeated is the second one. */
 static elements simplified(const ck_elementwise *call) {
-  const ck_strided *const of[OPERANDS] = {&call->y, &call->a, &call->b};
+  const int turns = (call->op == CK_PLUS || call->op == CK_TIMES) && is_repeated(call, &call->a);
+  const ck_strided *const of[OPERANDS] = {&call->y, turns ? &call->b : &call->a, turns ? &call->a : &call->b};
   elements e = {.call = call, .count = 1, .operands = call->b.data ? 3 : 2};
   int last = -1; /* the call's axis that was taken last */
   for (int i = call->axes - 1; i >= 0; i--) {
@@ -48,6 +59,7 @@ static elements simplified(const ck_elementwise *call) {
     e.size[0] = e.axes = 1;
   for (int o = 0; o < e.operands; o++)
     e.of[o].data = of[o]->data;
+  e.one = call->op != CK_ACTIVATE_BACK && e.operands == 3 && e.of[2].stride[0] == 0 && e.size[0] >= SHORT;
   return e;
 }
 
@@ -77,9 +89,21 @@ static void advance(const elements *e, const ck_strided *p, place *here, int64_t
   }
 }
 
+/* One element so many times. */
+static void fill_run(char *dst, const char *src, int64_t count, int64_t item) {
+  uint64_t element = 0;
+  memcpy(&element, src, (size_t)item);
+  for (int64_t i = 0; i < count && item == 4; i++)
+    memcpy(dst + i * 4, &element, 4);
+  for (int64_t i = 0; i < count && item == 8; i++)
+    memcpy(dst + i * 8, &element, 8);
+}
+
 static void copy_run(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t count, int64_t item) {
   if (dst_step == item && src_step == item) {
     memcpy(dst, src, (size_t)(count * item));
+  } else if (dst_step == item && src_step == 0) {
+    fill_run(dst, src, count, item);
   } else if (item == 4) {
     for (int64_t i = 0; i < count; i++)
       memcpy(dst + i * dst_step, src + i * src_step, 4);
@@ -114,7 +138,7 @@ static void run_block(const elements *e, int64_t first, int64_t count) {
   const ck_kernels *k = c->kernels;
   char *at[OPERANDS] = {NULL};
   for (int o = 0; o < e->operands; o++) {
-    at[o] = adjacent(e, &e->of[o], first, count);
+    at[o] = o == 2 && e->one ? place_of(e, &e->of[o], first).data : adjacent(e, &e->of[o], first, count);
     if (!at[o] && o > 0)
       copy_block(e, &e->of[o], first, count, scratch[o], 0);
     if (!at[o])
@@ -124,7 +148,7 @@ static void run_block(const elements *e, int64_t first, int64_t count) {
     k->activation_gradient(at[0], at[1], at[2], count, c->activation, c->act_a, c->act_b);
   } else {
     if (c->op != CK_ACTIVATE)
-      k->combine(at[0], at[1], at[2], count, c->op);
+      k->combine(at[0], at[1], at[2], count, c->op, e->one);
     else if (!c->activation)
       memcpy(at[0], at[1], (size_t)(count * k->real_size));
     if (c->activation)
