@@ -13,7 +13,7 @@ from .._limits import share
 from .._options import NO_ACTIVATION as NONE
 from .._options import Kind
 from ..ops import _elementwise
-from .table import OPS, Info, Op, op
+from .table import OPS, Info, Op, op, repeats
 
 Code = _elementwise.Activation
 COPY = 0  # of the engine's elementwise operators
@@ -170,8 +170,13 @@ def lower_activation(plan: Any, node: Any) -> bool:
     )
 
 
+def _slopes(attrs: dict[str, Any], x: Info, slope: Info) -> list[Info]:
+    repeats(slope, x.shape, x.shape)
+    return same(attrs, x)
+
+
 for _name, _run in _ACTIVATIONS.items():
-    OPS[_name] = Op(_run, same, lower_activation)
+    OPS[_name] = Op(_run, _slopes if _name == "PRelu" else same, lower_activation)
 
 
 # ---------------------------------------------------------------- arithmetic

@@ -81,6 +81,8 @@ def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tupl
 def _conv_infer(plan_of: Callable) -> Callable[..., list[Info]]:
     def infer(attrs: Attrs, x: Info, w: Info, b: Info | None = None, add: Info | None = None) -> list[Info]:
         one_dtype(x, w, b, add)
+        if len(x.shape) != len(w.shape):
+            raise ValueError(f"x must have {len(w.shape)} axes, (N, C, *spatial), got shape {x.shape}")
         return [summed(Info(plan_of(attrs, x, w).y_shape, x.dtype), add)]
 
     return infer
@@ -347,6 +349,8 @@ def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
 def _pool_sizes(attrs: Attrs, x: Info) -> tuple:
     nd = len(x.shape) - 2
     kernel = tuple(attrs["kernel_shape"])
+    if nd != len(kernel):
+        raise ValueError(f"x must have {len(kernel) + 2} axes, (N, C, *spatial), got shape {x.shape}")
     return nd, kernel, spatial(attrs, "strides", nd), padding(attrs, nd), spatial(attrs, "dilations", nd)
 
 

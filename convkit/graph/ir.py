@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -330,6 +330,16 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.op!r}, {self.attrs}, path={self.path!r})"
+
+
+@contextmanager
+def at(node: Node) -> Iterator[None]:
+    """Let errors say which node it was."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        error.add_note(f"in node {node.op} {node.path!r}")
+        raise
 
 
 class Graph:

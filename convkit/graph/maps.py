@@ -9,7 +9,7 @@ import numpy as np
 
 from .._arrays import is_real
 from .elements import ELEMENT_OPS, broadcast, engine_pass
-from .table import Info, op
+from .table import each_channel, op
 
 Attrs = dict[str, Any]
 
@@ -72,7 +72,7 @@ def _lower_batch_norm(plan: Any, node: Any) -> bool:
     return _lower(plan, node, *(v.reshape(-1, *(1,) * (len(info.shape) - 2)) for v in affine(node.attrs, *numbers)))
 
 
-@op("BatchNormalization", infer=lambda attrs, x, *_: [Info(x.shape, x.dtype)], lower=_lower_batch_norm)
+@op("BatchNormalization", infer=each_channel, lower=_lower_batch_norm)
 def _batch_norm(attrs: Attrs, x, scale, bias, mean, var) -> np.ndarray:
     factor, shift = (v.reshape(-1, *(1,) * (x.ndim - 2)) for v in affine(attrs, scale, bias, mean, var))
     return (x * factor + shift).astype(x.dtype)

@@ -16,7 +16,7 @@ from .._stored import Stored
 from .._threads import current
 from .._words import counted
 from .explain import NetworkReport, measured, report
-from .ir import Graph, Node, Value
+from .ir import Graph, Node, Value, at
 from .passes import allocated, optimise
 from .plan import Plan, inferred, refused
 from .table import OPS, Info, Undetermined
@@ -331,7 +331,8 @@ class Network:
                 total += allocated(node, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
                 if total > self._max_bytes:
                     raise refused(self._max_bytes, node)
-            results = row.run(node.attrs, *taken)
+            with at(node):
+                results = row.run(node.attrs, *taken)
             results = results if isinstance(results, tuple) else (results,)
             values.update(zip(node.outputs, map(np.asarray, results), strict=False))
         return [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]

@@ -14,7 +14,7 @@ from ..ops import _channels, _moments
 from ..ops._channels import Map
 from .elements import same
 from .picking import positive
-from .table import OPS, Info, Op, op
+from .table import OPS, Info, Op, each_channel, op, repeats
 
 Attrs = dict[str, Any]
 
@@ -83,8 +83,10 @@ def _by_groups(attrs: Attrs, x: np.ndarray, groups: int, scale: np.ndarray, bias
     return _mapped(x.reshape(1, images * channels, math.prod(x.shape[2:])), by).reshape(x.shape)
 
 
-def _layer_norm_infer(attrs: Attrs, x: Info, *_: Info | None) -> list[Info]:
+def _layer_norm_infer(attrs: Attrs, x: Info, *numbers: Info | None) -> list[Info]:
     axis = positive(attrs.get("axis", -1), len(x.shape))
+    for info in numbers:
+        repeats(info, x.shape[axis:], x.shape)
     single = Info((*x.shape[:axis], *(1,) * (len(x.shape) - axis)), np.dtype(np.float32))
     return [Info(x.shape, x.dtype), single, single]
 
@@ -108,7 +110,7 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
 
 
 @op(
-    "ChannelNormalization", infer=same,
+    "ChannelNormalization", infer=each_channel,
     lower=lambda plan, node: _lower_rows(plan, node, _STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
 )  # fmt: skip
 def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -125,12 +127,16 @@ def _rms_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return (x / np.hypot(root, math.sqrt(attrs.get("epsilon", 1e-5))) * scale).astype(x.dtype)
 
 
-@op("InstanceNormalization", infer=same)
+@op("InstanceNormalization", infer=each_channel)
 def _instance_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     return _by_groups(attrs, x, x.shape[1], scale, bias)
 
 
-@op("GroupNormalization", infer=same)
+def _group_infer(attrs: Attrs, x: Info, *numbers: Info) -> list[Info]:
+    return same(attrs, x) if attrs.get("by_group") else each_channel(attrs, x, *numbers)
+
+
+@op("GroupNormalization", infer=_group_infer)
 def _group_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     groups = attrs["num_groups"]
     if attrs.get("by_group"):

@@ -148,7 +148,7 @@ def _scaled(node: Node) -> tuple[Value | None, Value | None]:
 
 def _is_channels(array: np.ndarray) -> bool:
     """Whether an array has one number for each channel of a picture."""
-    return array.ndim in (3, 4) and array.shape[-3:] == (array.size, 1, 1)
+    return array.ndim in (3, 4) and array.shape[-3:] == (array.size, 1, 1) and array.size > 1
 
 
 def _axes_of(value: Value | None, depth: int = 8) -> int | None:

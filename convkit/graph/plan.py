@@ -10,7 +10,7 @@ import numpy as np
 from .._arrays import empty
 from .._ext import engine
 from .elements import COPY, engine_pass
-from .ir import Graph, Node, Value
+from .ir import Graph, Node, Value, at
 from .placement import Placement, Spot, contiguous
 from .shuffles import shuffled
 from .table import OPS, Info, bytes_of
@@ -41,11 +41,8 @@ def inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[li
                 known[value] = Info(value.data.shape, value.data.dtype, value.data)
         infos = [None if value is None else known[value] for value in node.inputs]
         row = OPS[node.op]
-        try:
+        with at(node):
             outputs = row.infer(node.attrs, *infos)
-        except (TypeError, ValueError, OverflowError) as error:
-            error.add_note(f"in node {node.op} {node.path!r}")
-            raise
         total += bytes_of(row, node.attrs, infos, outputs)
         if max_bytes is not None and total > max_bytes:
             raise refused(max_bytes, node)
@@ -101,7 +98,8 @@ class Plan:
         self._ended = 0
         self.steps: dict[Node, tuple[int, int]] = {}  # the program's steps that compute a node
         for node in self.nodes:
-            self._lower(node)
+            with at(node):
+                self._lower(node)
         self._finish_outputs()
 
     # ---------------------------------------------------------------- what is known
@@ -211,7 +209,8 @@ class Plan:
 
     def _run_node(self, node: Node, bases: list[np.ndarray]) -> None:
         arrays = [None if value is None else self._array(value, bases) for value in node.inputs]
-        results = OPS[node.op].run(node.attrs, *arrays)
+        with at(node):
+            results = OPS[node.op].run(node.attrs, *arrays)
         results = results if isinstance(results, tuple) else (results,)
         for value, result in zip(node.outputs, results, strict=False):
             np.copyto(self._array(value, bases), result)

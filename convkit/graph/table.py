@@ -93,6 +93,23 @@ def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list
     return infer
 
 
+def each_channel(attrs: dict[str, Any], x: Info, *numbers: Info | None) -> list[Info]:
+    """The shape and dtype of images; every further input must have a number for each of their channels."""
+    for info in numbers:
+        if info is not None and (len(x.shape) < 2 or info.shape != (x.shape[1],)):
+            raise ValueError(f"x must have {math.prod(info.shape)} channels, as many as the node, got shape {x.shape}")
+    return [Info(x.shape, x.dtype)]
+
+
+def repeats(info: Info | None, sizes: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise unless numbers can be repeated to these sizes of an x of this shape."""
+    padded = () if info is None else (1,) * (len(sizes) - len(info.shape)) + info.shape
+    if info is not None and (
+        len(padded) != len(sizes) or any(a not in (1, b) for a, b in zip(padded, sizes, strict=True))
+    ):
+        raise ValueError(f"x must have {info.shape} for the axes of the node's numbers, got shape {shape}")
+
+
 def bytes_of(row: Op, attrs: dict[str, Any], infos: Sequence[Info | None], outputs: Sequence[Info]) -> int:
     """What the outputs of a node take, and what it allocates beside them."""
     given = sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)

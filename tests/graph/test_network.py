@@ -376,3 +376,21 @@ def test_a_sum_does_not_take_the_memory_of_what_is_joined_and_needed_still():
     model, x = Reads(), noise(1, 3, 64, 64)
     for got, wanted in zip(model.prepare()(x), model.predict(x), strict=True):
         close(got, wanted)
+
+
+@pytest.mark.parametrize("layer, shape, other, message", (
+    (nn.Conv2d(3, 4, 1, rng=0), (1, 3, 5, 5), (1, 2, 5, 5), "3 channels, got 2"),
+    (nn.Conv2d(3, 4, 1, rng=0), (1, 3, 5, 5), (1, 3, 5), "x must have 4 axes"),
+    (nn.MaxPool2d(2), (1, 3, 5, 5), (1, 3, 5), "x must have 4 axes"),
+    (nn.Linear(4, 3, rng=0), (2, 4), (2, 5), r"\(2, 5\)"),
+    (nn.BatchNorm2d(4), (1, 4, 5, 5), (1, 3, 5, 5), "x must have 4 channels"),
+    (nn.GroupNorm(2, 4), (1, 4, 5, 5), (1, 6, 5, 5), "x must have 4 channels"),
+    (nn.LayerNorm(4), (2, 4), (2, 5), r"x must have \(4,\)"),
+    (nn.PReLU(4), (1, 4, 5, 5), (1, 3, 5, 5), r"x must have \(4, 1, 1\)"),
+))  # fmt: skip
+def test_a_wrong_size_names_the_node(layer, shape, other, message):
+    network = nn.Sequential(nn.Sigmoid(), nn.GELU(), layer).eval().prepare(shape)
+    network(noise(*shape))
+    with pytest.raises(ValueError, match=message) as caught:
+        network(noise(*other))
+    assert caught.value.__notes__[-1].startswith("in node ") and caught.value.__notes__[-1].endswith(" '2'")
