@@ -346,6 +346,8 @@ ck_status ck_channels_run(const ck_channels *call);
 typedef enum ck_row_op {
   CK_SOFTMAX = 0,  /* y = exp(x) / the row's sum of that; of equal infinities alike */
   CK_STANDARD = 1, /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias, of the row's own moments */
+  CK_RESPONSE =
+      2, /* y = x / (epsilon + factor * s)^(quarters / 4), s: the squares' sum of values k - before..k + after */
 } ck_row_op;
 
 /* Of (n, c, l) arrays, none of them empty, whose n * l rows are c values each. y overlaps nothing. In either array
@@ -356,8 +358,10 @@ typedef struct ck_rows {
   const ck_kernels *kernels;
   ck_strided x, y;          /* strides of n, c and l */
   const void *scale, *bias; /* [c] each, of the arrays' dtype; either may be NULL */
-  double epsilon;
-  ck_run run; /* no workspace */
+  double epsilon, factor;
+  int64_t before, after;
+  int quarters; /* 1 to 4 */
+  ck_run run;   /* no workspace */
 } ck_rows;
 
 ck_status ck_rows_run(const ck_rows *call);

@@ -210,6 +210,7 @@ cdef extern from "convkit.h" nogil:
     ctypedef enum ck_row_op:
         CK_SOFTMAX
         CK_STANDARD
+        CK_RESPONSE
 
     ctypedef struct ck_rows:
         ck_row_op op
@@ -218,7 +219,9 @@ cdef extern from "convkit.h" nogil:
         ck_strided x, y
         const void *scale
         const void *bias
-        double epsilon
+        double epsilon, factor
+        int64_t before, after
+        int quarters
         ck_run run
 
     ck_status ck_rows_run(const ck_rows *call) noexcept

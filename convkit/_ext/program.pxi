@@ -232,8 +232,12 @@ cdef class Program:
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)
 
-    def rows(self, int op, int item, tuple shape, x, y, cnp.ndarray scale, cnp.ndarray bias, double epsilon):
-        """y, (n, c, l), of the n * l rows of x what a ck_row_op says; scale and bias are adjacent, (c,), or None."""
+    def rows(self, int op, int item, tuple shape, x, y, cnp.ndarray scale, cnp.ndarray bias, double epsilon,
+             tuple response):
+        """y, (n, c, l), of the n * l rows of x what a ck_row_op says; scale and bias are adjacent, (c,), or None.
+
+        `response`: factor, before, after and quarters of a CK_RESPONSE, or nothing.
+        """
         cdef ck.ck_rows call
         cdef ck.ck_step *step
         memset(&call, 0, sizeof(call))
@@ -248,6 +252,8 @@ cdef class Program:
             call.bias = cnp.PyArray_DATA(bias)
         self.kept += [scale, bias]
         call.epsilon = epsilon
+        if response:
+            call.factor, call.before, call.after, call.quarters = response
         set_run(&call.run, self.threads)
         step = self.begin(ck.CK_STEP_ROWS, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)

@@ -19,10 +19,13 @@ from .table import OPS, Info, Op, each_channel, op, repeats
 Attrs = dict[str, Any]
 
 
-_SOFTMAX, _STANDARD = 0, 1  # the engine's
+_SOFTMAX, _STANDARD, _RESPONSE = 0, 1, 2  # the engine's
 
 
-def _lower_rows(plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None)) -> bool:
+def _lower_rows(
+    plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None), epsilon: float = 1e-5,
+    response: tuple = (),
+) -> bool:  # fmt: skip
     """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias."""
     x, y = node.inputs[0], node.outputs[0]
     info = plan.info(x)
@@ -36,7 +39,8 @@ def _lower_rows(plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tu
     scale, bias = (_repeated(plan, value, sizes[1], info.dtype) for value in numbers)
     if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
         return False
-    plan.program.rows(op, info.dtype.itemsize, shape, *spots, scale, bias, node.attrs.get("epsilon", 1e-5))
+    epsilon = epsilon if response else node.attrs.get("epsilon", epsilon)
+    plan.program.rows(op, info.dtype.itemsize, shape, *spots, scale, bias, epsilon, response)
     return True
 
 
@@ -181,7 +185,17 @@ def _lp_norm(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return np.divide(lowered, norm, out=np.zeros_like(lowered), where=norm != 0).astype(x.dtype)
 
 
-@op("LRN", infer=same)
+def _lower_lrn(plan: Any, node: Any) -> bool:
+    """Where the power is of quarters, as all have it."""
+    size, quarters = node.attrs["size"], 4 * node.attrs.get("beta", 0.75)
+    if quarters not in (1, 2, 3, 4) or size < 1:
+        return False
+    before, factor = (size - 1) // 2, node.attrs.get("alpha", 1e-4) / size
+    response = factor, before, size - before - 1, int(quarters)
+    return _lower_rows(plan, node, _RESPONSE, 1, 1, (None, None), node.attrs.get("bias", 1.0), response)
+
+
+@op("LRN", infer=same, lower=_lower_lrn)
 def _lrn(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     """Sums of squares over neighbouring channels, in float64."""
     size, channels = attrs["size"], x.shape[1]

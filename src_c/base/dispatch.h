@@ -398,7 +398,9 @@ typedef struct ck_row_tile {
   const char *x[CK_MOST_ROWS];
   char *y[CK_MOST_ROWS];
   const void *scale, *bias;
-  double epsilon;
+  double epsilon, factor;
+  int64_t before, after;
+  int quarters;
 } ck_row_tile;
 
 /* For measuring the machine. Bytes at fma's `sink`: zeros, 64-byte aligned. */

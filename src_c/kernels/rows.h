@@ -1,10 +1,11 @@
-/* Rows of values that are taken together: softmax, and normalisation by a row's own mean and deviation; see ck_rows.
- * Lanes are rows, whichever way they lie, and sums are of doubles, in two chains of values: the bits are the same for
- * every vector and order of the axes. */
+/* Rows of values that are taken together: softmax, and normalisation, by a row's own moments or by neighbours; see
+ * ck_rows. Lanes are rows, whichever way they lie, and sums are of doubles, in two chains of values: the bits are the
+ * same for every vector and order of the axes. */
 #ifndef CK_KERNEL_ROWS_H
 #define CK_KERNEL_ROWS_H
 
 #include "channels.h"
+#include "descent.h"
 #include "transpose.h"
 
 enum { ROW_PARTS = VL / WIDE, ROW_CHAINS = 2 }; /* vectors of doubles that one of reals makes */
@@ -171,11 +172,47 @@ CK_INLINE void softmax_rows(const ck_row_tile *t) {
   }
 }
 
+/* ---------------------------------------------------------------- response to neighbours */
+
+/* Value k of the rows. */
+CK_INLINE vreal row_value(const ck_row_tile *t, int64_t k) {
+  if (!t->x_along)
+    return load_first(t->x[0] + k * t->x_step, t->rows);
+  vreal v = {0};
+  for (int q = 0; q < VL && q < t->rows; q++)
+    v[q] = *(const real_u *)(t->x[q] + k * (int64_t)sizeof(REAL));
+  return v;
+}
+
+CK_INLINE vreal response(const ck_row_tile *t, int64_t k) {
+  const int64_t first = k < t->before ? 0 : k - t->before, last = k + t->after < t->c ? k + t->after : t->c - 1;
+  vreal squares = {0};
+  for (int64_t i = first; i <= last; i++) {
+    const vreal v = row_value(t, i);
+    squares += v * v;
+  }
+  const vreal base = squares * (REAL)t->factor + (REAL)t->epsilon, root = t->quarters < 4 ? square_root(base) : base;
+  const vreal fourth = t->quarters % 2 ? square_root(root) : root;
+  return row_value(t, k) / (t->quarters == 3 ? root * fourth : fourth);
+}
+
+CK_INLINE void response_rows(const ck_row_tile *t) {
+  for (int64_t k = 0; k < t->c; k += VL) {
+    const int64_t n = t->c - k < VL ? t->c - k : VL;
+    vreal r[VL] = {{0}};
+    for (int64_t q = 0; q < n; q++)
+      r[q] = response(t, k + q);
+    store_block(t, k, n, r);
+  }
+}
+
 static void CK_NAME(row_tile)(const ck_row_tile *t) {
   if (t->op == CK_SOFTMAX)
     softmax_rows(t);
-  else
+  else if (t->op == CK_STANDARD)
     standard_rows(t);
+  else
+    response_rows(t);
 }
 
 #endif

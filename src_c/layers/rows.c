@@ -51,7 +51,11 @@ ck_status ck_rows_run(const ck_rows *call) {
                          .y_step = call->y.stride[1],
                          .scale = call->scale,
                          .bias = call->bias,
-                         .epsilon = call->epsilon};
+                         .epsilon = call->epsilon,
+                         .factor = call->factor,
+                         .before = call->before,
+                         .after = call->after,
+                         .quarters = call->quarters};
   p.planes = !p.tile.x_along || !p.tile.y_along;
   p.tiles = ck_max(1, (p.planes ? call->l : call->n * call->l) / p.vector);
   p.each = ck_max(1, TASK / (p.vector * call->c));

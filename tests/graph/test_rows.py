@@ -97,3 +97,12 @@ def test_rows_that_the_engine_cannot_read_in_place_are_numpys():
     whole.outputs, whole.output_names = [whole.emit("Softmax", [turned], {"axis": 1})], ["y"]
     made = Network(whole)
     np.testing.assert_allclose(made(x), OPS["Softmax"].run({"axis": 1}, x.transpose(2, 0, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("beta", (0.25, 0.5, 0.75, 1.0))
+def test_response_to_neighbours(beta, dtype):
+    for shape, size in (((2, 7, 5, 5), 5), ((1, 40, 3, 11), 4), ((3, 2, 1, 1), 3), ((1, 20, 2, 2), 99)):
+        x, attrs = 3 * noise(shape, dtype), {"size": size, "alpha": 0.5, "beta": beta, "bias": 2.0}
+        wanted = OPS["LRN"].run(attrs, x.astype(np.float64))
+        np.testing.assert_allclose(run("LRN", x, **attrs), wanted, rtol=40 * np.finfo(dtype).eps)
