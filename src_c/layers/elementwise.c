@@ -16,6 +16,7 @@ typedef struct elements {
   int64_t size[CK_AXES], count;
   int operands;
   ck_strided of[OPERANDS]; /* y, a, and b, if there is one */
+  int dense[OPERANDS];     /* whether elements lie one behind the other from the first to the last */
   int one;                 /* b has one element for each row, which are long */
 } elements;
 
@@ -57,8 +58,12 @@ static elements simplified(const ck_elementwise *call) {
   }
   if (e.axes == 0)
     e.size[0] = e.axes = 1;
-  for (int o = 0; o < e.operands; o++)
+  for (int o = 0; o < e.operands; o++) {
     e.of[o].data = of[o]->data;
+    e.dense[o] = e.of[o].stride[0] == call->kernels->real_size;
+    for (int i = 1; i < e.axes; i++)
+      e.dense[o] &= e.of[o].stride[i] == e.of[o].stride[i - 1] * e.size[i - 1];
+  }
   e.one = call->op != CK_ACTIVATE_BACK && e.operands == 3 && e.of[2].stride[0] == 0 && e.size[0] >= SHORT;
   return e;
 }
@@ -126,10 +131,13 @@ static void copy_block(const elements *e, const ck_strided *p, int64_t first, in
   }
 }
 
-/* Where the operand's block lies, if its elements are adjacent, or NULL. */
-static char *adjacent(const elements *e, const ck_strided *p, int64_t first, int64_t count) {
+/* Where an operand's block lies, if its elements are adjacent, or NULL. */
+static char *adjacent(const elements *e, int o, int64_t first, int64_t count) {
+  const int64_t item = e->call->kernels->real_size;
   const int in_row = first % e->size[0] + count <= e->size[0];
-  return in_row && p->stride[0] == e->call->kernels->real_size ? place_of(e, p, first).data : NULL;
+  if (e->dense[o])
+    return (char *)e->of[o].data + first * item;
+  return in_row && e->of[o].stride[0] == item ? place_of(e, &e->of[o], first).data : NULL;
 }
 
 static void run_block(const elements *e, int64_t first, int64_t count) {
@@ -138,7 +146,7 @@ static void run_block(const elements *e, int64_t first, int64_t count) {
   const ck_kernels *k = c->kernels;
   char *at[OPERANDS] = {NULL};
   for (int o = 0; o < e->operands; o++) {
-    at[o] = o == 2 && e->one ? place_of(e, &e->of[o], first).data : adjacent(e, &e->of[o], first, count);
+    at[o] = o == 2 && e->one ? place_of(e, &e->of[o], first).data : adjacent(e, o, first, count);
     if (!at[o] && o > 0)
       copy_block(e, &e->of[o], first, count, scratch[o], 0);
     if (!at[o])
