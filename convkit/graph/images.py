@@ -83,9 +83,17 @@ def _conv_infer(plan_of: Callable) -> Callable[..., list[Info]]:
         one_dtype(x, w, b, add)
         if len(x.shape) != len(w.shape):
             raise ValueError(f"x must have {len(w.shape)} axes, (N, C, *spatial), got shape {x.shape}")
-        return [summed(Info(plan_of(attrs, x, w).y_shape, x.dtype), add)]
+        y_shape = plan_of(attrs, x, w).y_shape
+        _for_outputs(b, y_shape[1])
+        return [summed(Info(y_shape, x.dtype), add)]
 
     return infer
+
+
+def _for_outputs(bias: Info | None, channels: int) -> None:
+    """Raise unless there is a number for each output channel: kernels read so many."""
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"bias must have shape ({channels},), got {bias.shape}")
 
 
 def one_dtype(x: Info, *others: Info | None) -> None:
@@ -172,9 +180,17 @@ def _deform_plan(attrs: Attrs, x: Info, w: Info, offset: Info) -> deform.Plan:
     return deform.planned(nd, x.shape, offset.shape, w.shape, *sizes, "NCHW")
 
 
-def _deform_infer(attrs: Attrs, x: Info, w: Info, offset: Info, *others: Info | None) -> list[Info]:
-    one_dtype(x, w, offset, *others)
-    return [Info(_deform_plan(attrs, x, w, offset).y_shape, x.dtype)]
+def _deform_infer(
+    attrs: Attrs, x: Info, w: Info, offset: Info, b: Info | None = None, mask: Info | None = None
+) -> list[Info]:
+    one_dtype(x, w, offset, b, mask)
+    if len(x.shape) != len(w.shape):
+        raise ValueError(f"x must have {len(w.shape)} axes, (N, C, *spatial), got shape {x.shape}")
+    sizes = _deform_plan(attrs, x, w, offset)
+    _for_outputs(b, w.shape[0])
+    if mask is not None and mask.shape != sizes.mask_shape:
+        raise ValueError(f"mask must have shape {sizes.mask_shape}, got {mask.shape}")
+    return [Info(sizes.y_shape, x.dtype)]
 
 
 def _lower_deform(plan: Any, node: Any) -> bool:

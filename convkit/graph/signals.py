@@ -51,6 +51,8 @@ def _dft(attrs: Attrs, x: np.ndarray, length: np.ndarray | None = None, axis: np
 def _stft_infer(
     attrs: Attrs, x: Info, step: Info, window: Info | None = None, length: Info | None = None
 ) -> list[Info]:
+    if window is None and length is None:
+        raise ValueError("the node must have a window or a frame_length, got neither")
     size = window.shape[0] if window is not None else int(needs(length).reshape(()))
     frames = (x.shape[1] - size) // int(needs(step).reshape(())) + 1
     return [Info((x.shape[0], frames, size // 2 + 1 if attrs.get("onesided", 1) else size, 2), x.dtype)]

@@ -197,11 +197,12 @@ class Importer:
             schema = self._onnx.defs.get_schema(node.op_type, version)
         except self._onnx.defs.SchemaError:
             raise UnsupportedError(f"{node.op_type} of operator set {version}") from None
-        who, single = f"node {node.op_type} {_path(node)!r}", self._onnx.defs.OpSchema.FormalParameterOption.Single
+        who, optional = f"node {node.op_type} {_path(node)!r}", self._onnx.defs.OpSchema.FormalParameterOption.Optional
         if not schema.min_input <= len(inputs) <= schema.max_input or len(node.output) > schema.max_output:
             raise ValueError(f"{who} has {len(inputs)} inputs and {len(node.output)} outputs, which it may not")
-        for value, formal in zip(inputs, schema.inputs, strict=False):
-            if value is None and formal.option == single:
+        for i, value in enumerate(inputs):
+            formal = schema.inputs[min(i, len(schema.inputs) - 1)]  # the last one may stand for many
+            if value is None and formal.option != optional:
                 raise ValueError(f"{who} has no input {formal.name}, which it needs")
         for attribute in node.attribute:
             formal = schema.attributes.get(attribute.name)

@@ -73,7 +73,7 @@ CK_INLINE void moments_of(const double *first, const double *sum, const double *
 }
 
 static void CK_NAME(rows_moments)(const ck_row_tile *t, row_moments *to) {
-  vwide first[ROW_PARTS], sum[ROW_CHAINS][ROW_PARTS] = {{{0}}}, square[ROW_CHAINS][ROW_PARTS] = {{{0}}};
+  vwide first[ROW_PARTS] = {{0}}, sum[ROW_CHAINS][ROW_PARTS] = {{{0}}}, square[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+import fuzz_onnx
 from convkit import onnx_backend
 
 HEAD = '<ir_version: 10, opset_import: ["" : 22]>'
@@ -224,3 +225,31 @@ def test_operator_sets_of_the_future_are_refused():
     proto = parser.parse_model(f"{HEAD.replace('22', '999')} top (float[4] x) => (float[4] y) {{ y = Neg(x) }}")
     with pytest.raises(onnx_backend.UnsupportedError, match="operator set 999"):
         onnx_backend.load(proto)
+
+
+@pytest.mark.parametrize("node, message", (
+    ("Conv(x, w, two)", r"bias must have shape \(4,\), got \(2,\)"),
+    ("Conv(x, w, one)", r"bias must have shape \(4,\), got \(\)"),
+    ("ConvTranspose(x, w, two)", r"bias must have shape \(4,\)"),
+    ("DeformConv(x, w, o, two)", r"bias must have shape \(4,\)"),
+    ("DeformConv(x, w, o, four, x)", r"mask must have shape \(1, 1, 3, 3\)"),
+    ("BatchNormalization(x, two, two, two, two)", "x must have 2 channels"),
+    ("LayerNormalization(x, two)", r"x must have \(2,\)"),
+    ("Concat<axis=1>(x, , x)", "no input inputs"),
+))  # fmt: skip
+def test_kernels_read_no_numbers_that_are_not_there(node, message):
+    inputs = "float[1, 4, 3, 3] x, float[4, 4, 1, 1] w, float[1, 2, 3, 3] o, float[4] four, float[2] two, float one"
+    model = parser.parse_model(f"{HEAD} m ({inputs}) => (float y) {{ y = {node} }}")
+    model.graph.output[0].type.Clear()
+    shapes = {"x": (1, 4, 3, 3), "w": (4, 4, 1, 1), "o": (1, 2, 3, 3), "four": (4,), "two": (2,), "one": ()}
+    for name in ("w", "four", "two", "one"):  # constants, whose numbers kernels take as they are
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(shapes[name], np.float32), name))
+    with pytest.raises(ValueError, match=message):
+        network = onnx_backend.load(model)
+        network(**{name: np.ones(shapes[name], np.float32) for name in network.inputs})
+
+
+@pytest.mark.thorough
+def test_some_mutated_models():
+    came = fuzz_onnx.run(0, 200)
+    assert came.keys() <= {"arrays", "refused"} and min(came.values()) > 20, came
