@@ -340,6 +340,10 @@ def at(node: Node) -> Iterator[None]:
     except (TypeError, ValueError, OverflowError) as error:
         error.add_note(f"in node {node.op} {node.path!r}")
         raise
+    except KeyError as error:
+        refused = ValueError(f"an attribute has the value {error}, which there is not")
+        refused.add_note(f"in node {node.op} {node.path!r}")
+        raise refused from error
 
 
 class Graph:

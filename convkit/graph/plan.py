@@ -43,6 +43,8 @@ def inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[li
         row = OPS[node.op]
         with at(node):
             outputs = row.infer(node.attrs, *infos)
+            if len(outputs) < len(node.outputs):
+                raise ValueError(f"it has {len(node.outputs)} outputs, and its operator gives {len(outputs)}")
         total += bytes_of(row, node.attrs, infos, outputs)
         if max_bytes is not None and total > max_bytes:
             raise refused(max_bytes, node)

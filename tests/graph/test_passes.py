@@ -146,6 +146,8 @@ def test_what_is_nearly_a_hard_sigmoid_is_none():
         clipped = graph.emit("Clip", [shifted, *bounds], {})
         graph.outputs, graph.output_names = [graph.emit("Div", [clipped, graph.constant(np.array(6.0))], {})], ["y"]
         np.testing.assert_allclose(Network(graph)(x), np.clip(x + shift, 0, 6) / 6, rtol=1e-12)
+
+
 ROOT, HALF, ONE = np.array(2**0.5), np.array(0.5), np.array([1.0])
 
 

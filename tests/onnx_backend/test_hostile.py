@@ -236,6 +236,7 @@ def test_operator_sets_of_the_future_are_refused():
     ("BatchNormalization(x, two, two, two, two)", "x must have 2 channels"),
     ("LayerNormalization(x, two)", r"x must have \(2,\)"),
     ("Concat<axis=1>(x, , x)", "no input inputs"),
+    ("Resize<mode=\"line\">(x, two, four)", "the value 'line'"),
 ))  # fmt: skip
 def test_kernels_read_no_numbers_that_are_not_there(node, message):
     inputs = "float[1, 4, 3, 3] x, float[4, 4, 1, 1] w, float[1, 2, 3, 3] o, float[4] four, float[2] two, float one"
