@@ -165,6 +165,10 @@ class Program:
     def channels(
         self, item: int, shape: _Sizes, x: _Spot, y: _Spot, lanes: bool, numbers: tuple[np.ndarray, ...]
     ) -> None: ...
+    def rows(
+        self, op: int, item: int, shape: _Sizes, x: _Spot, y: _Spot, scale: np.ndarray | None, bias: np.ndarray | None,
+        epsilon: float, response: tuple[float, ...],
+    ) -> None: ...  # fmt: skip
     def run(self, first: int, end: int, bases: list[np.ndarray], seconds: np.ndarray | None) -> None: ...
     def explain(self, index: int) -> dict[str, Any] | None: ...
 
