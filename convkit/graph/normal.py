@@ -31,6 +31,8 @@ def _lower_rows(
     info = plan.info(x)
     if not is_real(info.dtype) or 0 in info.shape or plan.constant(x) is not None or len(node.outputs) > 1:
         return False
+    if op == _STANDARD and info.dtype.itemsize != 4:  # squares in float64 hold those of float32 of any size
+        return False
     sizes = info.shape[:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
     spots = [_as_rows(plan.spot(value), sizes) for value in (x, y)]
     if None in spots:

@@ -85,8 +85,9 @@ _RULES: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] 
 }  # fmt: skip
 # Normalisation counts as element by element.
 _BY_ELEMENT = {
-    *CODES, "Abs", "Add", "Affine", "BatchNormalization", "Cast", "Celu", "Clip", "Div", "Dropout", "Elu", "Erf", "Exp",
-    "Gelu", "Greater", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization",
+    *CODES, "Abs", "Add", "Affine", "BatchNormalization", "Cast", "Celu", "ChannelNormalization", "Clip", "Div",
+    "Dropout", "Elu", "Erf", "Exp", "Gelu", "Greater", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
+    "Identity", "InstanceNormalization",
     "LRN", "LayerNormalization", "LeakyRelu", "Less", "Log", "LogSoftmax", "Max", "Mean", "Min", "Mish", "Mul", "Neg",
     "PRelu", "Pow", "Reciprocal", "Relu", "Selu", "Shrink", "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt", "Sub",
     "Swish", "Tanh", "ThresholdedRelu", "Where",
