@@ -351,6 +351,16 @@ def _call(name: str, args, kwargs) -> dict:
     return call.arguments
 
 
+def _weights_of_axes(call: dict) -> int:
+    """How many weights an output has along all axes together, of an interpolation or its gradient."""
+    last = _options.channel_last(call["layout"])
+    x_shape, size, factor = call.get("x_shape", np.shape(call.get("x"))), call.get("size"), call["scale_factor"]
+    if "grad" in call and factor is None:
+        size = np.shape(call["grad"])[1:-1] if last else np.shape(call["grad"])[2:]
+    axes = _resize(x_shape, size, factor, call["mode"], call["align_corners"], True, last)[1]
+    return sum(map(len, axes))
+
+
 def terms(name: str, *args, **kwargs):
     """
     Size and number of the products that an operator sums for each element of its result.
@@ -391,8 +401,8 @@ def bound(name: str, *args, dtype=None, **kwargs):
     With S and K from `terms`, u = 2**-24 or 2**-53 and gamma_n = n*u / (1 - n*u), it holds for sums in any order, fused
     or not. n is K and the roundings of one product's factors: 8 are enough for linear weights (1 - t along three axes,
     their two products, the slope's, and those with x and grad). A cubic weight has 8 more along each of its two axes,
-    but not in a float32 interpolation, whose weights are formed in float64. In float64 it is twice that, because the
-    reference rounds as well.
+    but not in a float32 interpolation, whose weights are formed in float64; with antialias each is over a sum of all of
+    its axis, of as many terms. In float64 it is twice that, because the reference rounds as well.
 
     Parameters
     ----------
@@ -414,6 +424,8 @@ def bound(name: str, *args, dtype=None, **kwargs):
     limits, times = np.finfo(dtype), 2 if dtype == np.float64 else 1
     in_double = dtype == np.float32 and name.startswith("interpolate")
     extra = 24 if call["mode"] == "bicubic" and not in_double else 8
+    if call.get("antialias") and not in_double:
+        extra += _weights_of_axes(call)
     u = float(limits.eps) / 2
 
     def error(s, k):
