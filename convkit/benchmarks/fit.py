@@ -8,7 +8,7 @@ cycles and seconds is whatever fits best: estimates have to rank.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,8 +23,8 @@ Costs = dict[str, tuple[float, ...]]
 ROUNDS = 3
 STEPS = (1.4, 1.15, 1.05)  # costs are multiplied and divided by these, pass by pass
 CHOICE = 0.5  # what a choice's loss counts beside an estimate's error, both as logarithms of ratios
-LEAST_GAIN = 1e-4
-NEAR = 1.15
+LEAST_GAIN = 1e-4  # below that a cost follows the noise of the timings
+NEAR = 1.15  # as much as a burst differs from the next on a quiet machine
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,27 @@ def _explained(problem: Problem) -> convkit.Explanation:
 
 def measure(layers: Sequence[Layer], direction: str, setting: Setting, probe: Probe) -> Iterator[Sample]:
     """The layers that may be arranged in several ways, timed in each."""
-    for layer in (layer for layer in layers if layer.kind not in DEFORMABLE):
-        for algorithm in ("auto", "implicit_gemm"):
-            problem = Problem(layer, direction, Setting(setting.dtype, setting.layout, setting.threads, algorithm))
-            told = _explained(problem)
-            if told.algorithm not in ("winograd", "im2col"):
-                break
-        if len(told.estimates) < 2:
+    for layer in layers:
+        problem = _of_the_engine(layer, direction, setting)
+        names = [] if problem is None else [*_explained(problem).estimates]
+        if problem is None or len(names) < 2:
             continue
-        race = Race([_arranged(problem, name) for name in told.estimates], probe)
+        race = Race([_arranged(problem, name) for name in names], probe)
         try:
             race.run(ROUNDS)
         finally:
             engine.take_arrangements()
-        yield Sample(problem, {name: probe.best_of(race.bursts[name]).seconds for name in told.estimates})
+        yield Sample(problem, {name: probe.best_of(race.bursts[name]).seconds for name in names})
+
+
+def _of_the_engine(layer: Layer, direction: str, setting: Setting) -> Problem | None:
+    """The layer by an algorithm that arranges it; a deformable one has no choice."""
+    if layer.kind in DEFORMABLE:
+        return None
+    problem = Problem(layer, direction, replace(setting, algorithm="auto"))
+    if _explained(problem).algorithm in ("winograd", "im2col"):
+        return Problem(layer, direction, replace(setting, algorithm="implicit_gemm"))
+    return problem
 
 
 def _arranged(problem: Problem, name: str) -> Contender:
@@ -84,7 +91,7 @@ class Quality:
     """How well estimates tell what is fast.
 
     `error` is the median ratio between an estimate and the time, the larger over the smaller; `rank` Spearman's
-    correlation of all of them; `near` the share of the layers whose chosen arrangement takes at most 1.15 times as long
+    correlation of all of them; `near` the share of the layers whose chosen arrangement takes at most NEAR times as long
     as their fastest one; `worst` the largest such ratio; `loss` what a fit lowers.
     """
 
@@ -121,20 +128,27 @@ def fit(samples: Sequence[Sample], told: Callable[[str], object]) -> Costs:
     """Costs under which the estimates of the samples are nearer to their times; they are in force until set again."""
     costs = engine.costs()
     best = quality(samples).loss
-    for step in STEPS:
-        for name, numbers in costs.items():
-            for i, number in enumerate(numbers):
-                for factor in (step, 1 / step):
-                    trial = costs | {name: (*numbers[:i], number * factor, *numbers[i + 1 :])}
-                    engine.set_costs(trial)
-                    loss = quality(samples).loss
-                    if loss < best - LEAST_GAIN:
-                        best, costs = loss, trial
-                        numbers = trial[name]
-                        break
-        told(f"costs multiplied or divided by {step}: loss {best:.4f}")
-    engine.set_costs(costs)
+    try:
+        for step in STEPS:
+            for name, i, factor in _trials(costs, step):
+                numbers = costs[name]
+                trial = costs | {name: (*numbers[:i], numbers[i] * factor, *numbers[i + 1 :])}
+                engine.set_costs(trial)
+                loss = quality(samples).loss
+                if loss < best - LEAST_GAIN:
+                    best, costs = loss, trial
+            told(f"costs multiplied or divided by {step}: loss {best:.4f}")
+    finally:
+        engine.set_costs(costs)
     return costs
+
+
+def _trials(costs: Costs, step: float) -> Iterator[tuple[str, int, float]]:
+    """Every number of the costs, up and down: its name and place, and by what to multiply it."""
+    for name, numbers in costs.items():
+        for i in range(len(numbers)):
+            yield name, i, step
+            yield name, i, 1 / step
 
 
 def changed(costs: Costs, before: Costs) -> Iterator[str]:

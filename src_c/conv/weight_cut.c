@@ -4,6 +4,7 @@
 
 #include "base/dispatch.h"
 #include "base/parallel.h"
+#include "dense/dense_cost.h"
 
 enum {
   FEW_TILES = 32,        /* fewer register tiles in dW than this: cut the pixels */
@@ -46,6 +47,8 @@ ck_memo_key ck_weight_key(const ck_conv *call, int transposed) {
     ck_key_add_all(&key, axis, sizeof axis / sizeof *axis);
   }
   ck_key_add_all(&key, call->x.stride, 5);
+  ck_key_add_all(&key, call->y.stride, 5);
+  ck_key_add(&key, ck_cost_changes);
   return key;
 }
 

@@ -190,7 +190,6 @@ static ww_plan make_plan(const ck_conv *call, int transposed) {
   ck_memo_key key = ck_weight_key(call, transposed);
   ww_plan p;
   ck_key_add(&key, -2); /* no other plan's */
-  ck_key_add(&key, ck_cost_changes);
   if (!ck_memo_find(&key, &p, sizeof p)) {
     p = fresh_plan(call, transposed);
     ck_memo_keep(&key, &p, sizeof p);

@@ -46,24 +46,28 @@ ck_costs ck_cost = {.issue = 4,
 
 int64_t ck_cost_changes;
 
-#define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))}
+#define EACH_COST(X)                                                                                                   \
+  X(issue)                                                                                                             \
+  X(latency)                                                                                                           \
+  X(strip)                                                                                                             \
+  X(strip_vector) X(plane) X(plane_cut) X(turn) X(pack) X(panel) X(tap) X(stage_row) X(stage) X(stage_apart)           \
+      X(stage_turned) X(stage_groups) X(stage_strips) X(stage_strided) X(stage_second) X(stage_run) X(stage_alone)     \
+          X(drain_straight) X(drain) X(drain_turned) X(drain_apart) X(drain_joined) X(drain_groups) X(drain_run)       \
+              X(drain_groups_run) X(level2) X(level3) X(level2_strips) X(level2_pixels) X(accumulators) X(tile)        \
+                  X(tile_weights) X(output) X(group) X(task)
+#define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
+#define AND_BYTES(name) +sizeof ck_cost.name
 static const struct {
   const char *name;
   size_t at;
   int count;
-} costs[] = {COST(issue),          COST(latency),      COST(strip),         COST(strip_vector),
-             COST(plane),          COST(plane_cut),    COST(turn),          COST(pack),
-             COST(panel),          COST(tap),          COST(stage_row),     COST(stage),
-             COST(stage_apart),    COST(stage_turned), COST(stage_groups),  COST(stage_strips),
-             COST(stage_strided),  COST(stage_second), COST(stage_run),     COST(stage_alone),
-             COST(drain_straight), COST(drain),        COST(drain_turned),  COST(drain_apart),
-             COST(drain_joined),   COST(drain_groups), COST(drain_run),     COST(drain_groups_run),
-             COST(level2),         COST(level3),       COST(level2_strips), COST(level2_pixels),
-             COST(accumulators),   COST(tile),         COST(tile_weights),  COST(output),
-             COST(group),          COST(task)};
+} costs[] = {EACH_COST(COST)};
+enum { COSTS = sizeof costs / sizeof *costs };
+
+_Static_assert(0 EACH_COST(AND_BYTES) == sizeof(ck_costs), "every cost must be among them");
 
 const char *ck_cost_name(int index, int *count) {
-  if (index >= (int)(sizeof costs / sizeof *costs))
+  if (index >= COSTS)
     return NULL;
   *count = costs[index].count;
   return costs[index].name;

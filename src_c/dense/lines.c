@@ -44,6 +44,7 @@ typedef struct lines {
   const ck_dense *d;
   int64_t vectors, each, parts; /* whole ones of channels, those of a task, and tasks that share them */
   int64_t blocks, rows, planes; /* blocks of rows of a plane, rows of a block; planes of outputs */
+  int64_t together;             /* vectors that a line has at a time */
   int64_t inner, inner_end;     /* columns of which all taps are inside the source */
 } lines;
 
@@ -94,7 +95,8 @@ static lines cut(const ck_dense *d, const ck_run *run) {
     l.each = ck_max(1, ck_ceil_div(l.each, ck_ceil_div(wanted, tasks)));
   while (l.each > 1 && scratch_bytes(&l) > ck_thread_bytes(run, CK_THREAD_BYTES))
     l.each = l.each / 2;
-  l.each -= l.each > 1 && l.each < l.vectors && l.each % 2; /* two vectors at a time */
+  l.each -= l.each > 1 && l.each < l.vectors && l.each % 2; /* the kernel takes them in pairs */
+  l.together = ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2);
   l.parts = ck_ceil_div(l.vectors, l.each);
   return l;
 }
@@ -209,9 +211,8 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
                                                   : -INFINITY,
                   .high = clip ? d->act_b : INFINITY};
   const int64_t end = ck_min(axis[1].outputs, (block + 1) * l->rows);
-  const int64_t together = ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2);
   for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
-    line.vectors = ck_min(together, ck_max(1, count - shared - i)); /* that one goes by itself */
+    line.vectors = ck_min(l->together, ck_max(1, count - shared - i)); /* the shared one by itself */
     const int64_t first = channel_of(d, vector + i) * item;
     line.panel = panels + i * panel_bytes(d);
     line.bias = b.bias + i * width;
@@ -243,6 +244,6 @@ void ck_lines_explain(const ck_dense *d, const ck_run *run, ck_explanation *e) {
   const int64_t block[4] = {1, 1, l.rows, d->source.axis[2].outputs};
   memcpy(e->block, block, sizeof block);
   e->channels = 1;
-  e->lanes = ck_min(2, l.each) * d->kernels->vector;
+  e->lanes = ck_min(l.together, l.each) * d->kernels->vector;
   e->tasks = l.planes * l.blocks * l.parts;
 }

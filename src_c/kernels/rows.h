@@ -1,6 +1,7 @@
 /* Rows of values that are taken together: softmax, and normalisation, by a row's own moments or by neighbours; see
- * ck_rows. Lanes are rows, whichever way they lie, and sums are of doubles, in two chains of values: the bits are the
- * same for every vector and order of the axes. */
+ * ck_rows. Lanes are rows, whichever way they lie. Sums are of doubles, in two chains of values; those of a few
+ * neighbours' squares of the call's own numbers, in one: the bits are the same for every vector and order of the axes.
+ */
 #ifndef CK_KERNEL_ROWS_H
 #define CK_KERNEL_ROWS_H
 

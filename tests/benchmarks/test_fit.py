@@ -48,3 +48,16 @@ def test_costs_are_what_plans_follow_from(costs):
     assert fit._explained(problem).estimate > cycles + 9e8
     engine.set_costs(costs)
     assert fit._explained(problem).estimate == cycles
+
+
+def test_what_is_interrupted_leaves_the_best_costs_so_far(costs):
+    given = list(samples(draw.random_layers(1, 2)))
+
+    def interrupted(line):
+        raise KeyboardInterrupt
+
+    engine.set_costs(costs | {"task": (9000.0,)})
+    before = fit.quality(given).loss
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(given, interrupted)
+    assert fit.quality(given).loss < before
