@@ -50,11 +50,41 @@ int64_t ck_cost_changes;
   X(issue)                                                                                                             \
   X(latency)                                                                                                           \
   X(strip)                                                                                                             \
-  X(strip_vector) X(plane) X(plane_cut) X(turn) X(pack) X(panel) X(tap) X(stage_row) X(stage) X(stage_apart)           \
-      X(stage_turned) X(stage_groups) X(stage_strips) X(stage_strided) X(stage_second) X(stage_run) X(stage_alone)     \
-          X(drain_straight) X(drain) X(drain_turned) X(drain_apart) X(drain_joined) X(drain_groups) X(drain_run)       \
-              X(drain_groups_run) X(level2) X(level3) X(level2_strips) X(level2_pixels) X(accumulators) X(tile)        \
-                  X(tile_weights) X(output) X(group) X(task)
+  X(strip_vector)                                                                                                      \
+  X(plane)                                                                                                             \
+  X(plane_cut)                                                                                                         \
+  X(turn)                                                                                                              \
+  X(pack)                                                                                                              \
+  X(panel)                                                                                                             \
+  X(tap)                                                                                                               \
+  X(stage_row)                                                                                                         \
+  X(stage)                                                                                                             \
+  X(stage_apart)                                                                                                       \
+  X(stage_turned)                                                                                                      \
+  X(stage_groups)                                                                                                      \
+  X(stage_strips)                                                                                                      \
+  X(stage_strided)                                                                                                     \
+  X(stage_second)                                                                                                      \
+  X(stage_run)                                                                                                         \
+  X(stage_alone)                                                                                                       \
+  X(drain_straight)                                                                                                    \
+  X(drain)                                                                                                             \
+  X(drain_turned)                                                                                                      \
+  X(drain_apart)                                                                                                       \
+  X(drain_joined)                                                                                                      \
+  X(drain_groups)                                                                                                      \
+  X(drain_run)                                                                                                         \
+  X(drain_groups_run)                                                                                                  \
+  X(level2)                                                                                                            \
+  X(level3)                                                                                                            \
+  X(level2_strips)                                                                                                     \
+  X(level2_pixels)                                                                                                     \
+  X(accumulators)                                                                                                      \
+  X(tile)                                                                                                              \
+  X(tile_weights)                                                                                                      \
+  X(output)                                                                                                            \
+  X(group)                                                                                                             \
+  X(task)
 #define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
 #define AND_BYTES(name) +sizeof ck_cost.name
 static const struct {
