@@ -51,13 +51,15 @@ def test_costs_are_what_plans_follow_from(costs):
 
 
 def test_what_is_interrupted_leaves_the_best_costs_so_far(costs):
-    given = list(samples(draw.random_layers(1, 2)))
+    given, lines = list(samples(draw.random_layers(1, 2))), []
 
     def interrupted(line):
+        lines.append(line)
         raise KeyboardInterrupt
 
     engine.set_costs(costs | {"task": (9000.0,)})
     before = fit.quality(given).loss
     with pytest.raises(KeyboardInterrupt):
         fit.fit(given, interrupted)
-    assert fit.quality(given).loss < before
+    after = fit.quality(given).loss
+    assert after < before and lines[0].endswith(f"loss {after:.4f}")
