@@ -16,7 +16,35 @@ cdef extern from "convkit.h" nogil:
         CK_F32
         CK_F64
         CK_ISAS
+
+    ctypedef enum ck_padding_mode:
+        CK_ZEROS
+        CK_REFLECT
+        CK_REPLICATE
+        CK_CIRCULAR
+
+    ctypedef enum ck_activation:
         CK_IDENTITY
+        CK_RELU
+        CK_LEAKY_RELU
+        CK_SIGMOID
+        CK_TANH
+        CK_CLIP
+        CK_SILU
+        CK_GELU
+        CK_HARD_SWISH
+        CK_HARD_SIGMOID
+        CK_ELU
+        CK_GELU_TANH
+        CK_SOFTPLUS
+        CK_ELU_OF_X
+
+    ctypedef enum ck_algorithm:
+        CK_AUTO
+        CK_IMPLICIT_GEMM
+        CK_IM2COL
+        CK_DIRECT
+        CK_WINOGRAD
 
     ctypedef enum ck_conv_op:
         CK_FORWARD
@@ -133,6 +161,17 @@ cdef extern from "convkit.h" nogil:
 
     ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes) noexcept
     ck_status ck_pool_run(const ck_pool *call, ck_pool_op op) noexcept
+
+    ctypedef enum ck_sampling:
+        CK_NEAREST
+        CK_LINEAR
+        CK_CUBIC
+
+    ctypedef enum ck_border:
+        CK_BORDER_ZEROS
+        CK_BORDER_EDGE
+        CK_BORDER_REFLECTION
+
     ctypedef enum ck_resize_op:
         CK_RESIZE
         CK_RESIZE_GRAD_X
@@ -177,7 +216,14 @@ cdef extern from "convkit.h" nogil:
         CK_AXES
 
     ctypedef enum ck_element_op:
-        pass
+        CK_ACTIVATE
+        CK_ACTIVATE_BACK
+        CK_PLUS
+        CK_MINUS
+        CK_TIMES
+        CK_OVER
+        CK_LARGER
+        CK_SMALLER
 
     ctypedef struct ck_strided:
         void *data

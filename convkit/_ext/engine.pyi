@@ -14,6 +14,79 @@ MAX_AXES: int
 flush_denormals: ContextVar[bool]
 workspace_limit: ContextVar[int]
 
+# ---------------------------------------------------------------- codes, by enum of src_c/convkit.h
+
+# ck_padding_mode
+ZEROS: int
+REFLECT: int
+REPLICATE: int
+CIRCULAR: int
+
+# ck_activation
+IDENTITY: int
+RELU: int
+LEAKY_RELU: int
+SIGMOID: int
+TANH: int
+CLIP: int
+SILU: int
+GELU: int
+HARD_SWISH: int
+HARD_SIGMOID: int
+ELU: int
+GELU_TANH: int
+SOFTPLUS: int
+ELU_OF_X: int
+
+# ck_algorithm
+AUTO: int
+IMPLICIT_GEMM: int
+IM2COL: int
+DIRECT: int
+WINOGRAD: int
+
+# ck_conv_op
+FORWARD: int
+GRAD_X: int
+GRAD_WEIGHT: int
+TRANSPOSED: int
+TRANSPOSED_GRAD_X: int
+TRANSPOSED_GRAD_WEIGHT: int
+
+# ck_pool_op
+POOL_MAX: int
+POOL_AVERAGE: int
+POOL_AVERAGE_GRAD: int
+POOL_SCATTER_ADD: int
+POOL_SCATTER: int
+POOL_GATHER: int
+POOL_CHECK: int
+
+# ck_sampling
+NEAREST: int
+LINEAR: int
+CUBIC: int
+
+# ck_border
+BORDER_ZEROS: int
+BORDER_EDGE: int
+BORDER_REFLECTION: int
+
+# ck_element_op
+ACTIVATE: int
+ACTIVATE_BACK: int
+PLUS: int
+MINUS: int
+TIMES: int
+OVER: int
+LARGER: int
+SMALLER: int
+
+# ck_row_op
+SOFTMAX: int
+STANDARD: int
+RESPONSE: int
+
 # ---------------------------------------------------------------- sizes
 
 @final

@@ -89,6 +89,7 @@ cdef inline const ck.ck_kernels *kernels_for(cnp.ndarray array) noexcept:
     return ck.ck_kernels_for(ck.CK_F32 if cnp.PyArray_ITEMSIZE(array) == 4 else ck.CK_F64)
 
 
+include "codes.pxi"
 include "memory.pxi"
 include "conv.pxi"
 include "prepared.pxi"
