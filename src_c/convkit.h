@@ -346,8 +346,8 @@ ck_status ck_channels_run(const ck_channels *call);
 typedef enum ck_row_op {
   CK_SOFTMAX = 0,  /* y = exp(x) / the row's sum of that; of equal infinities alike */
   CK_STANDARD = 1, /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias, of the row's own moments */
-  CK_RESPONSE =
-      2, /* y = x / (epsilon + factor * s)^(quarters / 4), s: the squares' sum of values k - before..k + after */
+  /* y = x / (epsilon + factor * s)^(quarters / 4), s: the squares' sum of values k - before..k + after */
+  CK_RESPONSE = 2,
 } ck_row_op;
 
 /* Of (n, c, l) arrays, none of them empty, whose n * l rows are c values each. y overlaps nothing. In either array

@@ -85,7 +85,7 @@ static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed
 }
 
 /* Where (channel, tap) rows of a block lie among the columns: runs of taps along the innermost axis. Calls
- * move(plan, window row, column row, count) for each. */
+ * move(context, window row, column row, count) for each. */
 static void each_run(const col_plan *p, const ck_kblock *kb, void (*move)(void *, int64_t, int64_t, int64_t),
                      void *context) {
   const int64_t *kernel = p->call->shape.kernel;
@@ -104,7 +104,7 @@ typedef struct col_tile {
   ck_box box;
 } col_tile;
 
-/* Calls move(src or dst of the user's columns, window rows ...) for each run of adjacent outputs of the box. */
+/* So many rows of the window to the user's columns, run after run of adjacent outputs of the box; and the way back. */
 static void store_run(void *context, int64_t row, int64_t column, int64_t count) {
   const col_tile *t = context;
   const ck_conv_shape *s = &t->p->call->shape;

@@ -1,7 +1,6 @@
 /* The engine: a correlation over lists of taps, blocked, threaded, through the one micro-kernel.
  *
- *   dst[n][lane][o] = activation(sum over (k, tap) of src[n][k][base + o * step + tap * tap_step] * w[lane][k][tap] +
- * bias)
+ *   dst[n][lane][o] = activation(bias + sum over (k, tap) of w[lane][k][tap] * src[n][k][base + o * step + tap offset])
  *
  * Forward convolution is one such correlation; the gradient of x, which is also transposed convolution, is one for each
  * residue (phase) of the stride, all of which share one window. Any strides serve any layout. */

@@ -14,7 +14,7 @@ static int64_t positions_of(const ck_source *source, const ck_window_size *size,
   return positions;
 }
 
-/* A plane that is a multiple of 4096 bytes would put all channels of a position into one cache set. */
+/* A plane that is a multiple of 1024 bytes would put all channels of a position into four cache sets, or fewer. */
 static int64_t plane_of(int64_t positions, int64_t item) {
   return positions * item % 1024 == 0 ? positions + 64 / item : positions;
 }

@@ -1,4 +1,4 @@
-/* The stage: a block's window of the input, copied un-expanded into scratch.  The only reader of user tensors. */
+/* The stage: a block's window of the input, copied un-expanded into scratch, and the way back. */
 #ifndef CK_STAGE_H
 #define CK_STAGE_H
 
