@@ -5,9 +5,28 @@
 #ifndef CK_DISPATCH_H
 #define CK_DISPATCH_H
 
+#include <math.h>
+
 #include "convkit.h"
 
 enum { CK_MAX_HEIGHT = 14, CK_MAX_LANE_VECTORS = 6 };
+
+/* What results are kept within; NaN passes. */
+typedef struct ck_bounds {
+  double low, high;
+} ck_bounds;
+
+/* Activations that are bounds, if any: whoever stores applies them. All others are for ck_sums, before, or for
+ * ck_kernels.activate, after. */
+static inline int ck_only_bounds(int activation) {
+  return activation == CK_IDENTITY || activation == CK_RELU || activation == CK_CLIP;
+}
+
+/* Those of an activation that is bounds, else none. */
+static inline ck_bounds ck_bounds_of(int activation, double a, double b) {
+  const int clip = activation == CK_CLIP;
+  return (ck_bounds){clip ? a : activation == CK_RELU ? 0 : -INFINITY, clip ? b : INFINITY};
+}
 
 /* Where the rows of a register tile lie: in two runs, the first the longer by at most one, row i of a run i * step
  * after the run's first; or where ro says. */
@@ -16,14 +35,14 @@ typedef struct ck_row_panel {
   const int32_t *ro;           /* [height], or NULL */
 } ck_row_panel;
 
-/* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus a bias, then within bounds. NaN
- * passes. The bias is each row's, or of `rows` each lane's. */
+/* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus a bias, then within bounds. The
+ * bias is each row's, or of `rows` each lane's. */
 typedef struct ck_finish {
   char *dst;
   int64_t row;      /* bytes */
   const void *bias; /* [height], or [ld] */
   int64_t lanes;    /* of `rows`: those of ld that are stored */
-  double low, high;
+  ck_bounds bounds;
   int add; /* what dst holds, before the bounds */
 } ck_finish;
 
@@ -77,7 +96,7 @@ typedef struct ck_line {
   int64_t panel_apart;   /* elements from a vector's weights to the next one's */
   int64_t step, to_step; /* bytes */
   char *to;
-  double low, high;
+  ck_bounds bounds;
 } ck_line;
 
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
@@ -133,11 +152,6 @@ typedef struct ck_stage {
   ck_strips strips; /* if any: of positions, those of one image after those of the other; nothing is padding */
 } ck_stage;
 
-/* Activations that are bounds, if any: the drain applies them. All others are for ck_sums, before. */
-static inline int ck_only_bounds(int activation) {
-  return activation == CK_IDENTITY || activation == CK_RELU || activation == CK_CLIP;
-}
-
 /* c[i][j] = activation(c[i][j] + bias) over rows one after the other, not of an activation that is only bounds. The
  * bias is [rows] or else [ld], ld then being whole vectors; or NULL. */
 typedef struct ck_sums {
@@ -156,10 +170,9 @@ typedef struct ck_drain {
   char *dst;
   int64_t count, lanes, dst_pixel, dst_lane; /* strides in bytes */
   const void *bias;                          /* [lanes] in scratch, or NULL */
-  int activation;                            /* one that ck_only_bounds holds of */
-  double a, b;
-  int add;  /* add what dst holds, before the bounds */
-  int copy; /* no sums: -0 stays what it is; there is no bias */
+  const ck_bounds *bounds;                   /* or NULL: none */
+  int add;                                   /* add what dst holds, before the bounds */
+  int copy;                                  /* no sums: -0 stays what it is; there is no bias */
   /* Transposed convolution: pixel x of the run is pixel x / phases of accumulators c + (x % phases) * c_phase (bytes).
    * 0 and 1 both say that there is but one. */
   int64_t phases, c_phase;

@@ -1,5 +1,4 @@
 /* From accumulators to the output: which pixels follow each other, in scratch and in the user's tensor. */
-#include <math.h>
 #include <string.h>
 
 #include "dense_drain.h"
@@ -21,16 +20,14 @@ void ck_dense_load_bias(const ck_block *b, const ck_tile *t) {
     memset(b->b.bias, 0, (size_t)(t->ld * b->d->kernels->real_size));
 }
 
-/* Those of an activation that is bounds, else none. */
-static void bounds_of(const ck_dense *d, double *low, double *high) {
-  *low = d->activation == CK_RELU ? 0 : d->activation == CK_CLIP ? d->act_a : -INFINITY;
-  *high = d->activation == CK_CLIP ? d->act_b : INFINITY;
-}
-
 ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   const ck_dense *d = b->d;
   const int64_t *stride = d->dst.stride, *size = b->box.size, *first = b->box.first;
-  ck_finish finish = {.dst = t->dst, .row = t->dst_lane, .bias = b->b.bias, .add = d->add};
+  ck_finish finish = {.dst = t->dst,
+                      .row = t->dst_lane,
+                      .bias = b->b.bias,
+                      .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b),
+                      .add = d->add};
   if (d->arrangement == CK_BY_PIXEL) {
     finish.row = stride[4];
     finish.lanes = t->lanes;
@@ -40,7 +37,6 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
     int64_t y = r * b->runs.outputs / size[3], z = y / size[2], n = z / size[1];
     finish.dst += n * stride[0] + z % size[1] * stride[2] + y % size[2] * stride[3];
   }
-  bounds_of(d, &finish.low, &finish.high);
   return finish;
 }
 
@@ -57,20 +53,15 @@ void ck_dense_finish_rest(const ck_block *b, const ck_tile *t, const ck_finish *
                           .dst_pixel = item,
                           .dst_lane = finish->row,
                           .bias = finish->bias,
-                          .activation = ck_only_bounds(d->activation) ? d->activation : CK_IDENTITY,
-                          .a = d->act_a,
-                          .b = d->act_b,
+                          .bounds = &finish->bounds,
                           .add = d->add};
   d->kernels->drain(&drain);
 }
 
-void ck_dense_activate_stored(const ck_block *b, const ck_tile *t, int64_t lanes) {
-  const ck_dense *d = b->d;
-  const int64_t step = d->dst.stride[4];
-  const int joined = lanes * d->kernels->real_size == step;
-  char *pixel = ck_dense_finish_at(b, t, 0).dst;
-  for (int64_t i = 0; i < (joined ? 1 : b->pixels); i++, pixel += step)
-    d->kernels->activate(pixel, pixel, joined ? b->pixels * lanes : lanes, d->activation, d->act_a, d->act_b);
+void ck_dense_activate_stored(const ck_dense *d, char *run, int64_t step, int64_t runs, int64_t count) {
+  const int joined = count * d->kernels->real_size == step;
+  for (int64_t i = 0; i < (joined ? 1 : runs) && !ck_only_bounds(d->activation); i++, run += step)
+    d->kernels->activate(run, run, joined ? runs * count : count, d->activation, d->act_a, d->act_b);
 }
 
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */
@@ -110,16 +101,16 @@ static void drain_run(const ck_block *b, const ck_drain *drain) {
   const ck_dense *d = b->d;
   const int64_t item = d->kernels->real_size;
   d->kernels->drain(drain);
-  if (!d->add || ck_only_bounds(d->activation))
+  if (!d->add)
     return;
-  const int rows = drain->dst_pixel == item, columns = !rows && drain->dst_lane == item;
-  const int64_t length = rows ? drain->count : columns ? drain->lanes : 1;
-  for (int64_t i = 0; i < (rows ? 1 : drain->count); i++) {
-    for (int64_t j = 0; j < (columns ? 1 : drain->lanes); j++) {
-      char *run = drain->dst + i * drain->dst_pixel + j * drain->dst_lane;
-      d->kernels->activate(run, run, length, d->activation, d->act_a, d->act_b);
-    }
+  if (drain->dst_pixel == item) {
+    ck_dense_activate_stored(d, drain->dst, drain->dst_lane, drain->lanes, drain->count);
+    return;
   }
+  const int columns = drain->dst_lane == item;
+  for (int64_t j = 0; j < (columns ? 1 : drain->lanes); j++)
+    ck_dense_activate_stored(d, drain->dst + j * drain->dst_lane, drain->dst_pixel, drain->count,
+                             columns ? drain->lanes : 1);
 }
 
 /* Adds each padded position of an image into the source that it repeats. */
@@ -208,6 +199,7 @@ static void activate_sums(const ck_block *b, const ck_tile *t, const layout *in,
 
 void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
   const ck_dense *d = b->d;
+  const ck_bounds bounds = ck_bounds_of(d->activation, d->act_a, d->act_b);
   layout in = layout_of(b, t);
   ck_drain drain = {.c_pixel = in.c_pixel,
                     .c_lane = in.c_lane,
@@ -216,9 +208,7 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
                     .dst_pixel = d->dst.stride[4],
                     .dst_lane = t->dst_lane,
                     .bias = b->b.bias,
-                    .activation = ck_only_bounds(d->activation) ? d->activation : CK_IDENTITY,
-                    .a = d->act_a,
-                    .b = d->act_b,
+                    .bounds = &bounds,
                     .add = d->add || d->fold};
   ck_dense_load_bias(b, t);
   if (!ck_only_bounds(d->activation) && !d->add) {

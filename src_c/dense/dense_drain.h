@@ -4,17 +4,16 @@
 
 #include "dense_block.h"
 
-/* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first.
- */
+/* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first. */
 ck_finish ck_dense_finish_at(const ck_block *block, const ck_tile *tile, int64_t r);
 
 /* The same for the lanes from `lane` on that the micro-kernel left in scratch. */
 void ck_dense_finish_rest(const ck_block *block, const ck_tile *tile, const ck_finish *finish, const char *total,
                           int64_t lane);
 
-/* By pixel, an activation that is more than bounds, of sums that went straight to the output: so many lanes, from the
- * tile's first on. */
-void ck_dense_activate_stored(const ck_block *block, const ck_tile *tile, int64_t lanes);
+/* An activation that is more than bounds, of sums that were stored just now, with their bias: runs of `count` adjacent
+ * elements, `step` bytes apart. */
+void ck_dense_activate_stored(const ck_dense *dense, char *run, int64_t step, int64_t runs, int64_t count);
 
 /* The tile's bias, or zeros, in scratch. */
 void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);

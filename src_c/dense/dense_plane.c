@@ -109,9 +109,7 @@ void ck_dense_multiply_plane(ck_block *b, const ck_tile *t, const ck_part *p) {
       plane.to_row = d->dst.stride[3];
     }
     multiply_plane(b, &plane, p->taps);
-    for (int64_t i = 0; i < plane.rows && b->straight && !ck_only_bounds(d->activation); i++) {
-      char *row = plane.to + i * plane.to_row; /* stored just now, with its bias */
-      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
-    }
+    if (b->straight)
+      ck_dense_activate_stored(d, plane.to, plane.to_row, plane.rows, runs->lanes);
   }
 }

@@ -83,10 +83,8 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
     const int64_t done = ck_multiply_lanes(&product);
     if (b->finishing && done < runs->lanes)
       ck_dense_finish_rest(b, t, &finish, product.total, done);
-    for (int64_t i = 0; i < t->lanes && b->finishing && !ck_only_bounds(d->activation); i++) {
-      char *row = finish.dst + i * finish.row; /* stored just now, with its bias */
-      kernels->activate(row, row, runs->lanes, d->activation, d->act_a, d->act_b);
-    }
+    if (b->finishing)
+      ck_dense_activate_stored(d, finish.dst, finish.row, t->lanes, runs->lanes);
   }
 }
 
@@ -353,8 +351,8 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (tile + 1 < tile_end && ck_stopped(b->worker))
       break;
   }
-  if (stored > 0 && d->arrangement == CK_BY_PIXEL && !ck_only_bounds(d->activation))
-    ck_dense_activate_stored(b, &from, stored);
+  if (stored > 0 && d->arrangement == CK_BY_PIXEL)
+    ck_dense_activate_stored(d, ck_dense_finish_at(b, &from, 0).dst, d->dst.stride[4], b->pixels, stored);
   return tile;
 }
 

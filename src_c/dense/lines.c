@@ -1,6 +1,5 @@
 #include "lines.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/parallel.h"
@@ -193,7 +192,6 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
     panels = (const char *)d->panels.data + vector * panel_bytes(d);
   else
     pack(d, b.w_off, vector, count, b.panels);
-  const int bounds = ck_only_bounds(d->activation), clip = d->activation == CK_CLIP;
   set_bias(l, b.bias, vector, count);
   set_columns(l, &b);
   ck_line line = {.offset = b.offset,
@@ -206,10 +204,7 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
                   .step = axis[2].step * d->source.tensor.stride[4],
                   .to_step = d->dst.stride[4],
                   .panel_apart = all_taps(d) * d->kernels->vector,
-                  .low = d->activation == CK_RELU ? 0
-                         : clip                   ? d->act_a
-                                                  : -INFINITY,
-                  .high = clip ? d->act_b : INFINITY};
+                  .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b)};
   const int64_t end = ck_min(axis[1].outputs, (block + 1) * l->rows);
   for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
     line.vectors = ck_min(l->together, ck_max(1, count - shared - i)); /* the shared one by itself */
@@ -223,7 +218,7 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
       line.from = b.from;
       line.to = (char *)d->dst.data + image * d->dst.stride[0] + z * d->dst.stride[2] + y * d->dst.stride[3] + first;
       d->kernels->line(&line);
-      if (!bounds)
+      if (!ck_only_bounds(d->activation))
         activate_row(d, &line, line.vectors * d->kernels->vector);
     }
   }

@@ -3,8 +3,6 @@
 #ifndef CK_DRAIN_H
 #define CK_DRAIN_H
 
-#include <math.h>
-
 #include "activation.h"
 #include "transpose.h"
 
@@ -14,12 +12,8 @@ typedef struct CK_NAME(bounds) {
 } CK_NAME(bounds);
 
 CK_INLINE CK_NAME(bounds) bounds_of(const ck_drain *p) {
-  const REAL infinity = (REAL)INFINITY;
-  const int clip = p->activation == CK_CLIP;
-  return (CK_NAME(bounds)){v_set1(p->activation == CK_RELU ? 0
-                                  : clip                   ? (REAL)p->a
-                                                           : -infinity),
-                           v_set1(clip ? (REAL)p->b : infinity)};
+  const ck_bounds of = p->bounds ? *p->bounds : ck_bounds_of(CK_IDENTITY, 0, 0);
+  return (CK_NAME(bounds)){v_set1((REAL)of.low), v_set1((REAL)of.high)};
 }
 
 CK_INLINE vreal bounded(const CK_NAME(bounds) * bounds, vreal v) {

@@ -39,7 +39,7 @@ CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64
       }
     }
   }
-  const vreal low = v_set1((REAL)p->low), high = v_set1((REAL)p->high);
+  const vreal low = v_set1((REAL)p->bounds.low), high = v_set1((REAL)p->bounds.high);
   const REAL *bias = (const REAL *)p->bias + beside * VL;
   char *to = p->to + column * to_step + beside * VBYTES;
   CK_UNROLL

@@ -43,7 +43,7 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
 
 CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                            int bias_of_lanes) {
-  const vreal low = v_set1((REAL)f->low), high = v_set1((REAL)f->high);
+  const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
   const REAL *bias = f->bias;
   const int64_t step = f->row, last = bias_of_lanes ? f->lanes - (vectors - 1) * VL : VL;
   const int add = f->add;

@@ -94,7 +94,7 @@ CK_INLINE void end_plane(const ck_plane *p, int rows, int vectors, char *to, int
       vreal v = acc[r][j];
       if (f) {
         v += v_set1(*(const REAL *)f->bias);
-        v = v_at_most(v_set1((REAL)f->high), v_at_least(v_set1((REAL)f->low), v));
+        v = v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v));
       }
       if (vectors == 1 && f && p->columns < VL)
         store_part(at, v, p->columns);
