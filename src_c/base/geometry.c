@@ -25,25 +25,17 @@ int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode) {
   return mapped >= 0 && mapped < size ? mapped : -1;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-
 int64_t ck_tap_offset(const ck_axis *axis, int64_t t) {
-  return axis->stride ? -floor_div(t * axis->tap_step - axis->shift, axis->stride) : t * axis->tap_step;
+  return axis->stride ? -ck_floor_div(t * axis->tap_step - axis->shift, axis->stride) : t * axis->tap_step;
 }
 
 int64_t ck_tap_phase(const ck_axis *axis, int64_t t) {
   int64_t at = t * axis->tap_step - axis->shift;
-  return axis->stride ? at - floor_div(at, axis->stride) * axis->stride : 0;
+  return axis->stride ? at - ck_floor_div(at, axis->stride) * axis->stride : 0;
 }
 
 int64_t ck_tapped_phases(const ck_axis *axis) {
-  int64_t divisor = axis->stride, rest = axis->tap_step;
-  while (rest) {
-    int64_t next = divisor % rest;
-    divisor = rest;
-    rest = next;
-  }
-  return ck_min(axis->taps, axis->stride / divisor);
+  return ck_min(axis->taps, axis->stride / ck_gcd(axis->stride, axis->tap_step));
 }
 
 /* At least what n outputs and any m neighbouring taps reach. */
@@ -63,13 +55,8 @@ typedef struct layout {
 static layout layout_of(const ck_axis *axis, int64_t n, int64_t m) {
   if (hull(axis, n, m) <= n * m && !(axis->adjacent && axis->step > 1))
     return (layout){.hull = 1};
-  int64_t divisor = axis->step, rest = axis->tap_step;
-  while (rest) {
-    int64_t next = divisor % rest;
-    divisor = rest;
-    rest = next;
-  }
-  layout l = {.period = axis->step / ck_max(1, divisor), .apart = axis->tap_step / ck_max(1, divisor)};
+  const int64_t common = ck_max(1, ck_gcd(axis->step, axis->tap_step));
+  layout l = {.period = axis->step / common, .apart = axis->tap_step / common};
   if (!axis->adjacent || l.apart > n)
     l = (layout){.period = ck_max(1, m), .apart = n};
   return l;
@@ -121,7 +108,7 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
 static void inside(const ck_axis *axis, int64_t t, int64_t *low, int64_t *high) {
   int64_t at = axis->base + ck_tap_offset(axis, t), step = ck_max(1, axis->step);
   *low = at >= 0 ? 0 : ck_ceil_div(-at, step);
-  *high = at >= axis->source ? 0 : floor_div(axis->source - 1 - at, step) + 1;
+  *high = at >= axis->source ? 0 : ck_floor_div(axis->source - 1 - at, step) + 1;
 }
 
 void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, int64_t *count) {
@@ -209,17 +196,14 @@ int64_t ck_grid_largest(const ck_grid *grid, int dimension) {
   return largest;
 }
 
-/* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
-static int64_t part_start(int64_t size, int64_t parts, int64_t i) { return size / parts * i + ck_min(i, size % parts); }
-
 void ck_grid_part(const ck_grid *grid, int axis, int64_t index, int64_t *first, int64_t *size) {
   int i = 0;
   int64_t start, length;
   for (; index >= grid->segment_parts[axis][i]; i++)
     index -= grid->segment_parts[axis][i];
   segment_of(grid, axis, i, &start, &length);
-  *first = start + part_start(length, grid->segment_parts[axis][i], index);
-  *size = start + part_start(length, grid->segment_parts[axis][i], index + 1) - *first;
+  *first = start + ck_part_start(length, grid->segment_parts[axis][i], index);
+  *size = start + ck_part_start(length, grid->segment_parts[axis][i], index + 1) - *first;
 }
 
 ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
@@ -282,7 +266,7 @@ ck_kblock ck_reduction_block(const ck_reduction *r, int64_t index) {
   for (int d = 3; d >= 0; d--) {
     int64_t i = index % r->parts[d], size = d ? r->taps[d - 1] : r->channels;
     index /= r->parts[d];
-    int64_t first = part_start(size, r->parts[d], i), count = part_start(size, r->parts[d], i + 1) - first;
+    int64_t first = ck_part_start(size, r->parts[d], i), count = ck_part_start(size, r->parts[d], i + 1) - first;
     if (d) {
       block.tap[d - 1] = first;
       block.taps[d - 1] = count;

@@ -7,7 +7,15 @@
 static inline int64_t ck_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t ck_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); } /* a + b may not fit */
+static inline int64_t ck_floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
+static inline int64_t ck_gcd(int64_t a, int64_t b) { return b ? ck_gcd(b, a % b) : a; }
+static inline int64_t ck_taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
+
+/* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
+static inline int64_t ck_part_start(int64_t size, int64_t parts, int64_t i) {
+  return size / parts * i + ck_min(i, size % parts);
+}
 
 /* Whether the product of `count` sizes fits 64 bits; *product is set if so. */
 int ck_product(const int64_t *sizes, int count, int64_t *product);
@@ -91,6 +99,7 @@ typedef struct ck_reduction {
 typedef struct ck_kblock {
   int64_t channel, channels, tap[3], taps[3];
 } ck_kblock;
+static inline int64_t ck_kblock_k(const ck_kblock *block) { return block->channels * ck_taps_of(block->taps); }
 ck_reduction ck_reduction_make(int64_t channels, const int64_t taps[3], int64_t cap);
 int64_t ck_reduction_count(const ck_reduction *reduction);
 ck_kblock ck_reduction_block(const ck_reduction *reduction, int64_t index);

@@ -87,8 +87,7 @@ static void set_weights(ck_dense *d, const ck_conv *call) {
 /* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
 int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]) {
   const ck_conv_shape *s = &call->shape;
-  int64_t all[8] = {s->n,       s->groups,  s->c_in,   s->c_out, s->kernel[0] * s->kernel[1] * s->kernel[2],
-                    outputs[0], outputs[1], outputs[2]};
+  int64_t all[8] = {s->n, s->groups, s->c_in, s->c_out, ck_taps_of(s->kernel), outputs[0], outputs[1], outputs[2]};
   int64_t work;
   if (!ck_product(all, 8, &work))
     return call->run.threads;

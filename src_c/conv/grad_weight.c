@@ -76,7 +76,7 @@ static void choose_tile(gw_plan *p, const ck_run *run) {
   gw_plan trial = *p;
   double best = -1;
   const ck_reduction *rows = &p->cut.rows;
-  int64_t all = ck_max(1, rows->channels * rows->taps[0] * rows->taps[1] * rows->taps[2]), tiles = p->cut.tiles;
+  int64_t all = ck_max(1, rows->channels * ck_taps_of(rows->taps)), tiles = p->cut.tiles;
   for (int64_t cut = 1; cut <= all && (best < 0 || trial.cut.tasks <= 8 * run->threads);
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
     for (int64_t parts = 1; parts <= ck_max(1, tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
@@ -97,17 +97,14 @@ static void choose_tile(gw_plan *p, const ck_run *run) {
 static gw_plan fresh_plan(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
   gw_plan p = {.cut = ck_weight_cut_of(call, ck_conv_is_direct(call)), .transposed = transposed};
-  int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4], room = CHUNK_PIXELS;
-  for (int d = 3; d >= 0; d--) { /* whole inner axes, then whole small images */
-    block[d] = d == 3 || block[d + 1] == size[d + 1] ? ck_max(1, ck_min(size[d], room)) : 1;
-    room = ck_max(1, room / block[d]);
-  }
+  int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4];
+  ck_row_block(size, CHUNK_PIXELS, 1, block);
   p.source = ck_conv_x_source(call, transposed, p.cut.depthwise);
   p.chunks = ck_grid_make(size, block);
   p.pixels = 1;
   for (int d = 0; d < 4; d++)
     p.pixels *= p.window.outputs[d] = ck_grid_largest(&p.chunks, d);
-  const int64_t rows = p.cut.rows.channels * s->kernel[0] * s->kernel[1] * s->kernel[2];
+  const int64_t rows = p.cut.rows.channels * ck_taps_of(s->kernel);
   p.cut.segments = ck_weight_segments(&p.cut, ck_ceil_div(rows, p.cut.k->max_height), ck_grid_count(&p.chunks));
   choose_tile(&p, &call->run);
   return p;

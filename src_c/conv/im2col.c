@@ -40,8 +40,6 @@ static ck_window_size tile_size(const ck_grid *grid, const ck_reduction *rows) {
   return size;
 }
 
-static int64_t k_of(const ck_kblock *kb) { return kb->channels * kb->taps[0] * kb->taps[1] * kb->taps[2]; }
-
 static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   const int64_t item = p->k->real_size;
   int64_t most = ck_max(p->max_rows, p->g_size.channels);
@@ -58,17 +56,16 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
 static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed) {
   const ck_conv_shape *s = &call->shape;
   col_plan p = {.call = call, .k = call->kernels};
-  int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4] = {1, 1, 1, ck_min(s->out[2], TILE_OUTPUTS)};
-  int64_t one[3] = {1, 1, 1};
-  for (int d = 2; d >= 1 && block[d + 1] == size[d + 1]; d--)
-    block[d] = ck_max(1, ck_min(size[d], TILE_OUTPUTS / ck_max(1, block[1] * block[2] * block[3])));
+  int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, one[3] = {1, 1, 1}, block[4];
+  ck_row_block(size, TILE_OUTPUTS, 1, block);
+  block[0] = 1;
   p.grid = ck_grid_make(size, block);
   p.x = ck_conv_x_source(call, 0, 0);
   p.x.order = CK_COLUMNS;
   p.rows = ck_reduction_make(s->c_in, s->kernel, TILE_ROWS);
   p.x_size = tile_size(&p.grid, &p.rows);
   ck_kblock largest = ck_reduction_largest(&p.rows);
-  p.max_rows = k_of(&largest);
+  p.max_rows = ck_kblock_k(&largest);
   if (with_gradient) {
     p.g = ck_conv_y_source(call, !transposed, 0);
     p.g.order = CK_PLANES;
@@ -109,8 +106,7 @@ static void store_run(void *context, int64_t row, int64_t column, int64_t count)
   const col_tile *t = context;
   const ck_conv_shape *s = &t->p->call->shape;
   const ck_tensor *cols = &t->p->call->y;
-  int64_t item = t->p->k->real_size,
-          step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] * t->b.x.kblock.taps[2]);
+  int64_t item = t->p->k->real_size, step = t->b.x.plane / ck_taps_of(t->b.x.kblock.taps);
   ck_drain drain = {.c = (char *)t->b.x.data + row * step * item,
                     .c_pixel = 1,
                     .c_lane = step,
@@ -133,8 +129,7 @@ static void load_run(void *context, int64_t row, int64_t column, int64_t count) 
   const col_tile *t = context;
   const ck_conv_shape *s = &t->p->call->shape;
   const ck_tensor *cols = &t->p->call->y;
-  int64_t item = t->p->k->real_size,
-          step = t->b.x.plane / (t->b.x.kblock.taps[0] * t->b.x.kblock.taps[1] * t->b.x.kblock.taps[2]);
+  int64_t item = t->p->k->real_size, step = t->b.x.plane / ck_taps_of(t->b.x.kblock.taps);
   int32_t zero = 0;
   int64_t none = 0;
   ck_span span = {0, (int32_t)t->box.size[3], 0, cols->stride[4]};
@@ -268,7 +263,7 @@ static void weight_tile(const col_tile *t, const ck_kblock *kb, const ck_kblock 
                   .src_end = ck_end(call->weight.data, sizes, stride, 5, t->p->k->real_size),
                   .nc = kb->channels,
                   .c_stride = stride[1],
-                  .nt = kb->taps[0] * kb->taps[1] * kb->taps[2],
+                  .nt = ck_taps_of(kb->taps),
                   .t_off = t->b.offset};
   t->p->k->pack(&pack);
 }
@@ -309,7 +304,7 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
   const col_plan *p = t->p;
   const ck_kernels *k = p->k;
   const ck_conv *call = p->call;
-  int64_t rows = k_of(kb), column = t->b.x.plane / (kb->taps[0] * kb->taps[1] * kb->taps[2]);
+  int64_t rows = ck_kblock_k(kb), column = t->b.x.plane / ck_taps_of(kb->taps);
   int64_t outputs = ck_box_count(&t->box), panels = ck_ceil_div(rows, k->max_height), blocks;
   memset(t->b.x.data, 0, (size_t)(rows * column * k->real_size));
   blocks = ck_reduction_count(&p->outputs);

@@ -56,7 +56,7 @@ void ck_weight_cut_set(ck_weight_cut *cut, int64_t cap, int64_t tile_parts, ck_k
   cut->rows = ck_reduction_make(cut->rows.channels, cut->rows.taps, cap);
   *largest = ck_reduction_largest(&cut->rows);
   cut->row_parts = ck_max(1, ck_reduction_count(&cut->rows)); /* the bias needs one even where dW is empty */
-  cut->max_rows = largest->channels * largest->taps[0] * largest->taps[1] * largest->taps[2];
+  cut->max_rows = ck_kblock_k(largest);
   cut->tile_parts = tile_parts;
   cut->part_tiles = ck_ceil_div(cut->tiles, tile_parts);
   cut->partial = (cut->max_rows + 1) * cut->ld * cut->part_tiles;
@@ -65,7 +65,7 @@ void ck_weight_cut_set(ck_weight_cut *cut, int64_t cap, int64_t tile_parts, ck_k
 
 int64_t ck_weight_segments(const ck_weight_cut *cut, int64_t height_tiles, int64_t chunks) {
   const ck_conv_shape *s = &cut->call->shape;
-  const int64_t *taps = cut->rows.taps, rows = cut->rows.channels * taps[0] * taps[1] * taps[2];
+  const int64_t rows = cut->rows.channels * ck_taps_of(cut->rows.taps);
   const int64_t bytes = cut->outer * cut->tiles * (rows + 1) * cut->ld * cut->k->real_size;
   const int64_t most = ck_min(MAX_SEGMENTS, s->n * s->out[0] * s->out[1] * s->out[2] / SEGMENT_PIXELS);
   if (bytes == 0 || bytes > PARTIAL_BYTES || cut->outer * cut->tiles * height_tiles >= FEW_TILES)
@@ -85,7 +85,7 @@ ck_weight_part ck_weight_part_at(const ck_weight_cut *cut, int64_t index) {
   t.tile_end = cut->tiles * (part + 1) / cut->tile_parts;
   if (ck_reduction_count(&cut->rows) > 0)
     t.rows = ck_reduction_block(&cut->rows, t.row_part);
-  t.row_count = t.rows.channels * t.rows.taps[0] * t.rows.taps[1] * t.rows.taps[2];
+  t.row_count = ck_kblock_k(&t.rows);
   return t;
 }
 

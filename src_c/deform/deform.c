@@ -24,8 +24,8 @@ ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
 /* Small problems run on one thread, as in convolution. */
 static ck_deform sized(const ck_deform *call) {
   const ck_conv_shape *s = &call->conv.shape;
-  int64_t work, all[8] = {s->n,      s->groups * s->c_in, s->c_out,  s->kernel[0] * s->kernel[1] * s->kernel[2],
-                          s->out[0], s->out[1],           s->out[2], 1};
+  int64_t work,
+      all[8] = {s->n, s->groups * s->c_in, s->c_out, ck_taps_of(s->kernel), s->out[0], s->out[1], s->out[2], 1};
   ck_deform here = *call;
   here.conv.algorithm = CK_IMPLICIT_GEMM;
   if (ck_product(all, 8, &work))

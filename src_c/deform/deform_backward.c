@@ -153,13 +153,13 @@ static void join_task(ck_worker *worker, void *context, int64_t index) {
   const ck_deform *call = c->call;
   const ck_conv_shape *s = &call->conv.shape;
   const int64_t *kernel = s->kernel, *taps = c->kblock.taps, nd = call->nd, item = c->k->real_size;
-  int64_t all = taps[0] * taps[1] * taps[2], tap = index % all, group = index / all;
+  int64_t all = ck_taps_of(taps), tap = index % all, group = index / all;
   int64_t pixels = ck_box_count(&c->box), stride[3] = {kernel[1] * kernel[2], kernel[2], 1}, row;
   ck_arena arena = {.base = worker->scratch};
   ck_chunk_buffers b;
   ck_chunk_place(c, &arena, &b);
   ck_chunk_tap_offsets(c, stride, tap, 1, &row);
-  row += group * kernel[0] * kernel[1] * kernel[2];
+  row += group * ck_taps_of(kernel);
   char *sums = c->sums + group * ck_max(1, c->group_parts) * c->sums_bytes + ((tap * pixels) << nd) * item;
   if (c->group_parts == 0) /* no input channels */
     memset(sums, 0, (size_t)((pixels << nd) * item));
@@ -190,7 +190,7 @@ static ck_status run_chunk(ck_chunk *c) {
   char *scratch = (char *)run->workspace + c->shared;
   int64_t parts = call->offset_groups * c->group_parts;
   int64_t tasks = parts * ((call->dx.data || needs_sums(call)) + (call->d_weight.data ? c->weight_parts : 0));
-  int64_t rows = call->offset_groups * c->kblock.taps[0] * c->kblock.taps[1] * c->kblock.taps[2];
+  int64_t rows = call->offset_groups * ck_taps_of(c->kblock.taps);
   ck_status status = ck_parallel(tasks, chunk_task, c, run, scratch, c->bytes);
   if (status == CK_OK && needs_sums(call))
     status = ck_parallel(rows, join_task, c, run, scratch, c->bytes);

@@ -91,7 +91,7 @@ ck_chunk ck_chunk_make(const ck_deform *call) {
   c.sampler = ck_sampler_make(c.k, call);
   c.taps = ck_reduction_make(1, s->kernel, ck_kblock_cap(c.k) / vector * 8); /* 288 taps of 16 channels in float32 */
   ck_kblock largest = ck_reduction_largest(&c.taps);
-  c.tap_count = ck_max(1, largest.taps[0] * largest.taps[1] * largest.taps[2]);
+  c.tap_count = ck_max(1, ck_taps_of(largest.taps));
   int64_t per_unit = ck_ceil_div(c.sampler.channels, lanes_of(&c));
   c.group_tiles = s->groups * s->c_in / call->offset_groups / ck_max(1, c.sampler.channels) * per_unit;
   c.group_parts = ck_min(c.group_tiles, ck_max(1, MOST_PARTS / call->offset_groups));

@@ -197,11 +197,13 @@ static double plane_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return over * planes * lines * (tiles * (double)t.strips * k * each + blocks * ck_cost.plane);
 }
 
+static double products(const ck_dense *d, const ck_dense_plan *p) {
+  return (double)d->channels * (double)ck_taps_of(p->reduction.taps);
+}
+
 static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const ck_kernels *kernels = d->kernels;
-  const int64_t *taps = p->reduction.taps;
-  double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases /
-             (double)p->phases; /* each tap is of one phase */
+  double k = products(d, p) * (double)p->part_phases / (double)p->phases; /* each tap is of one phase */
   double blocks = (double)(ck_max(1, ck_reduction_count(&p->reduction)) * p->part_phases);
   double tiles = (double)p->part_tiles, each = (double)d->lanes / (double)ck_max(1, p->tiles); /* lanes of a tile */
   if (ck_dense_by_plane(d))
@@ -283,11 +285,6 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
          (elements * lanes * each + runs * run + (bytes > ck_cost.accumulators ? 2 * bytes * ck_cost.level2 : 0));
 }
 
-static double products(const ck_dense *d, const ck_dense_plan *p) {
-  const int64_t *taps = p->reduction.taps;
-  return (double)d->channels * (double)(taps[0] * taps[1] * taps[2]);
-}
-
 /* Weights are turned again for each 4 rows, or 2, or the last one; but they come from memory once. */
 static double unpacked_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const int64_t rows = p->pixels, turns = rows / 4 + rows % 4 / 2 + rows % 2, vector = d->kernels->vector;
@@ -312,8 +309,7 @@ static double waiting_cycles(const ck_dense *d, const ck_dense_plan *p) {
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (d->arrangement == CK_UNPACKED)
     return unpacked_cycles(d, p);
-  const int64_t *taps = p->reduction.taps;
-  double k = (double)d->channels * (double)(taps[0] * taps[1] * taps[2]) * (double)p->part_phases / (double)p->phases;
+  double k = products(d, p) * (double)p->part_phases / (double)p->phases;
   double element = ck_cost.pack * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
   double pack = d->prepared && p->taken == 1 ? 0 : k * (double)p->part_tiles * element;
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));

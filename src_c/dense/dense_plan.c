@@ -40,7 +40,7 @@ static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduc
 void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->sampler) {
-    int64_t all = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
+    int64_t all = ck_taps_of(p->window.taps);
     ck_samples_place(&b->samples, d->sampler, p->pixels, all, arena);
     b->image = ck_take(arena, ck_sampler_image_bytes(d->sampler));
     b->columns = ck_take(arena, p->pixels * all * ck_dense_column_step(d, p->window.channels) * item + 64);
@@ -48,7 +48,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     ck_window_place(&b->window, d->kernels, &d->source, &p->window, arena);
   }
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
-  int64_t taps = p->window.taps[0] * p->window.taps[1] * p->window.taps[2];
+  int64_t taps = ck_taps_of(p->window.taps);
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
   const int cut =
       d->arrangement == CK_UNPACKED || (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
@@ -106,7 +106,7 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
     p->taken = d->sampler ? 1 : taken_share(d, &p->grid);
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
-  p->kmax = ck_max(1, p->window.channels * p->window.taps[0] * p->window.taps[1] * p->window.taps[2]);
+  p->kmax = ck_max(1, p->window.channels * ck_taps_of(p->window.taps));
   int64_t elements = p->pixels * ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->arrangement == CK_BY_CHANNEL) {
     const int64_t *size = p->window.outputs; /* rows by themselves, or whole planes with up to a quarter between them */

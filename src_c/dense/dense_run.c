@@ -169,7 +169,7 @@ static int64_t take_taps(ck_block *b, const ck_kblock *kb) {
  */
 static void sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) {
   const ck_buffers *u = &b->b;
-  int64_t all = kb->taps[0] * kb->taps[1] * kb->taps[2], phases = b->phase_end - b->phase;
+  int64_t all = ck_taps_of(kb->taps), phases = b->phase_end - b->phase;
   memset(u->phase_start, 0, (size_t)(phases + 1) * sizeof *u->phase_start);
   for (int64_t t = 0; t < taps; t++)
     u->phase_start[u->tap_phase[t] + 1] += (int32_t)kb->channels;

@@ -8,7 +8,7 @@ void ck_dense_sum_unpacked(const ck_block *b, const ck_tile *t) {
   const int64_t item = d->kernels->real_size, w_k = ck_unpacked_weight_step(d),
                 strip = w_k == item ? 2 * d->kernels->vector : t->lanes;
   const int64_t blocks = r->parts[0], channels = d->channels / blocks, more = d->channels % blocks;
-  const int64_t taps = r->taps[0] * r->taps[1] * r->taps[2];
+  const int64_t taps = ck_taps_of(r->taps);
   ck_unpacked u = {.rows = b->pixels, .w_k = w_k, .w_lane = d->w_lane, .ld = t->ld};
   const char *x = ck_unpacked_rows(d, &b->box, &u.x_row) + b->outer * d->channels * d->source.tensor.stride[1];
   for (int64_t j = 0; j < t->lanes; j += strip) {

@@ -53,7 +53,4 @@ int64_t ck_multiply_lanes(const ck_lane_product *product);
 /* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
 int64_t ck_multiply_piece(int64_t k, int64_t bytes);
 
-/* Part i of `parts` balanced ones. */
-static inline int64_t ck_part_start(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
-
 #endif

@@ -2,15 +2,13 @@
 
 #include <string.h>
 
-static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
-
 static int64_t corners_of(int nd) { return (int64_t)1 << nd; }
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call) {
   const ck_conv_shape *s = &call->conv.shape;
   int64_t all = s->groups * s->c_in;
   ck_sampler sampler = {.kernels = kernels, .call = call};
-  sampler.channels = gcd(s->c_in, all / ck_max(1, call->offset_groups));
+  sampler.channels = ck_gcd(s->c_in, all / ck_max(1, call->offset_groups));
   sampler.vectors = sampler.channels > kernels->vector && call->nd < 3 ? 2 : 1;
   return sampler;
 }
@@ -19,8 +17,6 @@ int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end
   int64_t group_end = (channel / sampler->channels + 1) * sampler->channels;
   return ck_min(sampler->vectors * sampler->kernels->vector, ck_min(end, group_end) - channel);
 }
-
-static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
 
 /* Places in a staged image: one is nowhere, and holds zeros. */
 static int64_t most_places(const ck_sampler *sampler) {
@@ -272,7 +268,7 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
                         char *out) {
   const ck_sampler *sampler = samples->sampler;
   const ck_conv_shape *s = &sampler->call->conv.shape;
-  int64_t step = ck_samples_pixel_step(sampler, kb->channels), taps = taps_of(kb->taps), lanes;
+  int64_t step = ck_samples_pixel_step(sampler, kb->channels), taps = ck_taps_of(kb->taps), lanes;
   int64_t per_group = s->groups * s->c_in / sampler->call->offset_groups;
   int64_t begin = first_channel + kb->channel, end = begin + kb->channels;
   for (int64_t c = begin; c < end; c += lanes) {
@@ -299,7 +295,7 @@ void ck_samples_group_columns(ck_samples *samples, const ck_box *box, const ck_k
                               int64_t groups, char *image, char *out) {
   const ck_sampler *sampler = samples->sampler;
   const ck_conv_shape *s = &sampler->call->conv.shape;
-  const int64_t vector = sampler->kernels->vector, step = kb->channels * vector, taps = taps_of(kb->taps);
+  const int64_t vector = sampler->kernels->vector, step = kb->channels * vector, taps = ck_taps_of(kb->taps);
   ck_samples_locate(samples, box, kb, first_channel / (s->groups * s->c_in / sampler->call->offset_groups));
   for (int64_t c = 0; c < kb->channels; c++) {
     ck_sample sample = {.points = &samples->points,
@@ -317,7 +313,7 @@ void ck_samples_group_columns(ck_samples *samples, const ck_box *box, const ck_k
 void ck_samples_column_offsets(const ck_samples *samples, int64_t channel_step, int64_t tap_step, int32_t *pixels,
                                int32_t *rows) {
   const ck_kblock *kb = &samples->kblock;
-  const int64_t taps = taps_of(kb->taps);
+  const int64_t taps = ck_taps_of(kb->taps);
   for (int64_t x = 0; x < samples->points.pixels; x++)
     pixels[x] = (int32_t)(x * taps * tap_step);
   for (int64_t c = 0; c < kb->channels; c++)

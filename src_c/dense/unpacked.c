@@ -66,7 +66,7 @@ int ck_unpacked_can(const ck_dense *d) {
       return 0;
   }
   const ck_reduction reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(d->kernels));
-  const int64_t cut = reduction.parts[1] * reduction.parts[2] * reduction.parts[3], count = taps[0] * taps[1] * taps[2];
+  const int64_t cut = reduction.parts[1] * reduction.parts[2] * reduction.parts[3], count = ck_taps_of(taps);
   if (cut > 1 || d->channels / ck_max(1, reduction.parts[0]) * count * item < LEAST_BYTES)
     return 0;
   if (!ck_product(all.size, 4, &rows) || rows > MOST_ROWS || !ck_unpacked_rows(d, &all, &step))

@@ -26,8 +26,6 @@ static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
   return order == CK_PLANES || order == CK_STRIPS ? 1 : order == CK_LANES ? k->vector : channels;
 }
 
-static int64_t taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
-
 static int64_t whole_vectors(const ck_kernels *k, const int64_t outputs[4]) {
   return ck_round_up(outputs[0] * outputs[1] * outputs[2] * outputs[3], k->vector);
 }
@@ -54,7 +52,7 @@ static ck_strips strips_of(const ck_source *s, int64_t positions, int64_t channe
 
 int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
   if (source->order == CK_COLUMNS)
-    return size->channels * taps_of(size->taps) * column_bound(k, size->outputs);
+    return size->channels * ck_taps_of(size->taps) * column_bound(k, size->outputs);
   int64_t extent[3], positions = positions_of(source, size, extent) * ck_max(1, size->outputs[0]);
   int64_t item = source->order == CK_LANES ? k->vector * k->real_size : k->real_size;
   if (source->order == CK_INTERLEAVED)
@@ -220,7 +218,7 @@ void ck_window_set_columns(ck_window *w, const ck_box *box, const ck_kblock *kb)
   w->kblock = *kb;
   w->padded = set_axes(w, box, kb->tap, kb->taps);
   w->unit = 1;
-  w->plane = w->channel_step = taps_of(kb->taps) * column_of(w->kernels, box->size);
+  w->plane = w->channel_step = ck_taps_of(kb->taps) * column_of(w->kernels, box->size);
 }
 
 void ck_window_add_back(ck_window *w, int64_t channel_offset) {
@@ -289,7 +287,7 @@ void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {
 void ck_window_tap_offsets(const ck_window *w, int32_t *offsets) {
   const ck_kblock *kb = &w->kblock;
   if (w->source->order == CK_COLUMNS) {
-    int64_t count = kb->channels * taps_of(kb->taps), column = column_of(w->kernels, w->box.size);
+    int64_t count = ck_kblock_k(kb), column = column_of(w->kernels, w->box.size);
     for (int64_t i = 0; i < count; i++)
       offsets[i] = (int32_t)(i * column);
     return;

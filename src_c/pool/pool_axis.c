@@ -5,17 +5,11 @@
  * other `taps` for each result.  Measured, both take as long at about 12 * step taps. */
 enum { POWERS_FROM = 12 };
 
-static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
-
-/* floor and ceiling for any sign of a */
-static int64_t div_floor(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-static int64_t div_ceil(int64_t a, int64_t b) { return a / b + (a % b > 0); }
-
 /* floor(a * b / c): the product may need more than 64 bits, the result does not. */
 static int64_t scaled(int64_t a, int64_t b, int64_t c) { return (int64_t)((__int128)a * b / c); }
 
 static void set_forward(ck_pool_axis *a, int innermost) {
-  int64_t common = gcd(a->stride, a->dilation);
+  int64_t common = ck_gcd(a->stride, a->dilation);
   a->unit = common;
   a->step = a->stride / common;
   a->tap_step = a->dilation / common;
@@ -33,7 +27,7 @@ static void set_forward(ck_pool_axis *a, int innermost) {
 
 /* Of each residue of the stride, every so many taps. */
 static void set_backward(ck_pool_axis *a) {
-  int64_t common = gcd(a->stride, a->dilation);
+  int64_t common = ck_gcd(a->stride, a->dilation);
   a->unit = a->step = 1;
   a->irregular = a->stride > 1;
   a->taps = ck_ceil_div(a->kernel, a->stride / common);
@@ -80,7 +74,7 @@ ck_pool_axis ck_pool_axis_make(const ck_pool_shape *s, int d, int backward) {
 
 /* Taps of output o that lie before coordinate `end`. */
 static int64_t taps_before(const ck_pool_axis *a, int64_t o, int64_t end) {
-  return ck_max(0, ck_min(a->kernel, div_ceil(end - (o * a->stride - a->lo), a->dilation)));
+  return ck_max(0, ck_min(a->kernel, ck_ceil_div(end - (o * a->stride - a->lo), a->dilation)));
 }
 
 ck_progression ck_pool_window(const ck_pool_axis *a, int64_t o) {
@@ -151,7 +145,7 @@ static int64_t inverse(int64_t a, int64_t m) {
  * that are a stride apart have outputs that are one apart. */
 static int64_t set_covers(ck_pool_span *s, const ck_pool_axis *a, int64_t i) {
   int64_t common = a->dilation / a->tap_step, period = a->stride / common, turn = inverse(a->tap_step, period);
-  int64_t base = div_floor(i + a->lo - (a->kernel - 1) * a->dilation, a->stride);
+  int64_t base = ck_floor_div(i + a->lo - (a->kernel - 1) * a->dilation, a->stride);
   int64_t next = ck_round_up(i + a->lo, common), t = (int64_t)((__int128)(next / common % period) * turn % period);
   for (int64_t j = 0; j < s->n; j++) {
     int64_t q = i + a->lo + j, last = a->kernel - 1 - t;
@@ -194,8 +188,8 @@ static void set_table(ck_pool_span *s, const ck_pool_axis *a, int64_t first) {
 
 /* The first position at source `at` or beyond. */
 static int64_t position_of(const ck_pool_span *s, const ck_pool_axis *a, int64_t at) {
-  int64_t run = a->run ? div_floor(at - s->base, a->run_step) : 0, from = s->base + run * a->run_step;
-  int64_t p = ck_max(0, div_ceil(at - from, a->unit));
+  int64_t run = a->run ? ck_floor_div(at - s->base, a->run_step) : 0, from = s->base + run * a->run_step;
+  int64_t p = ck_max(0, ck_ceil_div(at - from, a->unit));
   return a->run ? run * a->run + ck_min(p, a->run) : p;
 }
 
