@@ -12,6 +12,11 @@ int ck_product(const int64_t *sizes, int count, int64_t *product) {
   return 1;
 }
 
+int ck_worth_threads(int most, const int64_t *factors, int count, int64_t each) {
+  int64_t work;
+  return ck_product(factors, count, &work) ? (int)ck_max(1, ck_min(most, work / each)) : most;
+}
+
 int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode) {
   if (coordinate >= 0 && coordinate < size)
     return coordinate;

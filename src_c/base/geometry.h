@@ -20,6 +20,10 @@ static inline int64_t ck_part_start(int64_t size, int64_t parts, int64_t i) {
 /* Whether the product of `count` sizes fits 64 bits; *product is set if so. */
 int ck_product(const int64_t *sizes, int count, int64_t *product);
 
+/* Of `most` threads, those that a problem of so many factors is worth, each with at least `each` of their product: in a
+ * small one, to wake another takes longer than it saves. */
+int ck_worth_threads(int most, const int64_t *factors, int count, int64_t each);
+
 /* One spatial axis of a correlation: output o reads, for tap t, source coordinate base + o * step + ck_tap_offset(t).
  * Coordinates outside 0..source-1 are padding, mapped by mode.
  *

@@ -51,7 +51,7 @@ static int writes_nothing(const ck_conv *call, ck_conv_op op) {
 }
 
 /* The call with its algorithm named, and with the threads that it is worth. */
-static ck_conv settled(const ck_conv *call, ck_conv_op op) {
+static ck_conv sized(const ck_conv *call, ck_conv_op op) {
   ck_conv here = *call;
   if (call->algorithm == CK_AUTO)
     here.algorithm = ck_conv_rule(&call->shape, op);
@@ -86,7 +86,7 @@ static int has_all_phases(const ck_dense *d) {
 }
 
 ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
-  ck_conv here = settled(call, op);
+  ck_conv here = sized(call, op);
   ck_dense d;
   if (writes_nothing(call, op) || !one_dense(&here, op, &d) || !has_all_phases(&d))
     return (ck_panels){0};
@@ -101,7 +101,7 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
 }
 
 void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
-  ck_conv here = settled(call, op);
+  ck_conv here = sized(call, op);
   ck_dense d;
   one_dense(&here, op, &d);
   if (ck_conv_by_winograd(&here, &d)) {
@@ -118,7 +118,7 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
 }
 
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
-  ck_conv here = settled(call, op);
+  ck_conv here = sized(call, op);
   *bytes = 0;
   return writes_nothing(call, op) ? CK_OK : route(&here, op, bytes);
 }
@@ -156,7 +156,7 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
 }
 
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e) {
-  ck_conv here = settled(call, op);
+  ck_conv here = sized(call, op);
   ck_dense d;
   *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1};
   if (!writes_nothing(call, op) && one_dense(&here, op, &d))
@@ -166,7 +166,7 @@ ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e)
 }
 
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op) {
-  ck_conv here = settled(call, op);
+  ck_conv here = sized(call, op);
   if (ck_conv_supports(&call->shape, call->algorithm) != CK_OK)
     return CK_UNSUPPORTED;
   return writes_nothing(call, op) ? CK_OK : route(&here, op, NULL);

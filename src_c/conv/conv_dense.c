@@ -11,6 +11,8 @@
 #include "dense/unpacked.h"
 #include "dense/winograd.h"
 
+enum { THREAD_PRODUCTS = 1 << 17 }; /* waking a thread takes about as long */
+
 static ck_order order_for(const ck_tensor *tensor, int depthwise, int64_t item) {
   return depthwise ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
 }
@@ -84,14 +86,10 @@ static void set_weights(ck_dense *d, const ck_conv *call) {
     d->w_tap[i] = stride[i + 2];
 }
 
-/* Small problems run on one thread: waking a second one costs about as long as 2^18 multiply-adds. */
 int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]) {
   const ck_conv_shape *s = &call->shape;
-  int64_t all[8] = {s->n, s->groups, s->c_in, s->c_out, ck_taps_of(s->kernel), outputs[0], outputs[1], outputs[2]};
-  int64_t work;
-  if (!ck_product(all, 8, &work))
-    return call->run.threads;
-  return (int)ck_max(1, ck_min(call->run.threads, work >> 17));
+  const int64_t all[] = {s->n, s->groups, s->c_in, s->c_out, ck_taps_of(s->kernel), outputs[0], outputs[1], outputs[2]};
+  return ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
 }
 
 int ck_conv_by_winograd(const ck_conv *call, const ck_dense *d) {

@@ -21,15 +21,15 @@ ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
   return CK_OK;
 }
 
-/* Small problems run on one thread, as in convolution. */
+enum { THREAD_PRODUCTS = 1 << 16 }; /* of a thread, at least: a product costs more than a convolution's */
+
+/* The call with the threads that it is worth. */
 static ck_deform sized(const ck_deform *call) {
   const ck_conv_shape *s = &call->conv.shape;
-  int64_t work,
-      all[8] = {s->n, s->groups * s->c_in, s->c_out, ck_taps_of(s->kernel), s->out[0], s->out[1], s->out[2], 1};
+  const int64_t all[] = {s->n, s->groups * s->c_in, s->c_out, ck_taps_of(s->kernel), s->out[0], s->out[1], s->out[2]};
   ck_deform here = *call;
   here.conv.algorithm = CK_IMPLICIT_GEMM;
-  if (ck_product(all, 8, &work))
-    here.conv.run.threads = (int)ck_max(1, ck_min(call->conv.run.threads, work >> 16));
+  here.conv.run.threads = ck_worth_threads(call->conv.run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
   return here;
 }
 

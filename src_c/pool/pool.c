@@ -515,32 +515,34 @@ static void run_task(ck_worker *worker, void *context, int64_t index) {
   store_results(t, result, t->row, t->plane);
 }
 
-/* Small problems run on one thread: waking a second one costs about as long as 2^15 elements. */
-static int threads_for(const ck_pool *call) {
+enum { THREAD_ELEMENTS = 1 << 15 }; /* waking a thread takes about as long */
+
+/* The call with the threads that it is worth. */
+static ck_pool sized(const ck_pool *call) {
   const ck_pool_shape *s = &call->shape;
-  double elements = (double)s->n * (double)s->channels;
-  for (int d = 0; d < 3; d++)
-    elements *= (double)ck_max(s->in[d], s->out[d]);
-  return elements >= 32768.0 * call->run.threads ? call->run.threads : (int)ck_max(1, (int64_t)(elements / 32768));
+  const int64_t all[] = {s->n, s->channels, ck_max(s->in[0], s->out[0]), ck_max(s->in[1], s->out[1]),
+                         ck_max(s->in[2], s->out[2])};
+  ck_pool here = *call;
+  here.run.threads = ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_ELEMENTS);
+  return here;
 }
 
 ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes) {
   *bytes = 0;
   if (op <= CK_POOL_AVERAGE_GRAD) {
-    int threads = threads_for(call);
+    ck_pool here = sized(call);
     int whole = op == CK_POOL_AVERAGE && ck_pool_is_whole(&call->shape);
-    *bytes = threads * (whole ? ck_pool_whole_bytes(call) : ck_pool_plan_make(call, op, threads).bytes);
+    *bytes = here.run.threads * (whole ? ck_pool_whole_bytes(&here) : ck_pool_plan_make(&here, op).bytes);
   }
   return CK_OK;
 }
 
 ck_status ck_pool_run(const ck_pool *call, ck_pool_op op) {
-  ck_pool sized = *call;
-  sized.run.threads = threads_for(call);
+  ck_pool here = sized(call);
   if (op > CK_POOL_AVERAGE_GRAD)
-    return ck_pool_points_run(&sized, op);
+    return ck_pool_points_run(&here, op);
   if (op == CK_POOL_AVERAGE && ck_pool_is_whole(&call->shape))
-    return ck_pool_whole_run(&sized);
-  ck_pool_plan p = ck_pool_plan_make(&sized, op, sized.run.threads);
-  return ck_parallel(ck_grid_count(&p.grid), run_task, &p, &sized.run, sized.run.workspace, p.bytes);
+    return ck_pool_whole_run(&here);
+  ck_pool_plan p = ck_pool_plan_make(&here, op);
+  return ck_parallel(ck_grid_count(&p.grid), run_task, &p, &here.run, here.run.workspace, p.bytes);
 }

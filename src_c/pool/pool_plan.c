@@ -265,16 +265,16 @@ void ck_pool_place(const ck_pool_plan *p, ck_arena *arena, ck_pool_buffers *b) {
   }
 }
 
-ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op, int threads) {
+ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op) {
   int backward = op == CK_POOL_AVERAGE_GRAD;
-  ck_pool_plan p = {.k = call->kernels, .max = op == CK_POOL_MAX, .threads = threads};
+  ck_pool_plan p = {.k = call->kernels, .max = op == CK_POOL_MAX};
   p.indexed = p.max && call->indices.data;
   for (int d = 0; d < 3; d++)
     p.axis[d] = ck_pool_axis_make(&call->shape, d, backward);
   set_parts(&p);
   set_sides(&p, call, backward);
   choose_folds(&p);
-  cut(&p, threads);
+  cut(&p, call->run.threads);
   ck_pool_buffers b;
   ck_arena count = {0};
   ck_pool_place(&p, &count, &b);

@@ -18,7 +18,7 @@ typedef struct ck_pool_side {
  * folded `lines` at a time, then the rows of their results along y, then the planes of those along z. */
 typedef struct ck_pool_plan {
   const ck_kernels *k;
-  int max, indexed, threads;
+  int max, indexed;
   int split;    /* lines in their even and odd positions, of which each moves on by one where windows do by two */
   int gathered; /* small planes side by side: they are brought together as if they were adjacent channels */
   int fused;    /* folds along x and y at once, since windows of few taps overlap little */
@@ -33,7 +33,7 @@ typedef struct ck_pool_plan {
   int64_t bytes;                    /* scratch of each thread */
 } ck_pool_plan;
 
-ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op, int threads);
+ck_pool_plan ck_pool_plan_make(const ck_pool *call, ck_pool_op op);
 
 /* Whether rows are folded as those of every residue of the stride. */
 static inline int ck_pool_in_phases(const ck_pool_plan *p) {

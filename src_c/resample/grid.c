@@ -278,31 +278,27 @@ static void grad_x_task(ck_worker *worker, void *context, int64_t index) {
 
 /* ---------------------------------------------------------------- entry */
 
-/* Small problems run on one thread: a second one costs about as much as 2^16 products to wake. */
-static int threads_for(const ck_grid_sample *call) {
-  int64_t all[6] = {call->n, call->channels, call->out[0], call->out[1], call->out[2], 4 << call->sampling}, work;
-  if (!ck_product(all, 6, &work))
-    return call->run.threads;
-  return (int)ck_max(1, ck_min(call->run.threads, work >> 16));
-}
+enum { THREAD_PRODUCTS = 1 << 16 }; /* waking a thread takes about as long */
 
-static ck_grid_sample with_threads(const ck_grid_sample *call) {
-  ck_grid_sample sized = *call;
-  sized.run.threads = threads_for(call);
-  return sized;
+/* The call with the threads that it is worth. */
+static ck_grid_sample sized(const ck_grid_sample *call) {
+  const int64_t all[] = {call->n, call->channels, call->out[0], call->out[1], call->out[2], 4 << call->sampling};
+  ck_grid_sample here = *call;
+  here.run.threads = ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
+  return here;
 }
 
 ck_status ck_grid_workspace(const ck_grid_sample *call, ck_grid_op op, int64_t *bytes) {
-  ck_grid_sample sized = with_threads(call);
-  *bytes = sized.run.threads * ck_grid_plan_make(&sized, op).bytes;
+  ck_grid_sample here = sized(call);
+  *bytes = here.run.threads * ck_grid_plan_make(&here, op).bytes;
   return CK_OK;
 }
 
 ck_status ck_grid_run(const ck_grid_sample *call, ck_grid_op op) {
   static const ck_task tasks[] = {
       [CK_GRID_SAMPLE] = forward_task, [CK_GRID_GRAD_X] = grad_x_task, [CK_GRID_GRAD_GRID] = grad_grid_task};
-  ck_grid_sample sized = with_threads(call);
-  ck_grid_plan p = ck_grid_plan_make(&sized, op);
-  return ck_parallel(call->n * p.parts * (op == CK_GRID_GRAD_X ? p.bands : p.blocks), tasks[op], &p, &sized.run,
-                     sized.run.workspace, p.bytes);
+  ck_grid_sample here = sized(call);
+  ck_grid_plan p = ck_grid_plan_make(&here, op);
+  return ck_parallel(call->n * p.parts * (op == CK_GRID_GRAD_X ? p.bands : p.blocks), tasks[op], &p, &here.run,
+                     here.run.workspace, p.bytes);
 }

@@ -14,7 +14,7 @@
 
 enum {
   BATCH = 64,                /* rows summed at once */
-  SMALL_ELEMENTS = 32 * 1024 /* a second thread costs about as much to wake */
+  THREAD_ELEMENTS = 1 << 15, /* waking a thread takes about as long */
 };
 
 /* ---------------------------------------------------------------- forward */
@@ -300,31 +300,30 @@ static void backward_task(ck_worker *worker, void *context, int64_t index) {
 
 /* ---------------------------------------------------------------- entry */
 
-/* Small problems run on one thread. */
-static int threads_for(const ck_resize *call) {
-  int64_t all[8] = {call->n, call->channels, ck_max(call->in[0], call->out[0]), ck_max(call->in[1], call->out[1]),
-                    ck_max(call->in[2], call->out[2])};
-  int64_t work;
-  if (!ck_product(all, 5, &work))
-    return call->run.threads;
-  return (int)ck_max(1, ck_min(call->run.threads, work / SMALL_ELEMENTS));
+/* The call with the threads that it is worth. */
+static ck_resize sized(const ck_resize *call) {
+  const int64_t all[] = {call->n, call->channels, ck_max(call->in[0], call->out[0]), ck_max(call->in[1], call->out[1]),
+                         ck_max(call->in[2], call->out[2])};
+  ck_resize here = *call;
+  here.run.threads = ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_ELEMENTS);
+  return here;
 }
 
 ck_status ck_resize_workspace(const ck_resize *call, ck_resize_op op, int64_t *bytes) {
-  ck_resize_plan p = ck_resize_plan_make(call, op);
-  *bytes = p.shared_bytes + threads_for(call) * p.bytes;
+  ck_resize here = sized(call);
+  ck_resize_plan p = ck_resize_plan_make(&here, op);
+  *bytes = p.shared_bytes + here.run.threads * p.bytes;
   return CK_OK;
 }
 
 ck_status ck_resize_run(const ck_resize *call, ck_resize_op op) {
-  ck_resize_plan p = ck_resize_plan_make(call, op);
-  ck_run run = call->run;
-  run.threads = threads_for(call);
+  ck_resize here = sized(call);
+  ck_resize_plan p = ck_resize_plan_make(&here, op);
   if (ck_grid_count(&p.grid) == 0)
     return CK_OK;
-  if (run.workspace_bytes < p.shared_bytes)
+  if (here.run.workspace_bytes < p.shared_bytes)
     return CK_WORKSPACE;
   ck_resize_fill_shared(&p);
-  return ck_parallel(ck_grid_count(&p.grid), p.backward ? backward_task : forward_task, &p, &run,
-                     (char *)run.workspace + p.shared_bytes, p.bytes);
+  return ck_parallel(ck_grid_count(&p.grid), p.backward ? backward_task : forward_task, &p, &here.run,
+                     (char *)here.run.workspace + p.shared_bytes, p.bytes);
 }
