@@ -88,9 +88,10 @@ typedef struct ck_tensor {
   int64_t stride[5];
 } ck_tensor;
 
-/* Weights laid out, or transformed, for every image to come: `kind` and the kernels say how. */
+/* Weights laid out, or transformed, for every image to come: `kind`, a number of the library's own, and the kernels say
+ * how. */
 typedef struct ck_panels {
-  int kind; /* what lies on the lanes, or one more than all of those: Winograd's points */
+  int kind;
   int64_t bytes;
   const void *data;
 } ck_panels;

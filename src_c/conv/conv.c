@@ -90,31 +90,42 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   ck_dense d;
   if (writes_nothing(call, op) || !one_dense(&here, op, &d) || !has_all_phases(&d))
     return (ck_panels){0};
-  if (ck_conv_by_winograd(&here, &d)) {
+  ck_panels panels = {.kind = ck_conv_way(&here, &d)};
+  switch ((ck_way)panels.kind) {
+  case CK_WAY_WINOGRAD: {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
-    return (ck_panels){.kind = CK_ARRANGEMENTS, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
+    panels.bytes = kept_bytes(ck_winograd_panels(&d, &plan));
+    break;
   }
-  if (ck_lines_can(&d))
-    return (ck_panels){.kind = CK_LINES, .bytes = ck_lines_panels(&d)};
-  ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
-  return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
+  case CK_WAY_LINES:
+    panels.bytes = ck_lines_panels(&d);
+    break;
+  case CK_WAY_DENSE: {
+    ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
+    panels = (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
+  }
+  }
+  return panels;
 }
 
 void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   ck_conv here = sized(call, op);
   ck_dense d;
   one_dense(&here, op, &d);
-  if (ck_conv_by_winograd(&here, &d)) {
+  switch (ck_conv_way(&here, &d)) {
+  case CK_WAY_WINOGRAD: {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
-    return;
+    break;
   }
-  if (ck_lines_can(&d)) {
+  case CK_WAY_LINES:
     ck_lines_pack(&d, &here.run, panels);
-    return;
+    break;
+  case CK_WAY_DENSE: {
+    ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
+    ck_dense_pack(&d, &plan, here.run.workspace, panels);
   }
-  ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
-  ck_dense_pack(&d, &plan, here.run.workspace, panels);
+  }
 }
 
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
@@ -123,23 +134,17 @@ ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) 
   return writes_nothing(call, op) ? CK_OK : route(&here, op, bytes);
 }
 
-/* How a correlation is cut. */
+static void explain_winograd(const ck_conv *call, const ck_dense *d, ck_explanation *e) {
+  const ck_winograd_plan plan = ck_winograd_make_plan(d, &call->run);
+  e->chosen = plan.cycles;
+  for (int i = 0; i < 4; i++)
+    e->block[i] = ck_grid_largest(&plan.grid, i) * (i < 2 ? 1 : CK_WINOGRAD_TILE);
+  e->channels = ck_min(plan.chunk, d->channels);
+  e->lanes = ck_min(plan.direct.tile_lanes, d->lanes);
+  e->tasks = plan.tasks;
+}
+
 static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
-  if (ck_conv_by_winograd(call, d)) {
-    ck_winograd_plan plan = ck_winograd_make_plan(d, &call->run);
-    e->chosen = plan.cycles;
-    for (int i = 0; i < 4; i++)
-      e->block[i] = ck_grid_largest(&plan.grid, i) * (i < 2 ? 1 : CK_WINOGRAD_TILE);
-    e->channels = ck_min(plan.chunk, d->channels);
-    e->lanes = ck_min(plan.direct.tile_lanes, d->lanes);
-    e->tasks = plan.tasks;
-    return;
-  }
-  if (ck_lines_can(d)) { /* by group, and not planned */
-    e->arrangement = CK_BY_GROUP;
-    ck_lines_explain(d, &call->run, e);
-    return;
-  }
   for (int i = 0; i < CK_ARRANGEMENTS; i++)
     e->cycles[i] = ck_dense_cycles(d, i, &call->run);
   ck_dense_plan plan = ck_dense_make_plan(d, &call->run);
@@ -155,12 +160,27 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   e->tasks = plan.tasks;
 }
 
+/* How a correlation is cut. */
+static void explain(const ck_conv *call, ck_dense *d, ck_explanation *e) {
+  switch (ck_conv_way(call, d)) {
+  case CK_WAY_WINOGRAD:
+    explain_winograd(call, d, e);
+    break;
+  case CK_WAY_LINES: /* by group, and not planned */
+    e->arrangement = CK_BY_GROUP;
+    ck_lines_explain(d, &call->run, e);
+    break;
+  case CK_WAY_DENSE:
+    explain_dense(call, d, e);
+  }
+}
+
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e) {
   ck_conv here = sized(call, op);
   ck_dense d;
   *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1};
   if (!writes_nothing(call, op) && one_dense(&here, op, &d))
-    explain_dense(&here, &d, e);
+    explain(&here, &d, e);
   e->threads = here.run.threads;
   return ck_conv_workspace(call, op, &e->workspace);
 }

@@ -92,16 +92,22 @@ int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]) {
   return ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
 }
 
-int ck_conv_by_winograd(const ck_conv *call, const ck_dense *d) {
-  return call->algorithm == CK_WINOGRAD && ck_winograd_can(d);
+ck_way ck_conv_way(const ck_conv *call, const ck_dense *d) {
+  if (call->algorithm == CK_WINOGRAD && ck_winograd_can(d))
+    return CK_WAY_WINOGRAD;
+  return ck_lines_can(d) ? CK_WAY_LINES : CK_WAY_DENSE;
 }
 
 /* Plans or runs one correlation. */
 static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int64_t *bytes) {
-  if (ck_conv_by_winograd(call, d))
+  switch (ck_conv_way(call, d)) {
+  case CK_WAY_WINOGRAD:
     return ck_winograd(d, run, bytes);
-  if (ck_lines_can(d))
+  case CK_WAY_LINES:
     return ck_lines(d, run, bytes);
+  case CK_WAY_DENSE:
+    break;
+  }
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run).bytes);

@@ -19,6 +19,13 @@ typedef enum ck_arrangement {
   CK_ARRANGEMENTS,
 } ck_arrangement;
 
+/* What does a correlation. It is the kind of its panels, too, but for the engine's, which is their arrangement. */
+typedef enum ck_way {
+  CK_WAY_DENSE,                   /* the engine: dense_run.h */
+  CK_WAY_LINES = CK_ARRANGEMENTS, /* lines.h */
+  CK_WAY_WINOGRAD,                /* winograd.h */
+} ck_way;
+
 typedef struct ck_dense {
   const ck_kernels *kernels;
   int arrangements; /* those it may have, a bit each */

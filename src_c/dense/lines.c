@@ -188,7 +188,7 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
   ck_arena arena = {.base = worker->scratch};
   buffers b = place(l, &arena);
   const char *panels = b.panels;
-  if (d->panels.kind == CK_LINES && d->panels.data)
+  if (d->panels.kind == CK_WAY_LINES && d->panels.data)
     panels = (const char *)d->panels.data + vector * panel_bytes(d);
   else
     pack(d, b.w_off, vector, count, b.panels);

@@ -5,8 +5,6 @@
 
 #include "dense_plan.h"
 
-enum { CK_LINES = CK_ARRANGEMENTS + 1 }; /* the kind of their panels */
-
 int ck_lines_can(const ck_dense *dense);
 
 /* Runs it, or, where bytes is not NULL, raises *bytes to the workspace it takes. */
