@@ -74,3 +74,23 @@ void ck_store_places(const ck_kernels *k, const ck_places *to, int64_t channel, 
     k->drain(&drain);
   }
 }
+
+void ck_load_rows(const ck_kernels *k, void *to, int64_t to_row, const char *from, int64_t from_row, int64_t rows,
+                  int64_t step, int64_t count) {
+  const int32_t zero = 0;
+  const int64_t none = 0;
+  const ck_span span = {.length = (int32_t)count, .src_step = step};
+  const ck_stage stage = {.dst = to,
+                          .src = (char *)from,
+                          .images = 1,
+                          .channels = rows,
+                          .dst_channel = to_row,
+                          .src_channel = from_row,
+                          .dst_position = 1,
+                          .rows = 1,
+                          .row_dst = &zero,
+                          .row_src = &none,
+                          .spans = 1,
+                          .span = &span};
+  k->stage(&stage);
+}

@@ -26,4 +26,9 @@ void ck_load_places(const ck_kernels *k, const ck_places *from, int64_t channel,
 void ck_store_places(const ck_kernels *k, const ck_places *to, int64_t channel, int64_t lanes, int64_t first,
                      int64_t count, const void *from);
 
+/* Rows of `count` elements that are `step` bytes apart, to scratch: rows begin from_row bytes, and to_row elements, one
+ * after the other. */
+void ck_load_rows(const ck_kernels *k, void *to, int64_t to_row, const char *from, int64_t from_row, int64_t rows,
+                  int64_t step, int64_t count);
+
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
+#include "base/places.h"
 #include "conv_dense.h"
 #include "dense/multiply.h"
 
@@ -81,75 +82,50 @@ static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed
   return p;
 }
 
-/* Where (channel, tap) rows of a block lie among the columns: runs of taps along the innermost axis. Calls
- * move(context, window row, column row, count) for each. */
-static void each_run(const col_plan *p, const ck_kblock *kb, void (*move)(void *, int64_t, int64_t, int64_t),
-                     void *context) {
-  const int64_t *kernel = p->call->shape.kernel;
-  int64_t row = 0;
-  for (int64_t c = kb->channel; c < kb->channel + kb->channels; c++) {
-    for (int64_t z = kb->tap[0]; z < kb->tap[0] + kb->taps[0]; z++) {
-      for (int64_t y = kb->tap[1]; y < kb->tap[1] + kb->taps[1]; y++, row += kb->taps[2])
-        move(context, row, ((c * kernel[0] + z) * kernel[1] + y) * kernel[2] + kb->tap[2], kb->taps[2]);
-    }
-  }
-}
-
 typedef struct col_tile {
   const col_plan *p;
   col_buffers b;
   ck_box box;
 } col_tile;
 
-/* So many rows of the window to the user's columns, run after run of adjacent outputs of the box; and the way back. */
-static void store_run(void *context, int64_t row, int64_t column, int64_t count) {
-  const col_tile *t = context;
+/* Elements from one row of the window, the columns of a (channel, tap), to the next. */
+static int64_t column_of(const ck_window *w) { return w->plane / ck_taps_of(w->kblock.taps); }
+
+/* `count` rows of the window, from `row` on, to the user's columns, or from there: run after run of adjacent outputs of
+ * the box. */
+static void move_rows(const col_tile *t, int64_t row, int64_t column, int64_t count, int store) {
   const ck_conv_shape *s = &t->p->call->shape;
   const ck_tensor *cols = &t->p->call->y;
-  int64_t item = t->p->k->real_size, step = t->b.x.plane / ck_taps_of(t->b.x.kblock.taps);
-  ck_drain drain = {.c = (char *)t->b.x.data + row * step * item,
-                    .c_pixel = 1,
+  const int64_t item = t->p->k->real_size, step = column_of(&t->b.x), length = t->box.size[3];
+  char *scratch = (char *)t->b.x.data + row * step * item;
+  char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
+  ck_drain drain = {.c_pixel = 1,
                     .c_lane = step,
-                    .count = t->box.size[3],
+                    .count = length,
                     .lanes = count,
                     .dst_pixel = cols->stride[4],
                     .dst_lane = cols->stride[1],
                     .copy = 1};
-  char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
   for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
-    for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {
+    for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++, scratch += length * item) {
+      drain.c = scratch;
       drain.dst = base + ((z * s->out[1] + y) * s->out[2] + t->box.first[3]) * cols->stride[4];
-      t->p->k->drain(&drain);
-      drain.c = (const char *)drain.c + drain.count * item;
+      if (store)
+        t->p->k->drain(&drain);
+      else
+        ck_load_rows(t->p->k, scratch, step, drain.dst, cols->stride[1], count, cols->stride[4], length);
     }
   }
 }
 
-static void load_run(void *context, int64_t row, int64_t column, int64_t count) {
-  const col_tile *t = context;
-  const ck_conv_shape *s = &t->p->call->shape;
-  const ck_tensor *cols = &t->p->call->y;
-  int64_t item = t->p->k->real_size, step = t->b.x.plane / ck_taps_of(t->b.x.kblock.taps);
-  int32_t zero = 0;
-  int64_t none = 0;
-  ck_span span = {0, (int32_t)t->box.size[3], 0, cols->stride[4]};
-  ck_stage stage = {.dst = (char *)t->b.x.data + row * step * item,
-                    .images = 1,
-                    .channels = count,
-                    .dst_channel = step,
-                    .src_channel = cols->stride[1],
-                    .dst_position = 1,
-                    .rows = 1,
-                    .row_dst = &zero,
-                    .row_src = &none,
-                    .spans = 1,
-                    .span = &span};
-  char *base = (char *)cols->data + t->box.first[0] * cols->stride[0] + column * cols->stride[1];
-  for (int64_t z = t->box.first[1]; z < t->box.first[1] + t->box.size[1]; z++) {
-    for (int64_t y = t->box.first[2]; y < t->box.first[2] + t->box.size[2]; y++) {
-      stage.src = base + ((z * s->out[1] + y) * s->out[2] + t->box.first[3]) * cols->stride[4];
-      t->p->k->stage(&stage);
-      stage.dst = (char *)stage.dst + t->box.size[3] * item;
+/* All (channel, tap) rows of a block: those of taps along the innermost axis are neighbours among the columns, too. */
+static void move_block(const col_tile *t, const ck_kblock *kb, int store) {
+  const int64_t *kernel = t->p->call->shape.kernel;
+  int64_t row = 0;
+  for (int64_t c = kb->channel; c < kb->channel + kb->channels; c++) {
+    for (int64_t z = kb->tap[0]; z < kb->tap[0] + kb->taps[0]; z++) {
+      for (int64_t y = kb->tap[1]; y < kb->tap[1] + kb->taps[1]; y++, row += kb->taps[2])
+        move_rows(t, row, ((c * kernel[0] + z) * kernel[1] + y) * kernel[2] + kb->tap[2], kb->taps[2], store);
     }
   }
 }
@@ -164,7 +140,7 @@ static void im2col_task(ck_worker *worker, void *context, int64_t index) {
   ck_arena arena = {.base = worker->scratch};
   place(p, &arena, &t.b);
   ck_window_fill(&t.b.x, &t.box, &kb, 0, 0, 0);
-  each_run(p, &kb, store_run, &t);
+  move_block(&t, &kb, 1);
 }
 
 /* What adds into the same elements is one task: an image and a block of channels of a group, all outputs and taps. */
@@ -192,7 +168,7 @@ static void add_back(ck_worker *worker, const col_plan *p, int64_t index, fill_t
 
 static void load_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck_worker *worker) {
   (void)group, (void)worker;
-  each_run(t->p, kb, load_run, t);
+  move_block(t, kb, 0);
 }
 
 static void col2im_task(ck_worker *worker, void *context, int64_t index) {
@@ -304,7 +280,7 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
   const col_plan *p = t->p;
   const ck_kernels *k = p->k;
   const ck_conv *call = p->call;
-  int64_t rows = ck_kblock_k(kb), column = t->b.x.plane / ck_taps_of(kb->taps);
+  int64_t rows = ck_kblock_k(kb), column = column_of(&t->b.x);
   int64_t outputs = ck_box_count(&t->box), panels = ck_ceil_div(rows, k->max_height), blocks;
   memset(t->b.x.data, 0, (size_t)(rows * column * k->real_size));
   blocks = ck_reduction_count(&p->outputs);
@@ -341,8 +317,7 @@ static void grad_x_task(ck_worker *worker, void *context, int64_t index) {
   add_back(worker, context, index, multiply_columns);
 }
 
-/* The activation of a transposed convolution, once all sums are there: staged, and stored
- * through the drain. */
+/* The activation of a transposed convolution, once all sums are there: staged, and stored through the drain. */
 static void activate_task(ck_worker *worker, void *context, int64_t index) {
   const col_plan *p = context;
   const ck_conv *call = p->call;
@@ -352,19 +327,7 @@ static void activate_task(ck_worker *worker, void *context, int64_t index) {
               index / in[1] / in[0] % channels * call->x.stride[1] +
               index / in[1] / in[0] / channels * call->x.stride[0];
   for (int64_t x = 0; x < in[2]; x += TILE_OUTPUTS, row += TILE_OUTPUTS * stride) {
-    int32_t zero = 0;
-    int64_t none = 0, count = ck_min(TILE_OUTPUTS, in[2] - x);
-    ck_span span = {0, (int32_t)count, 0, stride};
-    ck_stage stage = {.dst = worker->scratch,
-                      .src = row,
-                      .images = 1,
-                      .channels = 1,
-                      .dst_position = 1,
-                      .rows = 1,
-                      .row_dst = &zero,
-                      .row_src = &none,
-                      .spans = 1,
-                      .span = &span};
+    const int64_t count = ck_min(TILE_OUTPUTS, in[2] - x);
     ck_drain drain = {.c = worker->scratch,
                       .c_pixel = 1,
                       .c_lane = count,
@@ -373,7 +336,7 @@ static void activate_task(ck_worker *worker, void *context, int64_t index) {
                       .dst = row,
                       .dst_pixel = stride,
                       .dst_lane = item};
-    p->k->stage(&stage);
+    ck_load_rows(p->k, worker->scratch, 0, row, 0, 1, stride, count);
     p->k->activate(worker->scratch, worker->scratch, count, call->activation, call->act_a, call->act_b);
     p->k->drain(&drain);
   }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/places.h"
+
 static int64_t corners_of(int nd) { return (int64_t)1 << nd; }
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call) {
@@ -90,29 +92,19 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
   const ck_kernels *k = samples->sampler->kernels;
   const int64_t *kernel = samples->sampler->call->conv.shape.kernel, *size = samples->box.size;
   const int64_t *first = samples->box.first, *stride = tensor->stride, *tap = samples->kblock.tap;
-  int32_t zero = 0;
-  int64_t none = 0, at[3];
-  ck_span span = {0, (int32_t)size[3], 0, stride[4]};
-  ck_stage stage = {.images = 1,
-                    .channels = per_tap,
-                    .dst_channel = samples->points.pixels,
-                    .src_channel = stride[1],
-                    .dst_position = 1,
-                    .rows = 1,
-                    .row_dst = &zero,
-                    .row_src = &none,
-                    .spans = 1,
-                    .span = &span};
+  int64_t at[3];
   for (at[0] = tap[0]; at[0] < tap[0] + samples->kblock.taps[0]; at[0]++) {
     for (at[1] = tap[1]; at[1] < tap[1] + samples->kblock.taps[1]; at[1]++) {
       for (at[2] = tap[2]; at[2] < tap[2] + samples->kblock.taps[2]; at[2]++) {
         int64_t row = ((samples->group * kernel[0] + at[0]) * kernel[1] + at[1]) * kernel[2] + at[2];
-        char *from = (char *)tensor->data + first[0] * stride[0] + row * per_tap * stride[1] + first[3] * stride[4];
+        const char *from =
+            (char *)tensor->data + first[0] * stride[0] + row * per_tap * stride[1] + first[3] * stride[4];
         for (int64_t line = 0; line < size[0] * size[1] * size[2]; line++) {
-          stage.dst = out + line * size[3] * k->real_size;
-          stage.src = from + line / (size[1] * size[2]) * stride[0] +
-                      (first[1] + line / size[2] % size[1]) * stride[2] + (first[2] + line % size[2]) * stride[3];
-          k->stage(&stage);
+          const int64_t at_line = line / (size[1] * size[2]) * stride[0] +
+                                  (first[1] + line / size[2] % size[1]) * stride[2] +
+                                  (first[2] + line % size[2]) * stride[3];
+          ck_load_rows(k, out + line * size[3] * k->real_size, samples->points.pixels, from + at_line, stride[1],
+                       per_tap, stride[4], size[3]);
         }
         out += per_tap * samples->points.pixels * k->real_size;
       }

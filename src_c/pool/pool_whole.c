@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/dispatch.h"
 #include "base/parallel.h"
+#include "base/places.h"
 #include "pool_axis.h"
 #include "pool_points.h"
 
@@ -83,21 +84,9 @@ static int sum_scattered(const whole_plan *p, ck_worker *worker, whole_buffers *
   for (int64_t done = 0; done < p->elements; done += PIECE) {
     int64_t count = ck_min(PIECE, p->elements - done);
     for (int64_t i = 0; i < count;) {
-      int64_t x = (done + i) % in[2], length = ck_min(count - i, in[2] - x), zero = 0;
-      int32_t at = 0;
-      ck_span span = {.length = (int32_t)length, .src_step = p->call->x.stride[4]};
-      ck_stage stage = {.dst = b->piece + i * item,
-                        .src = (char *)row_at(p, n, c, (done + i) / in[2], x),
-                        .src_end = p->end,
-                        .images = 1,
-                        .channels = 1,
-                        .dst_position = 1,
-                        .rows = 1,
-                        .row_dst = &at,
-                        .row_src = &zero,
-                        .spans = 1,
-                        .span = &span};
-      p->k->stage(&stage);
+      int64_t x = (done + i) % in[2], length = ck_min(count - i, in[2] - x);
+      ck_load_rows(p->k, b->piece + i * item, 0, row_at(p, n, c, (done + i) / in[2], x), 0, 1, p->call->x.stride[4],
+                   length);
       i += length;
     }
     p->k->pool_planes(partial, b->piece, 0, 1, count, b->piece + PIECE * item);
