@@ -116,7 +116,8 @@ def test_each_call_stays_with_one_instruction_set():
 @pytest.mark.usefixtures("any_isa")
 def test_a_plan_takes_its_kernels_at_once(monkeypatch):
     """Another instruction set is chosen after each step that is planned; the run has the bits of the first."""
-    model = nn.Sequential(*(nn.Conv2d(8, 8, 3, padding=1, rng=seed) for seed in range(4)))
+    convolutions = (nn.Conv2d(8, 8, 3, padding=1, rng=seed) for seed in range(4))
+    model = nn.Sequential(*convolutions, nn.Softmax())
     x = np.random.default_rng(0).standard_normal((1, 8, 9, 9), np.float32)
     first, last = convkit.available_isas()[0], convkit.available_isas()[-1]
     convkit.set_isa(first)

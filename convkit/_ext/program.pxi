@@ -243,7 +243,7 @@ cdef class Program:
         memset(&call, 0, sizeof(call))
         call.op = <ck.ck_row_op>op
         call.n, call.c, call.l = shape
-        call.kernels = ck.ck_kernels_for(ck.CK_F32 if item == 4 else ck.CK_F64)
+        call.kernels = self.kernels(item)
         set_spot_strided(&call.x, x)
         set_spot_strided(&call.y, y)
         if scale is not None:
