@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,59 @@ from .tiled import Part, Range, Tiling
 
 _PLANS = 8  # that are kept
 _TILE_PLANS = 64  # corners, edges and insides, of several sizes
+
+
+Made = TypeVar("Made")
+
+
+class _Slot(Generic[Made]):
+    """What is made for one key, or will be."""
+
+    def __init__(self) -> None:
+        self.lock, self.ready = threading.Lock(), False
+        self.made: Made
+
+
+class _Latest(Generic[Made]):
+    """What was made for the latest keys, up to so many of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._slots: OrderedDict[Hashable, _Slot[Made]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def of(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made for this key; else one thread makes it, on which only those wait that want the same."""
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = self._slots[key] = _Slot()
+            else:
+                self._slots.move_to_end(key)
+        if not slot.ready:
+            with slot.lock:
+                if not slot.ready:
+                    try:
+                        slot.made = make()
+                        slot.ready = True
+                    finally:
+                        self._tidy(key, slot)
+        return slot.made
+
+    def _tidy(self, key: Hashable, slot: _Slot[Made]) -> None:
+        """What could not be made takes no room, and what was made that of the oldest."""
+        with self._lock:
+            if not slot.ready and self._slots.get(key) is slot:
+                del self._slots[key]
+            while len(self._slots) > self._most:
+                self._slots.popitem(last=False)
+
+    def key(self) -> Any:
+        """The latest key, None before the first."""
+        with self._lock:
+            return next(reversed(self._slots), None)
 
 
 class Network:
@@ -51,9 +104,9 @@ class Network:
     ) -> None:  # fmt: skip
         self._graph = None if graph is None else optimise(graph, max_bytes)
         self._source, self._max_bytes = source, max_bytes
-        self._graphs: dict[Hashable, Graph] = {}
-        self._lock = threading.Lock()
-        self._plans: OrderedDict[Hashable, tuple[Plan, list[np.ndarray]] | None] = OrderedDict()
+        self._lock = threading.Lock()  # of the graph and of idle memory
+        self._graphs: _Latest[Graph] = _Latest(_PLANS)
+        self._plans: _Latest[tuple[Plan, list[np.ndarray]] | None] = _Latest(_PLANS)
         self._panels: dict[Hashable, engine.Panels] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -191,8 +244,9 @@ class Network:
         return np.dtype(np.float32) if value.info is None else value.info.dtype
 
     def _latest_shapes(self) -> list[tuple[int, ...]]:
-        if self._plans:
-            return [shape for shape, _ in next(reversed(self._plans))[0]]
+        latest = self._plans.key()
+        if latest is not None:
+            return [shape for shape, _ in latest[0]]
         if self._graph is None or any(value.info is None for value in self._graph.inputs):
             raise ValueError("explain needs inputs or their shapes before the first call")
         return [value.info.shape for value in self._graph.inputs]
@@ -261,23 +315,18 @@ class Network:
     def _planned(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
         """The plan for these shapes and its idle memory; None if no plan can be made."""
         shapes = tuple((array.shape, array.dtype.str) for array in arrays)
-        key = shapes, *_circumstances()
-        with self._lock:
-            if key in self._plans:
-                self._plans.move_to_end(key)
-            else:
-                self._plans[key] = self._made(arrays)
-                while len(self._plans) > _PLANS:
-                    self._plans.popitem(last=False)
-            return self._plans[key]
+        return self._plans.of((shapes, *_circumstances()), lambda: self._made(arrays))
 
     def _made(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
         graph = self._graph_for(arrays)
-        infos = [Info(array.shape, array.dtype) for array in arrays]
         try:
-            return Plan(graph, infos, current(), self._panels_of, self._max_bytes), []
+            return self._plan(graph, arrays), []
         except Undetermined:
             return None
+
+    def _plan(self, graph: Graph, arrays: list[np.ndarray]) -> Plan:
+        infos = [Info(array.shape, array.dtype) for array in arrays]
+        return Plan(graph, infos, current(), self._panels_of, self._max_bytes)
 
     def _graph_for(self, arrays: list[np.ndarray]) -> Graph:
         """The graph; of a model that looks at sizes, the one of these sizes."""
@@ -290,12 +339,7 @@ class Network:
                 f"inputs must have the shapes that the model was traced for, since its layers look at sizes: "
                 f"{[info.shape for info in traced]}; got {shapes}"
             )
-        key = tuple(shapes)
-        if key not in self._graphs:
-            self._graphs[key] = optimise(self._source.trace(shapes, arrays[0].dtype))
-            while len(self._graphs) > _PLANS:
-                self._graphs.pop(next(iter(self._graphs)))
-        return self._graphs[key]
+        return self._graphs.of(tuple(shapes), lambda: optimise(self._source.trace(shapes, arrays[0].dtype)))
 
     def _panels_of(self, array: np.ndarray, form: Hashable) -> engine.Panels:
         """Weights as they are laid out: those of the graph once for all plans, those that follow from sizes for one."""
@@ -346,7 +390,7 @@ class Tiles:
 
     def __init__(self, network: Network, tiling: Tiling) -> None:
         self.network, self.tiling = network, tiling
-        self._plans: dict[Hashable, Plan] = {}
+        self._plans: _Latest[Plan] = _Latest(_TILE_PLANS)
         self._idle: list[np.ndarray] = []
 
     @classmethod
@@ -370,17 +414,9 @@ class Tiles:
     def run(self, part: Part, images: np.ndarray) -> list[np.ndarray]:
         """The blocks of the outputs, of what the part reads of some images."""
         images = np.ascontiguousarray(native(images))
-        key = part.key, len(images), *_circumstances()
-        with self.network._lock:
-            plan = self._plans.get(key)
-        if plan is None:
-            info = Info(images.shape, images.dtype)
-            plan = Plan(part.graph(), [info], current(), self.network._panels_of, self.network._max_bytes)
-            with self.network._lock:
-                if len(self._plans) >= _TILE_PLANS:
-                    self._plans.clear()
-                self._plans[key] = plan
-        return self.network._run(plan, self._idle, [images])
+        key, net = (part.key, len(images), *_circumstances()), self.network
+        plan = self._plans.of(key, lambda: net._plan(part.graph(), [images]))
+        return net._run(plan, self._idle, [images])
 
 
 def _slices(image: int, channels: int, ranges: Sequence[Range]) -> tuple[slice, ...]:

@@ -3,14 +3,15 @@
 import copy
 import pickle
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import convkit
 from bounds import assert_within_bound
-from convkit import models, nn
-from convkit.graph import Graph, Info, Network
+from convkit import graph, models, nn
+from convkit.graph import OPS, Graph, Info, Network
 from graph_cases import bound, random_model
 
 SHAPES = {"lenet5": (2, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (2, 100, 1, 1)}
@@ -182,6 +183,63 @@ def test_threads_share_a_network_and_shapes_take_turns():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_plan_in_the_making_keeps_no_call_of_another_shape_waiting(monkeypatch):
+    network, x, larger = nn.Conv2d(1, 2, 3, rng=0).prepare((1, 1, 5, 5)), noise(1, 1, 5, 5), noise(1, 1, 6, 6)
+    network(x)
+    row, begun, called, in_time = OPS["Conv"], threading.Event(), threading.Event(), []
+
+    def lower(plan, node):
+        begun.set()
+        in_time.append(called.wait(20))
+        return row.lower(plan, node)
+
+    monkeypatch.setitem(OPS, "Conv", row._replace(lower=lower))
+    planning = threading.Thread(target=network, args=(larger,))
+    planning.start()
+    begun.wait(20)
+    network(x)
+    called.set()
+    planning.join()
+    assert in_time == [True]
+
+
+def test_a_plan_that_several_threads_want_is_made_once(monkeypatch):
+    network, x = nn.Conv2d(1, 2, 3, rng=0).prepare((1, 1, 5, 5)), noise(1, 1, 5, 5)
+    row, together, planned = OPS["Conv"], threading.Barrier(3), []
+
+    def lower(plan, node):
+        planned.append(node)
+        time.sleep(0.05)
+        return row.lower(plan, node)
+
+    def work():
+        together.wait()
+        network(x)
+
+    monkeypatch.setitem(OPS, "Conv", row._replace(lower=lower))
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(planned) == 1
+
+
+def test_what_cannot_be_planned_pushes_no_plan_out():
+    network = nn.Conv2d(1, 2, 3, rng=0).prepare()
+    for size in range(1, 9):
+        network(noise(size, 1, 5, 5))
+    before = list(network._plans._slots)
+    with pytest.raises(ValueError, match="x must have"):
+        network(noise(1, 2, 5, 5))
+    assert list(network._plans._slots) == before
+
+
+def test_a_graph_that_others_pushed_out_meanwhile_is_still_this_calls(monkeypatch):
+    monkeypatch.setattr(graph.network, "_PLANS", 0)
+    assert Branching().prepare((2, 3))(noise(4, 3)).shape == (4, 3, 1)
 
 
 @pytest.mark.thorough
