@@ -52,10 +52,10 @@ def set_cache_limit(bytes: int | str) -> None:
     Notes
     -----
     Fresh memory is slow: the system finds and zeroes it page by page, when it is first written to, and that can take
-    longer than a convolution. The memory of results of 1 MiB and more is therefore kept when they are freed, up to this
-    limit in all, and becomes that of a later result which fills at least seven eighths of it. Beyond the limit, what
-    was freed first is returned to the system. Results that are alive do not count, and are ordinary arrays; a forked
-    child begins with nothing kept. ``show_config("dicts")["memory"]["cached"]`` says how much is kept right now.
+    longer than a convolution. The memory of results of 128 KiB and more is therefore kept when they are freed, up to
+    this limit in all, and becomes that of a later result which fills at least seven eighths of it. Beyond the limit,
+    what was freed first is returned to the system. Results that are alive do not count, and are ordinary arrays; a
+    forked child begins with nothing kept. ``show_config("dicts")["memory"]["cached"]`` says how much is kept right now.
 
     At import the limit is ``CONVKIT_CACHE_LIMIT``, else 128 MiB.
 

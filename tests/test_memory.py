@@ -48,6 +48,14 @@ def test_a_freed_result_is_the_next_ones_memory():
     assert place(convkit.conv2d_backward(x, x.shape, weight, padding=1, need="x").x) == first
 
 
+def test_the_documentation_says_from_which_size_on_memory_is_kept():
+    least = engine.BLOCK_LEAST
+    for bytes in (least - 1, least):
+        empty((bytes,), np.dtype(np.int8))
+        assert engine.cached_bytes() == (bytes == least) * least
+    assert f"{least >> 10} KiB and more" in convkit.set_cache_limit.__doc__
+
+
 def test_what_fits():
     """The smallest that leaves at most an eighth unused."""
     places = [place(array) for array in [result(4), result(4.25), result(8)]]

@@ -1,4 +1,4 @@
-"""What `convkit.ops` and its like call; `tests/test_engine_stub.py` compares it with the compiled module."""
+"""What `convkit.ops` and its like call; `tests/test_typing.py` compares it with the compiled module."""
 
 from contextvars import ContextVar
 from typing import Any, final
@@ -11,6 +11,7 @@ _Sizes = tuple[int, ...]
 _Activation = tuple[int, float, float]
 
 MAX_AXES: int
+BLOCK_LEAST: int
 flush_denormals: ContextVar[bool]
 workspace_limit: ContextVar[int]
 

@@ -114,6 +114,8 @@ cdef void block_free(void *context, void *block, size_t size) noexcept nogil:
     ck.ck_block_give(block)
 
 
+BLOCK_LEAST = ck.CK_BLOCK_LEAST
+
 cdef PyDataMem_Handler blocks
 memset(&blocks, 0, sizeof(blocks))
 strcpy(blocks.name, b"convkit")

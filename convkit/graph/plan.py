@@ -15,8 +15,6 @@ from .placement import Placement, Spot, contiguous
 from .shuffles import shuffled
 from .table import OPS, Info, bytes_of
 
-_LEAST_ARENA = 1 << 20  # so that it comes from the cache of freed results, aligned
-
 
 def refused(max_bytes: int, node: Node) -> MemoryError:
     """The error of a network whose values take more than they may."""
@@ -199,8 +197,8 @@ class Plan:
         return outputs
 
     def arena(self) -> np.ndarray:
-        """Memory for one run at a time."""
-        return empty((max(self.placement.bytes, _LEAST_ARENA),), np.dtype(np.uint8))
+        """Memory for one run at a time: of those sizes that come from the cache of freed results, aligned."""
+        return empty((max(self.placement.bytes, engine.BLOCK_LEAST),), np.dtype(np.uint8))
 
     def _array(self, value: Value, bases: list[np.ndarray]) -> np.ndarray:
         info = self.infos[value]
