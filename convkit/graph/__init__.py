@@ -7,7 +7,21 @@ it for the shapes it is given and runs the plan. Models make theirs with `Module
     y = network(x)
 """
 
-from . import arrays, attention, elements, images, maps, normal, numbers, picking, recurrent, reducing, signals, windows
+from . import (
+    arrays,
+    attention,
+    elements,
+    images,
+    maps,
+    normal,
+    numbers,
+    picking,
+    products,
+    recurrent,
+    reducing,
+    signals,
+    windows,
+)
 from .ir import Graph, Node, Value
 from .network import Network
 from .passes import optimise
@@ -15,4 +29,4 @@ from .table import OPS, Info, Op, op
 from .trace import trace
 
 __all__ = ["OPS", "Graph", "Info", "Network", "Node", "Op", "Value", "op", "optimise", "trace"]
-del arrays, attention, elements, images, maps, normal, numbers, picking, recurrent, reducing, signals, windows
+del arrays, attention, elements, images, maps, normal, numbers, picking, products, recurrent, reducing, signals, windows

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .table import Info, needs, op
+from .table import Attrs, Info, needs, op
 
 INT64 = np.dtype(np.int64)
-Attrs = dict[str, Any]
 
 
 def _ints(array: np.ndarray) -> tuple[int, ...]:

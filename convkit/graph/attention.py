@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._limits import difference
-from .table import Info, op
-
-Attrs = dict[str, Any]
+from .table import Attrs, Info, op
 
 
 def _heads(attrs: Attrs, x: Any, name: str) -> tuple[int, int, int, int]:

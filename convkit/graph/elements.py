@@ -13,7 +13,7 @@ from .._limits import share
 from .._options import NO_ACTIVATION as NONE
 from .._options import Kind
 from ..ops import _elementwise
-from .table import OPS, Info, Op, op, repeats
+from .table import OPS, Attrs, Info, Op, op, repeats
 
 Code = _elementwise.Activation
 COPY = 0  # of the engine's elementwise operators
@@ -23,7 +23,7 @@ MOST_AXES = 8
 # ---------------------------------------------------------------- activations
 
 
-def _clip_code(attrs: dict[str, Any], bounds: tuple) -> Code | None:
+def _clip_code(attrs: Attrs, bounds: tuple) -> Code | None:
     if any(bound is not None and bound.data is None for bound in bounds):
         return None
     lo, hi = (*(None if bound is None or bound.data.size == 0 else float(bound.data) for bound in bounds), None, None)[
@@ -33,24 +33,24 @@ def _clip_code(attrs: dict[str, Any], bounds: tuple) -> Code | None:
     return _elementwise.clip(lo, hi) if lo <= hi else None
 
 
-def _hard_sigmoid_code(attrs: dict[str, Any], _: tuple) -> Code | None:
+def _hard_sigmoid_code(attrs: Attrs, _: tuple) -> Code | None:
     usual = math.isclose(attrs.get("alpha", 0.2), 1 / 6, rel_tol=1e-6) and attrs.get("beta", 0.5) == 0.5
     return _elementwise.HARD_SIGMOID if usual else None
 
 
-def _leaky_code(attrs: dict[str, Any], _: tuple) -> Code | None:
+def _leaky_code(attrs: Attrs, _: tuple) -> Code | None:
     slope = attrs.get("alpha", 0.01)
     return _elementwise.leaky_relu(slope) if 0 <= slope < math.inf else None
 
 
-def _prelu_code(attrs: dict[str, Any], slopes: tuple) -> Code | None:
+def _prelu_code(attrs: Attrs, slopes: tuple) -> Code | None:
     """One slope for all is a LeakyRelu."""
     data = slopes[0].data
     return None if data is None or data.size != 1 else _leaky_code({"alpha": float(data.reshape(()))}, ())
 
 
 # What the engine calls an activation of these attributes and further inputs, or None, where it has none.
-CODES: dict[str, Callable[[dict[str, Any], tuple], Code | None]] = {
+CODES: dict[str, Callable[[Attrs, tuple], Code | None]] = {
     "Relu": lambda attrs, _: _elementwise.RELU,
     "LeakyRelu": _leaky_code,
     "PRelu": _prelu_code,
@@ -156,7 +156,7 @@ _ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def same(attrs: dict[str, Any], x: Info, *others: Info | None) -> list[Info]:
+def same(attrs: Attrs, x: Info, *others: Info | None) -> list[Info]:
     """The shape and dtype of the first input."""
     return [Info(x.shape, x.dtype)]
 
@@ -170,7 +170,7 @@ def lower_activation(plan: Any, node: Any) -> bool:
     )
 
 
-def _slopes(attrs: dict[str, Any], x: Info, slope: Info) -> list[Info]:
+def _slopes(attrs: Attrs, x: Info, slope: Info) -> list[Info]:
     repeats(slope, x.shape, x.shape)
     return same(attrs, x)
 
@@ -182,12 +182,12 @@ for _name, _run in _ACTIVATIONS.items():
 # ---------------------------------------------------------------- arithmetic
 
 
-def broadcast(attrs: dict[str, Any], *infos: Info) -> list[Info]:
+def broadcast(attrs: Attrs, *infos: Info) -> list[Info]:
     """The shape that all of them can be repeated to."""
     return [Info(np.broadcast_shapes(*(info.shape for info in infos)), infos[0].dtype)]
 
 
-def truth(attrs: dict[str, Any], *infos: Info) -> list[Info]:
+def truth(attrs: Attrs, *infos: Info) -> list[Info]:
     """As `broadcast`, of bools."""
     return [broadcast(attrs, *infos)[0]._replace(dtype=np.dtype(bool))]
 
@@ -246,7 +246,7 @@ def _spread(spot: Any, shape: tuple[int, ...], axes: list[int]) -> Any:
 def _chained(function: Callable) -> Callable:
     """A function of two arrays over any number of them, activation and all."""
 
-    def run(attrs: dict[str, Any], first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    def run(attrs: Attrs, first: np.ndarray, *others: np.ndarray) -> np.ndarray:
         for other in others:
             first = function(first, other)
         return activated(attrs, first)
@@ -254,7 +254,7 @@ def _chained(function: Callable) -> Callable:
     return run
 
 
-def activated(attrs: dict[str, Any], y: np.ndarray) -> np.ndarray:
+def activated(attrs: Attrs, y: np.ndarray) -> np.ndarray:
     """A result after the activation that was fused into its node."""
     code = attrs.get("activation", NONE)
     return y if code == NONE else _elementwise.activate(y, code)
@@ -290,25 +290,25 @@ for _name, _function in {
 
 
 @op("Pow", infer=broadcast)
-def _pow(attrs: dict[str, Any], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _pow(attrs: Attrs, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.power(a, b).astype(a.dtype)
 
 
 @op("Not", infer=same)
-def _not(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
+def _not(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return ~x
 
 
 @op("Where", infer=lambda attrs, condition, a, b: [broadcast(attrs, a, b, condition)[0]])
-def _where(attrs: dict[str, Any], condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _where(attrs: Attrs, condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(condition, a, b)
 
 
 @op("IsNaN", infer=lambda attrs, x: [Info(x.shape, np.dtype(bool))])
-def _is_nan(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
+def _is_nan(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return np.isnan(x)
 
 
 @op("Identity", "Dropout", infer=same, view=True)
-def _identity(attrs: dict[str, Any], x: np.ndarray, *_: np.ndarray) -> np.ndarray:
+def _identity(attrs: Attrs, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
     return x

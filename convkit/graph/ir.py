@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._words import counted
-from .table import OPS, Info, Undetermined
+from .table import OPS, Attrs, Info, Undetermined
 
 
 class Sizes(tuple):
@@ -324,7 +324,7 @@ class Node:
 
     __slots__ = ("attrs", "inputs", "op", "outputs", "path")
 
-    def __init__(self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any], path: str = "") -> None:
+    def __init__(self, op: str, inputs: Sequence[Value | None], attrs: Attrs, path: str = "") -> None:
         self.op, self.inputs, self.attrs, self.path = op, list(inputs), attrs, path
         self.outputs: list[Value] = []
 
@@ -405,7 +405,7 @@ class Graph:
         """Let go of constants that no node takes any more."""
         self._constants = {id(value.data): value for value in self.constants()}
 
-    def emit(self, op: str, inputs: Sequence[Any], attrs: dict[str, Any], outputs: int = 1, path: str = "") -> Any:
+    def emit(self, op: str, inputs: Sequence[Any], attrs: Attrs, outputs: int = 1, path: str = "") -> Any:
         """Append a node and return its outputs: one value, or a tuple of them.
 
         Inputs are values, arrays, parameters, numbers (of the dtype of the first value) or None. Where the shapes of

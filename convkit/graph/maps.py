@@ -9,9 +9,7 @@ import numpy as np
 
 from .._arrays import is_real
 from .elements import ELEMENT_OPS, broadcast, engine_pass
-from .table import each_channel, op
-
-Attrs = dict[str, Any]
+from .table import Attrs, each_channel, op
 
 
 def affine(attrs: Attrs, scale, bias, mean, var) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,7 @@ from ..ops import _channels, _moments
 from ..ops._channels import Map
 from .elements import same
 from .picking import positive
-from .table import OPS, Info, Op, each_channel, op, repeats
-
-Attrs = dict[str, Any]
-
+from .table import OPS, Attrs, Info, Op, each_channel, op, repeats
 
 _SOFTMAX, _STANDARD, _RESPONSE = 0, 1, 2  # the engine's
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .elements import broadcast, same
-from .table import OPS, Info, Op, op
-
-Attrs = dict[str, Any]
-
+from .table import OPS, Attrs, Info, Op, op
 
 # ---------------------------------------------------------------- sums of many, remainders, bits
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .arrays import INT64
 from .elements import same
-from .table import OPS, Info, Op, Undetermined, needs, op
-
-Attrs = dict[str, Any]
+from .table import OPS, Attrs, Info, Op, Undetermined, needs, op
 
 
 def positive(axis: int, nd: int) -> int:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from .elements import sigmoid, softsign
-from .table import OPS, Info, Op
-
-Attrs = dict[str, Any]
+from .table import OPS, Attrs, Info, Op
 
 _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "sigmoid": lambda x, a, b: sigmoid(x),

@@ -11,9 +11,7 @@ import numpy as np
 from .._arrays import is_real
 from .._ext import engine
 from .._range import norms
-from .table import OPS, Info, Op, needs
-
-Attrs = dict[str, Any]
+from .table import OPS, Attrs, Info, Op, needs
 
 
 def _axes(attrs: Attrs, x: Any, axes: np.ndarray | None) -> tuple[int, ...] | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Attrs = dict[str, Any]
+from .table import Attrs
 
 
 class _Axis(NamedTuple):

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
 
 from .._shapes import conv_transpose, paddings
 from ..nn.windows import Window
 from .elements import CODES
 from .images import padding, spatial, transposed_moves
 from .ir import Graph, Node, Value
-from .table import Info
+from .table import Attrs, Info
 
-Attrs = dict[str, Any]
 Lines = tuple[Window | None, ...]  # of every axis of a value, None where it is not known, or everything
 
 

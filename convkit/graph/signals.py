@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .picking import positive
-from .table import Info, needs, op
-
-Attrs = dict[str, Any]
+from .table import Attrs, Info, needs, op
 
 
 def _complex(x: np.ndarray) -> np.ndarray:

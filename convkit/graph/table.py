@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+Attrs = dict[str, Any]  # of a node: its settings by name, as ONNX has them
+
 
 class Info(NamedTuple):
     """What is known of a value before it is there: its shape and dtype, and where it follows from shapes, itself."""
@@ -77,7 +79,7 @@ def op(
 def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list[Info]]:
     """Shapes as `run` gives them for zeros, where the numbers are not known; and the result itself, where they are."""
 
-    def infer(attrs: dict[str, Any], *infos: Info | None) -> list[Info]:
+    def infer(attrs: Attrs, *infos: Info | None) -> list[Info]:
         for i in decided_by:
             if i < len(infos):
                 needs(infos[i])
@@ -93,7 +95,7 @@ def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list
     return infer
 
 
-def each_channel(attrs: dict[str, Any], x: Info, *numbers: Info | None) -> list[Info]:
+def each_channel(attrs: Attrs, x: Info, *numbers: Info | None) -> list[Info]:
     """The shape and dtype of images; every further input must have a number for each of their channels."""
     for info in numbers:
         if info is not None and (len(x.shape) < 2 or info.shape != (x.shape[1],)):
@@ -110,7 +112,7 @@ def repeats(info: Info | None, sizes: tuple[int, ...], shape: tuple[int, ...]) -
         raise ValueError(f"x must have {info.shape} for the axes of the node's numbers, got shape {shape}")
 
 
-def bytes_of(row: Op, attrs: dict[str, Any], infos: Sequence[Info | None], outputs: Sequence[Info]) -> int:
+def bytes_of(row: Op, attrs: Attrs, infos: Sequence[Info | None], outputs: Sequence[Info]) -> int:
     """What the outputs of a node take, and what it allocates beside them."""
     given = sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
     return given + row.scratch(attrs, *infos)

@@ -19,7 +19,7 @@ from .._shapes import paddings
 from .elements import CODES
 from .images import padding, spatial
 from .ir import Graph, Node, Value
-from .table import OPS, Info
+from .table import OPS, Attrs, Info
 
 Range = tuple[int, int]  # first, and one past the last
 Block = tuple[Range, ...]  # of every output a range
@@ -32,7 +32,7 @@ class _Step(NamedTuple):
     """What a node needs along its spatial axes, and with which attributes it gives its part from that alone."""
 
     ranges: tuple[Range, ...]
-    attrs: dict[str, Any]
+    attrs: Attrs
     crop: tuple[Range, ...] | None = None  # of what it gives, where that is more than its part
 
 
@@ -147,7 +147,7 @@ def _resized(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Seq
     return _cropped(ranges, out, ratio, attrs | {"ratio": ratio})
 
 
-def _cropped(ranges: tuple[Range, ...], out: Sequence[Range], ratio: int, attrs: dict[str, Any]) -> _Step:
+def _cropped(ranges: tuple[Range, ...], out: Sequence[Range], ratio: int, attrs: Attrs) -> _Step:
     crop = tuple((first - lo * ratio, end - lo * ratio) for (first, end), (lo, _) in zip(out, ranges, strict=True))
     return _Step(ranges, attrs, crop)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .ir import Graph, Node, Value
+from .table import Attrs
 
 
 class Uses:
@@ -31,7 +32,7 @@ class Uses:
                 node.inputs = [new if value is old else value for value in node.inputs]
         self._of.setdefault(new, []).extend(users)
 
-    def change(self, node: Node, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any]) -> None:
+    def change(self, node: Node, op: str, inputs: Sequence[Value | None], attrs: Attrs) -> None:
         """Let a node be another one, whose outputs are the same values."""
         for value in node.inputs:
             if value is not None:

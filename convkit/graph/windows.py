@@ -10,10 +10,7 @@ import numpy as np
 from .._pool_shapes import PoolShape, windows
 from .images import padding, spatial
 from .picking import positive
-from .table import OPS, Info, needs, op
-
-Attrs = dict[str, Any]
-
+from .table import OPS, Attrs, Info, needs, op
 
 # ---------------------------------------------------------------- pooling by a norm
 

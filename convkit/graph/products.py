@@ -1,0 +1,160 @@
+"""Rows of products of matrices: pixels are their rows, so that they run as convolutions of one tap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _shapes
+from .._arrays import is_real
+from .._ext import engine
+from ..ops import linear
+from .elements import NONE, activated
+from .images import lower_product, one_dtype, summed, take
+from .table import Attrs, Info, op
+
+
+def _gemm_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
+    one_dtype(a, b, c, add)
+    rows, inner = a.shape[::-1] if attrs.get("transA", 0) else a.shape
+    depth, columns = b.shape[::-1] if attrs.get("transB", 0) else b.shape
+    if inner != depth:
+        raise ValueError(f"factors must share an axis, got shapes {a.shape} and {b.shape}")
+    return [summed(Info((rows, columns), a.dtype), add)]
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of matrices; of the engine's where it has numbers for it."""
+    if is_real(a.dtype) and a.ndim == b.ndim == 2 and a.dtype == b.dtype:
+        return linear.linear(a, b.T)
+    return np.matmul(a, b)
+
+
+def _gemm_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
+    inner = infos[0].shape[0 if attrs.get("transA", 0) else -1]
+    return 2 * inner * math.prod(outputs[0].shape)
+
+
+def _lower_gemm(plan: Any, node: Any) -> bool:
+    """Rows are pixels of a 1x1 convolution whose channels lie side by side."""
+    a, b, c, add = take(node.inputs, 4)
+    attrs, product = node.attrs, _gemm_infer(node.attrs, plan.info(a), plan.info(b))[0].shape
+    rows, columns = product
+    x, bias = plan.spot(a), None if c is None else plan.constant(c)
+    scaled = attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1
+    if not is_real(plan.info(a).dtype) or rows * columns == 0 or scaled or isinstance(x, np.ndarray):
+        return False
+    if c is not None and (bias is None or bias.shape not in ((columns,), (1, columns))):
+        return False
+    if plan.info(node.outputs[0]).shape != product:
+        return False
+    bias, turned = None if bias is None else bias.reshape(-1), not attrs.get("transB", 0)
+    x = _image(x, transposed=bool(attrs.get("transA", 0)))
+    inner = plan.info(a).shape[0 if attrs.get("transA", 0) else 1]
+    images, kernel = (x, _image(plan.spot(node.outputs[0]))), _kernel(plan, b, turned)
+    lower_product(plan, node, _pixels(rows, inner, columns), images, b, kernel, (False, "Gemm", turned), bias, add)
+    return True
+
+
+@op("Gemm", infer=_gemm_infer, lower=_lower_gemm, flops=_gemm_flops)
+def _gemm(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
+    a = a.T if attrs.get("transA", 0) else a
+    y = _product(a, b.T if attrs.get("transB", 0) else b)
+    y = y if attrs.get("alpha", 1.0) == 1 else (attrs["alpha"] * y).astype(y.dtype)
+    if c is not None:
+        y = y + (c if attrs.get("beta", 1.0) == 1 else (attrs["beta"] * c).astype(c.dtype))
+    return activated(attrs, y if add is None else y + add)
+
+
+def _kernel(plan: Any, value: Any, turned: bool) -> Any:
+    """A matrix (out, in), or turned (in, out), as a kernel of one tap; of several matrices the first."""
+    weight = plan.constant(value)
+    if weight is not None:
+        return (weight.T if turned else weight)[:, :, np.newaxis]
+    base, offset, strides, item, _ = plan.spot(value)
+    return base, offset, (*(strides[:-3:-1] if turned else strides[-2:]), 0), item
+
+
+def _image(spot: tuple, transposed: bool = False) -> tuple:
+    """A matrix (rows, features) as a batch of one signal, (1, features, rows)."""
+    base, offset, strides, item, _ = spot
+    rows, features = strides[-2:][::-1] if transposed else strides[-2:]
+    return base, offset, (0, features, rows), item
+
+
+def _pixels(rows: int, inner: int, columns: int) -> engine.Geometry:
+    return engine.Geometry(*_shapes.conv(1, (1, inner, rows), (columns, inner, 1), 1, 0, 1, 1, "zeros", False))
+
+
+def _matmul_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
+    one_dtype(a, b, c, add)
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if left[-1] != right[-2]:
+        raise ValueError(f"factors must share an axis, got shapes {a.shape} and {b.shape}")
+    rows = left[-2:-1] if len(a.shape) > 1 else ()
+    columns = right[-1:] if len(b.shape) > 1 else ()
+    return [summed(Info((*np.broadcast_shapes(left[:-2], right[:-2]), *rows, *columns), a.dtype), add)]
+
+
+def _lower_matmul(plan: Any, node: Any) -> bool:
+    """Matrices of a batch in turn, or one matrix for all: rows are pixels of 1x1 convolutions."""
+    a, b, c, add = take(node.inputs, 4)
+    (sa, dtype, _), (sb, _, _), y = plan.info(a), plan.info(b), plan.info(node.outputs[0])
+    bias = None if c is None else plan.constant(c)
+    if not is_real(dtype) or min(len(sa), len(sb)) < 2 or 0 in y.shape or 0 in sa or (c is not None and bias is None):
+        return False
+    x, weight, out = plan.spot(a), plan.constant(b), plan.spot(node.outputs[0])
+    if isinstance(x, np.ndarray) or _matmul_infer({}, plan.info(a), plan.info(b))[0].shape != y.shape:
+        return False
+    inner, columns = sb[-2:]
+    if weight is not None and len(sb) == 2 and _folds(sa, x[2]) and _folds(y.shape, out[2]):
+        images, form = (_image(x), _image(out)), (False, "Gemm", True)
+        geometry = _pixels(math.prod(sa[:-1]), inner, columns)
+        lower_product(plan, node, geometry, images, b, _kernel(plan, b, True), form, bias, add)
+        return True
+    return add is None and weight is None and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias)
+
+
+def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether all axes but the last are one of a constant step."""
+    step = strides[-2]
+    for size, stride in list(zip(shape, strides, strict=True))[-2::-1]:
+        if size != 1 and stride != step:
+            return False
+        step = step if size == 1 else stride * size
+    return True
+
+
+def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias: np.ndarray | None) -> bool:
+    """A product for each matrix of a batch, those along its last axis as one step that is repeated."""
+    sa, sb, sy = shapes
+    value, batch = node.inputs[1], sy[:-2]
+    kernel, activation = _kernel(plan, value, True), node.attrs.get("activation", NONE)
+    steps = [_batch_strides(shape, spot[2], batch) for shape, spot in ((sa, x), (sy, out), (sb, plan.spot(value)))]
+    geometry, turns = _pixels(sa[-2], sa[-1], sb[-1]), batch[-1] if batch else 1
+    for index in np.ndindex(*batch[:-1]):
+        moved = [sum(i * s for i, s in zip(index, step, strict=False)) for step in steps]
+        signal, result, weight = (
+            (base, offset + more, *rest)
+            for (base, offset, *rest), more in zip((_image(x), _image(out), kernel), moved, strict=True)
+        )
+        plan.program.conv(geometry, False, signal, weight, bias, result, False, activation, 0, None)
+        plan.program.repeat(turns, tuple(step[-1] if batch else 0 for step in steps))
+    return True
+
+
+def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: tuple[int, ...]) -> list[int]:
+    """The steps along the axes of a batch, 0 along those that are repeated."""
+    own = [0 if size == 1 else stride for size, stride in zip(shape[:-2], strides[:-2], strict=True)]
+    return [0] * (len(batch) - len(own)) + own
+
+
+@op("MatMul", infer=_matmul_infer, lower=_lower_matmul, flops=lambda *a: _gemm_flops({}, *a[1:]))
+def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
+    y = _product(a, b)
+    y = y if c is None else y + c
+    return activated(attrs, y if add is None else y + add)
