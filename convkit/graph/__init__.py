@@ -7,6 +7,7 @@ it for the shapes it is given and runs the plan. Models make theirs with `Module
     y = network(x)
 """
 
+# Importing them enters their rows in OPS; as names they are no part of the package.
 from . import (
     arrays,
     attention,
