@@ -206,6 +206,7 @@ def channels(
     x: np.ndarray, g: np.ndarray | None, y: np.ndarray | None, sums: np.ndarray | None, lanes: bool,
     numbers: tuple[np.ndarray, ...], threads: int,
 ) -> None: ...  # fmt: skip
+def softmax(x: np.ndarray, y: np.ndarray, threads: int) -> None: ...
 def descend(
     w: np.ndarray, grad: np.ndarray, m: np.ndarray | None, s: np.ndarray | None, threads: int, *, rate: float,
     keep: float, l2: float, m_keep: float, m_take: float, look: float, ahead: float, s_keep: float, s_take: float,

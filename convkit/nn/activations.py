@@ -1,8 +1,9 @@
 """Activations as layers, on arrays of any shape. `convkit.nn.Conv2d(activation=...)` fuses one into the convolution.
 
-They are the engine's: threaded, one pass forward and one back. NaN passes through all of them, and at plus and minus
-infinity output and derivative are what they tend to: no product of nothing and infinity. Where a piece of one is
-constant, it lets nothing through, not even an infinite gradient.
+Those of single numbers are the engine's: threaded, one pass forward and one back; so is Softmax forward. Step, PReLU,
+LogSoftmax and Softmax's way back are NumPy's. NaN passes through all of them, and at plus and minus infinity output and
+derivative are what they tend to: no product of nothing and infinity. Where a piece of one is constant, it lets nothing
+through, not even an infinite gradient.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from .._arrays import as_array, same_dtype
 from .._limits import difference, share
-from ..ops import _elementwise
+from ..ops import _elementwise, _rows
 from ._describe import count
 from .module import ByElement, Parameter, Way
 
@@ -399,8 +400,7 @@ class Softmax(ByElement):
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return the probabilities; back, y * (grad - sum(grad * y))."""
         dim = self.dim
-        y = np.exp(difference(x, x.max(axis=dim, keepdims=True)))
-        y /= y.sum(axis=dim, keepdims=True)
+        y = _rows.softmax(x, dim)
         return y, lambda grad, _: y * (grad - (grad * y).sum(axis=dim, keepdims=True))
 
     _op = "Softmax"

@@ -118,6 +118,22 @@ def test_softmax_of_large_scores(dtype):
     np.testing.assert_allclose(nn.LogSoftmax()(x), [[-math.log(2), -math.log(2), -2e4]], rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_softmax_has_the_bits_of_a_network_for_any_axis_and_view(dim, dtype):
+    layer, x = nn.Softmax(dim), np.random.default_rng(0).standard_normal((5, 19, 3)).astype(dtype)
+    y = layer(x)
+    np.testing.assert_array_equal(layer.prepare()(x), y)
+    np.testing.assert_array_equal(layer(np.asfortranarray(x)), y)
+    np.testing.assert_allclose(y.sum(axis=dim), 1, rtol=1e-6)
+
+
+def test_softmax_of_nothing_and_along_no_axis():
+    assert nn.Softmax()(np.empty((0, 3))).shape == (0, 3) and nn.Softmax()(np.empty((3, 0))).shape == (3, 0)
+    with pytest.raises(np.exceptions.AxisError, match="axis 2 is out of bounds for array of dimension 2"):
+        nn.Softmax(2)(np.zeros((3, 4)))
+
+
 def test_the_softmax_of_the_notes():
     assert nn.Softmax()(np.array([[3.2, 5.1, -1.7]]))[0, 0] == pytest.approx(0.13, abs=0.005)
 
