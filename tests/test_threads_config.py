@@ -7,9 +7,8 @@ import threading
 import pytest
 
 import convkit
-from convkit import _threads, nn
+from convkit import _mode, _threads, nn
 from convkit._ext import engine
-from convkit.nn import _mode
 
 COUNT = "convkit.get_num_threads()"
 CORES = _threads._allowed_cores()[0]  # where neither variable decides

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..nn._mode import entered
+from .._mode import entered
 from ..nn.init import Rng
 from ..nn.module import Module
 from .trace import checked_shape, dtype_of, spatial_axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import floor
 from typing import NamedTuple
 
+from .._windows import Window
 from ..graph.ir import Value
 from ..graph.network import Network
 from ..nn.module import Module
-from ..nn.windows import Window
 from .trace import Trace, trace
 
 Number = int | float

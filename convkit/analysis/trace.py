@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _shapes
+from .._mode import entered
 from ..graph.ir import Graph, Node, Value
 from ..graph.network import Network
 from ..graph.seen import Lines, seen
 from ..graph.table import OPS, Info
 from ..graph.trace import Tracer
-from ..nn._mode import entered
 from ..nn.module import Module, Parameter
 from ..nn.sequential import Sequential
 

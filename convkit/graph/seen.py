@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from .._shapes import conv_transpose, paddings
-from ..nn.windows import Window
+from .._windows import Window
 from .elements import CODES
 from .images import padding, spatial, transposed_moves
 from .ir import Graph, Node, Value

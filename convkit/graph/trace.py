@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..nn._mode import entered
-from ..nn.module import Module
+from .._mode import entered
 from .ir import Graph, Value
 from .table import Info
+
+
+class Model(Protocol):
+    """What a model has that can be traced: a `convkit.nn.Module` is one, of which the graph knows no more."""
+
+    def begin(self, *args: Any) -> tuple[Any, Any]: ...
+
+    def named_modules(self) -> Iterable[tuple[str, Any]]: ...
 
 
 class Tracer:
     """Stands in for `Module.begin` while a model is traced: notes a layer's path, and asks it what it computes."""
 
-    def __init__(self, model: Module, graph: Graph) -> None:
+    def __init__(self, model: Model, graph: Graph) -> None:
         self.graph = graph
         self._paths: dict[int, str] = {}
         for path, module in model.named_modules():
             self._paths.setdefault(id(module), path)
 
-    def call(self, module: Module, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    def call(self, module: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The layer's output, in values."""
         before, self.graph.path = self.graph.path, self._paths.get(id(module), self.graph.path)
         try:
@@ -31,12 +38,12 @@ class Tracer:
             self.graph.path = before
 
 
-def trace(model: Module, shapes: Sequence[tuple[int, ...]], dtype: Any) -> Graph:
+def trace(model: Model, shapes: Sequence[tuple[int, ...]], dtype: Any) -> Graph:
     """The graph of a model in evaluation, for inputs of these shapes and dtype.
 
     Parameters
     ----------
-    model : Module
+    model : convkit.nn.Module
     shapes : sequence of tuple of int
         One for each input.
     dtype : dtype

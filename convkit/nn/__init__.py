@@ -24,8 +24,9 @@ weight files  `save_state`, `load_state`
 ============  ==========================================================================================================
 """
 
+from .._mode import hooks, inference, keeping
+from .._windows import Window
 from . import init, losses
-from ._mode import hooks, inference, keeping
 from .activations import (
     ELU,
     GELU,
@@ -81,7 +82,6 @@ from .samplenorm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3
 from .separable import DepthwiseSeparableConv2d
 from .sequential import Sequential
 from .upsample import Upsample
-from .windows import Window
 
 __all__ = [
     "AdaptiveAvgPool1d",

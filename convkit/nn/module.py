@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._arrays import is_real, native, writable
+from .._mode import entered, how, keeping
+from .._windows import Window
 from ._gradients import about_to_add, whole
 from ._loading import fitting, kind_of
-from ._mode import entered, how, keeping
-from .windows import Window
 
 if TYPE_CHECKING:
     from ..graph import Network
@@ -516,7 +516,7 @@ class Module(ABC):
         >>> network(np.zeros((1, 1, 32, 32), np.float32)).shape
         (1, 10)
         """
-        from ..graph.prepare import prepare
+        from ._prepare import prepare  # here, so that layers alone do not import the graph
 
         return prepare(self, input_shape)
 

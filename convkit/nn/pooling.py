@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from .. import _options
+from .._mode import keeping
 from .._pool_shapes import PoolShape, adaptive_out, plain_output_size, unpooled, windows
 from .._shapes import image_shape, paddings, per_axis, plain_padding, split_image
+from .._windows import Window
 from ..ops import adaptive_pool as adapt
 from ..ops import pool, unpool
 from ._describe import alike, unusual
-from ._mode import keeping
 from ._symbols import on_images, pads
 from .module import Module, Way
-from .windows import Window
 
 
 class _Pool(Module):

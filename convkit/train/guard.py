@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nn._mode import hooks
+from .._mode import hooks
 from ..nn.module import Module, Parameter
 
 

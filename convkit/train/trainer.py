@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, machine
+from .._mode import inference
 from .._shapes import integer
 from ..data.minibatches import Minibatches, minibatches
 from ..distributed import Ranks
-from ..nn._mode import inference
 from ..nn.losses import Loss, Penalty, softmax_cross_entropy
 from ..nn.module import Module
 from ..optim.clip import clip_grad_norm

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._arrays import is_real, native
-from .._mode import keeping
+from ..._mode import keeping
 
 
 class _ValueAndGradient(NamedTuple):

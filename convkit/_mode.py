@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from .._held import Held
+from ._held import Held
 
 
 class Hooks(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..nn.module import Module
-from .ir import Graph
-from .network import Network
-from .trace import trace
+from ..graph import Graph, Network, trace
+
+if TYPE_CHECKING:
+    from .module import Module
 
 
 class Source:
