@@ -35,7 +35,7 @@ class Convolution(Module):
     _nd: int
     _forward: Callable[..., np.ndarray]
     _backward: Callable[..., NamedTuple]
-    _options: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
+    _passed: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
     _transposed = False
     _op = "Conv"
 
@@ -86,7 +86,7 @@ class Convolution(Module):
     def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
         """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = {name: getattr(self, name) for name in self._options} | more
+        options = {name: getattr(self, name) for name in self._passed} | more
         y = self._forward(x, weight, bias, **options)
         activated = y if options["activation"] else None
 
@@ -121,13 +121,13 @@ class Convolution(Module):
 
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""
-        shown = unusual({name: getattr(self, name) for name in self._options}, self._forward)
+        shown = unusual({name: getattr(self, name) for name in self._passed}, self._forward)
         no_bias = ", bias=False" if self.bias is None else ""
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}{shown}{no_bias}"
 
 
 class _Conv(Convolution):
-    _options = ("stride", "padding", "dilation", "groups", "padding_mode", "activation", "layout", "algorithm")
+    _passed = ("stride", "padding", "dilation", "groups", "padding_mode", "activation", "layout", "algorithm")
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from .module import Way
 
 
 class _ConvTranspose(Convolution):
-    _options = ("stride", "padding", "output_padding", "groups", "dilation", "activation", "layout", "algorithm")
+    _passed = ("stride", "padding", "output_padding", "groups", "dilation", "activation", "layout", "algorithm")
     _transposed, _op = True, "ConvTranspose"
 
     def __init__(

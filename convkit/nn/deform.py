@@ -20,7 +20,7 @@ class _DeformConv(Convolution):
     """What the three have in common; `_conv` is the layer that finds offsets and mask."""
 
     _conv: Callable[..., Module]
-    _options = ("stride", "padding", "dilation", "layout", "activation")
+    _passed = ("stride", "padding", "dilation", "layout", "activation")
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class _DeformConv(Convolution):
         found, backs = zip(*(branch.begin(x) for branch in branches), strict=True) if own else ((offset, mask), ())
         offset, mask = (*found, None)[:2]
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = {name: getattr(self, name) for name in self._options}
+        options = {name: getattr(self, name) for name in self._passed}
         y = self._forward(x, offset, weight, bias, mask=mask, **options)
         activated = y if options["activation"] else None
 
