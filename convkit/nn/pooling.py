@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,11 @@ class _Pool(Module):
     """What pooling has in common: the operator and its gradient, their options, and how they are shown."""
 
     _nd: int
+    _operators: tuple[ModuleType, str]  # where the operators are, and what they are called but for the axes
+    _doc: str
     _forward: Callable[..., np.ndarray]
     _backward: Callable[..., np.ndarray]
-    _options: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
+    _passed: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
     _op: str  # ONNX's, or for adaptive pooling, which it has not, convkit's own
 
     kernel_size: tuple[int, ...]
@@ -35,6 +38,15 @@ class _Pool(Module):
     dilation: tuple[int, ...]
     ceil_mode: bool
     layout: str
+
+    def __init_subclass__(cls, nd: int = 0, **options: Any) -> None:
+        """One for so many axes; the subclass of such a layer is one of that kind."""
+        super().__init_subclass__(**options)
+        if nd:
+            module, name = cls._operators
+            cls._nd, cls.__doc__ = nd, cls._doc.format(nd=nd, ones=", ".join("1" * nd))
+            cls._forward = staticmethod(getattr(module, f"{name}{nd}d"))
+            cls._backward = staticmethod(getattr(module, f"{name}{nd}d_backward"))
 
     def _set_up(self, kernel_size, stride, padding, dilation, ceil_mode, layout: str) -> None:
         """Check everything that can be wrong without an image."""
@@ -78,7 +90,7 @@ class _Pool(Module):
         return sizes | ({"ceil_mode": 1} if self.ceil_mode else {})
 
     def _chosen(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._options}
+        return {name: getattr(self, name) for name in self._passed}
 
     def describe(self) -> str:
         """Return the size of the window, and what is not the default."""
@@ -99,8 +111,19 @@ def _maxima(
 
 
 class _MaxPool(_Pool):
+    _operators = pool, "max_pool"
+    _doc = """Maximum over moving windows, by `convkit.max_pool{nd}d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation, ceil_mode, layout
+        Passed on to `convkit.max_pool{nd}d`; `stride` is by default `kernel_size`.
+    return_indices : bool, default False
+        Whether it returns ``(y, indices)``, as `MaxUnpool{nd}d` wants them; such a layer cannot stand in a chain.
+    """
+
     _op = "MaxPool"
-    _options = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "layout")
+    _passed = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "layout")
 
     def __init__(
         self,
@@ -122,8 +145,17 @@ class _MaxPool(_Pool):
 
 
 class _AvgPool(_Pool):
+    _operators = pool, "avg_pool"
+    _doc = """Mean over moving windows, by `convkit.avg_pool{nd}d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, ceil_mode, count_include_pad, dilation, layout
+        Passed on to `convkit.avg_pool{nd}d`; `stride` is by default `kernel_size`.
+    """
+
     _op = "AveragePool"
-    _options = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "count_include_pad", "layout")
+    _passed = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "count_include_pad", "layout")
 
     def __init__(
         self,
@@ -149,6 +181,16 @@ class _AvgPool(_Pool):
 
 
 class _AdaptiveAvgPool(_Pool):
+    _operators = adapt, "adaptive_avg_pool"
+    _doc = """Mean over windows that give a wanted output size, by `convkit.adaptive_avg_pool{nd}d`.
+
+    Parameters
+    ----------
+    output_size : int, None, or a tuple of {nd} of them
+        Spatial size of the output; None keeps the input's.
+    layout : {{"NCHW", "NHWC"}}
+    """
+
     _op = "AdaptiveAveragePool"
 
     def __init__(self, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW") -> None:
@@ -185,6 +227,18 @@ class _AdaptiveAvgPool(_Pool):
 
 
 class _AdaptiveMaxPool(_AdaptiveAvgPool):
+    _operators = adapt, "adaptive_max_pool"
+    _doc = """Maximum over windows that give a wanted output size, by `convkit.adaptive_max_pool{nd}d`.
+
+    Parameters
+    ----------
+    output_size : int, None, or a tuple of {nd} of them
+        Spatial size of the output; None keeps the input's.
+    return_indices : bool, default False
+        Whether it returns ``(y, indices)``; such a layer cannot stand in a chain.
+    layout : {{"NCHW", "NHWC"}}
+    """
+
     _op = "AdaptiveMaxPool"
 
     def __init__(
@@ -200,17 +254,51 @@ class _AdaptiveMaxPool(_AdaptiveAvgPool):
 
 
 class _GlobalAvgPool(_AdaptiveAvgPool):
+    _operators = adapt, "adaptive_avg_pool"
+    _doc = """Mean of every channel of an image: ``(N, C, *spatial)`` to ``(N, C, {ones})``.
+
+    Parameters
+    ----------
+    layout : {{"NCHW", "NHWC"}}
+
+    References
+    ----------
+    M. Lin, Q. Chen, S. Yan: Network in network, 2013, arXiv:1312.4400.
+    """
+
     def __init__(self, *, layout: str = "NCHW") -> None:
         super().__init__(1, layout=layout)
 
 
 class _GlobalMaxPool(_AdaptiveMaxPool):
+    _operators = adapt, "adaptive_max_pool"
+    _doc = """Maximum of every channel of an image: ``(N, C, *spatial)`` to ``(N, C, {ones})``.
+
+    Parameters
+    ----------
+    layout : {{"NCHW", "NHWC"}}
+    """
+
     def __init__(self, *, layout: str = "NCHW") -> None:
         super().__init__(1, layout=layout)
 
 
 class _MaxUnpool(_Pool):
-    _options = ("kernel_size", "stride", "padding", "layout")
+    _operators = unpool, "max_unpool"
+    _doc = """Partial inverse of `MaxPool{nd}d`, by `convkit.max_unpool{nd}d`; it takes the indices as well.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, layout
+        As those of the pooling layer.
+
+    References
+    ----------
+    M. D. Zeiler, G. W. Taylor, R. Fergus: Adaptive deconvolutional networks for mid and high level feature learning,
+    ICCV 2011.
+    """
+
+    _passed = ("kernel_size", "stride", "padding", "layout")
 
     def __init__(
         self,
@@ -241,188 +329,64 @@ class _MaxUnpool(_Pool):
         return list(map(Window.scattered, out, self.kernel_size, self.stride, self.dilation, low))
 
 
-_MAX_DOC = """Maximum over moving windows, by `convkit.max_pool{nd}d`.
-
-    Parameters
-    ----------
-    kernel_size, stride, padding, dilation, ceil_mode, layout
-        Passed on to `convkit.max_pool{nd}d`; `stride` is by default `kernel_size`.
-    return_indices : bool, default False
-        Whether it returns ``(y, indices)``, as `MaxUnpool{nd}d` wants them; such a layer cannot stand in a chain.
-    """
-
-_AVG_DOC = """Mean over moving windows, by `convkit.avg_pool{nd}d`.
-
-    Parameters
-    ----------
-    kernel_size, stride, padding, ceil_mode, count_include_pad, dilation, layout
-        Passed on to `convkit.avg_pool{nd}d`; `stride` is by default `kernel_size`.
-    """
-
-_ADAPTIVE_AVG_DOC = """Mean over windows that give a wanted output size, by `convkit.adaptive_avg_pool{nd}d`.
-
-    Parameters
-    ----------
-    output_size : int, None, or a tuple of {nd} of them
-        Spatial size of the output; None keeps the input's.
-    layout : {{"NCHW", "NHWC"}}
-    """
-
-_ADAPTIVE_MAX_DOC = """Maximum over windows that give a wanted output size, by `convkit.adaptive_max_pool{nd}d`.
-
-    Parameters
-    ----------
-    output_size : int, None, or a tuple of {nd} of them
-        Spatial size of the output; None keeps the input's.
-    return_indices : bool, default False
-        Whether it returns ``(y, indices)``; such a layer cannot stand in a chain.
-    layout : {{"NCHW", "NHWC"}}
-    """
-
-_GLOBAL_AVG_DOC = """Mean of every channel of an image: ``(N, C, *spatial)`` to ``(N, C, {ones})``.
-
-    Parameters
-    ----------
-    layout : {{"NCHW", "NHWC"}}
-
-    References
-    ----------
-    M. Lin, Q. Chen, S. Yan: Network in network, 2013, arXiv:1312.4400.
-    """
-
-_GLOBAL_MAX_DOC = """Maximum of every channel of an image: ``(N, C, *spatial)`` to ``(N, C, {ones})``.
-
-    Parameters
-    ----------
-    layout : {{"NCHW", "NHWC"}}
-    """
-
-_UNPOOL_DOC = """Partial inverse of `MaxPool{nd}d`, by `convkit.max_unpool{nd}d`; it takes the indices as well.
-
-    Parameters
-    ----------
-    kernel_size, stride, padding, layout
-        As those of the pooling layer.
-
-    References
-    ----------
-    M. D. Zeiler, G. W. Taylor, R. Fergus: Adaptive deconvolutional networks for mid and high level feature learning,
-    ICCV 2011.
-    """
+class MaxPool1d(_MaxPool, nd=1): ...
 
 
-class MaxPool1d(_MaxPool):
-    __doc__ = _MAX_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(pool.max_pool1d), staticmethod(pool.max_pool1d_backward)
+class MaxPool2d(_MaxPool, nd=2): ...
 
 
-class MaxPool2d(_MaxPool):
-    __doc__ = _MAX_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(pool.max_pool2d), staticmethod(pool.max_pool2d_backward)
+class MaxPool3d(_MaxPool, nd=3): ...
 
 
-class MaxPool3d(_MaxPool):
-    __doc__ = _MAX_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(pool.max_pool3d), staticmethod(pool.max_pool3d_backward)
+class AvgPool1d(_AvgPool, nd=1): ...
 
 
-class AvgPool1d(_AvgPool):
-    __doc__ = _AVG_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(pool.avg_pool1d), staticmethod(pool.avg_pool1d_backward)
+class AvgPool2d(_AvgPool, nd=2): ...
 
 
-class AvgPool2d(_AvgPool):
-    __doc__ = _AVG_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(pool.avg_pool2d), staticmethod(pool.avg_pool2d_backward)
+class AvgPool3d(_AvgPool, nd=3): ...
 
 
-class AvgPool3d(_AvgPool):
-    __doc__ = _AVG_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(pool.avg_pool3d), staticmethod(pool.avg_pool3d_backward)
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, nd=1): ...
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    __doc__ = _ADAPTIVE_AVG_DOC.format(nd=1)
-    _nd = 1
-    _forward, _backward = staticmethod(adapt.adaptive_avg_pool1d), staticmethod(adapt.adaptive_avg_pool1d_backward)
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, nd=2): ...
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    __doc__ = _ADAPTIVE_AVG_DOC.format(nd=2)
-    _nd = 2
-    _forward, _backward = staticmethod(adapt.adaptive_avg_pool2d), staticmethod(adapt.adaptive_avg_pool2d_backward)
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, nd=3): ...
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    __doc__ = _ADAPTIVE_AVG_DOC.format(nd=3)
-    _nd = 3
-    _forward, _backward = staticmethod(adapt.adaptive_avg_pool3d), staticmethod(adapt.adaptive_avg_pool3d_backward)
+class AdaptiveMaxPool1d(_AdaptiveMaxPool, nd=1): ...
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    __doc__ = _ADAPTIVE_MAX_DOC.format(nd=1)
-    _nd = 1
-    _forward, _backward = staticmethod(adapt.adaptive_max_pool1d), staticmethod(adapt.adaptive_max_pool1d_backward)
+class AdaptiveMaxPool2d(_AdaptiveMaxPool, nd=2): ...
 
 
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    __doc__ = _ADAPTIVE_MAX_DOC.format(nd=2)
-    _nd = 2
-    _forward, _backward = staticmethod(adapt.adaptive_max_pool2d), staticmethod(adapt.adaptive_max_pool2d_backward)
+class AdaptiveMaxPool3d(_AdaptiveMaxPool, nd=3): ...
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    __doc__ = _ADAPTIVE_MAX_DOC.format(nd=3)
-    _nd = 3
-    _forward, _backward = staticmethod(adapt.adaptive_max_pool3d), staticmethod(adapt.adaptive_max_pool3d_backward)
+class GlobalAvgPool1d(_GlobalAvgPool, nd=1): ...
 
 
-class GlobalAvgPool1d(_GlobalAvgPool):
-    __doc__ = _GLOBAL_AVG_DOC.format(nd=1, ones="1")
-    _nd = 1
-    _forward, _backward = staticmethod(adapt.adaptive_avg_pool1d), staticmethod(adapt.adaptive_avg_pool1d_backward)
+class GlobalAvgPool2d(_GlobalAvgPool, nd=2): ...
 
 
-class GlobalAvgPool2d(_GlobalAvgPool):
-    __doc__ = _GLOBAL_AVG_DOC.format(nd=2, ones="1, 1")
-    _nd = 2
-    _forward, _backward = staticmethod(adapt.adaptive_avg_pool2d), staticmethod(adapt.adaptive_avg_pool2d_backward)
+class GlobalAvgPool3d(_GlobalAvgPool, nd=3): ...
 
 
-class GlobalAvgPool3d(_GlobalAvgPool):
-    __doc__ = _GLOBAL_AVG_DOC.format(nd=3, ones="1, 1, 1")
-    _nd = 3
-    _forward, _backward = staticmethod(adapt.adaptive_avg_pool3d), staticmethod(adapt.adaptive_avg_pool3d_backward)
+class GlobalMaxPool1d(_GlobalMaxPool, nd=1): ...
 
 
-class GlobalMaxPool1d(_GlobalMaxPool):
-    __doc__ = _GLOBAL_MAX_DOC.format(nd=1, ones="1")
-    _nd = 1
-    _forward, _backward = staticmethod(adapt.adaptive_max_pool1d), staticmethod(adapt.adaptive_max_pool1d_backward)
+class GlobalMaxPool2d(_GlobalMaxPool, nd=2): ...
 
 
-class GlobalMaxPool2d(_GlobalMaxPool):
-    __doc__ = _GLOBAL_MAX_DOC.format(nd=2, ones="1, 1")
-    _nd = 2
-    _forward, _backward = staticmethod(adapt.adaptive_max_pool2d), staticmethod(adapt.adaptive_max_pool2d_backward)
+class GlobalMaxPool3d(_GlobalMaxPool, nd=3): ...
 
 
-class GlobalMaxPool3d(_GlobalMaxPool):
-    __doc__ = _GLOBAL_MAX_DOC.format(nd=3, ones="1, 1, 1")
-    _nd = 3
-    _forward, _backward = staticmethod(adapt.adaptive_max_pool3d), staticmethod(adapt.adaptive_max_pool3d_backward)
+class MaxUnpool1d(_MaxUnpool, nd=1): ...
 
 
-class MaxUnpool1d(_MaxUnpool):
-    __doc__ = _UNPOOL_DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(unpool.max_unpool1d), staticmethod(unpool.max_unpool1d_backward)
+class MaxUnpool2d(_MaxUnpool, nd=2): ...
 
 
-class MaxUnpool2d(_MaxUnpool):
-    __doc__ = _UNPOOL_DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(unpool.max_unpool2d), staticmethod(unpool.max_unpool2d_backward)
-
-
-class MaxUnpool3d(_MaxUnpool):
-    __doc__ = _UNPOOL_DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(unpool.max_unpool3d), staticmethod(unpool.max_unpool3d_backward)
+class MaxUnpool3d(_MaxUnpool, nd=3): ...
