@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._numbers import number
 from .._shapes import integer
 
 
@@ -15,6 +17,11 @@ def count(value: int, name: str) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return value
+
+
+def added(eps: float) -> float:
+    """What is added to a variance before its root: a finite number of at least 0."""
+    return number(eps, "eps", "a finite number of at least 0", lambda value: 0 <= value < math.inf)
 
 
 def unusual(options: Mapping[str, Any], operator: Callable) -> str:

@@ -8,6 +8,7 @@ through, not even an infinite gradient.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 
 from .._arrays import as_array, same_dtype
 from .._limits import difference, share
+from .._numbers import number
+from .._shapes import integer
 from ..ops import _elementwise, _rows
 from ._describe import count
 from .module import ByElement, Parameter, Way
@@ -131,7 +134,7 @@ class LeakyReLU(_FromArgument):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+        self.negative_slope = number(negative_slope, "negative_slope")
 
     _op = "LeakyRelu"
 
@@ -180,7 +183,7 @@ class PReLU(ByElement):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: str = "float32") -> None:
         self.num_parameters = count(num_parameters, "num_parameters")
-        self.weight = Parameter(np.full(num_parameters, init, dtype))
+        self.weight = Parameter(np.full(num_parameters, number(init, "init"), dtype))
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return max(x, 0) + weight * min(x, 0); back, multiply by 1 or by the slope."""
@@ -223,7 +226,7 @@ class ELU(_FromArgument):
     scale, _op = 1.0, "Elu"
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+        self.alpha = number(alpha, "alpha")
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.elu(self.alpha, self.scale)
@@ -353,7 +356,7 @@ class Softplus(_FromArgument):
     Raises
     ------
     ValueError
-        If beta is not above 0.
+        If beta is not above 0 and finite, or threshold is NaN.
 
     References
     ----------
@@ -362,9 +365,8 @@ class Softplus(_FromArgument):
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        if not beta > 0:
-            raise ValueError(f"beta must be above 0, got {beta!r}")
-        self.beta, self.threshold = beta, threshold
+        self.beta = number(beta, "beta", "a finite number above 0", lambda value: 0 < value < math.inf)
+        self.threshold = number(threshold, "threshold", "a number", lambda value: not math.isnan(value))
 
     def _parameters(self) -> tuple[int, float, float]:
         return _elementwise.softplus(self.beta, self.threshold)
@@ -395,7 +397,7 @@ class Softmax(ByElement):
     """
 
     def __init__(self, dim: int = 1) -> None:
-        self.dim = dim
+        self.dim = integer(dim, "dim")
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return the probabilities; back, y * (grad - sum(grad * y))."""

@@ -13,8 +13,10 @@ import numpy as np
 
 from .. import _options
 from .._arrays import as_array, empty, same_dtype
+from .._numbers import number
 from ..ops import _channels, _moments
 from . import _normal
+from ._describe import added, count
 from ._symbols import on_images
 from .module import Buffer, ByElement, Parameter, Way
 
@@ -36,8 +38,10 @@ class _BatchNorm(ByElement):
         layout: str = "NCHW",
         dtype: str = "float32",
     ) -> None:
-        self.num_features, self.eps, self.momentum, self.layout = num_features, eps, momentum, layout
-        self.channel_last = _options.channel_last(layout)
+        self.num_features, self.eps, self.momentum = count(num_features, "num_features"), added(eps), momentum
+        if momentum is not None:
+            self.momentum = number(momentum, "momentum", "a number from 0 to 1, or None", lambda value: 0 <= value <= 1)
+        self.layout, self.channel_last = layout, _options.channel_last(layout)
         self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
         self.running_mean = Buffer(np.zeros(num_features, dtype)) if track_running_stats else None
@@ -172,7 +176,8 @@ _DOC = """Normalise every channel over the batch {where}, then scale and shift i
     TypeError
         If a batch has another dtype than the weight.
     ValueError
-        If a batch has another shape than {shapes}, or, in training, only one value per channel.
+        If `num_features` is below 1, eps below 0 or infinite, or momentum outside 0 to 1; if a batch has another shape
+        than {shapes}, or, in training, only one value per channel.
 
     Notes
     -----

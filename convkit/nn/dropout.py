@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from .. import _options
+from .._numbers import number
 from . import init
 from .module import ByElement, Way
 
 
 class _Dropout(ByElement):
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p must be a probability from 0 to 1, got {p!r}")
-        self.p, self.rng = p, np.random.default_rng(rng)
+        self.p = number(p, "p", "a probability from 0 to 1", lambda value: 0 <= value <= 1)
+        self.rng = np.random.default_rng(rng)
 
     def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape

@@ -137,7 +137,7 @@ class _MaxPool(_Pool):
         layout: str = "NCHW",
     ) -> None:
         self._set_up(kernel_size, stride, padding, dilation, ceil_mode, layout)
-        self.return_indices = return_indices
+        self.return_indices = _options.flag(return_indices, "return_indices")
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way | None]:
         """Take the maximum of every window of ``(N, C, *spatial)``; with `return_indices`, say where it was, too."""
@@ -245,7 +245,7 @@ class _AdaptiveMaxPool(_AdaptiveAvgPool):
         self, output_size: int | None | Sequence[int | None], return_indices: bool = False, *, layout: str = "NCHW"
     ) -> None:
         super().__init__(output_size, layout=layout)
-        self.return_indices = return_indices
+        self.return_indices = _options.flag(return_indices, "return_indices")
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Way | None]:
         """Take the maxima of as many windows of ``(N, C, *spatial)`` as are asked for."""

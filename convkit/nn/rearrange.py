@@ -130,9 +130,9 @@ class ZeroPad2d(Module):
     """
 
     def __init__(self, padding: int | Sequence[int], *, layout: str = "NCHW") -> None:
-        padding = plain(padding, "padding", 1)
+        padding = plain(padding, "padding")
         self.padding, self.layout = (padding,) * 4 if isinstance(padding, int) else padding, layout
-        if len(self.padding) != 4 or min(self.padding) < 0:
+        if len(self.padding) != 4 or any(isinstance(side, tuple) or side < 0 for side in self.padding):
             raise ValueError(f"padding must be an int or (left, right, top, bottom), at least 0, got {padding}")
         _options.channel_last(layout)
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, empty, same_dtype
+from .._shapes import plain
 from ..ops import _channels, _elementwise, _moments
 from . import _normal
+from ._describe import added, count
 from .module import ByElement, Parameter, Way
 
 
@@ -46,7 +48,8 @@ class GroupNorm(ByElement):
     Raises
     ------
     ValueError
-        If `num_groups` does not divide `num_channels`, or a batch has another number of channels.
+        If `num_groups` does not divide `num_channels`, eps is below 0 or infinite, or a batch has another number of
+        channels.
 
     Notes
     -----
@@ -63,9 +66,10 @@ class GroupNorm(ByElement):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: str = "float32"
     ) -> None:
-        if num_groups < 1 or num_channels % num_groups:
+        self.num_groups, self.num_channels = count(num_groups, "num_groups"), count(num_channels, "num_channels")
+        if num_channels % num_groups:
             raise ValueError(f"num_groups must divide the {num_channels} channels, got {num_groups}")
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.eps = added(eps)
         self.weight = Parameter(np.ones(num_channels, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_channels, dtype)) if affine else None
 
@@ -152,7 +156,8 @@ class _InstanceNorm(GroupNorm):
     _nd: int
 
     def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False, dtype: str = "float32") -> None:
-        super().__init__(num_features, num_features, eps, affine, dtype=dtype)
+        channels = count(num_features, "num_features")
+        super().__init__(channels, channels, eps, affine, dtype=dtype)
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Normalise ``(N, C, *spatial)``."""
@@ -206,7 +211,7 @@ class LayerNorm(ByElement):
     Raises
     ------
     ValueError
-        If the last axes of a batch have other sizes.
+        If `normalized_shape` is no sizes, or eps below 0 or infinite; if the last axes of a batch have other sizes.
 
     Notes
     -----
@@ -229,8 +234,12 @@ class LayerNorm(ByElement):
         *,
         dtype: str = "float32",
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.eps = eps
+        sizes = plain(normalized_shape, "normalized_shape")
+        sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+        self.normalized_shape = tuple(count(size, "normalized_shape") for size in sizes)
+        if not sizes:
+            raise ValueError("normalized_shape must be at least one size, got none")
+        self.eps = added(eps)
         self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if elementwise_affine else None
         self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
 

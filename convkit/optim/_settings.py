@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
-import numpy as np
+from .._numbers import number
 
 
 class Settings:
@@ -30,12 +29,4 @@ class Settings:
 
 def check_rate(name: str, value: float, below: float = math.inf) -> float:
     """Return `value` if it is a number in [0, below), else raise."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number in [0, {below:g}), got {value!r} of type {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:  # an int or a fraction of hundreds of digits
-        number = math.inf
-    if not 0 <= number < below:
-        raise ValueError(f"{name} must be a number in [0, {below:g}), got {value!r}")
-    return number
+    return number(value, name, f"a number in [0, {below:g})", lambda value: 0 <= value < below)

@@ -146,5 +146,5 @@ def test_selu_keeps_mean_and_variance():
 def test_refusals():
     with pytest.raises(ValueError, match="approximate must be 'none' or 'tanh', got 'fast'"):
         nn.GELU("fast")
-    with pytest.raises(ValueError, match="beta must be above 0, got 0"):
+    with pytest.raises(ValueError, match="beta must be a finite number above 0, got 0"):
         nn.Softplus(0)

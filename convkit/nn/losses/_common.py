@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..._arrays import is_real, native
 from ..._mode import keeping
+from ..._numbers import number
 
 
 class _ValueAndGradient(NamedTuple):
@@ -142,11 +142,7 @@ def check_scores(scores: np.ndarray, name: str = "scores") -> np.ndarray:
 
 def check_number(name: str, value: float, expected: str, fits: Callable[[float], bool]) -> float:
     """Return `value` if it is a finite number that fits, else raise."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number {expected}, got {value!r} of type {type(value).__name__}")
-    if not (math.isfinite(value) and fits(value)):
-        raise ValueError(f"{name} must be a number {expected}, got {value!r}")
-    return float(value)
+    return number(value, name, f"a number {expected}", lambda value: math.isfinite(value) and fits(value))
 
 
 def check_positive(name: str, value: float) -> float:

@@ -1,0 +1,23 @@
+"""Arguments that are numbers and no sizes."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def number(value: Any, name: str, expected: str = "a finite number", fits: Callable = math.isfinite) -> float:
+    """`value` as a float that fits what is expected. A bool is not a number; a NumPy number is."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
+    try:
+        plain = float(value)
+    except OverflowError:  # an int or a fraction of hundreds of digits
+        plain = math.inf
+    if not fits(plain):
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return plain
