@@ -53,7 +53,8 @@ from .deform import DeformConv1d, DeformConv2d, DeformConv3d
 from .dropout import Dropout, Dropout2d
 from .files import load_state, save_state
 from .linear import Linear
-from .module import Buffer, ByElement, IncompatibleKeys, Module, Parameter, Way
+from .module import ByElement, IncompatibleKeys, Module, Way
+from .parameter import Buffer, Parameter
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,

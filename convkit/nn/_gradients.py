@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from .module import Parameter
+    from .parameter import Parameter
 
 _T = TypeVar("_T")
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..ops import _channels, _moments
 from ..ops._channels import Map
 from ..ops._moments import quiet
-from .module import Parameter
+from .parameter import Parameter
 
 
 @quiet

@@ -20,7 +20,8 @@ from .._numbers import number
 from .._shapes import integer
 from ..ops import _elementwise, _rows
 from ._describe import count
-from .module import ByElement, Parameter, Way
+from .module import ByElement, Way
+from .parameter import Parameter
 
 
 class _Named(ByElement):

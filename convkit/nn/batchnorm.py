@@ -18,7 +18,8 @@ from ..ops import _channels, _moments
 from . import _normal
 from ._describe import added, count
 from ._symbols import on_images
-from .module import Buffer, ByElement, Parameter, Way
+from .module import ByElement, Way
+from .parameter import Buffer, Parameter
 
 
 class _BatchNorm(ByElement):

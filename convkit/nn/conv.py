@@ -23,7 +23,8 @@ from ..ops import conv as op
 from . import init as initialisers
 from ._describe import count, unusual
 from ._symbols import activated, on_images, pads
-from .module import Module, Parameter, Way
+from .module import Module, Way
+from .parameter import Parameter
 
 
 class Convolution(Module):

@@ -11,7 +11,8 @@ from ..ops.linear import linear, linear_backward
 from . import init as initialisers
 from ._describe import count
 from ._symbols import activated
-from .module import Module, Parameter, Way
+from .module import Module, Way
+from .parameter import Parameter
 
 
 class Linear(Module):

@@ -1,4 +1,4 @@
-"""What every layer and model is made of: `Parameter`, `Buffer` and `Module`.
+"""`Module`, which every layer and model is.
 
 There is no graph and no tape. A call of a layer gives its output and the way back through that call: a function that
 takes the gradient of the loss with respect to the output, adds to the parameters' gradients and returns the gradient
@@ -15,121 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import is_real, native, writable
 from .._mode import entered, how, keeping
 from .._windows import Window
-from ._gradients import about_to_add, whole
+from ._gradients import whole
 from ._loading import fitting, kind_of
+from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from ..graph import Network
 
 Way = Callable[[Any, bool], Any]  # back(grad, need_input): what `Module.run` returns beside the output
-
-
-class Buffer:
-    """An array of a module's state. By itself it is not learned, like the running statistics of batch normalisation.
-
-    Parameters
-    ----------
-    data : ndarray
-        The values, kept and not copied unless their byte order is foreign; `Module.load_state_dict` and the module
-        itself change them in place.
-
-    Attributes
-    ----------
-    version : int
-        How often `data` was changed, by the module or by loading.
-    """
-
-    version = 0
-
-    def __init__(self, data: np.ndarray) -> None:
-        self.data = native(data)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update((name, writable(value)) for name, value in state.items())
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of `data`."""
-        return self.data.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Element type of `data`."""
-        return self.data.dtype
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.data.size
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.data, dtype=dtype, copy=copy)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
-
-
-class Parameter(Buffer):
-    """An array that is learned, and its gradient.
-
-    Parameters
-    ----------
-    data : ndarray of float32 or float64
-        The values, kept and not copied unless their byte order is foreign; optimizers change them in place. Where they
-        are read-only (``np.load(file, mmap_mode="r")``), everything but training goes.
-    trainable : bool, default True
-        False freezes the parameter: its gradient is not computed and optimizers leave it alone.
-
-    Attributes
-    ----------
-    grad : ndarray or None
-        The sum of the gradients since the last `zero_grad`, of the shape and dtype of `data`; None before the first.
-    version : int
-        How often `data` was changed, by an optimizer or by loading (averages that are swapped in, too). Who changes it
-        otherwise, between a forward and its backward, adds one: that backward then refuses.
-
-    Raises
-    ------
-    TypeError
-        If `data` is not an array of float32 or float64.
-    """
-
-    def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
-        if not isinstance(data, np.ndarray) or not is_real(data.dtype):
-            raise TypeError(f"data must be an ndarray of float32 or float64, got {kind_of(data)}")
-        super().__init__(data)
-        self.grad: np.ndarray | None = None
-        self.trainable = trainable
-
-    def accumulate(self, grad: np.ndarray) -> None:
-        """Add `grad` to the gradient; a frozen parameter ignores it.
-
-        Parameters
-        ----------
-        grad : ndarray
-            Of the shape of `data`. The first one after `zero_grad` is kept without a copy, so it has to be a fresh
-            array, as every backward of `convkit` returns.
-
-        Raises
-        ------
-        ValueError
-            If the shape is another one: broadcasting would hide the mistake.
-        """
-        if not self.trainable:
-            return
-        if grad.shape != self.shape:
-            raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
-        about_to_add(self)
-        if self.grad is None:
-            self.grad = writable(grad)
-        else:
-            self.grad += grad
-
-    def __repr__(self) -> str:
-        return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
 
 
 class IncompatibleKeys(NamedTuple):

@@ -13,7 +13,8 @@ from .._shapes import plain
 from ..ops import _channels, _elementwise, _moments
 from . import _normal
 from ._describe import added, count
-from .module import ByElement, Parameter, Way
+from .module import ByElement, Way
+from .parameter import Parameter
 
 
 def _taken(x: np.ndarray, weight: Parameter | None) -> np.ndarray:

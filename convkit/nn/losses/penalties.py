@@ -10,7 +10,8 @@ import numpy as np
 from ..._limits import share
 from ..._range import p_norm
 from .._gradients import whole
-from ..module import Module, Parameter
+from ..module import Module
+from ..parameter import Parameter
 from ._common import check_number
 
 
