@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +13,7 @@ from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
 from ._threads import current
+from ._timing import best_time
 from ._typing import Padding, Size
 from ._words import counted
 from .machine import isa, machine_peak
@@ -233,12 +232,5 @@ def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str
     peak = machine_peak(dtypes=(dtype,), threads=(explanation.threads,), seconds=_BURST_SECONDS)
     rate = peak.gflops[dtype][explanation.threads]
     bound = max(explanation.flops / (rate * 1e9), explanation.bytes / (peak.triad * 1e9))
-    best = math.inf
-    for _ in range(_BURSTS):
-        times, end = [], time.perf_counter() + _BURST_SECONDS
-        while not times or time.perf_counter() < end:
-            start = time.perf_counter()
-            call(*first, **options, out=out)
-            times.append(time.perf_counter() - start)
-        best = min(best, statistics.median(times))
+    best = best_time(lambda: call(*first, **options, out=out), _BURSTS, _BURST_SECONDS)
     return replace(explanation, peak_gflops=rate, triad=peak.triad, bound=bound, seconds=best)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 import sys
 import time
 
@@ -13,7 +11,7 @@ import numpy as np
 
 import convkit
 
-from .. import models
+from .. import _timing, models
 
 # The models that take pictures, and the size and channels that each is known for.
 MODELS = {
@@ -45,15 +43,7 @@ def input_shape(name: str, size: int | None, batch: int) -> tuple[int, ...]:
 def best_time(call) -> float:
     """Seconds of a call: the median of the best of several bursts."""
     call()
-    best = math.inf
-    for _ in range(_BURSTS):
-        times, end = [], time.perf_counter() + _BURST_SECONDS
-        while not times or time.perf_counter() < end:
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-        best = min(best, statistics.median(times))
-    return best
+    return _timing.best_time(call, _BURSTS, _BURST_SECONDS)
 
 
 def run(args: argparse.Namespace) -> int:

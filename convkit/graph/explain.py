@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import _options
+from .._timing import timed
 from .._words import counted
 from ..machine import isa, machine_peak
 from .elements import NONE, operator_of
@@ -169,12 +169,11 @@ def _how(plan: Plan, node: Node) -> str:
 
 def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> tuple[np.ndarray, float]:
     """The best time of every step, and of a whole run, within about that many seconds."""
-    times, best = np.full(plan.program.count, np.inf), np.inf
-    end = time.perf_counter() + seconds
-    while best == np.inf or time.perf_counter() < end:
-        each = np.zeros(plan.program.count)
-        start = time.perf_counter()
-        run(arrays, each)
-        best = min(best, time.perf_counter() - start)
-        times = np.minimum(times, each)
-    return times, best
+    each: list[np.ndarray] = []
+
+    def once() -> None:
+        each.append(np.zeros(plan.program.count))
+        run(arrays, each[-1])
+
+    best = min(timed(once, seconds))
+    return np.min(each, axis=0), best
