@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from .._ext import engine
 from .._extras import need
 from .._files import replacing
+from .._version import __version__
 from ..graph import Graph, Info, Network, Node, Value, trace
 from ..graph.plan import Plan
 from ..graph.table import Undetermined
