@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,22 +21,19 @@ from .._shapes import (
 )
 from ..ops import conv as op
 from . import init as initialisers
+from ._axes import ForAxes
 from ._describe import count, unusual
 from ._symbols import activated, on_images, pads
-from .module import Module, Way
+from .module import Way
 from .parameter import Parameter
 
 
-class Convolution(Module):
-    """What all convolutions have in common; `_forward` and `_backward` are the operator and its gradient.
+class Convolution(ForAxes):
+    """What all convolutions have in common.
 
     Where the weight's first axis is the input's, the convolution is transposed.
     """
 
-    _nd: int
-    _forward: Callable[..., np.ndarray]
-    _backward: Callable[..., NamedTuple]
-    _passed: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
     _transposed = False
     _op = "Conv"
 
@@ -87,7 +84,7 @@ class Convolution(Module):
     def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
         """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = {name: getattr(self, name) for name in self._passed} | more
+        options = self._chosen() | more
         y = self._forward(x, weight, bias, **options)
         activated = y if options["activation"] else None
 
@@ -122,51 +119,14 @@ class Convolution(Module):
 
     def describe(self) -> str:
         """Return channels, kernel, and what is not the default."""
-        shown = unusual({name: getattr(self, name) for name in self._passed}, self._forward)
+        shown = unusual(self._chosen(), self._forward)
         no_bias = ", bias=False" if self.bias is None else ""
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}{shown}{no_bias}"
 
 
 class _Conv(Convolution):
-    _passed = ("stride", "padding", "dilation", "groups", "padding_mode", "activation", "layout", "algorithm")
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        padding: int | str | Sequence = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        *,
-        padding_mode: str = "zeros",
-        activation: str | tuple | None = None,
-        layout: str = "NCHW",
-        algorithm: str = "auto",
-        init: str | initialisers.Initialiser = "he",
-        rng: initialisers.Rng = None,
-        dtype: str = "float32",
-    ) -> None:
-        _options.padding_mode(padding_mode)
-        _options.algorithm(algorithm)
-        self._set_up(
-            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
-            dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation, layout=layout,
-            algorithm=algorithm,
-        )  # fmt: skip
-
-    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
-        options = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.layout == "NHWC")
-        return conv(self._nd, x_shape, self.weight.shape, *options).out
-
-    def _attributes(self) -> dict[str, Any]:
-        usual = self.padding_mode == "zeros"
-        return super()._attributes() | ({} if usual else {"padding_mode": self.padding_mode})
-
-
-_DOC = """{nd}-D convolution with learned weight and bias.
+    _operators = op, "conv"
+    _doc = """{nd}-D convolution with learned weight and bias.
 
     Parameters
     ----------
@@ -208,17 +168,48 @@ _DOC = """{nd}-D convolution with learned weight and bias.
     The initial weights differ from PyTorch's, which draws from a narrower uniform distribution.
     """
 
+    _passed = ("stride", "padding", "dilation", "groups", "padding_mode", "activation", "layout", "algorithm")
 
-class Conv1d(_Conv):
-    __doc__ = _DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(op.conv1d), staticmethod(op.conv1d_backward)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        padding_mode: str = "zeros",
+        activation: str | tuple | None = None,
+        layout: str = "NCHW",
+        algorithm: str = "auto",
+        init: str | initialisers.Initialiser = "he",
+        rng: initialisers.Rng = None,
+        dtype: str = "float32",
+    ) -> None:
+        _options.padding_mode(padding_mode)
+        _options.algorithm(algorithm)
+        self._set_up(
+            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
+            dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation, layout=layout,
+            algorithm=algorithm,
+        )  # fmt: skip
+
+    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        options = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.layout == "NHWC")
+        return conv(self._nd, x_shape, self.weight.shape, *options).out
+
+    def _attributes(self) -> dict[str, Any]:
+        usual = self.padding_mode == "zeros"
+        return super()._attributes() | ({} if usual else {"padding_mode": self.padding_mode})
 
 
-class Conv2d(_Conv):
-    __doc__ = _DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(op.conv2d), staticmethod(op.conv2d_backward)
+class Conv1d(_Conv, nd=1): ...
 
 
-class Conv3d(_Conv):
-    __doc__ = _DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(op.conv3d), staticmethod(op.conv3d_backward)
+class Conv2d(_Conv, nd=2): ...
+
+
+class Conv3d(_Conv, nd=3): ...

@@ -16,6 +16,48 @@ from .module import Way
 
 
 class _ConvTranspose(Convolution):
+    _operators = op, "conv_transpose"
+    _doc = """{nd}-D transposed convolution with learned weight and bias: the adjoint of `Conv{nd}d`, which enlarges.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and of the output.
+    kernel_size, stride, output_padding, dilation : int or tuple of int
+        One number, or one for every spatial axis.
+    padding : int, tuple or str
+        Every form that `convkit.conv_transpose{nd}d` takes; it crops the output.
+    groups : int, default 1
+        Divides both channel counts.
+    bias : bool, default True
+        Whether there is one; it starts from zeros.
+    activation, layout, algorithm
+        Passed on to `convkit.conv_transpose{nd}d`.
+    init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
+        What the weight starts from, see `convkit.nn.init`; fans are counted as by PyTorch.
+    rng : numpy.random.Generator, int or None
+        Source of the initial numbers; give all layers of a model one Generator.
+    dtype : {{"float32", "float64"}}
+        Of the parameters, and so of every batch.
+
+    Attributes
+    ----------
+    weight : Parameter, ``(in_channels, out_channels / groups, *kernel_size)``
+    bias : Parameter, ``(out_channels,)``, or None
+    in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, activation, layout
+        As given, and `algorithm`; sizes with a number for every axis.
+
+    Raises
+    ------
+    ValueError
+        If `groups` does not divide the channels, or a size or an option is none that the operator takes.
+
+    Notes
+    -----
+    Output size along an axis:
+    ``(in - 1) * stride - pad_lo - pad_hi + dilation * (kernel - 1) + output_padding + 1``.
+    """
+
     _passed = ("stride", "padding", "output_padding", "groups", "dilation", "activation", "layout", "algorithm")
     _transposed, _op = True, "ConvTranspose"
 
@@ -63,58 +105,10 @@ class _ConvTranspose(Convolution):
         return conv_transpose(self._nd, x_shape, self.weight.shape, *moves, None, self.layout == "NHWC").in_
 
 
-_DOC = """{nd}-D transposed convolution with learned weight and bias: the adjoint of `Conv{nd}d`, which enlarges.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of the input and of the output.
-    kernel_size, stride, output_padding, dilation : int or tuple of int
-        One number, or one for every spatial axis.
-    padding : int, tuple or str
-        Every form that `convkit.conv_transpose{nd}d` takes; it crops the output.
-    groups : int, default 1
-        Divides both channel counts.
-    bias : bool, default True
-        Whether there is one; it starts from zeros.
-    activation, layout, algorithm
-        Passed on to `convkit.conv_transpose{nd}d`.
-    init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
-        What the weight starts from, see `convkit.nn.init`; fans are counted as by PyTorch.
-    rng : numpy.random.Generator, int or None
-        Source of the initial numbers; give all layers of a model one Generator.
-    dtype : {{"float32", "float64"}}
-        Of the parameters, and so of every batch.
-
-    Attributes
-    ----------
-    weight : Parameter, ``(in_channels, out_channels / groups, *kernel_size)``
-    bias : Parameter, ``(out_channels,)``, or None
-    in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, activation, layout
-        As given, and `algorithm`; sizes with a number for every axis.
-
-    Raises
-    ------
-    ValueError
-        If `groups` does not divide the channels, or a size or an option is none that the operator takes.
-
-    Notes
-    -----
-    Output size along an axis:
-    ``(in - 1) * stride - pad_lo - pad_hi + dilation * (kernel - 1) + output_padding + 1``.
-    """
+class ConvTranspose1d(_ConvTranspose, nd=1): ...
 
 
-class ConvTranspose1d(_ConvTranspose):
-    __doc__ = _DOC.format(nd=1)
-    _nd, _forward, _backward = 1, staticmethod(op.conv_transpose1d), staticmethod(op.conv_transpose1d_backward)
+class ConvTranspose2d(_ConvTranspose, nd=2): ...
 
 
-class ConvTranspose2d(_ConvTranspose):
-    __doc__ = _DOC.format(nd=2)
-    _nd, _forward, _backward = 2, staticmethod(op.conv_transpose2d), staticmethod(op.conv_transpose2d_backward)
-
-
-class ConvTranspose3d(_ConvTranspose):
-    __doc__ = _DOC.format(nd=3)
-    _nd, _forward, _backward = 3, staticmethod(op.conv_transpose3d), staticmethod(op.conv_transpose3d_backward)
+class ConvTranspose3d(_ConvTranspose, nd=3): ...

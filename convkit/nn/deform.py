@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,96 +13,12 @@ from ..ops import deform as op
 from . import init as initialisers
 from ._symbols import activated
 from .conv import Conv1d, Conv2d, Conv3d, Convolution
-from .module import Module, Way
+from .module import Way
 
 
 class _DeformConv(Convolution):
-    """What the three have in common; `_conv` is the layer that finds offsets and mask."""
-
-    _conv: Callable[..., Module]
-    _passed = ("stride", "padding", "dilation", "layout", "activation")
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        padding: int | str | Sequence = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        *,
-        offset_groups: int = 1,
-        modulated: bool = True,
-        branch: bool = True,
-        activation: str | tuple | None = None,
-        layout: str = "NCHW",
-        init: str | initialisers.Initialiser = "he",
-        rng: initialisers.Rng = None,
-        dtype: str = "float32",
-    ) -> None:
-        self._set_up(
-            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
-            dilation=dilation, groups=groups, activation=activation, layout=layout,
-        )  # fmt: skip
-        if integer(offset_groups, "offset_groups") < 1 or in_channels % offset_groups:
-            raise ValueError(f"offset_groups must divide the {in_channels} input channels, got {offset_groups}")
-        self.offset_groups = offset_groups
-        like = {name: getattr(self, name) for name in ("stride", "padding", "dilation", "layout")}
-        like |= {"init": "zeros", "dtype": dtype}
-        samples, kernel = offset_groups * math.prod(self.kernel_size), self.kernel_size
-        self.conv_offset = self._conv(in_channels, self._nd * samples, kernel, **like) if branch else None
-        gate = branch and modulated
-        self.conv_mask = self._conv(in_channels, samples, kernel, activation="sigmoid", **like) if gate else None
-
-    def run(
-        self, x: np.ndarray, offset: np.ndarray | None = None, mask: np.ndarray | None = None
-    ) -> tuple[np.ndarray, Way]:
-        """Convolve ``(N, in_channels, *spatial)``, sampled where `offset` says, or where the own branch does.
-
-        Where offset and mask are given, backward returns a gradient for each of them beside the input's.
-        """
-        own = offset is None
-        if own and (self.conv_offset is None or mask is not None):
-            raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
-        branches = [branch for branch in (self.conv_offset, self.conv_mask) if own and branch is not None]
-        found, backs = zip(*(branch.begin(x) for branch in branches), strict=True) if own else ((offset, mask), ())
-        offset, mask = (*found, None)[:2]
-        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = {name: getattr(self, name) for name in self._passed}
-        y = self._forward(x, offset, weight, bias, mask=mask, **options)
-        activated = y if options["activation"] else None
-
-        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | tuple[np.ndarray, ...] | None:
-            need = (*self.need(need_input), "offset", "mask")
-            grads = self._backward(grad, x, offset, weight, mask=mask, y=activated, need=need, **options)
-            self.accumulate(grads)
-            if not own:
-                return (grads.x, grads.offset) if mask is None else (grads.x, grads.offset, grads.mask)
-            dxs = [grads.x, *(back(d, need_input) for back, d in zip(backs, (grads.offset, grads.mask), strict=False))]
-            return sum(dxs[1:], start=dxs[0]) if need_input else None
-
-        return y, back
-
-    def symbolic(self, x: Any, offset: Any = None, mask: Any = None) -> Any:
-        """The convolutions that find offset and mask, where they are not given, and the one that takes them."""
-        own = offset is None
-        if own and (self.conv_offset is None or mask is not None):
-            raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
-        if own:
-            offset, mask = self.conv_offset(x), None if self.conv_mask is None else self.conv_mask(x)
-        if self.layout == "NHWC" or x.ndim != self._nd + 2:
-            raise TypeError("x must be a batch of images with the channels second where a deformable layer is traced")
-        y = x.emit("DeformConv", self.weight, offset, self.bias, mask, **self._attributes())
-        return activated(y, self.activation)
-
-    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
-        options = (self.stride, self.padding, self.dilation, self.groups, "zeros", self.layout == "NHWC")
-        return conv(self._nd, x_shape, self.weight.shape, *options).out
-
-
-_DOC = """{nd}-D deformable convolution: every tap reads the input where an offset moves it to.
+    _operators = op, "deform_conv"
+    _doc = """{nd}-D deformable convolution: every tap reads the input where an offset moves it to.
 
     The offsets, and the mask that weighs the samples, come from convolutions of the layer's own, which start from
     zeros: at first the taps stand where those of `Conv{nd}d` do, each weighed 1/2 by the mask's sigmoid. Or they are
@@ -160,17 +76,93 @@ _DOC = """{nd}-D deformable convolution: every tap reads the input where an offs
     v2: more deformable, better results, CVPR 2019, arXiv:1811.11168.
     """
 
+    _passed = ("stride", "padding", "dilation", "layout", "activation")
 
-class DeformConv1d(_DeformConv):
-    __doc__ = _DOC.format(nd=1)
-    _nd, _conv, _forward, _backward = 1, Conv1d, staticmethod(op.deform_conv1d), staticmethod(op.deform_conv1d_backward)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        offset_groups: int = 1,
+        modulated: bool = True,
+        branch: bool = True,
+        activation: str | tuple | None = None,
+        layout: str = "NCHW",
+        init: str | initialisers.Initialiser = "he",
+        rng: initialisers.Rng = None,
+        dtype: str = "float32",
+    ) -> None:
+        self._set_up(
+            in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
+            dilation=dilation, groups=groups, activation=activation, layout=layout,
+        )  # fmt: skip
+        if integer(offset_groups, "offset_groups") < 1 or in_channels % offset_groups:
+            raise ValueError(f"offset_groups must divide the {in_channels} input channels, got {offset_groups}")
+        self.offset_groups = offset_groups
+        like = {name: getattr(self, name) for name in ("stride", "padding", "dilation", "layout")}
+        like |= {"init": "zeros", "dtype": dtype}
+        samples, kernel = offset_groups * math.prod(self.kernel_size), self.kernel_size
+        convolution = (Conv1d, Conv2d, Conv3d)[self._nd - 1]
+        self.conv_offset = convolution(in_channels, self._nd * samples, kernel, **like) if branch else None
+        gate = branch and modulated
+        self.conv_mask = convolution(in_channels, samples, kernel, activation="sigmoid", **like) if gate else None
+
+    def run(
+        self, x: np.ndarray, offset: np.ndarray | None = None, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Way]:
+        """Convolve ``(N, in_channels, *spatial)``, sampled where `offset` says, or where the own branch does.
+
+        Where offset and mask are given, backward returns a gradient for each of them beside the input's.
+        """
+        own = offset is None
+        if own and (self.conv_offset is None or mask is not None):
+            raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
+        branches = [branch for branch in (self.conv_offset, self.conv_mask) if own and branch is not None]
+        found, backs = zip(*(branch.begin(x) for branch in branches), strict=True) if own else ((offset, mask), ())
+        offset, mask = (*found, None)[:2]
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        options = self._chosen()
+        y = self._forward(x, offset, weight, bias, mask=mask, **options)
+        activated = y if options["activation"] else None
+
+        def back(grad: np.ndarray, need_input: bool) -> np.ndarray | tuple[np.ndarray, ...] | None:
+            need = (*self.need(need_input), "offset", "mask")
+            grads = self._backward(grad, x, offset, weight, mask=mask, y=activated, need=need, **options)
+            self.accumulate(grads)
+            if not own:
+                return (grads.x, grads.offset) if mask is None else (grads.x, grads.offset, grads.mask)
+            dxs = [grads.x, *(back(d, need_input) for back, d in zip(backs, (grads.offset, grads.mask), strict=False))]
+            return sum(dxs[1:], start=dxs[0]) if need_input else None
+
+        return y, back
+
+    def symbolic(self, x: Any, offset: Any = None, mask: Any = None) -> Any:
+        """The convolutions that find offset and mask, where they are not given, and the one that takes them."""
+        own = offset is None
+        if own and (self.conv_offset is None or mask is not None):
+            raise ValueError("offset must be given with a mask, and where the layer has no branch, got None")
+        if own:
+            offset, mask = self.conv_offset(x), None if self.conv_mask is None else self.conv_mask(x)
+        if self.layout == "NHWC" or x.ndim != self._nd + 2:
+            raise TypeError("x must be a batch of images with the channels second where a deformable layer is traced")
+        y = x.emit("DeformConv", self.weight, offset, self.bias, mask, **self._attributes())
+        return activated(y, self.activation)
+
+    def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        options = (self.stride, self.padding, self.dilation, self.groups, "zeros", self.layout == "NHWC")
+        return conv(self._nd, x_shape, self.weight.shape, *options).out
 
 
-class DeformConv2d(_DeformConv):
-    __doc__ = _DOC.format(nd=2)
-    _nd, _conv, _forward, _backward = 2, Conv2d, staticmethod(op.deform_conv2d), staticmethod(op.deform_conv2d_backward)
+class DeformConv1d(_DeformConv, nd=1): ...
 
 
-class DeformConv3d(_DeformConv):
-    __doc__ = _DOC.format(nd=3)
-    _nd, _conv, _forward, _backward = 3, Conv3d, staticmethod(op.deform_conv3d), staticmethod(op.deform_conv3d_backward)
+class DeformConv2d(_DeformConv, nd=2): ...
+
+
+class DeformConv3d(_DeformConv, nd=3): ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,15 @@ from .._shapes import image_shape, paddings, per_axis, plain_padding, split_imag
 from .._windows import Window
 from ..ops import adaptive_pool as adapt
 from ..ops import pool, unpool
+from ._axes import ForAxes
 from ._describe import alike, unusual
 from ._symbols import on_images, pads
-from .module import Module, Way
+from .module import Way
 
 
-class _Pool(Module):
+class _Pool(ForAxes):
     """What pooling has in common: the operator and its gradient, their options, and how they are shown."""
 
-    _nd: int
-    _operators: tuple[ModuleType, str]  # where the operators are, and what they are called but for the axes
-    _doc: str
-    _forward: Callable[..., np.ndarray]
-    _backward: Callable[..., np.ndarray]
-    _passed: tuple[str, ...]  # names of the attributes that are the operator's options, in the order shown
     _op: str  # ONNX's, or for adaptive pooling, which it has not, convkit's own
 
     kernel_size: tuple[int, ...]
@@ -38,15 +32,6 @@ class _Pool(Module):
     dilation: tuple[int, ...]
     ceil_mode: bool
     layout: str
-
-    def __init_subclass__(cls, nd: int = 0, **options: Any) -> None:
-        """One for so many axes; the subclass of such a layer is one of that kind."""
-        super().__init_subclass__(**options)
-        if nd:
-            module, name = cls._operators
-            cls._nd, cls.__doc__ = nd, cls._doc.format(nd=nd, ones=", ".join("1" * nd))
-            cls._forward = staticmethod(getattr(module, f"{name}{nd}d"))
-            cls._backward = staticmethod(getattr(module, f"{name}{nd}d_backward"))
 
     def _set_up(self, kernel_size, stride, padding, dilation, ceil_mode, layout: str) -> None:
         """Check everything that can be wrong without an image."""
@@ -88,9 +73,6 @@ class _Pool(Module):
         sizes = {"kernel_shape": self.kernel_size, "strides": self.stride, "dilations": self.dilation}
         sizes |= pads(self.padding, self.kernel_size, self.dilation)
         return sizes | ({"ceil_mode": 1} if self.ceil_mode else {})
-
-    def _chosen(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._passed}
 
     def describe(self) -> str:
         """Return the size of the window, and what is not the default."""
