@@ -25,7 +25,7 @@ def of(problem):
 # ---------------------------------------------------------------- the float64 reference
 
 
-@each_place(RESIZES, lambda problem: problem.name not in ("bicubic_planes", "spread_far_down"))
+@each_place(RESIZES, lambda problem: problem.name != "bicubic_planes")
 def test_named_problems_keep_the_bound(problem, places, any_isa):
     assert_problem(problem, places)
 
@@ -163,6 +163,13 @@ def test_places_do_not_depend_on_the_dtype(dtype, isa):
     lower, t = np.floor(c).astype(int), c - np.floor(c)
     expected = (1 - t) * x[0, 0, lower] + t * x[0, 0, np.minimum(lower + 1, 399_999)]
     assert np.allclose(y, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
+
+
+def test_what_lies_before_the_first_elements_middle_is_that_element(isa):
+    """To the bit, as it has no other neighbour: the coordinate is 0 there, and no sum of two parts is rounded."""
+    x = np.random.default_rng(0).standard_normal((1, 50, 3), np.float32)
+    y = convkit.interpolate(x, scale_factor=9, mode="linear")
+    assert np.array_equal(y[..., :4], np.broadcast_to(x[..., :1], (1, 50, 4)))
 
 
 def test_numbers_and_tuples_of_sizes_agree():

@@ -248,6 +248,13 @@ def test_what_cannot_be_turned_stays(inner):
     np.testing.assert_allclose(network(x), wanted, rtol=1e-9, atol=1e-12)
 
 
+def test_every_matrix_of_a_batch_is_multiplied_by_its_own():
+    """By the engine, in turn along the batch's last axis."""
+    x = noise(2, 3, 6, 5)
+    network, wanted = made(lambda w, x: emit(w, "MatMul", x, emit(w, "Transpose", x, perm=(0, 1, 3, 2))), x)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("factor", (np.inf, 1e300, np.nan))
 def test_factors_that_would_make_weights_infinite_stay_outside(factor):
     """0 * inf, of a weight and an element that is 0, would be NaN where the product with what is summed is not."""

@@ -46,6 +46,16 @@ def test_every_layer(case, tmp_path):
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("padding, pads", [("same", [1, 0, 2, 1]), ("same_lower", [2, 1, 1, 0])])
+def test_a_transposed_convolution_that_crops_more_on_one_side(padding, pads, tmp_path):
+    layer, path = nn.ConvTranspose2d(2, 3, (4, 2), 1, padding, rng=0), tmp_path / "layer.onnx"
+    onnx_backend.export(layer, path, (1, 2, 5, 4))
+    (attribute,) = (a for a in onnx.load(path).graph.node[0].attribute if a.name == "pads")
+    assert list(attribute.ints) == pads
+    x = np.random.default_rng(0).standard_normal((2, 2, 5, 4), np.float32)
+    np.testing.assert_allclose(onnx_backend.load(path)(x), layer.predict(x), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["lenet5", "unet", *(pytest.param(n, marks=pytest.mark.thorough) for n in (
     "alexnet", "resnet18", "resnet50", "mobilenet_v2", "dcgan_generator"))])  # fmt: skip
 def test_a_model_comes_back(name, tmp_path):
