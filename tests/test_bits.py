@@ -28,6 +28,7 @@ TRANSPOSED = named(
     "dcgan_t4s2", "dcgan_t4s2b", "seg_t3s2", "unet_t2s2", "unet3d_t2s2", "t_primes", "t_small_images", "t_over_k_block",
     "t_577_taps", "t_grouped_odd", "t_depthwise", "t_long_1x1", "t_dilated_strided", "t_1d_long",
 )  # fmt: skip
+SUMS = named("small_images", "even_kernel", "1d_s4_d3", "3d_mixed", "grouped_odd", "asymmetric_s2", "reflect")
 
 
 def of(problem):
@@ -85,17 +86,39 @@ def test_implicit_gemm_adds_as_im2col_does(problem, any_isa):
         assert by_window.tobytes() == by_columns.tobytes(), f"{dtype}, {isa}"
 
 
+def images(data):
+    """The output and the gradient of the input."""
+    way = {"algorithm": "implicit_gemm"}
+    return {"y": forward(data, **way), "x": backward(data, need="x", **way)["x"]}
+
+
 @each(CONVOLUTIONS + TRANSPOSED)
 def test_instruction_sets_agree(problem, any_isa):
     """Every sum has one order, so where no product is rounded, without fused multiply-adds too they give the bits."""
+    first, *others = convkit.available_isas()
     for dtype in DTYPES:
-        data, expected = short_data(problem, dtype), None
-        for isa in convkit.available_isas():
+        data = short_data(problem, dtype)
+        convkit.set_isa(first)
+        expected = images(data)
+        for isa in others:
             convkit.set_isa(isa)
-            got = {"y": forward(data, algorithm="implicit_gemm")}
-            got["x"] = backward(data, need="x", algorithm="implicit_gemm")["x"]
-            expected = expected or got
-            assert_same_bits(got, expected, f"{dtype}, {isa} and {convkit.available_isas()[0]}")
+            assert_same_bits(images(data), expected, f"{dtype}, {isa} and {first}")
+
+
+@pytest.mark.parametrize("problem", SUMS, ids=of)
+def test_sums_have_the_order_of_taps(problem, isa):
+    """Of a few hundred products: one after the other, as NumPy accumulates them, and then the bias."""
+    for dtype in DTYPES:
+        data, sums = short_data(problem, dtype), []
+        options = {name: value for name, value in problem.arguments.items() if name != "groups"}
+        parts = (np.split(array, problem.groups, axis) for array, axis in ((data.x, 1), (data.weight, 0)))
+        for x, weight in zip(*parts, strict=True):
+            columns = convkit.reference.im2col(x, problem.kernel, **options).astype(dtype)
+            products = weight.reshape(len(weight), 1, -1, 1) * columns
+            sums.append(np.add.accumulate(products, axis=2, dtype=dtype)[:, :, -1].swapaxes(0, 1))
+        expected = np.concatenate(sums, 1) + (0 if data.bias is None else data.bias[:, None])
+        got = forward(data, algorithm="implicit_gemm")
+        assert got.tobytes() == expected.astype(dtype).tobytes(), f"{dtype}, {isa}"
 
 
 @pytest.mark.parametrize("problem", named("odd_sizes", "1x1", "depthwise", "tails_29_65", "1d_s4_d3"), ids=of)
