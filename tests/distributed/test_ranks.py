@@ -8,7 +8,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,7 @@ from convkit import available_isas
 
 JOB = Path(__file__).with_name("job.py")
 ENVIRONMENTS = Path(os.environ["CONVKIT_MPI"])
-HANG = 60  # seconds after which a job hangs
-AT_MOST = 30  # seconds from a rank's death to the end of all
+HANG = 60  # seconds after which a job hangs, one of which a rank has died too
 
 # Open MPI wants to be told that it may run as root, and more ranks than there are cores.
 USUAL = {
@@ -102,7 +100,6 @@ def test_a_rank_that_dies_ends_all_and_another_number_goes_on(launch, expected, 
     rank, step = 0 if deed == "kill_in_the_next_save" else random.randrange(4), random.randrange(4, 16)
     done = launch(4, "--checkpoint", path, "--at", rank, step, deed)
     assert failed(done), f"rank {rank}, step {step}: {done.stdout}"
-    assert time.time() - path.with_name("done").stat().st_mtime < AT_MOST
     assert digests(launch(2, "--checkpoint", path, "--resume"), 2) == expected, f"rank {rank}, step {step}"
 
 
@@ -140,7 +137,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(launch, tmp_path):
     path = tmp_path / "state"
     done = launch(2, "--checkpoint", path, "--at", 0, 6, "fill_the_disk")
     assert failed(done) and f"File too large: '{path}'" in done.stderr, done.stderr
-    assert {entry.name for entry in tmp_path.iterdir()} == {"state", "done"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
 
 @pytest.fixture(scope="session")
