@@ -35,14 +35,13 @@ def undrawn(monkeypatch):
 
 @pytest.mark.thorough
 def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, monkeypatch):
-    """And it learns what is promised: 99.2 % of the held-out images is the mean of seeds 0, 1 and 2; that of one may be
-    three mistakes below."""
+    """And it learns: in a fifth of its epochs 11 of the held-out images are missed, after all of them 3."""
     monkeypatch.setattr(demo, "LAYERS", [reduced(layer) for layer in demo.LAYERS])
     out = tmp_path / "new" / "folder"
-    assert main(["demo", "--out", str(out)]) == 0
+    assert main(["demo", "--epochs", "8", "--out", str(out)]) == 0
     text = capsys.readouterr().out
     (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", text, re.MULTILINE)
-    assert 98.4 <= float(accuracy) <= 100
+    assert 96 <= float(accuracy) <= 100
     assert (out / "weights.safetensors").stat().st_mode == (out / "curves.png").stat().st_mode
     assert sorted(path.name for path in out.iterdir()) == sorted([*PICTURES, "weights.safetensors"])
     for name in PICTURES:
