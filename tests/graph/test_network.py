@@ -13,8 +13,10 @@ from bounds import assert_within_bound
 from convkit import graph, models, nn
 from convkit.graph import OPS, Graph, Info, Network
 from graph_cases import bound, random_model
+from nn_cases import with_numbers
 
 SHAPES = {"lenet5": (2, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (2, 100, 1, 1)}
+CLASSIFIED = ("alexnet", "vgg16")  # by a hundred million numbers, which take seconds to draw: they are left out
 THOROUGH = pytest.mark.thorough
 
 
@@ -40,7 +42,10 @@ def test_a_random_model(seed):
         "resnet18", "resnet50", "alexnet", "vgg16", "unet", "dcgan_generator"))],
 )  # fmt: skip
 def test_every_model(name):
-    model = getattr(models, name)(rng=0).eval()
+    if name in CLASSIFIED:
+        model = with_numbers(getattr(models, name)(init="zeros")[:3], np.random.default_rng(0), "float32").eval()
+    else:
+        model = getattr(models, name)(rng=0).eval()
     x = noise(*SHAPES.get(name, (1, 3, 64, 64)))
     close(model.prepare(x.shape)(x), model.predict(x))
 

@@ -18,10 +18,6 @@ REFUSED = re.compile(
     r"QLinear|\w+Integer|ai\.onnx\.|\b(Sequence|Optional|String)\w+|ImageDecoder|TfIdfVectorizer|RegexFullMatch"
 )
 DRAWN = re.compile("bernoulli|random_uniform")  # whose outputs are other numbers each time
-FAILING_REFERENCE = {
-    "test_adagrad", "test_adagrad_multiple", "test_adam", "test_adam_multiple", "test_momentum",
-    "test_momentum_multiple", "test_nesterov_momentum",
-}  # fmt: skip
 SPATIAL = (
     "Conv", "ConvTranspose", "DeformConv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxUnpool",
     "Resize", "GridSample", "Col2Im", "Gemm", "BatchNormalization",
@@ -67,13 +63,6 @@ def test_every_case_of_an_operator_on_images(operator):
 
 
 @pytest.mark.thorough
-def test_a_sample_of_all_cases():
-    folders = onnx_vectors.folders("node")
-    assert len(folders) == KINDS["node"]
-    assert assert_all(folders[::20]) < 25
-
-
-@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_case(kind):
     folders = onnx_vectors.folders(kind)
@@ -93,15 +82,11 @@ def test_the_fallback_says_that_it_runs_the_model():
 
 @pytest.mark.thorough
 def test_the_fallback_runs_what_is_refused():
-    """All but what onnx's reference evaluator does not know either."""
-    failing = set()
-    for folder in onnx_vectors.folders("node"):
-        model = onnx.load(folder / "model.onnx")
-        if not onnx_backend.is_compatible(model):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    onnx_backend.load(model, fallback=True)
-                except onnx_backend.UnsupportedError:
-                    failing.add(folder.name)
-    assert failing <= FAILING_REFERENCE
+    """Every fifth case is tried."""
+    models = [onnx.load(folder / "model.onnx") for folder in onnx_vectors.folders("node")[::5]]
+    refused = [model for model in models if not onnx_backend.is_compatible(model)]
+    assert len(refused) > 50
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for model in refused:
+            assert onnx_backend.load(model, fallback=True).reason
