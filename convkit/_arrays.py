@@ -18,13 +18,17 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _OVERLAP_WORK = 100_000
 
 
-def as_array(value, name: str) -> np.ndarray:
-    """`value` as a float32 or float64 ndarray, without a copy unless its byte order is foreign."""
+def as_array(value, name: str, first: np.ndarray | None = None, first_name: str = "") -> np.ndarray:
+    """`value` as a float32 or float64 ndarray, of the dtype of `first`; copied only if its byte order is foreign."""
     if type(value) is np.ndarray:
         dtype = value.dtype
         if dtype is FLOAT32 or dtype is FLOAT64:  # the common ones, at no cost
-            return value
-    return _take_in(value, name)
+            if first is None or dtype is first.dtype:
+                return value
+    array = _take_in(value, name)
+    if first is not None:
+        same_dtype(array, name, first, first_name)
+    return array
 
 
 def _take_in(value, name: str) -> np.ndarray:

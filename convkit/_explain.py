@@ -18,7 +18,8 @@ from ._typing import Padding, Size
 from ._words import counted
 from .machine import isa, machine_peak
 from .ops import conv, conv_transpose
-from .ops.conv import CONV, ONLY_FOR, Plan, check_algorithm
+from .ops._shared import ONLY_FOR, Plan, check_algorithm
+from .ops.conv import CONV
 from .ops.conv_transpose import CONV_TRANSPOSE
 
 _OPS = {f"conv{nd}d": (nd, CONV) for nd in (1, 2, 3)} | {
@@ -179,7 +180,7 @@ def explain(
         options |= {"padding_mode": padding_mode}
         sizes = (nd, stride, padding, dilation, groups, padding_mode, layout)
     x_shape, weight_shape = _shapes.x_shape(x_shape), _shapes.x_shape(weight_shape, "weight_shape")
-    plan = family.plan(x_shape, weight_shape, *sizes)
+    plan = family.plan((x_shape, weight_shape), sizes)
     code = check_algorithm(algorithm, plan)
     x, weight, y = (empty(shape, np.dtype(dtype)) for shape in (x_shape, weight_shape, plan.y_shape))
     images = (x, y) if plan.batched else (x[None], y[None])

@@ -90,6 +90,8 @@ RESPONSE: int
 
 # ---------------------------------------------------------------- sizes
 
+def plain(values: tuple[Any, ...]) -> bool: ...
+
 @final
 class Geometry:
     def __init__(

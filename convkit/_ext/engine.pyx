@@ -91,6 +91,7 @@ cdef inline const ck.ck_kernels *kernels_for(cnp.ndarray array) noexcept:
 
 include "codes.pxi"
 include "memory.pxi"
+include "keys.pxi"
 include "conv.pxi"
 include "prepared.pxi"
 include "deform.pxi"

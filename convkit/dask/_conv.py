@@ -19,7 +19,8 @@ from .. import _options, _shapes
 from .._arrays import same_dtype
 from .._results import ConvGrads
 from .._typing import Activation, Padding, Size
-from ..ops.conv import CONV, Family, Plan, check_algorithm, check_shape, doc_words
+from ..ops._shared import Family, Plan, check_algorithm, check_shape, words
+from ..ops.conv import CONV
 from ..ops.conv_transpose import CONV_TRANSPOSE
 from ._axes import Axis, cuts_at
 from ._graph import Layer, Span, lazy, sizes_of, together, total, whole
@@ -63,7 +64,7 @@ class Call(NamedTuple):
 
 def conv_call(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_mode, layout) -> Call:
     """A convolution, every size checked."""
-    plan = CONV.plan(x_shape, weight_shape, nd, stride, padding, dilation, groups, padding_mode, layout)
+    plan = CONV.plan((x_shape, weight_shape), (nd, stride, padding, dilation, groups, padding_mode, layout))
     images = Images.of(nd, len(x_shape), layout)
     sizes = (stride, padding, dilation, groups, padding_mode)
     shape = _shapes.conv(nd, x_shape, weight_shape, *sizes, images.channel_last)
@@ -76,7 +77,7 @@ def conv_transpose_call(
 ) -> Call:
     """A transposed convolution, every size checked: that of the convolution whose adjoint it is."""
     sizes = (stride, padding, output_padding, groups, dilation, output_size)
-    plan = CONV_TRANSPOSE.plan(x_shape, weight_shape, nd, *sizes, layout)
+    plan = CONV_TRANSPOSE.plan((x_shape, weight_shape), (nd, *sizes, layout))
     images = Images.of(nd, len(x_shape), layout)
     shape = _shapes.conv_transpose(nd, x_shape, weight_shape, *sizes, images.channel_last)
     channels = shape.groups * shape.c_out, shape.groups * shape.c_in
@@ -378,24 +379,24 @@ def _document(template: str):
             int(function.__name__.removesuffix("_backward")[-2]),
         )
         transposed = name == "conv_transpose"
-        words = doc_words(nd) | {"name": name}
-        words["weight"] = words["w_transposed" if transposed else "w"]
-        words["sizes"] = (
+        own = words(nd) | {"name": name}
+        own["weight"] = own["w_transposed" if transposed else "w"]
+        own["sizes"] = (
             "stride, padding, output_padding, groups, dilation, output_size"
             if transposed
             else "stride, padding, dilation, groups, padding_mode"
         )
-        words |= {
+        own |= {
             "example_x": (1, 3, *[100] * nd),
             "example_chunks": (1, 3, *[50] * nd),
             "example_weight": (3, 8, *[3] * nd) if transposed else (8, 3, *[3] * nd),
             "example_y": (1, 8, *[201 if transposed else 49] * nd),
             "example_y_chunks": (100, 101) if transposed else (25, 24),
         }
-        words |= {
-            part: text.strip("\n").format(**words) for part, text in (("blocks", _BLOCKS_DOC), ("errors", _ERRORS_DOC))
+        own |= {
+            part: text.strip("\n").format(**own) for part, text in (("blocks", _BLOCKS_DOC), ("errors", _ERRORS_DOC))
         }
-        function.__doc__ = inspect.cleandoc(template.format(**words))
+        function.__doc__ = inspect.cleandoc(template.format(**own))
         return function
 
     return document

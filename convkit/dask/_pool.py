@@ -13,7 +13,7 @@ import convkit
 
 from .. import _options, _pool_shapes, _shapes
 from .._typing import Padding, Size
-from ..ops._pooling import check_shape, words
+from ..ops._shared import check_shape, words
 from ._axes import Axis, Read
 from ._graph import Layer, Span, known, lazy, sizes_of
 from ._sides import Blocks, Images, fitted, layer_of
@@ -291,7 +291,8 @@ def _document(template: str):
     def document(function):
         name = function.__name__.removesuffix("_backward")
         nd = int(name[-2])
-        plain = words(nd) | {"name": name, "example_x": (1, 3, *[100] * nd), "example_chunks": (1, 1, *[50] * nd)}
+        plain = words(nd, "C", "C") | {"name": name}
+        plain |= {"example_x": (1, 3, *[100] * nd), "example_chunks": (1, 1, *[50] * nd)}
         own = _MAX_WORDS if name.startswith("max") else _AVG_WORDS
         if template is _BACKWARD_DOC:
             own = own | {"sizes": own["sizes"].removesuffix(", return_indices")}

@@ -15,7 +15,7 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._threads import current
 from .._typing import Size
-from ..ops._pooling import check_shape
+from ..ops._shared import check_shape
 from ..ops.resize import coordinates
 from ._axes import cuts_at
 from ._graph import Layer, Span, lazy, sizes_of

@@ -47,7 +47,8 @@ def _moves(attrs: Attrs, nd: int) -> tuple:
 
 def _conv_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
     nd = len(w.shape) - 2
-    return conv.CONV.plan(x.shape, w.shape, nd, *_moves(attrs, nd), attrs.get("padding_mode", "zeros"), "NCHW")
+    sizes = nd, *_moves(attrs, nd), attrs.get("padding_mode", "zeros"), "NCHW"
+    return conv.CONV.plan((x.shape, w.shape), sizes)
 
 
 def transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
@@ -61,8 +62,8 @@ def transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
 
 
 def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
-    sizes = *transposed_moves(attrs, x, w), None, "NCHW"
-    return conv_transpose.CONV_TRANSPOSE.plan(x.shape, w.shape, len(w.shape) - 2, *sizes)
+    sizes = len(w.shape) - 2, *transposed_moves(attrs, x, w), None, "NCHW"
+    return conv_transpose.CONV_TRANSPOSE.plan((x.shape, w.shape), sizes)
 
 
 def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tuple:
@@ -174,8 +175,7 @@ def _deform_sizes(attrs: Attrs, w: Info) -> tuple:
 
 
 def _deform_plan(attrs: Attrs, x: Info, w: Info, offset: Info) -> deform.Plan:
-    nd, *sizes = _deform_sizes(attrs, w)
-    return deform.planned(nd, x.shape, offset.shape, w.shape, *sizes, "NCHW")
+    return deform.planned((x.shape, offset.shape, w.shape), (*_deform_sizes(attrs, w), "NCHW"))
 
 
 def _deform_infer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import numpy as np
@@ -11,6 +10,8 @@ from .. import _shapes
 from .._arrays import as_out, empty, refuse_lazy
 from .._ext import engine
 from .._threads import current
+from . import _shared
+from ._shared import batch
 
 MAX, AVERAGE, AVERAGE_GRAD, SCATTER_ADD, SCATTER, GATHER, CHECK = range(7)  # what engine.pool calls them
 INT64 = np.dtype(np.int64)
@@ -25,12 +26,6 @@ def as_indices(value, name: str = "indices") -> np.ndarray:
     if array.dtype.kind != "i" or array.dtype.itemsize != 8:
         raise TypeError(f"{name} must be int64, got dtype {array.dtype}")
     return array.astype(INT64, copy=False)
-
-
-def check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) -> None:
-    """Whether an array has the shape that another argument gives it."""
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, {why}, got shape {array.shape}")
 
 
 def pooled_out(out, shape, dtype, x: np.ndarray, return_indices: bool):
@@ -61,8 +56,7 @@ def given(out, filled):
 
 def run(geometry: engine.PoolGeometry, op: int, x, y, indices, channel_last: bool, batched: bool) -> bool:
     """One call of the engine; arrays without a batch axis get one. Whether all indices lay inside."""
-    if not batched:
-        x, y, indices = (None if array is None else array[None] for array in (x, y, indices))
+    x, y, indices = batch(batched, x, y, indices)
     return engine.pool(geometry, op, x, y, indices, channel_last, current())
 
 
@@ -88,31 +82,9 @@ def point_geometry(nd, small, large, small_name, large_name, channel_last) -> tu
     return engine.PoolGeometry(n, channels, in_, out), len(small) == nd + 2
 
 
-def words(nd: int) -> dict[str, object]:
-    """How the docstrings of one to three dimensions differ."""
-    axes = ("L",) if nd == 1 else ("D", "H", "W")[-nd:]
-    space, out = ", ".join(axes), ", ".join(axis + "_out" for axis in axes)
-    return {
-        "nd": nd,
-        "ints": "1 int" if nd == 1 else f"{nd} ints",
-        "x": f"(N, C, {space})",
-        "x1": f"(C, {space})",
-        "x_last": f"(N, {space}, C)",
-        "y": f"(N, C, {out})",
-        "y1": f"(C, {out})",
-        "plane": f"({space})",
-    }
-
-
 def documented(template: str):
-    """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them."""
-
-    def document(function):
-        nd = next(int(letter) for letter in function.__name__ if letter.isdigit())
-        function.__doc__ = inspect.cleandoc(template).format(**words(nd))
-        return function
-
-    return document
+    """As `_shared.documented`, in the words of pooling, which has one number of channels."""
+    return _shared.documented(template, "C", "C")
 
 
 RAISES = """

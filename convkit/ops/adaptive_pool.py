@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._typing import Array
 from . import _pooling
-from ._pooling import RAISES, check_shape, documented, given, pooled_out
+from ._pooling import RAISES, documented, given, pooled_out
+from ._shared import check_shape, remembered
 from .pool import max_backward
 
 
@@ -24,8 +24,8 @@ class _Plan(NamedTuple):
     channel_last: bool
 
 
-@lru_cache(maxsize=1024)
-def _plan(nd, x_shape, output_size, layout, name) -> _Plan:
+@remembered
+def _plan(nd, x_shape, output_size, name, layout) -> _Plan:
     last = _options.channel_last(layout)
     n, channels, in_ = _shapes.split_image(x_shape, nd, name, last)
     _pool_shapes.check_not_empty(in_, name, x_shape)
@@ -38,8 +38,7 @@ def _plan(nd, x_shape, output_size, layout, name) -> _Plan:
 
 def _forward(op, nd, x, output_size, return_indices, layout, out):
     x = as_array(x, "x")
-    _options.channel_last(layout)
-    sizes = _plan(nd, x.shape, _pool_shapes.plain_output_size(output_size), layout, "x")
+    sizes = _plan((nd, x.shape, _pool_shapes.plain_output_size(output_size), "x"), (layout,))
     with_indices = _options.flag(return_indices, "return_indices")
     y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
     _pooling.run(sizes.geometry, op, x, y, indices, sizes.channel_last, sizes.batched)
@@ -49,7 +48,7 @@ def _forward(op, nd, x, output_size, return_indices, layout, out):
 def _avg_backward(nd, grad, x_shape, layout):
     grad, x_shape = as_array(grad, "grad"), _shapes.x_shape(x_shape)
     _, _, out = _shapes.split_image(grad.shape, nd, "grad", _options.channel_last(layout))
-    sizes = _plan(nd, x_shape, out, layout, "x_shape")
+    sizes = _plan((nd, x_shape, out, "x_shape"), (layout,))
     check_shape(grad, "grad", sizes.y_shape, "with the batch and channels of x_shape")
     dx = empty(x_shape, grad.dtype)
     _pooling.run(sizes.geometry, _pooling.AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)

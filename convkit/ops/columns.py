@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._threads import current
 from .._typing import Array, Padding, Size
+from ._shared import remembered
 
 
 class _Plan(NamedTuple):
@@ -21,19 +21,11 @@ class _Plan(NamedTuple):
     channel_last: bool
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _plan(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, layout) -> _Plan:
     channel_last = _options.channel_last(layout)
     shape = _shapes.columns(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, channel_last)
     return _Plan(engine.Geometry(*shape), shape, channel_last)
-
-
-def _planned(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, layout) -> _Plan:
-    _options.channel_last(layout)
-    _options.padding_mode(padding_mode)
-    stride, dilation = _shapes.plain(stride, "stride"), _shapes.plain(dilation, "dilation")
-    padding = _shapes.plain_padding(padding)
-    return _plan(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, layout)
 
 
 def im2col(
@@ -89,7 +81,7 @@ def im2col(
     x = as_array(x, "x")
     kernel_size = _shapes.plain(kernel_size, "kernel_size")
     nd = _shapes.unfolded(x.ndim, kernel_size)
-    plan = _planned(nd, x.shape, kernel_size, stride, padding, dilation, padding_mode, layout)
+    plan = _plan((nd, x.shape, kernel_size), (stride, padding, dilation, padding_mode, layout))
     shape = plan.shape
     cols = empty((shape.n, shape.c_in * math.prod(shape.kernel), math.prod(shape.out)), x.dtype)
     batched = x.ndim == nd + 2
@@ -145,7 +137,7 @@ def col2im(
     channel_last = _options.channel_last(layout)
     kernel, spatial = _shapes.folded(output_size, kernel_size)
     x_shape, batched = _shapes.folded_image(cols.shape, kernel, spatial, channel_last)
-    plan = _planned(len(spatial), x_shape, kernel, stride, padding, dilation, padding_mode, layout)
+    plan = _plan((len(spatial), x_shape, kernel), (stride, padding, dilation, padding_mode, layout))
     _shapes.check_positions(cols.shape, plan.shape)
     x = empty(x_shape, cols.dtype)
     engine.col2im(plan.geometry, cols if batched else cols[None], x, channel_last, current())

@@ -6,7 +6,6 @@ It is described to the engine by the convolution whose adjoint it is: that one's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -14,13 +13,11 @@ from .. import _options, _shapes
 from .._ext import engine
 from .._results import ConvGrads
 from .._typing import Activation, Array, Padding, Size
-from .conv import Family, Plan, backward, documented, forward, in_words
-
-_NAMES = ConvGrads._fields
+from ._shared import CONV_GRADS, Family, Plan, backward, documented, forward, in_words, remembered
 
 
-@lru_cache(maxsize=1024)
-def _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout) -> Plan:
+@remembered
+def _plan(x_shape, weight_shape, nd, stride, padding, output_padding, groups, dilation, output_size, layout) -> Plan:
     channel_last = _options.channel_last(layout)
     shape = _shapes.conv_transpose(
         nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, channel_last
@@ -31,26 +28,8 @@ def _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, di
     return Plan(engine.Geometry(*shape), y_shape, (c_out,), batched, channel_last, words)
 
 
-def _planned(x_shape, weight_shape, nd, stride, padding, output_padding, groups, dilation, output_size, layout) -> Plan:
-    if type(stride) is not int:
-        stride = _shapes.plain(stride, "stride")
-    if type(padding) is not int:
-        padding = _shapes.plain_padding(padding)
-    if type(output_padding) is not int:
-        output_padding = _shapes.plain(output_padding, "output_padding")
-    if type(groups) is not int:
-        groups = _shapes.integer(groups, "groups")
-    if type(dilation) is not int:
-        dilation = _shapes.plain(dilation, "dilation")
-    if output_size is not None:
-        output_size = _shapes.plain(output_size, "output_size")
-    if type(layout) is not str:  # perhaps not hashable
-        _options.channel_last(layout)
-    return _plan(nd, x_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, layout)
-
-
 CONV_TRANSPOSE = Family(
-    _planned,
+    _plan,
     engine.conv_transpose_forward,
     engine.conv_transpose_grad_x,
     engine.conv_transpose_grad_weight,
@@ -225,7 +204,7 @@ def conv_transpose3d(
 def conv_transpose1d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
-    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = CONV_GRADS,
     algorithm: str = "auto", out: Sequence[np.ndarray | None] | None = None,
 ) -> ConvGrads:  # fmt: skip
     sizes = (1, stride, padding, output_padding, groups, dilation, output_size, layout)
@@ -236,7 +215,7 @@ def conv_transpose1d_backward(
 def conv_transpose2d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
-    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = CONV_GRADS,
     algorithm: str = "auto", out: Sequence[np.ndarray | None] | None = None,
 ) -> ConvGrads:  # fmt: skip
     sizes = (2, stride, padding, output_padding, groups, dilation, output_size, layout)
@@ -247,7 +226,7 @@ def conv_transpose2d_backward(
 def conv_transpose3d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
-    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = _NAMES,
+    activation: Activation = None, y: Array | None = None, layout: str = "NCHW", need: str | Sequence[str] = CONV_GRADS,
     algorithm: str = "auto", out: Sequence[np.ndarray | None] | None = None,
 ) -> ConvGrads:  # fmt: skip
     sizes = (3, stride, padding, output_padding, groups, dilation, output_size, layout)

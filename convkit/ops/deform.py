@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import _options, _shapes
-from .._arrays import as_array, as_out, empty, same_dtype
+from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._results import DeformGrads
 from .._threads import current
 from .._typing import Activation, Array, Padding, Size
-from .conv import array_or_shape, check_shape, documented, results, taken_y
+from ._shared import array_or_shape, batch, check_shape, documented, remembered, results, taken_y
 
 _NAMES = DeformGrads._fields
 
@@ -31,8 +30,8 @@ class Plan(NamedTuple):
     channel_last: bool
 
 
-@lru_cache(maxsize=1024)
-def _plan(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, layout) -> Plan:
+@remembered
+def planned(x_shape, offset_shape, weight_shape, nd, stride, padding, dilation, layout) -> Plan:
     channel_last = _options.channel_last(layout)
     shape = _shapes.deform(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, channel_last)
     batched = len(x_shape) == nd + 2
@@ -41,46 +40,18 @@ def _plan(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, la
     return Plan(geometry, shape.offset_groups, y_shape, weight_shape[:1], shape.mask, batched, channel_last)
 
 
-def planned(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, layout) -> Plan:
-    """The sizes of a call, which are remembered."""
-    if type(stride) is not int:
-        stride = _shapes.plain(stride, "stride")
-    if type(padding) is not int:
-        padding = _shapes.plain_padding(padding)
-    if type(dilation) is not int:
-        dilation = _shapes.plain(dilation, "dilation")
-    if type(layout) is not str:  # perhaps not hashable
-        _options.channel_last(layout)
-    return _plan(nd, x_shape, offset_shape, weight_shape, stride, padding, dilation, layout)
-
-
-def _taken(value, name: str, first: np.ndarray, first_name: str) -> np.ndarray | None:
-    """An argument as an array of the first one's dtype, or None."""
-    if value is None:
-        return None
-    array = as_array(value, name)
-    same_dtype(array, name, first, first_name)
-    return array
-
-
 def _check_mask(mask: np.ndarray | None, plan: Plan) -> None:
     if mask is not None and mask.shape != plan.mask_shape:
         check_shape(mask, "mask", plan.mask_shape, f"G*prod(kernel) channels for offset's G = {plan.offset_groups}")
 
 
-def _batch(array: np.ndarray | None, plan: Plan) -> np.ndarray | None:
-    """An image with a batch axis, as the engine wants it."""
-    return array if array is None or plan.batched else array[None]
-
-
 def forward(nd, x, offset, weight, bias, stride, padding, dilation, mask, activation, layout, out) -> np.ndarray:
     """deform_conv1d, deform_conv2d and deform_conv3d."""
     x = as_array(x, "x")
-    offset, weight = as_array(offset, "offset"), as_array(weight, "weight")
-    same_dtype(offset, "offset", x, "x")
-    same_dtype(weight, "weight", x, "x")
-    bias, mask = _taken(bias, "bias", x, "x"), _taken(mask, "mask", x, "x")
-    plan = planned(nd, x.shape, offset.shape, weight.shape, stride, padding, dilation, layout)
+    offset, weight = as_array(offset, "offset", x, "x"), as_array(weight, "weight", x, "x")
+    bias = None if bias is None else as_array(bias, "bias", x, "x")
+    mask = None if mask is None else as_array(mask, "mask", x, "x")
+    plan = planned((x.shape, offset.shape, weight.shape), (nd, stride, padding, dilation, layout))
     _check_mask(mask, plan)
     if bias is not None:
         check_shape(bias, "bias", plan.bias_shape, "one per output channel")
@@ -90,7 +61,7 @@ def forward(nd, x, offset, weight, bias, stride, padding, dilation, mask, activa
     else:
         inputs = (("x", x), ("offset", offset), ("weight", weight), ("bias", bias), ("mask", mask))
         y = as_out(out, "out", plan.y_shape, x.dtype, inputs)
-    x, offset, mask, y = (_batch(array, plan) for array in (x, offset, mask, y))
+    x, offset, mask, y = batch(plan.batched, x, offset, mask, y)
     engine.deform_forward(
         plan.geometry, plan.offset_groups, x, offset, mask, weight, bias, y, act, a, b, plan.channel_last, current()
     )
@@ -106,13 +77,13 @@ def _backward(
     needs = (need_x, need_offset, need_mask, need_weight, need_bias)
     asked = dict(zip(_NAMES, needs, strict=True))
     grad = as_array(grad, "grad")
-    offset, mask = as_array(offset, "offset"), _taken(mask, "mask", grad, "grad")
-    same_dtype(offset, "offset", grad, "grad")
+    offset = as_array(offset, "offset", grad, "grad")
+    mask = None if mask is None else as_array(mask, "mask", grad, "grad")
     sampling = next((name for name in ("weight", "offset", "mask") if asked[name]), None)
     x, x_shape = array_or_shape(x, "x", sampling, grad)
     weighing = next((name for name in ("x", "offset", "mask") if asked[name]), None)
     weight, weight_shape = array_or_shape(weight, "weight", weighing, grad)
-    plan = planned(nd, x_shape, offset.shape, weight_shape, stride, padding, dilation, layout)
+    plan = planned((x_shape, offset.shape, weight_shape), (nd, stride, padding, dilation, layout))
     _check_mask(mask, plan)
     check_shape(grad, "grad", plan.y_shape, "that of the output")
     act, a, b = _options.activation_backward(activation)
@@ -122,8 +93,8 @@ def _backward(
     inputs = (("grad", grad), ("x", x), ("offset", offset), ("weight", weight), ("mask", mask), ("y", y))
     shapes = (x_shape, offset.shape, plan.mask_shape, weight_shape, plan.bias_shape)
     grads, (dx, doffset, dmask, dw, db) = results(_NAMES, needs, shapes, grad.dtype, out, inputs)
-    images = (grad, x, offset, mask, y, dx, doffset, dmask)
-    grad, x, offset, mask, y, dx, doffset, dmask = (_batch(array, plan) for array in images)
+    images = grad, x, offset, mask, y, dx, doffset, dmask
+    grad, x, offset, mask, y, dx, doffset, dmask = batch(plan.batched, *images)
     if any(needs):
         engine.deform_backward(
             plan.geometry, plan.offset_groups, grad, x, offset, mask, weight, y, dx, doffset, dmask, dw, db,

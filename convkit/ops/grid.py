@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import _options, _resample_shapes, _shapes
-from .._arrays import as_array, as_out, empty, same_dtype
+from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._results import GridGrads
 from .._threads import current
 from .._typing import Array
-from .conv import array_or_shape
+from ._shared import array_or_shape, batch, check_shape, remembered
 
 _NAMES = GridGrads._fields
 
@@ -26,8 +25,8 @@ class _Plan(NamedTuple):
     channel_last: bool
 
 
-@lru_cache(maxsize=1024)
-def _plan(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> _Plan:
+@remembered
+def _plan(x_shape, grid_shape, align_corners, mode, padding_mode, layout) -> _Plan:
     channel_last = _options.channel_last(layout)
     shape = _resample_shapes.grid(x_shape, grid_shape, channel_last)
     sampling = _options.grid_mode(mode, len(shape.in_))
@@ -39,12 +38,8 @@ def _plan(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> _Pl
 
 def planned(x_shape, grid_shape, mode, padding_mode, align_corners, layout) -> _Plan:
     """The sizes of a call, which are remembered."""
-    if type(mode) is not str or type(padding_mode) is not str or type(layout) is not str:  # perhaps not hashable
-        _options.channel_last(layout)
-        _options.grid_mode(mode, 2)
-        _options.grid_padding(padding_mode)
     align_corners = _options.flag(align_corners, "align_corners")
-    return _plan(x_shape, grid_shape, mode, padding_mode, align_corners, layout)
+    return _plan((x_shape, grid_shape, align_corners), (mode, padding_mode, layout))
 
 
 def grid_sample(
@@ -113,15 +108,14 @@ def grid_sample(
     ----------
     M. Jaderberg, K. Simonyan, A. Zisserman and K. Kavukcuoglu, "Spatial transformer networks", 2015, arXiv:1506.02025.
     """
-    x, grid = as_array(x, "x"), as_array(grid, "grid")
-    same_dtype(grid, "grid", x, "x")
+    x = as_array(x, "x")
+    grid = as_array(grid, "grid", x, "x")
     plan = planned(x.shape, grid.shape, mode, padding_mode, align_corners, layout)
     if out is None:
         y = out = empty(plan.y_shape, x.dtype)
     else:
         y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("grid", grid)))
-    if not plan.batched:
-        x, grid, y = x[None], grid[None], y[None]
+    x, grid, y = batch(plan.batched, x, grid, y)
     engine.grid_forward(plan.geometry, x, grid, y, plan.channel_last, current())
     return out
 
@@ -175,17 +169,15 @@ def grid_sample_backward(
     M. Jaderberg, K. Simonyan, A. Zisserman and K. Kavukcuoglu, "Spatial transformer networks", 2015, arXiv:1506.02025.
     """
     need_x, need_grid = _options.need(need, _NAMES)
-    grad, grid = as_array(grad, "grad"), as_array(grid, "grid")
+    grad = as_array(grad, "grad")
     x, x_shape = array_or_shape(x, "x", "grid" if need_grid else None, grad)
-    same_dtype(grid, "grid", grad, "grad")
+    grid = as_array(grid, "grid", grad, "grad")
     plan = planned(x_shape, grid.shape, mode, padding_mode, align_corners, layout)
-    if grad.shape != plan.y_shape:
-        raise ValueError(f"grad must have shape {plan.y_shape}, that of the output, got shape {grad.shape}")
+    check_shape(grad, "grad", plan.y_shape, "that of the output")
     dx = empty(x_shape, grad.dtype) if need_x else None
     dgrid = np.zeros(grid.shape, grid.dtype) if need_grid else None
     grads = GridGrads(dx, dgrid)
-    if not plan.batched:
-        grad, x, grid, dx, dgrid = (array if array is None else array[None] for array in (grad, x, grid, dx, dgrid))
+    grad, x, grid, dx, dgrid = batch(plan.batched, grad, x, grid, dx, dgrid)
     if need_x:
         engine.grid_grad_x(plan.geometry, grad, grid, dx, plan.channel_last, current())
     if need_grid and mode != "nearest":

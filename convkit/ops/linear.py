@@ -8,14 +8,13 @@ from functools import lru_cache
 import numpy as np
 
 from .. import _options, _shapes
-from .._arrays import as_array, as_out, empty, same_dtype
+from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
 from .._typing import Activation, Array
-from .conv import array_or_shape, taken_y
+from ._shared import CONV_GRADS, array_or_shape, check_shape, taken_y
 
-_NAMES = ConvGrads._fields
 _MOST_AXES = 4  # a batch axis and three spatial ones
 
 
@@ -92,14 +91,12 @@ def linear(
     Computed as a 1x1 convolution (M. Lin, Q. Chen and S. Yan, "Network in network", 2014, arXiv:1312.4400, section 3)
     by the same engine as `conv2d`. An array with more than four leading axes that cannot be folded in place is copied.
     """
-    x, weight = as_array(x, "x"), as_array(weight, "weight")
-    same_dtype(weight, "weight", x, "x")
+    x = as_array(x, "x")
+    weight = as_array(weight, "weight", x, "x")
     _shapes.check_features(x.shape, weight.shape)
     if bias is not None:
-        bias = as_array(bias, "bias")
-        same_dtype(bias, "bias", x, "x")
-        if bias.shape != weight.shape[:1]:
-            raise ValueError(f"bias must have shape {weight.shape[:1]}, one per output feature, got shape {bias.shape}")
+        bias = as_array(bias, "bias", x, "x")
+        check_shape(bias, "bias", weight.shape[:1], "one per output feature")
     act, a, b = _options.activation(activation)
     y_shape = (*x.shape[:-1], weight.shape[0])
     target = None
@@ -118,7 +115,7 @@ def linear(
 
 def linear_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], *, activation: Activation = None,
-    y: Array | None = None, need: str | Sequence[str] = _NAMES,
+    y: Array | None = None, need: str | Sequence[str] = CONV_GRADS,
 ) -> ConvGrads:  # fmt: skip
     """
     Gradients of `linear` with respect to its input, weight and bias.
@@ -158,14 +155,13 @@ def linear_backward(
     The chain rule of D. Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors",
     Nature 323, 1986. Without rows all gradients are zero.
     """
-    needs = need_x, need_weight, need_bias = _options.need(need, _NAMES)
+    needs = need_x, need_weight, need_bias = _options.need(need, CONV_GRADS)
     grad = as_array(grad, "grad")
     x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
     weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
     _shapes.check_features(x_shape, weight_shape)
     y_shape = (*x_shape[:-1], weight_shape[0])
-    if grad.shape != y_shape:
-        raise ValueError(f"grad must have shape {y_shape}, that of the output, got shape {grad.shape}")
+    check_shape(grad, "grad", y_shape, "that of the output")
     act, a, b = _options.activation_backward(activation)
     y = taken_y(y, activation, grad)
     lead = _rows(x_shape[:-1], (grad, x, y))

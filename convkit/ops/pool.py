@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._typing import Array, Padding, Size
 from . import _pooling
-from ._pooling import RAISES, as_indices, check_shape, documented, given, point_geometry, pooled_out
+from ._pooling import RAISES, as_indices, documented, given, point_geometry, pooled_out
+from ._shared import check_shape, remembered
 
 
 class _Plan(NamedTuple):
@@ -23,8 +23,8 @@ class _Plan(NamedTuple):
     channel_last: bool
 
 
-@lru_cache(maxsize=1024)
-def _plan(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name) -> _Plan:
+@remembered
+def _plan(x_shape, name, ceil_mode, count_pad, nd, kernel_size, stride, padding, dilation, layout) -> _Plan:
     last = _options.channel_last(layout)
     shape = _pool_shapes.windows(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, last, name)
     batched = len(x_shape) == nd + 2
@@ -33,13 +33,8 @@ def _plan(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_
 
 
 def _planned(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name="x") -> _Plan:
-    _options.channel_last(layout)  # perhaps not hashable
-    return _plan(
-        nd, x_shape, _shapes.plain(kernel_size, "kernel_size"),
-        None if stride is None else _shapes.plain(stride, "stride"), _shapes.plain_padding(padding),
-        _shapes.plain(dilation, "dilation"), _options.flag(ceil_mode, "ceil_mode"),
-        _options.flag(count_pad, "count_include_pad"), layout, name,
-    )  # fmt: skip
+    flags = _options.flag(ceil_mode, "ceil_mode"), _options.flag(count_pad, "count_include_pad")
+    return _plan((x_shape, name, *flags), (nd, kernel_size, stride, padding, dilation, layout))
 
 
 def _max_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):

@@ -7,11 +7,12 @@ import copy
 import numpy as np
 
 from .. import _options
-from .._arrays import as_array, as_out, empty, same_dtype
+from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._threads import current
 from .._typing import Activation, Array, Padding, Size
-from .conv import CONV, check_algorithm, check_shape, documented
+from ._shared import check_algorithm, check_shape, documented
+from .conv import CONV
 from .conv_transpose import CONV_TRANSPOSE
 
 
@@ -21,9 +22,7 @@ class Prepared:
     def __init__(self, transposed: bool, sizes: tuple, weight, bias, activation, algorithm: str):
         weight = as_array(weight, "weight")
         if bias is not None:
-            bias = as_array(bias, "bias")
-            same_dtype(bias, "bias", weight, "weight")
-            bias = bias.copy()
+            bias = as_array(bias, "bias", weight, "weight").copy()
         self._transposed, self._sizes, self._algorithm = transposed, copy.deepcopy(sizes), algorithm  # of lists, too
         self._weight, self._bias = np.array(weight, order="C"), bias
         self._activation = activation
@@ -33,16 +32,14 @@ class Prepared:
 
     def __call__(self, x, *, add=None, out=None) -> np.ndarray:
         """The convolution of `x`: see the function that made this."""
-        x = as_array(x, "x")
-        same_dtype(x, "x", self._weight, "weight")
+        x = as_array(x, "x", self._weight, "weight")
         family = CONV_TRANSPOSE if self._transposed else CONV
-        plan = family.plan(x.shape, self._weight.shape, *self._sizes)
+        plan = family.plan((x.shape, self._weight.shape), self._sizes)
         if self._bias is not None:
             check_shape(self._bias, "bias", plan.bias_shape, "one per output channel")
         code = check_algorithm(self._algorithm, plan)
         if add is not None:
-            add = as_array(add, "add")
-            same_dtype(add, "add", x, "x")
+            add = as_array(add, "add", x, "x")
             check_shape(add, "add", plan.y_shape, "that of the result")
         if out is None:
             y = out = empty(plan.y_shape, x.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from .._ext import engine
 from .._threads import current
 from .._typing import Array, Size
 from . import _pooling
+from ._shared import check_shape, remembered
 
 _SAMPLING = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
 
@@ -39,10 +39,11 @@ def coordinates(shape: _resample_shapes.ResizeShape, mode: str, align_corners: b
     return _SAMPLING[mode], antialias, tuple(times), tuple(over), before, after
 
 
-@lru_cache(maxsize=1024)
-def _plan(x_shape, size, scale_factor, mode, align_corners, antialias, layout) -> _Plan:
+@remembered
+def _plan(x_shape, size, scale_factor, align_corners, antialias, mode, layout) -> _Plan:
     channel_last = _options.channel_last(layout)
     shape = _resample_shapes.resized(x_shape, size, scale_factor, channel_last)
+    mode = _options.interpolation(mode)
     _options.interpolation_for(len(shape.in_), mode, align_corners, antialias)
     y_shape = _shapes.image_shape(shape.n, shape.channels, shape.out, channel_last, True)
     if mode == "area":
@@ -53,12 +54,10 @@ def _plan(x_shape, size, scale_factor, mode, align_corners, antialias, layout) -
 
 def _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout) -> _Plan:
     """The plan with these arguments, every one of them made plain first: True, 1 and 1.0 are one key."""
-    _options.channel_last(layout)
     size = None if size is None else _shapes.plain(size, "size")
     scale_factor = None if scale_factor is None else _resample_shapes.plain_scale(scale_factor)
-    mode = _options.interpolation(mode)
     flags = _options.flag(align_corners, "align_corners"), _options.flag(antialias, "antialias")
-    return _plan(x_shape, size, scale_factor, mode, *flags, layout)
+    return _plan((x_shape, size, scale_factor, *flags), (mode, layout))
 
 
 def _run(plan: _Plan, x: np.ndarray, y: np.ndarray, backward: bool) -> None:
@@ -214,8 +213,7 @@ def interpolate_backward(
     if scale_factor is None:
         size = grad.shape[1:-1] if _options.channel_last(layout) else grad.shape[2:]
     plan = _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout)
-    if grad.shape != plan.y_shape:
-        raise ValueError(f"grad must have shape {plan.y_shape}, that of the output, got shape {grad.shape}")
+    check_shape(grad, "grad", plan.y_shape, "that of the output")
     dx = empty(x_shape, grad.dtype)
     _run(plan, dx, grad, True)
     return dx

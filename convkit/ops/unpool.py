@@ -8,7 +8,8 @@ from .. import _options, _pool_shapes, _shapes
 from .._arrays import as_array, as_out, empty
 from .._typing import Array, Padding, Size
 from . import _pooling
-from ._pooling import RAISES, as_indices, check_shape, documented, given, point_geometry
+from ._pooling import RAISES, as_indices, documented, given, point_geometry
+from ._shared import check_shape
 
 
 def _forward(nd, x, indices, kernel_size, stride, padding, output_size, layout, out):

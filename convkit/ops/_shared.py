@@ -1,0 +1,242 @@
+"""What operators share: sizes that are found once, what a call takes in and gives back, the words of their docstrings.
+
+A call costs a few microseconds before any arithmetic, and on small images that is the whole cost. So all that depends
+on sizes alone is checked once and kept, under a key of plain ints; what is left each time is to look at the arrays.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from .. import _options, _shapes
+from .._arrays import as_array, as_out, empty
+from .._ext import engine
+from .._results import ConvGrads
+from .._threads import current
+
+# ---------------------------------------------------------------- plans
+
+T = TypeVar("T")
+_COUNTS = {3: "three", 5: "five"}
+
+
+def remembered(plan: Callable[..., T]) -> Callable[[tuple, tuple], T]:
+    """Decorator: what a function finds from sizes alone is kept.
+
+    Its arguments come in two tuples: those that are plain for sure, such as an array's shape, and those that a caller
+    gave, which are made plain first where they are not ints, strings or None: then equal keys mean equal sizes.
+    """
+    names = tuple(inspect.signature(plan).parameters)
+    kept = lru_cache(maxsize=1024)(lambda known, given: plan(*known, *given))
+
+    def planned(known: tuple, given: tuple) -> T:
+        if not engine.plain(given):
+            given = tuple(map(_plain, given, names[len(known) :]))
+            try:
+                hash(given)
+            except TypeError:
+                return plan(*known, *given)  # which refuses it
+        return kept(known, given)
+
+    return planned
+
+
+def _plain(value, name: str):
+    if value is None or name in ("layout", "mode", "padding_mode"):
+        return value
+    if name == "padding":
+        return _shapes.plain_padding(value)
+    return _shapes.integer(value, name) if name == "groups" else _shapes.plain(value, name)
+
+
+# ---------------------------------------------------------------- arguments and results
+
+
+def check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) -> None:
+    """Whether an array has the one shape that the others leave it."""
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, {why}, got shape {array.shape}")
+
+
+def array_or_shape(value, name: str, needed_for: str | None, grad: np.ndarray):
+    """(array, shape) of an argument that may be given as its shape, unless a gradient needs its values."""
+    if isinstance(value, (tuple, list)):
+        if needed_for:
+            raise TypeError(
+                f"{name} must be an array where need includes {needed_for!r}, got {type(value).__name__} {value!r}"
+            )
+        return None, _shapes.array_shape(value, name)
+    array = as_array(value, name, grad, "grad")
+    return array, array.shape
+
+
+def taken_y(y, activation, grad: np.ndarray):
+    """The forward's output, where the activation's derivative is to be formed from it."""
+    if activation is None:
+        return None
+    if y is None:
+        raise ValueError("y must be the output of the forward call where activation is given, got None")
+    y = as_array(y, "y", grad, "grad")
+    check_shape(y, "y", grad.shape, "that of grad")
+    return y
+
+
+def results(names, needs, shapes, dtype, out, inputs) -> tuple[list, list]:
+    """The arrays to return and the plain ndarrays to fill, both None where a gradient is not needed."""
+    if out is None:
+        out = (None,) * len(names)
+    elif not isinstance(out, tuple) or len(out) != len(names):
+        expected = f"out must be a tuple of {_COUNTS[len(names)]} arrays or None for {names}"
+        if isinstance(out, tuple):
+            raise ValueError(f"{expected}, got {len(out)} entries")
+        raise TypeError(f"{expected}, got {type(out).__name__}")
+    filled = []
+    for name, needed, shape, given in zip(names, needs, shapes, out, strict=True):
+        if given is not None and not needed:
+            raise ValueError(f"out.{name} must be None where need does not include {name!r}, got an array")
+        if given is None:
+            filled.append(None)
+        else:
+            filled.append(as_out(given, f"out.{name}", shape, dtype, inputs))
+            inputs = (*inputs, (f"out.{name}", filled[-1]))
+    # Allocated once everything has been checked.
+    fresh = [empty(s, dtype) if n and f is None else f for n, s, f in zip(needs, shapes, filled, strict=True)]
+    return [f if o is None else o for f, o in zip(fresh, out, strict=True)], fresh
+
+
+def batch(batched: bool, *arrays: np.ndarray | None) -> Sequence[np.ndarray | None]:
+    """The arrays with a batch axis, as the engine wants them."""
+    return arrays if batched else [array if array is None else array[None] for array in arrays]
+
+
+# ---------------------------------------------------------------- convolution and transposed convolution
+
+
+class Plan(NamedTuple):
+    """All that a call needs to know about its sizes."""
+
+    geometry: engine.Geometry
+    y_shape: tuple[int, ...]
+    bias_shape: tuple[int]
+    batched: bool
+    channel_last: bool
+    words: str  # `in_words` of its shape
+
+
+class Family(NamedTuple):
+    """Where convolution and its relatives differ; `forward` and `backward` have what they share."""
+
+    plan: Callable[[tuple, tuple], Plan]  # of the shapes of x and weight, and of the sizes that follow in the call
+    forward: Callable
+    grad_x: Callable
+    grad_weight: Callable
+    ops: tuple[int, int, int]  # what engine.conv_explain calls these three
+
+
+CONV_GRADS = ConvGrads._fields
+ONLY_FOR = {
+    "direct": "depthwise convolution and groups of up to 8 channels",
+    "winograd": "kernels of 3x3 taps along the last two axes without a stride",
+}
+
+
+def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> str:
+    """What decides which algorithms can do a convolution."""
+    return f"channels per group: {c_in} in, {c_out} out; kernel {shape.kernel}, stride {shape.stride}"
+
+
+def check_algorithm(name, plan: Plan) -> int:
+    """The engine's code of an algorithm, once it is found to do this shape."""
+    if name == "auto":
+        return 0
+    code = _options.algorithm(name)
+    if not engine.conv_supports(plan.geometry, code):
+        raise ValueError(f"algorithm must be another than {name!r}, which does {ONLY_FOR[name]}; got {plan.words}")
+    return code
+
+
+def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm, out) -> np.ndarray:
+    """The forward pass of a convolution of this family; `sizes` are what its plan takes."""
+    x = as_array(x, "x")
+    weight = as_array(weight, "weight", x, "x")
+    plan = family.plan((x.shape, weight.shape), sizes)
+    if bias is not None:
+        bias = as_array(bias, "bias", x, "x")
+        check_shape(bias, "bias", plan.bias_shape, "one per output channel")
+    act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
+    code = check_algorithm(algorithm, plan)
+    if out is None:
+        y = out = empty(plan.y_shape, x.dtype)
+    else:
+        y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
+    if not plan.batched:
+        x, y = x[None], y[None]
+    family.forward(plan.geometry, x, weight, bias, y, act, a, b, plan.channel_last, code, current())
+    return out
+
+
+def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need, algorithm, out) -> ConvGrads:
+    """The gradients of `forward`."""
+    needs = need_x, need_weight, need_bias = _options.need(need, CONV_GRADS)
+    grad = as_array(grad, "grad")
+    x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
+    weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
+    plan = family.plan((x_shape, weight_shape), sizes)
+    check_shape(grad, "grad", plan.y_shape, "that of the output")
+    act, a, b = _options.activation_backward(activation)
+    y = taken_y(y, activation, grad)
+    code = check_algorithm(algorithm, plan) if need_x or need_weight else _options.algorithm(algorithm)
+    inputs = (("grad", grad), ("x", x), ("weight", weight), ("y", y))
+    grads, (dx, dw, db) = results(CONV_GRADS, needs, (x_shape, weight_shape, plan.bias_shape), grad.dtype, out, inputs)
+    grad, x, dx, y = batch(plan.batched, grad, x, dx, y)
+    if need_x:
+        family.grad_x(plan.geometry, grad, weight, dx, act, a, b, y, plan.channel_last, code, current())
+    if need_weight or need_bias:
+        code = code if need_weight else 0  # the sum for the bias alone is every algorithm's
+        family.grad_weight(plan.geometry, grad, x, dw, db, act, a, b, y, plan.channel_last, code, current())
+    return ConvGrads(*grads)
+
+
+# ---------------------------------------------------------------- docstrings
+
+
+def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object]:
+    """How the docstrings of one to three dimensions differ, for images of so many channels."""
+    axes = ("L",) if nd == 1 else ("D", "H", "W")[-nd:]
+    space, out = ", ".join(axes), ", ".join(axis + "_out" for axis in axes)
+    kernel = ", ".join("k" + axis for axis in axes)
+    return {
+        "nd": nd,
+        "ints": "1 int" if nd == 1 else f"{nd} ints",
+        "x": f"(N, {c_in}, {space})",
+        "x1": f"({c_in}, {space})",
+        "x_last": f"(N, {space}, {c_in})",
+        "y": f"(N, {c_out}, {out})",
+        "y1": f"({c_out}, {out})",
+        "plane": f"({space})",
+        "w": f"(C_out, C_in/groups, {kernel})",
+        "w_transposed": f"(C_in, C_out/groups, {kernel})",
+        "flip": ", ".join(["..."] + ["::-1"] * nd),
+        "out": out,
+        "per_tap": ", ".join("zyx"[-nd:]),
+        "corners": 2**nd,
+        "sampled": ("linear", "bilinear", "trilinear")[nd - 1],
+        "valid": (1, 8, *[14] * nd),
+        "full": (1, 8, *[18] * nd),
+    }
+
+
+def documented(template: str, *channels: str):
+    """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them."""
+
+    def document(function):
+        nd = next(int(character) for character in function.__name__ if character.isdigit())
+        function.__doc__ = inspect.cleandoc(template).format(**words(nd, *channels))
+        return function
+
+    return document
