@@ -1,6 +1,13 @@
 # Sums over channels and affine maps of them: fills ck_channels and calls it.
 
 
+cdef int plan_channels(ck.ck_channels *call) except -1:
+    while True:
+        call.run.workspace_bytes = ck.ck_channels_workspace(call)
+        if fits(&call.run):
+            return 0
+
+
 def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray sums, bint lanes, tuple numbers,
              int threads):
     """Into y, (n, c, l), or into sums, (c, 2), what ck_channels says; the numbers are adjacent, (c,) each."""
@@ -22,11 +29,8 @@ def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray s
     if sums is not None:
         call.sums = <double *>cnp.PyArray_DATA(sums)
     set_run(&call.run, threads)
-    call.run.workspace_bytes = ck.ck_channels_workspace(&call)
-    while not fits(&call.run):
-        call.run.workspace_bytes = ck.ck_channels_workspace(&call)
-    take_buffer(&buffer, call.run.workspace_bytes)
-    call.run.workspace = buffer.data
+    plan_channels(&call)
+    take_workspace(&buffer, &call.run)
     with nogil:
         status = ck.ck_channels_run(&call)
     give_back(&buffer)

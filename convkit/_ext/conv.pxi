@@ -62,19 +62,22 @@ cdef inline void set_bias(ck.ck_conv *call, cnp.ndarray bias) noexcept:
 
 
 cdef int plan_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
-    """Sets the workspace, and as many threads as the caller's limit on it lets the call have."""
-    raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
-    while not fits(&call.run):
+    """Sets the workspace, and as many threads as the caller's limit on it lets the call have; so do all others."""
+    while True:
         raise_status(ck.ck_conv_workspace(call, op, &call.run.workspace_bytes))
-    return 0
+        if fits(&call.run):
+            return 0
 
 
 cdef int run_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
+    plan_conv(call, op)
+    return run_planned(call, op)
+
+
+cdef int run_planned(ck.ck_conv *call, ck.ck_conv_op op) except -1:
     cdef Buffer buffer
     cdef ck.ck_status status
-    plan_conv(call, op)
-    take_buffer(&buffer, call.run.workspace_bytes)
-    call.run.workspace = buffer.data
+    take_workspace(&buffer, &call.run)
     with nogil:
         status = ck.ck_conv_run(call, op)
     give_back(&buffer)

@@ -1,14 +1,18 @@
 # Deformable convolution: convolution's call, and where it samples.
 
 
+cdef int plan_deform(ck.ck_deform *call, int backward) except -1:
+    while True:
+        raise_status(ck.ck_deform_workspace(call, backward, &call.conv.run.workspace_bytes))
+        if fits(&call.conv.run):
+            return 0
+
+
 cdef int run_deform(ck.ck_deform *call, int backward) except -1:
     cdef Buffer buffer
     cdef ck.ck_status status
-    raise_status(ck.ck_deform_workspace(call, backward, &call.conv.run.workspace_bytes))
-    while not fits(&call.conv.run):
-        raise_status(ck.ck_deform_workspace(call, backward, &call.conv.run.workspace_bytes))
-    take_buffer(&buffer, call.conv.run.workspace_bytes)
-    call.conv.run.workspace = buffer.data
+    plan_deform(call, backward)
+    take_workspace(&buffer, &call.conv.run)
     with nogil:
         status = ck.ck_deform_run(call, backward)
     give_back(&buffer)

@@ -19,14 +19,18 @@ cdef class GridGeometry:
         self.call.align_corners = align_corners
 
 
+cdef int plan_grid(ck.ck_grid_sample *call, ck.ck_grid_op op) except -1:
+    while True:
+        raise_status(ck.ck_grid_workspace(call, op, &call.run.workspace_bytes))
+        if fits(&call.run):
+            return 0
+
+
 cdef int run_grid(ck.ck_grid_sample *call, ck.ck_grid_op op) except -1:
     cdef Buffer buffer
     cdef ck.ck_status status
-    raise_status(ck.ck_grid_workspace(call, op, &call.run.workspace_bytes))
-    while not fits(&call.run):
-        raise_status(ck.ck_grid_workspace(call, op, &call.run.workspace_bytes))
-    take_buffer(&buffer, call.run.workspace_bytes)
-    call.run.workspace = buffer.data
+    plan_grid(call, op)
+    take_workspace(&buffer, &call.run)
     with nogil:
         status = ck.ck_grid_run(call, op)
     give_back(&buffer)

@@ -49,6 +49,13 @@ cdef int take_buffer(Buffer *buffer, int64_t bytes) except -1:
     return 0
 
 
+cdef int take_workspace(Buffer *buffer, ck.ck_run *run) except -1:
+    """What a planned call needs."""
+    take_buffer(buffer, run.workspace_bytes)
+    run.workspace = buffer.data
+    return 0
+
+
 cdef int give_back(Buffer *buffer) except -1:
     if buffer.data != NULL:
         swap_buffer(buffers_lock, buffer, -1)

@@ -24,6 +24,13 @@ cdef class PoolGeometry:
             fill_axes(self.shape.pad_hi, pad_hi, 0)
 
 
+cdef int plan_pool(ck.ck_pool *call, ck.ck_pool_op op) except -1:
+    while True:
+        raise_status(ck.ck_pool_workspace(call, op, &call.run.workspace_bytes))
+        if fits(&call.run):
+            return 0
+
+
 def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices, bint channel_last,
          int threads):
     """Runs one ck_pool_op; arrays that it has no use for may be None. Returns whether all indices lay inside."""
@@ -40,11 +47,8 @@ def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, c
     if indices is not None:
         set_tensor(&call.indices, indices, channel_last)
     set_run(&call.run, threads)
-    raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
-    while not fits(&call.run):
-        raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
-    take_buffer(&buffer, call.run.workspace_bytes)
-    call.run.workspace = buffer.data
+    plan_pool(&call, <ck.ck_pool_op>op)
+    take_workspace(&buffer, &call.run)
     with nogil:
         status = ck.ck_pool_run(&call, <ck.ck_pool_op>op)
     give_back(&buffer)

@@ -13,12 +13,13 @@ cdef class Panels:
         self.lock = Lock()
 
     cdef object fetch(self, ck.ck_conv *call, ck.ck_conv_op op):
-        """The array that holds what the call takes, or None; sets the call's panels."""
+        """The array that holds what the call takes, or None; sets the call's panels, and leaves it planned."""
         call.prepared = 1
         plan_conv(call, op)
         call.panels = ck.ck_conv_panels(call, op)
-        if call.panels.bytes == 0:
+        if call.panels.bytes == 0:  # its weights are better left where they are
             call.prepared = 0
+            plan_conv(call, op)
             return None
         key = (<size_t>call.kernels, call.panels.kind)
         form = self.forms.get(key)
@@ -40,8 +41,7 @@ cdef object pack(ck.ck_conv *call, ck.ck_conv_op op):
     cdef void *panels
     form = np.empty(call.panels.bytes + 64, np.uint8)
     panels = aligned(form)
-    take_buffer(&buffer, call.run.workspace_bytes)
-    call.run.workspace = buffer.data
+    take_workspace(&buffer, &call.run)
     with nogil:
         ck.ck_conv_pack(call, op, panels)
     give_back(&buffer)
@@ -62,5 +62,5 @@ def prepared_forward(Panels panels not None, Geometry geometry not None, cnp.nda
         set_bias(&call, bias)
     call.add = add
     form = panels.fetch(&call, op)
-    run_conv(&call, op)
+    run_planned(&call, op)
     return form is not None

@@ -97,9 +97,10 @@ cdef class Program:
             set_bias(&call, bias)
             self.kept.append(bias)
         call.add = add
-        if panels is not None:
+        if panels is None:
+            plan_conv(&call, op)
+        else:
             self.kept.append(panels.fetch(&call, op))
-        plan_conv(&call, op)  # as it will be run: its weights may be better left where they are
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)
@@ -123,9 +124,7 @@ cdef class Program:
         if bias is not None:
             set_bias(&call.conv, bias)
             self.kept.append(bias)
-        raise_status(ck.ck_deform_workspace(&call, 0, &call.conv.run.workspace_bytes))
-        while not fits(&call.conv.run):
-            raise_status(ck.ck_deform_workspace(&call, 0, &call.conv.run.workspace_bytes))
+        plan_deform(&call, 0)
         step = self.begin(ck.CK_STEP_DEFORM, 0, &call, sizeof(call), &call.conv.run)
         self.place(step, &call, &call.conv.x.data, x)
         self.place(step, &call, &call.conv.y.data, y)
@@ -145,9 +144,7 @@ cdef class Program:
         if indices is not None:
             set_spot_tensor(&call.indices, indices)
         set_run(&call.run, self.threads)
-        raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
-        while not fits(&call.run):
-            raise_status(ck.ck_pool_workspace(&call, <ck.ck_pool_op>op, &call.run.workspace_bytes))
+        plan_pool(&call, <ck.ck_pool_op>op)
         step = self.begin(ck.CK_STEP_POOL, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)
@@ -161,9 +158,7 @@ cdef class Program:
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.y, y)
         set_run(&call.run, self.threads)
-        raise_status(ck.ck_resize_workspace(&call, ck.CK_RESIZE, &call.run.workspace_bytes))
-        while not fits(&call.run):
-            raise_status(ck.ck_resize_workspace(&call, ck.CK_RESIZE, &call.run.workspace_bytes))
+        plan_resize(&call, ck.CK_RESIZE)
         step = self.begin(ck.CK_STEP_RESIZE, ck.CK_RESIZE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)
@@ -180,9 +175,7 @@ cdef class Program:
         set_spot_tensor(&call.grid, grid)
         set_spot_tensor(&call.y, y)
         set_run(&call.run, self.threads)
-        raise_status(ck.ck_grid_workspace(&call, ck.CK_GRID_SAMPLE, &call.run.workspace_bytes))
-        while not fits(&call.run):
-            raise_status(ck.ck_grid_workspace(&call, ck.CK_GRID_SAMPLE, &call.run.workspace_bytes))
+        plan_grid(&call, ck.CK_GRID_SAMPLE)
         step = self.begin(ck.CK_STEP_GRID, ck.CK_GRID_SAMPLE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.grid.data, grid)
@@ -225,9 +218,7 @@ cdef class Program:
             call.numbers[i] = cnp.PyArray_DATA(numbers[i])
         self.kept.append(numbers)
         set_run(&call.run, self.threads)
-        call.run.workspace_bytes = ck.ck_channels_workspace(&call)
-        while not fits(&call.run):
-            call.run.workspace_bytes = ck.ck_channels_workspace(&call)
+        plan_channels(&call)
         step = self.begin(ck.CK_STEP_CHANNELS, 0, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)

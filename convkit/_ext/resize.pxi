@@ -32,22 +32,26 @@ cdef class ResizeGeometry:
             self.call.over[i] = 1 if i < 3 - nd else <double>over[i - (3 - nd)]
 
 
+cdef int plan_resize(ck.ck_resize *call, ck.ck_resize_op op) except -1:
+    while True:
+        raise_status(ck.ck_resize_workspace(call, op, &call.run.workspace_bytes))
+        if fits(&call.run):
+            return 0
+
+
 def resize(ResizeGeometry geometry not None, cnp.ndarray x not None, cnp.ndarray y not None, bint backward,
            bint channel_last, int threads):
     """y from x, or, backward, x, the gradient of the input, from y, that of the output."""
     cdef ck.ck_resize call = geometry.call
     cdef ck.ck_resize_op op = ck.CK_RESIZE_GRAD_X if backward else ck.CK_RESIZE
     cdef Buffer buffer
+    cdef ck.ck_status status
     call.kernels = kernels_for(x)
     set_run(&call.run, threads)
     set_tensor(&call.x, x, channel_last)
     set_tensor(&call.y, y, channel_last)
-    cdef ck.ck_status status
-    raise_status(ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes))
-    while not fits(&call.run):
-        raise_status(ck.ck_resize_workspace(&call, op, &call.run.workspace_bytes))
-    take_buffer(&buffer, call.run.workspace_bytes)
-    call.run.workspace = buffer.data
+    plan_resize(&call, op)
+    take_workspace(&buffer, &call.run)
     with nogil:
         status = ck.ck_resize_run(&call, op)
     give_back(&buffer)
