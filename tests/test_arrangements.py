@@ -62,6 +62,17 @@ def test_planes_are_stored_in_any_strides(activation):
         np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.usefixtures("cheapest")
+def test_a_call_is_planned_again_once_plans_have_changed():
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((1, 1, 40, 40), np.float32), rng.standard_normal((8, 1, 7, 7), np.float32)
+    calls = convkit.prepare_conv2d(weight), lambda x: convkit.conv2d(x, weight)
+    before = [call(x) for call in calls]
+    engine.take_arrangements("by_pixel")  # which needs more room
+    for call, expected in zip(calls, before, strict=True):
+        np.testing.assert_array_equal(call(x), expected)
+
+
 def weight_forms(weight):
     """The same weight with rows, or columns, adjacent; with rows apart and backwards; starting anywhere in a line."""
     wide = np.full((2 * weight.shape[0], weight.shape[1] + 3), np.nan, weight.dtype)

@@ -9,12 +9,25 @@ cdef int fill_axes(int64_t *axes, tuple sizes, int64_t leading) except -1:
     return 0
 
 
+cdef struct Planned:
+    ck.ck_conv asked  # with marks for pointers
+    int op, threads, prepared
+    int64_t workspace_bytes, changes
+    ck.ck_panels panels
+
+cdef int64_t plan_changes = 0  # how often plans have changed since the process began
+
+
 @cython.final
 cdef class Geometry:
-    """One convolution's arithmetic, checked and ready for C: channels are per group, sizes one per spatial dimension."""
+    """One convolution's arithmetic, checked and ready for C: channels are per group, sizes one per spatial dimension.
+
+    It remembers what its latest forward call was planned to be: to plan takes as long as the smallest convolutions do.
+    """
 
     cdef ck.ck_conv_shape shape
     cdef int nd
+    cdef Planned latest
 
     def __cinit__(self, n, groups, c_in, c_out, tuple in_, tuple kernel, tuple stride, tuple dilation, tuple pad_lo,
                   tuple pad_hi, tuple out, int padding_mode):
@@ -69,6 +82,53 @@ cdef int plan_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
             return 0
 
 
+cdef inline void *mark(void *pointer) noexcept:
+    """All that a plan follows from: whether there is an array, and how it is aligned."""
+    return NULL if pointer == NULL else <void *>(8 + <size_t>pointer % 8)
+
+
+cdef void set_asked(Planned *plan, const ck.ck_conv *call, ck.ck_conv_op op) noexcept:
+    plan.asked, plan.op, plan.changes = call[0], op, plan_changes
+    plan.asked.x.data, plan.asked.y.data = mark(call.x.data), mark(call.y.data)
+    plan.asked.weight.data, plan.asked.bias = mark(call.weight.data), mark(call.bias)
+
+
+@cython.critical_section
+cdef int recall(Geometry geometry, const Planned *plan, ck.ck_conv *call) except -1:
+    """Whether the geometry's latest call was this one; the call is then planned."""
+    cdef Planned *latest = &geometry.latest
+    if latest.op != plan.op or latest.changes != plan.changes:
+        return False
+    if memcmp(&latest.asked, &plan.asked, sizeof(ck.ck_conv)) != 0:
+        return False
+    call.prepared, call.panels = latest.prepared, latest.panels
+    call.run.threads, call.run.workspace_bytes = latest.threads, latest.workspace_bytes
+    return True
+
+
+@cython.critical_section
+cdef int remember(Geometry geometry, Planned *plan, const ck.ck_conv *call) except -1:
+    plan.prepared, plan.panels = call.prepared, call.panels
+    plan.threads, plan.workspace_bytes = call.run.threads, call.run.workspace_bytes
+    geometry.latest = plan[0]
+    return 0
+
+
+cdef int plan_forward(Geometry geometry, ck.ck_conv *call, ck.ck_conv_op op) except -1:
+    """Plans a call, and says how large its panels are if its weights are prepared; no, where they are better left."""
+    cdef Planned plan
+    set_asked(&plan, call, op)
+    if recall(geometry, &plan, call):
+        return 0
+    plan_conv(call, op)
+    if call.prepared:
+        call.panels = ck.ck_conv_panels(call, op)
+        if call.panels.bytes == 0:
+            call.prepared = 0
+            plan_conv(call, op)
+    return remember(geometry, &plan, call)
+
+
 cdef int run_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
     plan_conv(call, op)
     return run_planned(call, op)
@@ -95,7 +155,8 @@ def conv_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray
     set_tensor(&call.y, y, channel_last)
     if bias is not None:
         set_bias(&call, bias)
-    run_conv(&call, ck.CK_FORWARD)
+    plan_forward(geometry, &call, ck.CK_FORWARD)
+    run_planned(&call, ck.CK_FORWARD)
 
 
 def conv_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
@@ -144,7 +205,8 @@ def conv_transpose_forward(Geometry geometry not None, cnp.ndarray x not None, c
     set_tensor(&call.x, y, channel_last)
     if bias is not None:
         set_bias(&call, bias)
-    run_conv(&call, ck.CK_TRANSPOSED)
+    plan_forward(geometry, &call, ck.CK_TRANSPOSED)
+    run_planned(&call, ck.CK_TRANSPOSED)
 
 
 def conv_transpose_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
@@ -252,10 +314,12 @@ def arrangements():
 
 def take_arrangements(*names):
     """From now on takes only these wherever a call may have one of them; none: the cheapest. For tests and fitting."""
+    global plan_changes
     cdef int wanted = 0
     for name in names:
         wanted |= 1 << arrangements().index(name)
     ck.ck_arrangements_take_only(wanted)
+    plan_changes += 1
 
 
 def costs():
@@ -270,6 +334,8 @@ def costs():
 
 def set_costs(dict values not None):
     """From now on plans with these, as costs() gives them. For fitting, in a process that does nothing else."""
+    global plan_changes
     for index, (name, numbers) in enumerate(values.items()):
         for i, number in enumerate(numbers):
             ck.ck_cost_set(index, i, number)
+    plan_changes += 1

@@ -16,7 +16,7 @@ from cpython.exc cimport PyErr_Occurred
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset, strcpy
+from libc.string cimport memcmp, memcpy, memset, strcpy
 
 cimport numpy as cnp
 

@@ -12,14 +12,11 @@ cdef class Panels:
         self.forms = {}
         self.lock = Lock()
 
-    cdef object fetch(self, ck.ck_conv *call, ck.ck_conv_op op):
+    cdef object fetch(self, Geometry geometry, ck.ck_conv *call, ck.ck_conv_op op):
         """The array that holds what the call takes, or None; sets the call's panels, and leaves it planned."""
         call.prepared = 1
-        plan_conv(call, op)
-        call.panels = ck.ck_conv_panels(call, op)
-        if call.panels.bytes == 0:  # its weights are better left where they are
-            call.prepared = 0
-            plan_conv(call, op)
+        plan_forward(geometry, call, op)
+        if not call.prepared:
             return None
         key = (<size_t>call.kernels, call.panels.kind)
         form = self.forms.get(key)
@@ -61,6 +58,6 @@ def prepared_forward(Panels panels not None, Geometry geometry not None, cnp.nda
     if bias is not None:
         set_bias(&call, bias)
     call.add = add
-    form = panels.fetch(&call, op)
+    form = panels.fetch(geometry, &call, op)
     run_planned(&call, op)
     return form is not None

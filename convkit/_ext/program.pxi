@@ -100,7 +100,7 @@ cdef class Program:
         if panels is None:
             plan_conv(&call, op)
         else:
-            self.kept.append(panels.fetch(&call, op))
+            self.kept.append(panels.fetch(geometry, &call, op))
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)

@@ -11,7 +11,7 @@ from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._threads import current
 from .._typing import Activation, Array, Padding, Size
-from ._shared import check_algorithm, check_shape, documented
+from ._shared import Plan, check_algorithm, check_shape, documented
 from .conv import CONV
 from .conv_transpose import CONV_TRANSPOSE
 
@@ -29,15 +29,14 @@ class Prepared:
         self._codes = _options.activation(activation)
         _options.algorithm(algorithm)
         self._panels = engine.Panels()
+        self._latest: tuple = (None, None, None)  # the shape of an image, what follows from it, the algorithm's code
 
     def __call__(self, x, *, add=None, out=None) -> np.ndarray:
         """The convolution of `x`: see the function that made this."""
         x = as_array(x, "x", self._weight, "weight")
-        family = CONV_TRANSPOSE if self._transposed else CONV
-        plan = family.plan((x.shape, self._weight.shape), self._sizes)
-        if self._bias is not None:
-            check_shape(self._bias, "bias", plan.bias_shape, "one per output channel")
-        code = check_algorithm(self._algorithm, plan)
+        shape, plan, code = self._latest
+        if x.shape != shape:
+            plan, code = self._planned(x.shape)
         if add is not None:
             add = as_array(add, "add", x, "x")
             check_shape(add, "add", plan.y_shape, "that of the result")
@@ -54,6 +53,15 @@ class Prepared:
             plan.channel_last, code, self._transposed, current(),
         )  # fmt: skip
         return out
+
+    def _planned(self, shape: tuple[int, ...]) -> tuple[Plan, int]:
+        family = CONV_TRANSPOSE if self._transposed else CONV
+        plan = family.plan((shape, self._weight.shape), self._sizes)
+        if self._bias is not None:
+            check_shape(self._bias, "bias", plan.bias_shape, "one per output channel")
+        code = check_algorithm(self._algorithm, plan)
+        self._latest = shape, plan, code
+        return plan, code
 
     def __reduce__(self):
         return Prepared, (self._transposed, self._sizes, self._weight, self._bias, self._activation, self._algorithm)
