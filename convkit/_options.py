@@ -49,13 +49,26 @@ _ACTIVATIONS = {
     "elu": (Kind.ELU, ("alpha",), True),
 }
 _PLAIN_ACTIVATIONS = {name: (code, 0.0, 0.0) for name, (code, labels, _) in _ACTIVATIONS.items() if not labels}
-_ACTIVATION_FORMS = (
-    'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish", '
-    '"hard_sigmoid" or ("elu", alpha)'
-)
-_BACKWARD_FORMS = (
-    'None, "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "hard_sigmoid" or ("elu", alpha)'
-)
+
+
+def _forms(backward: bool) -> str:
+    """Every form that the argument `activation` may have."""
+    rows = [(name, labels) for name, (_, labels, of_result) in _ACTIVATIONS.items() if of_result or not backward]
+    *forms, last = [f'("{name}", {", ".join(labels)})' if labels else f'"{name}"' for name, labels in rows]
+    return f"None, {', '.join(forms)} or {last}"
+
+
+# What docstrings say of `activation`, in a forward and in a backward call.
+ACTIVATION_DOC = """\
+"relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish",
+        "hard_sigmoid" or ("elu", alpha), applied to the sum before it is stored; NaN passes through. Parameters are
+        rounded to the call's dtype. "gelu" is x * Phi(x), "hard_sigmoid" clip(x + 3, 0, 6) / 6, "hard_swish" x
+        times that."""
+DERIVATIVE_DOC = """\
+As in the forward call, but neither "silu" nor "gelu" nor "hard_swish", whose derivatives are no functions of y.
+        With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else slope; sigmoid,
+        y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0; hard_sigmoid, 1/6 where 0 < y < 1, else 0; elu, 1
+        where y > 0, else y + alpha. Without it g = grad."""
 NO_ACTIVATION = (Kind.IDENTITY, 0.0, 0.0)
 
 
@@ -130,10 +143,10 @@ def activation(value) -> tuple[int, float, float]:
         return _PLAIN_ACTIVATIONS[value]
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
-        raise TypeError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
+        raise TypeError(f"activation must be {_forms(False)}, got {value!r}")
     code, labels, _ = _ACTIVATIONS.get(name, (Kind.IDENTITY, (), False))
     if not labels or len(parameters) != len(labels):
-        raise ValueError(f"activation must be {_ACTIVATION_FORMS}, got {value!r}")
+        raise ValueError(f"activation must be {_forms(False)}, got {value!r}")
     for number, label in zip(parameters, labels, strict=True):
         if isinstance(number, bool) or not isinstance(number, numbers.Real):
             kind = type(number).__name__
@@ -151,7 +164,7 @@ def activation_backward(value) -> tuple[int, float, float]:
     codes = activation(value)
     if isinstance(value, str) and not _ACTIVATIONS[value][2]:
         raise ValueError(
-            f"activation must be {_BACKWARD_FORMS} in a backward call, got {value!r}, whose derivative is no function "
+            f"activation must be {_forms(True)} in a backward call, got {value!r}, whose derivative is no function "
             "of y: leave it out of both calls and apply it apart"
         )
     return codes

@@ -212,6 +212,8 @@ def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object
     kernel = ", ".join("k" + axis for axis in axes)
     return {
         "nd": nd,
+        "activation": _options.ACTIVATION_DOC,
+        "derivative": _options.DERIVATIVE_DOC,
         "ints": "1 int" if nd == 1 else f"{nd} ints",
         "x": f"(N, {c_in}, {space})",
         "x1": f"({c_in}, {space})",
@@ -232,11 +234,14 @@ def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object
 
 
 def documented(template: str, *channels: str):
-    """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them."""
+    """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them.
+
+    Words of several lines have the template's indentation, four spaces, and that of where they stand.
+    """
 
     def document(function):
-        nd = next(int(character) for character in function.__name__ if character.isdigit())
-        function.__doc__ = inspect.cleandoc(template).format(**words(nd, *channels))
+        nd = next((int(character) for character in function.__name__ if character.isdigit()), 1)
+        function.__doc__ = inspect.cleandoc(template.format(**words(nd, *channels)))
         return function
 
     return document

@@ -75,10 +75,7 @@ _FORWARD_DOC = """
         Spatial size of the output, instead of `output_padding`: one that some allowed `output_padding` gives, or, with
         "same", in*stride.
     activation : None, str or tuple, default: None
-        "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish",
-        "hard_sigmoid" or ("elu", alpha), applied to the sum before it is stored; NaN passes through. Parameters are
-        rounded to the call's dtype. "gelu" is x * Phi(x), "hard_sigmoid" clip(x + 3, 0, 6) / 6, "hard_swish" x
-        times that.
+        {activation}
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
     algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
@@ -135,10 +132,7 @@ _BACKWARD_DOC = """
     stride, padding, output_padding, groups, dilation, output_size, layout
         As in the forward call.
     activation : None, str or tuple, default: None
-        As in the forward call, but neither "silu" nor "gelu" nor "hard_swish", whose derivatives are no functions of y.
-        With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else slope; sigmoid,
-        y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0; hard_sigmoid, 1/6 where 0 < y < 1, else 0; elu, 1
-        where y > 0, else y + alpha. Without it g = grad.
+        {derivative}
     y : ndarray, optional
         The output of the forward call: required with `activation`, not looked at without.
     need : str or sequence of str, default: ("x", "weight", "bias")

@@ -135,10 +135,7 @@ _FORWARD_DOC = """
         What each sample is multiplied by. Without it this is the first version of deformable convolution, with it the
         second.
     activation : None, str or tuple, default: None
-        "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish",
-        "hard_sigmoid" or ("elu", alpha), applied to the sum before it is stored; NaN passes through. Parameters are
-        rounded to the call's dtype. "gelu" is x * Phi(x), "hard_sigmoid" clip(x + 3, 0, 6) / 6, "hard_swish" x
-        times that.
+        {activation}
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x, offset, mask and the result last: x is {x_last}. `weight` is the same in both.
     out : ndarray, optional

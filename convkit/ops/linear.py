@@ -13,7 +13,7 @@ from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
 from .._typing import Activation, Array
-from ._shared import CONV_GRADS, array_or_shape, check_shape, taken_y
+from ._shared import CONV_GRADS, array_or_shape, check_shape, documented, taken_y
 
 _MOST_AXES = 4  # a batch axis and three spatial ones
 
@@ -46,11 +46,7 @@ def _as_kernel(weight: np.ndarray | None, nd: int) -> np.ndarray | None:
     return weight if weight is None else weight.reshape(*weight.shape, *(1,) * nd)
 
 
-def linear(
-    x: Array, weight: Array, bias: Array | None = None, *, activation: Activation = None,
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """
+_FORWARD_DOC = """
     Fully connected map: act(x @ weight.T + bias) over the last axis of x.
 
     Parameters
@@ -62,10 +58,7 @@ def linear(
     bias : ndarray, (out,), optional
         Added to every row of the result.
     activation : None, str or tuple, default: None
-        "relu", ("leaky_relu", slope), "sigmoid", "tanh", ("clip", lo, hi), "silu", "gelu", "hard_swish",
-        "hard_sigmoid" or ("elu", alpha), applied to the sum before it is stored; NaN passes through. Parameters are
-        rounded to the call's dtype. "gelu" is x * Phi(x), "hard_sigmoid" clip(x + 3, 0, 6) / 6, "hard_swish" x
-        times that.
+        {activation}
     out : ndarray, optional
         Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
         itself nor an input.
@@ -90,7 +83,14 @@ def linear(
     -----
     Computed as a 1x1 convolution (M. Lin, Q. Chen and S. Yan, "Network in network", 2014, arXiv:1312.4400, section 3)
     by the same engine as `conv2d`. An array with more than four leading axes that cannot be folded in place is copied.
-    """
+"""
+
+
+@documented(_FORWARD_DOC)
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, *, activation: Activation = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     x = as_array(x, "x")
     weight = as_array(weight, "weight", x, "x")
     _shapes.check_features(x.shape, weight.shape)
@@ -113,11 +113,7 @@ def linear(
     return y if out is None else out
 
 
-def linear_backward(
-    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], *, activation: Activation = None,
-    y: Array | None = None, need: str | Sequence[str] = CONV_GRADS,
-) -> ConvGrads:  # fmt: skip
-    """
+_BACKWARD_DOC = """
     Gradients of `linear` with respect to its input, weight and bias.
 
     With g the gradient before the activation, as rows: x = g @ weight, weight = g.T @ x, bias = the sum of g's rows.
@@ -131,10 +127,7 @@ def linear_backward(
     weight : ndarray, (out, in), or tuple of int
         The weight, or its shape where `need` does not include "x".
     activation : None, str or tuple, default: None
-        As in the forward call, but neither "silu" nor "gelu" nor "hard_swish", whose derivatives are no functions of y.
-        With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else slope; sigmoid,
-        y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0; hard_sigmoid, 1/6 where 0 < y < 1, else 0; elu, 1
-        where y > 0, else y + alpha. Without it g = grad.
+        {derivative}
     y : ndarray, (*, out), optional
         The output of the forward call: required with `activation`, not looked at without.
     need : str or sequence of str, default: ("x", "weight", "bias")
@@ -154,7 +147,14 @@ def linear_backward(
     -----
     The chain rule of D. Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors",
     Nature 323, 1986. Without rows all gradients are zero.
-    """
+"""
+
+
+@documented(_BACKWARD_DOC)
+def linear_backward(
+    grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], *, activation: Activation = None,
+    y: Array | None = None, need: str | Sequence[str] = CONV_GRADS,
+) -> ConvGrads:  # fmt: skip
     needs = need_x, need_weight, need_bias = _options.need(need, CONV_GRADS)
     grad = as_array(grad, "grad")
     x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
