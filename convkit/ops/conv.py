@@ -60,11 +60,7 @@ _FORWARD_DOC = """
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
     algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        "implicit_gemm" and "im2col" can do every shape, "direct" depthwise convolution and narrow groups, "winograd"
-        kernels of 3x3 taps along the last two axes, without a stride: a quarter of the products, in float32 an error of
-        at most 2e-5 of the result in the L2 norm for normal deviates, but no bound element by element, nor exact
-        integers. "auto" is one of them by a rule of one image's shape: "winograd" for 16 channels in and out and more
-        (of a group), and four tiles of 4x4 outputs and more that are half full.
+        {algorithm}
     out : ndarray, optional
         Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
         itself nor an input.

@@ -79,7 +79,7 @@ _FORWARD_DOC = """
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
     algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        "implicit_gemm" and "im2col" can do every shape, "direct" depthwise convolution and narrow groups.
+        {algorithm}
     out : ndarray, optional
         Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
         itself nor an input.
