@@ -82,13 +82,8 @@ def point_geometry(nd, small, large, small_name, large_name, channel_last) -> tu
     return engine.PoolGeometry(n, channels, in_, out), len(small) == nd + 2
 
 
-def documented(template: str):
-    """As `_shared.documented`, in the words of pooling, which has one number of channels."""
-    return _shared.documented(template, "C", "C")
-
-
-RAISES = """
-    Raises
+_RAISES = """\
+Raises
     ------
     TypeError
         If an argument has the wrong type, or an array a dtype other than float32 and float64 (indices: int64).
@@ -97,5 +92,9 @@ RAISES = """
     OverflowError
         If a size, or the number of elements of the result, does not fit 64 bits.
     MemoryError
-        If the result cannot be allocated.
-"""
+        If the result cannot be allocated."""
+
+
+def documented(template: str):
+    """As `_shared.documented`, in the words of pooling, which has one number of channels."""
+    return _shared.documented(template.replace("{raises}", _RAISES), "C", "C")

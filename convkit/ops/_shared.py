@@ -214,6 +214,9 @@ _ALGORITHM_DOC = """\
         transposed convolutions and gradients of x, "im2col" where a stride has 16 phases and more."""
 
 
+_SIZES = {"ones": "1", "twos": "2", "threes": "3", "fours": "4", "eights": "8"}  # of examples, along each axis
+
+
 def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object]:
     """How the docstrings of one to three dimensions differ, for images of so many channels."""
     axes = ("L",) if nd == 1 else ("D", "H", "W")[-nd:]
@@ -238,6 +241,8 @@ def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object
         "per_tap": ", ".join("zyx"[-nd:]),
         "corners": 2**nd,
         "sampled": ("linear", "bilinear", "trilinear")[nd - 1],
+        "offsets": nd * 3**nd,
+        **{name: ", ".join(nd * size) for name, size in _SIZES.items()},
         "valid": (1, 8, *[14] * nd),
         "full": (1, 8, *[18] * nd),
     }

@@ -12,7 +12,7 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._typing import Array
 from . import _pooling
-from ._pooling import RAISES, documented, given, pooled_out
+from ._pooling import documented, given, pooled_out
 from ._shared import check_shape, remembered
 from .pool import max_backward
 
@@ -93,9 +93,18 @@ _AVG_DOC = (
     -------
     ndarray, {y} or {y1}
         The spatial sizes are `output_size`.
+
+    {raises}
 """
-    + RAISES
     + _SOURCE_DOC
+    + """
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> convkit.adaptive_avg_pool{nd}d(x, 1).shape
+    (1, 3, {ones})
+"""
 )
 
 _MAX_DOC = (
@@ -116,13 +125,21 @@ _MAX_DOC = (
         The spatial sizes are `output_size`.
     indices : ndarray of int64, of the same shape
         Only with `return_indices`: as in `max_pool{nd}d`, which has the rules for equal elements and NaN, too.
+
+    {raises}
 """
-    + RAISES
     + _SOURCE_DOC
+    + """
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> convkit.adaptive_max_pool{nd}d(x, 1).shape
+    (1, 3, {ones})
+"""
 )
 
-_AVG_BACKWARD_DOC = (
-    """
+_AVG_BACKWARD_DOC = """
     Gradient of `adaptive_avg_pool{nd}d` with respect to its input.
 
     Each element receives the sum of the gradients of all windows it is in, each divided by the window's size.
@@ -139,12 +156,17 @@ _AVG_BACKWARD_DOC = (
     Returns
     -------
     ndarray, {x} or {x1}
-"""
-    + RAISES
-)
 
-_MAX_BACKWARD_DOC = (
-    """
+    {raises}
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> convkit.adaptive_avg_pool{nd}d_backward(np.ones((1, 3, {ones})), (1, 3, {eights})).shape
+    (1, 3, {eights})
+"""
+
+_MAX_BACKWARD_DOC = """
     Gradient of `adaptive_max_pool{nd}d` with respect to its input.
 
     Each element receives the sum of the gradients of all windows whose maximum it is, added in row-major order.
@@ -163,9 +185,17 @@ _MAX_BACKWARD_DOC = (
     Returns
     -------
     ndarray, {x} or {x1}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> y, indices = convkit.adaptive_max_pool{nd}d(x, 1, return_indices=True)
+    >>> int(np.count_nonzero(convkit.adaptive_max_pool{nd}d_backward(np.ones_like(y), indices, x.shape)))
+    3
 """
-    + RAISES
-)
 
 
 @documented(_AVG_DOC)

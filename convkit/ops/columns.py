@@ -77,6 +77,12 @@ def im2col(
     ----------
     K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing",
     10th International Workshop on Frontiers in Handwriting Recognition, 2006.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> convkit.im2col(np.arange(9.0).reshape(1, 3, 3), 2).tolist()
+    [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0], [3.0, 4.0, 6.0, 7.0], [4.0, 5.0, 7.0, 8.0]]
     """
     x = as_array(x, "x")
     kernel_size = _shapes.plain(kernel_size, "kernel_size")
@@ -132,6 +138,12 @@ def col2im(
     ----------
     K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing",
     10th International Workshop on Frontiers in Handwriting Recognition, 2006.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> convkit.col2im(np.ones((4, 4)), 3, 2).tolist()
+    [[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]
     """
     cols = as_array(cols, "cols")
     channel_last = _options.channel_last(layout)

@@ -91,6 +91,13 @@ _FORWARD_DOC = """
     ----------
     V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285.
     A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308: "winograd".
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, weight = np.ones((1, 3, {eights})), np.ones((4, 3, {threes}))
+    >>> convkit.conv{nd}d(x, weight, padding=1, activation="relu").shape
+    (1, 4, {eights})
 """
 
 _BACKWARD_DOC = """
@@ -140,6 +147,14 @@ _BACKWARD_DOC = """
     References
     ----------
     V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285: chapter 4.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, weight, grad = np.ones((1, 3, {eights})), np.ones((4, 3, {threes})), np.ones((1, 4, {eights}))
+    >>> grads = convkit.conv{nd}d_backward(grad, x, weight, padding=1)
+    >>> grads.weight.shape, grads.bias.shape
+    ((4, 3, {threes}), (4,))
 """
 
 

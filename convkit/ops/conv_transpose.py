@@ -111,6 +111,13 @@ _FORWARD_DOC = """
     ----------
     V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285: chapter 4.
     M. Zeiler, D. Krishnan, G. Taylor and R. Fergus, "Deconvolutional networks", CVPR 2010.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, weight = np.ones((1, 3, {fours})), np.ones((3, 4, {twos}))
+    >>> convkit.conv_transpose{nd}d(x, weight, stride=2).shape
+    (1, 4, {eights})
 """
 
 _BACKWARD_DOC = """
@@ -161,6 +168,13 @@ _BACKWARD_DOC = """
     References
     ----------
     V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285: chapter 4.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> weight, grad = np.ones((3, 4, {twos})), np.ones((1, 4, {eights}))
+    >>> convkit.conv_transpose{nd}d_backward(grad, (1, 3, {fours}), weight, stride=2, need="x").x.shape
+    (1, 3, {fours})
 """
 
 

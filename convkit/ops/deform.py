@@ -173,6 +173,14 @@ _FORWARD_DOC = """
     ----------
     J. Dai et al., "Deformable convolutional networks", 2017, arXiv:1703.06211. X. Zhu et al., "Deformable ConvNets v2:
     more deformable, better results", 2019, arXiv:1811.11168.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, weight = np.ones((1, 3, {eights})), np.ones((4, 3, {threes}))
+    >>> offset = np.full((1, {offsets}, {eights}), 0.5)
+    >>> convkit.deform_conv{nd}d(x, offset, weight, padding=1).shape
+    (1, 4, {eights})
 """
 
 _BACKWARD_DOC = """
@@ -233,6 +241,14 @@ _BACKWARD_DOC = """
     ----------
     J. Dai et al., "Deformable convolutional networks", 2017, arXiv:1703.06211. X. Zhu et al., "Deformable ConvNets v2:
     more deformable, better results", 2019, arXiv:1811.11168.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, weight = np.ones((1, 3, {eights})), np.ones((4, 3, {threes}))
+    >>> offset, grad = np.full((1, {offsets}, {eights}), 0.5), np.ones((1, 4, {eights}))
+    >>> convkit.deform_conv{nd}d_backward(grad, x, offset, weight, padding=1, need="offset").offset.shape
+    (1, {offsets}, {eights})
 """
 
 

@@ -107,6 +107,13 @@ def grid_sample(
     References
     ----------
     M. Jaderberg, K. Simonyan, A. Zisserman and K. Kavukcuoglu, "Spatial transformer networks", 2015, arXiv:1506.02025.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, middle = np.arange(4.0).reshape(1, 1, 2, 2), np.zeros((1, 1, 1, 2))
+    >>> convkit.grid_sample(x, middle).tolist()
+    [[[[1.5]]]]
     """
     x = as_array(x, "x")
     grid = as_array(grid, "grid", x, "x")
@@ -167,6 +174,13 @@ def grid_sample_backward(
     References
     ----------
     M. Jaderberg, K. Simonyan, A. Zisserman and K. Kavukcuoglu, "Spatial transformer networks", 2015, arXiv:1506.02025.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x, middle = np.arange(4.0).reshape(1, 1, 2, 2), np.zeros((1, 1, 1, 2))
+    >>> convkit.grid_sample_backward(np.ones((1, 1, 1, 1)), x, middle).x.tolist()
+    [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     need_x, need_grid = _options.need(need, _NAMES)
     grad = as_array(grad, "grad")

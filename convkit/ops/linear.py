@@ -83,6 +83,12 @@ _FORWARD_DOC = """
     -----
     Computed as a 1x1 convolution (M. Lin, Q. Chen and S. Yan, "Network in network", 2014, arXiv:1312.4400, section 3)
     by the same engine as `conv2d`. An array with more than four leading axes that cannot be folded in place is copied.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> convkit.linear(np.ones((2, 3)), np.ones((4, 3)), bias=np.arange(4.0)).tolist()
+    [[3.0, 4.0, 5.0, 6.0], [3.0, 4.0, 5.0, 6.0]]
 """
 
 
@@ -147,6 +153,13 @@ _BACKWARD_DOC = """
     -----
     The chain rule of D. Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors",
     Nature 323, 1986. Without rows all gradients are zero.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> grads = convkit.linear_backward(np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)))
+    >>> grads.x.tolist(), grads.bias.tolist()
+    ([[4.0, 4.0, 4.0], [4.0, 4.0, 4.0]], [2.0, 2.0, 2.0, 2.0])
 """
 
 

@@ -12,7 +12,7 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._typing import Array, Padding, Size
 from . import _pooling
-from ._pooling import RAISES, as_indices, documented, given, point_geometry, pooled_out
+from ._pooling import as_indices, documented, given, point_geometry, pooled_out
 from ._shared import check_shape, remembered
 
 
@@ -135,22 +135,28 @@ _MAX_DOC = (
         Only with `return_indices`: the maximum's place, row-major in the plane {plane} of that image and channel
         without its padding, the same numbers in both layouts.
 
+    {raises}
+
     Notes
     -----
     Of equal elements the first in row-major order is the maximum; a NaN is, and of several the last. Padding is never
     the maximum: a window without any element inside the image gives -inf and index -1.
-"""
-    + RAISES
-    + """
+
     References
     ----------
     M. Ranzato, F. J. Huang, Y. Boureau and Y. LeCun, "Unsupervised learning of invariant feature hierarchies with
     applications to object recognition", CVPR 2007.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> convkit.max_pool{nd}d(x, 3, stride=2, padding=1).shape
+    (1, 3, {fours})
 """
 )
 
-_MAX_BACKWARD_DOC = (
-    """
+_MAX_BACKWARD_DOC = """
     Gradient of `max_pool{nd}d` with respect to its input.
 
     Each element receives the sum of the gradients of all windows whose maximum it is, added in row-major order.
@@ -169,9 +175,18 @@ _MAX_BACKWARD_DOC = (
     Returns
     -------
     ndarray, {x} or {x1}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> y, indices = convkit.max_pool{nd}d(x, 2, return_indices=True)
+    >>> dx = convkit.max_pool{nd}d_backward(np.ones_like(y), indices, x.shape)
+    >>> bool(np.count_nonzero(dx) == y.size)
+    True
 """
-    + RAISES
-)
 
 _AVG_DOC = (
     """
@@ -198,23 +213,29 @@ _AVG_DOC = (
     + _SIZE_DOC.strip("\n")
     + """
 
+    {raises}
+
     Notes
     -----
     A window without any element inside the image gives 0. The elements of a window are summed along each row, then the
     sums of the rows are added; those of a window that is the whole plane, in 16 sums of every 16th element, then these.
     So the result has the same bits in both layouts and for any number of threads.
-"""
-    + RAISES
-    + """
+
     References
     ----------
     Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
     Proceedings of the IEEE 86, 1998.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> convkit.avg_pool{nd}d(x, 3, stride=2, padding=1).shape
+    (1, 3, {fours})
 """
 )
 
-_AVG_BACKWARD_DOC = (
-    """
+_AVG_BACKWARD_DOC = """
     Gradient of `avg_pool{nd}d` with respect to its input.
 
     Each element receives the sum, in row-major order, of the gradients of all windows it is in, each divided by what
@@ -232,9 +253,15 @@ _AVG_BACKWARD_DOC = (
     Returns
     -------
     ndarray, {x} or {x1}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> convkit.avg_pool{nd}d_backward(np.ones((1, 3, {fours})), (1, 3, {eights}), 2).shape
+    (1, 3, {eights})
 """
-    + RAISES
-)
 
 
 @documented(_MAX_DOC)

@@ -204,6 +204,12 @@ def interpolate_backward(
     ----------
     R. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics, Speech and
     Signal Processing 29, 1981.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> convkit.interpolate_backward(np.ones((1, 1, 4, 4)), (1, 1, 2, 2)).tolist()
+    [[[[4.0, 4.0], [4.0, 4.0]]]]
     """
     grad = as_array(grad, "grad")
     x_shape = _shapes.x_shape(x_shape)

@@ -8,7 +8,7 @@ from .. import _options, _pool_shapes, _shapes
 from .._arrays import as_array, as_out, empty
 from .._typing import Array, Padding, Size
 from . import _pooling
-from ._pooling import RAISES, as_indices, documented, given, point_geometry
+from ._pooling import as_indices, documented, given, point_geometry
 from ._shared import check_shape
 
 
@@ -41,8 +41,7 @@ def _backward(nd, grad, indices, layout):
     return dx
 
 
-_FORWARD_DOC = (
-    """
+_FORWARD_DOC = """
     Put values back to where `max_pool{nd}d` found them, zeros everywhere else.
 
     Parameters
@@ -66,18 +65,24 @@ _FORWARD_DOC = (
     -------
     ndarray, {y} or {y1}
         Along each axis out = (in - 1)*stride - lo - hi + kernel_size, or `output_size`.
-"""
-    + RAISES
-    + """
+
+    {raises}
+
     References
     ----------
     M. D. Zeiler, G. W. Taylor and R. Fergus, "Adaptive deconvolutional networks for mid and high level feature
     learning", ICCV 2011.
-"""
-)
 
-_BACKWARD_DOC = (
-    """
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> y, indices = convkit.max_pool{nd}d(x, 2, return_indices=True)
+    >>> convkit.max_unpool{nd}d(y, indices, 2).shape
+    (1, 3, {eights})
+"""
+
+_BACKWARD_DOC = """
     Gradient of `max_unpool{nd}d` with respect to its input: each value's is found where the value was put.
 
     Where indices repeat, each of them receives the gradient, as in PyTorch, though only one value stands.
@@ -94,9 +99,17 @@ _BACKWARD_DOC = (
     Returns
     -------
     ndarray, {x} or {x1}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> x = np.random.default_rng(0).random((1, 3, {eights}), np.float32)
+    >>> y, indices = convkit.max_pool{nd}d(x, 2, return_indices=True)
+    >>> np.array_equal(convkit.max_unpool{nd}d_backward(x, indices), y)
+    True
 """
-    + RAISES
-)
 
 
 @documented(_FORWARD_DOC)

@@ -116,7 +116,7 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5, *, ignore_index: i
 
 def _share(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray, k: int) -> Mean:
     """`top_k` of the samples that count."""
-    weight = np.count_nonzero(counts)
+    weight = int(np.count_nonzero(counts))
     if not weight:
         which = " that counts" if labels.size else ""
         raise NothingCountsError(f"scores must hold at least one sample{which}, got none in shape {labels.shape}")
