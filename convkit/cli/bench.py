@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--prepared",
         action="store_true",
-        help="weights laid out ahead of the calls, as other engines' sessions have them",
+        help="weights laid out ahead of the calls, as other engines' sessions have them: without deformable layers",
     )
     add("--threads", type=_several, metavar="N[,N]", help="default: as convkit.get_num_threads()")
     add("--batch", type=_positive, help="images per call instead of each layer's own")
@@ -96,7 +96,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _layers(args: argparse.Namespace) -> list[Layer]:
-    fits = _fitting(args.kind)
+    if args.prepared and args.direction != ["forward"]:
+        raise ValueError(f"--direction must be forward with --prepared, got {' '.join(args.direction)}")
+    named = _fitting(args.kind)
+
+    def fits(kind: str) -> bool:
+        return named(kind) and not (args.prepared and kind == "deformable")
+
     kinds = draw.FAMILIES if args.sweep else (*draw.FAMILIES, "deformable")
     if not any(map(fits, kinds)):
         raise ValueError(f"--kind must fit one of {', '.join(kinds)}; got {args.kind!r}")

@@ -21,6 +21,11 @@ def run_json(capsys, *options):
     return json.loads(captured.out)["rows"], captured.err
 
 
+def test_prepared_leaves_out_what_cannot_be(brief, capsys):
+    rows, _ = run_json(capsys, "--layers", "tiny_digits,dcn*", "--prepared")
+    assert [row["name"] for row in rows] == ["tiny_digits"]
+
+
 @pytest.fixture
 def faked(monkeypatch):
     """Peers that do what convkit does; names of what was asked for."""
