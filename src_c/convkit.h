@@ -14,12 +14,12 @@
 typedef enum ck_status {
   CK_OK = 0,
   CK_INTERRUPTED = 1, /* poll() asked to stop; outputs hold unspecified values */
-  CK_OVERFLOW = 2,    /* a size or a product of sizes does not fit 64 bits */
-  CK_WORKSPACE = 3,   /* the workspace given is smaller than ck_*_workspace asked for */
-  CK_UNSUPPORTED = 4, /* the algorithm named cannot do this shape */
-  CK_BAD_INDEX = 5,   /* an index points outside its plane; outputs hold unspecified values */
-  CK_FORKED = 6,      /* poll forked, and this is the child: what other threads had begun is lost */
+  CK_WORKSPACE = 2,   /* the workspace given is smaller than ck_*_workspace asked for */
+  CK_UNSUPPORTED = 3, /* the algorithm named cannot do this shape */
+  CK_BAD_INDEX = 4,   /* an index points outside its plane; outputs hold unspecified values */
+  CK_FORKED = 5,      /* poll forked, and this is the child: what other threads had begun is lost */
 } ck_status;
+const char *ck_status_name(ck_status status);
 
 typedef enum ck_dtype { CK_F32 = 0, CK_F64 = 1, CK_DTYPES = 2 } ck_dtype;
 

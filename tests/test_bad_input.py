@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import convkit
+from convkit._ext import engine
 from refusals import NDS, assert_refused, axes_of, good_call, huge, ones
 
 ENDLESS = [1]
@@ -462,3 +463,11 @@ def test_only_documented_exceptions(name):
         except DOCUMENTED as error:
             assert str(error)
     assert results > 5
+
+
+def test_what_c_refuses_is_named():
+    """Past convkit's own checks it would be a fault, and says which."""
+    geometry = engine.Geometry(1, 1, 2, 3, (4, 4), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0), (4, 4), engine.ZEROS)
+    call = geometry, ones(1, 2, 4, 4), ones(3, 2, 1, 1), None, ones(1, 3, 4, 4), engine.IDENTITY, 0.0, 0.0, False
+    with pytest.raises(RuntimeError, match="a fault in convkit, please report it: algorithm that cannot do this shape"):
+        engine.conv_forward(*call, engine.WINOGRAD, 1)

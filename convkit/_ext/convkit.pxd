@@ -6,11 +6,12 @@ cdef extern from "convkit.h" nogil:
     ctypedef enum ck_status:
         CK_OK
         CK_INTERRUPTED
-        CK_OVERFLOW
         CK_WORKSPACE
         CK_UNSUPPORTED
         CK_BAD_INDEX
         CK_FORKED
+
+    const char *ck_status_name(ck_status status) noexcept
 
     enum:
         CK_F32

@@ -75,13 +75,9 @@ cdef int raise_status(ck.ck_status status) except -1:
     raise_pending()  # what a signal's handler raised
     if status == ck.CK_INTERRUPTED:
         raise KeyboardInterrupt
-    if status == ck.CK_OVERFLOW:
-        raise OverflowError("a size or a product of sizes does not fit 64 bits")
     if status == ck.CK_FORKED:
         raise RuntimeError("a signal's handler forked during this call, which cannot be finished in the child")
-    if status == ck.CK_UNSUPPORTED:
-        raise ValueError("algorithm: the one named cannot do this shape")
-    raise RuntimeError(f"the C library returned status {<int>status}")
+    raise RuntimeError(f"a fault in convkit, please report it: {ck.ck_status_name(status).decode()}")
 
 
 cdef inline const ck.ck_kernels *kernels_for(cnp.ndarray array) noexcept:
