@@ -36,7 +36,7 @@ def test_planes_have_the_bits_of_panels(problem):
 @each(named("1x1", "1x1_s2", "1x1_s2_wide", "1x1_two_k_blocks"))
 @pytest.mark.usefixtures("any_isa", "cheapest")
 def test_pointwise_sums_are_added_to_and_stored_alike(problem):
-    """From strips, in place or a window; of a k-block or two; straight from registers, or by way of scratch."""
+    """From bands, in place or a window; of a k-block or two; straight from registers, or by way of scratch."""
     for isa, dtype in itertools.product(convkit.available_isas(), ("float32", "float64")):
         convkit.set_isa(isa)
         data = random_data(problem, dtype)

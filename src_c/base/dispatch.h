@@ -36,22 +36,22 @@ typedef struct ck_row_panel {
 } ck_row_panel;
 
 /* Straight to the user's memory: row i, lane j at dst + i * row + j elements, plus a bias, then within bounds. The
- * bias is each row's, or of `rows` each lane's. */
+ * bias is each row's, or of row strips each lane's. */
 typedef struct ck_finish {
   char *dst;
   int64_t row;      /* bytes */
   const void *bias; /* [height], or [ld] */
-  int64_t lanes;    /* of `rows`: those of ld that are stored */
+  int64_t lanes;    /* of row strips: those of ld that are stored */
   ck_bounds bounds;
   int add; /* what dst holds, before the bounds */
 } ck_finish;
 
 /* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
  * row i times lane j; stored in `to`, or added to what that holds; or, with `finish`, stored there alone, what `to`
- * holds having been added first. Not `depth`.
- *   rows   acc[i][j] += s[r(i) + ko[k]] * panel[k][j]       rows are scalars, broadcast, lanes vectors
- *   depth  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]   both are vectors, one of lanes
- *   lanes  acc[i][j] += panel[k][i] * s[ko[k] + j]          lanes are vectors of neighbours, rows come from the panel
+ * holds having been added first: not of depth_strips.
+ *   row_strips    acc[i][j] += s[r(i) + ko[k]] * panel[k][j]      rows are scalars, broadcast, lanes vectors
+ *   depth_strips  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]  both are vectors, one of lanes
+ *   lane_strips   acc[i][j] += panel[k][i] * s[ko[k] + j]         lanes are neighbours, rows come from the panel
  * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
  * last, the next tile lies beside, its s `apart` elements on, and from and to are [height][ldc]. */
 typedef struct ck_strip {
@@ -128,11 +128,11 @@ typedef struct ck_span {
   int64_t src, src_step;
 } ck_span;
 
-/* Positions in strips, [strip][channel][size]: the first `wider` strips have `size` of them, the others `less` fewer,
+/* Positions in bands, [band][channel][size]: the first `wider` bands have `size` of them, the others `less` fewer,
  * and each begins `apart` elements after the one before. */
-typedef struct ck_strips {
+typedef struct ck_bands {
   int64_t count, wider, size, less, apart;
-} ck_strips;
+} ck_bands;
 
 /* Copies one block's window, un-expanded: for every image, (z, y) row, channel and span.
  * Element (channel c, window offset p) of image i lands at dst[i * dst_image + c * dst_channel + p * dst_position]. */
@@ -149,7 +149,7 @@ typedef struct ck_stage {
   const int64_t *row_src; /* [rows] source offsets in bytes */
   int64_t spans;
   const ck_span *span;
-  ck_strips strips; /* if any: of positions, those of one image after those of the other; nothing is padding */
+  ck_bands bands; /* if any: of positions, those of one image after those of the other; nothing is padding */
 } ck_stage;
 
 /* c[i][j] = activation(c[i][j] + bias) over rows one after the other, not of an activation that is only bounds. The
@@ -428,9 +428,10 @@ typedef struct ck_peak_kernels {
 struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
-  ck_strip_fn rows[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
-  ck_strip_fn depth[CK_MAX_HEIGHT + 1];
-  ck_strip_fn lanes[CK_MAX_HEIGHT + 1][CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
+  ck_strip_fn row_strips[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
+  ck_strip_fn depth_strips[CK_MAX_HEIGHT + 1];
+  ck_strip_fn lane_strips[CK_MAX_HEIGHT + 1]
+                         [CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];
   void (*plane)(const ck_plane *);
   void (*line)(const ck_line *);

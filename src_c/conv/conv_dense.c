@@ -13,8 +13,8 @@
 
 enum { THREAD_PRODUCTS = 1 << 17 }; /* waking a thread takes about as long */
 
-static ck_order order_for(const ck_tensor *tensor, int depthwise, int64_t item) {
-  return depthwise ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
+static ck_order order_for(const ck_tensor *tensor, int by_lanes, int64_t item) {
+  return by_lanes ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
 }
 
 static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3],
@@ -25,11 +25,11 @@ static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channe
 
 /* channels: of a group. */
 static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t channels, const int64_t spatial[3],
-                           int gradient, int depthwise) {
+                           int gradient, int by_lanes) {
   const ck_conv_shape *s = &call->shape;
   int64_t item = call->kernels->real_size;
   ck_source source = {.tensor = *tensor, .lane_channels = channels};
-  source.order = order_for(tensor, depthwise, item);
+  source.order = order_for(tensor, by_lanes, item);
   source.end = tensor_end(tensor, s->n, s->groups * channels, spatial, item);
   if (gradient && call->activation != CK_IDENTITY) {
     source.act_y = call->act_y;
@@ -41,13 +41,13 @@ static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t
   return source;
 }
 
-ck_source ck_conv_y_source(const ck_conv *call, int gradient, int depthwise) {
-  return source_of(call, &call->y, call->shape.c_out, call->shape.out, gradient, depthwise);
+ck_source ck_conv_y_source(const ck_conv *call, int gradient, int by_lanes) {
+  return source_of(call, &call->y, call->shape.c_out, call->shape.out, gradient, by_lanes);
 }
 
-ck_source ck_conv_x_source(const ck_conv *call, int gradient, int depthwise) {
+ck_source ck_conv_x_source(const ck_conv *call, int gradient, int by_lanes) {
   const ck_conv_shape *s = &call->shape;
-  ck_source source = source_of(call, &call->x, s->c_in, s->in, gradient, depthwise);
+  ck_source source = source_of(call, &call->x, s->c_in, s->in, gradient, by_lanes);
   if (call->algorithm == CK_IM2COL)
     source.order = CK_COLUMNS;
   for (int d = 0; d < 3; d++)

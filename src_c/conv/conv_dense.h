@@ -28,8 +28,8 @@ int ck_conv_region_threads(const ck_conv *call, const ck_dense *dense);
 static inline int ck_conv_is_direct(const ck_conv *call) { return call->algorithm == CK_DIRECT; }
 
 /* Windows over x, with convolution's own axes, and over y, whose axes are left to fill in; gradient: the tensor is a
- * gradient, to be multiplied by the activation's derivative if there is one. */
-ck_source ck_conv_x_source(const ck_conv *call, int gradient, int depthwise);
-ck_source ck_conv_y_source(const ck_conv *call, int gradient, int depthwise);
+ * gradient, to be multiplied by the activation's derivative if there is one; by_lanes: their order is CK_LANES. */
+ck_source ck_conv_x_source(const ck_conv *call, int gradient, int by_lanes);
+ck_source ck_conv_y_source(const ck_conv *call, int gradient, int by_lanes);
 
 #endif

@@ -29,7 +29,7 @@ typedef struct gw_buffers {
   char *acc, *chain, *g, *y;
   int32_t *output, *tap;
   ck_row_panel *panels, *few_panels; /* of all rows, and of some */
-  int64_t *x_off, *y_off;
+  int64_t *act_off, *y_off;
 } gw_buffers;
 
 static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
@@ -44,7 +44,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   b->tap = ck_take(arena, cut->max_rows * (int64_t)sizeof(int32_t));
   b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->few_panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
-  b->x_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
+  b->act_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
   b->y_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
 }
 
@@ -99,7 +99,7 @@ static gw_plan fresh_plan(const ck_conv *call, int transposed) {
   gw_plan p = {.cut = ck_weight_cut_of(call, ck_conv_is_direct(call)), .transposed = transposed};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4];
   ck_row_block(size, CHUNK_PIXELS, 1, block);
-  p.source = ck_conv_x_source(call, transposed, p.cut.depthwise);
+  p.source = ck_conv_x_source(call, transposed, p.cut.by_lanes);
   p.chunks = ck_grid_make(size, block);
   p.pixels = 1;
   for (int d = 0; d < 4; d++)
@@ -119,7 +119,7 @@ static gw_plan make_plan(const ck_conv *call, int transposed) {
     ck_memo_keep(&key, &p, sizeof p);
   }
   p.cut.call = call;
-  p.source = ck_conv_x_source(call, transposed, p.cut.depthwise);
+  p.source = ck_conv_x_source(call, transposed, p.cut.by_lanes);
   return p;
 }
 
@@ -135,7 +135,7 @@ typedef struct gw_task {
 } gw_task;
 
 int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
-                        int64_t lanes, int64_t ld, const int64_t *x_off, char *panel) {
+                        int64_t lanes, int64_t ld, const int64_t *offset, char *panel) {
   const ck_conv_shape *s = &call->shape;
   const ck_kernels *k = call->kernels;
   const int64_t *stride = tensor->stride;
@@ -147,7 +147,7 @@ int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_b
                   .nc = box->size[2],
                   .c_stride = stride[3],
                   .nt = box->size[3],
-                  .t_off = x_off};
+                  .t_off = offset};
   pack.src_end = ck_end(tensor->data, sizes, stride, 5, k->real_size);
   for (int64_t n = 0; n < box->size[0]; n++) {
     for (int64_t z = 0; z < box->size[1]; z++) {
@@ -168,7 +168,7 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
   if (call->activation && !t->p->transposed) {
     int64_t count = ck_box_count(box) * ld;
-    nonfinite |= ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.x_off, t->b.y);
+    nonfinite |= ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.act_off, t->b.y);
     k->activation_gradient(panel, panel, t->b.y, count, call->activation, call->act_a, call->act_b);
   }
   return nonfinite;
@@ -183,7 +183,7 @@ static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t
   if (panels == t->b.few_panels)
     ck_row_panels_set(cut->k, t->b.tap + first, rows, panels);
   ck_row_product product = {.kernels = cut->k,
-                            .depth = cut->depthwise,
+                            .depth = cut->by_lanes,
                             .k = k,
                             .rows = rows,
                             .ld = cut->ld,
@@ -242,8 +242,8 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
   const ck_source *source = &t->p->source;
   int64_t pixels = ck_box_count(box), rows = t->part.row_count;
   if (rows) {
-    int64_t vector = cut->k->vector, channel = t->part.outer * (cut->depthwise ? vector : 1) * cut->call->shape.c_in;
-    int64_t lanes = cut->depthwise ? ck_min(vector, cut->call->shape.groups - t->part.outer * vector) : 0;
+    int64_t vector = cut->k->vector, channel = t->part.outer * (cut->by_lanes ? vector : 1) * cut->call->shape.c_in;
+    int64_t lanes = cut->by_lanes ? ck_min(vector, cut->call->shape.groups - t->part.outer * vector) : 0;
     if (ck_window_fill(&t->b.window, box, &t->part.rows, channel * source->tensor.stride[1],
                        channel * source->act_y.stride[1], lanes)) {
       ck_window_output_offsets(&t->b.window, t->b.output);
@@ -274,7 +274,7 @@ static void gw_run_task(ck_worker *worker, void *context, int64_t index) {
   char *sums = ck_weight_sums(&p->cut, index, t.b.acc);
   for (int64_t x = 0; x < p->window.outputs[3]; x++) {
     t.b.y_off[x] = x * call->y.stride[4];
-    t.b.x_off[x] = x * call->act_y.stride[4];
+    t.b.act_off[x] = x * call->act_y.stride[4];
   }
   for (int64_t i = chunks * t.part.segment / segments; i < end && !ck_stopped(worker); i++) {
     ck_box box = ck_grid_box(&p->chunks, i);

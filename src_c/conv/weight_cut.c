@@ -13,13 +13,13 @@ enum {
   PARTIAL_BYTES = 1024 * 1024,
 };
 
-ck_weight_cut ck_weight_cut_of(const ck_conv *call, int depthwise) {
+ck_weight_cut ck_weight_cut_of(const ck_conv *call, int by_lanes) {
   const ck_conv_shape *s = &call->shape;
   const int64_t vector = call->kernels->vector;
-  ck_weight_cut cut = {.call = call, .k = call->kernels, .depthwise = depthwise, .segments = 1};
-  cut.ld = depthwise || s->c_out <= vector ? vector : 2 * vector;
-  cut.outer = depthwise ? ck_ceil_div(s->groups, vector) : s->groups;
-  cut.tiles = depthwise ? s->c_out : ck_ceil_div(s->c_out, cut.ld);
+  ck_weight_cut cut = {.call = call, .k = call->kernels, .by_lanes = by_lanes, .segments = 1};
+  cut.ld = by_lanes || s->c_out <= vector ? vector : 2 * vector;
+  cut.outer = by_lanes ? ck_ceil_div(s->groups, vector) : s->groups;
+  cut.tiles = by_lanes ? s->c_out : ck_ceil_div(s->c_out, cut.ld);
   cut.rows.channels = call->weight.data ? s->c_in : 0;
   memcpy(cut.rows.taps, s->kernel, sizeof cut.rows.taps);
   return cut;
@@ -92,7 +92,7 @@ ck_weight_part ck_weight_part_at(const ck_weight_cut *cut, int64_t index) {
 void ck_weight_lanes(const ck_weight_cut *cut, const ck_weight_part *part, int64_t tile, int64_t *first, int64_t *step,
                      int64_t *lanes) {
   const ck_conv_shape *s = &cut->call->shape;
-  if (cut->depthwise) {
+  if (cut->by_lanes) {
     int64_t group = part->outer * cut->k->vector;
     *first = group * s->c_out + tile;
     *step = s->c_out;

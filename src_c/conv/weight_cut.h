@@ -12,7 +12,7 @@
 typedef struct ck_weight_cut {
   const ck_conv *call;
   const ck_kernels *k;
-  int depthwise;
+  int by_lanes;      /* CK_LANES: a vector of groups at each position */
   ck_reduction rows; /* dW's (channel, tap) pairs, cut into blocks */
   int64_t outer, tiles, ld, row_parts, tile_parts, part_tiles, max_rows, segments;
   int64_t tasks, bytes; /* scratch for each thread */
@@ -27,7 +27,7 @@ typedef struct ck_weight_part {
 } ck_weight_part;
 
 /* Of the call's dW, or, without a weight, of its bias alone: all but how it is cut into tasks. */
-ck_weight_cut ck_weight_cut_of(const ck_conv *call, int depthwise);
+ck_weight_cut ck_weight_cut_of(const ck_conv *call, int by_lanes);
 
 /* All that a plan of a gradient of the weight follows from. */
 ck_memo_key ck_weight_key(const ck_conv *call, int transposed);

@@ -80,7 +80,7 @@ typedef struct ck_dense_plan {
 static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }
 
 /* Whether what a register tile reads of the source lies together, product after product. */
-static inline int ck_dense_is_sequential(const ck_dense *d) { return d->source.order == CK_STRIPS; }
+static inline int ck_dense_is_sequential(const ck_dense *d) { return d->source.order == CK_BANDS; }
 
 /* Elements from tap to tap of sampled columns. */
 static inline int64_t ck_dense_column_step(const ck_dense *d, int64_t channels) {

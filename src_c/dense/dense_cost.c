@@ -19,7 +19,7 @@ ck_costs ck_cost = {.issue = 4,
                     .stage = 0.15,
                     .stage_apart = 1.0,
                     .stage_turned = 0.35,
-                    .stage_strips = {0.4, 0.2},
+                    .stage_bands = {0.4, 0.2},
                     .stage_groups = {0.15, 0.5},
                     .stage_strided = 0.7,
                     .stage_second = 0.3,
@@ -34,7 +34,7 @@ ck_costs ck_cost = {.issue = 4,
                     .drain_run = 10,
                     .drain_groups_run = 30,
                     .level2 = 0.015,
-                    .level2_strips = 0.002,
+                    .level2_bands = 0.002,
                     .level2_pixels = 0.08,
                     .level3 = 0.08,
                     .accumulators = 12 * 1024,
@@ -62,7 +62,7 @@ int64_t ck_cost_changes;
   X(stage_apart)                                                                                                       \
   X(stage_turned)                                                                                                      \
   X(stage_groups)                                                                                                      \
-  X(stage_strips)                                                                                                      \
+  X(stage_bands)                                                                                                       \
   X(stage_strided)                                                                                                     \
   X(stage_second)                                                                                                      \
   X(stage_run)                                                                                                         \
@@ -77,7 +77,7 @@ int64_t ck_cost_changes;
   X(drain_groups_run)                                                                                                  \
   X(level2)                                                                                                            \
   X(level3)                                                                                                            \
-  X(level2_strips)                                                                                                     \
+  X(level2_bands)                                                                                                      \
   X(level2_pixels)                                                                                                     \
   X(accumulators)                                                                                                      \
   X(tile)                                                                                                              \
@@ -137,7 +137,7 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (bytes < 0.5 * (double)p->level1)
     return 0;
   if (ck_dense_is_sequential(d))
-    return bytes * ck_cost.level2_strips;
+    return bytes * ck_cost.level2_bands;
   if (d->in_place && d->source.order == CK_PLANES && d->arrangement == CK_BY_PIXEL)
     return bytes * ck_cost.level2_pixels;
   return bytes * (bytes < 0.75 * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
@@ -241,10 +241,10 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {
-  case CK_STRIPS: /* rows that follow one another are one run */
+  case CK_BANDS: /* rows that follow one another are one run */
     apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
     rows = s->tensor.stride[3] == x * s->axis[2].step * s->tensor.stride[4] ? (double)p->window.outputs[0] : rows;
-    return elements * (apart ? ck_cost.stage_apart : ck_cost.stage_strips[d->arrangement == CK_BY_CHANNEL]) +
+    return elements * (apart ? ck_cost.stage_apart : ck_cost.stage_bands[d->arrangement == CK_BY_CHANNEL]) +
            rows * (double)p->window.channels * ck_cost.stage_row;
   case CK_INTERLEAVED: /* a run of channels at each position */
     return twice * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);

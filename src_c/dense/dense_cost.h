@@ -22,8 +22,8 @@ typedef struct ck_costs {
   double stage_apart;
   double stage_turned; /* the same, transposed; by group, as it lies or transposed */
   double stage_groups[2];
-  double stage_strips[2]; /* in strips by pixel, by channel */
-  double stage_strided;   /* elements of every second, third, ... column, run by run, and a run of them by plane */
+  double stage_bands[2]; /* in bands by pixel, by channel */
+  double stage_strided;  /* elements of every second, third, ... column, run by run, and a run of them by plane */
   double stage_second;
   double stage_run;
   double stage_alone;    /* single elements of lines whose others are for other planes */
@@ -35,8 +35,8 @@ typedef struct ck_costs {
   double drain_groups[3]; /* by group, of one phase, two, more */
   double drain_run;       /* a run of them */
   double drain_groups_run;
-  double level2, level3; /* a byte that comes from there; from strips, and of planes by pixel, in place */
-  double level2_strips, level2_pixels;
+  double level2, level3; /* a byte that comes from there; from bands, and of planes by pixel, in place */
+  double level2_bands, level2_pixels;
   double accumulators; /* bytes of them that stay in level 1 */
   double tile;         /* Winograd's transforms, a vector: a tile's inputs, or its outputs; a channel's weights */
   double tile_weights;

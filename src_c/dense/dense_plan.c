@@ -208,19 +208,19 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
   return arrangement == CK_BY_GROUP ? CK_LANES : CK_PLANES;
 }
 
-/* Whether the source can be copied in the strips that register tiles take. */
-static int fits_strips(const ck_dense *d) { return d->source.order == CK_PLANES && d->lanes > 1 && is_one_tap(d); }
+/* Whether the source can be copied in the bands that register tiles take. */
+static int fits_bands(const ck_dense *d) { return d->source.order == CK_PLANES && d->lanes > 1 && is_one_tap(d); }
 
 static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
   const ck_kernels *k = d->kernels;
   const int by_channel = d->arrangement == CK_BY_CHANNEL;
   d->source.order = order;
   d->source.axis[2].adjacent = by_channel;
-  d->source.strip_unit = by_channel ? k->vector : 1;
-  d->source.strip = by_channel ? k->vector * k->lane_vectors[lanes] : k->max_height;
+  d->source.band_unit = by_channel ? k->vector : 1;
+  d->source.band = by_channel ? k->vector * k->lane_vectors[lanes] : k->max_height;
 }
 
-/* All but the blocks. Of one tap planes are copied in strips, unless they may be, and can be, read in place. */
+/* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
 static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_place) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
@@ -244,7 +244,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_
     p.tile_lanes = ck_max(1, ck_ceil_div(d->lanes, ck_max(1, p.tiles)));
   if (arrangement == CK_UNPACKED)
     p.tile_lanes = ck_min(most, ck_round_up(d->lanes, k->vector));
-  set_order(d, !d->in_place && fits_strips(d) ? CK_STRIPS : d->source.order, p.tile_lanes);
+  set_order(d, !d->in_place && fits_bands(d) ? CK_BANDS : d->source.order, p.tile_lanes);
   p.outer = arrangement == CK_BY_GROUP ? ck_ceil_div(d->groups, k->vector) : d->groups;
   p.phases = d->phases[0] * d->phases[1] * d->phases[2];
   const int64_t together = is_repeated(d) ? 1 : CK_TASK_PHASES;

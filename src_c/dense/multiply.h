@@ -18,7 +18,7 @@ typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 /* total[i][j] = chain over k of row i times panel[k][j]. */
 typedef struct ck_row_product {
   const ck_kernels *kernels;
-  int depth;           /* rows are vectors, as the kernels of this name have them */
+  int depth;           /* rows are vectors: depth strips */
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
   const void *data;
   const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
@@ -39,7 +39,7 @@ void ck_multiply_rows(const ck_row_product *product);
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
-  int64_t wide, apart;           /* data in strips: vectors of one at most, and elements from one to the next; or 0 */
+  int64_t wide, apart;           /* data in bands: vectors of one at most, and elements from one to the next; or 0 */
   const void *data;
   const int32_t *ko;
   const void *panel;

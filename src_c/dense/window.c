@@ -23,7 +23,7 @@ static int64_t plane_of(int64_t positions, int64_t item) {
 static int64_t plane_bound(int64_t positions, int64_t item) { return positions + 64 / item; }
 
 static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
-  return order == CK_PLANES || order == CK_STRIPS ? 1 : order == CK_LANES ? k->vector : channels;
+  return order == CK_PLANES || order == CK_BANDS ? 1 : order == CK_LANES ? k->vector : channels;
 }
 
 static int64_t whole_vectors(const ck_kernels *k, const int64_t outputs[4]) {
@@ -41,13 +41,13 @@ static int64_t column_bound(const ck_kernels *k, const int64_t outputs[4]) {
 
 /* As register tiles cut so many outputs: balanced, the wider ones first. Kernels that copy may write a vector beyond.
  */
-static ck_strips strips_of(const ck_source *s, int64_t positions, int64_t channels, int64_t item) {
-  const int64_t units = ck_ceil_div(positions, s->strip_unit), count = ck_ceil_div(units * s->strip_unit, s->strip);
+static ck_bands bands_of(const ck_source *s, int64_t positions, int64_t channels, int64_t item) {
+  const int64_t units = ck_ceil_div(positions, s->band_unit), count = ck_ceil_div(units * s->band_unit, s->band);
   const int64_t least = units / ck_max(1, count), wider = units % ck_max(1, count);
-  ck_strips strips = {.count = count, .wider = wider ? wider : count, .less = s->strip_unit};
-  strips.size = (least + (wider > 0)) * s->strip_unit;
-  strips.apart = channels * strips.size + 64 / item;
-  return strips;
+  ck_bands bands = {.count = count, .wider = wider ? wider : count, .less = s->band_unit};
+  bands.size = (least + (wider > 0)) * s->band_unit;
+  bands.apart = channels * bands.size + 64 / item;
+  return bands;
 }
 
 int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
@@ -57,9 +57,9 @@ int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const c
   int64_t item = source->order == CK_LANES ? k->vector * k->real_size : k->real_size;
   if (source->order == CK_INTERLEAVED)
     return positions * size->channels;
-  if (source->order == CK_STRIPS) {
-    const ck_strips strips = strips_of(source, positions, size->channels, item);
-    return strips.count * strips.apart;
+  if (source->order == CK_BANDS) {
+    const ck_bands bands = bands_of(source, positions, size->channels, item);
+    return bands.count * bands.apart;
   }
   return plane_bound(positions, item) * size->channels * unit_of(k, source->order, size->channels);
 }
@@ -140,9 +140,9 @@ static void set_geometry(ck_window *w, const ck_box *box, const ck_kblock *kb) {
   if (s->order != CK_INTERLEAVED)
     w->plane = plane_of(w->plane, w->unit * k->real_size);
   w->channel_step = s->order == CK_INTERLEAVED ? 1 : w->plane * w->unit;
-  if (s->order == CK_STRIPS) {
-    w->strips = strips_of(s, w->positions * box->size[0], kb->channels, k->real_size);
-    w->channel_step = w->strips.size;
+  if (s->order == CK_BANDS) {
+    w->bands = bands_of(s, w->positions * box->size[0], kb->channels, k->real_size);
+    w->channel_step = w->bands.size;
   }
   w->zeroed = kb->channels;
   if (w->padded) {
@@ -157,8 +157,8 @@ static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock 
   int same = memcmp(w->kblock.taps, kb->taps, sizeof kb->taps) == 0 &&
              memcmp(w->kblock.tap, kb->tap, sizeof kb->tap) == 0 && memcmp(&w->box, box, sizeof *box) == 0;
   /* Fewer channels than before keep a plane's layout, but no other. */
-  return same && (w->source->order == CK_INTERLEAVED || w->source->order == CK_STRIPS ? w->zeroed == kb->channels
-                                                                                      : w->zeroed >= kb->channels);
+  return same && (w->source->order == CK_INTERLEAVED || w->source->order == CK_BANDS ? w->zeroed == kb->channels
+                                                                                     : w->zeroed >= kb->channels);
 }
 
 /* What the stage copies of `tensor`, tables and all; dst and dst_channel are the caller's to change. */
@@ -187,7 +187,7 @@ static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end,
       .row_src = w->row_src,
       .spans = w->spans,
       .span = w->span,
-      .strips = w->strips,
+      .bands = w->bands,
   };
 }
 
@@ -255,10 +255,10 @@ int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t
   return !same;
 }
 
-static void strip_offsets(const ck_strips *s, int64_t count, int32_t *offsets) {
-  for (int64_t i = 0, strip = 0; i < count; strip++)
-    for (int64_t j = 0; j < s->size - (strip < s->wider ? 0 : s->less) && i < count; j++)
-      offsets[i++] = (int32_t)(strip * s->apart + j);
+static void band_offsets(const ck_bands *s, int64_t count, int32_t *offsets) {
+  for (int64_t i = 0, band = 0; i < count; band++)
+    for (int64_t j = 0; j < s->size - (band < s->wider ? 0 : s->less) && i < count; j++)
+      offsets[i++] = (int32_t)(band * s->apart + j);
 }
 
 void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {
@@ -268,8 +268,8 @@ void ck_window_output_offsets(const ck_window *w, int32_t *offsets) {
       offsets[i] = (int32_t)i;
     return;
   }
-  if (w->source->order == CK_STRIPS) {
-    strip_offsets(&w->strips, ck_box_count(&w->box), offsets);
+  if (w->source->order == CK_BANDS) {
+    band_offsets(&w->bands, ck_box_count(&w->box), offsets);
     return;
   }
   for (int64_t n = 0; n < w->box.size[0]; n++) {

@@ -11,7 +11,7 @@ typedef enum ck_order {
   CK_INTERLEAVED, /* the block's channels adjacent at each position */
   CK_LANES,       /* one plane a channel, a vector of groups at each position */
   CK_COLUMNS,     /* im2col: a row of the block's outputs for each (channel, tap) */
-  CK_STRIPS,      /* of one tap: the outputs that a register tile takes, channel after channel; then the next tile's */
+  CK_BANDS,       /* of one tap: the outputs that a register tile takes, channel after channel; then the next tile's */
 } ck_order;
 
 /* Where windows of a call come from; the pointer already stands at the call's first channel. */
@@ -23,7 +23,7 @@ typedef struct ck_source {
   int activation;
   double act_a, act_b;
   ck_order order;
-  int64_t strip, strip_unit; /* CK_STRIPS: outputs of one at most; their number is a multiple of */
+  int64_t band, band_unit; /* CK_BANDS: outputs of one at most; their number is a multiple of */
 } ck_source;
 
 /* Block sizes at their largest, from which every buffer's size follows. */
@@ -43,7 +43,7 @@ typedef struct ck_window {
   int64_t zeroed;          /* channels whose padding holds zeros */
   const ck_tensor *listed; /* whose rows and spans are in the tables, if they are of this geometry */
   int64_t lanes, rows, spans;
-  ck_strips strips;
+  ck_bands bands;
   void *data, *act_data;
   int64_t *axis_source[3];
   int32_t *axis_output[3], *axis_tap[3];

@@ -151,7 +151,7 @@ CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
 }
 
 /* So many vectors of every channel. Channels lie too far apart for the machine to guess. */
-CK_INLINE void strip_vectors(const ck_stage *p, REAL *to, const char *src, int64_t vectors) {
+CK_INLINE void band_vectors(const ck_stage *p, REAL *to, const char *src, int64_t vectors) {
   const int64_t to_step = p->dst_channel, step = p->src_channel, ahead = 8 * step;
   for (int64_t c = p->channels; c > 0; c--, to += to_step, src += step) {
     __builtin_prefetch(src + ahead);
@@ -161,9 +161,9 @@ CK_INLINE void strip_vectors(const ck_stage *p, REAL *to, const char *src, int64
   }
 }
 
-/* n, less than a vector, before those that are whole. First in a strip, a whole one is written: what is behind belongs
+/* n, less than a vector, before those that are whole. First in a band, a whole one is written: what is behind belongs
  * to the next channel, or to what is copied later. */
-CK_INLINE void strip_rest(const ck_stage *p, REAL *to, const char *src, int64_t n, int first) {
+CK_INLINE void band_rest(const ck_stage *p, REAL *to, const char *src, int64_t n, int first) {
   const int64_t to_step = p->dst_channel, step = p->src_channel, ahead = 8 * step;
   const char *end = p->src_end;
   for (int64_t c = p->channels; c > 0; c--, to += to_step, src += step) {
@@ -176,8 +176,8 @@ CK_INLINE void strip_rest(const ck_stage *p, REAL *to, const char *src, int64_t 
   }
 }
 
-/* n positions of every channel, from place `at` of a strip on. */
-static void CK_NAME(stage_strip)(const ck_stage *p, REAL *to, int64_t at, const char *src, int64_t n, int64_t step) {
+/* n positions of every channel, from place `at` of a band on. */
+static void CK_NAME(stage_band)(const ck_stage *p, REAL *to, int64_t at, const char *src, int64_t n, int64_t step) {
   const int64_t vectors = n / VL, rest = n % VL;
   to += at;
   if (step != sizeof(REAL)) {
@@ -186,21 +186,21 @@ static void CK_NAME(stage_strip)(const ck_stage *p, REAL *to, int64_t at, const 
     return;
   }
   if (rest && at == 0)
-    strip_rest(p, to + vectors * VL, src + vectors * VBYTES, rest, 1);
+    band_rest(p, to + vectors * VL, src + vectors * VBYTES, rest, 1);
   else if (rest)
-    strip_rest(p, to + vectors * VL, src + vectors * VBYTES, rest, 0);
+    band_rest(p, to + vectors * VL, src + vectors * VBYTES, rest, 0);
   if (vectors == 1)
-    strip_vectors(p, to, src, 1);
+    band_vectors(p, to, src, 1);
   else if (vectors == 2)
-    strip_vectors(p, to, src, 2);
+    band_vectors(p, to, src, 2);
   else
-    strip_vectors(p, to, src, vectors);
+    band_vectors(p, to, src, vectors);
 }
 
 /* Rows that follow one another in memory are one. */
-CK_INLINE void stage_strips(const ck_stage *p, REAL *dst, const char *src) {
+CK_INLINE void stage_bands(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t step = p->spans ? p->span->src_step : 0, length = p->spans ? p->span->length : 0;
-  int64_t rows = p->rows, row = length, strip = 0, at = 0, size = p->strips.size;
+  int64_t rows = p->rows, row = length, band = 0, at = 0, size = p->bands.size;
   for (int64_t r = 1; r < rows; r++)
     row = p->row_src[r] - p->row_src[r - 1] == length * step ? row : 0;
   rows = row ? 1 : rows;
@@ -209,22 +209,22 @@ CK_INLINE void stage_strips(const ck_stage *p, REAL *dst, const char *src) {
     const char *from = src + i / rows * p->src_image + p->row_src[i % rows] + p->span->src;
     for (int64_t left = row, n; left > 0; left -= n, from += n * step) {
       n = left < size - at ? left : size - at;
-      CK_NAME(stage_strip)(p, dst + strip * p->strips.apart, at, from, n, step);
+      CK_NAME(stage_band)(p, dst + band * p->bands.apart, at, from, n, step);
       at += n;
       if (at < size)
         continue;
       at = 0;
-      size = p->strips.size - (++strip < p->strips.wider ? 0 : p->strips.less);
+      size = p->bands.size - (++band < p->bands.wider ? 0 : p->bands.less);
     }
   }
   for (int64_t c = 0; c < p->channels && at > 0; c++)
     for (int64_t j = at; j < size; j++)
-      dst[strip * p->strips.apart + c * p->dst_channel + j] = 0;
+      dst[band * p->bands.apart + c * p->dst_channel + j] = 0;
 }
 
 static void CK_NAME(stage)(const ck_stage *p) {
-  if (p->strips.count) {
-    stage_strips(p, p->dst, p->src);
+  if (p->bands.count) {
+    stage_bands(p, p->dst, p->src);
     return;
   }
   for (int64_t i = 0; i < p->images; i++) {
