@@ -9,6 +9,7 @@
 #include "base/memo.h"
 #include "base/parallel.h"
 #include "conv_dense.h"
+#include "dense/dense_cost.h"
 #include "dense/multiply.h"
 #include "weight_cut.h"
 #include "weight_winograd.h"
@@ -61,15 +62,16 @@ static void set_rows(gw_plan *p, int64_t cap, int64_t tile_parts) {
   p->cut.bytes = count.used;
 }
 
-/* In cycles, up to a factor; ranks the ways to cut dW. */
-static double task_cost(const gw_plan *p) {
+/* Of one task, a cycle a row, pixel and tile. */
+static double task_cycles(const gw_plan *p) {
   const ck_weight_cut *cut = &p->cut;
   double pixels = (double)p->chunks.size[0] * (double)p->chunks.size[1] * (double)p->chunks.size[2] *
                   (double)p->chunks.size[3] / (double)cut->segments;
   double tiles = (double)cut->part_tiles, panels = (double)ck_ceil_div(cut->max_rows, cut->k->max_height);
   double window = (double)ck_window_elements(cut->k, &p->source, &p->window);
-  return pixels * tiles * ((double)cut->max_rows + panels + 12) + 0.3 * window * pixels / (double)ck_max(1, p->pixels) +
-         4.0 * (double)cut->max_rows * tiles + 2000;
+  return pixels * tiles * ((double)cut->max_rows + panels + ck_cost.weight_pixel) +
+         ck_cost.weight_stage * window * pixels / (double)ck_max(1, p->pixels) +
+         ck_cost.weight_sums * (double)cut->max_rows * tiles + ck_cost.task;
 }
 
 static void choose_tile(gw_plan *p, const ck_run *run) {
@@ -83,7 +85,7 @@ static void choose_tile(gw_plan *p, const ck_run *run) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
       if (trial.cut.bytes > ck_thread_bytes(run, CK_THREAD_BYTES) && cut < all)
         continue;
-      double time = (double)ck_ceil_div(trial.cut.tasks, run->threads) * task_cost(&trial);
+      double time = (double)ck_ceil_div(trial.cut.tasks, run->threads) * task_cycles(&trial);
       if (best < 0 || time < best) {
         best = time;
         *p = trial;

@@ -38,10 +38,14 @@ ck_costs ck_cost = {.issue = 4,
                     .level2_pixels = 0.08,
                     .level3 = 0.08,
                     .accumulators = 12 * 1024,
+                    .kept = {0.5, 0.75, 0.5},
                     .tile = 75,
                     .tile_weights = 40,
                     .output = 3,
                     .group = {270, 100},
+                    .weight_pixel = 12,
+                    .weight_stage = 0.3,
+                    .weight_sums = 4,
                     .task = 2000};
 
 int64_t ck_cost_changes;
@@ -83,6 +87,10 @@ int64_t ck_cost_changes;
   X(tile)                                                                                                              \
   X(tile_weights)                                                                                                      \
   X(output)                                                                                                            \
+  X(kept)                                                                                                              \
+  X(weight_pixel)                                                                                                      \
+  X(weight_stage)                                                                                                      \
+  X(weight_sums)                                                                                                       \
   X(group)                                                                                                             \
   X(task)
 #define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
@@ -134,13 +142,13 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (!d->in_place)
     elements = ck_window_elements(d->kernels, &d->source, &p->window);
   double bytes = (double)(elements * d->kernels->real_size);
-  if (bytes < 0.5 * (double)p->level1)
+  if (bytes < ck_cost.kept[0] * (double)p->level1)
     return 0;
   if (ck_dense_is_sequential(d))
     return bytes * ck_cost.level2_bands;
   if (d->in_place && d->source.order == CK_PLANES && d->arrangement == CK_BY_PIXEL)
     return bytes * ck_cost.level2_pixels;
-  return bytes * (bytes < 0.75 * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
+  return bytes * (bytes < ck_cost.kept[1] * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
 }
 
 /* One tile by plane: `rows` of `vectors`, which share what they load for each of `across` tap columns or don't. Vectors
@@ -301,7 +309,7 @@ static double unpacked_cycles(const ck_dense *d, const ck_dense_plan *p) {
  * share their lines. */
 static double waiting_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const double bytes = products(d, p) * (double)d->kernels->real_size;
-  if (bytes * (double)d->lanes < 0.5 * (double)p->level2)
+  if (bytes * (double)d->lanes < ck_cost.kept[2] * (double)p->level2)
     return 0;
   return bytes * (double)(p->part_tiles * p->tile_lanes) * ck_cost.level3;
 }

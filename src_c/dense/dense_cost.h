@@ -38,10 +38,14 @@ typedef struct ck_costs {
   double level2, level3; /* a byte that comes from there; from bands, and of planes by pixel, in place */
   double level2_bands, level2_pixels;
   double accumulators; /* bytes of them that stay in level 1 */
+  double kept[3];      /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
   double tile;         /* Winograd's transforms, a vector: a tile's inputs, or its outputs; a channel's weights */
   double tile_weights;
   double output;   /* by plane and by group, an output's place in the tables */
   double group[2]; /* another group of a task, by plane; another vector of groups, by group */
+  /* Gradients of the weight: a pixel that a tile packs; an element of the window; a row of sums that is added. Set by
+   * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
+  double weight_pixel, weight_stage, weight_sums;
   double task;
 } ck_costs;
 
