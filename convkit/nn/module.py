@@ -130,6 +130,9 @@ class Module(ABC):
     _latest: threading.local  # its `back`: the way back through the thread's latest call
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+        if (args or kwargs) and cls.__init__ is object.__init__:  # which says nothing where there is a __new__
+            given = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())])
+            raise TypeError(f"{cls.__name__} takes no arguments, got {given}")
         module = super().__new__(cls)
         module._latest = threading.local()
         return module

@@ -239,6 +239,8 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
         (lambda: nn.PReLU(init=10**400), ValueError, "init must be a finite number, got 1000"),
         (lambda: nn.ELU("1"), TypeError, "alpha must be a finite number, got '1' of type str"),
         (lambda: nn.Softplus(threshold=np.nan), ValueError, "threshold must be a number, got nan"),
+        (lambda: nn.Flatten(2), TypeError, "Flatten takes no arguments, got 2"),
+        (lambda: nn.ReLU(inplace=True), TypeError, "ReLU takes no arguments, got inplace=True"),
         (lambda: nn.Softmax("1"), TypeError, "dim must be an int, got '1' of type str"),
         (lambda: nn.Dropout("0.5"), TypeError, "p must be a probability from 0 to 1, got '0.5' of type str"),
         (lambda: nn.MaxPool2d(2, return_indices=1), TypeError, "return_indices must be a bool, got 1 of type int"),
