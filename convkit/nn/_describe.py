@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
+from .._arrays import is_real
 from .._numbers import number
 from .._shapes import integer
 
@@ -22,6 +25,25 @@ def count(value: int, name: str) -> int:
 def added(eps: float) -> float:
     """What is added to a variance before its root: a finite number of at least 0."""
     return number(eps, "eps", "a finite number of at least 0", lambda value: 0 <= value < math.inf)
+
+
+def real(dtype: Any) -> Any:
+    """The dtype of parameters, as it is given."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if dtype is None or found is None or not is_real(found):  # NumPy takes None for float64
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+    return dtype
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The source of random numbers that is given, or one of that seed."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng must be a numpy.random.Generator, an int of at least 0 or None, got {rng!r}") from None
 
 
 def unusual(options: Mapping[str, Any], operator: Callable) -> str:

@@ -19,7 +19,7 @@ from .._limits import difference, share
 from .._numbers import number
 from .._shapes import integer
 from ..ops import _elementwise, _rows
-from ._describe import count
+from ._describe import count, real
 from .module import ByElement, Way
 from .parameter import Parameter
 
@@ -184,7 +184,7 @@ class PReLU(ByElement):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: str = "float32") -> None:
         self.num_parameters = count(num_parameters, "num_parameters")
-        self.weight = Parameter(np.full(num_parameters, number(init, "init"), dtype))
+        self.weight = Parameter(np.full(num_parameters, number(init, "init"), real(dtype)))
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return max(x, 0) + weight * min(x, 0); back, multiply by 1 or by the slope."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import _options
 from .._arrays import as_array, empty, same_dtype
 from .._numbers import number
+from .._options import channel_last, flag
 from ..ops import _channels, _moments
 from . import _normal
-from ._describe import added, count
+from ._describe import added, count, real
 from ._symbols import on_images
 from .module import ByElement, Way
 from .parameter import Buffer, Parameter
@@ -42,12 +42,14 @@ class _BatchNorm(ByElement):
         self.num_features, self.eps, self.momentum = count(num_features, "num_features"), added(eps), momentum
         if momentum is not None:
             self.momentum = number(momentum, "momentum", "a number from 0 to 1, or None", lambda value: 0 <= value <= 1)
-        self.layout, self.channel_last = layout, _options.channel_last(layout)
+        self.layout, self.channel_last = layout, channel_last(layout)
+        affine, tracked = flag(affine, "affine"), flag(track_running_stats, "track_running_stats")
+        dtype = real(dtype)
         self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
-        self.running_mean = Buffer(np.zeros(num_features, dtype)) if track_running_stats else None
-        self.running_var = Buffer(np.ones(num_features, dtype)) if track_running_stats else None
-        self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if track_running_stats else None
+        self.running_mean = Buffer(np.zeros(num_features, dtype)) if tracked else None
+        self.running_var = Buffer(np.ones(num_features, dtype)) if tracked else None
+        self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if tracked else None
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Normalise ``(N, C, *spatial)`` by the batch's own statistics; in evaluation, by the running ones.

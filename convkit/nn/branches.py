@@ -15,6 +15,12 @@ def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _elementwise.binary("add", a, b) if type(a) is type(b) is np.ndarray else a + b
 
 
+def _module(value: Module, name: str) -> Module:
+    if not isinstance(value, Module):
+        raise TypeError(f"{name} must be a Module, got {type(value).__name__}")
+    return value
+
+
 class Residual(Module):
     """y = branch(x) + shortcut(x): the branch learns what is to be added to its input.
 
@@ -36,7 +42,9 @@ class Residual(Module):
     """
 
     def __init__(self, branch: Module, shortcut: Module | None = None) -> None:
-        self.branch, self.shortcut = branch, shortcut
+        self.branch, self.shortcut = _module(branch, "branch"), None
+        if shortcut is not None:
+            self.shortcut = _module(shortcut, "shortcut")
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Run both and add; back through both, and add."""
@@ -87,10 +95,7 @@ class Concat(Module):
     def __init__(self, *branches: Module, dim: int = 1) -> None:
         if not branches:
             raise ValueError("branches must be at least one, got none")
-        for i, branch in enumerate(branches):
-            if not isinstance(branch, Module):
-                raise TypeError(f"branches[{i}] must be a Module, got {type(branch).__name__}")
-        self.branches, self.dim = list(branches), dim
+        self.branches, self.dim = [_module(each, f"branches[{i}]") for i, each in enumerate(branches)], dim
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Run the branches and join what they give; back, each gets its part and what comes back is added."""
@@ -140,7 +145,7 @@ class Each(Module):
     """
 
     def __init__(self, layer: Module) -> None:
-        self.layer = layer
+        self.layer = _module(layer, "layer")
 
     def run(self, xs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], Way]:
         """Run the layer on each."""

@@ -22,7 +22,7 @@ from .._shapes import (
 from ..ops import conv as op
 from . import init as initialisers
 from ._axes import ForAxes
-from ._describe import count, unusual
+from ._describe import count, real, unusual
 from ._symbols import activated, on_images, pads
 from .module import Way
 from .parameter import Parameter
@@ -78,8 +78,8 @@ class Convolution(ForAxes):
         vars(self).update(options)
         first, second = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
-        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=dtype))
-        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
+        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=real(dtype)))
+        self.bias = Parameter(np.zeros(out_channels, dtype)) if _options.flag(bias, "bias") else None
 
     def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
         """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""

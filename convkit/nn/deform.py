@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._options import flag
 from .._shapes import conv, integer
 from ..ops import deform as op
 from . import init as initialisers
@@ -104,13 +105,13 @@ class _DeformConv(Convolution):
         )  # fmt: skip
         if integer(offset_groups, "offset_groups") < 1 or in_channels % offset_groups:
             raise ValueError(f"offset_groups must divide the {in_channels} input channels, got {offset_groups}")
-        self.offset_groups = offset_groups
+        self.offset_groups, branch = offset_groups, flag(branch, "branch")
         like = {name: getattr(self, name) for name in ("stride", "padding", "dilation", "layout")}
         like |= {"init": "zeros", "dtype": dtype}
         samples, kernel = offset_groups * math.prod(self.kernel_size), self.kernel_size
         convolution = (Conv1d, Conv2d, Conv3d)[self._nd - 1]
         self.conv_offset = convolution(in_channels, self._nd * samples, kernel, **like) if branch else None
-        gate = branch and modulated
+        gate = flag(modulated, "modulated") and branch
         self.conv_mask = convolution(in_channels, samples, kernel, activation="sigmoid", **like) if gate else None
 
     def run(

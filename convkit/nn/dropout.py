@@ -9,13 +9,14 @@ import numpy as np
 from .. import _options
 from .._numbers import number
 from . import init
+from ._describe import generator
 from .module import ByElement, Way
 
 
 class _Dropout(ByElement):
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None) -> None:
         self.p = number(p, "p", "a probability from 0 to 1", lambda value: 0 <= value <= 1)
-        self.rng = np.random.default_rng(rng)
+        self.rng = generator(rng)
 
     def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape

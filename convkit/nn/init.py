@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ._describe import generator
+
 Rng = np.random.Generator | int | None
 Initialiser = Callable[..., np.ndarray]
 
@@ -44,7 +46,7 @@ def he(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np
     K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers, ICCV 2015, eq. 10.
     """
     fan_in, _ = fans(shape)
-    return np.random.default_rng(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
+    return generator(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
 
 
 def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -67,7 +69,7 @@ def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32
     K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers, ICCV 2015, eq. 10.
     """
     bound = math.sqrt(6 / max(fans(shape)[0], 1))
-    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+    return generator(rng).uniform(-bound, bound, shape).astype(dtype)
 
 
 def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -90,7 +92,7 @@ def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -
     X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward networks, AISTATS 2010, eq. 16.
     """
     bound = math.sqrt(6 / max(sum(fans(shape)), 1))
-    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+    return generator(rng).uniform(-bound, bound, shape).astype(dtype)
 
 
 def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -112,7 +114,7 @@ def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "floa
     ----------
     X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward networks, AISTATS 2010, eq. 16.
     """
-    return np.random.default_rng(rng).normal(0.0, math.sqrt(2 / max(sum(fans(shape)), 1)), shape).astype(dtype)
+    return generator(rng).normal(0.0, math.sqrt(2 / max(sum(fans(shape)), 1)), shape).astype(dtype)
 
 
 def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import _options
 from ..ops.linear import linear, linear_backward
 from . import init as initialisers
-from ._describe import count
+from ._describe import count, real
 from ._symbols import activated
 from .module import Module, Way
 from .parameter import Parameter
@@ -55,8 +55,8 @@ class Linear(Module):
         self.in_features = count(in_features, "in_features")
         self.out_features = count(out_features, "out_features")
         _options.activation(activation)
-        self.weight = Parameter(initialisers.get(init)((out_features, in_features), rng=rng, dtype=dtype))
-        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+        self.weight = Parameter(initialisers.get(init)((out_features, in_features), rng=rng, dtype=real(dtype)))
+        self.bias = Parameter(np.zeros(out_features, dtype)) if _options.flag(bias, "bias") else None
         self.activation = activation
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, empty, same_dtype
+from .._options import flag
 from .._shapes import plain
 from ..ops import _channels, _elementwise, _moments
 from . import _normal
-from ._describe import added, count
+from ._describe import added, count, real
 from .module import ByElement, Way
 from .parameter import Parameter
 
@@ -70,7 +71,7 @@ class GroupNorm(ByElement):
         self.num_groups, self.num_channels = count(num_groups, "num_groups"), count(num_channels, "num_channels")
         if num_channels % num_groups:
             raise ValueError(f"num_groups must divide the {num_channels} channels, got {num_groups}")
-        self.eps = added(eps)
+        self.eps, dtype, affine = added(eps), real(dtype), flag(affine, "affine")
         self.weight = Parameter(np.ones(num_channels, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_channels, dtype)) if affine else None
 
@@ -240,9 +241,10 @@ class LayerNorm(ByElement):
         self.normalized_shape = tuple(count(size, "normalized_shape") for size in sizes)
         if not sizes:
             raise ValueError("normalized_shape must be at least one size, got none")
-        self.eps = added(eps)
-        self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if elementwise_affine else None
-        self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
+        affine, bias = flag(elementwise_affine, "elementwise_affine"), flag(bias, "bias")
+        self.eps, dtype = added(eps), real(dtype)
+        self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if affine and bias else None
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Normalise ``(*, *normalized_shape)``."""

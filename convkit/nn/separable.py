@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from . import init as initialisers
+from ._describe import generator
 from .conv import Conv2d
 from .sequential import Sequential
 
@@ -53,7 +52,7 @@ class DepthwiseSeparableConv2d(Sequential):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         both = {"bias": bias, "layout": layout, "init": init, "rng": rng, "dtype": dtype}
         depthwise = Conv2d(
             in_channels, in_channels, kernel_size, stride, padding, dilation, in_channels,
