@@ -76,7 +76,7 @@ POOLS = (
     Pool("pool_large_kernel",   1, 3,  (40, 41),     31, 2, 15),
     Pool("pool_single",         1, 1,  (1, 1),       1),
     Pool("pool_1d",             2, 5,  (64,),        3, 2, 1),
-    Pool("pool_1d_long",        1, 1,  (9001,),      5, 3, 2, 2),
+    Pool("pool_1d_long",        1, 1,  (2001,),      5, 3, 2, 2),
     Pool("pool_1d_long_kernel", 1, 2,  (6000,),      3000, 1500, 700),
     Pool("pool_3d",             1, 4,  (6, 7, 18),   2, 2, 0, 1, True),
     Pool("pool_3d_mixed",       2, 18, (5, 6, 7),    (3, 2, 3), (1, 2, 2), (1, 0, 1), (1, 2, 1)),

@@ -15,7 +15,7 @@ import numpy as np
 
 from convkit.benchmarks.layers import LAYERS, OTHERS, Layer
 
-REDUCED_FLOPS = 60e6  # a network layer is reduced until its forward pass costs no more than this
+REDUCED_FLOPS = 24e6  # a network layer is reduced until its forward pass costs no more than this
 
 
 def _named_pad(padding: str, size: int, taps: int, step: int, gap: int) -> tuple[int, int]:

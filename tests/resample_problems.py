@@ -179,7 +179,7 @@ RESIZES = (
     Resize("spread_many",         1, 37, (16, 19),     "bilinear",      (5, 16),      None, False, True),
     Resize("spread_planes",       1,  2, (150, 130),   "bilinear",      (41, 37),     None, False, True),
     Resize("spread_wide",         1,  2, (3, 5003),    "bilinear",      (2, 1201),    None, False, True),
-    Resize("spread_far_down",     1,  3, (19, 90),     "bilinear",      (1, 2),       None, False, True),
+    Resize("spread_far_down",     1,  3, (11, 40),     "bilinear",      (1, 2),       None, False, True),
     Resize("spread_whole",        1,  3, (12, 15),     "bilinear",      (4, 5),       None, False, True),
     Resize("spread_up",           1,  4, (5, 7),       "bilinear",      (12, 7),      None, False, True),
     Resize("spread_scale",        1,  3, (21, 20),     "bilinear",      None,         (0.37, 1.4), False, True),

@@ -453,7 +453,7 @@ def test_only_documented_exceptions(name):
     function, good = good_call(name)
     names = list(inspect.signature(function).parameters)
     results = 0
-    for _ in range(1500):
+    for _ in range(800):
         call = good | {"out": None} if "out" in good else dict(good)
         for argument in rng.choice(names, 2):
             call[str(argument)] = VALUES[rng.integers(len(VALUES))]
@@ -462,7 +462,7 @@ def test_only_documented_exceptions(name):
             results += 1
         except DOCUMENTED as error:
             assert str(error)
-    assert results > 5
+    assert results > 2
 
 
 def test_what_c_refuses_is_named():

@@ -1,4 +1,4 @@
-"""300 random configurations in random chunks: what Dask computes has the bits that it has in memory.
+"""180 random configurations in random chunks: what Dask computes has the bits that it has in memory.
 
 Only gradients of weight and bias, which are sums over blocks, are held to the bound.
 """
@@ -70,19 +70,19 @@ def check_convolution(problem, index: int) -> None:
         assert_within_bound(got[key], getattr(reference, key), getattr(bound, key), f"{key} of {what}")
 
 
-@blocks(100, 4)
+@blocks(60, 4)
 def test_convolution(block):
     for index in block:
         check_convolution(random_problem(index), index)
 
 
-@blocks(80, 4)
+@blocks(48, 4)
 def test_transposed_convolution(block):
     for index in block:
         check_convolution(random_transposed(index), index)
 
 
-@blocks(70, 4)
+@blocks(40, 4)
 def test_pooling(block):
     for index in block:
         dtype, layout, rng = choices(index)
@@ -111,7 +111,7 @@ def test_pooling(block):
         assert_equal(dask.compute(got)[0], expected, f"{pool}, {dtype}, {layout}")
 
 
-@blocks(50, 4)
+@blocks(32, 4)
 def test_interpolation(block):
     for index in block:
         dtype, layout, rng = choices(index)

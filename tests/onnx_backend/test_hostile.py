@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import fuzz_onnx
 from convkit import onnx_backend
+from convkit.onnx_backend import importer
 
 HEAD = '<ir_version: 10, opset_import: ["" : 22]>'
 SECRET = np.arange(4, dtype=np.float32)
@@ -136,12 +137,12 @@ def test_small_files_take_no_large_memory(name, known):
         onnx_backend.load(proto, max_bytes=10_000_000)(np.ones(1, np.float32))
 
 
-@pytest.mark.thorough
-def test_calls_of_calls_of_calls_are_counted():
+def test_calls_of_calls_of_calls_are_counted(monkeypatch):
+    monkeypatch.setattr(importer, "_MOST_NODES", 1000)
     levels = "".join(
         f"""<domain: "own", opset_import: ["own" : 1]>
-        f{i} (a) => (b) {{ {" ".join(f"x{k} = own.f{i - 1}({'a' if k == 0 else f'x{k - 1}'})" for k in range(30))}
-        b = own.f{i - 1}(x29) }}"""
+        f{i} (a) => (b) {{ {" ".join(f"x{k} = own.f{i - 1}({'a' if k == 0 else f'x{k - 1}'})" for k in range(10))}
+        b = own.f{i - 1}(x9) }}"""
         for i in range(1, 6)
     )
     proto = parser.parse_model(
@@ -150,7 +151,7 @@ def test_calls_of_calls_of_calls_are_counted():
         <domain: "own", opset_import: ["" : 22]> f0 (a) => (b) {{ b = Neg(a) }}
         {levels}"""
     )
-    with pytest.raises(ValueError, match="make more than 100000 nodes"):
+    with pytest.raises(ValueError, match="make more than 1000 nodes"):
         onnx_backend.load(proto)
 
 
@@ -185,7 +186,7 @@ MUTANTS = textwrap.dedent("""
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("first", range(2))
 def test_mutants_end_in_an_error_or_in_arrays(first):
     """In a process of its own, with little memory: it must not crash."""
     path = os.pathsep.join([*sys.path, os.path.dirname(os.path.dirname(__file__))])
