@@ -186,7 +186,7 @@ def explain(
     images = (x, y) if plan.batched else (x[None], y[None])
     first, last = reversed(images) if transposed else images
     told = engine.conv_explain(plan.geometry, number, first, weight, last, plan.channel_last, code, current())
-    name = _options.ALGORITHMS[told.pop("algorithm")]
+    name = _options.name_of(told.pop("algorithm"), _options.ALGORITHMS)
     explanation = Explanation(
         op=op, direction=direction, dtype=dtype, layout=layout, isa=isa(), algorithm=name,
         why=_WHY[name] if algorithm == "auto" else "asked for",
@@ -209,7 +209,7 @@ def _rejected(name: str, wanted: str, plan: Plan) -> dict[str, str]:
     """Why the other algorithms do not run."""
     because = f"the rule takes {name}" if wanted == "auto" else f"{wanted} was asked for"
     reasons = {}
-    for code, other in enumerate(_options.ALGORITHMS):
+    for other, code in _options.ALGORITHMS.items():
         if other in ("auto", name):
             continue
         if not engine.conv_supports(plan.geometry, code):

@@ -4,49 +4,47 @@ from __future__ import annotations
 
 import math
 import numbers
-from enum import IntEnum
+from collections.abc import Collection
 
 import numpy as np
 
+from ._ext import engine
+
 LAYOUTS = ("NCHW", "NHWC")
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct", "winograd")
+PADDING_MODES = {
+    "zeros": engine.ZEROS,
+    "reflect": engine.REFLECT,
+    "replicate": engine.REPLICATE,
+    "circular": engine.CIRCULAR,
+}
+ALGORITHMS = {
+    "auto": engine.AUTO,
+    "implicit_gemm": engine.IMPLICIT_GEMM,
+    "im2col": engine.IM2COL,
+    "direct": engine.DIRECT,
+    "winograd": engine.WINOGRAD,
+}
 INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
-GRID_MODES = ("nearest", "bilinear", "bicubic")
-GRID_PADDINGS = ("zeros", "border", "reflection")
+GRID_MODES = {"nearest": engine.NEAREST, "bilinear": engine.LINEAR, "bicubic": engine.CUBIC}
+GRID_PADDINGS = {
+    "zeros": engine.BORDER_ZEROS,
+    "border": engine.BORDER_EDGE,
+    "reflection": engine.BORDER_REFLECTION,
+}
 
 
-class Kind(IntEnum):
-    """The engine's activations: ck_activation of convkit.h, where their numbers are told."""
-
-    IDENTITY = 0
-    RELU = 1
-    LEAKY_RELU = 2
-    SIGMOID = 3
-    TANH = 4
-    CLIP = 5
-    SILU = 6
-    GELU = 7
-    HARD_SWISH = 8
-    HARD_SIGMOID = 9
-    ELU = 10
-    GELU_TANH = 11
-    SOFTPLUS = 12
-    ELU_OF_X = 13
-
-
-# Kind, parameters' names, and whether the derivative is a function of the result, from which a backward forms it.
+# The engine's code, parameters' names, and whether the derivative is one of the result, which a backward forms it from.
 _ACTIVATIONS = {
-    "relu": (Kind.RELU, (), True),
-    "leaky_relu": (Kind.LEAKY_RELU, ("slope",), True),
-    "sigmoid": (Kind.SIGMOID, (), True),
-    "tanh": (Kind.TANH, (), True),
-    "clip": (Kind.CLIP, ("lo", "hi"), True),
-    "silu": (Kind.SILU, (), False),
-    "gelu": (Kind.GELU, (), False),
-    "hard_swish": (Kind.HARD_SWISH, (), False),
-    "hard_sigmoid": (Kind.HARD_SIGMOID, (), True),
-    "elu": (Kind.ELU, ("alpha",), True),
+    "relu": (engine.RELU, (), True),
+    "leaky_relu": (engine.LEAKY_RELU, ("slope",), True),
+    "sigmoid": (engine.SIGMOID, (), True),
+    "tanh": (engine.TANH, (), True),
+    "clip": (engine.CLIP, ("lo", "hi"), True),
+    "silu": (engine.SILU, (), False),
+    "gelu": (engine.GELU, (), False),
+    "hard_swish": (engine.HARD_SWISH, (), False),
+    "hard_sigmoid": (engine.HARD_SIGMOID, (), True),
+    "elu": (engine.ELU, ("alpha",), True),
 }
 _PLAIN_ACTIVATIONS = {name: (code, 0.0, 0.0) for name, (code, labels, _) in _ACTIVATIONS.items() if not labels}
 
@@ -69,37 +67,42 @@ As in the forward call, but neither "silu" nor "gelu" nor "hard_swish", whose de
         With it g = grad * act'(y): relu, 1 where y > 0, else 0; leaky_relu, 1 where y > 0, else slope; sigmoid,
         y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0; hard_sigmoid, 1/6 where 0 < y < 1, else 0; elu, 1
         where y > 0, else y + alpha. Without it g = grad."""
-NO_ACTIVATION = (Kind.IDENTITY, 0.0, 0.0)
+NO_ACTIVATION = (engine.IDENTITY, 0.0, 0.0)
 
 
-def one_of(value, choices: tuple[str, ...], name: str) -> int:
-    """Index of a name among those an argument may have."""
+def one_of(value, choices: Collection[str], name: str) -> str:
+    """A plain name, of those that an argument may have."""
     expected = f"{name} must be one of {', '.join(choices)}"
     if not isinstance(value, str):
         raise TypeError(f"{expected}, got {value!r} of type {type(value).__name__}")
     if value not in choices:
         raise ValueError(f"{expected}, got {value!r}")
-    return choices.index(value)
+    return str(value)
+
+
+def name_of(code: int, codes: dict[str, int]) -> str:
+    """What a code is called."""
+    return next(name for name, at in codes.items() if at == code)
 
 
 def channel_last(layout) -> bool:
     """Whether the layout has the channel axis last."""
-    return one_of(layout, LAYOUTS, "layout") == 1
+    return one_of(layout, LAYOUTS, "layout") == "NHWC"
 
 
 def padding_mode(mode) -> int:
     """The engine's code of a padding mode."""
-    return one_of(mode, PADDING_MODES, "padding_mode")
+    return PADDING_MODES[one_of(mode, PADDING_MODES, "padding_mode")]
 
 
 def algorithm(name) -> int:
     """The engine's code of an algorithm."""
-    return one_of(name, ALGORITHMS, "algorithm")
+    return ALGORITHMS[one_of(name, ALGORITHMS, "algorithm")]
 
 
 def interpolation(mode) -> str:
     """The interpolation mode of this name."""
-    return INTERPOLATIONS[one_of(mode, INTERPOLATIONS, "mode")]
+    return one_of(mode, INTERPOLATIONS, "mode")
 
 
 def interpolation_for(nd: int, mode: str, align_corners: bool, antialias: bool) -> None:
@@ -117,15 +120,15 @@ def interpolation_for(nd: int, mode: str, align_corners: bool, antialias: bool) 
 
 def grid_mode(mode, nd: int) -> int:
     """The engine's code of a sampling mode."""
-    index = one_of(mode, GRID_MODES, "mode")
+    mode = one_of(mode, GRID_MODES, "mode")
     if mode == "bicubic" and nd == 3:
         raise ValueError("mode must be nearest or bilinear for x with 3 spatial axes, got 'bicubic'")
-    return index
+    return GRID_MODES[mode]
 
 
 def grid_padding(mode) -> int:
     """The engine's code of what lies outside a sampled image."""
-    return one_of(mode, GRID_PADDINGS, "padding_mode")
+    return GRID_PADDINGS[one_of(mode, GRID_PADDINGS, "padding_mode")]
 
 
 def flag(value, name: str) -> bool:
@@ -144,7 +147,7 @@ def activation(value) -> tuple[int, float, float]:
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
         raise TypeError(f"activation must be {_forms(False)}, got {value!r}")
-    code, labels, _ = _ACTIVATIONS.get(name, (Kind.IDENTITY, (), False))
+    code, labels, _ = _ACTIVATIONS.get(name, (engine.IDENTITY, (), False))
     if not labels or len(parameters) != len(labels):
         raise ValueError(f"activation must be {_forms(False)}, got {value!r}")
     for number, label in zip(parameters, labels, strict=True):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _options
+from ._ext import engine
 
 INT64_MAX = 2**63 - 1
 PADDING_NAMES = ("valid", "full", "same", "same_upper", "same_lower")
@@ -28,7 +29,7 @@ class Window(NamedTuple):
     pad_lo: tuple[int, ...]
     pad_hi: tuple[int, ...]
     out: tuple[int, ...]
-    padding_mode: int  # index into PADDING_MODES
+    padding_mode: int  # the engine's code
 
 
 class ConvShape(NamedTuple):
@@ -183,8 +184,8 @@ def paddings(padding, in_, kernel, stride, dilation, names=PADDING_NAMES) -> tup
 
 
 def _check_padding_mode(mode: str, in_, lo, hi) -> int:
-    """Index of the mode, once every axis is found to have enough elements for it."""
-    index = _options.padding_mode(mode)
+    """The engine's code of the mode, once every axis is found to have enough elements for it."""
+    code = _options.padding_mode(mode)
     for size, pad in zip(in_, map(max, lo, hi), strict=True):
         limit = {"reflect": size - 1, "circular": size}.get(mode, pad)
         if pad > max(limit, 0):
@@ -196,7 +197,7 @@ def _check_padding_mode(mode: str, in_, lo, hi) -> int:
             raise ValueError(
                 f"x must have an element to repeat where padding_mode is 'replicate', got size 0, padding {pad}"
             )
-    return index
+    return code
 
 
 # ---------------------------------------------------------------- windows
@@ -355,7 +356,9 @@ def conv_transpose(
     lo, out = _transposed_out(reach, kernel, stride, dilation, size, padding, output_padding, output_size)
     elements((n, groups * weight_shape[1], *out), "the output")
     hi = tuple(length - a - count for length, a, count in zip(reach, lo, out, strict=True))
-    return ConvShape(n, groups, weight_shape[1], c_in // groups, out, kernel, stride, dilation, lo, hi, size, 0)
+    return ConvShape(
+        n, groups, weight_shape[1], c_in // groups, out, kernel, stride, dilation, lo, hi, size, engine.ZEROS
+    )
 
 
 class DeformShape(NamedTuple):

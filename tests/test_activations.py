@@ -1,6 +1,5 @@
 """Fused activations: how far off, at numbers of all sizes; at the ends; and what a backward makes of them."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 import convkit
 from cases import DTYPES
-from convkit._options import Kind
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "activations.npz", allow_pickle=False)
 FUSED = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "silu", "gelu": "gelu", "elu": ("elu", 1.0)}
@@ -107,9 +105,3 @@ def test_where_the_slope_is_zero_an_infinite_gradient_is_too(activation, isa):
     inside = {("clip", -1, 1): (y > -1) & (y < 1), "hard_sigmoid": (y > 0) & (y < 1)}
     passes = inside.get(activation, y > 0)
     np.testing.assert_array_equal(grads.x, np.where(passes, np.inf, 0))
-
-
-def test_the_list_of_activations_is_the_headers():
-    header = (Path(__file__).parents[1] / "src_c" / "convkit.h").read_text()
-    body = re.search(r"typedef enum ck_activation \{(.*?)\}", header, re.S).group(1)
-    assert {name: int(number) for name, number in re.findall(r"CK_(\w+) = (\d+)", body)} == Kind.__members__

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._arrays import is_real
+from .._ext import engine
 from .._limits import share
 from .._options import NO_ACTIVATION as NONE
-from .._options import Kind
 from ..ops import _elementwise
 from .table import OPS, Attrs, Info, Op, op, repeats
 
 Code = _elementwise.Activation
-COPY = 0  # of the engine's elementwise operators
-MOST_AXES = 8
+COPY = engine.ACTIVATE  # if it is none
 
 
 # ---------------------------------------------------------------- activations
@@ -67,29 +66,29 @@ CODES: dict[str, Callable[[Attrs, tuple], Code | None]] = {
     ),
     "Softplus": lambda attrs, _: _elementwise.softplus(1.0, math.inf),
 }
-BOUNDS = (Kind.IDENTITY, Kind.RELU, Kind.CLIP)  # what the engine applies to a sum with what is added to it
+BOUNDS = (engine.IDENTITY, engine.RELU, engine.CLIP)  # what the engine applies to a sum with what is added to it
 # How ONNX says an activation: the operator, the attributes that its numbers are, and what else it is told.
 _OPERATORS: dict[int, tuple[str, tuple[str, ...], dict[str, Any]]] = {
-    Kind.RELU: ("Relu", (), {}),
-    Kind.LEAKY_RELU: ("LeakyRelu", ("alpha",), {}),
-    Kind.SIGMOID: ("Sigmoid", (), {}),
-    Kind.TANH: ("Tanh", (), {}),
-    Kind.CLIP: ("Clip", (), {}),  # its numbers are inputs
-    Kind.SILU: ("Swish", (), {}),
-    Kind.GELU: ("Gelu", (), {}),
-    Kind.GELU_TANH: ("Gelu", (), {"approximate": "tanh"}),
-    Kind.HARD_SWISH: ("HardSwish", (), {}),
-    Kind.HARD_SIGMOID: ("HardSigmoid", (), {"alpha": 1 / 6, "beta": 0.5}),
-    Kind.ELU: ("Selu", ("alpha", "gamma"), {}),
-    Kind.ELU_OF_X: ("Selu", ("alpha", "gamma"), {}),
-    Kind.SOFTPLUS: ("Softplus", (), {}),
+    engine.RELU: ("Relu", (), {}),
+    engine.LEAKY_RELU: ("LeakyRelu", ("alpha",), {}),
+    engine.SIGMOID: ("Sigmoid", (), {}),
+    engine.TANH: ("Tanh", (), {}),
+    engine.CLIP: ("Clip", (), {}),  # its numbers are inputs
+    engine.SILU: ("Swish", (), {}),
+    engine.GELU: ("Gelu", (), {}),
+    engine.GELU_TANH: ("Gelu", (), {"approximate": "tanh"}),
+    engine.HARD_SWISH: ("HardSwish", (), {}),
+    engine.HARD_SIGMOID: ("HardSigmoid", (), {"alpha": 1 / 6, "beta": 0.5}),
+    engine.ELU: ("Selu", ("alpha", "gamma"), {}),
+    engine.ELU_OF_X: ("Selu", ("alpha", "gamma"), {}),
+    engine.SOFTPLUS: ("Softplus", (), {}),
 }
 
 
 def operator_of(code: Code) -> tuple[str, dict[str, Any]]:
     """An activation's operator and attributes."""
     kind, *numbers = code
-    if kind in (Kind.ELU, Kind.ELU_OF_X) and numbers[1] == 1:
+    if kind in (engine.ELU, engine.ELU_OF_X) and numbers[1] == 1:
         return "Elu", {"alpha": float(numbers[0])}
     op, names, attrs = _OPERATORS[kind]
     return op, attrs | dict(zip(names, map(float, numbers), strict=False))
@@ -193,7 +192,10 @@ def truth(attrs: Attrs, *infos: Info) -> list[Info]:
 
 
 ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
-ELEMENT_OPS = {"Add": 2, "Sub": 3, "Mul": 4, "Div": 5, "Max": 6, "Min": 7}
+ELEMENT_OPS = {
+    "Add": engine.PLUS, "Sub": engine.MINUS, "Mul": engine.TIMES, "Div": engine.OVER,
+    "Max": engine.LARGER, "Min": engine.SMALLER,
+}  # fmt: skip
 
 
 def lower_arithmetic(plan: Any, node: Any) -> bool:
@@ -223,7 +225,7 @@ def engine_pass(plan: Any, code: int, info: Info, spots: list, activation: Code 
         return True
     strides = spots[0][2]
     kept = sorted((i for i, size in enumerate(shape) if size != 1), key=lambda axis: -strides[axis])
-    if len(kept) > MOST_AXES:
+    if len(kept) > engine.MAX_AXES:
         return False
     operands = (*(_spread(spot, shape, kept) for spot in spots), None)[:3]
     plan.program.elementwise(code, dtype.itemsize, tuple(shape[axis] for axis in kept), *operands, activation)

@@ -160,7 +160,7 @@ def _how(plan: Plan, node: Node) -> str:
     told = plan.program.explain(end - 1)
     if told is None:
         return "engine"
-    name, arrangement = _options.ALGORITHMS[told["algorithm"]], told["arrangement"]
+    name, arrangement = _options.name_of(told["algorithm"], _options.ALGORITHMS), told["arrangement"]
     spot = plan.placement.spot(node.outputs[0])
     last = ["channels last"] if len(spot.shape) > 2 and spot.strides[1] == spot.item else []
     threads = counted(told["threads"], "thread")

@@ -239,7 +239,7 @@ def _lower_pool(code: int) -> Callable[..., bool]:
         if not is_real(x.dtype) or len(node.outputs) > 1:
             return False
         shape = _pool_shape(node.attrs, x)
-        count = code == 1 and bool(node.attrs.get("count_include_pad", 0))
+        count = code == engine.POOL_AVERAGE and bool(node.attrs.get("count_include_pad", 0))
         geometry = engine.PoolGeometry(*shape, count_pad=count)
         spots = plan.spot(node.inputs[0]), plan.spot(node.outputs[0])
         plan.program.pool(geometry, code, x.dtype.itemsize, *spots, None)
@@ -248,7 +248,7 @@ def _lower_pool(code: int) -> Callable[..., bool]:
     return lower
 
 
-@op("MaxPool", infer=_pool_infer, lower=_lower_pool(0))
+@op("MaxPool", infer=_pool_infer, lower=_lower_pool(engine.POOL_MAX))
 def _max_pool(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.max_pool1d, pool.max_pool2d, pool.max_pool3d)[nd - 1]
@@ -266,7 +266,7 @@ def _column_major(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.ravel_multi_index(places, sizes, order="F")
 
 
-@op("AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(1))
+@op("AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE))
 def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[nd - 1]
@@ -301,9 +301,9 @@ _AVERAGES = adaptive_pool.adaptive_avg_pool1d, adaptive_pool.adaptive_avg_pool2d
 _LARGEST = adaptive_pool.adaptive_max_pool1d, adaptive_pool.adaptive_max_pool2d, adaptive_pool.adaptive_max_pool3d
 # The adaptive ones are convkit's own: ONNX has those to one element alone.
 for _name in ("GlobalAveragePool", "AdaptiveAveragePool"):
-    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(1))
+    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(engine.POOL_AVERAGE))
 for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
-    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(0))
+    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(engine.POOL_MAX))
 
 
 # ---------------------------------------------------------------- resampling
@@ -368,7 +368,7 @@ def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: 
             return None
         # Coordinates are multiples of 1 / over: a nudge that is far smaller decides what lies halfway.
         after -= {"floor": 0.0, "round_prefer_ceil": 0.5, "round_prefer_floor": 0.5 - 1e-9}[rounding]
-    sampling = {"nearest": 0, "linear": 1, "cubic": 2}[mode]
+    sampling = {"nearest": engine.NEAREST, "linear": engine.LINEAR, "cubic": engine.CUBIC}[mode]
     return engine.ResizeGeometry(*shape[:2], in_, out, sampling, antialias, times, over, before, after)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import empty, is_real
+from .._ext import engine
 from .._limits import difference, share
 from .._range import norms, scaled
 from ..ops import _channels, _moments
@@ -15,9 +16,6 @@ from ..ops._channels import Map
 from .elements import same
 from .picking import positive
 from .table import OPS, Attrs, Info, Op, each_channel, op, repeats
-
-_SOFTMAX, _STANDARD, _RESPONSE = 0, 1, 2  # the engine's
-
 
 def _lower_rows(
     plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None), epsilon: float = 1e-5,
@@ -28,7 +26,7 @@ def _lower_rows(
     info = plan.info(x)
     if not is_real(info.dtype) or 0 in info.shape or plan.constant(x) is not None or len(node.outputs) > 1:
         return False
-    if op == _STANDARD and info.dtype.itemsize != 4:  # squares in float64 hold those of float32 of any size
+    if op == engine.STANDARD and info.dtype.itemsize != 4:  # squares in float64 hold those of float32 of any size
         return False
     sizes = info.shape[:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
     spots = [_as_rows(plan.spot(value), sizes) for value in (x, y)]
@@ -97,7 +95,7 @@ def _layer_norm_infer(attrs: Attrs, x: Info, *numbers: Info | None) -> list[Info
 def _lower_layer_norm(plan: Any, node: Any) -> bool:
     axes = len(plan.info(node.inputs[0]).shape)
     axis = positive(node.attrs.get("axis", -1), axes)
-    return _lower_rows(plan, node, _STANDARD, axis, axes - axis, (*node.inputs[1:], None)[:2])
+    return _lower_rows(plan, node, engine.STANDARD, axis, axes - axis, (*node.inputs[1:], None)[:2])
 
 
 @op("LayerNormalization", infer=_layer_norm_infer, lower=_lower_layer_norm)
@@ -114,7 +112,7 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
 
 @op(
     "ChannelNormalization", infer=each_channel,
-    lower=lambda plan, node: _lower_rows(plan, node, _STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
+    lower=lambda plan, node: _lower_rows(plan, node, engine.STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
 )  # fmt: skip
 def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """convkit's own: of the channels of each pixel, which passes make of layer normalisation with channels last."""
@@ -191,7 +189,7 @@ def _lower_lrn(plan: Any, node: Any) -> bool:
         return False
     before, factor = (size - 1) // 2, node.attrs.get("alpha", 1e-4) / size
     response = factor, before, size - before - 1, int(quarters)
-    return _lower_rows(plan, node, _RESPONSE, 1, 1, (None, None), node.attrs.get("bias", 1.0), response)
+    return _lower_rows(plan, node, engine.RESPONSE, 1, 1, (None, None), node.attrs.get("bias", 1.0), response)
 
 
 @op("LRN", infer=same, lower=_lower_lrn)
@@ -235,7 +233,7 @@ def _hardmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 
 def _lower_softmax(plan: Any, node: Any) -> bool:
     axis = positive(node.attrs.get("axis", -1), len(plan.info(node.inputs[0]).shape))
-    return _lower_rows(plan, node, _SOFTMAX, axis, 1)
+    return _lower_rows(plan, node, engine.SOFTMAX, axis, 1)
 
 
 OPS["Softmax"], OPS["LogSoftmax"] = Op(_softmax, same, _lower_softmax), Op(_log_softmax, same)

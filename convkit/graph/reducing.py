@@ -93,7 +93,7 @@ def _images(spot: Any, kept: int, gone: int) -> tuple:
     return base, offset, ((0,) * (2 - kept) + strides[:kept] + tail), item
 
 
-_POOLED = {"ReduceMean": _lower_pooled(1), "ReduceMax": _lower_pooled(0)}
+_POOLED = {"ReduceMean": _lower_pooled(engine.POOL_AVERAGE), "ReduceMax": _lower_pooled(engine.POOL_MAX)}
 
 for _name, _function in {
     "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceProd": np.prod,

@@ -6,39 +6,42 @@ import numpy as np
 
 from .._arrays import as_array, empty, same_dtype
 from .._ext import engine
-from .._options import NO_ACTIVATION, Kind
+from .._options import NO_ACTIVATION
 from .._threads import current
 
 Activation = tuple[int, float, float]  # kind, a, b; those of `convkit._options.activation` are activations, too
 
-_ACTIVATE, _ACTIVATE_BACK = 0, 1
-_BINARY = {"add": 2, "subtract": 3, "multiply": 4, "divide": 5, "maximum": 6, "minimum": 7}
+_BINARY = {
+    "add": engine.PLUS, "subtract": engine.MINUS, "multiply": engine.TIMES, "divide": engine.OVER,
+    "maximum": engine.LARGER, "minimum": engine.SMALLER,
+}  # fmt: skip
 RELU, SIGMOID, TANH, SILU, GELU, HARD_SWISH, HARD_SIGMOID, GELU_TANH = (
     (kind, 0.0, 0.0)
     for kind in (
-        Kind.RELU, Kind.SIGMOID, Kind.TANH, Kind.SILU, Kind.GELU, Kind.HARD_SWISH, Kind.HARD_SIGMOID, Kind.GELU_TANH,
+        engine.RELU, engine.SIGMOID, engine.TANH, engine.SILU, engine.GELU, engine.HARD_SWISH, engine.HARD_SIGMOID,
+        engine.GELU_TANH,
     )
 )  # fmt: skip
 
 
 def leaky_relu(slope: float) -> Activation:
     """x where x > 0, else slope * x."""
-    return Kind.LEAKY_RELU, slope, 0.0
+    return engine.LEAKY_RELU, slope, 0.0
 
 
 def clip(lo: float, hi: float) -> Activation:
     """lo where x is below it, hi where x is above it."""
-    return Kind.CLIP, lo, hi
+    return engine.CLIP, lo, hi
 
 
 def softplus(beta: float, threshold: float) -> Activation:
     """log(1 + exp(beta * x)) / beta; x where beta * x > threshold."""
-    return Kind.SOFTPLUS, beta, threshold
+    return engine.SOFTPLUS, beta, threshold
 
 
 def elu(alpha: float, scale: float) -> Activation:
     """scale * x where x > 0, else scale * alpha * (exp(x) - 1); the derivative is taken from x."""
-    return Kind.ELU_OF_X, alpha, scale
+    return engine.ELU_OF_X, alpha, scale
 
 
 def _run(op: int, activation: Activation, a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -54,14 +57,14 @@ def _run(op: int, activation: Activation, a: np.ndarray, b: np.ndarray | None) -
 
 def activate(x: np.ndarray, activation: Activation) -> np.ndarray:
     """The activation of every element."""
-    return _run(_ACTIVATE, activation, as_array(x, "x"), None)
+    return _run(engine.ACTIVATE, activation, as_array(x, "x"), None)
 
 
 def activate_backward(grad: np.ndarray, kept: np.ndarray, activation: Activation) -> np.ndarray:
     """grad times the derivative, of which `kept` is the argument or the result, as ck_activation in convkit.h says."""
     grad, kept = as_array(grad, "grad"), as_array(kept, "x")
     same_dtype(grad, "grad", kept, "x")
-    return _run(_ACTIVATE_BACK, activation, grad, kept)
+    return _run(engine.ACTIVATE_BACK, activation, grad, kept)
 
 
 def binary(name: str, a: np.ndarray, b: np.ndarray, activation: Activation = NO_ACTIVATION) -> np.ndarray:

@@ -13,7 +13,6 @@ from .._threads import current
 from . import _shared
 from ._shared import batch
 
-MAX, AVERAGE, AVERAGE_GRAD, SCATTER_ADD, SCATTER, GATHER, CHECK = range(7)  # what engine.pool calls them
 INT64 = np.dtype(np.int64)
 
 

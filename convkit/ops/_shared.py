@@ -153,7 +153,7 @@ def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> str:
 def check_algorithm(name, plan: Plan) -> int:
     """The engine's code of an algorithm, once it is found to do this shape."""
     if name == "auto":
-        return 0
+        return engine.AUTO
     code = _options.algorithm(name)
     if not engine.conv_supports(plan.geometry, code):
         raise ValueError(f"algorithm must be another than {name!r}, which does {ONLY_FOR[name]}; got {plan.words}")
@@ -197,7 +197,7 @@ def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need,
     if need_x:
         family.grad_x(plan.geometry, grad, weight, dx, act, a, b, y, plan.channel_last, code, current())
     if need_weight or need_bias:
-        code = code if need_weight else 0  # the sum for the bias alone is every algorithm's
+        code = code if need_weight else engine.AUTO  # the sum for the bias alone is every algorithm's
         family.grad_weight(plan.geometry, grad, x, dw, db, act, a, b, y, plan.channel_last, code, current())
     return ConvGrads(*grads)
 

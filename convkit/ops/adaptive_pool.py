@@ -51,7 +51,7 @@ def _avg_backward(nd, grad, x_shape, layout):
     sizes = _plan((nd, x_shape, out, "x_shape"), (layout,))
     check_shape(grad, "grad", sizes.y_shape, "with the batch and channels of x_shape")
     dx = empty(x_shape, grad.dtype)
-    _pooling.run(sizes.geometry, _pooling.AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)
+    _pooling.run(sizes.geometry, engine.POOL_AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)
     return dx
 
 
@@ -202,21 +202,21 @@ _MAX_BACKWARD_DOC = """
 def adaptive_avg_pool1d(
     x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    return _forward(_pooling.AVERAGE, 1, x, output_size, False, layout, out)
+    return _forward(engine.POOL_AVERAGE, 1, x, output_size, False, layout, out)
 
 
 @documented(_AVG_DOC)
 def adaptive_avg_pool2d(
     x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    return _forward(_pooling.AVERAGE, 2, x, output_size, False, layout, out)
+    return _forward(engine.POOL_AVERAGE, 2, x, output_size, False, layout, out)
 
 
 @documented(_AVG_DOC)
 def adaptive_avg_pool3d(
     x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    return _forward(_pooling.AVERAGE, 3, x, output_size, False, layout, out)
+    return _forward(engine.POOL_AVERAGE, 3, x, output_size, False, layout, out)
 
 
 @documented(_MAX_DOC)
@@ -224,7 +224,7 @@ def adaptive_max_pool1d(
     x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
     out: np.ndarray | None = None,
 ) -> Any:  # fmt: skip
-    return _forward(_pooling.MAX, 1, x, output_size, return_indices, layout, out)
+    return _forward(engine.POOL_MAX, 1, x, output_size, return_indices, layout, out)
 
 
 @documented(_MAX_DOC)
@@ -232,7 +232,7 @@ def adaptive_max_pool2d(
     x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
     out: np.ndarray | None = None,
 ) -> Any:  # fmt: skip
-    return _forward(_pooling.MAX, 2, x, output_size, return_indices, layout, out)
+    return _forward(engine.POOL_MAX, 2, x, output_size, return_indices, layout, out)
 
 
 @documented(_MAX_DOC)
@@ -240,7 +240,7 @@ def adaptive_max_pool3d(
     x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
     out: np.ndarray | None = None,
 ) -> Any:  # fmt: skip
-    return _forward(_pooling.MAX, 3, x, output_size, return_indices, layout, out)
+    return _forward(engine.POOL_MAX, 3, x, output_size, return_indices, layout, out)
 
 
 @documented(_AVG_BACKWARD_DOC)

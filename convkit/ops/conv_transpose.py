@@ -33,7 +33,7 @@ CONV_TRANSPOSE = Family(
     engine.conv_transpose_forward,
     engine.conv_transpose_grad_x,
     engine.conv_transpose_grad_weight,
-    (5, 6, 7),
+    (engine.TRANSPOSED, engine.TRANSPOSED_GRAD_X, engine.TRANSPOSED_GRAD_WEIGHT),
 )
 
 

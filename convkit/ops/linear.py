@@ -113,7 +113,7 @@ def linear(
     y = empty(y_shape, x.dtype) if target is None else target
     image = _as_image(y, lead)
     kernel = _as_kernel(weight, len(lead) - 1)
-    engine.conv_forward(geometry, _as_image(x, lead), kernel, bias, image, act, a, b, True, 0, current())
+    engine.conv_forward(geometry, _as_image(x, lead), kernel, bias, image, act, a, b, True, engine.AUTO, current())
     if not np.may_share_memory(image, y):  # more axes than the engine has, in an order that does not fold
         y[...] = image.reshape(y_shape)
     return y if out is None else out
@@ -184,7 +184,8 @@ def linear_backward(
     dx, dw, db = _as_image(grads[0], lead), _as_kernel(grads[1], len(lead) - 1), grads[2]
     grad, x, y = (_as_image(array, lead) for array in (grad, x, y))
     if need_x:
-        engine.conv_grad_x(geometry, grad, _as_kernel(weight, len(lead) - 1), dx, act, a, b, y, True, 0, current())
+        kernel = _as_kernel(weight, len(lead) - 1)
+        engine.conv_grad_x(geometry, grad, kernel, dx, act, a, b, y, True, engine.AUTO, current())
     if need_weight or need_bias:
-        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, True, 0, current())
+        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, True, engine.AUTO, current())
     return ConvGrads(*grads)

@@ -42,7 +42,7 @@ def _max_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, retur
     sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, False, layout)
     with_indices = _options.flag(return_indices, "return_indices")
     y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
-    _pooling.run(sizes.geometry, _pooling.MAX, x, y, indices, sizes.channel_last, sizes.batched)
+    _pooling.run(sizes.geometry, engine.POOL_MAX, x, y, indices, sizes.channel_last, sizes.batched)
     return given(out, (y, indices) if with_indices else y)
 
 
@@ -53,7 +53,7 @@ def max_backward(nd, grad, indices, x_shape, layout):
     geometry, batched = point_geometry(nd, grad.shape, x_shape, "grad", "x_shape", channel_last)
     check_shape(indices, "indices", grad.shape, "that of grad")
     dx = empty(x_shape, grad.dtype)
-    if not _pooling.run(geometry, _pooling.SCATTER_ADD, dx, grad, indices, channel_last, batched):
+    if not _pooling.run(geometry, engine.POOL_SCATTER_ADD, dx, grad, indices, channel_last, batched):
         _, _, plane = _shapes.split_image(x_shape, nd, "x_shape", channel_last)
         _pooling.refuse_indices(indices, plane, -1)
     return dx
@@ -63,7 +63,7 @@ def _avg_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count
     x = as_array(x, "x")
     sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
     y, _ = pooled_out(out, sizes.y_shape, x.dtype, x, False)
-    _pooling.run(sizes.geometry, _pooling.AVERAGE, x, y, None, sizes.channel_last, sizes.batched)
+    _pooling.run(sizes.geometry, engine.POOL_AVERAGE, x, y, None, sizes.channel_last, sizes.batched)
     return given(out, y)
 
 
@@ -74,7 +74,7 @@ def _avg_backward(nd, grad, x_shape, kernel_size, stride, padding, dilation, cei
     )
     check_shape(grad, "grad", sizes.y_shape, "that of the output")
     dx = empty(x_shape, grad.dtype)
-    _pooling.run(sizes.geometry, _pooling.AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)
+    _pooling.run(sizes.geometry, engine.POOL_AVERAGE_GRAD, dx, grad, None, sizes.channel_last, sizes.batched)
     return dx
 
 

@@ -15,7 +15,8 @@ from .._typing import Array, Size
 from . import _pooling
 from ._shared import check_shape, remembered
 
-_SAMPLING = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
+_SAMPLING = dict.fromkeys(("nearest", "nearest-exact"), engine.NEAREST) | {"bicubic": engine.CUBIC}
+_SAMPLING |= dict.fromkeys(("linear", "bilinear", "trilinear"), engine.LINEAR)
 
 
 class _Plan(NamedTuple):
@@ -63,7 +64,7 @@ def _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout
 def _run(plan: _Plan, x: np.ndarray, y: np.ndarray, backward: bool) -> None:
     """y from x, or, backward, x, the gradient of the input, from y, that of the output."""
     if isinstance(plan.geometry, engine.PoolGeometry):
-        op = _pooling.AVERAGE_GRAD if backward else _pooling.AVERAGE
+        op = engine.POOL_AVERAGE_GRAD if backward else engine.POOL_AVERAGE
         _pooling.run(plan.geometry, op, x, y, None, plan.channel_last, True)
     else:
         engine.resize(plan.geometry, x, y, backward, plan.channel_last, current())

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import _options, _pool_shapes, _shapes
 from .._arrays import as_array, as_out, empty
+from .._ext import engine
 from .._typing import Array, Padding, Size
 from . import _pooling
 from ._pooling import as_indices, documented, given, point_geometry
@@ -24,9 +25,9 @@ def _forward(nd, x, indices, kernel_size, stride, padding, output_size, layout, 
         y = empty(y_shape, x.dtype)
     else:
         y = as_out(out, "out", y_shape, x.dtype, (("x", x), ("indices", indices)))
-        if not _pooling.run(geometry, _pooling.CHECK, None, None, indices, last, batched):
+        if not _pooling.run(geometry, engine.POOL_CHECK, None, None, indices, last, batched):
             _pooling.refuse_indices(indices, plane, 0)
-    if not _pooling.run(geometry, _pooling.SCATTER, y, x, indices, last, batched):
+    if not _pooling.run(geometry, engine.POOL_SCATTER, y, x, indices, last, batched):
         _pooling.refuse_indices(indices, plane, 0)
     return given(out, y)
 
@@ -35,7 +36,7 @@ def _backward(nd, grad, indices, layout):
     grad, indices, last = as_array(grad, "grad"), as_indices(indices), _options.channel_last(layout)
     geometry, batched = point_geometry(nd, indices.shape, grad.shape, "indices", "grad", last)
     dx = empty(indices.shape, grad.dtype)
-    if not _pooling.run(geometry, _pooling.GATHER, grad, dx, indices, last, batched):
+    if not _pooling.run(geometry, engine.POOL_GATHER, grad, dx, indices, last, batched):
         _, _, plane = _shapes.split_image(grad.shape, nd, "grad", last)
         _pooling.refuse_indices(indices, plane, 0)
     return dx

@@ -27,7 +27,7 @@ _NAMES = ConvGrads._fields
 
 def axis_taps(shape: _shapes.ConvShape, axis: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """For each tap of one axis: the tap, the outputs that see an element through it, and the element each sees."""
-    size, mode = shape.in_[axis], _options.PADDING_MODES[shape.padding_mode]
+    size, mode = shape.in_[axis], _options.name_of(shape.padding_mode, _options.PADDING_MODES)
     start = np.arange(shape.out[axis]) * shape.stride[axis] - shape.pad_lo[axis]
     taps = []
     for tap in range(shape.kernel[axis]):
