@@ -94,7 +94,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def overlap(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays share a byte; True as well where finding out would take too long."""
-    if not np.may_share_memory(a, b):
+    apart = a is not b and a.flags.owndata and b.flags.owndata  # found out in half the time
+    if apart or not np.may_share_memory(a, b):
         return False
     try:
         return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
@@ -118,7 +119,8 @@ def overlaps_itself(array: np.ndarray) -> bool:
 
 def as_out(out, name: str, shape: tuple[int, ...], dtype: np.dtype, inputs) -> np.ndarray:
     """`out` as a plain ndarray, once it is known to be fit for writing; `inputs` are (name, array or None) pairs."""
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+    plain = type(out) is np.ndarray
+    if not plain and (not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray)):
         raise TypeError(f"{name} must be a {dtype} ndarray, got {type(out).__name__}")
     if out.dtype is not dtype and out.dtype != dtype:
         if out.dtype.newbyteorder("=") == dtype:
@@ -133,4 +135,4 @@ def as_out(out, name: str, shape: tuple[int, ...], dtype: np.dtype, inputs) -> n
     for other, array in inputs:
         if array is not None and overlap(out, array):
             raise ValueError(f"{name} must not share memory with {other}, got an array that does")
-    return np.asarray(out)
+    return out if plain else np.asarray(out)
