@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,24 +19,34 @@ from ._shared import CONV_GRADS, array_or_shape, check_shape, documented, taken_
 _MOST_AXES = 4  # a batch axis and three spatial ones
 
 
+_Form = tuple[tuple[int, ...], engine.Geometry]  # leading sizes that arrays are given, and the convolution of such
+
+
+class _Plan(NamedTuple):
+    y_shape: tuple[int, ...]
+    folded: _Form  # for arrays that have all rows in one axis, which is best, and costs contiguous ones nothing
+    others: _Form  # for arrays that keep their axes, so that none is copied, as long as the engine has axes enough
+
+    def form(self, *arrays: np.ndarray | None) -> _Form:
+        """That of these arrays."""
+        return self.folded if all(a is None or a.flags.c_contiguous for a in arrays) else self.others
+
+
 @lru_cache(maxsize=1024)
-def _geometry(lead: tuple[int, ...], features: int, weight_shape: tuple[int, int]) -> engine.Geometry:
+def _plan(x_shape: tuple[int, ...], weight_shape: tuple[int, ...]) -> _Plan:
+    _shapes.check_features(x_shape, weight_shape)
+    lead, rows = x_shape[:-1], _shapes.elements(x_shape[:-1], "x")
+    folded = (1, rows) if rows else (0, 1)  # an empty batch: a convolution has no image without pixels
+    others = lead if rows and 2 <= len(lead) <= _MOST_AXES else folded
+    return _Plan(
+        (*lead, weight_shape[0]), *(_convolution(sizes, x_shape[-1], weight_shape) for sizes in (folded, others))
+    )
+
+
+def _convolution(lead: tuple[int, ...], features: int, weight_shape: tuple[int, ...]) -> _Form:
     nd = len(lead) - 1
     shape = _shapes.conv(nd, (*lead, features), (*weight_shape, *(1,) * nd), 1, 0, 1, 1, "zeros", True)
-    return engine.Geometry(*shape)
-
-
-def _rows(lead: tuple[int, ...], arrays) -> tuple[int, ...]:
-    """Leading sizes under which the engine reads all the arrays as (n, *spatial, features).
-
-    One long axis of rows is best, and contiguous arrays have it for nothing. Others keep their axes, so that no array
-    is copied, as long as the engine has axes enough.
-    """
-    rows = _shapes.elements(lead, "x")
-    if rows == 0:
-        return (0, 1)  # an empty batch: a convolution has no image without pixels
-    folds = all(array is None or array.flags.c_contiguous for array in arrays)
-    return (1, rows) if folds or not 2 <= len(lead) <= _MOST_AXES else lead
+    return lead, engine.Geometry(*shape)
 
 
 def _as_image(array: np.ndarray | None, lead: tuple[int, ...]) -> np.ndarray | None:
@@ -99,24 +110,21 @@ def linear(
 ) -> np.ndarray:  # fmt: skip
     x = as_array(x, "x")
     weight = as_array(weight, "weight", x, "x")
-    _shapes.check_features(x.shape, weight.shape)
+    plan = _plan(x.shape, weight.shape)
     if bias is not None:
         bias = as_array(bias, "bias", x, "x")
         check_shape(bias, "bias", weight.shape[:1], "one per output feature")
     act, a, b = _options.activation(activation)
-    y_shape = (*x.shape[:-1], weight.shape[0])
-    target = None
-    if out is not None:
-        target = as_out(out, "out", y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
-    lead = _rows(x.shape[:-1], (x, target))
-    geometry = _geometry(lead, x.shape[-1], weight.shape)
-    y = empty(y_shape, x.dtype) if target is None else target
-    image = _as_image(y, lead)
-    kernel = _as_kernel(weight, len(lead) - 1)
+    if out is None:
+        y = out = empty(plan.y_shape, x.dtype)
+    else:
+        y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
+    lead, geometry = plan.form(x, y)
+    image, kernel = _as_image(y, lead), _as_kernel(weight, len(lead) - 1)
     engine.conv_forward(geometry, _as_image(x, lead), kernel, bias, image, act, a, b, True, engine.AUTO, current())
-    if not np.may_share_memory(image, y):  # more axes than the engine has, in an order that does not fold
-        y[...] = image.reshape(y_shape)
-    return y if out is None else out
+    if not (y.flags.c_contiguous or np.may_share_memory(image, y)):  # more axes than the engine has, that do not fold
+        y[...] = image.reshape(plan.y_shape)
+    return out
 
 
 _BACKWARD_DOC = """
@@ -172,14 +180,12 @@ def linear_backward(
     grad = as_array(grad, "grad")
     x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
     weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
-    _shapes.check_features(x_shape, weight_shape)
-    y_shape = (*x_shape[:-1], weight_shape[0])
-    check_shape(grad, "grad", y_shape, "that of the output")
+    plan = _plan(x_shape, weight_shape)
+    check_shape(grad, "grad", plan.y_shape, "that of the output")
     act, a, b = _options.activation_backward(activation)
     y = taken_y(y, activation, grad)
-    lead = _rows(x_shape[:-1], (grad, x, y))
-    geometry = _geometry(lead, x_shape[-1], weight_shape)
-    shapes = (x_shape, weight_shape, y_shape[-1:])
+    lead, geometry = plan.form(grad, x, y)
+    shapes = (x_shape, weight_shape, weight_shape[:1])
     grads = [empty(shape, grad.dtype) if needed else None for needed, shape in zip(needs, shapes, strict=True)]
     dx, dw, db = _as_image(grads[0], lead), _as_kernel(grads[1], len(lead) - 1), grads[2]
     grad, x, y = (_as_image(array, lead) for array in (grad, x, y))
