@@ -177,6 +177,8 @@ def need(value, names: tuple[str, ...]) -> tuple[bool, ...]:
     """For each of `names`, whether it is asked for; `value` is one name or several."""
     if value is names:
         return (True,) * len(names)
+    if isinstance(value, str) and value in names:
+        return tuple([name == value for name in names])
     try:
         chosen = (value,) if isinstance(value, str) else tuple(value)
     except TypeError:

@@ -89,8 +89,9 @@ def taken_y(y, activation, grad: np.ndarray):
 def results(names, needs, shapes, dtype, out, inputs) -> tuple[list, list]:
     """The arrays to return and the plain ndarrays to fill, both None where a gradient is not needed."""
     if out is None:
-        out = (None,) * len(names)
-    elif not isinstance(out, tuple) or len(out) != len(names):
+        fresh = [empty(shape, dtype) if needed else None for needed, shape in zip(needs, shapes, strict=True)]
+        return fresh, fresh
+    if not isinstance(out, tuple) or len(out) != len(names):
         expected = f"out must be a tuple of {_COUNTS[len(names)]} arrays or None for {names}"
         if isinstance(out, tuple):
             raise ValueError(f"{expected}, got {len(out)} entries")
