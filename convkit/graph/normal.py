@@ -17,6 +17,7 @@ from .elements import same
 from .picking import positive
 from .table import OPS, Attrs, Info, Op, each_channel, op, repeats
 
+
 def _lower_rows(
     plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None), epsilon: float = 1e-5,
     response: tuple = (),
