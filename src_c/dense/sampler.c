@@ -92,6 +92,7 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
   const ck_kernels *k = samples->sampler->kernels;
   const int64_t *kernel = samples->sampler->call->conv.shape.kernel, *size = samples->box.size;
   const int64_t *first = samples->box.first, *stride = tensor->stride, *tap = samples->kblock.tap;
+  const int64_t joined = stride[3] == size[3] * stride[4] ? size[2] : 1; /* lines that follow one another */
   int64_t at[3];
   for (at[0] = tap[0]; at[0] < tap[0] + samples->kblock.taps[0]; at[0]++) {
     for (at[1] = tap[1]; at[1] < tap[1] + samples->kblock.taps[1]; at[1]++) {
@@ -99,12 +100,12 @@ static void load_rows(ck_samples *samples, const ck_tensor *tensor, int64_t per_
         int64_t row = ((samples->group * kernel[0] + at[0]) * kernel[1] + at[1]) * kernel[2] + at[2];
         const char *from =
             (char *)tensor->data + first[0] * stride[0] + row * per_tap * stride[1] + first[3] * stride[4];
-        for (int64_t line = 0; line < size[0] * size[1] * size[2]; line++) {
+        for (int64_t line = 0; line < size[0] * size[1] * size[2]; line += joined) {
           const int64_t at_line = line / (size[1] * size[2]) * stride[0] +
                                   (first[1] + line / size[2] % size[1]) * stride[2] +
                                   (first[2] + line % size[2]) * stride[3];
           ck_load_rows(k, out + line * size[3] * k->real_size, samples->points.pixels, from + at_line, stride[1],
-                       per_tap, stride[4], size[3]);
+                       per_tap, stride[4], joined * size[3]);
         }
         out += per_tap * samples->points.pixels * k->real_size;
       }
