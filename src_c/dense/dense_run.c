@@ -301,16 +301,37 @@ void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, cha
   }
 }
 
-/* Sets the block's panel: one that lies ready if it has all taps, else packed here. Whether anything is not finite. */
+/* Of the panel of a whole k-block the rows of those taps that are taken. */
+static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row, const char *from, char *to) {
+  const int64_t *taps = all->taps, run = taken->taps[2] * row;
+  int64_t first[3];
+  for (int i = 0; i < 3; i++)
+    first[i] = taken->tap[i] - all->tap[i];
+  for (int64_t c = 0; c < all->channels; c++) {
+    for (int64_t z = 0; z < taken->taps[0]; z++) {
+      const int64_t plane = (c * taps[0] + first[0] + z) * taps[1] + first[1];
+      for (int64_t y = 0; y < taken->taps[1]; y++, to += run)
+        memcpy(to, from + ((plane + y) * taps[2] + first[2]) * row, (size_t)run);
+    }
+  }
+}
+
+/* Sets the block's panel: one that lies ready, or its rows, or packed here. Whether anything is not finite. */
 static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index) {
   const ck_dense_plan *p = b->p;
   const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
-  b->panel = b->b.panel;
-  if (!panels || !b->whole)
-    return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
   const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
-  b->panel = panels + at * bytes;
-  return panels[panel_count(p) * bytes + at];
+  const int nonfinite = panels && panels[panel_count(p) * bytes + at];
+  b->panel = b->b.panel;
+  if (!panels || (!b->whole && (nonfinite || p->sorted)))
+    return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
+  if (b->whole) {
+    b->panel = panels + at * bytes;
+  } else {
+    const ck_kblock all = ck_reduction_block(&p->reduction, index);
+    pick_rows(&all, &b->kblock, t->ld * b->d->kernels->real_size, panels + at * bytes, b->b.panel);
+  }
+  return nonfinite;
 }
 
 /* Adds one k-block to the accumulators; those of the first are stored, those of the last drained. Stops before a tile
