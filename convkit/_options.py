@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Collection
 
 import numpy as np
 
 from ._ext import engine
+from ._numbers import number
 
 LAYOUTS = ("NCHW", "NHWC")
 PADDING_MODES = {
@@ -150,11 +150,8 @@ def activation(value) -> tuple[int, float, float]:
     code, labels, _ = _ACTIVATIONS.get(name, (engine.IDENTITY, (), False))
     if not labels or len(parameters) != len(labels):
         raise ValueError(f"activation must be {_forms(False)}, got {value!r}")
-    for number, label in zip(parameters, labels, strict=True):
-        if isinstance(number, bool) or not isinstance(number, numbers.Real):
-            kind = type(number).__name__
-            raise TypeError(f"activation's {label} must be a real number, got {number!r} of type {kind}")
-    a, b = (*map(float, parameters), 0.0, 0.0)[:2]
+    forms = zip(parameters, labels, strict=True)
+    a, b = (*(number(p, f"activation's {label}", "a real number", lambda _: True) for p, label in forms), 0.0, 0.0)[:2]
     if name in ("leaky_relu", "elu") and not (a >= 0 and math.isfinite(a)):
         raise ValueError(f"activation's {labels[0]} must be finite and at least 0, got {a}")
     if name == "clip" and not a <= b:
