@@ -10,7 +10,7 @@ pooling      `max_pool2d`, `avg_pool2d`, `adaptive_max_pool2d`, `adaptive_avg_po
 others       `interpolate`, `grid_sample`, `im2col`, `col2im`, `linear`, of any number of axes
 machine      `set_num_threads`, `get_num_threads`, `threads`, `flush_denormals`, `isa`, `set_isa`, `available_isas`,
              `set_cache_limit`, `get_cache_limit`, `clear_cache`, `workspace_limit`, `machine_peak`,
-             `show_config`, `explain`, which says what a convolution would do and why
+             `show_config`, `verify`, `explain`, which says what a convolution would do and why
 ===========  ===========================================================================================================
 
 `convkit.reference` holds the float64 definition of each. The submodules `nn`, `models`, `optim`, `data`, `train`,
@@ -28,6 +28,7 @@ from ._explain import Explanation, explain
 from ._memory import clear_cache, get_cache_limit, set_cache_limit, workspace_limit
 from ._results import ConvGrads, DeformGrads, GridGrads
 from ._threads import flush_denormals, get_num_threads, set_num_threads, threads
+from ._verify import Verification, verify
 from ._version import __version__ as __version__
 from .machine import Peak, available_isas, isa, machine_peak, set_isa, show_config
 from .ops.adaptive_pool import (
@@ -102,6 +103,7 @@ __all__ = [
     "Explanation",
     "GridGrads",
     "Peak",
+    "Verification",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
     "adaptive_avg_pool2d",
@@ -178,6 +180,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "threads",
+    "verify",
     "workspace_limit",
 ]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import convkit
 import small_training
-from convkit import analysis, data, distributed, graph, models, nn, onnx_backend, optim, train
+from convkit import _verify, analysis, data, distributed, graph, models, nn, onnx_backend, optim, train
 from convkit.nn import losses
 from convkit.optim import schedules
 from nn_cases import ALONE, TWINS
@@ -326,6 +326,7 @@ RESULTS = (
     Example("conv_grads", conv_gradients),
     Example("deform_grads", deform_gradients),
     Example("grid_grads", grid_gradients),
+    Example("verification", lambda: convkit.Verification((_verify.Check("conv2d", "avx2", 4, 0.5, ()),))),
     Example("peak", lambda: convkit.Peak("generic", {"float32": {1: 2.0}}, 3.0)),
     Example(
         "explanation", lambda: convkit.explain("conv1d", (1, 1, 8), (1, 1, 3)), lambda sent: (sent.as_dict(), str(sent))

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "say what a convolution would do on this machine, why, and how far below the roofline it lands",
     "time": "time a whole network, prepared for inference, and show where its time goes",
     "run": "run a model of ONNX's on an array or a picture, and time it beside ONNX Runtime",
+    "verify": "compute small problems of every family here, and compare them with what they mean",
     "info": "show how convkit was built, what it chose here, and this machine's peak",
 }
 

@@ -142,7 +142,7 @@ def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias
             (base, offset + more, *rest)
             for (base, offset, *rest), more in zip((_image(x), _image(out), kernel), moved, strict=True)
         )
-        plan.program.conv(geometry, False, signal, weight, bias, result, False, activation, 0, None)
+        plan.program.conv(geometry, False, signal, weight, bias, result, False, activation, engine.AUTO, None)
         plan.program.repeat(turns, tuple(step[-1] if batch else 0 for step in steps))
     return True
 
