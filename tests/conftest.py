@@ -111,6 +111,14 @@ def brief(monkeypatch):
         yield
 
 
+@pytest.fixture
+def unarranged(monkeypatch):
+    """Pictures whose parts are not moved apart, for which matplotlib draws all of them twice more."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """What is collected, a million objects, lives until the end: the garbage collector need not look there for any."""

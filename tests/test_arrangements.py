@@ -10,7 +10,7 @@ from cases import LAYOUTS, assert_same_bits, each, everything, random_data
 from convkit._ext import engine
 from problems import AWKWARD, AWKWARD_TRANSPOSED, PLANES, named, random_problem, random_transposed
 
-RANDOM = tuple(make(index) for make in (random_problem, random_transposed) for index in range(2000, 2040))
+RANDOM = tuple(make(index) for make in (random_problem, random_transposed) for index in range(2000, 2020))
 
 
 @pytest.fixture

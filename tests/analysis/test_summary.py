@@ -161,7 +161,7 @@ def test_refused(model, shape, error, message):
 
 def test_a_network_is_seen_node_by_node():
     """What is counted of a model, its network has, too: of nodes, whose constants are their parameters."""
-    model, shape = models.resnet18(10, rng=0).eval(), (2, 3, 64, 64)
+    model, shape = models.resnet18(10, init="zeros").eval(), (2, 3, 64, 64)
     network = model.prepare()
     table, nodes = summary(model, shape), summary(network, shape)
     assert nodes.flops == count_flops(network, shape) == table.flops

@@ -34,7 +34,7 @@ def undrawn(monkeypatch):
 
 
 @pytest.mark.thorough
-def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, monkeypatch):
+def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, unarranged, monkeypatch):
     """And it learns: in a fifth of its epochs 11 of the held-out images are missed, after all of them 3."""
     monkeypatch.setattr(demo, "LAYERS", [reduced(layer) for layer in demo.LAYERS])
     out = tmp_path / "new" / "folder"
