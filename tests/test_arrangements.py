@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import LAYOUTS, assert_same_bits, each, everything, random_data
+from cases import LAYOUTS, THOROUGH, assert_same_bits, each, everything, random_data
 from convkit._ext import engine
 from problems import AWKWARD, AWKWARD_TRANSPOSED, PLANES, named, random_problem, random_transposed
 
@@ -91,7 +91,9 @@ def assert_bits(got, expected, case):
     assert got[known].tobytes() == expected[known].tobytes(), case
 
 
-@pytest.mark.parametrize("size", [(16, 1), (19, 5), (64, 16), (577, 33), (1153, 17), (2048, 31)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(16, 1), (19, 5), (64, 16), (577, 33), (1153, 17), pytest.param((2048, 31), marks=THOROUGH)], ids=str
+)
 @pytest.mark.usefixtures("any_isa", "cheapest")
 def test_weights_that_are_not_packed_give_the_bits_of_panels(size):
     """Few rows, and weights that may be infinite: no tap is padding, so they are products like others."""

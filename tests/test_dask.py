@@ -167,6 +167,7 @@ def test_a_chunk_that_cannot_be_read_is_named(tmp_path):
     assert z.chunks == CHUNKS
 
 
+@pytest.mark.thorough
 def test_results_are_there_whole_or_not_at_all(tmp_path):
     y, path = convkit.dask.conv2d(da.from_array(X, CHUNKS), WEIGHT, stride=2), tmp_path / "y.zarr"
     z = convkit.dask.to_zarr(y, path)
@@ -233,6 +234,7 @@ def test_functions_of_several_results():
     assert first.compute().tobytes() == X[:, 0, 0, :2].tobytes() and second.compute().tobytes() == (X * 2).tobytes()
 
 
+@pytest.mark.thorough
 def test_a_network_over_large_images():
     """Chunks go by the strides, nothing is computed or held beside blocks, and the model is sent once."""
     layers = (
@@ -271,6 +273,7 @@ def test_threads_are_part_of_a_name():
     assert len(names) == 2
 
 
+@pytest.mark.thorough
 def test_a_network_is_sent_once_and_predicts_in_threads():
     model = convkit.nn.Sequential(convkit.nn.Conv2d(6, 200, 3, rng=0), convkit.nn.BatchNorm2d(200), convkit.nn.ReLU())
     x = da.from_array(np.repeat(X, 20, 0), (1, -1, -1, -1))

@@ -385,6 +385,7 @@ def guarded_rows():
     print("unharmed")
 
 
+@pytest.mark.thorough
 def test_guard_pages_of_a_few_rows():
     assert run(guarded_rows).endswith("unharmed\n")
 

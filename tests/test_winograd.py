@@ -8,7 +8,18 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import DTYPES, LAYOUTS, assert_same_bits, backward, everything, forward, in_turn, random_case, random_data
+from cases import (
+    DTYPES,
+    LAYOUTS,
+    THOROUGH,
+    assert_same_bits,
+    backward,
+    everything,
+    forward,
+    in_turn,
+    random_case,
+    random_data,
+)
 from problems import MODES, Problem, named
 
 LARGEST = {"float32": 2e-5, "float64": 4e-14}  # the error's norm over the result's: promised; in proportion to the ulp
@@ -83,7 +94,7 @@ def bounds_of_tiles(x, weight, grad, unit: float) -> dict:
 
 
 @pytest.mark.parametrize("law", ("normal", "badly scaled channels", "large mean"))
-@pytest.mark.parametrize(("n", "size"), [(3, (8, 24)), (1, (4, 136))])
+@pytest.mark.parametrize(("n", "size"), [pytest.param(3, (8, 24), marks=THOROUGH), (1, (4, 136))])
 def test_error_of_a_tile_is_within_its_bound(n, size, law, isa):
     rng = np.random.default_rng(0)
     for dtype in DTYPES:

@@ -159,6 +159,7 @@ def test_refused(model, shape, error, message):
         summary(model, shape)
 
 
+@pytest.mark.thorough
 def test_a_network_is_seen_node_by_node():
     """What is counted of a model, its network has, too: of nodes, whose constants are their parameters."""
     model, shape = models.resnet18(10, init="zeros").eval(), (2, 3, 64, 64)

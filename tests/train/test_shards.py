@@ -238,7 +238,8 @@ def sharded(comm=None, shards=5, epochs=2, **options):
     return trained
 
 
-@pytest.mark.parametrize(("adam", "sizes"), [pytest.param(False, (2, 5), marks=pytest.mark.thorough), (True, (3,))])
+@pytest.mark.thorough
+@pytest.mark.parametrize(("adam", "sizes"), [(False, (2, 5)), (True, (3,))])
 def test_the_same_bits_on_any_number_of_ranks(adam, sizes):
     alone = sharded(adam=adam)
     expected = state(alone)
