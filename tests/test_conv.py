@@ -17,6 +17,7 @@ from cases import (
     backward,
     each_place,
     enough,
+    every_other,
     everything,
     forward,
     in_float32,
@@ -48,7 +49,7 @@ def test_named_problems_keep_the_bound(problem, places, any_isa):
     assert_bounds(problem, places)
 
 
-@each_place(NAMED, places=in_float32)
+@each_place(NAMED, every_other, in_float32)
 def test_integers_are_exact(problem, places, any_isa):
     """And so are adjoints, since those of the reference are."""
     assert_exact(problem, places)
@@ -172,7 +173,7 @@ FUSED = [
 ]
 
 
-@each_place(FUSED, places=enough)
+@each_place(FUSED, every_other, enough)
 def test_fused_activations_keep_the_bound(problem, places, any_isa):
     assert_bounds(problem, places)
 
