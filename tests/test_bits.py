@@ -44,7 +44,7 @@ def test_threads(problem, any_isa):
         data = random_data(problem, dtype)
         with convkit.threads(1):
             expected = everything(data, layout)
-        for count in (2, 3, 5, 8):
+        for count in (2, 3, 8):
             with convkit.threads(count):
                 assert_same_bits(everything(data, layout), expected, f"{dtype}, {layout}, {count} threads, {isa}")
 

@@ -1,6 +1,6 @@
-"""1,000 random configurations, forward and every gradient, none outside the derived bound.
+"""600 random configurations, forward and every gradient, none outside the derived bound.
 
-A failure is named by its number: `python -m pytest "tests/test_conv_random.py::test_block[300-399]"` runs the hundred
+A failure is named by its number: `python -m pytest "tests/test_conv_random.py::test_block[300-324]"` runs the 25
 that it lies in, and `check(307)` that one alone. The number decides the sizes, the data, the layout, the dtype, the
 algorithm, the number of threads and, among those that the machine has, the instruction set.
 """
@@ -11,7 +11,7 @@ import convkit
 from cases import DTYPES, LAYOUTS, THOROUGH, assert_case, blocks, random_data, solve
 from problems import MODES, random_problem
 
-COUNT, PER_BLOCK = 1000, 25
+COUNT, PER_BLOCK = 600, 25
 ALGORITHMS = ("auto", "implicit_gemm", "im2col")
 ACTIVATIONS = (None, None, None, "relu", ("leaky_relu", 0.25), "sigmoid", "tanh", ("clip", -1.0, 0.5))
 
@@ -46,7 +46,7 @@ def test_block(block, any_isa):
 
 @THOROUGH
 def test_the_blocks_cover_what_they_promise():
-    """Every value of every choice occurs often among the 1,000: a generator that lost one would prove nothing."""
+    """Every value of every choice occurs often among them: a generator that lost one would prove nothing."""
     seen = Counter()
     for index in range(COUNT):
         problem = random_problem(index)
@@ -58,4 +58,4 @@ def test_the_blocks_cover_what_they_promise():
     expected += [("kernel", n) for n in range(1, 8)] + [("nd", n) for n in range(1, 4)]
     expected += [("asymmetric", True), ("grouped", True), *MODES]
     expected += [(d, layout, a) for d in DTYPES for layout in LAYOUTS for a in ALGORITHMS]
-    assert min(seen[key] for key in expected) >= 50, seen
+    assert min(seen[key] for key in expected) >= 30, seen

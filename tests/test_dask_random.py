@@ -1,4 +1,4 @@
-"""180 random configurations in random chunks: what Dask computes has the bits that it has in memory.
+"""160 random configurations in random chunks: what Dask computes has the bits that it has in memory.
 
 Only gradients of weight and bias, which are sums over blocks, are held to the bound.
 """
@@ -70,7 +70,7 @@ def check_convolution(problem, index: int) -> None:
         assert_within_bound(got[key], getattr(reference, key), getattr(bound, key), f"{key} of {what}")
 
 
-@blocks(60, 4)
+@blocks(40, 4)
 def test_convolution(block):
     for index in block:
         check_convolution(random_problem(index), index)

@@ -27,7 +27,7 @@ from deform_cases import (
 
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 IN_LAYOUTS = ("NCHW", pytest.param("NHWC", marks=pytest.mark.thorough))
-RANDOM, PER_BLOCK = 300, 12
+RANDOM, PER_BLOCK = 192, 12
 
 
 def of(problem: Deform) -> str:

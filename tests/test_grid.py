@@ -35,7 +35,7 @@ def test_empty_problems(problem, any_isa):
     assert_problem(problem)
 
 
-RANDOM, PER_BLOCK = 300, 12
+RANDOM, PER_BLOCK = 240, 12
 
 
 @blocks(RANDOM, PER_BLOCK)
@@ -54,8 +54,8 @@ def test_the_random_problems_cover_what_they_promise():
         for padding in PADDINGS:
             for corners in CORNERS:
                 chosen = [p for p in problems if (p.mode, p.padding_mode, p.align_corners) == (mode, padding, corners)]
-                assert len(chosen) >= 6, (mode, padding, corners)
-    assert sum(len(p.spatial) == 3 for p in problems) >= 100
+                assert len(chosen) >= 4, (mode, padding, corners)
+    assert sum(len(p.spatial) == 3 for p in problems) >= 60
 
 
 # ---------------------------------------------------------------- by hand

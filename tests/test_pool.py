@@ -92,7 +92,7 @@ def test_named(problem, places, any_isa):
         check_average(problem, dtype, in_layouts)
 
 
-COUNT, PER_BLOCK = 300, 12
+COUNT, PER_BLOCK = 192, 12
 
 
 @blocks(COUNT, PER_BLOCK)

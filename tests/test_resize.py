@@ -35,7 +35,7 @@ def test_empty_problems(problem, any_isa):
     assert_problem(problem)
 
 
-RANDOM, PER_BLOCK = 300, 25
+RANDOM, PER_BLOCK = 200, 25
 
 
 @blocks(RANDOM, PER_BLOCK)
@@ -52,9 +52,9 @@ def test_the_random_problems_cover_what_they_promise():
     problems = [random_resize(index) for index in range(RANDOM)]
     for nd, modes in RESIZE_MODES.items():
         for mode in modes:
-            assert sum(len(p.spatial) == nd and p.mode == mode for p in problems) >= 15, (nd, mode)
-    assert sum(p.align_corners for p in problems) >= 40
-    assert sum(p.scale is not None for p in problems) >= 100
+            assert sum(len(p.spatial) == nd and p.mode == mode for p in problems) >= 10, (nd, mode)
+    assert sum(p.align_corners for p in problems) >= 25
+    assert sum(p.scale is not None for p in problems) >= 60
 
 
 # ---------------------------------------------------------------- by hand

@@ -48,8 +48,9 @@ else:
         check(pool.map(call, images), pool.apply(convkit.get_num_threads))
 assert call(images[0]).tobytes() == expected[0]
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-with get_context("spawn").Pool(1) as pool:  # what has one core to run on takes one thread, if nobody says anything
-    assert pool.apply(convkit.get_num_threads) == 1
+if "HOW" == "spawn":
+    with context.Pool(1) as pool:  # what has one core to run on takes one thread, if nobody says anything
+        assert pool.apply(convkit.get_num_threads) == 1
 print("done")
 """
 

@@ -109,7 +109,7 @@ def test_one_seed_gives_one_network_on_any_number_of_threads():
 @pytest.mark.thorough
 def test_without_a_mistake_and_with_many(tmp_path):
     x, y = data.digits()
-    for n in (0, 1, 3, 7, 50):
+    for n in (0, 1, 7):
         _pictures.mistakes(tmp_path / f"{n}.png", x[:n, 0], y[:n], y[:n], np.ones(n), 359)
         assert imread(tmp_path / f"{n}.png").std() > 0
 
