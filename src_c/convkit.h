@@ -342,6 +342,45 @@ typedef struct ck_channels {
 int64_t ck_channels_workspace(const ck_channels *call);
 ck_status ck_channels_run(const ck_channels *call);
 
+/* ------------------------------------------------------------------ normalisation */
+
+/* What is known of each channel, in double precision: d = x * scale - shift, scale being a power of two; xhat = (d -
+ * rest) * inv_std; and the variance of x. */
+typedef enum ck_known { CK_SCALE, CK_SHIFT, CK_REST, CK_INV_STD, CK_VARIANCE, CK_KNOWN } ck_known;
+
+/* Of arrays as those of ck_channels, `pieces` adjacent channels of which are one; `channels` that leaves.
+ *   forward   measures all but the scale; y = xhat * weight + bias, if there is a y
+ *   backward  total and product: the sums of g, and of g * xhat, if there are such arrays;
+ *             y = steep * (g * weight - mean(g * weight) - xhat * mean(g * weight * xhat)), steep = inv_std * scale,
+ *             or where moments are `constant`, steep * g * weight, if there is a y */
+typedef struct ck_normal {
+  ck_channels arrays; /* numbers and sums are not looked at; of the workspace is said below */
+  int64_t pieces, channels;
+  double epsilon;
+  double *known;             /* [CK_KNOWN][channels] */
+  const void *weight, *bias; /* [channels], of the arrays' dtype; or NULL: ones, zeros */
+  void *total, *product;     /* [channels], of the arrays' dtype */
+  int constant, extreme;     /* out: whether a channel's squares nearly overflow or vanish, and so need a scale */
+} ck_normal;
+
+int64_t ck_normal_workspace(const ck_normal *call);
+ck_status ck_normal_forward(ck_normal *call);
+ck_status ck_normal_backward(const ck_normal *call);
+
+/* Moves running means, or variances, so many bytes apart, towards the known ones, these times `times`, by so much of
+ * the way. Infinity would stay for ever: what their dtype cannot hold counts as its largest number. */
+typedef struct ck_follow {
+  const double *known; /* [CK_KNOWN][channels] */
+  int64_t channels;
+  int variance;
+  double times, rate;
+  void *running;
+  int64_t stride;
+  size_t real_size;
+} ck_follow;
+
+void ck_follow_run(const ck_follow *call);
+
 /* ------------------------------------------------------------------ rows */
 
 typedef enum ck_row_op {

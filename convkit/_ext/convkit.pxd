@@ -254,6 +254,40 @@ cdef extern from "convkit.h" nogil:
     int64_t ck_channels_workspace(const ck_channels *call) noexcept
     ck_status ck_channels_run(const ck_channels *call) noexcept
 
+    ctypedef enum ck_known:
+        CK_SCALE
+        CK_SHIFT
+        CK_REST
+        CK_INV_STD
+        CK_VARIANCE
+        CK_KNOWN
+
+    ctypedef struct ck_normal:
+        ck_channels arrays
+        int64_t pieces, channels
+        double epsilon
+        double *known
+        const void *weight
+        const void *bias
+        void *total
+        void *product
+        int constant, extreme
+
+    int64_t ck_normal_workspace(const ck_normal *call) noexcept
+    ck_status ck_normal_forward(ck_normal *call) noexcept
+    ck_status ck_normal_backward(const ck_normal *call) noexcept
+
+    ctypedef struct ck_follow:
+        const double *known
+        int64_t channels
+        int variance
+        double times, rate
+        void *running
+        int64_t stride
+        size_t real_size
+
+    void ck_follow_run(const ck_follow *call) noexcept
+
     ctypedef enum ck_row_op:
         CK_SOFTMAX
         CK_STANDARD

@@ -88,6 +88,14 @@ SOFTMAX: int
 STANDARD: int
 RESPONSE: int
 
+# ck_known
+SCALE: int
+SHIFT: int
+REST: int
+INV_STD: int
+VARIANCE: int
+KNOWN: int
+
 # ---------------------------------------------------------------- sizes
 
 def plain(values: tuple[Any, ...]) -> bool: ...
@@ -209,6 +217,15 @@ def channels(
     numbers: tuple[np.ndarray, ...], threads: int,
 ) -> None: ...  # fmt: skip
 def softmax(x: np.ndarray, y: np.ndarray, threads: int) -> None: ...
+def normal_forward(
+    x: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray, epsilon: float,
+    weight: np.ndarray | None, bias: np.ndarray | None, threads: int,
+) -> bool: ...  # fmt: skip
+def normal_backward(
+    x: np.ndarray, g: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray,
+    weight: np.ndarray | None, total: np.ndarray | None, product: np.ndarray | None, constant: bool, threads: int,
+) -> None: ...  # fmt: skip
+def follow(running: np.ndarray, known: np.ndarray, variance: bool, times: float, rate: float) -> None: ...
 def descend(
     w: np.ndarray, grad: np.ndarray, m: np.ndarray | None, s: np.ndarray | None, threads: int, *, rate: float,
     keep: float, l2: float, m_keep: float, m_take: float, look: float, ahead: float, s_keep: float, s_take: float,

@@ -80,7 +80,7 @@ def _by_groups(attrs: Attrs, x: np.ndarray, groups: int, scale: np.ndarray, bias
     """Groups of channels of each image by themselves; then every channel's scale and bias."""
     images, channels = x.shape[:2]
     rows = x.reshape(1, images * groups, math.prod(x.shape[1:]) // groups)
-    standard = _moments.standard(rows, attrs.get("epsilon", 1e-5))[0].repeated(channels // groups)
+    standard = _moments.standard(rows, attrs.get("epsilon", 1e-5)).repeated(channels // groups)
     by = standard.map(np.tile(scale, images), np.tile(bias, images))
     return _mapped(x.reshape(1, images * channels, math.prod(x.shape[2:])), by).reshape(x.shape)
 
@@ -105,7 +105,7 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
     axis = positive(attrs.get("axis", -1), x.ndim)
     samples, values, single = math.prod(x.shape[:axis]), x.shape[axis:], (*x.shape[:axis], *(1,) * (x.ndim - axis))
     rows = x.reshape(1, samples, math.prod(values))
-    standard, _ = _moments.standard(rows, attrs.get("epsilon", 1e-5))
+    standard = _moments.standard(rows, attrs.get("epsilon", 1e-5))
     weights = (None if v is None else np.broadcast_to(v, values).reshape(-1) for v in (scale, bias))
     y = _mapped(_mapped(rows, standard.map()).reshape(samples, math.prod(values), 1), _moments.plain(*weights))
     return y.reshape(x.shape), *(v.astype(np.float32).reshape(single) for v in (standard.mean, standard.steep))
@@ -153,7 +153,7 @@ def _mean_variance(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     rows = x.transpose(order)
     kept = x.ndim - len(gone)
     y = rows.reshape(1, math.prod(rows.shape[:kept]), math.prod(rows.shape[kept:]))
-    return _mapped(y, _moments.standard(y, 1e-18)[0].map()).reshape(rows.shape).transpose(np.argsort(order))
+    return _mapped(y, _moments.standard(y, 1e-18).map()).reshape(rows.shape).transpose(np.argsort(order))
 
 
 def _training_infer(attrs: Attrs, x: Info, scale: Info, bias: Info, mean: Info, variance: Info) -> list[Info]:
@@ -164,10 +164,10 @@ def _training_infer(attrs: Attrs, x: Info, scale: Info, bias: Info, mean: Info, 
 def _batch_norm_in_training(attrs: Attrs, x: np.ndarray, scale, bias, mean, variance) -> tuple[np.ndarray, ...]:
     """By the batch's own statistics; and the running ones, moved towards them."""
     momentum, planes = attrs.get("momentum", 0.9), x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
-    standard, own = _moments.standard(planes, attrs.get("epsilon", 1e-5))
+    standard = _moments.standard(planes, attrs.get("epsilon", 1e-5))
     moved = [
         (momentum * old + (1 - momentum) * new).astype(old.dtype)
-        for old, new in ((mean, standard.mean), (variance, own))
+        for old, new in ((mean, standard.mean), (variance, standard.var))
     ]
     return _mapped(planes, standard.map(scale, bias)).reshape(x.shape), *moved
 

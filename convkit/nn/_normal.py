@@ -6,7 +6,7 @@ import numpy as np
 
 from ..ops import _channels, _moments
 from ..ops._channels import Map
-from ..ops._moments import quiet
+from ..ops._moments import Standard, quiet
 from .parameter import Parameter
 
 
@@ -20,6 +20,29 @@ def accumulate(sums: np.ndarray, weight: Parameter, bias: Parameter | None) -> N
         bias.accumulate(total.reshape(bias.shape))
 
 
+def go_back(
+    grads: np.ndarray,
+    planes: np.ndarray,
+    by: Standard,
+    weight: Parameter | None,
+    bias: Parameter | None,
+    *,
+    constant: bool,
+    out: np.ndarray | None,
+) -> None:
+    """Add to the gradients of weight and bias, where they learn; into `out`, if it is wanted, the input's."""
+    total, product = (
+        np.zeros(parameter.shape, planes.dtype) if parameter is not None and parameter.trainable else None
+        for parameter in (bias, weight)
+    )
+    if planes.size:
+        data = None if weight is None else weight.data
+        _moments.back(grads, planes, by, data, constant=constant, total=total, product=product, out=out)
+    for parameter, grad in ((weight, product), (bias, total)):
+        if grad is not None:
+            parameter.accumulate(grad)
+
+
 @quiet
 def input_gradient(
     grads: np.ndarray,
@@ -27,20 +50,17 @@ def input_gradient(
     to_xhat: Map,
     steep: np.ndarray,
     weight: np.ndarray | None,
-    sums: np.ndarray | None,
+    sums: np.ndarray,
     out: np.ndarray,
     together: int = 1,
 ) -> None:
     """Into `out`: ``steep * (grad * weight - mean(grad * weight) - xhat * mean(grad * weight * xhat))``.
 
-    `sums` are those of the gradient and its product with xhat, ``(C, 2)``, or None where statistics are constants, not
-    functions of x; so many adjacent channels were normalised `together`.
+    `sums` are those of the gradient and its product with xhat, ``(C, 2)``; so many adjacent channels were normalised
+    `together`.
     """
     weight = np.ones(planes.shape[1]) if weight is None else weight
     slope = (steep * weight).astype(out.dtype)
-    if sums is None:
-        _channels.apply(grads, _moments.plain(slope), out)
-        return
     means = (sums * weight[:, np.newaxis]).reshape(-1, together, 2).sum(axis=1)
     means /= max(planes.shape[0] * planes.shape[2] * together, 1)
     back = (np.repeat(means, together, axis=0) * -steep[:, np.newaxis]).astype(out.dtype)

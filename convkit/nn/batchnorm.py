@@ -59,25 +59,21 @@ class _BatchNorm(ByElement):
         x = self._checked(x)
         y = empty(x.shape, x.dtype)
         planes, of_batch = self._planes(x), self.training or self.running_mean is None
+        weight, bias = (None, None) if self.weight is None else (self.weight.data, self.bias.data)
         if of_batch:
-            standard = self._of_batch(planes)
+            standard = self._of_batch(planes, weight, bias, self._planes(y))
         else:
             standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
-        weight, bias = (None, None) if self.weight is None else (self.weight.data, self.bias.data)
-        _channels.apply(planes, standard.map(*(() if weight is None else (weight, bias))), self._planes(y))
+            _channels.apply(planes, standard.map(*(() if weight is None else (weight, bias))), self._planes(y))
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grad = as_array(grad, "grad")
             same_dtype(grad, "grad", x, "x")
-            grads, to_xhat = self._planes(grad), standard.map()
-            learns = self.weight is not None and (self.weight.trainable or self.bias.trainable)
-            sums = _channels.gradient_sums(grads, planes, to_xhat) if of_batch or learns else None
-            if learns:
-                _normal.accumulate(sums, self.weight, self.bias)
-            if not need_input:
-                return None
-            dx, sums = empty(x.shape, x.dtype), sums if of_batch else None
-            _normal.input_gradient(grads, planes, to_xhat, standard.steep, weight, sums, self._planes(dx))
+            dx = empty(x.shape, x.dtype) if need_input else None
+            _normal.go_back(
+                self._planes(grad), planes, standard, self.weight, self.bias, constant=not of_batch,
+                out=None if dx is None else self._planes(dx),
+            )  # fmt: skip
             return dx
 
         return y, back
@@ -91,32 +87,30 @@ class _BatchNorm(ByElement):
         state = scale, bias, self.running_mean, self.running_var
         return on_images(x, x.ndim - 2, self.layout, lambda x: x.emit("BatchNormalization", *state, epsilon=self.eps))
 
-    def _of_batch(self, planes: np.ndarray) -> _moments.Standard:
-        """The map by the batch's own statistics; the running ones move towards them."""
+    def _of_batch(self, planes: np.ndarray, *numbers: np.ndarray | None) -> _moments.Standard:
+        """Normalise by the batch's own statistics; the running ones move towards them."""
         count = planes.shape[0] * planes.shape[2]
         if count == 1:
             raise ValueError(
                 f"x must have more than one value per channel in training, got one; {type(self).__name__} can take "
                 "a larger batch, or single values after eval()"
             )
-        standard, var = _moments.standard(planes, self.eps)
+        standard = _moments.standard(planes, self.eps, *numbers)
         if self.running_mean is not None and count:  # no values teach nothing
-            self._follow(standard.mean, var * (count / (count - 1)))
+            self._follow(standard, count / (count - 1))
         return standard
 
-    def _follow(self, mean: np.ndarray, var: np.ndarray) -> None:
+    def _follow(self, standard: _moments.Standard, unbiased: float) -> None:
         """Move the running statistics towards a batch's."""
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            if not getattr(self, name).data.flags.writeable:
+        mean, var, batches = self.running_mean, self.running_var, self.num_batches_tracked
+        for name, buffer in (("running_mean", mean), ("running_var", var), ("num_batches_tracked", batches)):
+            if not buffer.data.flags.writeable:
                 raise ValueError(f"{name} must be writable in training, got a read-only array; data.copy() is one")
-        self.num_batches_tracked.data += 1
-        rate = 1 / float(self.num_batches_tracked.data) if self.momentum is None else self.momentum
-        for running, new in ((self.running_mean, mean), (self.running_var, var)):
-            # Infinity would stay for ever: what the dtype cannot hold is its largest number.
-            most = np.finfo(running.dtype).max
-            moved = (1 - rate) * np.clip(running.data, -most, most, dtype=np.float64) + rate * np.clip(new, -most, most)
-            running.data[...] = np.clip(moved, -most, most)
-            running.version += 1
+        batches.data += 1
+        rate = 1 / float(batches.data) if self.momentum is None else self.momentum
+        _moments.follow(mean.data, var.data, standard, unbiased, rate)
+        mean.version += 1
+        var.version += 1
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = as_array(x, "x")

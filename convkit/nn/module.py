@@ -97,7 +97,11 @@ def learns(module: Module) -> bool:
     return any(parameter.trainable for parameter in module.parameters())
 
 
-class Module(ABC):
+class _Part:
+    """What a module is among attributes: to ask for a class with an ABC's metaclass takes ten times as long."""
+
+
+class Module(_Part, ABC):
     """Base of layers and models.
 
     A layer is a constructor and `run`, one function that computes the output and returns it together with the way back:
@@ -314,10 +318,10 @@ class Module(ABC):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the name and module of every direct part."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
+            if isinstance(value, _Part):
                 yield name, value
-            elif isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, _Part))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield the path and module of this module and of every one inside, depth first."""
@@ -330,7 +334,11 @@ class Module(ABC):
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and every one inside."""
-        return (module for _, module in self.named_modules())
+        ahead: list[Module] = [self]
+        while ahead:
+            module = ahead.pop()
+            yield module
+            ahead += reversed([child for _, child in module.named_children()])
 
     def named_parameters(self, prefix: str = "", *, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Yield the path and `Parameter` of every parameter, frozen ones too.
@@ -358,7 +366,12 @@ class Module(ABC):
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter once, frozen ones too."""
-        return (parameter for _, parameter in self.named_parameters())
+        seen: set[int] = set()
+        for module in self.modules():
+            for value in vars(module).values():
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield value
 
     def zero_grad(self) -> None:
         """Forget the gradients: every `Parameter.grad` becomes None, as in PyTorch."""

@@ -82,7 +82,7 @@ class GroupNorm(ByElement):
             raise ValueError(f"x must have shape (N, C, *spatial) with C = {self.num_channels}, got shape {x.shape}")
         y, planes = empty(x.shape, x.dtype), self._planes(x)
         together, values = self.num_channels // self.num_groups, math.prod(x.shape[1:]) // self.num_groups
-        standard = _moments.standard(x.reshape(1, len(x) * self.num_groups, values), self.eps)[0].repeated(together)
+        standard = _moments.standard(x.reshape(1, len(x) * self.num_groups, values), self.eps).repeated(together)
         weight, bias = self._affine(len(x))
         _channels.apply(planes, standard.map(weight, bias), self._planes(y))
 
@@ -252,7 +252,7 @@ class LayerNorm(ByElement):
         if x.shape[max(x.ndim - len(self.normalized_shape), 0) :] != self.normalized_shape:
             raise ValueError(f"x must have {self.normalized_shape} for its last axes, got shape {x.shape}")
         xhat, rows = empty(x.shape, x.dtype), self._rows(x)
-        standard, _ = _moments.standard(rows, self.eps)
+        standard = _moments.standard(rows, self.eps)
         _channels.apply(rows, standard.map(), self._rows(xhat))
         steep, y, weight = standard.steep, xhat, None if self.weight is None else self.weight.data
         if weight is not None:

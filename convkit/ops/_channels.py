@@ -48,7 +48,7 @@ def gradient(
     _map(planes, grads, (*by, u, v, w), out)
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """How the engine is to see an array."""
 
     lanes: bool  # channels adjacent, not values
@@ -56,19 +56,19 @@ class _Form(NamedTuple):
     joined: bool = False  # the planes of all images are one
 
 
-def _form(array: np.ndarray) -> _Form:
+def form_of(array: np.ndarray) -> Form:
     n, c, length = array.shape
     if c >= LANES and (length == 1 or array.strides[1] == array.itemsize < array.strides[2]):
-        return _Form(lanes=True)
+        return Form(lanes=True)
     if c * length >= LANES and (length < LANES or length < SHORT <= 4 * n):
-        return _Form(lanes=True, pieces=length)
+        return Form(lanes=True, pieces=length)
     if length < LANES:
-        return _Form(lanes=False, joined=n > 1)
+        return Form(lanes=False, joined=n > 1)
     cuts = range(FEW // c, 1, -1) if length >= LONG else ()
-    return _Form(lanes=False, pieces=next((k for k in cuts if length % k == 0), 1))
+    return Form(lanes=False, pieces=next((k for k in cuts if length % k == 0), 1))
 
 
-def _arranged(array: np.ndarray | None, form: _Form) -> np.ndarray | None:
+def arranged(array: np.ndarray | None, form: Form) -> np.ndarray | None:
     """The array in that form: a view, or where its memory is in another order a copy."""
     if array is None:
         return None
@@ -83,7 +83,7 @@ def _arranged(array: np.ndarray | None, form: _Form) -> np.ndarray | None:
     return array if form.pieces == 1 else array.reshape(n, c * form.pieces, length // form.pieces)
 
 
-def _numbers(values: tuple[np.ndarray, ...], form: _Form) -> tuple[np.ndarray, ...]:
+def _numbers(values: tuple[np.ndarray, ...], form: Form) -> tuple[np.ndarray, ...]:
     if form.pieces > 1:
         return tuple(np.repeat(value, form.pieces) for value in values)
     return tuple(np.ascontiguousarray(value) for value in values)
@@ -93,9 +93,9 @@ def _sums(planes: np.ndarray, grads: np.ndarray | None, by: tuple[np.ndarray, ..
     channels = planes.shape[1]
     if planes.size == 0:
         return np.zeros((channels, 2))
-    form = _form(planes)
+    form = form_of(planes)
     sums = np.empty((channels * form.pieces, 2))
-    x, g = _arranged(planes, form), _arranged(grads, form)
+    x, g = arranged(planes, form), arranged(grads, form)
     engine.channels(x, g, None, sums, form.lanes, _numbers(by, form), current())
     # In their order, as sum(axis=1) does it, which takes ten times as long.
     return sums if form.pieces == 1 else np.einsum("cpk->ck", sums.reshape(channels, form.pieces, 2))
@@ -104,9 +104,14 @@ def _sums(planes: np.ndarray, grads: np.ndarray | None, by: tuple[np.ndarray, ..
 def _map(planes: np.ndarray, grads: np.ndarray | None, numbers: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     if out.size == 0:
         return
-    form = _form(out)
-    x, g, y = _arranged(planes, form), _arranged(grads, form), _arranged(out, form)
+    form = form_of(out)
+    x, g, y = arranged(planes, form), arranged(grads, form), arranged(out, form)
     engine.channels(x, g, y, None, form.lanes, _numbers(numbers, form), current())
+    put_back(y, form, out)
+
+
+def put_back(y: np.ndarray, form: Form, out: np.ndarray) -> None:
+    """The values of `y`, which is `out` in that form, into `out`, unless they are there already."""
     if not np.may_share_memory(y, out):
         n, c, length = out.shape
         out[...] = y.reshape(c, n, length).swapaxes(0, 1) if form.joined else y.reshape(out.shape)

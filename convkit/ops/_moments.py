@@ -1,99 +1,153 @@
-"""Mean and variance of each channel of ``(N, C, L)``, and the maps that follow: what normalising layers are made of.
+"""Normalising each channel of ``(N, C, L)`` by its mean and variance, and the way back: the engine's, in a call each.
 
 Arrays stay in their own dtype; what there is one number of for each channel is float64, and so are the engine's sums.
-That gives statistics as exact as the values are, if values are shifted before they are squared, by a value of their own
-channel: a variance is then off by no more than the number of values times a rounding of float64. Where squares would
-overflow, or vanish, values are multiplied by a power of two first, which changes none of their digits.
+That gives statistics as exact as the values are, see normal.c. Where squares would overflow, or vanish, values are
+multiplied by a power of two first, which changes none of their digits.
 
 Infinities and NaN stay in their channel, and make no warnings, as in the engine's operators.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
+from .._ext import engine
+from .._threads import current
 from . import _channels
 from ._channels import Map
-
-NEAR = 2.0  # deviations: how near the mean a shift has to be in float64, where there is no wider dtype for the squares
 
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class Standard(NamedTuple):
-    """How x becomes standard, ``xhat = (x * scale - shift - rest) * inv_std``, in numbers for each channel."""
+    """How x becomes standard, ``xhat = (x * scale - shift - rest) * inv_std``, in numbers for each channel.
 
-    scale: np.ndarray  # powers of two, of the dtype of x
-    shift: np.ndarray  # of the dtype of x, near the mean
-    rest: np.ndarray  # the mean of what is left
-    inv_std: np.ndarray
+    Scales are powers of two, shifts near the mean, both of x's dtype; the rest is the mean of what is left.
+    """
+
+    known: np.ndarray  # (engine.KNOWN, C), float64: what the engine's ck_known says
+    dtype: np.dtype
 
     @property
     def mean(self) -> np.ndarray:
         """The mean of x itself."""
-        return (self.shift.astype(np.float64) + self.rest) / self.scale
+        return (self.known[engine.SHIFT] + self.known[engine.REST]) / self.known[engine.SCALE]
+
+    @property
+    def var(self) -> np.ndarray:
+        """The variance of x itself, infinite where float64 cannot hold it."""
+        return self.known[engine.VARIANCE]
 
     @property
     def steep(self) -> np.ndarray:
         """The derivative of xhat with respect to x, were mean and variance constants."""
-        return self.inv_std * self.scale
+        return self.known[engine.INV_STD] * self.known[engine.SCALE]
 
     def repeated(self, times: int) -> Standard:
         """The same, every channel being so many."""
-        return Standard(*(np.repeat(numbers, times) for numbers in self))
+        return Standard(np.repeat(self.known, times, axis=1), self.dtype)
 
     @quiet
     def map(self, weight: np.ndarray | float = 1.0, bias: np.ndarray | float = 0.0) -> Map:
         """The map from x to ``xhat * weight + bias``."""
-        slope = self.inv_std * weight
-        dtype = self.shift.dtype
-        return Map(self.scale, self.shift, slope.astype(dtype), (bias - self.rest * slope).astype(dtype))
+        scale, shift, rest, inv_std = self.known[[engine.SCALE, engine.SHIFT, engine.REST, engine.INV_STD]]
+        slope = inv_std * weight
+        return Map(*(numbers.astype(self.dtype) for numbers in (scale, shift, slope, bias - rest * slope)))
 
 
 @quiet
 def given(mean: np.ndarray, var: np.ndarray, eps: float, dtype: np.dtype) -> Standard:
     """The map by statistics that are known, for arrays of that dtype."""
-    inv_std, limits = 1 / np.sqrt(var.astype(np.float64) + eps), np.finfo(dtype)
+    known, limits = np.empty((engine.KNOWN, len(mean))), np.finfo(dtype)
     # Where the mean is so large that x minus the mean might overflow, quarters do not.
-    scale = np.where(np.abs(mean) > limits.max * limits.eps / 4, 0.25, 1.0).astype(dtype)
-    shift = (mean * scale).astype(dtype)
-    return Standard(scale, shift, mean.astype(np.float64) * scale - shift, inv_std / scale)
+    known[engine.SCALE] = scale = np.where(np.abs(mean) > limits.max * limits.eps / 4, 0.25, 1.0)
+    known[engine.SHIFT] = shift = (mean * scale).astype(dtype)
+    known[engine.REST] = mean.astype(np.float64) * scale - shift
+    known[engine.INV_STD] = 1 / np.sqrt(var.astype(np.float64) + eps) / scale
+    known[engine.VARIANCE] = var
+    return Standard(known, dtype)
+
+
+def standard(
+    planes: np.ndarray,
+    eps: float,
+    weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+) -> Standard:
+    """The map to mean 0 and variance ``var / (var + eps)``; and into `out`, if given, ``xhat * weight + bias``."""
+    known = np.ones((engine.KNOWN, planes.shape[1]))
+    if planes.size == 0:
+        known[[engine.SHIFT, engine.REST, engine.VARIANCE]] = 0
+        known[engine.INV_STD] = 1 / np.sqrt(eps) if eps else np.inf
+        return Standard(known, planes.dtype)
+    form = _channels.form_of(planes)
+    x, y = _channels.arranged(planes, form), _channels.arranged(out, form)
+    more = form.lanes, form.pieces, known, eps, _numbers(weight, planes), _numbers(bias, planes), current()
+    if engine.normal_forward(x, y, *more):
+        known[engine.SCALE] = _scales(planes, known[engine.VARIANCE] + eps)
+        engine.normal_forward(x, y, *more)
+    if out is not None:
+        _channels.put_back(y, form, out)
+    return Standard(known, planes.dtype)
+
+
+def back(
+    grads: np.ndarray,
+    planes: np.ndarray,
+    by: Standard,
+    weight: np.ndarray | None,
+    *,
+    constant: bool,
+    total: np.ndarray | None,
+    product: np.ndarray | None,
+    out: np.ndarray | None,
+) -> None:
+    """The way back through normalisation; what is not None gets something, `planes` not being empty.
+
+    `total` gets the sums of the gradient, `product` those of its product with xhat, and `out`, where moments are
+    constants, not functions of x, ``steep * grad * weight``, else
+    ``steep * (grad * weight - mean(grad * weight) - xhat * mean(grad * weight * xhat))``.
+    """
+    form = _channels.form_of(planes)
+    x, g, y = (_channels.arranged(array, form) for array in (planes, grads, out))
+    known, weight = by.known, _numbers(weight, planes)
+    engine.normal_backward(x, g, y, form.lanes, form.pieces, known, weight, total, product, constant, current())
+    if out is not None:
+        _channels.put_back(y, form, out)
+
+
+def _numbers(numbers: np.ndarray | None, planes: np.ndarray) -> np.ndarray | None:
+    """One for each channel, as the engine takes them."""
+    if numbers is None:
+        return None
+    if numbers.shape != planes.shape[1:2]:
+        raise ValueError(f"weight and bias must have shape {planes.shape[1:2]}, got {numbers.shape}")
+    return np.ascontiguousarray(numbers, planes.dtype)
 
 
 @quiet
-def standard(planes: np.ndarray, eps: float) -> tuple[Standard, np.ndarray]:
-    """The map to mean 0 and variance ``var / (var + eps)``, and var, which is infinite where float64 cannot hold it."""
-    channels, limits = planes.shape[1], np.finfo(planes.dtype)
-    found, var = _measured(planes, math.sqrt(eps), np.ones(channels, planes.dtype))
-    spread = var + eps
+def _scales(planes: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Powers of two for each channel, with which neither values nor their squares get near the dtype's ends."""
+    limits = np.finfo(planes.dtype)
     extreme = ~(spread <= limits.max) | (spread < limits.tiny / limits.eps**2)
-    if not (extreme.any() and planes.size):
-        return found, var
     peak = np.maximum(planes.max(axis=(0, 2)), -planes.min(axis=(0, 2)))
     _, exponent = np.frexp(np.where(np.isfinite(peak), peak, 0))
-    aim = limits.maxexp // 2 - 24  # numbers of about 2**aim: neither they nor their squares get near the dtype's ends
-    exponent = np.where(extreme, np.maximum(exponent - aim, limits.minexp), 0)
-    found, var = _measured(planes, np.ldexp(math.sqrt(eps), -exponent), np.ldexp(1.0, -exponent).astype(planes.dtype))
-    return found, np.ldexp(var, 2 * exponent)
+    aim = limits.maxexp // 2 - 24
+    return np.ldexp(1.0, -np.where(extreme, np.maximum(exponent - aim, limits.minexp), 0))
 
 
-def _measured(planes: np.ndarray, root, scale: np.ndarray) -> tuple[Standard, np.ndarray]:
-    """`standard` for a given scale; root is that of ``eps * scale**2``, and var is that of ``x * scale``."""
-    count = max(planes.shape[0] * planes.shape[2], 1)
-    shift = planes[0, :, 0] * scale if planes.size else np.zeros_like(scale)
-    for _ in range(3):
-        one, two = (_channels.moments(planes, scale, shift) / count).T
-        var = np.maximum(two - one**2, 0)
-        nearer = (shift + one).astype(planes.dtype)
-        far = (np.abs(one) > NEAR * np.sqrt(var)) & (nearer != shift)
-        if planes.dtype == np.float32 or not far.any():
-            break
-        shift = np.where(far, nearer, shift)
-    rest = shift.astype(np.float64) - nearer + one
-    return Standard(scale, nearer, rest, 1 / np.hypot(np.sqrt(var), root)), var
+def follow(means: np.ndarray, variances: np.ndarray, by: Standard, times: float, rate: float) -> None:
+    """Move running numbers, in place, towards means and towards variances times so much, by so much of the way.
+
+    Infinity, which would stay for ever, counts as their dtype's largest number.
+    """
+    for running, variance in ((means, False), (variances, True)):
+        if running.shape != by.known.shape[1:]:
+            raise ValueError(f"running statistics must have shape {by.known.shape[1:]}, got {running.shape}")
+        engine.follow(running, by.known, variance, times if variance else 1.0, rate)
 
 
 def plain(weight: np.ndarray, bias: np.ndarray | None = None) -> Map:

@@ -3,11 +3,12 @@
  * Bits are a matter of the shape alone.  Where values are adjacent, a channel's value i of an image counts in part
  * i % 16, on and on from image to image, and halves are added to halves at the end.  Where channels are, sums are of as
  * many chunks of rows as row_chunks says, which are added up in their order. */
+#include "channels.h"
+
 #include <string.h>
 
 #include "base/dispatch.h"
 #include "base/geometry.h"
-#include "base/parallel.h"
 
 enum { PARTS = CK_SUM_PARTS };
 
@@ -59,11 +60,12 @@ static void sum_short(const ck_kernels *k, ck_channel_sums sums) {
   }
 }
 
+int64_t ck_channels_together(const ck_channels *call) {
+  return ck_max(1, ck_min(ck_min(CHANNELS, TASK / (call->n * call->l)), call->c));
+}
+
 /* Image by image, for memory is read in its order then. */
-static void sum_channels(ck_worker *worker, void *context, int64_t index) {
-  const channel_call *p = context;
-  const ck_channels *call = p->call;
-  const int64_t first = index * p->each, count = ck_min(p->each, call->c - first);
+void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
   double parts[CHANNELS][2][PARTS] = {{{0}}};
   ck_channel_sums sums = {.groups = call->l / PARTS, .rest = call->l % PARTS, .runs = count, .sums = parts[0][0]};
   set_numbers(call, first, sums.numbers, CK_SUM_NUMBERS);
@@ -80,6 +82,12 @@ static void sum_channels(ck_worker *worker, void *context, int64_t index) {
   }
   for (int64_t i = 0; i < 2 * count; i++)
     call->sums[2 * first + i] = halves(parts[i / 2][i % 2]);
+}
+
+static void sum_channels(ck_worker *worker, void *context, int64_t index) {
+  const channel_call *p = context;
+  const int64_t first = index * p->each;
+  ck_channels_sum(p->call, worker, first, ck_min(p->each, p->call->c - first));
 }
 
 /* ---------------------------------------------------------------- sums, channels adjacent */
@@ -146,6 +154,11 @@ static void map_planes(ck_worker *worker, void *context, int64_t index) {
   map_from(p->call, index / p->blocks, c, 0, p->call->l, ck_min(p->each, p->call->c - c), 1);
 }
 
+void ck_channels_map(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
+  for (int64_t n = 0; n < call->n && !ck_stopped(worker); n++)
+    map_from(call, n, first, 0, call->l, count, 1);
+}
+
 static void map_rows(ck_worker *worker, void *context, int64_t index) {
   const channel_call *p = context;
   const ck_channels *call = p->call;
@@ -168,8 +181,7 @@ ck_status ck_channels_run(const ck_channels *call) {
   channel_call p = {.call = call};
   const int64_t rows = call->n * call->l;
   if (!call->lanes) {
-    p.each = call->sums ? ck_min(CHANNELS, TASK / rows) : TASK / call->l;
-    p.each = ck_max(1, ck_min(p.each, call->c));
+    p.each = call->sums ? ck_channels_together(call) : ck_max(1, ck_min(TASK / call->l, call->c));
     p.blocks = ck_ceil_div(call->c, p.each);
     return call->sums ? ck_parallel(p.blocks, sum_channels, &p, &call->run, NULL, 0)
                       : ck_parallel(call->n * p.blocks, map_planes, &p, &call->run, NULL, 0);

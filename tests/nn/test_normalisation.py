@@ -113,3 +113,20 @@ def test_constructors_refuse_what_cannot_be():
         nn.GroupNorm(3, 4)
     with pytest.raises(ValueError, match="layout must be one of NCHW, NHWC, got 'CHWN'"):
         nn.BatchNorm2d(3, layout="CHWN")
+
+
+def test_state_of_another_shape_is_refused_and_of_any_strides_taken():
+    layer, x = nn.BatchNorm2d(3), batch((2, 3, 4, 4)) + 1
+    layer.weight.data = np.ones(2, np.float32)
+    with pytest.raises(ValueError, match=r"weight and bias must have shape \(3,\), got \(2,\)"):
+        layer(x)
+    layer.weight.data = np.ones(3, np.float32)
+    layer.running_var.data = np.ones(2, np.float32)
+    with pytest.raises(ValueError, match=r"running statistics must have shape \(3,\), got \(2,\)"):
+        layer(x)
+    others = np.ones((2, 3)), np.ones((3, 2), np.float32)
+    layer.running_mean.data, layer.running_var.data = others[0][0], others[1][:, 0]
+    layer(x)
+    np.testing.assert_allclose(layer.running_mean.data, 0.9 + 0.1 * x.mean((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(layer.running_var.data, 0.9 + 0.1 * x.var((0, 2, 3), ddof=1), rtol=1e-6)
+    assert (others[0][1] == 1).all() and (others[1][:, 1] == 1).all()

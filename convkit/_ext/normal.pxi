@@ -1,0 +1,74 @@
+# Normalisation by moments: fills ck_normal and calls it.
+
+
+cdef void set_normal(ck.ck_normal *call, cnp.ndarray x, cnp.ndarray g, cnp.ndarray y, bint lanes, int pieces,
+                     cnp.ndarray known, cnp.ndarray weight, int threads) noexcept:
+    memset(call, 0, sizeof(ck.ck_normal))
+    call.arrays.n, call.arrays.c, call.arrays.l = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1], cnp.PyArray_DIMS(x)[2]
+    call.arrays.lanes = lanes
+    call.arrays.kernels = kernels_for(x)
+    set_strided(&call.arrays.x, x)
+    if g is not None:
+        set_strided(&call.arrays.g, g)
+    if y is not None:
+        set_strided(&call.arrays.y, y)
+    call.pieces, call.channels = pieces, call.arrays.c // pieces
+    call.known = <double *>cnp.PyArray_DATA(known)
+    if weight is not None:
+        call.weight = cnp.PyArray_DATA(weight)
+    set_run(&call.arrays.run, threads)
+
+
+cdef int plan_normal(ck.ck_normal *call) except -1:
+    while True:
+        call.arrays.run.workspace_bytes = ck.ck_normal_workspace(call)
+        if fits(&call.arrays.run):
+            return 0
+
+
+cdef int run_normal(ck.ck_normal *call, bint back) except -1:
+    cdef ck.ck_status status
+    cdef Buffer buffer
+    plan_normal(call)
+    take_workspace(&buffer, &call.arrays.run)
+    with nogil:
+        status = ck.ck_normal_backward(call) if back else ck.ck_normal_forward(call)
+    give_back(&buffer)
+    return raise_status(status)
+
+
+def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces, cnp.ndarray known not None,
+                   double epsilon, cnp.ndarray weight, cnp.ndarray bias, int threads):
+    """What ck_normal says, (n, c, l) of x and y; whether a channel is extreme. The others are contiguous."""
+    cdef ck.ck_normal call
+    set_normal(&call, x, None, y, lanes, pieces, known, weight, threads)
+    call.epsilon = epsilon
+    if bias is not None:
+        call.bias = cnp.PyArray_DATA(bias)
+    run_normal(&call, False)
+    return bool(call.extreme)
+
+
+def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray y, bint lanes, int pieces,
+                    cnp.ndarray known not None, cnp.ndarray weight, cnp.ndarray total, cnp.ndarray product,
+                    bint constant, int threads):
+    """What ck_normal says of the way back."""
+    cdef ck.ck_normal call
+    set_normal(&call, x, g, y, lanes, pieces, known, weight, threads)
+    if total is not None:
+        call.total = cnp.PyArray_DATA(total)
+    if product is not None:
+        call.product = cnp.PyArray_DATA(product)
+    call.constant = constant
+    run_normal(&call, True)
+
+
+def follow(cnp.ndarray running not None, cnp.ndarray known not None, bint variance, double times, double rate):
+    """What ck_follow says; running is (c,), of any stride."""
+    cdef ck.ck_follow call
+    call.known = <const double *>cnp.PyArray_DATA(known)
+    call.channels = cnp.PyArray_DIMS(known)[1]
+    call.variance, call.times, call.rate = variance, times, rate
+    call.running = cnp.PyArray_DATA(running)
+    call.stride, call.real_size = cnp.PyArray_STRIDES(running)[0], cnp.PyArray_ITEMSIZE(running)
+    ck.ck_follow_run(&call)

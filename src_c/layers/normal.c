@@ -1,0 +1,276 @@
+/* Normalisation by a channel's own moments, and its way back: sums over channels, a few numbers for each, and a map.
+ *
+ * Values stay in their own dtype; what there is one number of for each channel is in double precision, and so are the
+ * sums.  That gives moments as exact as the values are, if values are shifted before they are squared, by a value of
+ * their own channel: a variance is then off by no more than the number of values times a rounding of a double. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/dispatch.h"
+#include "base/geometry.h"
+#include "channels.h"
+
+/* NEAR: deviations, how near the mean a shift has to be where there is nothing wider than the values for the squares.
+ * TRIES: of a shift. */
+enum { NEAR = 2, TRIES = 3, ALIGNMENT = 64 };
+
+/* Sums and the numbers of a map, [c] of the arrays' dtype each, lie in the workspace. */
+typedef struct normal_call {
+  const ck_normal *call;
+  ck_channels sums, map;
+  char *numbers;
+  double count;
+} normal_call;
+
+static double real_at(const void *reals, int64_t i, size_t real_size) {
+  return real_size == sizeof(float) ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
+}
+
+static void set_real(void *reals, int64_t i, size_t real_size, double value) {
+  if (real_size == sizeof(float))
+    ((float *)reals)[i] = (float)value;
+  else
+    ((double *)reals)[i] = value;
+}
+
+static double rounded(double value, size_t real_size) { return real_size == sizeof(float) ? (float)value : value; }
+
+static int64_t number_bytes(const ck_channels *arrays) {
+  return ck_round_up(arrays->c * arrays->kernels->real_size, ALIGNMENT);
+}
+
+static int64_t sum_bytes(const ck_channels *arrays) {
+  return ck_round_up(arrays->c * 2 * (int64_t)sizeof(double), ALIGNMENT);
+}
+
+int64_t ck_normal_workspace(const ck_normal *call) {
+  double some;
+  ck_channels sums = call->arrays;
+  sums.sums = &some;
+  return sum_bytes(&sums) + CK_MAP_NUMBERS * number_bytes(&sums) + ck_channels_workspace(&sums);
+}
+
+static normal_call begin(const ck_normal *call) {
+  const int64_t before = sum_bytes(&call->arrays) + CK_MAP_NUMBERS * number_bytes(&call->arrays);
+  normal_call p = {.call = call, .sums = call->arrays};
+  p.numbers = (char *)call->arrays.run.workspace + sum_bytes(&call->arrays);
+  for (int k = 0; k < CK_MAP_NUMBERS; k++)
+    p.sums.numbers[k] = p.numbers + k * number_bytes(&call->arrays);
+  p.sums.run.workspace = (char *)call->arrays.run.workspace + before;
+  p.sums.run.workspace_bytes -= before;
+  p.map = p.sums;
+  p.sums.sums = call->arrays.run.workspace;
+  p.sums.y.data = NULL;
+  p.count = (double)call->arrays.n * (double)call->arrays.l * (double)call->pieces;
+  return p;
+}
+
+/* The same for all pieces of a channel. */
+static void set_number(const normal_call *p, int number, int64_t channel, double value) {
+  const int64_t pieces = p->call->pieces;
+  char *numbers = p->numbers + number * number_bytes(&p->sums);
+  if (p->sums.kernels->real_size == sizeof(float)) {
+    float *to = (float *)numbers + channel * pieces;
+    for (int64_t i = 0; i < pieces; i++)
+      to[i] = (float)value;
+  } else {
+    double *to = (double *)numbers + channel * pieces;
+    for (int64_t i = 0; i < pieces; i++)
+      to[i] = value;
+  }
+}
+
+static double *known(const ck_normal *call, ck_known what, int64_t channel) {
+  return call->known + what * call->channels + channel;
+}
+
+static double weight_of(const ck_normal *call, int64_t channel) {
+  return call->weight ? real_at(call->weight, channel, (size_t)call->arrays.kernels->real_size) : 1;
+}
+
+/* The sums of a channel, out of its pieces' in their order. */
+static void sums_of(const normal_call *p, int64_t channel, double sums[2]) {
+  sums[0] = sums[1] = 0;
+  for (int64_t i = 0; i < 2 * p->call->pieces; i++)
+    sums[i % 2] += p->sums.sums[2 * channel * p->call->pieces + i];
+}
+
+/* The map from x to xhat * weight + bias. */
+static void set_map(const normal_call *p, int64_t channel, double weight, double bias) {
+  const double slope = *known(p->call, CK_INV_STD, channel) * weight;
+  set_number(p, 0, channel, *known(p->call, CK_SCALE, channel));
+  set_number(p, 1, channel, *known(p->call, CK_SHIFT, channel));
+  set_number(p, 2, channel, slope);
+  set_number(p, 3, channel, bias - *known(p->call, CK_REST, channel) * slope);
+}
+
+/* What is done to channels first..end-1: a worker's block of them or, without a worker, all. */
+typedef ck_status (*range_task)(const normal_call *p, ck_worker *worker, int64_t first, int64_t end);
+
+static ck_status form_sums(const normal_call *p, ck_worker *worker, int64_t first, int64_t end) {
+  if (!worker)
+    return ck_channels_run(&p->sums);
+  ck_channels_sum(&p->sums, worker, first, end - first);
+  return CK_OK;
+}
+
+static ck_status run_map(const normal_call *p, ck_worker *worker, int64_t first, int64_t end) {
+  if (!p->map.y.data)
+    return CK_OK;
+  if (!worker)
+    return ck_channels_run(&p->map);
+  ck_channels_map(&p->map, worker, first, end - first);
+  return CK_OK;
+}
+
+typedef struct block_call {
+  const normal_call *normal;
+  range_task task;
+} block_call;
+
+static void run_block(ck_worker *worker, void *context, int64_t index) {
+  const block_call *p = context;
+  const ck_channels *sums = &p->normal->sums;
+  const int64_t each = ck_channels_together(sums);
+  p->task(p->normal, worker, index * each, ck_min((index + 1) * each, sums->c));
+}
+
+static ck_status run(const normal_call *p, range_task task) {
+  const ck_channels *sums = &p->sums;
+  if (sums->lanes || p->call->pieces > 1)
+    return task(p, NULL, 0, p->call->channels);
+  block_call blocks = {.normal = p, .task = task};
+  return ck_parallel(ck_ceil_div(sums->c, ck_channels_together(sums)), run_block, &blocks, &sums->run, NULL, 0);
+}
+
+/* ---------------------------------------------------------------- forward */
+
+/* Takes a channel's moments from its sums.  True if its shift was too far from the mean; the next one is nearer. */
+static int measure(const normal_call *p, int64_t channel) {
+  const ck_normal *call = p->call;
+  const size_t real_size = (size_t)p->sums.kernels->real_size;
+  const double scale = *known(call, CK_SCALE, channel);
+  const double shift = real_at(p->sums.numbers[1], channel * call->pieces, real_size);
+  double sums[2];
+  sums_of(p, channel, sums);
+  const double one = sums[0] / p->count, two = sums[1] / p->count, square = two - one * one;
+  const double var = square < 0 ? 0 : square, nearer = rounded(shift + one, real_size);
+  /* A scaled eps might overflow where it is added; without a scale it is, for that is much quicker. */
+  const double std = scale == 1 ? sqrt(var + call->epsilon) : hypot(sqrt(var), sqrt(call->epsilon) * scale);
+  *known(call, CK_SHIFT, channel) = nearer;
+  *known(call, CK_REST, channel) = shift - nearer + one;
+  *known(call, CK_INV_STD, channel) = 1 / std;
+  *known(call, CK_VARIANCE, channel) = scale == 1 ? var : var / scale / scale;
+  return real_size > sizeof(float) && fabs(one) > NEAR * sqrt(var) && nearer != shift;
+}
+
+static ck_status forward(const normal_call *p, ck_worker *worker, int64_t first, int64_t end) {
+  const ck_normal *call = p->call;
+  const size_t real_size = (size_t)p->sums.kernels->real_size;
+  ck_status status = CK_OK;
+  for (int64_t c = first; c < end; c++) {
+    const char *x = (const char *)p->sums.x.data + c * call->pieces * p->sums.x.stride[1];
+    set_number(p, 0, c, *known(call, CK_SCALE, c));
+    set_number(p, 1, c, real_at(x, 0, real_size) * *known(call, CK_SCALE, c));
+  }
+  for (int again = 1, tries = 1; again && status == CK_OK; tries++) {
+    status = form_sums(p, worker, first, end);
+    again = 0;
+    for (int64_t c = first; c < end; c++)
+      if (measure(p, c) && tries < TRIES) {
+        set_number(p, 1, c, *known(call, CK_SHIFT, c));
+        again = 1;
+      }
+  }
+  for (int64_t c = first; c < end; c++)
+    set_map(p, c, weight_of(call, c), call->bias ? real_at(call->bias, c, real_size) : 0);
+  return status == CK_OK ? run_map(p, worker, first, end) : status;
+}
+
+ck_status ck_normal_forward(ck_normal *call) {
+  const int is_float = call->arrays.kernels->real_size == sizeof(float);
+  const double most = is_float ? FLT_MAX : DBL_MAX;
+  const double least = is_float ? FLT_MIN / FLT_EPSILON / FLT_EPSILON : DBL_MIN / DBL_EPSILON / DBL_EPSILON;
+  if (call->arrays.run.workspace_bytes < ck_normal_workspace(call))
+    return CK_WORKSPACE;
+  normal_call p = begin(call);
+  p.sums.g.data = p.map.g.data = NULL;
+  const ck_status status = run(&p, forward);
+  call->extreme = 0;
+  for (int64_t c = 0; c < call->channels; c++) {
+    const double spread = *known(call, CK_VARIANCE, c) + call->epsilon;
+    call->extreme |= !(spread <= most) || spread < least;
+  }
+  return status;
+}
+
+static double clipped(double value, double most) { return value > most ? most : value < -most ? -most : value; }
+
+void ck_follow_run(const ck_follow *call) {
+  const double most = call->real_size == sizeof(float) ? FLT_MAX : DBL_MAX;
+  const double *known = call->known;
+  const int64_t channels = call->channels;
+  for (int64_t c = 0; c < channels; c++) {
+    char *at = (char *)call->running + c * call->stride;
+    const double mean =
+        (known[CK_SHIFT * channels + c] + known[CK_REST * channels + c]) / known[CK_SCALE * channels + c];
+    const double to = (call->variance ? known[CK_VARIANCE * channels + c] : mean) * call->times;
+    const double left = (1 - call->rate) * clipped(real_at(at, 0, call->real_size), most);
+    set_real(at, 0, call->real_size, clipped(left + call->rate * clipped(to, most), most));
+  }
+}
+
+/* ---------------------------------------------------------------- backward */
+
+/* Where moments are constants, g goes through the map to steep * weight * g. */
+static void set_constant(const normal_call *p, int64_t channel) {
+  const ck_normal *call = p->call;
+  const double steep = *known(call, CK_INV_STD, channel) * *known(call, CK_SCALE, channel);
+  set_number(p, 0, channel, 1);
+  set_number(p, 1, channel, 0);
+  set_number(p, 2, channel, steep * weight_of(call, channel));
+  set_number(p, 3, channel, 0);
+}
+
+static void take_sums(const normal_call *p, int64_t channel) {
+  const ck_normal *call = p->call;
+  const double steep = *known(call, CK_INV_STD, channel) * *known(call, CK_SCALE, channel);
+  const double weight = weight_of(call, channel);
+  double sums[2];
+  sums_of(p, channel, sums);
+  if (call->total)
+    set_real(call->total, channel, (size_t)p->sums.kernels->real_size, sums[0]);
+  if (call->product)
+    set_real(call->product, channel, (size_t)p->sums.kernels->real_size, sums[1]);
+  set_number(p, 4, channel, steep * weight);
+  set_number(p, 5, channel, sums[1] * weight / p->count * -steep);
+  set_number(p, 6, channel, sums[0] * weight / p->count * -steep);
+}
+
+static ck_status backward(const normal_call *p, ck_worker *worker, int64_t first, int64_t end) {
+  const ck_normal *call = p->call;
+  if (!call->constant || call->total || call->product) {
+    for (int64_t c = first; c < end; c++)
+      set_map(p, c, 1, 0);
+    const ck_status status = form_sums(p, worker, first, end);
+    if (status != CK_OK)
+      return status;
+    for (int64_t c = first; c < end; c++)
+      take_sums(p, c);
+  }
+  for (int64_t c = first; c < end && call->constant; c++)
+    set_constant(p, c);
+  return run_map(p, worker, first, end);
+}
+
+ck_status ck_normal_backward(const ck_normal *call) {
+  if (call->arrays.run.workspace_bytes < ck_normal_workspace(call))
+    return CK_WORKSPACE;
+  normal_call p = begin(call);
+  if (call->constant) {
+    p.map.x = p.map.g;
+    p.map.g.data = NULL;
+  }
+  return run(&p, backward);
+}
