@@ -408,7 +408,7 @@ ck_status ck_rows_run(const ck_rows *call);
 
 /* ------------------------------------------------------------------ descent */
 
-/* One step of gradient descent over `count` adjacent elements, in one pass; with g the gradient of w:
+/* A step of gradient descent over `count` adjacent elements of each array, in one pass; with g the gradient of w:
  *   d = g + l2 * w
  *   d = -R, if -inf < d < -R, or R, if R < d < inf;                     if there is an s: R = 2^63, in float64 2^511
  *   s = s_keep * s + s_take * d^2;  root = s_scale * sqrt(s) + eps, or 1 / R where that is 0
@@ -425,10 +425,10 @@ typedef struct ck_descent {
   const void *g;
   double rate, keep, l2, m_keep, m_take, look, ahead, s_keep, s_take, s_scale, eps;
   int s_first;
-  ck_run run; /* no workspace */
 } ck_descent;
 
-ck_status ck_descent_run(const ck_descent *call);
+/* Steps of different arrays. No workspace. */
+ck_status ck_descent_run(const ck_descent *calls, int64_t count, const ck_run *run);
 
 /* ------------------------------------------------------------------ programs */
 

@@ -339,9 +339,8 @@ cdef extern from "convkit.h" nogil:
         const void *g
         double rate, keep, l2, m_keep, m_take, look, ahead, s_keep, s_take, s_scale, eps
         int s_first
-        ck_run run
 
-    ck_status ck_descent_run(const ck_descent *call) noexcept
+    ck_status ck_descent_run(const ck_descent *calls, int64_t count, const ck_run *run) noexcept
 
     ctypedef struct ck_cpu:
         uint32_t leaf1_ecx, leaf7_ebx

@@ -226,11 +226,7 @@ def normal_backward(
     weight: np.ndarray | None, total: np.ndarray | None, product: np.ndarray | None, constant: bool, threads: int,
 ) -> None: ...  # fmt: skip
 def follow(running: np.ndarray, known: np.ndarray, variance: bool, times: float, rate: float) -> None: ...
-def descend(
-    w: np.ndarray, grad: np.ndarray, m: np.ndarray | None, s: np.ndarray | None, threads: int, *, rate: float,
-    keep: float, l2: float, m_keep: float, m_take: float, look: float, ahead: float, s_keep: float, s_take: float,
-    s_scale: float, eps: float, s_first: bool,
-) -> None: ...  # fmt: skip
+def descend(steps: list[tuple[Any, ...]], threads: int) -> None: ...
 
 # ---------------------------------------------------------------- programs
 

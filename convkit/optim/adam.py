@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..nn.module import Parameter
 from ._settings import check_rate
-from .descent import descend
-from .optimizer import Optimizer, Parameters
+from .descent import Descent
+from .optimizer import DescendingOptimizer, Parameters
 
 
-class _Adam(Optimizer):
+class _Adam(DescendingOptimizer):
     """The part that both share; they differ in where the weight decay goes."""
 
     numbers = {"lr": math.inf, "beta1": 1.0, "beta2": 1.0, "eps": math.inf, "weight_decay": math.inf}
@@ -48,17 +50,21 @@ class _Adam(Optimizer):
         """The moving averages of the gradient and of its square."""
         return ("mean", "square")
 
-    def descend(self, parameter: Parameter, state: dict[str, Any], *, l2: float, decay: float) -> None:
-        """Take one step; `decay` is the decoupled one."""
-        steps = state["steps"]
-        descend(
+    def _decays(self) -> tuple[float, float]:
+        """Of `weight_decay`: the penalty that goes through the averages, and what is decoupled from them."""
+        return self.weight_decay, 0.0
+
+    def descent(self, parameter: Parameter, grad: np.ndarray, state: dict[str, Any]) -> Descent:
+        """The step of one parameter."""
+        steps, (penalty, decay) = state["steps"], self._decays()
+        return Descent(
             parameter.data,
-            parameter.grad,
+            grad,
             m=state["mean"],
             s=state["square"],
             rate=self.lr / (1 - self.beta1**steps),
             keep=1 - self.lr * decay,
-            l2=l2,
+            l2=penalty,
             m_keep=self.beta1,
             m_take=1 - self.beta1,
             s_keep=self.beta2,
@@ -122,10 +128,6 @@ class Adam(_Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
-        """Take one step for one parameter."""
-        self.descend(parameter, state, l2=self.weight_decay, decay=0.0)
-
 
 class AdamW(_Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
@@ -157,6 +159,5 @@ class AdamW(_Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
-        """Take one step for one parameter."""
-        self.descend(parameter, state, l2=0.0, decay=self.weight_decay)
+    def _decays(self) -> tuple[float, float]:
+        return 0.0, self.weight_decay

@@ -1,8 +1,9 @@
-"""One array's step of gradient descent, for all optimizers: they differ in coefficients."""
+"""Steps of gradient descent, for all optimizers: they differ in coefficients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,28 +13,10 @@ from .._range import converted
 from .._threads import current
 
 
-def descend(
-    w: np.ndarray,
-    grad: np.ndarray,
-    m: np.ndarray | None = None,
-    s: np.ndarray | None = None,
-    *,
-    rate: float,
-    keep: float = 1.0,
-    l2: float = 0.0,
-    m_keep: float = 0.0,
-    m_take: float = 1.0,
-    look: float = 1.0,
-    ahead: float = 0.0,
-    s_keep: float = 0.0,
-    s_take: float = 0.0,
-    s_scale: float = 1.0,
-    eps: float = 0.0,
-    s_first: bool = False,
-) -> None:
-    """Take one step in the most general form that the optimizers need, in one pass over memory.
+class Descent(NamedTuple):
+    """One step of one array in the most general form that the optimizers need, in one pass over memory.
 
-    Element by element, in the dtype of w, on all threads::
+    Element by element, in the dtype of w::
 
         d = grad + l2 * w
         d = -R, if -inf < d < -R, or R, if R < d < inf         if there is an s; R^2 fits: 2^63, float64 2^511
@@ -58,37 +41,51 @@ def descend(
         The coefficients above.
     s_first : bool
         Whether the division comes before m; without an m it is all the same.
+    """
+
+    w: np.ndarray
+    grad: np.ndarray
+    m: np.ndarray | None = None
+    s: np.ndarray | None = None
+    rate: float = 0.0
+    keep: float = 1.0
+    l2: float = 0.0
+    m_keep: float = 0.0
+    m_take: float = 1.0
+    look: float = 1.0
+    ahead: float = 0.0
+    s_keep: float = 0.0
+    s_take: float = 0.0
+    s_scale: float = 1.0
+    eps: float = 0.0
+    s_first: bool = False
+
+
+def descend(steps: Iterable[Descent]) -> None:
+    """Take steps of different arrays, on all threads.
 
     Raises
     ------
     TypeError, ValueError
-        If an array does not fit w, which has not changed then.
+        If an array does not fit its w. Nothing has changed then.
     """
-    grad = check_fit(w, grad, {"m": m, "s": s})
-    if not (grad.flags.c_contiguous and grad.flags.aligned):
-        grad = np.array(grad, order="C")
-    flat = w if w.flags.carray else np.array(w, order="C")
-    engine.descend(
-        flat,
-        grad,
-        m,
-        s,
-        current(),
-        rate=rate,
-        keep=keep,
-        l2=l2,
-        m_keep=m_keep,
-        m_take=m_take,
-        look=look,
-        ahead=ahead,
-        s_keep=s_keep,
-        s_take=s_take,
-        s_scale=s_scale,
-        eps=eps,
-        s_first=s_first,
-    )
-    if flat is not w:
-        w[...] = flat
+    descend_checked([each._replace(grad=check_fit(each.w, each.grad, {"m": each.m, "s": each.s})) for each in steps])
+
+
+def descend_checked(steps: Iterable[Descent]) -> None:
+    """`descend` where `check_fit` has been asked already, and gave the gradients."""
+    flat, apart = [], []
+    for each in steps:
+        w, grad = each.w, each.grad
+        if not w.flags.carray:
+            apart.append((w, np.array(w, order="C")))
+            each = each._replace(w=apart[-1][1])
+        if not (grad.flags.c_contiguous and grad.flags.aligned):
+            each = each._replace(grad=np.array(grad, order="C"))
+        flat.append(each)
+    engine.descend(flat, current())
+    for w, values in apart:
+        w[...] = values
 
 
 def check_fit(w: np.ndarray, grad: np.ndarray, memory: Mapping[str, np.ndarray | None]) -> np.ndarray:

@@ -13,7 +13,7 @@ from .._range import converted
 from ..nn.module import Module
 from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
-from .descent import descend
+from .descent import Descent, descend
 
 
 class EMA(Settings):
@@ -91,6 +91,7 @@ class EMA(Settings):
         state = self.checked()
         parameters = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
         done: set[int] = set()  # layers may share a parameter
+        steps, taken = [], []
         for name, value in state.items():
             shadow = self.shadow[name]
             if id(shadow) in done:
@@ -98,9 +99,12 @@ class EMA(Settings):
             done.add(id(shadow))
             averaged = name in parameters or (self.buffers == "average" and value.dtype.kind == "f")
             if averaged and self.decay:  # without, what was infinite or NaN would stay: times 0 it is NaN
-                descend(shadow, value, rate=self.decay - 1, keep=self.decay)
+                steps.append(Descent(shadow, value, rate=self.decay - 1, keep=self.decay))
             else:
-                np.copyto(shadow, value)
+                taken.append((shadow, value))
+        descend(steps)
+        for shadow, value in taken:
+            np.copyto(shadow, value)
         self.updates += 1
 
     def checked(self) -> dict[str, np.ndarray]:

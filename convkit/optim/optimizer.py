@@ -15,7 +15,7 @@ from .._arrays import writable
 from ..nn.module import Module, Parameter
 from ._settings import Settings, check_rate
 from ._state import check_keys, check_mapping, take_array, take_number
-from .descent import check_fit
+from .descent import Descent, check_fit, descend, descend_checked
 
 Parameters = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -162,16 +162,25 @@ class Optimizer(Settings, ABC):
                 f"{type(self).__name__}.step: no parameter has a gradient; "
                 "call model(x) and model.backward(loss.grad) first (and check that not everything is frozen)"
             )
-        arrays = self.arrays
+        arrays, used = self.arrays, {}
+        grads = []
         for view, parameter, state in ready:
-            check_fit(parameter.data, parameter.grad, {name: state[name] for name in arrays if name in state})
-            view._check_numbers(parameter.dtype)
+            memory = {name: state[name] for name in arrays if name in state}
+            grads.append(check_fit(parameter.data, parameter.grad, memory))
+            if (id(view), parameter.dtype) not in used:
+                view._check_numbers(parameter.dtype)
+                used[id(view), parameter.dtype] = view._used()
         # All memory before the first change.
-        new = [_missing(parameter, state, *view._used()) for view, parameter, state in ready]
-        for (view, parameter, state), more in zip(ready, new, strict=True):
+        new = [_missing(parameter, state, *used[id(view), parameter.dtype]) for view, parameter, state in ready]
+        for (_, parameter, state), more in zip(ready, new, strict=True):
             state |= more
             state["steps"] += 1
             parameter.version += 1
+        self._update_all(ready, grads)
+
+    def _update_all(self, ready: list[tuple[Any, Parameter, dict[str, Any]]], grads: list[np.ndarray]) -> None:
+        """Change parameters, each by the optimizer with its numbers; these are their gradients, once checked."""
+        for view, parameter, state in ready:
             view.update(parameter, state)
 
     def _check_numbers(self, dtype: np.dtype) -> None:
@@ -263,6 +272,25 @@ class Optimizer(Settings, ABC):
         for (_, mine, name), (_, holder, _) in zip(self._all_numbers(), numbers, strict=True):
             setattr(mine, name, getattr(holder, name))
         self.state = new
+
+
+class DescendingOptimizer(Optimizer):
+    """Base of optimizers whose update is a `Descent`: all parameters take theirs in one call of the engine."""
+
+    @abstractmethod
+    def descent(self, parameter: Parameter, grad: np.ndarray, state: dict[str, Any]) -> Descent:
+        """The step of one parameter, by this gradient; `state` is that of `update`, its totals may be changed."""
+
+    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
+        """Take one step for one parameter."""
+        descend([self.descent(parameter, parameter.grad, state)])
+
+    def _update_all(self, ready: list[tuple[Any, Parameter, dict[str, Any]]], grads: list[np.ndarray]) -> None:
+        if type(self).update is not DescendingOptimizer.update:  # another's own, which is asked for each
+            super()._update_all(ready, grads)
+            return
+        each = zip(ready, grads, strict=True)
+        descend_checked([view.descent(parameter, grad, state) for (view, parameter, state), grad in each])
 
 
 def _missing(parameter: Parameter, state: dict[str, Any], arrays: list[str], totals: list[str]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..nn.module import Parameter
-from .descent import descend
-from .optimizer import Optimizer, Parameters
+from .descent import Descent
+from .optimizer import DescendingOptimizer, Parameters
 
 
-class RMSprop(Optimizer):
+class RMSprop(DescendingOptimizer):
     """Gradient descent, each gradient divided by the root of its moving mean square (Tieleman and Hinton, 2012).
 
     Parameters
@@ -86,11 +88,11 @@ class RMSprop(Optimizer):
         """The velocity, where there is no momentum."""
         return () if self.momentum else ("velocity",)
 
-    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
-        """Take one step for one parameter."""
-        descend(
+    def descent(self, parameter: Parameter, grad: np.ndarray, state: dict[str, Any]) -> Descent:
+        """The step of one parameter."""
+        return Descent(
             parameter.data,
-            parameter.grad,
+            grad,
             m=state["velocity"] if self.momentum else None,
             s=state["square"],
             rate=self.lr,

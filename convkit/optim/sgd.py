@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..nn.module import Parameter
-from .descent import descend
-from .optimizer import Optimizer, Parameters
+from .descent import Descent
+from .optimizer import DescendingOptimizer, Optimizer, Parameters
 
 # What each form of momentum remembers. The names differ because the arrays mean different things: the state of one form
 # is not to be taken for another's.
 _MEMORY = {"pytorch": "velocity", "classic": "displacement", "ewma": "average"}
 
 
-class SGD(Optimizer):
+class SGD(DescendingOptimizer):
     """Gradient descent: stochastic, mini-batch or whole-batch, depending only on what it is fed.
 
     Parameters
@@ -114,8 +116,8 @@ class SGD(Optimizer):
         """Without momentum, everything."""
         return () if self.momentum else (*self.arrays, *self.totals)
 
-    def update(self, parameter: Parameter, state: dict[str, Any]) -> None:
-        """Take one step for one parameter."""
+    def descent(self, parameter: Parameter, grad: np.ndarray, state: dict[str, Any]) -> Descent:
+        """The step of one parameter."""
         lr, momentum = self.lr, self.momentum
         take, rate = 1.0, lr
         if self.form == "classic" and momentum:
@@ -125,9 +127,9 @@ class SGD(Optimizer):
             if self.bias_correction:
                 state["total"] = momentum * state["total"] + take
                 rate = lr / state["total"]
-        descend(
+        return Descent(
             parameter.data,
-            parameter.grad,
+            grad,
             m=state[self.arrays[0]] if momentum else None,
             rate=rate,
             keep=1 - lr * self.decoupled_weight_decay,

@@ -293,3 +293,38 @@ def test_momentum_of_another_form_is_refused():
 def test_betas_are_two(betas):
     with pytest.raises(TypeError, match="betas must be two numbers"):
         optim.Adam(parameters(), betas=betas)
+
+
+def test_all_parameters_at_once_move_as_each_alone():
+    """Of two dtypes, many sizes about those of tasks, and one that is not contiguous."""
+    rng = np.random.default_rng(0)
+    sizes = (1, 3, 70000, 65536, 5, 65531, 2)
+    starts = [rng.standard_normal(size).astype(("f4", "f8")[i % 2]) for i, size in enumerate(sizes)]
+    grads = [rng.standard_normal(start.shape).astype(start.dtype) for start in starts]
+
+    def moved(one_by_one):
+        parameters = [nn.Parameter(start.copy()) for start in starts]
+        parameters[2].data = np.repeat(starts[2], 2)[::2]
+        optimizers = [optim.Adam([p], lr=0.1) for p in parameters] if one_by_one else [optim.Adam(parameters, lr=0.1)]
+        for _ in range(2):
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad
+            for optimizer in optimizers:
+                optimizer.step()
+        return [parameter.data for parameter in parameters]
+
+    for a, b in zip(moved(False), moved(True), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_update_of_ones_own_is_asked_for_each_parameter():
+    class Bounded(optim.SGD):
+        def update(self, parameter, state):
+            super().update(parameter, state)
+            np.clip(parameter.data, -1, 1, out=parameter.data)
+
+    parameters = [nn.Parameter(np.zeros(2, np.float32)) for _ in range(2)]
+    for parameter, grad in zip(parameters, ([0.5, 3], [-3, 0]), strict=True):
+        parameter.grad = np.array(grad, np.float32)
+    Bounded(parameters, lr=1.0).step()
+    assert [list(parameter.data) for parameter in parameters] == [[-0.5, -1], [1, 0]]
