@@ -41,7 +41,9 @@ class _Back:
 
     def __init__(self, module: Module, back: Way, y: Any) -> None:
         self._module, self._back, self._shape = module, back, _wanted(y)
-        self._versions = [(name, own, own.version) for name, own in _own_parameters(module)]
+        self._versions = [
+            (name, value, value.version) for name, value in vars(module).items() if isinstance(value, Parameter)
+        ]
 
     def __call__(self, grad: Any, need_input: bool = True) -> Any:
         back, name = self._back, type(self._module).__name__
@@ -86,10 +88,6 @@ def _wanted(y: Any) -> tuple:
         return y.shape
     shapes = tuple(array.shape for array in y if array.dtype.kind == "f")
     return shapes[0] if len(shapes) == 1 < len(y) else shapes
-
-
-def _own_parameters(module: Module) -> Iterator[tuple[str, Parameter]]:
-    return ((name, value) for name, value in vars(module).items() if isinstance(value, Parameter))
 
 
 def learns(module: Module) -> bool:
@@ -275,14 +273,15 @@ class Module(_Part, ABC):
 
     def need(self, need_input: bool) -> tuple[str, ...]:
         """Names for an operator's ``need=``: x if its gradient is wanted, and the layer's own parameters that learn."""
-        learning = (name for name, value in _own_parameters(self) if value.trainable)
+        own = vars(self).items()
+        learning = [name for name, value in own if isinstance(value, Parameter) and value.trainable]
         return ("x", *learning) if need_input else tuple(learning)
 
     def accumulate(self, grads: NamedTuple) -> None:
         """Add an operator's gradients to the parameters of the same names."""
-        for name, grad in grads._asdict().items():
-            parameter = getattr(self, name, None)
-            if grad is not None and isinstance(parameter, Parameter):
+        for name, grad in zip(grads._fields, grads, strict=True):
+            parameter = None if grad is None else getattr(self, name, None)
+            if isinstance(parameter, Parameter):
                 parameter.accumulate(grad)
 
     # ---------------------------------------------------------------- what a layer knows of itself

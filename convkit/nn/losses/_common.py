@@ -181,9 +181,8 @@ def check_classes(
     wrong = (labels < 0) | (labels >= classes)
     if ignore_index is not None:
         wrong &= labels != ignore_index
-    bad = np.argwhere(wrong)
-    if len(bad):
-        where = tuple(int(i) for i in bad[0])
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
         also = "" if ignore_index is None else f", or {ignore_index} to be ignored"
         raise ValueError(f"labels must be classes 0 to {classes - 1}{also}, got {labels[where]} at {where}")
     return scores, labels

@@ -121,21 +121,21 @@ def negative_log_likelihood(
     return reduce(_leave_out(losses, labels, ignore_index), slope, reduction, total=total, name=name)
 
 
-def _true(labels: np.ndarray, classes: int) -> np.ndarray:
-    """The true classes, ``(N, 1, *)``; any for the ignored."""
-    return np.expand_dims(np.where((labels >= 0) & (labels < classes), labels, 0), 1)
+def _true(labels: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
+    """The index of the true classes into ``(N, classes, *)``, which makes ``(N, *)`` of it; of any for the ignored."""
+    first, *others = np.indices(labels.shape, sparse=True)
+    return first, np.where((labels >= 0) & (labels < classes), labels, 0), *others
 
 
 def _of_truth(logs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Minus the true classes' logarithms, ``(N, *)``, weighed."""
-    losses = -np.take_along_axis(logs, _true(labels, logs.shape[1]), axis=1)[:, 0]
+    losses = -logs[_true(labels, logs.shape[1])]
     return losses if weights is None else share(weights, losses)
 
 
 def _less_truth(grad: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """`grad` less one at the true classes, weighed, in place."""
-    true = _true(labels, grad.shape[1])
-    np.put_along_axis(grad, true, np.take_along_axis(grad, true, axis=1) - 1, axis=1)
+    grad[_true(labels, grad.shape[1])] -= 1
     if weights is not None:
         grad *= np.expand_dims(weights, 1)
     return grad
