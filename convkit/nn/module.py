@@ -319,8 +319,10 @@ class Module(_Part, ABC):
         for name, value in vars(self).items():
             if isinstance(value, _Part):
                 yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, _Part))
+            elif isinstance(value, list | tuple):
+                for i, part in enumerate(value):
+                    if isinstance(part, _Part):
+                        yield f"{name}.{i}", part
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield the path and module of this module and of every one inside, depth first."""
