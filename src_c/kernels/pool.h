@@ -277,29 +277,6 @@ CK_INLINE void stage_run(REAL *to, const char *src, int64_t count, const ck_pool
     v_storeu(to, stage_last(src, count, p, seen));
 }
 
-/* Element j of the result out of two neighbouring vectors: every second one. */
-#define EVEN(j) (2 * (j))
-#define ODD(j) (2 * (j) + 1)
-
-/* The same where the vectors' inner quarters are exchanged: then nothing crosses a quarter. */
-#define HALF_QUARTER (PER_QUARTER / 2)
-#define EVEN_INSIDE(j) (IN_QUARTER(j) + (j) % HALF_QUARTER * 2 + ((j) % PER_QUARTER >= HALF_QUARTER ? VL : 0))
-#define ODD_INSIDE(j) (EVEN_INSIDE(j) + 1)
-
-/* Two neighbouring vectors' elements, the even ones and the odd ones. */
-CK_INLINE void split_pair(const char *src, vreal *even, vreal *odd) {
-#if QUARTERS == 2 /* loads exchange quarters for nothing */
-  typedef REAL quarter __attribute__((vector_size(16), may_alias, aligned(1)));
-  vreal a = __builtin_shufflevector(*(const quarter *)src, *(const quarter *)(src + 32), INDICES(IDENTITY));
-  vreal b = __builtin_shufflevector(*(const quarter *)(src + 16), *(const quarter *)(src + 48), INDICES(IDENTITY));
-  *even = SHUFFLE(a, b, EVEN_INSIDE);
-  *odd = SHUFFLE(a, b, ODD_INSIDE);
-#else
-  *even = SHUFFLE(v_loadu(src), v_loadu(src + VBYTES), EVEN);
-  *odd = SHUFFLE(v_loadu(src), v_loadu(src + VBYTES), ODD);
-#endif
-}
-
 /* Neighbouring elements, every second one to either of two rows. */
 CK_INLINE void stage_halves(REAL *even, REAL *odd, const char *src, int64_t count, const ck_pool_stage *p,
                             vreal *seen) {

@@ -42,6 +42,17 @@ CK_INLINE void copy_every_second(REAL *dst, const char *src, int64_t n) {
   }
 }
 
+/* n of the even ones and n of the odd ones: what is read once serves both. */
+CK_INLINE void copy_evens_and_odds(REAL *evens, REAL *odds, const char *src, int64_t n) {
+  for (int64_t next = 0; next < n; next += VL) {
+    const int64_t i = next + VL > n ? n - VL : next;
+    vreal even, odd;
+    split_pair(src + 2 * i * (int64_t)sizeof(REAL), &even, &odd);
+    v_storeu(evens + i, even);
+    v_storeu(odds + i, odd);
+  }
+}
+
 CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     dst[i * dst_step] = *(const real_u *)(src + i * src_step);
@@ -57,6 +68,22 @@ CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
     copy_strided(dst, 1, src, span.src_step, span.length);
 }
 
+/* Whether two runs are every second element, one beginning beside the other, long enough to read less. */
+CK_INLINE int are_between(const ck_span *a, const ck_span *b) {
+  const int64_t size = sizeof(REAL), apart = b->src - a->src;
+  return a->src_step == 2 * size && b->src_step == 2 * size && (apart == size || apart == -size) &&
+         a->length >= 2 * VL && b->length >= 2 * VL;
+}
+
+/* Both of a pair. */
+CK_INLINE void copy_pair(REAL *dst, const char *src, const ck_span *a, const ck_span *b) {
+  const ck_span *even = a->src < b->src ? a : b, *odd = even == a ? b : a;
+  const int64_t n = even->length < odd->length ? even->length : odd->length, both = 2 * (int64_t)sizeof(REAL);
+  copy_evens_and_odds(dst + even->dst, dst + odd->dst, src + even->src, n);
+  copy_strided(dst + even->dst + n, 1, src + even->src + n * both, both, even->length - n);
+  copy_strided(dst + odd->dst + n, 1, src + odd->src + n * both, both, odd->length - n);
+}
+
 /* Positions adjacent in the window, one plane a channel. */
 CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL), rows = p->rows, spans = p->spans;
@@ -67,6 +94,12 @@ CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
       const ck_span span = p->span[i];
       REAL *d = dst + span.dst;
       const char *s = src + span.src;
+      if (i + 1 < spans && are_between(&span, &p->span[i + 1])) {
+        for (int64_t r = 0; r < rows; r++)
+          copy_pair(dst + row_dst[r], src + row_src[r], &span, &p->span[i + 1]);
+        i++;
+        continue;
+      }
       for (int64_t r = 0; r < rows; r++) {
         if (span.src_step == size)
           prefetch(s + row_src[r] + p->src_channel, span.length * size);
