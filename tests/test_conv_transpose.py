@@ -34,7 +34,7 @@ from cases import (
     solve,
 )
 from problems import EMPTY_TRANSPOSED, NAMED_TRANSPOSED, Problem, Transposed, named, random_transposed
-from views import with_canaries
+from views import FORMS, with_canaries
 
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 SMALL = named(
@@ -196,7 +196,7 @@ def test_where_no_tap_falls_stands_the_activation_of_the_bias(nd, activation, is
         there = y[:, channel : channel + 1][np.broadcast_to(empty, (2, *empty.shape[1:]))]
         np.testing.assert_allclose(there, value, rtol=1e-6)
         assert (there == there[0]).all() and not np.signbit(there[there == 0]).any()
-    for layout, form in itertools.product(LAYOUTS, ("steps", "rows", "reversed")):
+    for layout, form in itertools.product(LAYOUTS, FORMS):
         out, check = with_canaries(arrange(y, layout).shape, np.float32, form)
         operator(arrange(x, layout), weight, bias, out=out, layout=layout, **options)
         assert restore(out, layout).tobytes() == y.tobytes(), f"{layout}, {form}"

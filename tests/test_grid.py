@@ -8,7 +8,7 @@ import pytest
 import convkit
 from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, each, each_place, in_turn, restore
 from resample_problems import EMPTY, GRIDS, PADDINGS, Grid, assert_problem, named, random_grid
-from views import VIEWS, with_canaries
+from views import FORMS, VIEWS, with_canaries
 
 SMALL = named(
     GRIDS, "zeros", "border", "reflection_corners", "few", "one_channel", "nearest", "bicubic", "bicubic_mirror_ends",
@@ -345,7 +345,7 @@ def test_views_give_the_bits_of_copies(problem, isa):
             assert_same_bits(got, expected, f"{view.__name__}, {dtype}, {layout}")
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("problem", SMALL, ids=of)
 def test_strided_out(problem, form, isa):
     for dtype in DTYPES:

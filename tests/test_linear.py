@@ -6,7 +6,7 @@ import pytest
 import convkit
 from bounds import assert_within_bound
 from cases import DTYPES, GRADIENTS, pairs
-from views import VIEWS, misaligned, with_canaries
+from views import FORMS, VIEWS, misaligned, with_canaries
 
 ACTIVATIONS = (None, "relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 # (leading axes, in, out)
@@ -94,7 +94,7 @@ def test_equal_bits(shape, isa):
         assert alone[name].tobytes() == row.tobytes(), name
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_out(shape, form, isa):
     x, weight, bias, _ = operands(*shape, "float32")

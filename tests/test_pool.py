@@ -10,7 +10,7 @@ import convkit
 from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, by_dtype, each_place, in_turn, restore, seed_of
 from pool_problems import POOLS, Pool, random_pool
-from views import VIEWS, with_canaries
+from views import FORMS, VIEWS, with_canaries
 
 reference = convkit.reference
 THREADS = (1, 2, 3, 5, 8)
@@ -355,7 +355,7 @@ def test_views_give_the_bits_of_copies(problem, isa):
             assert_same_bits(got, expected, f"{view.__name__}, {layout}, {dtype}")
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("problem", VIEWED, ids=of)
 def test_strided_out(problem, form, isa):
     """Maximum, indices, average and unpooling into strided arrays; what lies between keeps its values."""
@@ -376,7 +376,7 @@ def test_strided_out(problem, form, isa):
             test()
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_unpool_into_strided_out(form, layout, isa):
     x = arrange(np.random.default_rng(0).standard_normal((2, 19, 4, 5)).astype(np.float32), layout)

@@ -10,7 +10,7 @@ from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, each_place, in_turn, restore, short
 from convkit.reference import resample
 from resample_problems import EMPTY, RESIZE_MODES, RESIZES, Resize, assert_problem, named, random_resize
-from test_views import VIEWS, with_canaries
+from views import FORMS, VIEWS, with_canaries
 
 SMALL = named(
     RESIZES, "linear_x2", "bilinear_x2", "bilinear_corners", "bilinear_scales", "bicubic_down", "trilinear_mixed",
@@ -308,7 +308,7 @@ def test_views_give_the_bits_of_copies(problem, isa):
             assert_same_bits(got, expected, f"{view.__name__}, {dtype}, {layout}")
 
 
-@pytest.mark.parametrize("form", ("rows", "steps", "reversed"))
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("problem", SMALL, ids=of)
 def test_strided_out(problem, form, isa):
     for dtype in DTYPES:

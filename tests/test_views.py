@@ -6,7 +6,7 @@ import pytest
 import convkit
 from cases import LAYOUTS, arrange, assert_same_bits, everything, pairs, random_data, restore
 from problems import named
-from views import VIEWS, garbage_strides, misaligned, with_canaries
+from views import FORMS, VIEWS, garbage_strides, misaligned, with_canaries
 
 SHAPES = named(
     "odd_sizes", "tails_29_65", "1x1_s2", "depthwise_x3", "grouped_odd", "reflect", "1d_s4_d3", "3d_mixed",
@@ -99,7 +99,7 @@ def test_objects_with_an_array_are_arrays():
     assert got.tobytes() == everything(data)["y"].tobytes()
 
 
-@pairs("problem, form", SHAPES, ("rows", "steps", "reversed"))
+@pairs("problem, form", SHAPES, FORMS)
 def test_strided_out(problem, form, isa):
     """Every result into a strided array; the elements between its own keep their values."""
     for dtype, layout in PLACES:

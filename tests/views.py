@@ -84,11 +84,16 @@ VIEWS = (
 )  # fmt: skip
 
 
+FORMS = ("rows", "steps", "reversed", "upward")  # upward: whole rows, each behind the one that comes after it
+
+
 def with_canaries(shape, dtype, form):
     """A writable array of `shape` inside a larger one full of canaries, and a check that none of them has changed."""
     leads = (0,) * len(shape) if form != "rows" else (1,) * (len(shape) - 1) + (3,)
     margins = (2,) * (len(shape) - 1) + (9,)  # a vector too far is found along the last axis
-    steps = {"rows": (1,) * len(shape), "steps": (2,) * len(shape), "reversed": (-3,) + (2,) * (len(shape) - 1)}[form]
+    outer = len(shape) - 1
+    steps = {"rows": (1,) * outer + (1,), "steps": (2,) * outer + (2,), "reversed": (-3,) + (2,) * outer,
+             "upward": (-1,) * outer + (1,)}[form]  # fmt: skip
     sizes = (max(size, 1) * abs(step) + more for size, step, more in zip(shape, steps, margins, strict=True))
     larger = np.full(tuple(sizes), CANARY, dtype)
     inside = []
