@@ -23,9 +23,10 @@ _MIXED = -(2.0**-140), 1e-30, -1e30, 0.0, -0.0  # among the deviates: denormal i
 
 
 class _Case(NamedTuple):
-    """An operator, the shapes of its arrays with the channels first, and its sizes and options."""
+    """An operator, what is special, the shapes of its arrays with the channels first, and its sizes and options."""
 
     operator: str
+    what: str
     shapes: dict[str, tuple[int, ...]]
     options: dict[str, Any] = {}
 
@@ -40,25 +41,44 @@ def _conv(x: tuple[int, ...], weight: tuple[int, ...], bias: int) -> dict[str, t
 
 
 _CASES = (
-    _Case("conv1d", _conv((2, 3, 41), (5, 3, 4), 5), {"stride": 3, "padding": 2}),
-    _Case("conv2d", _conv((2, 19, 13, 11), (37, 19, 3, 3), 37), {"padding": 1, "algorithm": "implicit_gemm"}),
-    _Case("conv2d", _conv((2, 6, 12, 13), (8, 3, 3, 2), 8), {"padding": ((1, 2), (0, 1)), "stride": 2, "groups": 2}),
-    _Case("conv2d", _conv((2, 21, 14, 17), (21, 1, 3, 3), 21), {"padding": 2, "dilation": 2, "groups": 21}),
-    _Case("conv2d", _conv((1, 5, 9, 8), (7, 5, 3, 3), 7), {"padding": 2, "padding_mode": "reflect"}),
-    _Case("conv2d", _conv((3, 64, 12, 12), (48, 64, 1, 1), 48)),
-    _Case("conv2d", _conv((2, 3, 9, 9), (4, 3, 3, 3), 4), {"algorithm": "im2col", "dilation": (2, 1)}),
-    _Case("conv2d", _conv((0, 3, 5, 5), (4, 3, 3, 3), 4)),
-    _Case("conv2d", _conv((2, 35, 14, 17), (22, 35, 3, 3), 22), {"padding": 1, "algorithm": "winograd"}),
-    _Case("conv3d", _conv((1, 4, 5, 6, 7), (6, 4, 3, 2, 3), 6), {"padding": 1}),
-    _Case("conv_transpose2d", _conv((2, 7, 6, 5), (7, 9, 4, 3), 9), {"stride": (2, 3), "padding": 1}),
-    _Case("deform_conv2d", _conv((1, 4, 7, 8), (6, 4, 3, 3), 6) | {"offset": (1, 18, 7, 8), "mask": (1, 9, 7, 8)},
-          {"padding": 1}),
-    _Case("linear", _conv((9, 70), (33, 70), 33)),
-    _Case("max_pool2d", {"x": (2, 3, 11, 10)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-    _Case("avg_pool2d", {"x": (2, 3, 11, 10)}, {"kernel_size": (3, 2), "padding": 1, "ceil_mode": True}),
-    _Case("interpolate", {"x": (2, 3, 7, 9)}, {"size": (13, 8), "mode": "bilinear"}),
-    _Case("grid_sample", {"x": (1, 3, 8, 7), "grid": (1, 5, 6, 2)}),
-)  # fmt: skip
+    _Case("conv1d", "stride 3", _conv((2, 3, 41), (5, 3, 4), 5), {"stride": 3, "padding": 2}),
+    _Case(
+        "conv2d",
+        "implicit_gemm",
+        _conv((2, 19, 13, 11), (37, 19, 3, 3), 37),
+        {"padding": 1, "algorithm": "implicit_gemm"},
+    ),
+    _Case(
+        "conv2d",
+        "grouped, stride 2",
+        _conv((2, 6, 12, 13), (8, 3, 3, 2), 8),
+        {"padding": ((1, 2), (0, 1)), "stride": 2, "groups": 2},
+    ),
+    _Case(
+        "conv2d",
+        "depthwise, dilated",
+        _conv((2, 21, 14, 17), (21, 1, 3, 3), 21),
+        {"padding": 2, "dilation": 2, "groups": 21},
+    ),
+    _Case("conv2d", "reflecting", _conv((1, 5, 9, 8), (7, 5, 3, 3), 7), {"padding": 2, "padding_mode": "reflect"}),
+    _Case("conv2d", "1x1", _conv((3, 64, 12, 12), (48, 64, 1, 1), 48)),
+    _Case("conv2d", "im2col", _conv((2, 3, 9, 9), (4, 3, 3, 3), 4), {"algorithm": "im2col", "dilation": (2, 1)}),
+    _Case("conv2d", "no images", _conv((0, 3, 5, 5), (4, 3, 3, 3), 4)),
+    _Case("conv2d", "winograd", _conv((2, 35, 14, 17), (22, 35, 3, 3), 22), {"padding": 1, "algorithm": "winograd"}),
+    _Case("conv3d", "3x2x3", _conv((1, 4, 5, 6, 7), (6, 4, 3, 2, 3), 6), {"padding": 1}),
+    _Case("conv_transpose2d", "stride 2, 3", _conv((2, 7, 6, 5), (7, 9, 4, 3), 9), {"stride": (2, 3), "padding": 1}),
+    _Case(
+        "deform_conv2d",
+        "with a mask",
+        _conv((1, 4, 7, 8), (6, 4, 3, 3), 6) | {"offset": (1, 18, 7, 8), "mask": (1, 9, 7, 8)},
+        {"padding": 1},
+    ),
+    _Case("linear", "", _conv((9, 70), (33, 70), 33)),
+    _Case("max_pool2d", "stride 2", {"x": (2, 3, 11, 10)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    _Case("avg_pool2d", "ceil_mode", {"x": (2, 3, 11, 10)}, {"kernel_size": (3, 2), "padding": 1, "ceil_mode": True}),
+    _Case("interpolate", "bilinear", {"x": (2, 3, 7, 9)}, {"size": (13, 8), "mode": "bilinear"}),
+    _Case("grid_sample", "bilinear", {"x": (1, 3, 8, 7), "grid": (1, 5, 6, 2)}),
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +87,8 @@ class Check:
 
     Attributes
     ----------
-    operator, isa : str
-        The function, and the instruction set that computed.
+    operator, what, isa : str
+        The function, what is special about the call, and the instruction set that computed.
     results : int
         How many arrays were compared.
     error : float
@@ -78,6 +98,7 @@ class Check:
     """
 
     operator: str
+    what: str
     isa: str
     results: int
     error: float
@@ -96,12 +117,14 @@ class Verification:
         return not any(check.wrong for check in self.checks)
 
     def __str__(self) -> str:
-        lines = [f"{'operator':18}{'kernels':10}{'results':>8}{'error, of the bound':>22}"]
+        lines = [f"{'operator':18}{'':20}{'kernels':10}{'results':>8}{'error / bound':>15}"]
         for check in self.checks:
             verdict = "  WRONG: " + "; ".join(check.wrong) if check.wrong else ""
-            lines.append(f"{check.operator:18}{check.isa:10}{check.results:8}{check.error:22.2f}{verdict}")
+            row = f"{check.operator:18}{check.what:20}{check.isa:10}{check.results:8}{check.error:15.2f}"
+            lines.append(row + verdict)
         failed = sum(bool(check.wrong) for check in self.checks)
-        return "\n".join([*lines, f"{counted(failed, 'call')} WRONG" if failed else "all right"])
+        right = f"{counted(len(self.checks), 'call')}: all right"
+        return "\n".join([*lines, f"{counted(failed, 'call')} WRONG" if failed else right])
 
 
 def verify() -> Verification:
@@ -143,7 +166,9 @@ def _checks() -> Iterator[Check]:
             errors: list[float] = []
             for dtype in ("float32", "float64"):
                 _check(case, _operands(case, dtype, index), errors, wrong)
-            yield Check(case.operator, name, len(errors), max(errors, default=0.0), tuple(dict.fromkeys(wrong)))
+            yield Check(
+                case.operator, case.what, name, len(errors), max(errors, default=0.0), tuple(dict.fromkeys(wrong))
+            )
 
 
 def _operands(case: _Case, dtype: str, seed: int) -> dict[str, np.ndarray]:

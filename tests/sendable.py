@@ -326,7 +326,7 @@ RESULTS = (
     Example("conv_grads", conv_gradients),
     Example("deform_grads", deform_gradients),
     Example("grid_grads", grid_gradients),
-    Example("verification", lambda: convkit.Verification((_verify.Check("conv2d", "avx2", 4, 0.5, ()),))),
+    Example("verification", lambda: convkit.Verification((_verify.Check("conv2d", "1x1", "avx2", 4, 0.5, ()),))),
     Example("peak", lambda: convkit.Peak("generic", {"float32": {1: 2.0}}, 3.0)),
     Example(
         "explanation", lambda: convkit.explain("conv1d", (1, 1, 8), (1, 1, 3)), lambda sent: (sent.as_dict(), str(sent))

@@ -8,10 +8,11 @@ operators.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -99,6 +100,14 @@ class _Part:
     """What a module is among attributes: to ask for a class with an ABC's metaclass takes ten times as long."""
 
 
+def _signature(cls: type) -> inspect.Signature:
+    """That of `__init__`, which `help` and editors show: they would find that of `__new__`, which takes anything."""
+    if cls.__init__ is object.__init__:
+        return inspect.Signature()
+    signature = inspect.signature(cls.__init__)
+    return signature.replace(parameters=[*signature.parameters.values()][1:], return_annotation=inspect.Signature.empty)
+
+
 class Module(_Part, ABC):
     """Base of layers and models.
 
@@ -128,6 +137,7 @@ class Module(_Part, ABC):
 
     frozen = False
     decays = True  # whether weight decay suits its parameters, see `convkit.optim.decay_groups`
+    __signature__: ClassVar[inspect.Signature]
     _training = True
     _latest: threading.local  # its `back`: the way back through the thread's latest call
 
@@ -141,6 +151,7 @@ class Module(_Part, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.__signature__ = _signature(cls)
         old = [name for name in ("forward", "backward") if name in vars(cls)]
         if old:
             raise TypeError(

@@ -1,5 +1,6 @@
 """Networks of layers: what they add up, what they leave out, and what they say when used wrongly."""
 
+import inspect
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -485,3 +486,9 @@ def test_layers_show_what_they_are():
     )
     assert repr(nn.Sequential(nn.Linear(3, 2), nn.ReLU())) == "Sequential(\n  (0): Linear(3, 2)\n  (1): ReLU()\n)"
     assert repr(nn.Parameter(np.zeros(3), trainable=False)) == "Parameter(shape=(3,), dtype=float64, frozen)"
+
+
+def test_help_shows_the_constructors_arguments():
+    assert list(inspect.signature(nn.Conv2d).parameters)[:4] == ["in_channels", "out_channels", "kernel_size", "stride"]
+    assert str(inspect.signature(nn.ReLU)) == "()"
+    assert "dim" in inspect.signature(nn.Softmax).parameters
