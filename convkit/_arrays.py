@@ -67,6 +67,12 @@ def native(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def in_order(array: np.ndarray) -> np.ndarray:
+    """The array as its own elements side by side, each at a multiple of its size: without a copy where it is that."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+
+
 def writable(value):
     """`value`, or a copy if it is an array that is read-only or misaligned: for what an unpickled object writes to.
 

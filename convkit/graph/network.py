@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .._arrays import as_array, empty, native
+from .._arrays import as_array, empty, in_order, native
 from .._ext import engine
 from .._shapes import per_axis
 from .._stored import Stored
@@ -413,7 +413,7 @@ class Tiles:
     @np.errstate(all="ignore")
     def run(self, part: Part, images: np.ndarray) -> list[np.ndarray]:
         """The blocks of the outputs, of what the part reads of some images."""
-        images = np.ascontiguousarray(native(images))
+        images = in_order(native(images))
         key, net = (part.key, len(images), *_circumstances()), self.network
         plan = self._plans.of(key, lambda: net._plan(part.graph(), [images]))
         return net._run(plan, self._idle, [images])
@@ -442,11 +442,11 @@ def _input(array: Any, value: Any, declared: tuple[np.dtype, Any] | None) -> np.
             raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
     if value.info is not None and value.info.dtype.kind == "f" and value.info.dtype.itemsize in (4, 8):
         array = as_array(array, name)
-    elif not isinstance(array, np.ndarray):
+    else:
         array = np.asarray(array)
     if value.info is not None and array.dtype != value.info.dtype:
         raise TypeError(f"{name} must have dtype {value.info.dtype}, got {array.dtype}; astype converts it")
-    return np.ascontiguousarray(array).reshape(array.shape)
+    return in_order(array)
 
 
 def _fits(shape: tuple[int, ...], sizes: Sequence[int | None]) -> bool:

@@ -300,6 +300,17 @@ def test_inputs_are_checked():
     assert repr(network) == "Network(input -> output; 1 node)"
 
 
+@pytest.mark.parametrize(("layout", "shape"), [("NCHW", (1, 16, 14, 14)), ("NHWC", (1, 14, 14, 16))])
+def test_inputs_may_lie_anywhere(layout, shape):
+    """A plan of a 1x1 kernel reads images, and tiles, in place: it has no memory for a copy."""
+    network, x = nn.Conv2d(16, 16, 1, layout=layout, rng=0).prepare(), noise(*shape)
+    apart = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(shape)
+    apart[...] = x
+    np.testing.assert_array_equal(network(apart), network(x))
+    if layout == "NCHW":
+        np.testing.assert_array_equal(network.tiled(apart, 14), network(x))
+
+
 def test_outputs_are_fresh_arrays():
     network, x = nn.Identity().prepare((2, 3)), noise(2, 3)
     y = network(x)
