@@ -12,7 +12,10 @@ class Stored:
 
     def __init__(self, array: Any, name: str) -> None:
         self.array, self.name = array, name
-        self.shape, self.dtype = tuple(map(int, array.shape)), np.dtype(array.dtype)
+        try:
+            self.shape, self.dtype = tuple(map(int, array.shape)), np.dtype(array.dtype)
+        except (AttributeError, TypeError) as error:
+            raise TypeError(f"{name} must have a shape and a dtype, got {type(array).__name__}: {error}") from error
         self.ndim = len(self.shape)
 
     def __getitem__(self, where: tuple[slice, ...]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .._arrays import as_array, empty, in_order, native
+from .._arrays import as_array, as_out, empty, in_order, native
 from .._ext import engine
 from .._shapes import per_axis
 from .._stored import Stored
@@ -264,8 +264,8 @@ class Network:
             what its outputs see beyond it (`convkit.analysis.receptive_field`): larger tiles compute less twice, and
             take more memory.
         out : array or sequence of arrays, optional
-            Of the result's shape, written to by slices; by default a new ndarray. One for each output, if the network
-            has several.
+            Of the result's shape and dtype, in memory that x is not read from, written to by slices; by default a new
+            ndarray. One for each output, if the network has several.
 
         Returns
         -------
@@ -278,7 +278,10 @@ class Network:
         ------
         ValueError
             If a node reads more than a bounded window for an output (global pooling, linear layers, normalisation by
-            the image's own statistics); the message names all such.
+            the image's own statistics); the message names all such. If `out` has another shape, or its tiles would
+            overwrite x or one another.
+        TypeError
+            If x or `out` has another dtype, or none.
         OSError
             If a part of x cannot be read, or one of `out` written; the message names it.
 
@@ -298,10 +301,8 @@ class Network:
         if len(given) != len(infos):
             raise ValueError(f"out must have {len(infos)} arrays, one for each output, got {len(given)}")
         results = [empty(*info[:2]) if each is None else each for each, info in zip(given, infos, strict=True)]
-        outs = [Stored(each, "out") for each in results]
-        for each, info in zip(outs, infos, strict=True):
-            if each.shape != info.shape:
-                raise ValueError(f"out must have shape {info.shape}, got {each.shape}")
+        taken = [("x", x.array), *(("another output", each) for each in results)]
+        outs = [_output(each, info, taken[: k + 1]) for k, (each, info) in enumerate(zip(results, infos, strict=True))]
         for block in tiles.tiling.tiles(sizes):
             part = tiles.tiling.part(block)
             for image in range(x.shape[0]):
@@ -422,6 +423,22 @@ class Tiles:
 def _slices(image: int, channels: int, ranges: Sequence[Range]) -> tuple[slice, ...]:
     """That part of an image."""
     return slice(image, image + 1), slice(0, channels), *(slice(*span) for span in ranges)
+
+
+def _output(out: Any, info: Info, taken: Sequence[tuple[str, Any]]) -> Stored:
+    """Where the tiles of an output go, once it is known to be fit for them; `taken` are names and what must stay."""
+    stored = Stored(out, "out")
+    if stored.shape != info.shape:
+        raise ValueError(f"out must have shape {info.shape}, got {stored.shape}")
+    if stored.dtype.newbyteorder("=") != info.dtype:
+        raise TypeError(f"out must have dtype {info.dtype}, got {stored.dtype}")
+    if isinstance(out, np.ndarray):
+        arrays = [(name, each) for name, each in taken if isinstance(each, np.ndarray)]
+        as_out(out, "out", info.shape, stored.dtype, arrays)
+    same = [name for name, each in taken if each is out]
+    if same:
+        raise ValueError(f"out must not share memory with {same[0]}, got the same {type(out).__name__}")
+    return stored
 
 
 def _circumstances() -> tuple[Hashable, ...]:

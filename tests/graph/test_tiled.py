@@ -83,6 +83,55 @@ def test_a_part_that_cannot_be_read_or_written_is_named(tmp_path):
         network.tiled(x, 10)
 
 
+def overlapping(x):
+    return np.lib.stride_tricks.as_strided(np.zeros(400, np.float32), x.shape, (0, 0, 4, 4))
+
+
+def read_only(x):
+    return np.broadcast_to(np.float32(0), x.shape)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (lambda x: x, ValueError, "out must not share memory with x"),
+        (lambda x: x[:, :, ::-1], ValueError, "out must not share memory with x"),
+        (overlapping, ValueError, "out must not overlap itself"),
+        (read_only, ValueError, "out must be writable"),
+        (lambda x: x.astype(np.int32), TypeError, "out must have dtype float32, got int32"),
+        (lambda x: zarr.zeros(x.shape, dtype="f8"), TypeError, "out must have dtype float32, got float64"),
+        (lambda x: [1], TypeError, "out must have a shape and a dtype, got list"),
+    ],
+)
+def test_what_tiles_cannot_be_written_to_is_refused(out, error, message):
+    network, x = conv(1, 1, 3, padding=1).prepare(), np.ones((1, 1, 20, 20), np.float32)
+    with pytest.raises(error, match=message):
+        network.tiled(x, 8, out=out(x))
+    assert x.all()
+
+
+def test_tiles_are_written_in_either_byte_order_and_beside_their_image():
+    network, both = conv(1, 1, 3, padding=1).prepare(), np.ones((1, 2, 20, 20), np.float32)
+    x, stored, swapped = both[:, :1], zarr.ones((1, 1, 20, 20), dtype="f4"), np.empty((1, 1, 20, 20), ">f4")
+    y = network(x)
+    np.testing.assert_array_equal(network.tiled(x, 8, out=both[:, 1:]), y)
+    np.testing.assert_array_equal(network.tiled(x, 8, out=swapped), y)
+    with pytest.raises(ValueError, match="out must not share memory with x, got the same Array"):
+        network.tiled(stored, 8, out=stored)
+    with pytest.raises(TypeError, match="x must have a shape and a dtype, got list"):
+        network.tiled([1], 8)
+
+
+def test_outputs_do_not_overwrite_one_another():
+    class Both(nn.Module):
+        def run(self, x):
+            return (np.exp(x), np.sqrt(x)), None
+
+    network, x, out = Both().prepare(), np.ones((1, 1, 20, 20), np.float32), np.empty((1, 1, 20, 20), np.float32)
+    with pytest.raises(ValueError, match="out must not share memory with another output"):
+        network.tiled(x, 8, out=[out, out])
+
+
 def test_tiles_share_their_memory(monkeypatch):
     """There are nine kinds of tiles, each with a plan of its own, and memory for one of the largest."""
     made = []
