@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 
@@ -43,6 +45,13 @@ class _Latest(Generic[Made]):
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
         self._slots: OrderedDict[Hashable, _Slot[Made]] = OrderedDict()
+        _ALL.add(self)
+
+    def begin_anew(self) -> None:
+        """Without the locks of threads that are not there, nor what they were making."""
+        self._lock = threading.Lock()
+        for key in [key for key, slot in self._slots.items() if not slot.ready]:
+            del self._slots[key]
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -79,6 +88,17 @@ class _Latest(Generic[Made]):
             return next(reversed(self._slots), None)
 
 
+_ALL: WeakSet[_Latest[Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for latest in _ALL:
+        latest.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class Network:
     """A graph that is ready to run: fused, its weights laid out once, its memory known in advance.
 
@@ -104,7 +124,7 @@ class Network:
     ) -> None:  # fmt: skip
         self._graph = None if graph is None else optimise(graph, max_bytes)
         self._source, self._max_bytes = source, max_bytes
-        self._lock = threading.Lock()  # of the graph and of idle memory
+        self._first: _Latest[Graph] = _Latest(1)  # of the first calls, which may be several threads'
         self._graphs: _Latest[Graph] = _Latest(_PLANS)
         self._plans: _Latest[tuple[Plan, list[np.ndarray]] | None] = _Latest(_PLANS)
         self._panels: dict[Hashable, engine.Panels] = {}
@@ -162,9 +182,8 @@ class Network:
     def _begin(self, inputs: Sequence[Any], named: dict[str, Any]) -> None:
         """Make the graph, of what the first call brings."""
         arrays = [as_array(array, name) for name, array in self._bound(inputs, named).items()]
-        graph = optimise(self._source.trace([array.shape for array in arrays], arrays[0].dtype))
-        with self._lock:
-            self._graph = self._graph or graph
+        shapes, dtype = [array.shape for array in arrays], arrays[0].dtype
+        self._graph = self._first.of(None, lambda: optimise(self._source.trace(shapes, dtype)))
 
     def _taken(self, inputs: Sequence[Any], named: dict[str, Any]) -> list[np.ndarray]:
         given, declared = self._bound(inputs, named), self.graph.declared
@@ -353,16 +372,17 @@ class Network:
     def _run(
         self, plan: Plan, idle: list[np.ndarray], arrays: list[np.ndarray], seconds: np.ndarray | None = None
     ) -> list[np.ndarray]:
-        with self._lock:
-            arena = idle.pop() if idle else None
+        try:
+            arena = idle.pop()  # of several threads one gets it
+        except IndexError:
+            arena = None
         if arena is None or arena.nbytes < plan.placement.bytes:
             arena = None  # given back before more is taken
             arena = plan.arena()
         try:
             return plan.run(arrays, arena, seconds)
         finally:
-            with self._lock:
-                idle[:] = [arena]
+            idle[:] = [arena]
 
     def _interpreted(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Node by node, as the table has them: where shapes follow from numbers."""

@@ -1,7 +1,9 @@
 """Networks: what a model computes, from any thread, for any shape, and as long as the model is what it was."""
 
 import copy
+import os
 import pickle
+import signal
 import threading
 import time
 
@@ -230,6 +232,35 @@ def test_a_plan_that_several_threads_want_is_made_once(monkeypatch):
     for thread in threads:
         thread.join()
     assert len(planned) == 1
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python's, of forks among threads
+def test_a_forked_child_waits_for_no_plan_of_a_thread_that_it_does_not_have(monkeypatch):
+    network, x, larger = nn.Conv2d(1, 2, 3, rng=0).prepare((1, 1, 5, 5)), noise(1, 1, 5, 5), noise(1, 1, 6, 6)
+    wanted, row, begun, forked = network(x), OPS["Conv"], threading.Event(), threading.Event()
+
+    def lower(plan, node):
+        if threading.current_thread() is planning:
+            begun.set()
+            forked.wait(20)
+        return row.lower(plan, node)
+
+    monkeypatch.setitem(OPS, "Conv", row._replace(lower=lower))
+    planning = threading.Thread(target=network, args=(larger,))
+    planning.start()
+    begun.wait(20)
+    with network._plans._lock:  # as another thread might
+        child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(10)
+            assert np.array_equal(network(x), wanted) and network(larger).shape == (1, 2, 4, 4)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    forked.set()
+    planning.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_what_cannot_be_planned_pushes_no_plan_out():
