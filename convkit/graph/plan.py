@@ -205,7 +205,8 @@ class Plan:
         if info.data is not None:
             return info.data
         spot = self.placement.spot(value)
-        return np.ndarray(info.shape, info.dtype, bases[spot.base], spot.offset, spot.strides)
+        offset = 0 if 0 in info.shape else spot.offset  # what is joined may lie past the end of no bytes
+        return np.ndarray(info.shape, info.dtype, bases[spot.base], offset, spot.strides)
 
     def _run_node(self, node: Node, bases: list[np.ndarray]) -> None:
         arrays = [None if value is None else self._array(value, bases) for value in node.inputs]

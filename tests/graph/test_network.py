@@ -150,6 +150,11 @@ def test_joined_in_place():
     assert told.nodes[-1].how == "joined in place"
 
 
+def test_an_empty_part_that_numpy_computes_is_joined():
+    """It would lie behind the first part, past the end of a result without elements."""
+    assert nn.Concat(nn.ReLU(), nn.Softmax(1)).prepare()(np.zeros((0, 3, 5), np.float32)).shape == (0, 6, 5)
+
+
 def test_what_is_tied_to_a_depthwise_kernel_has_its_channels_last():
     def layers(*last):
         return nn.Sequential(
