@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import nn
@@ -32,10 +34,18 @@ class UNet(nn.Module):
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, nn.Way]:
         """Score every pixel of ``(N, C, H, W)``."""
-        whole = 2 ** len(self.down)
-        if any(size % whole for size in x.shape[2:]):
-            raise ValueError(f"x must have a height and a width divisible by {whole}, got shape {x.shape}")
+        self._check(x.shape)
         return self._whole().begin(x)
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value. Its sizes, looked at behind its back, are refused here and bind the graph to none."""
+        self._check(x.info.shape)
+        return self._whole().begin(x)[0]
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        whole = 2 ** len(self.down)
+        if any(size % whole for size in shape[2:]):
+            raise ValueError(f"x must have a height and a width divisible by {whole}, got shape {shape}")
 
     def _whole(self) -> nn.Sequential:
         """The parts, joined from the inside out."""

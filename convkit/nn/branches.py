@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -100,11 +101,7 @@ class Concat(Module):
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Run the branches and join what they give; back, each gets its part and what comes back is added."""
         parts, backs = zip(*(branch.begin(x) for branch in self.branches), strict=True)
-        try:
-            y = np.concatenate(parts, axis=self.dim)
-        except ValueError as error:
-            shapes = ", ".join(str(part.shape) for part in parts)
-            raise ValueError(f"branches must give shapes that differ in axis {self.dim} alone, got {shapes}") from error
+        y = self._joined(parts)
         ends = np.cumsum([part.shape[self.dim] for part in parts])[:-1]
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
@@ -113,6 +110,17 @@ class Concat(Module):
             return sum(dxs[1:], start=dxs[0]) if need_input else None
 
         return y, back
+
+    def symbolic(self, x: Any) -> Any:
+        """The same of a value; only the way back needs to know how long the parts are."""
+        return self._joined([branch.begin(x)[0] for branch in self.branches])
+
+    def _joined(self, parts: Sequence[Any]) -> Any:
+        try:
+            return np.concatenate(parts, axis=self.dim)
+        except ValueError as error:
+            shapes = ", ".join(str(part.shape) for part in parts)
+            raise ValueError(f"branches must give shapes that differ in axis {self.dim} alone, got {shapes}") from error
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """That of the first branch, but as long as all of them along the axis."""

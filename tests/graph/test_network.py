@@ -375,6 +375,15 @@ def test_a_network_travels(send, shape):
     assert shape is None or sent(x).shape == (1, 1000)  # a planned one has left the model
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Concat(nn.ReLU(), nn.Tanh()), lambda: models.unet(width=2, depth=1, rng=0)]
+)
+def test_joined_branches_are_of_any_size_where_their_model_is_not(make):
+    model, x = make().eval(), noise(3, 1, 8, 6)
+    sent = pickle.loads(pickle.dumps(model.prepare((1, 1, 4, 4))))
+    close(sent(x), model.predict(x))
+
+
 def test_what_is_added_may_repeat_the_product():
     class Spread(nn.Module):
         def __init__(self):

@@ -173,12 +173,23 @@ def test_products_whose_sums_were_fused(tmp_path):
 
 
 def test_a_network_that_is_good_for_one_shape(tmp_path):
-    model = models.unet(width=4, depth=1, rng=0)
-    network, path = model.prepare((1, 1, 8, 8)), tmp_path / "unet.onnx"
+    class Halve(nn.Module):
+        def run(self, x):
+            return x[:, :, : x.shape[2] // 2], None
+
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=0), Halve())
+    network, path = model.prepare((1, 1, 8, 8)), tmp_path / "halved.onnx"
     with pytest.raises(ValueError, match="good for .* alone.*dynamic_batch=False"):
         onnx_backend.export(network, path, (1, 1, 8, 8))
     onnx_backend.export(network, path, (1, 1, 8, 8), dynamic_batch=False)
     x = np.random.default_rng(0).standard_normal((1, 1, 8, 8), np.float32)
+    np.testing.assert_allclose(run(path, x)[0], model.predict(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_joined_branches_is_good_for_any_batch(tmp_path):
+    model, path = models.unet(width=4, depth=1, rng=0), tmp_path / "unet.onnx"
+    onnx_backend.export(model.prepare((1, 1, 8, 8)), path, (1, 1, 8, 8))
+    x = np.random.default_rng(0).standard_normal((2, 1, 8, 8), np.float32)
     np.testing.assert_allclose(run(path, x)[0], model.predict(x), rtol=1e-4, atol=1e-5)
 
 
