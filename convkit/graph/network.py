@@ -13,7 +13,7 @@ import numpy as np
 
 from .._arrays import as_array, as_out, empty, in_order, native
 from .._ext import engine
-from .._shapes import per_axis
+from .._shapes import per_axis, x_shape
 from .._stored import Stored
 from .._threads import current
 from .._words import counted
@@ -108,7 +108,8 @@ class Network:
         Optimised here, in place. None: made at the first call, by `source`.
     source : object, optional
         What the graph was made of: ``source.check()``, called before every run, raises if that has changed since, and
-        ``source.trace(shapes, dtype)`` is the graph for other shapes, where it is good for those of its trace alone.
+        ``source.trace(shapes, dtype)`` is the graph for other shapes, where it is good for those of its trace alone;
+        ``source.dtype`` is what inputs should have.
     max_bytes : int, optional
         A plan whose values take more in all is refused with a MemoryError.
 
@@ -228,14 +229,14 @@ class Network:
         >>> [node.op for node in network.explain(measure=False).nodes][:2]
         ['Conv+Tanh', 'AveragePool']
         """
-        given = list(self._bound(inputs, named).values()) if inputs or named else self._latest_shapes()
+        bound = self._bound(inputs if inputs or named else self._latest_shapes(), named)
         rng = np.random.default_rng(0)
-        inputs = [rng.standard_normal(x) if isinstance(x, tuple) else x for x in given]
+        for (name, x), dtype in zip(bound.items(), self._dtypes(), strict=True):
+            if isinstance(x, tuple):
+                bound[name] = rng.standard_normal(x_shape(x, name)).astype(dtype)
         if self._graph is None:
-            self._begin(inputs, {})
-        arrays = self._taken(
-            [np.asarray(x, self._dtype(v)) for x, v in zip(inputs, self.graph.inputs, strict=True)], {}
-        )
+            self._begin((), bound)
+        arrays = self._taken((), bound)
         found = self._planned(arrays)
         if found is None:
             raise ValueError("the network has no plan: shapes follow from numbers that are not known before it runs")
@@ -248,13 +249,15 @@ class Network:
 
         Nothing is laid out, and no memory taken.
         """
-        like = np.zeros((), np.float32)
+        arrays = [np.broadcast_to(np.zeros((), d), shape) for d, shape in zip(self._dtypes(), shapes, strict=True)]
         if self._graph is None:
-            self._begin([np.broadcast_to(like, shape) for shape in shapes], {})
-        dtypes = map(self._dtype, self.graph.inputs)
-        arrays = [np.broadcast_to(like.astype(d), shape) for d, shape in zip(dtypes, shapes, strict=True)]
+            self._begin(arrays, {})
         graph = self._graph_for(arrays)
         return graph, *inferred(graph, [Info(array.shape, array.dtype) for array in arrays], self._max_bytes)
+
+    def _dtypes(self) -> list[np.dtype]:
+        """Those of all inputs; before the first call the model's."""
+        return [self._source.dtype] if self._graph is None else [self._dtype(value) for value in self._graph.inputs]
 
     def _dtype(self, value: Value) -> np.dtype:
         """What an input must have, or should."""

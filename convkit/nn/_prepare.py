@@ -17,6 +17,7 @@ class Source:
 
     def __init__(self, model: Module) -> None:
         self.model = model
+        self.dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
         self._kept = [(name, own, own.version) for name, own in (*model.named_parameters(), *model.named_buffers())]
 
     def check(self) -> None:
@@ -32,6 +33,5 @@ class Source:
 
 def prepare(model: Module, input_shape: tuple[int, ...] | None) -> Network:
     """See `Module.prepare`."""
-    dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
     source = Source(model)
-    return Network(None if input_shape is None else source.trace([tuple(input_shape)], dtype), source)
+    return Network(None if input_shape is None else source.trace([tuple(input_shape)], source.dtype), source)

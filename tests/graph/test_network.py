@@ -453,6 +453,27 @@ def test_names_decide_in_explain_too():
         nn.ReLU().prepare()()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_explain_takes_a_shape_before_the_first_call(dtype):
+    network = nn.Conv2d(1, 2, 3, rng=0, dtype=dtype).prepare()
+    assert network.explain((1, 1, 8, 8), measure=False).nodes[0].output_shape == (1, 2, 6, 6)
+    assert network.graph.inputs[0].info.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ("abc", TypeError, "input must be a float32 or float64 array, got str"),
+        ((-1, 1, 8, 8), ValueError, "input as a shape must have sizes of at least 0, got"),
+        ((1, 1, 8.0, 8), TypeError, "input must be an int"),
+    ],
+)
+def test_explain_names_what_it_cannot_take(given, error, message):
+    for shape in (None, (1, 1, 8, 8)):
+        with pytest.raises(error, match=message):
+            nn.Conv2d(1, 2, 3, rng=0).prepare(shape).explain(given, measure=False)
+
+
 def test_what_follows_from_other_sizes_is_not_kept():
     network = Branching().prepare((2, 3))
     for n in range(3, 23):
