@@ -128,11 +128,13 @@ def test_refusals(name):
     weight = np.ones((2, 2, *(3,) * nd), np.float32)
     f = function(weight)
     y = f(x)
+    more = np.concatenate([y, y], 1)[:, :3]
     for error, message, call in (
         (TypeError, "x must have the dtype of weight, float32, got", lambda: f(x.astype(float))),
         (ValueError, "add must have shape", lambda: f(x, add=y[:, :1])),
         (TypeError, "add must have the dtype of x, float32, got", lambda: f(x, add=y.astype(float))),
         (ValueError, "out must", lambda: f(x, out=y[:, :1])),
+        (ValueError, "out must not share memory with add", lambda: f(x, add=more[:, :2], out=more[:, 1:])),
         (TypeError, "bias must have the dtype of weight, float32, got", lambda: function(weight, np.ones(2))),
         (ValueError, "activation must be", lambda: function(weight, activation="mish")),
         (ValueError, "algorithm must be one of", lambda: function(weight, algorithm="fft")),

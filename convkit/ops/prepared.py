@@ -37,14 +37,15 @@ class Prepared:
         shape, plan, code = self._latest
         if x.shape != shape:
             plan, code = self._planned(x.shape)
+        apart = add is not None and add is not out
         if add is not None:
             add = as_array(add, "add", x, "x")
             check_shape(add, "add", plan.y_shape, "that of the result")
         if out is None:
             y = out = empty(plan.y_shape, x.dtype)
         else:
-            y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x),))
-        if add is not None and add is not out:
+            y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("add", add if apart else None)))
+        if apart:
             np.copyto(y, add)
         if not plan.batched:
             x, y = x[None], y[None]
@@ -84,8 +85,8 @@ _DOC = """
     callable
         ``f(x, *, add=None, out=None)``: the result of `{forward}{{nd}}d`, to the bit. `add`, of the result's shape, is
         summed before the activation, ((sum + bias) + add), or first of all where a transposed convolution adds up the
-        columns of "im2col"; it may be `out` itself. Several threads may call it at a time. It can be pickled and
-        copied.
+        columns of "im2col"; it may be `out` itself, but not share its memory otherwise. Several threads may call it
+        at a time. It can be pickled and copied.
 
     Raises
     ------
