@@ -171,6 +171,7 @@ def explain(
     ):
         _options.one_of(value, names, name)
     nd, family = _OPS[op]
+    _check_unused(op, output_padding=output_padding, output_size=output_size, padding_mode=padding_mode)
     transposed, number = family is CONV_TRANSPOSE, family.ops[_DIRECTIONS.index(direction)]
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout}
     if transposed:
@@ -195,6 +196,15 @@ def explain(
         bytes=x.nbytes + weight.nbytes + y.nbytes, **told,
     )  # fmt: skip
     return _measured(explanation, x.shape, weight.shape, options | {"algorithm": algorithm}) if measure else explanation
+
+
+def _check_unused(op: str, **options: Any) -> None:
+    """Refuse what an operator does not take, such as `padding_mode` of a transposed convolution."""
+    (nd, family), usual = _OPS[op], {"output_padding": 0, "output_size": None, "padding_mode": "zeros"}
+    for name, value in options.items():
+        taken = (name == "padding_mode") == (family is CONV)
+        if not taken and value not in (usual[name], (0,) * nd):
+            raise ValueError(f"{name} must be {usual[name]!r} for {op}, which takes none, got {value!r}")
 
 
 _WHY = {  # by the rule

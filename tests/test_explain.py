@@ -97,6 +97,13 @@ def test_threads_and_workspace_follow_the_caller():
         (("conv1d", (1, 1, 4), (1, 1, 3), {"direction": "back"}), ValueError, "direction must be one of"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"dtype": "int8"}), ValueError, "dtype must be one of"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"algorithm": "winograd"}), ValueError, "algorithm must be another"),
+        (("conv1d", (1, 1, 4), (1, 1, 3), {"output_padding": 1}), ValueError, "output_padding must be 0 for conv1d"),
+        (("conv1d", (1, 1, 4), (1, 1, 3), {"output_size": 9}), ValueError, "output_size must be None for conv1d"),
+        (
+            ("conv_transpose1d", (1, 1, 4), (1, 1, 3), {"padding_mode": "reflect"}),
+            ValueError,
+            "padding_mode must be 'zeros' for conv_transpose1d, which takes none, got 'reflect'",
+        ),
     ],
 )
 def test_refusals(arguments, error, message):
@@ -111,5 +118,10 @@ def test_the_command(capsys):
     assert "algorithm    winograd" in capsys.readouterr().out
     assert main([*shapes, "--json", "--stride", "2,1", "--threads", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["algorithm"] == "implicit_gemm"
-    assert main([*shapes[:3], "64,3,3,3"]) == 1
-    assert "x must have" in capsys.readouterr().err
+    for refused, message in (
+        (["64,3,3,3"], "x must have"),
+        (["64,64,3,3", "--dilation", str(2**63 - 1)], "dilation must keep"),
+        (["64,64,3,3", "--output-padding", "1"], "output_padding must be 0 for conv2d"),
+    ):
+        assert main([*shapes[:3], *refused]) == 1
+        assert message in capsys.readouterr().err

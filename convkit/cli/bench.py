@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
 from ..benchmarks.timing import Probe
+from ._arguments import reading, several, thread_count, to_write, whole
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 ROOFLINE = "convkit-roofline.png"
@@ -42,23 +44,16 @@ def select(patterns: str | None) -> list[Layer]:
     return [layer for layer in (*LAYERS, *OTHERS) if fits(layer.name)]
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def _several(text: str) -> list[int]:
-    return [_positive(part) for part in text.split(",")]
-
-
 def _peers(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in peers.PEERS:
             raise argparse.ArgumentTypeError(f"must be of {', '.join(peers.PEERS)}, got {name!r}")
     return names
+
+
+def _output(text: str) -> str:
+    return text if text == "-" else to_write(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = "names of layers, wildcards allowed, comma-separated (default: the thirty published ones)"
     add("--layers", metavar="PATTERN", help=names)
     add("--kind", default="*", metavar="PATTERN", help="kinds of layers alone, such as 'depthwise*,few inputs'")
-    add("--sweep", type=_positive, metavar="N", help="N random layers instead of the published ones")
-    add("--seed", type=int, default=0, help="of the random layers (default: 0)")
+    add("--sweep", type=whole(1), metavar="N", help="N random layers instead of the published ones")
+    add("--seed", type=whole(0, math.inf), default=0, help="of the random layers (default: 0)")
     add("--against", type=_peers, default=[], metavar="PEERS", help=f"comma-separated, of {', '.join(peers.PEERS)}")
     add("--direction", nargs="+", choices=DIRECTIONS, default=["forward"], help="default: forward")
     add("--backward", action="store_const", const=["backward"], dest="direction", help="as --direction backward")
@@ -82,11 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="weights laid out ahead of the calls, as other engines' sessions have them: without deformable layers",
     )
-    add("--threads", type=_several, metavar="N[,N]", help="default: as convkit.get_num_threads()")
-    add("--batch", type=_positive, help="images per call instead of each layer's own")
-    add("--roofline", nargs="?", const=Path(ROOFLINE), type=Path, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
-    add("--json", nargs="?", const="-", metavar="FILE", help="results as JSON: on standard output, or in FILE")
-    add("--save", metavar="FILE", help="as --json FILE: for a later --compare")
+    add("--threads", type=several(thread_count), metavar="N[,N]", help="default: as convkit.get_num_threads()")
+    add("--batch", type=whole(1), help="images per call instead of each layer's own")
+    add("--roofline", nargs="?", const=ROOFLINE, type=to_write, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
+    words = "results as JSON: on standard output, or in FILE"
+    add("--json", nargs="?", const="-", type=_output, metavar="FILE", help=words)
+    add("--save", type=to_write, metavar="FILE", help="as --json FILE: for a later --compare")
     add("--compare", metavar="FILE", help="say what has changed since the run that was saved there")
     add(
         "--fit",
@@ -117,11 +113,9 @@ def _layers(args: argparse.Namespace) -> list[Layer]:
 
 
 def _saved(path: str) -> dict:
-    try:
+    with reading("--compare", "a file that --save wrote", path):
         document = json.loads(Path(path).read_text())
         return document | {"rows": document["rows"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"--compare must be a file that --save wrote, got {path!r}: {error}") from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,7 +147,11 @@ def run(args: argparse.Namespace) -> int:
     document = report.document(rows)
     if earlier is not None:
         print(*report.changes(document, earlier), sep="\n", file=table)
-    _write(args, document, groups)
+    try:
+        _write(args, document, groups)
+    except OSError as error:  # such as a disk that is full by now
+        print(f"convkit bench: {error}", file=sys.stderr)
+        return 2
     return status
 
 
@@ -185,8 +183,9 @@ def _write(args: argparse.Namespace, document: dict, groups: Sequence[Sequence[R
     for path in {args.json, args.save} - {None, "-"}:
         Path(path).write_text(text)
     for group in groups if args.roofline else ():
-        several = f"-{group[0].direction}-{group[0].setting.threads}" if len(groups) > 1 else ""
-        picture.roofline(args.roofline.with_stem(args.roofline.stem + several), group)
+        which = f"-{group[0].direction}-{group[0].setting.threads}" if len(groups) > 1 else ""
+        path = Path(args.roofline)
+        picture.roofline(path.with_stem(path.stem + which), group)
 
 
 def _lines(
@@ -227,8 +226,8 @@ def _group(
     for layer in layers:
         try:
             group.append(measure(layer, direction, setting, builders, probe))
-        except ValueError as error:  # an algorithm that cannot do the layer, or what cannot be prepared
-            raise ValueError(f"{error}; --layers chooses those that it can do") from error
+        except (ValueError, MemoryError) as error:  # an algorithm that cannot do the layer, or too many images
+            raise ValueError(f"{layer.name}: {error}; --layers and --batch choose what can be done") from error
         yield table.line(group[-1])
     slow = [row for row in group if row.peers and row.ratio() < AGAIN]
     if slow:

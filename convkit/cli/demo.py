@@ -27,6 +27,7 @@ from ..nn.losses import softmax_cross_entropy
 from ..optim import schedules
 from ..train import History, Trainer
 from . import _pictures
+from ._arguments import whole
 from ._recipes import cnn
 
 EPOCHS, BATCH, RATE, MOMENTUM, DECAY = 40, 64, 0.08, 0.9, 1e-3
@@ -120,17 +121,17 @@ def throughput() -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options to `parser`."""
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, the order and the shifts (default: 0)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"times every image is seen (default: {EPOCHS})")
+    parser.add_argument(
+        "--seed", type=whole(0, math.inf), default=0, help="of the weights, the order and the shifts (default: 0)"
+    )
+    parser.add_argument(
+        "--epochs", type=whole(1), default=EPOCHS, help=f"times every image is seen (default: {EPOCHS})"
+    )
     parser.add_argument("--out", type=Path, default=Path("convkit-demo"), metavar="DIR", help="default: convkit-demo")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit status."""
-    for name, least in (("seed", 0), ("epochs", 1)):
-        if getattr(args, name) < least:
-            print(f"convkit demo: --{name} must be at least {least}, got {getattr(args, name)}", file=sys.stderr)
-            return 2
     for module in ("tqdm", "matplotlib", "safetensors.numpy"):
         _extras.need(module, "train")  # better to stop now than after the training
     try:

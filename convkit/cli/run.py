@@ -14,18 +14,10 @@ import convkit
 
 from .. import _extras
 from ..graph import Network
+from ._arguments import REFUSALS, add_threads, height_and_width, reading, real, several
 from .time import best_time
 
 _SHOWN = 5  # of the largest entries
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
-def _sizes(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width or height)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("model", metavar="MODEL.onnx", help="a model in ONNX's format")
     what = "a .npy file, or a picture, for each of the model's inputs (default: normal deviates)"
     add("--input", action="append", metavar="[NAME=]FILE", help=what)
-    add("--size", type=_sizes, metavar="HxW", help="pictures are scaled to it (default: what the model takes)")
-    add("--mean", type=_numbers, default=(0.0,), metavar="M[,M,M]", help="subtracted from pixels, which are 0 to 1")
-    add("--std", type=_numbers, default=(1.0,), metavar="S[,S,S]", help="what pixels are then divided by")
+    add(
+        "--size", type=height_and_width, metavar="HxW", help="pictures are scaled to it (default: what the model takes)"
+    )
+    add(
+        "--mean",
+        type=several(real()),
+        default=(0.0,),
+        metavar="M[,M,M]",
+        help="subtracted from pixels, which are 0 to 1",
+    )
+    add(
+        "--std",
+        type=several(real(zero=False)),
+        default=(1.0,),
+        metavar="S[,S,S]",
+        help="what pixels are then divided by",
+    )
     add("--bgr", action="store_true", help="the model takes blue first")
     add("--labels", type=Path, metavar="FILE", help="a file with the name of a class in each line")
-    add("--threads", type=int, metavar="N", help="threads to use (default: as many as every call)")
+    add_threads(parser)
     add("--fallback", action="store_true", help="let onnx's reference evaluator run what convkit cannot")
     add("--time", action="store_true", help="time it, beside ONNX Runtime if that is installed")
     add("--explain", action="store_true", help="show the time of every node, what was fused and what was chosen")
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with convkit.threads(args.threads or convkit.get_num_threads()):
             return _run(args)
-    except (OSError, TypeError, ValueError, MemoryError, RuntimeError) as error:
+    except (*REFUSALS, OSError, RuntimeError) as error:
         print(f"convkit run: {error}", file=sys.stderr)
         return 1
 
@@ -59,7 +65,8 @@ def _run(args: argparse.Namespace) -> int:
     from .. import onnx_backend
 
     network = onnx_backend.load(args.model, fallback=args.fallback)
-    labels = args.labels.read_text(encoding="utf-8").splitlines() if args.labels else []
+    with reading("--labels", "a file of text in UTF-8", args.labels):
+        labels = args.labels.read_text(encoding="utf-8").splitlines() if args.labels else []
     inputs = _inputs(args, network)
     results = network(**inputs)
     for name, y in zip(network.outputs, results if isinstance(results, tuple) else (results,), strict=True):
@@ -94,7 +101,8 @@ def _inputs(args: argparse.Namespace, network) -> dict[str, np.ndarray]:
         if path is None:
             arrays[name] = _deviates(name, dtype, sizes, args.size)
         elif path.endswith(".npy"):
-            arrays[name] = np.load(path, allow_pickle=False)
+            with reading("--input", "a .npy file of numbers", path):
+                arrays[name] = np.load(path, allow_pickle=False)
         else:
             arrays[name] = _picture(path, args, sizes).astype(dtype)
     return arrays
@@ -122,11 +130,18 @@ def _picture(path: str, args: argparse.Namespace, sizes) -> np.ndarray:
     channels, *own = (3, None, None) if sizes is None or len(sizes) != 4 else (
         (sizes[3], *sizes[1:3]) if last else sizes[1:]
     )  # fmt: skip
-    with pillow.open(path) as file:
+    with reading("--input", "a .npy file or a picture that Pillow can read", path), pillow.open(path) as file:
         image = file.convert("L" if channels == 1 else "RGB")
     height, width = args.size or (own[0] or image.height, own[1] or image.width)
-    pixels = np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR), np.float32) / 255
+    try:
+        pixels = np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR), np.float32) / 255
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise ValueError(f"--size must give a picture that fits memory, got {height}x{width}") from error
     pixels = pixels.reshape(height, width, -1)
+    for option, numbers in (("--mean", args.mean), ("--std", args.std)):
+        if len(numbers) not in (1, pixels.shape[-1]):
+            expected = f"one number, or one for each of the {pixels.shape[-1]} channels"
+            raise ValueError(f"{option} must be {expected} of the model's pictures, got {len(numbers)}")
     pixels = (pixels[..., ::-1] if args.bgr else pixels) - np.float32(args.mean)
     pixels /= np.float32(args.std)
     return pixels[np.newaxis] if last else pixels.transpose(2, 0, 1)[np.newaxis]

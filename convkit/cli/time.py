@@ -12,6 +12,7 @@ import numpy as np
 import convkit
 
 from .. import _timing, models
+from ._arguments import REFUSALS, add_threads, whole
 
 # The models that take pictures, and the size and channels that each is known for.
 MODELS = {
@@ -25,9 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add = parser.add_argument
     add("model", choices=sorted([*MODELS, "dcgan_generator"]), help="a model of convkit.models, with random weights")
-    add("--size", type=int, metavar="S", help="height and width of the images (default: what the model is known for)")
-    add("--batch", type=int, default=1, metavar="N", help="images at a time (default: 1)")
-    add("--threads", type=int, metavar="N", help="threads to use (default: as many as every call)")
+    add(
+        "--size",
+        type=whole(1),
+        metavar="S",
+        help="height and width of the images (default: what the model is known for)",
+    )
+    add("--batch", type=whole(1), default=1, metavar="N", help="images at a time (default: 1)")
+    add_threads(parser)
     add("--explain", action="store_true", help="show the time of every node, what was fused and what was chosen")
     add("--json", action="store_true", help="print the figures as JSON")
 
@@ -40,6 +46,13 @@ def input_shape(name: str, size: int | None, batch: int) -> tuple[int, ...]:
     return batch, channels, size or usual, size or usual
 
 
+def _deviates(shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise ValueError(f"--size and --batch must give images that fit memory, got {shape}") from error
+
+
 def best_time(call) -> float:
     """Seconds of a call: the median of the best of several bursts."""
     call()
@@ -49,8 +62,8 @@ def best_time(call) -> float:
 def run(args: argparse.Namespace) -> int:
     """Time one network."""
     shape = input_shape(args.model, args.size, args.batch)
-    x = np.random.default_rng(0).standard_normal(shape, np.float32)
     try:
+        x = _deviates(shape)
         with convkit.threads(args.threads or convkit.get_num_threads()):
             begun = time.perf_counter()
             network = getattr(models, args.model)(rng=0).eval().prepare(shape)
@@ -58,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             ready = time.perf_counter() - begun
             seconds = best_time(lambda: network(x))
             explained = network.explain(x, measure=args.explain)
-    except (TypeError, ValueError, MemoryError) as error:
+    except REFUSALS as error:
         print(f"convkit time: {error}", file=sys.stderr)
         return 1
     if args.json:

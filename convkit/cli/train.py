@@ -22,6 +22,7 @@ from .. import _extras, data, distributed, nn
 from .._files import replacing
 from .._words import counted
 from ..train import NonFiniteError, Trainer
+from ._arguments import reading
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 
 CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
@@ -43,7 +44,8 @@ def load(settings: Settings) -> Images:
     if settings.data == "digits":
         split, classes = data.digits_split(), [str(digit) for digit in range(10)]
     else:
-        folder = data.ImageFolder(settings.data, settings.size or None, "L" if settings.grey else "RGB")
+        with reading("--data", "digits or a folder with a subfolder of images for each class", settings.data):
+            folder = data.ImageFolder(settings.data, settings.size or None, "L" if settings.grey else "RGB")
         held_out, classes = np.arange(len(folder)) % 5 == 4, folder.classes
         if not held_out.any():
             raise ValueError(f"--data must hold at least 5 images, got {len(folder)} in {settings.data}")
@@ -189,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
             quiet.enter_context(redirect_stdout(quiet.enter_context(open(os.devnull, "w"))))
         try:
             train(_settings(args, given, first), args.out, args.resume, comm)
-        except (ValueError, OSError, NonFiniteError) as error:
+        except (ValueError, OverflowError, MemoryError, OSError, NonFiniteError) as error:
             notes = "; ".join([str(error), *getattr(error, "__notes__", ())])
             print(f"convkit train: {notes}", file=sys.stderr, flush=True)
             if comm is not None:

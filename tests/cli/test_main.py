@@ -35,6 +35,57 @@ def test_no_command_is_an_error(capsys):
     assert "command" in capsys.readouterr().err
 
 
+WHOLE, THREADS = "must be a whole number ", "must be a whole number from 1 to 2147483647, got "
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "message"),
+    [
+        ("demo --epochs 0", "--epochs", WHOLE + "from 1 to 9223372036854775807, got '0'"),
+        ("demo --seed -1", "--seed", WHOLE + "of at least 0, got '-1'"),
+        ("bench --seed x --sweep 1", "--seed", WHOLE + "of at least 0, got 'x'"),
+        ("bench --batch 0", "--batch", WHOLE),
+        ("bench --sweep 99999999999999999999", "--sweep", WHOLE),
+        ("bench --threads 1,-1", "--threads", THREADS + "'-1'"),
+        ("bench --direction sideways", "--direction", "'sideways'"),
+        ("bench --dtype int8", "--dtype", "'int8'"),
+        ("bench --against torch,nobody", "--against", "'nobody'"),
+        ("bench --save /nonexistent/x", "--save", "must be a file that can be written, got '/nonexistent/x': there is"),
+        ("bench --json /nonexistent/x", "--json", "there is no folder /nonexistent"),
+        ("bench --save ", "--save", "must be a file that can be written, got ''"),
+        ("bench --roofline /", "--roofline", "it is a folder"),
+        ("explain conv2d 1,2,8,99999999999999999999 3,2,3,3", "N,C,H,W", WHOLE),
+        ("explain conv2d 1,2,8,8 3,2,x,3", "C_OUT,C_IN,K,K", WHOLE + "from 0 to 9223372036854775807, got 'x'"),
+        ("explain conv2d 1,2,8,8 3,2,3,3 --dilation 99999999999999999999", "--dilation", WHOLE),
+        ("explain conv2d 1,2,8,8 3,2,3,3 --stride x", "--stride", WHOLE + "from 1 to 9223372036854775807, got 'x'"),
+        ("explain conv2d 1,2,8,8 3,2,3,3 --padding sam", "--padding", "must be one of valid, full, same, "),
+        ("explain conv2d 1,2,8,8 3,2,3,3 --groups 0", "--groups", WHOLE),
+        ("explain conv2d 1,2,8,8 3,2,3,3 --threads 0", "--threads", THREADS + "'0'"),
+        ("time lenet5 --threads -1", "--threads", THREADS + "'-1'"),
+        ("time lenet5 --size 0", "--size", WHOLE),
+        ("time lenet5 --batch -1", "--batch", WHOLE),
+        ("run m.onnx --threads 0", "--threads", THREADS),
+        (
+            "run m.onnx --size 8x",
+            "--size",
+            "must be HxW or one number for both, whole and from 1 to 2147483647, got '8x'",
+        ),
+        ("run m.onnx --size 0x8", "--size", "got '0x8'"),
+        ("run m.onnx --size 99999999999x8", "--size", "got '99999999999x8'"),
+        ("run m.onnx --size 8x8x8", "--size", "got '8x8x8'"),
+        ("run m.onnx --mean x", "--mean", "must be a finite number, got 'x'"),
+        ("run m.onnx --std 1,0", "--std", "must be a finite number but 0, got '0'"),
+        ("run m.onnx --std nan", "--std", "must be a finite number but 0, got 'nan'"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_named(line, option, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(line.split(" "))
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {option}: " in said and message in said
+
+
 @pytest.mark.thorough
 def test_info(capsys):
     assert main(["info"]) == 0

@@ -69,11 +69,21 @@ def test_times(model, capsys):
 
 def test_what_is_wrong_is_one_line(model, tmp_path, capsys):
     (tmp_path / "no.onnx").write_bytes(b"\xff\xff")
+    (tmp_path / "bad.npy").write_bytes(b"\xff\xff")
+    picture, objects = tmp_path / "x.png", tmp_path / "objects.npy"
+    Image.new("RGB", (4, 4), (255, 0, 51)).save(picture)
+    np.save(objects, np.array([{}]), allow_pickle=True)
     for args, message in {
         (tmp_path / "no.onnx",): "no ONNX file",
         (tmp_path / "none.onnx",): "No such file",
         (model,): "--size or --input",
         (model, "--size", "8", "--input", "a.npy", "--input", "b.npy"): "1 inputs, image; got more",
+        (model, "--input", picture, "--mean", "1,2"): "--mean must be one number, or one for each of the 3 channels",
+        (model, "--input", picture, "--std", "1,2,3,4"): "--std must be one number, or one for each of the 3 channels",
+        (model, "--input", objects): "--input must be a .npy file of numbers, got ",
+        (model, "--input", tmp_path / "bad.npy"): "--input must be a .npy file of numbers, got ",
+        (model, "--input", tmp_path / "no.onnx"): "--input must be a .npy file or a picture that Pillow can read, got ",
+        (model, "--size", "8", "--labels", picture): "--labels must be a file of text in UTF-8, got ",
     }.items():
         assert main(["run", *map(str, args)]) == 1
         error = capsys.readouterr().err

@@ -22,6 +22,12 @@ def test_as_json(capsys, monkeypatch):
     assert told["input"] == [1, 1, 32, 32] and told["seconds"] > 0 and told["nodes"][0]["op"] == "Conv+Tanh"
 
 
+def test_images_that_do_not_fit_memory(capsys):
+    for options in (["--size", "99999999"], ["--batch", "99999999999999"]):
+        assert cli.main(["time", "lenet5", *options]) == 1
+        assert "--size and --batch must give images that fit memory, got (" in capsys.readouterr().err
+
+
 @pytest.mark.thorough
 def test_a_size_that_does_not_fit(capsys):
     assert cli.main(["time", "unet", "--size", "33"]) == 1

@@ -185,10 +185,12 @@ def test_control_c_saves(tmp_path, capsys, undrawn):
     ("options", "message"),
     [
         (["--epochs", "0"], "--epochs must be a finite number of at least 1, got 0"),
+        (["--epochs", "9" * 20], "epochs must fit a 64-bit integer, got 999"),
         (["--seed", "-1"], "--seed must be a finite number of at least 0, got -1"),
         (["--lr", "nan"], "--lr must be a finite number of at least 0, got nan"),
         (["--batch-size", "0"], "--batch-size must be a finite number of at least 1, got 0"),
         (["--shards", "0"], "--shards must be a finite number of at least 1, got 0"),
+        (["--data", "."], "--data must be digits or a folder with a subfolder of images for each class, got '.': "),
         (["--data", "/nonexistent"], "No such file or directory: '/nonexistent'"),
         (["--model", "lenet5"], "in layer"),
         (["--lr", "1e30"], "is the first whose"),

@@ -1,0 +1,107 @@
+"""How every command reads numbers, sizes and files: an argument that is none of them is named, and refused at once.
+
+What is read from text is a `type` of argparse's, whose errors say which argument they are about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+REFUSALS = TypeError, ValueError, OverflowError, MemoryError  # what a line says of, rather than a traceback
+_INT, _LONG = 2**31 - 1, 2**63 - 1  # a C int, which threads and pixels are counted in, and what sizes are
+
+
+def whole(least: int, most: float = _LONG) -> Callable[[str], int]:
+    """A whole number within bounds."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, got {text!r}")
+        return number
+
+    return parse
+
+
+def several(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """One or more of something, comma-separated."""
+    return lambda text: tuple(map(parse, text.split(",")))
+
+
+def each_axis(least: int) -> Callable[[str], int | tuple[int, ...]]:
+    """One number, or one for every axis."""
+    parse = several(whole(least))
+
+    def sizes(text: str) -> int | tuple[int, ...]:
+        numbers = parse(text)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    return sizes
+
+
+def height_and_width(text: str) -> tuple[int, int]:
+    """``HxW``, or one number for both."""
+    parts = text.split("x")
+    try:
+        height, width = map(whole(1, _INT), parts if len(parts) == 2 else parts * 2)
+    except (ValueError, argparse.ArgumentTypeError):  # ValueError: more than two of them
+        expected = f"HxW or one number for both, whole and from 1 to {_INT}"
+        raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}") from None
+    return height, width
+
+
+def real(zero: bool = True) -> Callable[[str], float]:
+    """A finite number, which may be zero or not."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or not (number or zero):
+            raise argparse.ArgumentTypeError(f"must be a finite number{'' if zero else ' but 0'}, got {text!r}")
+        return number
+
+    return parse
+
+
+def to_write(text: str) -> str:
+    """A file that can be written, by the look of it: better to stop now than after the measurements."""
+    exists, folder = os.path.exists(text), os.path.dirname(os.path.abspath(text))
+    place = text if exists else folder
+    if os.path.isdir(text or ".") or not os.path.isdir(folder):
+        why = f"there is no folder {folder}" if not os.path.isdir(folder) else "it is a folder"
+    elif not os.access(place, os.W_OK):
+        why = f"{place} is not to be written to"
+    else:
+        return text
+    raise argparse.ArgumentTypeError(f"must be a file that can be written, got {text!r}: {why}")
+
+
+thread_count = whole(1, _INT)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that run on one number of threads; None where it is not given."""
+    parser.add_argument(
+        "--threads", type=thread_count, metavar="N", help="threads to use (default: as many as every call)"
+    )
+
+
+@contextmanager
+def reading(name: str, expected: str, given: object) -> Iterator[None]:
+    """Errors of the block are about this argument, a file: they name it, what it must be, and what it is."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(f"{name} must be {expected}, got {str(given)!r}: {error}") from error
