@@ -13,7 +13,6 @@ from .._ext import engine
 from .._threads import current
 
 LANES = 16  # the fewest channels that the engine takes side by side
-SHORT = 32  # planes of fewer values, in many images, are taken for channels of their own
 FEW, LONG = 64, 1 << 16  # channels of LONG values are cut in pieces, up to FEW in all: threads share channels alone
 
 
@@ -60,10 +59,9 @@ def form_of(array: np.ndarray) -> Form:
     n, c, length = array.shape
     if c >= LANES and (length == 1 or array.strides[1] == array.itemsize < array.strides[2]):
         return Form(lanes=True)
-    if c * length >= LANES and (length < LANES or length < SHORT <= 4 * n):
-        return Form(lanes=True, pieces=length)
-    if length < LANES:
-        return Form(lanes=False, joined=n > 1)
+    if length < LANES:  # values are taken for channels of their own
+        lanes = c * length >= LANES
+        return Form(lanes, pieces=length if lanes else 1, joined=n > 1 and not lanes)
     cuts = range(FEW // c, 1, -1) if length >= LONG else ()
     return Form(lanes=False, pieces=next((k for k in cuts if length % k == 0), 1))
 
