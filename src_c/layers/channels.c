@@ -127,9 +127,10 @@ static void sum_rows(ck_worker *worker, void *context, int64_t index) {
     }
   }
   for (int64_t i = 0; i < groups; i++)
-    for (int64_t j = 0; j < 2 * PARTS; j++)
-      if (lane[i] + j % PARTS >= c) /* what is before is another task's */
-        to[2 * (lane[i] + j % PARTS) + j / PARTS] = parts[i][j];
+    for (int64_t j = ck_max(0, c - lane[i]); j < PARTS; j++) { /* what is before c is another task's */
+      to[2 * (lane[i] + j)] = parts[i][j];
+      to[2 * (lane[i] + j) + 1] = parts[i][PARTS + j];
+    }
 }
 
 /* ---------------------------------------------------------------- maps */

@@ -91,9 +91,15 @@ static double weight_of(const ck_normal *call, int64_t channel) {
 
 /* The sums of a channel, out of its pieces' in their order. */
 static void sums_of(const normal_call *p, int64_t channel, double sums[2]) {
-  sums[0] = sums[1] = 0;
-  for (int64_t i = 0; i < 2 * p->call->pieces; i++)
-    sums[i % 2] += p->sums.sums[2 * channel * p->call->pieces + i];
+  const int64_t pieces = p->call->pieces;
+  const double *of = p->sums.sums + 2 * channel * pieces;
+  double one = 0, two = 0;
+  for (int64_t i = 0; i < pieces; i++) {
+    one += of[2 * i];
+    two += of[2 * i + 1];
+  }
+  sums[0] = one;
+  sums[1] = two;
 }
 
 /* The map from x to xhat * weight + bias. */
