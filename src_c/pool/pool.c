@@ -324,8 +324,8 @@ static void store_indices(const ck_pool_block *t, const char *result, int64_t z,
 /* Elements of a row of the block, one after the other. */
 static int64_t width(const ck_pool_block *t) { return t->span[2].n * t->inner; }
 
-/* Where whole vectors may be stored up to: rows that follow one another in memory end where the next begins. NULL, below
- * all rows, if they don't, since a later one may lie anywhere. */
+/* Where whole vectors may be stored up to: rows that follow one another in memory end where the next begins. NULL,
+ * below all rows, if they don't, since a later one may lie anywhere. */
 static const char *end_of(const ck_pool_block *t, const char *dst) {
   const ck_pool_side *side = &t->p->dst;
   const int64_t item = t->p->k->real_size, row = width(t) * item, rows = t->span[1].n;
