@@ -47,6 +47,7 @@ _ACTIVATIONS = {
     "elu": (engine.ELU, ("alpha",), True),
 }
 _PLAIN_ACTIVATIONS = {name: (code, 0.0, 0.0) for name, (code, labels, _) in _ACTIVATIONS.items() if not labels}
+_OF_ARGUMENT = [name for name, (_, _, of_result) in _ACTIVATIONS.items() if not of_result]
 
 
 def _forms(backward: bool) -> str:
@@ -110,6 +111,11 @@ def interpolation_for(nd: int, mode: str, align_corners: bool, antialias: bool) 
     axes = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode, nd)
     if axes != nd:
         raise ValueError(f"mode must be for {nd} spatial axes, as many as x has, got {mode!r}, which is for {axes}")
+    interpolation_flags(mode, align_corners, antialias)
+
+
+def interpolation_flags(mode: str, align_corners: bool, antialias: bool) -> None:
+    """Refuse corners of a mode whose elements have none, and antialiasing where there is none."""
     for name, value, fits in (
         ("align_corners", align_corners, not mode.startswith("nearest") and mode != "area"),
         ("antialias", antialias, mode in ("bilinear", "bicubic")),
@@ -159,10 +165,15 @@ def activation(value) -> tuple[int, float, float]:
     return code, a, 1.0 if name == "elu" else b  # the engine's ELU has a scale
 
 
+def of_result(value) -> bool:
+    """Whether the derivative of an activation is formed from its result."""
+    return not isinstance(value, str) or value not in _OF_ARGUMENT
+
+
 def activation_backward(value) -> tuple[int, float, float]:
     """(code, a, b) of an activation whose derivative is to be formed from its result."""
     codes = activation(value)
-    if isinstance(value, str) and not _ACTIVATIONS[value][2]:
+    if not of_result(value):
         raise ValueError(
             f"activation must be {_forms(True)} in a backward call, got {value!r}, whose derivative is no function "
             "of y: leave it out of both calls and apply it apart"

@@ -41,6 +41,8 @@ def real(dtype: Any) -> Any:
 def generator(rng: Any) -> np.random.Generator:
     """The source of random numbers that is given, or one of that seed."""
     try:
+        if isinstance(rng, bool | np.bool_):
+            raise TypeError
         return np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
         raise type(error)(f"rng must be a numpy.random.Generator, an int of at least 0 or None, got {rng!r}") from None

@@ -432,7 +432,9 @@ class LogSoftmax(Softmax):
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return the logarithms of the probabilities; back, grad - exp(y) * sum(grad)."""
-        dim = self.dim
+        dim, x = self.dim, _rows.with_axis(x, self.dim)
+        if x.size == 0:
+            return x.copy(), lambda grad, _: grad
         lowered = difference(x, x.max(axis=dim, keepdims=True))
         y = lowered - np.log(np.exp(lowered).sum(axis=dim, keepdims=True))
         return y, lambda grad, _: grad - np.exp(y) * grad.sum(axis=dim, keepdims=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._shapes import integer
 from ..ops import _elementwise
 from .module import Module, Way
 
@@ -83,7 +84,7 @@ class Concat(Module):
     Raises
     ------
     TypeError
-        If a branch is not a Module.
+        If a branch is not a Module, or `dim` no int.
     ValueError
         If there are no branches; in forward, if the outputs differ in shape along another axis.
 
@@ -96,7 +97,8 @@ class Concat(Module):
     def __init__(self, *branches: Module, dim: int = 1) -> None:
         if not branches:
             raise ValueError("branches must be at least one, got none")
-        self.branches, self.dim = [_module(each, f"branches[{i}]") for i, each in enumerate(branches)], dim
+        self.branches = [_module(each, f"branches[{i}]") for i, each in enumerate(branches)]
+        self.dim = integer(dim, "dim")
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Run the branches and join what they give; back, each gets its part and what comes back is added."""

@@ -20,9 +20,11 @@ from .._shapes import (
     plain_padding,
 )
 from ..ops import conv as op
+from ..ops._shared import check_algorithm
 from . import init as initialisers
+from ._apart import follow, split
 from ._axes import ForAxes
-from ._describe import count, real, unusual
+from ._describe import count, unusual
 from ._symbols import activated, on_images, pads
 from .module import Way
 from .parameter import Parameter
@@ -78,13 +80,14 @@ class Convolution(ForAxes):
         vars(self).update(options)
         first, second = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
-        self.weight = Parameter(initialisers.get(init)(shape, rng=rng, dtype=real(dtype)))
+        self.weight = initialisers.parameter(init, shape, rng, dtype)
         self.bias = Parameter(np.zeros(out_channels, dtype)) if _options.flag(bias, "bias") else None
 
     def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
         """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         options = self._chosen() | more
+        options["activation"], apart = split(self.activation)
         y = self._forward(x, weight, bias, **options)
         activated = y if options["activation"] else None
 
@@ -93,7 +96,7 @@ class Convolution(ForAxes):
             self.accumulate(grads)
             return grads.x
 
-        return y, back
+        return follow(y, back, apart)
 
     def symbolic(self, x: Any) -> Any:
         """A convolution of images, and its activation."""
@@ -141,7 +144,7 @@ class _Conv(Convolution):
     bias : bool, default True
         Whether there is one; it starts from zeros.
     padding_mode, activation, layout, algorithm
-        Passed on to `convkit.conv{nd}d`.
+        Every activation learns. Passed on to `convkit.conv{nd}d`.
     init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
         What the weight starts from, see `convkit.nn.init`.
     rng : numpy.random.Generator, int or None
@@ -160,7 +163,8 @@ class _Conv(Convolution):
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, or a size or an option is none that the operator takes.
+        If `groups` does not divide the channels, a size or an option is none that the operator takes, or `init` gives
+        another shape.
 
     Notes
     -----
@@ -190,12 +194,14 @@ class _Conv(Convolution):
         dtype: str = "float32",
     ) -> None:
         _options.padding_mode(padding_mode)
-        _options.algorithm(algorithm)
         self._set_up(
             in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
             dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation, layout=layout,
             algorithm=algorithm,
         )  # fmt: skip
+        if algorithm != "auto":  # whether it does the layer, not even images' sizes decide
+            sizes = (self._nd, self.stride, 0, 1, groups, "zeros", "NCHW")
+            check_algorithm(algorithm, op.CONV.plan(((1, in_channels, *self.kernel_size), self.weight.shape), sizes))
 
     def _sizes(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         options = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.layout == "NHWC")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _options
 from .._shapes import conv_transpose, per_axis
 from ..ops import conv_transpose as op
+from ..ops._shared import check_algorithm
 from . import init as initialisers
 from .conv import Convolution
 from .module import Way
@@ -32,7 +32,7 @@ class _ConvTranspose(Convolution):
     bias : bool, default True
         Whether there is one; it starts from zeros.
     activation, layout, algorithm
-        Passed on to `convkit.conv_transpose{nd}d`.
+        Every activation learns. Passed on to `convkit.conv_transpose{nd}d`.
     init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
         What the weight starts from, see `convkit.nn.init`; fans are counted as by PyTorch.
     rng : numpy.random.Generator, int or None
@@ -50,7 +50,8 @@ class _ConvTranspose(Convolution):
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, or a size or an option is none that the operator takes.
+        If `groups` does not divide the channels, a size or an option is none that the operator takes, or `init` gives
+        another shape.
 
     Notes
     -----
@@ -80,12 +81,14 @@ class _ConvTranspose(Convolution):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        _options.algorithm(algorithm)
         self._set_up(
             in_channels, out_channels, kernel_size, bias, init, rng, dtype, stride=stride, padding=padding,
             output_padding=per_axis(output_padding, self._nd, "output_padding", 0), groups=groups, dilation=dilation,
             activation=activation, layout=layout, algorithm=algorithm,
         )  # fmt: skip
+        if algorithm != "auto":  # whether it does the layer, not even images' sizes decide
+            sizes, pixel = (self._nd, self.stride, 0, 0, groups, 1, None, "NCHW"), (1, in_channels, *(1,) * self._nd)
+            check_algorithm(algorithm, op.CONV_TRANSPOSE.plan((pixel, self.weight.shape), sizes))
 
     def run(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size` settles what the stride leaves open."""

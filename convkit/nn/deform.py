@@ -12,6 +12,7 @@ from .._options import flag
 from .._shapes import conv, integer
 from ..ops import deform as op
 from . import init as initialisers
+from ._apart import follow, split
 from ._symbols import activated
 from .conv import Conv1d, Conv2d, Conv3d, Convolution
 from .module import Way
@@ -47,7 +48,7 @@ class _DeformConv(Convolution):
     branch : bool, default True
         Whether there is one; without it offsets are always given, as in torchvision.
     activation, layout
-        Passed on to `convkit.deform_conv{nd}d`.
+        Every activation learns. Passed on to `convkit.deform_conv{nd}d`.
     init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
         What the weight starts from, see `convkit.nn.init`.
     rng : numpy.random.Generator, int or None
@@ -129,6 +130,7 @@ class _DeformConv(Convolution):
         offset, mask = (*found, None)[:2]
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         options = self._chosen()
+        options["activation"], apart = split(self.activation)
         y = self._forward(x, offset, weight, bias, mask=mask, **options)
         activated = y if options["activation"] else None
 
@@ -141,7 +143,7 @@ class _DeformConv(Convolution):
             dxs = [grads.x, *(back(d, need_input) for back, d in zip(backs, (grads.offset, grads.mask), strict=False))]
             return sum(dxs[1:], start=dxs[0]) if need_input else None
 
-        return y, back
+        return follow(y, back, apart)
 
     def symbolic(self, x: Any, offset: Any = None, mask: Any = None) -> Any:
         """The convolutions that find offset and mask, where they are not given, and the one that takes them."""

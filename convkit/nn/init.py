@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._describe import generator
+from ._describe import generator, real
+from .parameter import Parameter
 
 Rng = np.random.Generator | int | None
 Initialiser = Callable[..., np.ndarray]
@@ -118,12 +119,12 @@ def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "floa
 
 
 def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
-    """Return zeros; `rng` is not used.
+    """Return zeros; `rng` is looked at, but not used.
 
     Parameters
     ----------
     shape : tuple of int
-    rng : object
+    rng : numpy.random.Generator, int or None
         Taken so that all initialisers look alike.
     dtype : {"float32", "float64"}
 
@@ -131,6 +132,8 @@ def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") ->
     -------
     ndarray
     """
+    if rng is not None:
+        generator(rng)
     return np.zeros(shape, dtype)
 
 
@@ -153,6 +156,20 @@ def get(init: str | Initialiser) -> Initialiser:
     """
     if callable(init):
         return init
-    if init not in BY_NAME:
+    if not isinstance(init, str) or init not in BY_NAME:
         raise ValueError(f"init must be one of {', '.join(map(repr, BY_NAME))} or a function, got {init!r}")
     return BY_NAME[init]
+
+
+def parameter(init: str | Initialiser, shape: tuple[int, ...], rng: Rng, dtype: str) -> Parameter:
+    """Return a weight of that shape, as `init` wants it.
+
+    Raises
+    ------
+    ValueError
+        If there is no initialiser of that name, or a function gives another shape.
+    """
+    data = get(init)(shape, rng=rng, dtype=real(dtype))
+    if np.shape(data) != shape:
+        raise ValueError(f"init must give an array of shape {shape}, got one of shape {np.shape(data)}")
+    return Parameter(data)

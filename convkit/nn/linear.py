@@ -9,7 +9,8 @@ import numpy as np
 from .. import _options
 from ..ops.linear import linear, linear_backward
 from . import init as initialisers
-from ._describe import count, real
+from ._apart import follow, split
+from ._describe import count
 from ._symbols import activated
 from .module import Module, Way
 from .parameter import Parameter
@@ -25,7 +26,7 @@ class Linear(Module):
     bias : bool, default True
         Whether there is one; it starts from zeros.
     activation : str, tuple or None
-        Passed on to `convkit.linear`.
+        Every activation learns. Passed on to `convkit.linear`.
     init : {"he", "he_uniform", "glorot", "glorot_normal", "zeros"} or function
         What the weight starts from, see `convkit.nn.init`.
     rng : numpy.random.Generator, int or None
@@ -55,13 +56,14 @@ class Linear(Module):
         self.in_features = count(in_features, "in_features")
         self.out_features = count(out_features, "out_features")
         _options.activation(activation)
-        self.weight = Parameter(initialisers.get(init)((out_features, in_features), rng=rng, dtype=real(dtype)))
+        self.weight = initialisers.parameter(init, (out_features, in_features), rng, dtype)
         self.bias = Parameter(np.zeros(out_features, dtype)) if _options.flag(bias, "bias") else None
         self.activation = activation
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Map ``(*, in_features)`` to ``(*, out_features)``."""
-        weight, bias, activation = self.weight.data, None if self.bias is None else self.bias.data, self.activation
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        activation, apart = split(self.activation)
         y = linear(x, weight, bias, activation=activation)
         activated = y if activation else None
 
@@ -70,7 +72,7 @@ class Linear(Module):
             self.accumulate(grads)
             return grads.x
 
-        return y, back
+        return follow(y, back, apart)
 
     def symbolic(self, x: Any) -> Any:
         """A product of matrices, and the activation."""

@@ -149,6 +149,9 @@ class Module(_Part, ABC):
         if (args or kwargs) and cls.__init__ is object.__init__:  # which says nothing where there is a __new__
             given = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())])
             raise TypeError(f"{cls.__name__} takes no arguments, got {given}")
+        code = getattr(cls.__init__, "__code__", None)
+        if args and code is not None and code.co_argcount == 1 and not code.co_flags & inspect.CO_VARARGS:
+            raise TypeError(f"{cls.__name__} takes no arguments but by name, got {', '.join(map(repr, args))}")
         module = super().__new__(cls)
         module._latest = threading.local()
         return module

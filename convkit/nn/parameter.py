@@ -24,11 +24,18 @@ class Buffer:
     ----------
     version : int
         How often `data` was changed, by the module or by loading.
+
+    Raises
+    ------
+    TypeError
+        If `data` is not an array.
     """
 
     version = 0
 
     def __init__(self, data: np.ndarray) -> None:
+        if not isinstance(data, np.ndarray):
+            raise TypeError(f"data must be an ndarray, got {kind_of(data)}")
         self.data = native(data)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -63,6 +63,7 @@ class Upsample(Module):
         self.size, self.scale_factor, self.mode = size, scale_factor, mode
         self.align_corners = _options.flag(align_corners, "align_corners")
         self.antialias, self.layout = _options.flag(antialias, "antialias"), layout
+        _options.interpolation_flags(mode, self.align_corners, self.antialias)
 
     def run(self, x: np.ndarray, size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Resize ``(N, C, *spatial)``; to this `size`, if one is given."""

@@ -11,14 +11,21 @@ from .._ext import engine
 from .._threads import current
 
 
+def with_axis(x: np.ndarray, axis: int) -> np.ndarray:
+    """`x` as an array of real numbers that has this axis; a number has one, as in PyTorch."""
+    x = as_array(x, "x")
+    if not -x.ndim <= axis < x.ndim and (x.ndim or axis not in (-1, 0)):
+        raise np.exceptions.AxisError(axis, x.ndim)
+    return x
+
+
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """exp(x) / sum(exp(x)) along an axis; equal infinities are equal scores."""
-    x = np.ascontiguousarray(as_array(x, "x"))
+    x = with_axis(x, axis)
     y = empty(x.shape, x.dtype)
-    if not -x.ndim <= axis < x.ndim:
-        raise np.exceptions.AxisError(axis, x.ndim)
-    axis %= x.ndim
     if x.size:
-        rows = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
-        engine.softmax(x.reshape(rows), y.reshape(rows), current())
+        shape = x.shape or (1,)
+        axis %= len(shape)
+        rows = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        engine.softmax(np.ascontiguousarray(x).reshape(rows), y.reshape(rows), current())
     return y

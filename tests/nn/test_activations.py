@@ -128,10 +128,19 @@ def test_softmax_has_the_bits_of_a_network_for_any_axis_and_view(dim, dtype):
     np.testing.assert_allclose(y.sum(axis=dim), 1, rtol=1e-6)
 
 
-def test_softmax_of_nothing_and_along_no_axis():
-    assert nn.Softmax()(np.empty((0, 3))).shape == (0, 3) and nn.Softmax()(np.empty((3, 0))).shape == (3, 0)
+@pytest.mark.parametrize("kind", [nn.Softmax, nn.LogSoftmax])
+def test_softmax_of_nothing_of_a_number_and_of_what_it_does_not_take(kind):
+    for shape in ((0, 3), (3, 0)):
+        layer = kind()
+        assert layer(np.empty(shape)).shape == layer.backward(np.empty(shape)).shape == shape
+    for dim in (0, -1):
+        assert kind(dim)(np.array(3.0)) == (kind is nn.Softmax)
+        assert np.shape(kind(dim)(np.array(3.0))) == ()
     with pytest.raises(np.exceptions.AxisError, match="axis 2 is out of bounds for array of dimension 2"):
-        nn.Softmax(2)(np.zeros((3, 4)))
+        kind(2)(np.zeros((3, 4)))
+    for x in (np.ones((2, 3), int), np.ones((2, 3), np.float16), np.ma.ones((2, 3)), [[1.0, 2.0]]):
+        with pytest.raises(TypeError, match="x must be "):
+            kind()(x)
 
 
 def test_the_softmax_of_the_notes():

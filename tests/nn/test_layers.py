@@ -249,12 +249,61 @@ def test_a_layer_of_ones_own_in_a_list_of_modules():
         (lambda: nn.Softmax("1"), TypeError, "dim must be an int, got '1' of type str"),
         (lambda: nn.Dropout("0.5"), TypeError, "p must be a probability from 0 to 1, got '0.5' of type str"),
         (lambda: nn.MaxPool2d(2, return_indices=1), TypeError, "return_indices must be a bool, got 1 of type int"),
+        (lambda: nn.GlobalAvgPool2d(1), TypeError, "GlobalAvgPool2d takes no arguments but by name, got 1"),
+        (lambda: nn.Concat(nn.ReLU(), dim="a"), TypeError, "dim must be an int, got 'a' of type str"),
+        (
+            lambda: nn.Conv2d(4, 6, 3, init=lambda *_, **__: np.ones(3)),
+            ValueError,
+            r"shape \(6, 4, 3, 3\), got .*\(3,\)",
+        ),
+        (lambda: nn.Linear(4, 6, init=lambda *_, **__: None), ValueError, r"init must give .* \(6, 4\), got .* \(\)"),
+        (lambda: nn.Linear(4, 6, init=["he"]), ValueError, "init must be one of"),
+        (lambda: nn.Linear(4, 6, init="zeros", rng="a"), TypeError, "rng must be .* got 'a'"),
+        (lambda: nn.Linear(4, 6, rng=True), TypeError, "rng must be a numpy.random.Generator, .* got True"),
+        (
+            lambda: nn.Upsample(2, antialias=True),
+            ValueError,
+            "antialias must be False where mode is 'nearest', got True",
+        ),
+        (
+            lambda: nn.Conv2d(4, 9, 3, algorithm="winograd", stride=2),
+            ValueError,
+            "algorithm must be another than 'wino",
+        ),
+        (lambda: nn.Conv2d(32, 64, 3, algorithm="direct"), ValueError, "algorithm must be another than 'direct'"),
+        (lambda: nn.ConvTranspose2d(32, 9, 3, algorithm="direct"), ValueError, "algorithm must be another than 'dire"),
+        (lambda: nn.Buffer(3), TypeError, "data must be an ndarray, got int"),
         (lambda: nn.Parameter([1.0]), TypeError, "data must be an ndarray of float32 or float64, got list"),
     ],
 )
 def test_constructors_refuse_what_cannot_be(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu", "hard_swish", "relu"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda activation: nn.Linear(5, 4, activation=activation, rng=0, dtype="float64"),
+        lambda activation: nn.Conv2d(5, 4, 2, activation=activation, rng=0, dtype="float64"),
+        lambda activation: nn.ConvTranspose1d(5, 4, 2, activation=activation, rng=0, dtype="float64"),
+        lambda activation: nn.DeformConv1d(5, 4, 2, activation=activation, rng=0, dtype="float64"),
+    ],
+)
+def test_every_activation_of_a_layer_learns(make, activation):
+    """As the layer and the activation one after the other; evaluated, it is fused, with the same bits."""
+    layer, plain = make(activation), make(None)
+    after = {"gelu": nn.GELU, "silu": nn.SiLU, "hard_swish": nn.Hardswish, "relu": nn.ReLU}[activation]()
+    x = batch((3, 5) if isinstance(layer, nn.Linear) else (2, 5, 4, 3)[: layer.weight.data.ndim]).astype(np.float64)
+    apart = nn.Sequential(plain, after)
+    y = layer(x)
+    np.testing.assert_array_equal(y, apart(x))
+    np.testing.assert_array_equal(y, layer.predict(x))
+    grad = np.random.default_rng(1).standard_normal(y.shape)
+    np.testing.assert_allclose(layer.backward(grad), apart.backward(grad), rtol=1e-12, atol=1e-12)
+    for learned, expected in zip(layer.parameters(), apart.parameters(), strict=True):
+        np.testing.assert_allclose(learned.grad, expected.grad, rtol=1e-12, atol=1e-12)
 
 
 def test_losses_have_pytorchs_names_too():
