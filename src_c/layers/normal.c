@@ -69,16 +69,10 @@ static normal_call begin(const ck_normal *call) {
 /* The same for all pieces of a channel. */
 static void set_number(const normal_call *p, int number, int64_t channel, double value) {
   const int64_t pieces = p->call->pieces;
+  const size_t real_size = (size_t)p->sums.kernels->real_size;
   char *numbers = p->numbers + number * number_bytes(&p->sums);
-  if (p->sums.kernels->real_size == sizeof(float)) {
-    float *to = (float *)numbers + channel * pieces;
-    for (int64_t i = 0; i < pieces; i++)
-      to[i] = (float)value;
-  } else {
-    double *to = (double *)numbers + channel * pieces;
-    for (int64_t i = 0; i < pieces; i++)
-      to[i] = value;
-  }
+  for (int64_t i = channel * pieces; i < (channel + 1) * pieces; i++)
+    set_real(numbers, i, real_size, value);
 }
 
 static double *known(const ck_normal *call, ck_known what, int64_t channel) {
