@@ -84,17 +84,18 @@ typedef struct ck_plane {
 } ck_plane;
 
 /* One line of outputs whose channels are neighbours, of some vectors of them: output column o is the sum over tap
- * rows r and taps t of panel[v][tap[r] + t] times what lies at from[r] + o * step + offset[t], as one chain, plus the
+ * rows r and taps t of panel[v][tap[r] + t] times what lies at from[r] + o * step + t * apart, as one chain, plus the
  * bias, within bounds. Columns outside inner..inner_end-1 have taps taken[i][0]..taken[i][1]-1 alone, the i-th of them.
  */
 typedef struct ck_line {
   int64_t vectors, rows, taps, columns, inner, inner_end;
   const char *const *from;
-  const int64_t *tap, *offset;
+  const int64_t *tap;
   const int64_t (*taken)[2];
   const void *panel, *bias;
-  int64_t panel_apart;   /* elements from a vector's weights to the next one's */
-  int64_t step, to_step; /* bytes */
+  int64_t panel_apart;          /* elements from a vector's weights to the next one's */
+  int64_t step, apart, to_step; /* bytes */
+  int shared;                   /* whether a tap is as far from the next as a column, in either direction */
   char *to;
   ck_bounds bounds;
 } ck_line;

@@ -50,7 +50,7 @@ typedef struct lines {
 typedef struct buffers {
   char *panels, *bias;
   const char **from;
-  int64_t *tap, *offset, (*taken)[2], *w_off;
+  int64_t *tap, (*taken)[2], *w_off;
 } buffers;
 
 static buffers place(const lines *l, ck_arena *arena) {
@@ -62,7 +62,6 @@ static buffers place(const lines *l, ck_arena *arena) {
   b.bias = ck_take(arena, (l->each + 1) * width);
   b.from = ck_take(arena, rows * (int64_t)sizeof *b.from);
   b.tap = ck_take(arena, rows * (int64_t)sizeof *b.tap);
-  b.offset = ck_take(arena, axis[2].taps * (int64_t)sizeof *b.offset);
   b.taken = ck_take(arena, (axis[2].outputs - (l->inner_end - l->inner)) * (int64_t)sizeof *b.taken);
   b.w_off = ck_take(arena, all_taps(d) * (int64_t)sizeof *b.w_off);
   return b;
@@ -138,8 +137,6 @@ static void set_bias(const lines *l, char *bias, int64_t vector, int64_t count) 
 
 static void set_columns(const lines *l, buffers *b) {
   const ck_axis *x = &l->d->source.axis[2];
-  for (int64_t t = 0; t < x->taps; t++)
-    b->offset[t] = (x->base + ck_tap_offset(x, t)) * l->d->source.tensor.stride[4];
   for (int64_t o = 0; o < x->outputs; o++) {
     if (o == l->inner && o < l->inner_end)
       o = l->inner_end;
@@ -194,14 +191,17 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
     pack(d, b.w_off, vector, count, b.panels);
   set_bias(l, b.bias, vector, count);
   set_columns(l, &b);
-  ck_line line = {.offset = b.offset,
-                  .tap = b.tap,
+  const int64_t column = d->source.tensor.stride[4], tap = ck_tap_offset(&axis[2], 0);
+  const int64_t step = axis[2].step, apart = ck_tap_offset(&axis[2], 1) - tap;
+  ck_line line = {.tap = b.tap,
                   .taken = (const int64_t (*)[2])b.taken,
                   .taps = axis[2].taps,
                   .columns = axis[2].outputs,
                   .inner = l->inner,
                   .inner_end = l->inner_end,
-                  .step = axis[2].step * d->source.tensor.stride[4],
+                  .step = step * column,
+                  .apart = apart * column,
+                  .shared = axis[2].taps > 2 && (step == apart || step == -apart),
                   .to_step = d->dst.stride[4],
                   .panel_apart = all_taps(d) * d->kernels->vector,
                   .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b)};
@@ -214,7 +214,7 @@ static void lines_task(ck_worker *worker, void *context, int64_t index) {
     for (int64_t y = block * l->rows; y < end; y++) {
       line.rows = set_rows(l, &b, image, z, y);
       for (int64_t r = 0; r < line.rows; r++)
-        b.from[r] += first;
+        b.from[r] += first + (axis[2].base + tap) * column;
       line.from = b.from;
       line.to = (char *)d->dst.data + image * d->dst.stride[0] + z * d->dst.stride[2] + y * d->dst.stride[3] + first;
       d->kernels->line(&line);
