@@ -38,16 +38,25 @@ class IncompatibleKeys(NamedTuple):
 class _Back:
     """The way back through one call of a layer, to be taken once."""
 
-    __slots__ = ("_back", "_module", "_shape", "_versions")
+    __slots__ = ("_back", "_inputs", "_module", "_shape", "_versions")
 
-    def __init__(self, module: Module, back: Way, y: Any) -> None:
-        self._module, self._back, self._shape = module, back, _wanted(y)
+    def __init__(self, module: Module, back: Way, args: tuple, y: Any) -> None:
+        self._module, self._back, self._inputs, self._shape = module, back, _given(args), _wanted(y)
         self._versions = [
             (name, value, value.version) for name, value in vars(module).items() if isinstance(value, Parameter)
         ]
 
     def __call__(self, grad: Any, need_input: bool = True) -> Any:
-        back, name = self._back, type(self._module).__name__
+        try:
+            self._check(grad)
+            back, self._back = self._back, None
+            return whole(self._take, back, grad, need_input)
+        except (TypeError, ValueError) as error:
+            self._module._note_layer(error)
+            raise
+
+    def _check(self, grad: Any) -> None:
+        name = type(self._module).__name__
         if not keeping():
             raise RuntimeError(f"{name}.backward: nothing is kept under inference()")
         if grad is None:
@@ -55,24 +64,30 @@ class _Back:
                 f"grad must be an array, got None in {name}.backward; a backward returns its input's gradient only "
                 "where need_input is True"
             )
-        if back is None:
+        if self._back is None:
             raise RuntimeError(_NOTHING_DUE.format(name))
-        got = tuple(map(np.shape, grad)) if isinstance(grad, tuple | list) else getattr(grad, "shape", ())
-        if got != self._shape:
+        if (got := _shape(grad)) != self._shape:
             raise ValueError(f"grad must have the output's shape {self._shape}, got {got} in {name}.backward")
         for of, parameter, version in self._versions:
             if parameter.version != version:
                 raise RuntimeError(f"{name}.backward: {of} was changed after the forward; go back before a step")
-        self._back = None
-        return whole(self._take, back, grad, need_input)
 
     def _take(self, back: Way, grad: Any, need_input: bool) -> Any:
         dx = back(grad, need_input) if need_input or learns(self._module) else None
         dx = dx if need_input else None
+        if need_input and getattr(dx, "shape", None) != self._inputs:
+            self._check_input(dx)
         for hook in how.get().hooks:
             if hook.backward is not None:
                 hook.backward(self._module, grad, dx)
         return dx
+
+    def _check_input(self, dx: Any) -> None:
+        if self._inputs and (got := _shape(dx)) != self._inputs:
+            raise (TypeError if dx is None else ValueError)(
+                f"{type(self._module).__name__}.run's way back must return the input's gradient, of shape "
+                f"{self._inputs}, got {'None' if dx is None else f'shape {got}'}"
+            )
 
 
 _NOTHING_DUE = "{}.backward: nothing to go back through; call it on a batch first, once for each backward"
@@ -81,6 +96,20 @@ _NOTHING_DUE = "{}.backward: nothing to go back through; call it on a batch firs
 def _nothing_kept(grad: Any, need_input: bool = True) -> None:
     """The way back through a call that kept nothing."""
     raise RuntimeError("backward: nothing was kept of this call, it was made under inference()")
+
+
+def _shape(grad: Any) -> tuple:
+    """A gradient's shape; of several a tuple of them."""
+    return tuple(map(np.shape, grad)) if isinstance(grad, tuple | list) else getattr(grad, "shape", ())
+
+
+def _given(args: tuple) -> tuple:
+    """The shape of the gradient that a way back returns, of several arrays of floats a tuple; () where it is open."""
+    if len(args) == 1 and type(args[0]) is np.ndarray:
+        return args[0].shape if args[0].dtype.kind == "f" else ()
+    several = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+    shapes = tuple(x.shape for x in several if isinstance(x, np.ndarray) and x.dtype.kind == "f")
+    return shapes[0] if len(shapes) == 1 and several is args else shapes
 
 
 def _wanted(y: Any) -> tuple:
@@ -221,7 +250,7 @@ class Module(_Part, ABC):
             if hook.forward is not None:
                 seen = hook.forward(self, args, y)
                 y = y if seen is None else seen
-        return y, _Back(self, back, y) if now.keeping else _nothing_kept
+        return y, _Back(self, back, args, y) if now.keeping else _nothing_kept
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not keeping():

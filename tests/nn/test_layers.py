@@ -142,6 +142,25 @@ def test_a_gradient_of_none_says_where_it_comes_from():
         relu.backward(grad)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "got"),
+    [(lambda grad: None, TypeError, "None"), (lambda grad: grad.sum(axis=0), ValueError, r"shape \(3,\)")],
+)
+def test_a_lowest_layer_whose_way_back_gives_no_gradient_of_its_input_is_named(wrong, error, got):
+    class Lowest(nn.Module):
+        def run(self, x):
+            return x * 2, lambda grad, need_input: wrong(grad)
+
+    model, x = nn.Sequential(nn.Sequential(Lowest()), nn.Linear(3, 2, rng=0)), batch((4, 3))
+    y = model(x)
+    with pytest.raises(error, match=rf"Lowest.run's way back must return .*, of shape \(4, 3\), got {got}") as caught:
+        model.backward(np.ones_like(y))
+    assert caught.value.__notes__ == ["in layer '0.0': Lowest()"] and model[1].weight.grad is None
+    model.backward(np.ones_like(model(x)), need_input=False)  # nobody asks
+    y, back = Lowest().begin(np.arange(3))  # nor has what is no float a gradient
+    back(y)
+
+
 def test_relu_lets_nan_through_and_nothing_at_zero():
     relu = nn.ReLU()
     np.testing.assert_array_equal(relu(np.array([-1.0, 0.0, 2.0, np.nan])), [0, 0, 2, np.nan])
