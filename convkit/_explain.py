@@ -12,11 +12,12 @@ import numpy as np
 from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
+from ._probe import BETWEEN_SECONDS, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Probe
 from ._threads import current
 from ._timing import best_time
 from ._typing import Padding, Size
 from ._words import counted
-from .machine import isa, machine_peak
+from .machine import isa
 from .ops import conv, conv_transpose
 from .ops._shared import ONLY_FOR, Plan, check_algorithm
 from .ops.conv import CONV
@@ -64,6 +65,8 @@ class Explanation:
         The roofline: the larger of flops / peak and bytes / bandwidth, in seconds.
     seconds : float or None
         How long a call took.
+    unsteady : bool
+        Whether the peak moved by more than a tenth while the call was timed: other work was using the machine.
     """
 
     op: str
@@ -89,6 +92,7 @@ class Explanation:
     triad: float | None = None
     bound: float | None = None
     seconds: float | None = None
+    unsteady: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by name."""
@@ -120,6 +124,9 @@ class Explanation:
                 ("roofline", f"{self.bound * 1e3:.3g} ms"),
                 ("measured", f"{self.seconds * 1e3:.3g} ms: {rate:.0f} GFLOP/s, {100 * share:.0f} % of the roofline"),
             ]
+            if share > 1:
+                rows.append(("", WINOGRAD_ABOVE if self.algorithm == "winograd" else CACHES_ABOVE))
+            rows.append(("", self.unsteady and UNSTEADY))
         lines = [f"{self.op}, {self.direction}, {self.dtype}, {self.layout}, on {self.isa}"]
         lines += [f"{label:<13}{text}" for label, text in rows if text]
         return "\n".join(lines)
@@ -240,8 +247,10 @@ def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str
         call, first = getattr(module, explanation.op + "_backward"), (y, x, weight)
         options = options | {"need": explanation.direction}
         out = call(*first, **options)
-    peak = machine_peak(dtypes=(dtype,), threads=(explanation.threads,), seconds=_BURST_SECONDS)
-    rate = peak.gflops[dtype][explanation.threads]
-    bound = max(explanation.flops / (rate * 1e9), explanation.bytes / (peak.triad * 1e9))
-    best = best_time(lambda: call(*first, **options, out=out), _BURSTS, _BURST_SECONDS)
-    return replace(explanation, peak_gflops=rate, triad=peak.triad, bound=bound, seconds=best)
+    probe = Probe(dtype, explanation.threads)
+    best = best_time(lambda: call(*first, **options, out=out), _BURSTS, _BURST_SECONDS, lambda: probe(BETWEEN_SECONDS))
+    probe.renew()
+    bound = max(explanation.flops / probe.best, explanation.bytes / probe.triad) / 1e9
+    return replace(
+        explanation, peak_gflops=probe.best, triad=probe.triad, bound=bound, seconds=best, unsteady=probe.moved
+    )

@@ -18,6 +18,11 @@ def timed(call: Callable[[], Any], seconds: float) -> list[float]:
     return times
 
 
-def best_time(call: Callable[[], Any], bursts: int, seconds: float) -> float:
-    """The median call's of the best of some bursts, each of some seconds."""
-    return min(statistics.median(timed(call, seconds)) for _ in range(bursts))
+def best_time(call: Callable[[], Any], bursts: int, seconds: float, after: Callable[[], Any] | None = None) -> float:
+    """The median call's of the best of some bursts, each of some seconds; `after` each, something else may be done."""
+    medians = []
+    for _ in range(bursts):
+        medians.append(statistics.median(timed(call, seconds)))
+        if after is not None:
+            after()
+    return min(medians)

@@ -1,5 +1,6 @@
 """explain: what it says is what runs, and the figures follow from the shapes."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_measured(monkeypatch):
     assert told.bound == pytest.approx(max(told.flops / told.peak_gflops, told.bytes / told.triad) / 1e9)
     assert "% of the roofline" in str(told)
     assert convkit.explain("conv2d", (1, 8, 16, 16), (8, 8, 3, 3)).seconds is None
+
+
+def test_shares_above_the_roofline_and_a_peak_that_moved_are_explained():
+    told = dataclasses.replace(
+        convkit.explain("conv2d", (8, 64, 28, 28), (64, 64, 3, 3), padding=1), peak_gflops=1.0, triad=1.0, bound=2.0,
+        seconds=1.0,
+    )  # fmt: skip
+    assert "200 % of the roofline\n             above 100 %: Winograd's algorithm takes" in str(told)
+    assert "caches" in str(dataclasses.replace(told, algorithm="implicit_gemm")) and "unsteady" not in str(told)
+    assert "unsteady: this machine's peak moved by more than 10%" in str(dataclasses.replace(told, unsteady=True))
 
 
 def test_threads_and_workspace_follow_the_caller():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import convkit
+from convkit import _probe
 from convkit._ext import engine
 
 
@@ -39,6 +40,27 @@ def test_peak_reads_well():
         "  float32, 2 threads: 260 GFLOP/s",
         "  triad: 49 GB/s",
     ]
+
+
+def test_a_busy_moment_is_no_peak(monkeypatch):
+    """The highest of several bursts counts, and of several threads, which cannot do less than one."""
+    rates = iter([10e9, 4e9, 10e9, 19e9, *[3e9] * 6])  # on one thread and on two, in turn
+    monkeypatch.setattr(engine, "measure_fma", lambda dtype, threads, seconds: next(rates))
+    monkeypatch.setattr(engine, "measure_triad", lambda *_: 1e9)
+    assert convkit.machine_peak(dtypes=["float32"], threads=[1, 2], seconds=0).gflops["float32"] == {1: 10, 2: 19}
+    rates = iter([10e9, 4e9] * 5)
+    assert convkit.machine_peak(dtypes=["float32"], threads=[1, 2], seconds=0).gflops["float32"] == {1: 10, 2: 10}
+
+
+@pytest.mark.parametrize(
+    ("later", "moved"), [((95, 10), False), ((120, 10), True), ((80, 10), True), ((100, 12), True)]
+)
+def test_a_peak_that_moves_is_noted_and_the_highest_taken(monkeypatch, later, moved):
+    seen = iter(convkit.Peak("", {"float32": {2: rate}}, triad) for rate, triad in ((100, 10), later))
+    monkeypatch.setattr(_probe, "machine_peak", lambda **options: next(seen))
+    probe = _probe.Probe("float32", 2)
+    probe.renew()
+    assert (probe.best, probe.triad, probe.moved) == (max(100, later[0]), max(10, later[1]), moved)
 
 
 @pytest.mark.parametrize(

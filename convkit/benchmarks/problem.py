@@ -60,6 +60,25 @@ class Problem:
         return (read + written) * np.dtype(self.setting.dtype).itemsize
 
     @property
+    def winograd(self) -> bool:
+        """Whether Winograd's algorithm runs, for one gradient at least: with fewer products than `flops` counts."""
+        layer, setting = self.layer, self.setting
+        if layer.kind in DEFORMABLE:
+            return False
+        x_shape = layer.x_shape
+        if setting.layout == "NHWC":
+            x_shape = (x_shape[0], *x_shape[2:], x_shape[1])
+        directions = ("x", "weight") if self.direction == "backward" else (self.direction,)
+        options = self.sizes() | {"layout": setting.layout, "groups": layer.groups, "algorithm": setting.algorithm}
+        return "winograd" in [
+            convkit.explain(
+                OPERATORS[layer.kind].format(layer.nd), x_shape, layer.weight_shape, direction=direction,
+                dtype=setting.dtype, **options,
+            ).algorithm
+            for direction in directions
+        ]  # fmt: skip
+
+    @property
     def results(self) -> tuple[str, ...]:
         """Names of the arrays that the call gives."""
         if self.direction != "backward":

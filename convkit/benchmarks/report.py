@@ -14,6 +14,7 @@ import numpy as np
 
 import convkit
 
+from .. import _probe
 from .layers import Layer
 from .measure import Row
 
@@ -96,6 +97,14 @@ def summary(table: Table, rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         for peer, why in row.refused.items():
             yield f"{row.layer.name}: {peer} was not timed: {why.splitlines()[0][:200] if why else why}"
+
+
+def notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What is to be said of shares of the peak."""
+    if any(row.winograd and row.share > 1 for row in rows):
+        yield f"peak {_probe.WINOGRAD_ABOVE}"
+    if any(row.probe.moved for row in rows) and all(row.steady for row in rows):  # which say so themselves
+        yield _probe.UNSTEADY
 
 
 def _worst(table: Table, rows: Sequence[Row]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import convkit
 
-from .._ext import engine
+from .. import _probe
 
 QUIET_SECONDS, LONGEST_QUIET_SECONDS = 0.060, 0.5
 SETTLE_SECONDS, BURST_SECONDS = 0.003, 0.012
@@ -31,7 +31,6 @@ PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow epis
 FEW_SWITCHES, SWITCH_SECONDS = 1, 0.05  # a process beside us takes a core every few milliseconds, the system seldom
 REPEATED = 1.08  # what shares caches and memory with us leaves no other trace than times that nothing repeats
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-FULL_SECONDS = 0.1  # of a measurement of peak and bandwidth that is no probe between bursts
 
 
 @dataclass(frozen=True)
@@ -59,31 +58,8 @@ class Burst:
     after: float = 0.0
 
 
-class Probe:
-    """The machine on some threads, for one dtype: its multiply-add peak in GFLOP/s, as it is now and at its `best`.
-
-    `triad` is the highest memory bandwidth seen, in GB/s.
-    """
-
-    def __init__(self, dtype: str, threads: int):
-        self.dtype, self.threads = dtype, threads
-        self.best = self.triad = 0.0
-        self.renew()
-
-    def renew(self) -> None:
-        """Measure both for longer than a probe does; other work on the machine can only have lowered them."""
-        self(FULL_SECONDS)
-        triad = convkit.machine_peak(dtypes=(), threads=[self.threads], seconds=FULL_SECONDS).triad
-        self.triad = max(self.triad, triad)
-
-    def __str__(self) -> str:
-        return f"peak {self.best:.0f} GFLOP/s, triad {self.triad:.0f} GB/s"
-
-    def __call__(self, seconds: float = 0.0) -> float:
-        """The peak now: the best of the rounds of a millisecond in `seconds`, and of three at least."""
-        now = engine.measure_fma(self.dtype, self.threads, seconds) / 1e9
-        self.best = max(self.best, now)
-        return now
+class Probe(_probe.Probe):
+    """The machine's peak, and which bursts of a contender stand beside it."""
 
     def counts(self, burst: Burst) -> bool:
         """Whether the burst had the machine for itself; a later, higher peak may yet say that it had not."""

@@ -210,6 +210,7 @@ def _lines(
                 raise
             probe.renew()
             yield from report.summary(table, groups[-1])
+            yield from report.notes(groups[-1])
 
 
 def _group(

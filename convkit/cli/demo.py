@@ -21,7 +21,7 @@ from .._words import counted
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
-from ..benchmarks.report import UNSTEADY
+from ..benchmarks.report import UNSTEADY, notes
 from ..benchmarks.timing import Probe
 from ..nn.losses import softmax_cross_entropy
 from ..optim import schedules
@@ -115,6 +115,8 @@ def throughput() -> None:
         figures = "".join(f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{row.share:>10.0%}" for row in both)
         print(f"{kind:<11}{shape:<33}{figures}{'' if all(row.steady for row in both) else '  unsteady'}")
     print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is the highest measured during the run")
+    for note in notes(rows):
+        print(note)
     if not all(row.steady for row in rows):
         print(UNSTEADY)
 

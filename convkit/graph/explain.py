@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from .. import _options
+from .._probe import BETWEEN_SECONDS, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Probe
 from .._timing import timed
 from .._words import counted
-from ..machine import isa, machine_peak
+from ..machine import isa
 from .elements import NONE, operator_of
 from .ir import Node
 from .placement import JOINING
 from .plan import Plan
 from .table import OPS
+
+_BURSTS = 5  # of runs, with the machine's peak between them
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,7 @@ class NodeReport:
         How long it took, the best of the runs; None of nodes that are NumPy functions, or without ``measure``.
     roofline : float or None
         Share of the larger of flops / peak and bytes / bandwidth in that time. More than 1 where Winograd's algorithm
-        needs fewer products than are counted, where data stays in the caches, or where others had the machine while its
-        peak was measured; printed with a star.
+        needs fewer products than are counted, or where data stays in the caches; printed with a star.
     """
 
     path: str
@@ -68,6 +70,8 @@ class NetworkReport:
         Of a whole run, the best.
     peak_gflops, triad : float or None
         This machine's peak in GFLOP/s and its memory bandwidth in GB/s.
+    unsteady : bool
+        Whether these moved by more than a tenth while the network ran: other work was using the machine.
     """
 
     nodes: tuple[NodeReport, ...]
@@ -79,6 +83,7 @@ class NetworkReport:
     seconds: float | None = None
     peak_gflops: float | None = None
     triad: float | None = None
+    unsteady: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by name."""
@@ -102,8 +107,9 @@ class NetworkReport:
             lines.append(
                 f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}  {node.how}"
             )
-        if any((node.roofline or 0) > 1 for node in self.nodes):
-            lines.append("* above the roofline: fewer products than counted, data in caches, or a busy machine's peak")
+        above = {node.how.startswith("winograd") for node in self.nodes if (node.roofline or 0) > 1}
+        lines += [f"* {why}" for winograd, why in ((True, WINOGRAD_ABOVE), (False, CACHES_ABOVE)) if winograd in above]
+        lines += [UNSTEADY] * self.unsteady
         lines.append("")
         if self.seconds is not None:
             rate = self.flops / self.seconds / 1e9
@@ -117,13 +123,11 @@ class NetworkReport:
         return "\n".join(lines)
 
 
-def report(plan: Plan, times: np.ndarray | None, seconds: float | None) -> NetworkReport:
-    """The report of a plan; `times` are those of its program's steps."""
-    threads = plan.program.threads
-    rate = triad = None
-    if times is not None:
-        peak = machine_peak(dtypes=("float32",), threads=(threads,), seconds=0.05)
-        rate, triad = peak.gflops["float32"][threads], peak.triad
+def report(
+    plan: Plan, times: np.ndarray | None = None, seconds: float | None = None, probe: Probe | None = None
+) -> NetworkReport:
+    """The report of a plan; `times` are those of its program's steps, `probe` the machine's peak beside them."""
+    rate, triad, unsteady = (None, None, False) if probe is None else (probe.best, probe.triad, probe.moved)
     nodes = []
     for node in plan.nodes:
         first, end = plan.steps.get(node, (0, 0))
@@ -131,8 +135,8 @@ def report(plan: Plan, times: np.ndarray | None, seconds: float | None) -> Netwo
         spent = float(times[first:end].sum()) if known else None
         nodes.append(_node(plan, node, spent, rate, triad))
     return NetworkReport(
-        tuple(nodes), isa(), threads, plan.placement.bytes, plan.program.workspace, sum(node.flops for node in nodes),
-        seconds, rate, triad,
+        tuple(nodes), isa(), plan.program.threads, plan.placement.bytes, plan.program.workspace,
+        sum(node.flops for node in nodes), seconds, rate, triad, unsteady,
     )  # fmt: skip
 
 
@@ -167,13 +171,17 @@ def _how(plan: Plan, node: Node) -> str:
     return ", ".join([name, *([arrangement] if arrangement else []), threads, *last])
 
 
-def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> tuple[np.ndarray, float]:
-    """The best time of every step, and of a whole run, within about that many seconds."""
+def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> tuple[np.ndarray, float, Probe]:
+    """The best time of every step, and of a whole run, within about that many seconds; and the peak beside them."""
     each: list[np.ndarray] = []
 
     def once() -> None:
         each.append(np.zeros(plan.program.count))
         run(arrays, each[-1])
 
-    best = min(timed(once, seconds))
-    return np.min(each, axis=0), best
+    probe, best = Probe("float32", plan.program.threads), np.inf
+    for _ in range(_BURSTS):
+        best = min(best, *timed(once, seconds / _BURSTS))
+        probe(BETWEEN_SECONDS)
+    probe.renew()
+    return np.min(each, axis=0), best, probe

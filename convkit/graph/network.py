@@ -211,7 +211,7 @@ class Network:
         *inputs : ndarray or tuple of int
             As in a call, or their shapes, for normal deviates; by default those of the trace, or of the latest call.
         measure : bool, default True
-            Whether to run it, for about a second.
+            Whether to run it, and to measure the machine's peak before, between and after: about two seconds.
 
         Returns
         -------
@@ -241,7 +241,7 @@ class Network:
         if found is None:
             raise ValueError("the network has no plan: shapes follow from numbers that are not known before it runs")
         if not measure:
-            return report(found[0], None, None)
+            return report(found[0])
         return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each), 1.0))
 
     def known(self, *shapes: tuple[int, ...]) -> tuple[Graph, list[Node], dict[Value, Info]]:

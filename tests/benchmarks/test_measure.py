@@ -5,6 +5,7 @@ import pytest
 
 import convkit
 from convkit.benchmarks import measure as measuring
+from convkit.benchmarks import report
 from convkit.benchmarks.layers import Layer
 from convkit.benchmarks.measure import measure, measure_again
 from convkit.benchmarks.problem import DIRECTIONS, NotOfferedError, Problem, Setting, difference, ours
@@ -146,6 +147,18 @@ def test_shares_are_of_the_peak_and_of_the_roofline(probe):
     assert row.ratio() is None and row.peers == []
     probe.best = row.gflops / 2  # no machine does more than its peak
     assert not row.steady
+    assert list(report.notes([row])) == []
+    row.winograd = probe.moved = True  # but of the products that are counted; and the machine was busy in between
+    assert row.steady
+    above, unsteady = report.notes([row])
+    assert "above 100 %: Winograd's algorithm" in above and unsteady.startswith("unsteady: this machine's peak moved")
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_layers_of_winograds_algorithm_are_known(layout):
+    layer = Layer("wide", "conv", 2, 64, (16, 17), 64, (3, 3), 1, 1)
+    assert [Problem(layer, each, Setting(layout=layout)).winograd for each in DIRECTIONS] == [True] * 4
+    assert not any(Problem(each, "backward", Setting(layout=layout)).winograd for each in ALL)
 
 
 def test_one_wrong_element_among_many_is_a_difference():

@@ -1,6 +1,7 @@
 """Networks: what a model computes, from any thread, for any shape, and as long as the model is what it was."""
 
 import copy
+import dataclasses
 import os
 import pickle
 import signal
@@ -142,6 +143,17 @@ def test_what_is_fused():
     told = model.eval().prepare((1, 4, 8, 8)).explain(measure=False)
     assert [node.op for node in told.nodes] == ["Conv+Relu", "Conv+Add+Clip", "Swish"]
     assert told.nodes[1].path == "3.branch.0" and "Conv+Add+Clip" in str(told)
+
+
+def test_why_nodes_are_above_the_roofline():
+    model = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1, rng=0), nn.MaxPool2d(2))
+    told = model.prepare((1, 64, 28, 28)).explain(measure=False)
+    assert "*" not in str(told)
+    nodes = [dataclasses.replace(node, seconds=1e-3, roofline=1.2) for node in told.nodes]
+    told = dataclasses.replace(told, nodes=tuple(nodes), unsteady=True)
+    notes = str(told).splitlines()[3:6]
+    assert [note.split()[:4] for note in notes[:2]] == [["*", "above", "100", "%:"], ["*", "above", "the", "roofline:"]]
+    assert "Winograd" in notes[0] and notes[2].startswith("unsteady: this machine's peak moved")
 
 
 def test_joined_in_place():
