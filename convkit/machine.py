@@ -196,7 +196,8 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
         None after printing. The keys: ``"versions"`` of convkit and NumPy; ``"build"``: the compiler, and the kinds of
         threads and instruction sets built in; ``"isa"``: the one in force and the ones available; ``"threads"``: their
         number, what decided it, who runs them (``"pool"`` or ``"openmp"``), whether that is OpenMP, and whether this is
-        a forked child, where it never is; ``"memory"``: how many bytes of freed results may be kept, and how many are.
+        a forked child, where it never is; ``"memory"``: how many bytes of freed results may be kept, and how many are
+        (printed in MiB).
 
     Raises
     ------
@@ -218,12 +219,12 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
     for section, fields in config.items():
         print(f"{section}:")
         for name, value in fields.items():
-            print(f"  {name}: {', '.join(value) if isinstance(value, tuple) else value}")
+            text = f"{value / 2**20:.4g} MiB" if section == "memory" else value
+            print(f"  {name}: {', '.join(value) if isinstance(value, tuple) else text}")
     return None
 
 
 def _config() -> dict[str, dict]:
-
     return {
         "versions": {"convkit": __version__, "numpy": np.__version__},
         "build": {

@@ -111,6 +111,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
     assert config["memory"] == {"cache_limit": 128 * 2**20, "cached": 0}
     assert config["build"]["compiler"].split()[0] in ("gcc", "clang")
     assert "generic" in config["build"]["isas"]
+    assert "memory:\n  cache_limit: 128 MiB\n  cached: 0 MiB\n" in text
     assert "isa:\n  current: generic\n  available: generic\nthreads:\n  number: 3\n" in text
 
 

@@ -29,7 +29,11 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (by default the process's own) and return the exit status."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:  # as argparse has it of what is missing: nothing was done, which a script is to notice
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return args.run(args)
     except MissingExtraError as error:
@@ -45,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="convkit", description="Convolutions and their gradients for NumPy, on all cores of a CPU."
     )
     parser.add_argument("--version", action="version", version=f"convkit {convkit.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="command")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         module = importlib.import_module(f".{name}", __name__)
