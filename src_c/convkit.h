@@ -345,8 +345,9 @@ ck_status ck_channels_run(const ck_channels *call);
 /* ------------------------------------------------------------------ normalisation */
 
 /* What is known of each channel, in double precision: d = x * scale - shift, scale being a power of two; xhat = (d -
- * rest) * inv_std; and the variance of x. */
-typedef enum ck_known { CK_SCALE, CK_SHIFT, CK_REST, CK_INV_STD, CK_VARIANCE, CK_KNOWN } ck_known;
+ * rest) * inv_std; the variance of x; and 1 where squares nearly overflow or vanish, so that a scale is needed, else 0.
+ */
+typedef enum ck_known { CK_SCALE, CK_SHIFT, CK_REST, CK_INV_STD, CK_VARIANCE, CK_EXTREME, CK_KNOWN } ck_known;
 
 /* Of arrays as those of ck_channels, `pieces` adjacent channels of which are one; `channels` that leaves.
  *   forward   measures all but the scale; y = xhat * weight + bias, if there is a y
@@ -360,7 +361,7 @@ typedef struct ck_normal {
   double *known;             /* [CK_KNOWN][channels] */
   const void *weight, *bias; /* [channels], of the arrays' dtype; or NULL: ones, zeros */
   void *total, *product;     /* [channels], of the arrays' dtype */
-  int constant, extreme;     /* out: whether a channel's squares nearly overflow or vanish, and so need a scale */
+  int constant, extreme;     /* out: whether any channel is */
 } ck_normal;
 
 int64_t ck_normal_workspace(const ck_normal *call);

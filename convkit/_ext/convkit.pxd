@@ -260,6 +260,7 @@ cdef extern from "convkit.h" nogil:
         CK_REST
         CK_INV_STD
         CK_VARIANCE
+        CK_EXTREME
         CK_KNOWN
 
     ctypedef struct ck_normal:

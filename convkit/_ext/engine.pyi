@@ -94,6 +94,7 @@ SHIFT: int
 REST: int
 INV_STD: int
 VARIANCE: int
+EXTREME: int
 KNOWN: int
 
 # ---------------------------------------------------------------- sizes

@@ -88,7 +88,7 @@ def standard(
     x, y = _channels.arranged(planes, form), _channels.arranged(out, form)
     more = form.lanes, form.pieces, known, eps, _numbers(weight, planes), _numbers(bias, planes), current()
     if engine.normal_forward(x, y, *more):
-        known[engine.SCALE] = _scales(planes, known[engine.VARIANCE] + eps)
+        known[engine.SCALE] = _scales(planes, known[engine.EXTREME] > 0)
         engine.normal_forward(x, y, *more)
     if out is not None:
         _channels.put_back(y, form, out)
@@ -130,10 +130,9 @@ def _numbers(numbers: np.ndarray | None, planes: np.ndarray) -> np.ndarray | Non
 
 
 @quiet
-def _scales(planes: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Powers of two for each channel, with which neither values nor their squares get near the dtype's ends."""
+def _scales(planes: np.ndarray, extreme: np.ndarray) -> np.ndarray:
+    """Powers of two for the extreme channels, with which no square gets near the dtype's ends; else 1."""
     limits = np.finfo(planes.dtype)
-    extreme = ~(spread <= limits.max) | (spread < limits.tiny / limits.eps**2)
     peak = np.maximum(planes.max(axis=(0, 2)), -planes.min(axis=(0, 2)))
     _, exponent = np.frexp(np.where(np.isfinite(peak), peak, 0))
     aim = limits.maxexp // 2 - 24

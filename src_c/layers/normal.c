@@ -200,7 +200,9 @@ ck_status ck_normal_forward(ck_normal *call) {
   call->extreme = 0;
   for (int64_t c = 0; c < call->channels; c++) {
     const double spread = *known(call, CK_VARIANCE, c) + call->epsilon;
-    call->extreme |= !(spread <= most) || spread < least;
+    const int extreme = !(spread <= most) || spread < least;
+    *known(call, CK_EXTREME, c) = extreme;
+    call->extreme |= extreme;
   }
   return status;
 }
