@@ -58,6 +58,7 @@ typedef enum ck_algorithm {
  * be changed by another thread at any time, and workspace is that of the kernels that run. */
 typedef struct ck_kernels ck_kernels;
 const ck_kernels *ck_kernels_for(int dtype);
+const ck_kernels *ck_kernels_of(int isa, int dtype); /* NULL if it was not built in */
 
 /* How a call runs: threads, workspace, and the hook that lets Ctrl-C through.
  * poll is called from the calling thread about every 50 ms; non-zero stops the call with CK_INTERRUPTED. */

@@ -9,6 +9,7 @@ import pytest
 import convkit
 from convkit import nn
 from convkit.graph import OPS
+from convkit.graph import network as networks
 
 ROUNDS = 15
 
@@ -132,3 +133,25 @@ def test_a_plan_takes_its_kernels_at_once(monkeypatch):
     monkeypatch.setitem(OPS, "Conv", row._replace(lower=lower))
     network = model.prepare(x.shape)
     np.testing.assert_array_equal(network(x), expected)
+
+
+@pytest.mark.usefixtures("any_isa")
+def test_a_plan_has_the_kernels_that_it_is_kept_for(monkeypatch):
+    """Another instruction set is chosen after it was asked for; nor does a later call find the plan of another."""
+    model = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, rng=0), nn.Softmax())
+    x, asked, last = np.ones((1, 8, 9, 9), np.float32), networks._circumstances, convkit.available_isas()[-1]
+
+    def chosen_meanwhile():
+        now = asked()
+        convkit.set_isa(last)
+        return now
+
+    network = model.prepare(x.shape)
+    with monkeypatch.context() as patched:
+        patched.setattr(networks, "_circumstances", chosen_meanwhile)
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            assert network.explain(measure=False).isa == isa
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        assert network.explain(measure=False).isa == isa

@@ -60,6 +60,7 @@ cdef extern from "convkit.h" nogil:
     ctypedef struct ck_kernels:
         pass
     const ck_kernels *ck_kernels_for(int dtype) noexcept
+    const ck_kernels *ck_kernels_of(int isa, int dtype) noexcept
 
     ctypedef struct ck_run:
         int threads

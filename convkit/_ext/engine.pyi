@@ -236,8 +236,9 @@ class Program:
     count: int
     workspace: int
     threads: int
+    isa: str
 
-    def __init__(self, threads: int) -> None: ...
+    def __init__(self, threads: int, isa: str) -> None: ...
     def repeat(self, times: int, steps: tuple[int, ...]) -> None: ...
     def conv(
         self, geometry: Geometry, transposed: bool, x: _Spot, weight: _Spot, bias: np.ndarray | None, y: _Spot,

@@ -16,11 +16,17 @@ def available_isas():
     return tuple(ck.ck_isa_name(i).decode() for i in range(ck.CK_ISAS) if ck.ck_isa_available(i))
 
 
+cdef int isa_number(str name) except -1:
+    """The number of one of available_isas()."""
+    for i in range(ck.CK_ISAS):
+        if ck.ck_isa_name(i).decode() == name and ck.ck_isa_available(i):
+            return i
+    raise ValueError(f"isa must be one of {', '.join(available_isas())}, got {name!r}")
+
+
 def set_isa(str name not None):
     """Chooses one of available_isas()."""
-    for i in range(ck.CK_ISAS):
-        if ck.ck_isa_name(i).decode() == name:
-            ck.ck_isa_set(i)
+    ck.ck_isa_set(isa_number(name))
 
 
 def isa_from_cpu(leaf1_ecx, leaf7_ebx, xcr0):

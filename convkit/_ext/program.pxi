@@ -8,7 +8,7 @@ cdef void *ANYWHERE = <void *>64  # while a call is planned, its arrays are nowh
 
 @cython.final
 cdef class Program:
-    """Calls of the engine in turn, without the interpreter's lock, all with the kernels that are in force when it is made.
+    """Calls of the engine in turn, without the interpreter's lock, all with the kernels of one of available_isas().
 
     `workspace` is what the largest needs, in bytes.
     """
@@ -18,13 +18,15 @@ cdef class Program:
     cdef readonly Py_ssize_t count
     cdef readonly int64_t workspace
     cdef readonly int threads
+    cdef readonly str isa
     cdef list kept
     cdef const ck.ck_kernels *f32
     cdef const ck.ck_kernels *f64
 
-    def __cinit__(self, int threads):
-        self.threads = threads
-        self.f32, self.f64 = ck.ck_kernels_for(ck.CK_F32), ck.ck_kernels_for(ck.CK_F64)
+    def __cinit__(self, int threads, str isa):
+        number = isa_number(isa)
+        self.threads, self.isa = threads, isa
+        self.f32, self.f64 = ck.ck_kernels_of(number, ck.CK_F32), ck.ck_kernels_of(number, ck.CK_F64)
         self.kept = []
 
     def __dealloc__(self):

@@ -11,7 +11,6 @@ from .. import _options
 from .._probe import BETWEEN_SECONDS, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Probe
 from .._timing import timed
 from .._words import counted
-from ..machine import isa
 from .elements import NONE, operator_of
 from .ir import Node
 from .placement import JOINING
@@ -135,7 +134,7 @@ def report(
         spent = float(times[first:end].sum()) if known else None
         nodes.append(_node(plan, node, spent, rate, triad))
     return NetworkReport(
-        tuple(nodes), isa(), plan.program.threads, plan.placement.bytes, plan.program.workspace,
+        tuple(nodes), plan.program.isa, plan.program.threads, plan.placement.bytes, plan.program.workspace,
         sum(node.flops for node in nodes), seconds, rate, triad, unsteady,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -338,18 +338,19 @@ class Network:
     def _planned(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
         """The plan for these shapes and its idle memory; None if no plan can be made."""
         shapes = tuple((array.shape, array.dtype.str) for array in arrays)
-        return self._plans.of((shapes, *_circumstances()), lambda: self._made(arrays))
+        now = _circumstances()
+        return self._plans.of((shapes, now), lambda: self._made(arrays, now))
 
-    def _made(self, arrays: list[np.ndarray]) -> tuple[Plan, list[np.ndarray]] | None:
+    def _made(self, arrays: list[np.ndarray], now: _Circumstances) -> tuple[Plan, list[np.ndarray]] | None:
         graph = self._graph_for(arrays)
         try:
-            return self._plan(graph, arrays), []
+            return self._plan(graph, arrays, now), []
         except Undetermined:
             return None
 
-    def _plan(self, graph: Graph, arrays: list[np.ndarray]) -> Plan:
+    def _plan(self, graph: Graph, arrays: list[np.ndarray], now: _Circumstances) -> Plan:
         infos = [Info(array.shape, array.dtype) for array in arrays]
-        return Plan(graph, infos, current(), self._panels_of, self._max_bytes)
+        return Plan(graph, infos, now.threads, now.isa, self._panels_of, self._max_bytes)
 
     def _graph_for(self, arrays: list[np.ndarray]) -> Graph:
         """The graph; of a model that looks at sizes, the one of these sizes."""
@@ -438,8 +439,8 @@ class Tiles:
     def run(self, part: Part, images: np.ndarray) -> list[np.ndarray]:
         """The blocks of the outputs, of what the part reads of some images."""
         images = in_order(native(images))
-        key, net = (part.key, len(images), *_circumstances()), self.network
-        plan = self._plans.of(key, lambda: net._plan(part.graph(), [images]))
+        now, net = _circumstances(), self.network
+        plan = self._plans.of((part.key, len(images), now), lambda: net._plan(part.graph(), [images], now))
         return net._run(plan, self._idle, [images])
 
 
@@ -464,9 +465,16 @@ def _output(out: Any, info: Info, taken: Sequence[tuple[str, Any]]) -> Stored:
     return stored
 
 
-def _circumstances() -> tuple[Hashable, ...]:
-    """What a plan depends on beside shapes."""
-    return current(), engine.isa(), engine.workspace_limit.get()
+class _Circumstances(NamedTuple):
+    """What a plan depends on beside shapes; asked for once, since another thread may change it at any time."""
+
+    threads: int
+    isa: str
+    limit: int | None
+
+
+def _circumstances() -> _Circumstances:
+    return _Circumstances(current(), engine.isa(), engine.workspace_limit.get())
 
 
 def _input(array: Any, value: Any, declared: tuple[np.dtype, Any] | None) -> np.ndarray:

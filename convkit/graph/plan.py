@@ -74,6 +74,8 @@ class Plan:
     infos : list of Info
         Of the graph's inputs.
     threads : int
+    isa : str
+        One of `available_isas`, whose kernels run.
     panels : function
         ``panels(array, form)``: the laid-out weights that all plans of a network share.
     max_bytes : int or None
@@ -86,14 +88,14 @@ class Plan:
     """
 
     def __init__(
-        self, graph: Graph, infos: list[Info], threads: int, panels: Callable[[np.ndarray, Hashable], engine.Panels],
-        max_bytes: int | None = None,
+        self, graph: Graph, infos: list[Info], threads: int, isa: str,
+        panels: Callable[[np.ndarray, Hashable], engine.Panels], max_bytes: int | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.panels = graph, panels
         nodes, self.infos = inferred(graph, infos, max_bytes)
         self.nodes = shuffled(nodes, self.infos, graph.outputs)
         self.placement = Placement(graph, self.nodes, self.infos)
-        self.program = engine.Program(threads)
+        self.program = engine.Program(threads, isa)
         self.pieces: list[Piece] = []
         self._ended = 0
         self.steps: dict[Node, tuple[int, int]] = {}  # the program's steps that compute a node

@@ -110,7 +110,7 @@ class _View:
             raise ValueError(f"input_shape must have a shape for each of {names}, got {len(shapes)}")
         infos = [Info(shape, _dtype(self.graph, value)) for shape, value in zip(shapes, self.graph.inputs, strict=True)]
         try:
-            self.infos = Plan(self.graph, infos, 1, lambda *_: engine.Panels()).infos
+            self.infos = Plan(self.graph, infos, 1, engine.isa(), lambda *_: engine.Panels()).infos
         except Undetermined:
             raise ValueError("the model's shapes follow from numbers, which are not known before it runs") from None
 

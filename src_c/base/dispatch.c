@@ -45,4 +45,6 @@ int ck_isa_set(int isa) {
   return 0;
 }
 
-const ck_kernels *ck_kernels_for(int dtype) { return tables[ck_isa_current()][dtype]; }
+const ck_kernels *ck_kernels_for(int dtype) { return ck_kernels_of(ck_isa_current(), dtype); }
+
+const ck_kernels *ck_kernels_of(int isa, int dtype) { return tables[isa][dtype]; }
