@@ -132,10 +132,11 @@ def main():
     out = parser.parse_args().out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     chapters = {title: [read(ROOT / "examples" / f"{name}.py") for name in names] for title, names in CHAPTERS.items()}
-    for examples in chapters.values():
-        for example in examples:
-            print(f"{example.name:<28}", end="", flush=True)
-            print(f"{draw(example, out / f'{example.name}.png'):6.1f} s", flush=True)
+    every = [example for examples in chapters.values() for example in examples]
+    for i, example in enumerate(every, 1):
+        trains = ", which trains for a while" if example.takes_quick else ""
+        print(f"{i} of {len(every)}: drawing {example.name}.png{trains} ...", flush=True)
+        print(f"    {draw(example, out / f'{example.name}.png'):.1f} s", flush=True)
     (out / "index.html").write_text(page(chapters), encoding="utf-8")
     print(f"written: {out / 'index.html'}")
 

@@ -85,7 +85,10 @@ def main(picture, quick):
         course.plot(epochs, runs[..., k].mean(axis=0), color=colour, linewidth=2.5, label=label)
     course.set_title("digits, a fifth of the training labels random: held-out accuracy", loc="left")
     course.set(
-        xlabel=f"epoch; thin: {len(runs)} seeds, thick: their mean", ylabel="%", xlim=(1, len(epochs)), xticks=epochs
+        xlabel=f"epoch; thin: {len(runs)} seeds, thick: their mean",
+        ylabel="right, %",
+        xlim=(1, len(epochs)),
+        xticks=epochs,
     )
     course.legend(frameon=False, loc="lower right")
     course.spines[["top", "right"]].set_visible(False)

@@ -44,31 +44,33 @@ def of_errors():
     yield "smooth L1, beta 0.3", ORANGE, "--", losses.smooth_l1(ERRORS, truth, beta=0.3, reduction="none")
 
 
-def draw(row, x, curves, label, titles):
-    """Values on the left, gradients on the right."""
+def draw(row, x, curves, label, titles, places):
+    """Values on the left, gradients on the right, each with its legend."""
     for name, colour, style, loss in curves:
         row[0].plot(x, loss.value, style, color=colour, linewidth=2, label=name)
         jumps = np.flatnonzero(np.abs(np.diff(loss.grad)) > 0.5)  # a line across a jump would look like a slope
         gradient = np.insert(loss.grad, jumps + 1, np.nan)
         row[1].plot(np.insert(x, jumps + 1, np.nan), gradient, style, color=colour, linewidth=2, label=name)
-    for ax, title in zip(row, titles, strict=True):
+    for ax, title, what in zip(row, titles, ("loss", "gradient"), strict=True):
         ax.set_title(title, loc="left", fontsize=12)
-        ax.set(xlabel=label, xlim=(x[0], x[-1]))
+        ax.set(xlabel=label, ylabel=what, xlim=(x[0], x[-1]))
         ax.axhline(0, color="#c8c8c8", linewidth=0.8, zorder=0)
         ax.axvline(0, color="#c8c8c8", linewidth=0.8, zorder=0)
         ax.spines[["top", "right"]].set_visible(False)
-    row[0].legend(facecolor="white", framealpha=1, edgecolor="white", fontsize=10.5)
+        ax.legend(facecolor="white", framealpha=1, edgecolor="white", fontsize=10.5, loc=places[what])
 
 
 def main(path):
     figure = Figure(figsize=(11, 8), dpi=120, layout="constrained")
     rows = figure.subplots(2, 2)
-    titles = ("Two classes: loss of a positive sample", "its gradient: how hard it pushes the score up (below 0)")
-    draw(rows[0], SCORES, of_scores(), "score; the true class wants it large", titles)
+    titles = ("Two classes: loss of a positive sample", "its gradient: below 0 it pushes the score up")
+    places = {"loss": "upper right", "gradient": "lower right"}
+    draw(rows[0], SCORES, of_scores(), "score; the true class wants it large", titles, places)
     titles = ("Numbers: loss of a prediction", "its gradient: how hard an error pulls")
-    draw(rows[1], ERRORS, of_errors(), "d = prediction - target", titles)
+    places = {"loss": "upper center", "gradient": "upper left"}
+    draw(rows[1], ERRORS, of_errors(), "d = prediction - target", titles, places)
     rows[0, 0].set_ylim(-0.1, 4.2)
-    rows[0, 1].set_ylim(-1.3, 0.2)
+    rows[0, 1].set_ylim(-1.8, 0.2)  # with room for the legend
     rows[1, 0].set_ylim(-0.1, 4.2)
     rows[1, 1].set_ylim(-3, 3)
     figure.savefig(path)

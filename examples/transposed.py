@@ -64,10 +64,10 @@ def draw_repeats(ax):
 
 
 def of_flat_grey(upsample, kernel, seed):
-    """A flat image of four channels through random weights; one channel, of mean square 1."""
+    """A flat image of four channels through random weights; one channel, rather bright, of mean square 1."""
     weight = np.random.default_rng(seed).standard_normal((4, 4, kernel, kernel))
     y = upsample(np.ones((1, 4, 11, 12)), weight)[0, 0]
-    return y / np.sqrt((y**2).mean())
+    return y / np.sqrt((y**2).mean()) * np.sign(y.mean())
 
 
 def show(ax, image):
@@ -88,6 +88,8 @@ def draw_column(axes, kind, small):
     equal = np.ones((1, 1, kernel, kernel)) / kernel**2 * (4 if upsample is transposed else 1)
     show(axes[1], upsample(small, equal)[0, 0])
     show(axes[2], 0.5 + 0.25 * of_flat_grey(upsample, kernel, seed=0))
+    if upsample is resized:
+        axes[2].text(0.5, 0.5, "flat again", transform=axes[2].transAxes, ha="center", va="center", fontsize=12)
     deviations = [of_flat_grey(upsample, kernel, seed).std() for seed in range(LAYERS)]
     axes[2].set_xlabel(f"pattern: {100 * np.mean(deviations):.0f} % of the output", fontsize=12, color=INK, labelpad=6)
 
@@ -95,7 +97,7 @@ def draw_column(axes, kind, small):
 def main(path):
     photo = data.astronaut()[0:208, 110:350].mean(axis=2) / 255
     small = avg_pool2d(photo[np.newaxis, np.newaxis], 2)
-    figure = Figure(figsize=(11, 9.6), dpi=130, layout="constrained")
+    figure = Figure(figsize=(11, 9.2), dpi=130, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.07)
     axes = figure.subplots(3, 3, height_ratios=(1.1, 2.6, 2.6))
     rows = (

@@ -100,9 +100,11 @@ def main(picture, quick):
     ticks = np.arange(len(RATES))
     dead.bar(ticks, [share for share, _ in shares], color="#2166ac", width=0.7)
     for tick, (share, right) in zip(ticks, shares, strict=True):
-        dead.text(tick, share + 2, f"{right:.0f} %", ha="center", fontsize=10, color="#666666")
-    dead.set_title("dead ReLUs, and in grey the digits right", loc="left")
-    dead.set(xticks=ticks, xticklabels=RATES, xlabel="rate of gradient descent", ylabel="% of the units", ylim=(0, 108))
+        dead.text(tick, share + 2, f"{right:.0f} %\nright", ha="center", fontsize=10, color="#666666")
+    dead.set_title("dead ReLUs after training, and digits right", loc="left")
+    dead.set(
+        xticks=ticks, xticklabels=RATES, xlabel="rate of gradient descent", ylabel="dead, % of the ReLUs", ylim=(0, 112)
+    )
     for ax in (signals, gradients, dead):
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture)

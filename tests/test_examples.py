@@ -45,6 +45,16 @@ def test_page_shows_title_idea_and_picture(tmp_path):
         assert part in html
 
 
+def test_the_gallery_says_what_it_is_drawing(tmp_path, monkeypatch, capsys):
+    said = []
+    main = GALLERY["main"]
+    monkeypatch.setattr(sys, "argv", ["build_gallery.py", "--out", str(tmp_path)])
+    monkeypatch.setitem(main.__globals__, "draw", lambda example, picture: said.append(capsys.readouterr().out) or 1.0)
+    main()
+    assert "drawing classic_filters.png ...\n" in said[0] and (tmp_path / "index.html").exists()
+    assert any("drawing overfitting.png, which trains for a while ...\n" in each for each in said)
+
+
 @pytest.mark.parametrize(
     "doc",
     [

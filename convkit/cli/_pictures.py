@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _extras
-from .._files import save_picture
+from .._files import log_axis, save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
 DPI = 130
@@ -39,7 +39,8 @@ def curves(
     left, right = figure.subplots(1, 2)
     epochs = np.arange(1, len(losses) + 1)
     mark = "o" if len(losses) == 1 else None  # a line through one point would not be seen
-    left.semilogy(epochs, losses, color=BLUE, marker=mark)
+    left.plot(epochs, losses, color=BLUE, marker=mark)
+    log_axis(left)
     left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
     right.plot(
         epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="training images, shifted, in each epoch"
@@ -50,7 +51,7 @@ def curves(
     lowest = 80 if min(accuracies[-1], test_accuracy) > 0.9 else 0
     right.set(title="Accuracy", xlabel="epoch", ylabel="right guesses, %")
     right.set(yticks=range(lowest, 101, 5 if lowest else 20), ylim=(lowest, 100.4 if lowest else 102))
-    right.legend(loc="lower right", frameon=False, fontsize="small")
+    right.legend(loc="best", frameon=False, fontsize="small")
     for ax in (left, right):
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)

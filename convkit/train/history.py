@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _extras
-from .._files import replacing, save_picture
+from .._files import log_axis, replacing, save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
 
@@ -136,8 +136,10 @@ class History(dict[str, list[float]]):
             mark = "o" if self.epochs == 1 else None  # a line through one point would not be seen
             ax.plot(epochs, self[name], style, color=colour, marker=mark, label=name)
         values = [value for name in names for value in self[name]]
-        log = title == "loss" and min(values) > 0
-        ax.set(title=title, xlabel="epoch", yscale="log" if log else "linear")
+        ax.set(title=title, xlabel="epoch", ylabel=", ".join(styles) if title == "metrics" else title)
+        if title == "loss" and min(values) > 0:
+            log_axis(ax)
+            ax.set_ylabel("mean over the epoch (log scale)")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)

@@ -36,7 +36,8 @@ TEXT, SURE = 0.3, 0.5  # a pixel is text, a line is one
 GROWN = 1.6  # times the area over the circumference, on every side
 HEIGHT, STEP = 48, 64  # of a line as the networks take it; widths are multiples of this, so that few differ
 MOST = 6  # lines at a time that the second network is shown
-RED, BLUE, FAINT = "#d7301f", "#2b5c8a", "#666666"
+RED, FAINT = "#d7301f", "#666666"
+COLOURS = "#2166ac", "#1b7837"  # of lines in turn, whose boxes may overlap where a page is bent
 
 
 class Line(NamedTuple):
@@ -245,9 +246,9 @@ def show(above, below, picture, lines, title):
     above.set_title(title, fontsize=11.5, loc="left")
     sure = [round(100 * line.sure) for line in lines]
     below.set_title(f"what was read, each line sure to {min(sure)} or more of 100", fontsize=11.5, loc="left")
-    for line in lines:
-        corners, colour = line.corners(), RED if line.turned else BLUE
-        above.plot(*corners[[0, 1, 2, 3, 0]].T, color=colour, linewidth=1.1)
+    for i, line in enumerate(lines):
+        corners, colour = line.corners(), RED if line.turned else COLOURS[i % 2]
+        above.fill(*corners.T, facecolor=(colour, 0.12), edgecolor=(colour, 0.8), linewidth=0.8)
         left, right = corners[:, 0].min(), corners[:, 0].max()
         text = below.text(left, line.centre[1], line.text, size=10, va="center", color=colour, parse_math=False)
         drawn = below.transData.inverted().transform(text.get_window_extent())
@@ -261,7 +262,7 @@ def draw(path, pages):
     figure.subplots_adjust(left=0.01, right=0.99, top=0.96, bottom=0.03, wspace=0.03, hspace=0.1)
     for (above, below), (title, picture, lines, seconds) in zip(grid.T, pages, strict=True):
         show(above, below, picture, lines, f"{title}: {len(lines)} lines in {1000 * seconds:.0f} ms")
-    credit = "PP-OCRv4 in convkit; red: upside down, and turned before it was read; photograph from scikit-image"
+    credit = "PP-OCRv4 in convkit; lines blue and green in turn, red where upside down; photograph from scikit-image"
     figure.text(0.5, 0.01, credit, fontsize=9, color=FAINT, ha="center")
     figure.savefig(path)
 

@@ -66,6 +66,8 @@ def test_the_picture(epochs, tmp_path):
     assert titles["metrics"] == {"accuracy": history["accuracy"]}
     assert list(titles["learning rate"].values()) == [history["lr"]]
     assert figure.axes[0].get_yscale() == "log"
+    assert [ax.get_ylabel() for ax in figure.axes] == ["mean over the epoch (log scale)", "accuracy", "learning rate"]
+    assert "$" not in "".join(label.get_text() for label in figure.axes[0].get_yticklabels(which="both"))
 
 
 def test_a_loss_of_zero_is_drawn_on_a_plain_scale():
