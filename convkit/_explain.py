@@ -12,7 +12,7 @@ import numpy as np
 from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
-from ._probe import BETWEEN_SECONDS, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Probe
+from ._probe import BETWEEN_SECONDS, UNSTEADY, Probe, why_above
 from ._threads import current
 from ._timing import best_time
 from ._typing import Padding, Size
@@ -125,7 +125,7 @@ class Explanation:
                 ("measured", f"{self.seconds * 1e3:.3g} ms: {rate:.0f} GFLOP/s, {100 * share:.0f} % of the roofline"),
             ]
             if share > 1:
-                rows.append(("", WINOGRAD_ABOVE if self.algorithm == "winograd" else CACHES_ABOVE))
+                rows.append(("", why_above(self.algorithm == "winograd", rate / (self.peak_gflops or rate))))
             rows.append(("", self.unsteady and UNSTEADY))
         lines = [f"{self.op}, {self.direction}, {self.dtype}, {self.layout}, on {self.isa}"]
         lines += [f"{label:<13}{text}" for label, text in rows if text]

@@ -16,8 +16,15 @@ UNSTEADY = (
     f"unsteady: this machine's peak moved by more than {MOVED:.0%} between two measurements: other work was using it, "
     "so that figures may be off either way"
 )
+FEWER = 4  # times, the products of Winograd's algorithm than those that are counted
 WINOGRAD_ABOVE = "above 100 %: Winograd's algorithm takes down to a quarter of the products that are counted"
 CACHES_ABOVE = "above the roofline: data that the caches hold, whose bandwidth is higher than memory's"
+BUSY_ABOVE = "above 100 %: other work was using the machine while its peak was measured"
+
+
+def why_above(winograd: bool, share: float) -> str:
+    """Why something is above the roofline, with that share of the multiply-add peak."""
+    return CACHES_ABOVE if share <= 1 else WINOGRAD_ABOVE if winograd and share <= FEWER else BUSY_ABOVE
 
 
 def highest(first: Peak, second: Peak) -> Peak:

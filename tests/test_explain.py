@@ -76,11 +76,12 @@ def test_measured(monkeypatch):
 
 def test_shares_above_the_roofline_and_a_peak_that_moved_are_explained():
     told = dataclasses.replace(
-        convkit.explain("conv2d", (8, 64, 28, 28), (64, 64, 3, 3), padding=1), peak_gflops=1.0, triad=1.0, bound=2.0,
-        seconds=1.0,
+        convkit.explain("conv2d", (8, 64, 28, 28), (64, 64, 3, 3), padding=1), flops=2 * 10**9, peak_gflops=1.0,
+        triad=1.0, bound=2.0, seconds=1.0,
     )  # fmt: skip
     assert "200 % of the roofline\n             above 100 %: Winograd's algorithm takes" in str(told)
-    assert "caches" in str(dataclasses.replace(told, algorithm="implicit_gemm")) and "unsteady" not in str(told)
+    assert "while its peak was measured" in str(dataclasses.replace(told, algorithm="implicit_gemm"))
+    assert "caches" in str(dataclasses.replace(told, peak_gflops=3.0)) and "unsteady" not in str(told)
     assert "unsteady: this machine's peak moved by more than 10%" in str(dataclasses.replace(told, unsteady=True))
 
 

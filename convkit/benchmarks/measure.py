@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import convkit
 
 from .._extras import MissingExtraError
+from .._probe import FEWER
 from .layers import Layer
 from .problem import Problem, Setting, difference, ours
 from .timing import Burst, Contender, Probe, Race
@@ -48,7 +49,7 @@ class Row:
     @property
     def steady(self) -> bool:
         """Whether every contender's best burst had the machine for itself, and has been repeated."""
-        return self.share <= (4 if self.winograd else 1) and all(map(self.probe.steady, self.bursts.values()))
+        return self.share <= (FEWER if self.winograd else 1) and all(map(self.probe.steady, self.bursts.values()))
 
     @property
     def gflops(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._probe import BETWEEN_SECONDS, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Probe
+from .._probe import BETWEEN_SECONDS, UNSTEADY, Probe, why_above
 from .._timing import timed
 from .._words import counted
 from .elements import NONE, operator_of
@@ -106,8 +106,10 @@ class NetworkReport:
             lines.append(
                 f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}  {node.how}"
             )
-        above = {node.how.startswith("winograd") for node in self.nodes if (node.roofline or 0) > 1}
-        lines += [f"* {why}" for winograd, why in ((True, WINOGRAD_ABOVE), (False, CACHES_ABOVE)) if winograd in above]
+        peak = (self.peak_gflops or np.inf) * 1e9
+        above = (node for node in self.nodes if node.seconds and (node.roofline or 0) > 1)
+        whys = (why_above(node.how.startswith("winograd"), node.flops / node.seconds / peak) for node in above)
+        lines += [f"* {why}" for why in dict.fromkeys(whys)]
         lines += [UNSTEADY] * self.unsteady
         lines.append("")
         if self.seconds is not None:
