@@ -62,6 +62,8 @@ class NetworkReport:
         In the order in which they run.
     isa : str
     threads : int
+    parts : int
+        Into how many the batch is cut, one after the other, so that what lies between layers stays in a cache.
     arena, workspace : int
         Bytes of the memory that intermediate values share, and of the scratch of the largest call.
     flops : int
@@ -76,6 +78,7 @@ class NetworkReport:
     nodes: tuple[NodeReport, ...]
     isa: str
     threads: int
+    parts: int
     arena: int
     workspace: int
     flops: int
@@ -118,9 +121,9 @@ class NetworkReport:
                 f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {counted(self.threads, 'thread')} ({self.isa}); "
                 f"this machine: {self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"
             )
-        lines.append(
-            f"{self.flops / 1e9:.3g} GFLOP; arena {self.arena / 1e6:.3g} MB, scratch {self.workspace / 1e6:.3g} MB"
-        )
+        parts = f"; in {self.parts} parts of the batch" if self.parts > 1 else ""
+        memory = f"arena {self.arena / 1e6:.3g} MB, scratch {self.workspace / 1e6:.3g} MB"
+        lines.append(f"{self.flops / 1e9:.3g} GFLOP; {memory}{parts}")
         return "\n".join(lines)
 
 
@@ -136,7 +139,7 @@ def report(
         spent = float(times[first:end].sum()) if known else None
         nodes.append(_node(plan, node, spent, rate, triad))
     return NetworkReport(
-        tuple(nodes), plan.program.isa, plan.program.threads, plan.placement.bytes, plan.program.workspace,
+        tuple(nodes), plan.program.isa, plan.program.threads, plan.parts, plan.placement.bytes, plan.program.workspace,
         sum(node.flops for node in nodes), seconds, rate, triad, unsteady,
     )  # fmt: skip
 
@@ -144,16 +147,17 @@ def report(
 def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad: float | None) -> NodeReport:
     infos = [None if value is None else plan.info(value) for value in node.inputs]
     outputs = [plan.info(value) for value in node.outputs]
-    flops = OPS[node.op].flops(node.attrs, infos, outputs)
+    flops = plan.parts * OPS[node.op].flops(node.attrs, infos, outputs)
     arrays = [info for info in (*infos, *outputs) if info is not None]
-    moved = sum(int(np.prod(info.shape, dtype=np.int64)) * info.dtype.itemsize for info in arrays)
+    moved = plan.parts * sum(int(np.prod(info.shape, dtype=np.int64)) * info.dtype.itemsize for info in arrays)
     share = None
     if spent:
         share = max(flops / (rate * 1e9), moved / (triad * 1e9)) / spent
     added = "+Add" if len(node.inputs) > 3 and node.inputs[3] is not None and node.op != "DeformConv" else ""
     code = node.attrs.get("activation", NONE)
     name = f"{node.op}{added}{'' if code == NONE else f'+{operator_of(code)[0]}'}"
-    return NodeReport(node.path, name, outputs[0].shape, _how(plan, node), flops, moved, spent, share)
+    shape = outputs[0].shape if plan.parts == 1 else (plan.parts * outputs[0].shape[0], *outputs[0].shape[1:])
+    return NodeReport(node.path, name, shape, _how(plan, node), flops, moved, spent, share)
 
 
 def _how(plan: Plan, node: Node) -> str:

@@ -20,6 +20,7 @@ from .._words import counted
 from .explain import NetworkReport, measured, report
 from .ir import Graph, Node, Value, at
 from .passes import allocated, optimise
+from .parts import parts_of
 from .plan import Plan, inferred, refused
 from .table import OPS, Info, Undetermined
 from .tiled import Part, Range, Tiling
@@ -350,7 +351,13 @@ class Network:
 
     def _plan(self, graph: Graph, arrays: list[np.ndarray], now: _Circumstances) -> Plan:
         infos = [Info(array.shape, array.dtype) for array in arrays]
-        return Plan(graph, infos, now.threads, now.isa, self._panels_of, self._max_bytes)
+        given = now.threads, now.isa, self._panels_of, self._max_bytes
+        plan = Plan(graph, infos, *given)
+        parts = parts_of(graph, plan.nodes, plan.infos, plan.placement.bytes)
+        if parts == 1:
+            return plan
+        infos = [info._replace(shape=(info.shape[0] // parts, *info.shape[1:])) for info in infos]
+        return Plan(graph, infos, *given, parts)
 
     def _graph_for(self, arrays: list[np.ndarray]) -> Graph:
         """The graph; of a model that looks at sizes, the one of these sizes."""

@@ -80,6 +80,8 @@ class Plan:
         ``panels(array, form)``: the laid-out weights that all plans of a network share.
     max_bytes : int or None
         What arrays may take in all.
+    parts : int
+        How many such inputs a run takes, one behind the other along the first axis.
 
     Raises
     ------
@@ -89,9 +91,9 @@ class Plan:
 
     def __init__(
         self, graph: Graph, infos: list[Info], threads: int, isa: str,
-        panels: Callable[[np.ndarray, Hashable], engine.Panels], max_bytes: int | None = None,
+        panels: Callable[[np.ndarray, Hashable], engine.Panels], max_bytes: int | None = None, parts: int = 1,
     ) -> None:  # fmt: skip
-        self.graph, self.panels = graph, panels
+        self.graph, self.panels, self.parts = graph, panels, parts
         nodes, self.infos = inferred(graph, infos, max_bytes)
         self.nodes = shuffled(nodes, self.infos, graph.outputs)
         self.placement = Placement(graph, self.nodes, self.infos)
@@ -185,18 +187,28 @@ class Plan:
     # ---------------------------------------------------------------- a run
 
     def run(self, inputs: list[np.ndarray], arena: np.ndarray, seconds: np.ndarray | None = None) -> list[np.ndarray]:
-        """The outputs for these inputs, contiguous arrays of the plan's shapes and dtypes."""
+        """The outputs for these inputs, contiguous arrays of the plan's shapes and dtypes; to `seconds`, what steps took."""
         infos = [self.infos[value] for value in self.graph.outputs]
-        outputs = [empty(info.shape, info.dtype) for info in infos]
-        bases = [arena, *inputs, *outputs]
+        if self.parts == 1:
+            outputs = [empty(info.shape, info.dtype) for info in infos]
+            self._run([arena, *inputs, *outputs], seconds)
+            return outputs
+        outputs = [empty((self.parts * info.shape[0], *info.shape[1:]), info.dtype) for info in infos]
+        for part in range(self.parts):
+            spent = None if seconds is None else np.zeros_like(seconds)
+            self._run([arena, *(_part(array, part, self.parts) for array in (*inputs, *outputs))], spent)
+            if seconds is not None:
+                seconds += spent
+        return outputs
+
+    def _run(self, bases: list[np.ndarray], seconds: np.ndarray | None) -> None:
         for piece in self.pieces:
             if piece.node is None:
                 self.program.run(piece.first, piece.end, bases, seconds)
             else:
                 self._run_node(piece.node, bases)
         for k in self.copied:
-            np.copyto(outputs[k], self._array(self.graph.outputs[k], bases))
-        return outputs
+            np.copyto(bases[1 + len(self.graph.inputs) + k], self._array(self.graph.outputs[k], bases))
 
     def arena(self) -> np.ndarray:
         """Memory for one run at a time: of those sizes that come from the cache of freed results, aligned."""
@@ -217,3 +229,8 @@ class Plan:
         results = results if isinstance(results, tuple) else (results,)
         for value, result in zip(node.outputs, results, strict=False):
             np.copyto(self._array(value, bases), result)
+
+
+def _part(array: np.ndarray, part: int, parts: int) -> np.ndarray:
+    size = len(array) // parts
+    return array[part * size : (part + 1) * size]

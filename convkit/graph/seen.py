@@ -72,7 +72,7 @@ def _resized(attrs: Attrs, infos: Sequence[Info], out: Info) -> list[Window] | N
     return [Window.interpolated(*axis, *options) for axis in axes]
 
 
-_RULES: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] = {
+MOVING: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] = {
     **dict.fromkeys(("Conv", "DeformConv", "MaxPool", "AveragePool", "LpPool"), _moving),
     **dict.fromkeys(
         ("AdaptiveAveragePool", "AdaptiveMaxPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean",
@@ -82,7 +82,7 @@ _RULES: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] 
     "ConvTranspose": _transposed, "DepthToSpace": _spread, "Pad": _framed, "Resize": _resized,
 }  # fmt: skip
 # Normalisation counts as element by element.
-_BY_ELEMENT = {
+BY_ELEMENT = {
     *CODES, "Abs", "Add", "Affine", "BatchNormalization", "Cast", "Celu", "ChannelNormalization", "Clip", "Div",
     "Dropout", "Elu", "Erf", "Exp", "Gelu", "Greater", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
     "Identity", "InstanceNormalization",
@@ -111,7 +111,7 @@ def seen(graph: Graph, infos: Mapping[Value, Info], spatial_axes: range) -> dict
 def _through(node: Node, infos: Mapping[Value, Info], known: Mapping[Value, Lines]) -> Lines | None:
     x, out = node.inputs[0], infos[node.outputs[0]]
     taken = [None if value is None else infos.get(value) for value in node.inputs]
-    if node.op in _BY_ELEMENT or node.op == "Concat":
+    if node.op in BY_ELEMENT or node.op == "Concat":
         moving = [value for value in node.inputs if value is not None and infos[value].data is None]
         if not moving or any(value not in known for value in moving):
             return None
@@ -128,7 +128,7 @@ def _through(node: Node, infos: Mapping[Value, Info], known: Mapping[Value, Line
         return tuple(None if axis in cut else line for axis, line in enumerate(lines))
     if node.op == "Layer":  # of `convkit.analysis`: what a layer says of itself
         return _applied(lines, node.attrs["windows"])
-    rule = _RULES.get(node.op)
+    rule = MOVING.get(node.op)
     windows = None if rule is None else rule(node.attrs, taken, out)
     if windows is None:
         return None
