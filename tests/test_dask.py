@@ -139,6 +139,18 @@ def test_empty_arrays():
             assert got.compute().tobytes() == array.tobytes()
 
 
+def test_empty_chunks_are_left_out():
+    """As they are where elements were chosen by a condition."""
+    sizes = ((0, 2, 0), (6,), (0, 11, 0, 29), (30, 0))
+    x, grad = da.from_array(X, sizes), convkit.dask.conv2d(X, WEIGHT, padding=1, padding_mode="replicate")
+    grads = convkit.dask.conv2d_backward(grad, x, WEIGHT, padding=1, padding_mode="replicate", need=("x", "weight"))
+    full = da.from_array(X, ((2,), (6,), (11, 29), (30,)))
+    expected = convkit.dask.conv2d_backward(grad, full, WEIGHT, padding=1, padding_mode="replicate")
+    assert grads.x.chunks == full.chunks
+    for got, array in zip(dask.compute(*grads[:2]), dask.compute(*expected[:2]), strict=True):
+        assert got.tobytes() == array.tobytes()
+
+
 # ---------------------------------------------------------------- storage
 
 
@@ -333,6 +345,7 @@ POOLED = da.zeros((2, 6, 20, 15), dtype=np.float32)
         ),
         (lambda: convkit.dask.avg_pool2d_backward(POOLED, X.shape, 3), ValueError, "grad must have shape"),
         (lambda: convkit.dask.interpolate(LAZY), ValueError, "size or scale_factor must be given"),
+        (lambda: convkit.dask.interpolate(LAZY, 9, mode="area"), ValueError, "mode must be .* map_blocks is to apply"),
         (lambda: convkit.dask.interpolate_backward(LAZY[0], X.shape), ValueError, "grad must have as many axes"),
         (lambda: convkit.dask.network(net, LAZY[0, 0, 0]), ValueError, "x must have shape"),
         (lambda: convkit.dask.adaptive_avg_pool2d, AttributeError, "its windows follow from the size of the plane"),

@@ -39,10 +39,10 @@ def lazy(value, name: str) -> da.Array:
 
 
 def known(value: da.Array, name: str) -> da.Array:
-    """The same array, once its chunk sizes are known to be known."""
+    """The same array without its empty chunks, once the sizes of all are known to be known."""
     if any(np.isnan(size) for sizes in value.chunks for size in sizes):
         raise ValueError(f"{name} must have chunks of known sizes, got {value.chunks}; compute_chunk_sizes finds them")
-    return value
+    return value.rechunk(tuple(tuple(filter(None, sizes)) or (0,) for sizes in value.chunks))
 
 
 def whole(value, name: str) -> da.Array:

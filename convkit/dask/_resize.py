@@ -85,7 +85,7 @@ def _call_of(x_shape, size, scale_factor, mode, align_corners, antialias, layout
     align_corners, antialias = _options.flag(align_corners, "align_corners"), _options.flag(antialias, "antialias")
     mode = _options.interpolation(mode)
     if mode == "area":
-        raise ValueError("mode must be one that the engine does in parts of images, got 'area'")
+        raise ValueError("mode must be one that can be done in parts of images, got 'area': map_blocks is to apply it")
     shape = _resample_shapes.resized(x_shape, size, scale_factor, _options.channel_last(layout))
     nd = len(shape.in_)
     _options.interpolation_for(nd, mode, align_corners, antialias)
