@@ -16,10 +16,11 @@ _MOST = 2**31 - 1  # the engine counts threads in a C int
 _here: ContextVar[int | None] = ContextVar("convkit_threads", default=None)
 
 
-def _count(n) -> int:
-    n = integer(n, "n")
+def number_of_threads(n, name: str = "n") -> int:
+    """`n` as an int, checked."""
+    n = integer(n, name)
     if not 1 <= n <= _MOST:
-        raise ValueError(f"n must be a number of threads from 1 to {_MOST}, got {n}")
+        raise ValueError(f"{name} must be a number of threads from 1 to {_MOST}, got {n}")
     return n
 
 
@@ -45,7 +46,7 @@ def set_num_threads(n: int) -> None:
     number of threads.
     """
     global _everywhere, _decided_by
-    _everywhere, _decided_by = _count(n), "set_num_threads"
+    _everywhere, _decided_by = number_of_threads(n), "set_num_threads"
 
 
 def get_num_threads() -> int:
@@ -87,7 +88,7 @@ def threads(n: int) -> AbstractContextManager[None]:
     ...     convkit.get_num_threads()
     1
     """
-    n = _count(n)
+    n = number_of_threads(n)
     return Held(_here, lambda _: n)
 
 

@@ -151,6 +151,25 @@ def test_empty_chunks_are_left_out():
         assert got.tobytes() == array.tobytes()
 
 
+def test_foreign_byte_order():
+    x = da.from_array(X.astype(">f4"), CHUNKS)
+    y = convkit.dask.conv2d(x, WEIGHT)
+    assert y.compute().tobytes() == convkit.conv2d(X, WEIGHT, algorithm="implicit_gemm").tobytes()
+    assert convkit.dask.max_pool2d(x, 2).dtype == X.dtype
+
+
+@pytest.mark.parametrize("rows", [10, 12])
+def test_a_chunk_of_another_shape_than_was_said_is_refused(rows):
+    """Else its neighbours' elements would be taken for those that are not there."""
+    x = da.from_array(X, CHUNKS).map_blocks(
+        lambda chunk: np.resize(chunk, (1, 6, rows, 8)), dtype=X.dtype, name="wrong"
+    )
+    with pytest.raises(
+        ValueError, match=rf"wrong must have the shapes that it says, here \(1, 6, \d+, \d\), got.*{rows}"
+    ):
+        convkit.dask.avg_pool2d(x, 3, 1).compute()
+
+
 # ---------------------------------------------------------------- storage
 
 
@@ -184,13 +203,15 @@ def test_results_are_there_whole_or_not_at_all(tmp_path):
     y, path = convkit.dask.conv2d(da.from_array(X, CHUNKS), WEIGHT, stride=2), tmp_path / "y.zarr"
     z = convkit.dask.to_zarr(y, path)
     assert (z.chunks, z[:].tobytes()) == ((1, 8, 6, 4), convkit.conv2d(X, WEIGHT, stride=2).tobytes())
-    with pytest.raises(FileExistsError, match=r"path must be nothing yet, got .*y\.zarr"):
-        convkit.dask.to_zarr(y, path)
+    (tmp_path / "link.zarr").symlink_to("nowhere")
+    for taken in (path, tmp_path / "link.zarr"):
+        with pytest.raises(FileExistsError, match=rf"path must be nothing yet, got '{taken}'"):
+            convkit.dask.to_zarr(y, taken)
     small = convkit.dask.to_zarr(y, tmp_path / "small.zarr", chunks=(1, 3, 2, 5), compressors=None)
     assert (small.chunks, small[:].tobytes()) == ((1, 3, 2, 5), z[:].tobytes())
     with pytest.raises(AssertionError, match="computed"):
         convkit.dask.to_zarr(not_computed(X.shape, CHUNKS), tmp_path / "none.zarr")
-    assert {entry.name for entry in tmp_path.iterdir()} == {"y.zarr", "small.zarr"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"y.zarr", "link.zarr", "small.zarr"}
     assert convkit.dask.to_zarr(y[:0], tmp_path / "empty.zarr").shape == (0, 8, 19, 14)
 
 
@@ -276,8 +297,15 @@ def test_a_network_that_reads_all_of_an_image_takes_whole_ones():
     np.testing.assert_allclose(y.compute(), net(X), 1e-5)
 
 
+def test_a_function_may_return_integers():
+    y = convkit.dask.network(lambda images: images.argmax(1), da.from_array(X))
+    assert y.dtype == np.int64 and np.array_equal(y.compute(), X.argmax(1))
+
+
 def test_threads_are_part_of_a_name():
     """Tasks of one name are one task, where graphs meet."""
+    with dask.config.set({"convkit.threads": 0}), pytest.raises(ValueError, match="convkit.threads must be a number"):
+        convkit.dask.conv2d(LAZY, WEIGHT)
     x, names = da.from_array(X, CHUNKS), set()
     for threads in (1, 4):
         with dask.config.set({"convkit.threads": threads}):
@@ -299,7 +327,8 @@ def test_a_network_is_sent_once_and_predicts_in_threads():
     ("function", "error", "message"),
     [
         (5, TypeError, "net must be a function of a batch of images, got int"),
-        (lambda x: 5, TypeError, "net must return an array of float32 or float64, got int"),
+        (lambda x: 5, TypeError, "net must return an array, got int"),
+        (lambda x: [], ValueError, "net must return an array, or several, got none"),
         (lambda x: x[0], ValueError, r"one result for one image, got shape \(6, 40, 30\)"),
     ],
 )
@@ -348,6 +377,7 @@ POOLED = da.zeros((2, 6, 20, 15), dtype=np.float32)
         (lambda: convkit.dask.interpolate(LAZY, 9, mode="area"), ValueError, "mode must be .* map_blocks is to apply"),
         (lambda: convkit.dask.interpolate_backward(LAZY[0], X.shape), ValueError, "grad must have as many axes"),
         (lambda: convkit.dask.network(net, LAZY[0, 0, 0]), ValueError, "x must have shape"),
+        (lambda: convkit.dask.to_zarr(LAZY, "s3://bucket/y"), ValueError, "path must be that of a folder"),
         (lambda: convkit.dask.adaptive_avg_pool2d, AttributeError, "its windows follow from the size of the plane"),
         (lambda: convkit.dask.conv4d, AttributeError, "has no attribute 'conv4d'"),
     ],

@@ -19,7 +19,7 @@ from dask.task_spec import DataNode, List, Task, TaskRef
 
 from .._arrays import as_array, is_real
 from .._stored import Stored
-from .._threads import threads
+from .._threads import number_of_threads, threads
 
 Span = tuple[int, int]
 
@@ -35,7 +35,7 @@ def lazy(value, name: str) -> da.Array:
         value = da.from_array(Stored(value, name), getattr(value, "shards", None) or value.chunks)
     if not is_real(value.dtype):
         raise TypeError(f"{name} must be float32 or float64, got dtype {value.dtype}")
-    return known(value, name)
+    return known(value.astype(value.dtype.newbyteorder("=")), name)
 
 
 def known(value: da.Array, name: str) -> da.Array:
@@ -104,22 +104,31 @@ def _overlapping(chunks: list[Span], wanted: Sequence[Span]) -> list[tuple[int, 
     return found or [(0, 0, 0)]
 
 
-def _cut(chunk: np.ndarray, where: tuple[slice, ...]) -> np.ndarray:
+def _checked(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """The array, if it has the shape that Dask was told: else elements would not be those that they are taken for."""
+    if np.shape(array) != shape:
+        raise ValueError(f"chunks of {name} must have the shapes that it says, here {shape}, got {np.shape(array)}")
+    return array
+
+
+def _cut(chunk: np.ndarray, shape: tuple[int, ...], where: tuple[slice, ...], name: str) -> np.ndarray:
     """A copy: a view would keep the whole chunk in memory."""
-    return chunk[where].copy()
+    return _checked(chunk, shape, name)[where].copy()
 
 
-def _join(parts):
+def _join(parts, about):
     """One array of lists of arrays, nested as deep as these have axes; no copy where there is only one."""
+    if parts is None:
+        return None
     first = parts
     while isinstance(first, list) and len(first) == 1:
         first = first[0]
-    return np.block(parts) if isinstance(first, list) else first
+    return _checked(np.block(parts) if isinstance(first, list) else first, *about)
 
 
-def _run(function: Callable, count: int, boxes: list, fixed: list, options: dict):
+def _run(function: Callable, count: int, boxes: list, about: list, fixed: list, options: dict):
     with threads(count):
-        return function(*map(_join, boxes), *fixed, **options)
+        return function(*map(_join, boxes, about), *fixed, **options)
 
 
 class Layer:
@@ -130,14 +139,14 @@ class Layer:
     """
 
     def __init__(self, label: str, *token):
-        self.threads = config.get("convkit.threads", 1)
+        self.threads = number_of_threads(config.get("convkit.threads", 1), "convkit.threads")
         self.name = f"convkit-{label}-{tokenize(label, self.threads, *token)}"
         self.tasks: dict = {}
         self.sources: dict[str, da.Array] = {}
         self.chunks: dict[str, list[list[Span]]] = {}
 
-    def _box(self, source: da.Array, wanted: Sequence) -> List:
-        """References to all that lies in a box: (start, stop), or several of them, along each axis."""
+    def _box(self, source: da.Array, wanted: Sequence) -> tuple[List, tuple[tuple[int, ...], str]]:
+        """References to all that lies in a box: (start, stop), or several of them, along each axis; and its shape."""
         if source.name not in self.chunks:
             self.sources[source.name] = source
             self.chunks[source.name] = [spans(sizes) for sizes in source.chunks]
@@ -151,26 +160,26 @@ class Layer:
             if len(taken) < len(axes):
                 return List(*(nested((*taken, part)) for part in axes[len(taken)]))
             index = tuple(part[0] for part in taken)
-            sizes = [stop - start for start, stop in (axis[i] for axis, i in zip(chunks, index, strict=True))]
+            sizes = sizes_of([axis[i] for axis, i in zip(chunks, index, strict=True)])
             if all(part[1:] == (0, size) for part, size in zip(taken, sizes, strict=True)):
                 return TaskRef((source.name, *index))
             key = (f"{self.name}-cut", source.name, *itertools.chain(*taken))
-            self.tasks[key] = Task(
-                key, _cut, TaskRef((source.name, *index)), tuple(slice(start, stop) for _, start, stop in taken)
-            )
+            where = tuple(slice(start, stop) for _, start, stop in taken)
+            self.tasks[key] = Task(key, _cut, TaskRef((source.name, *index)), sizes, where, source.name)
             return TaskRef(key)
 
-        return nested(())
+        shape = tuple(sum(stop - start for _, start, stop in parts) for parts in axes)
+        return nested(()), (shape, source.name)
 
     def add(self, index: Sequence[int], function: Callable, boxes: Sequence, fixed: Sequence, **options) -> None:
         """The task for one block: function(*arrays of the boxes, *fixed, **options).
 
         `boxes` are pairs of an array and spans, or None; `fixed` are arrays of one chunk, what `shared` gave, or None.
         """
-        read = List(*(None if box is None else self._box(*box) for box in boxes))
+        read, about = zip(*((None, None) if box is None else self._box(*box) for box in boxes), strict=True)
         refs = List(*(self._whole(array) if isinstance(array, da.Array) else array for array in fixed))
         key = (self.name, *index)
-        self.tasks[key] = Task(key, _run, function, self.threads, read, refs, options)
+        self.tasks[key] = Task(key, _run, function, self.threads, List(*read), list(about), refs, options)
 
     def shared(self, value) -> TaskRef:
         """A value for all tasks, which each worker gets once."""

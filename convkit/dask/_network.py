@@ -9,7 +9,6 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from .._arrays import is_real
 from ..graph.network import Network, Tiles
 from ..graph.tiled import Range
 from ._graph import Layer, lazy, limit_of, sizes_of, spans, together, warn
@@ -74,6 +73,8 @@ def network(net: Callable, x) -> da.Array | tuple[da.Array, ...]:
     probe = net(np.zeros((1, *x.shape[1:]), x.dtype))
     several = isinstance(probe, tuple | list)
     probes = [_checked(array) for array in (probe if several else [probe])]
+    if not probes:
+        raise ValueError("net must return an array, or several, got none")
     shapes = [array.shape[1:] for array in probes]
     layer = Layer("network", x.name, tokenize(net))
     shared, width = layer.shared(net), max(map(len, shapes))
@@ -86,8 +87,8 @@ def network(net: Callable, x) -> da.Array | tuple[da.Array, ...]:
 
 def _checked(array) -> np.ndarray:
     """What `net` made of one image."""
-    if not isinstance(array, np.ndarray) or not is_real(array.dtype):
-        raise TypeError(f"net must return an array of float32 or float64, got {type(array).__name__}")
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"net must return an array, got {type(array).__name__}")
     if array.shape[:1] != (1,):
         raise ValueError(f"net must return one result for one image, got shape {array.shape}")
     return array

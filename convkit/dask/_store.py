@@ -38,7 +38,7 @@ def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
     ImportError
         If zarr, of the extra ``[dask]``, is not installed.
     TypeError, ValueError
-        If `array` is no Dask array, or has chunks of unknown sizes.
+        If `array` is no Dask array, or has chunks of unknown sizes; if `path` is a URL, or zarr refuses an option.
     OSError
         If there is something at `path`, or a part cannot be written, as on a full disk: the message has both. What was
         written until then is removed.
@@ -53,14 +53,20 @@ def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
     zarr = need("zarr", "dask")
     if not isinstance(array, da.Array):
         raise TypeError(f"array must be a Dask array, got {type(array).__name__}")
+    if "://" in str(path):
+        raise ValueError(
+            f"path must be that of a folder, since only there a name can be given at the end, got {path!r}"
+        )
     path, largest = Path(path), [max(1, *sizes) for sizes in known(array, "array").chunks]
-    if path.exists():
+    if os.path.lexists(path):
         raise FileExistsError(f"path must be nothing yet, got {str(path)!r}")
-    units = options.get("shards") or options.setdefault("chunks", tuple(largest))
-    pieces = {axis: unit * max(1, size // unit) for axis, (unit, size) in enumerate(zip(units, largest, strict=True))}
+    if not options.get("shards"):
+        options.setdefault("chunks", tuple(largest))
     beside = path.with_name(f".{secrets.token_hex(8)}.part")  # in the same file system
     try:
         out = zarr.create_array(str(beside), shape=array.shape, dtype=array.dtype, **options)
+        units = zip(out.shards or out.chunks, largest, strict=True)
+        pieces = {axis: unit * max(1, size // unit) for axis, (unit, size) in enumerate(units)}
         array.rechunk(pieces).store(Stored(out, str(path)), lock=False)  # no chunk of it is written by two tasks
         beside.rename(path)
     except BaseException as error:
