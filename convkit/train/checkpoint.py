@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,17 @@ def check_possible(path: str | Path) -> None:
     ------
     ImportError
         If safetensors, of the extra ``[train]``, is not installed.
-    FileNotFoundError
-        If there is no such folder.
+    FileNotFoundError, PermissionError, IsADirectoryError
+        If there is no such folder, nothing may be written to it, or `path` is a folder itself.
     """
     _extras.need("safetensors.numpy", "train")
-    if not Path(path).parent.is_dir():
+    place = Path(os.path.realpath(path))  # of a link, where the file is
+    if not place.parent.is_dir():
         raise FileNotFoundError(f"checkpoint must be in a folder that exists, got {str(path)!r}")
+    if place.is_dir():
+        raise IsADirectoryError(f"checkpoint must be a file, or nothing yet, got the folder {str(path)!r}")
+    if not os.access(place.parent, os.W_OK):
+        raise PermissionError(f"checkpoint must be in a folder that can be written to, got {str(path)!r}")
 
 
 def write(path: str | Path, state: Mapping[str, Any]) -> None:

@@ -375,10 +375,19 @@ def test_another_batch_size_in_the_middle_of_an_epoch(tmp_path):
         first.fit(*samples(), epochs=3, batch_size=7, progress=False)
 
 
-def test_where_nothing_can_be_saved_nothing_is_trained(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("nowhere/checkpoint", FileNotFoundError, "checkpoint must be in a folder that exists, got '.*nowhere"),
+        ("", IsADirectoryError, "checkpoint must be a file, or nothing yet, got the folder "),
+        ("checkpoint", PermissionError, "checkpoint must be in a folder that can be written to, got '.*checkpoint'"),
+    ],
+)
+def test_where_nothing_can_be_saved_nothing_is_trained(name, error, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as in a file system that is mounted to be read
     trained = trainer()
-    with pytest.raises(FileNotFoundError, match="checkpoint must be in a folder that exists, got '.*nowhere"):
-        fit(trained, checkpoint=tmp_path / "nowhere" / "checkpoint")
+    with pytest.raises(error, match=message):
+        fit(trained, checkpoint=tmp_path / name)
     assert trained.step == 0
 
 
