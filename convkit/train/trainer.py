@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -213,8 +214,8 @@ class Trainer:
         ------
         ImportError
             If a checkpoint is wanted and safetensors, of the extra ``[train]``, is not installed.
-        FileNotFoundError
-            If the checkpoint's folder does not exist.
+        FileNotFoundError, PermissionError, IsADirectoryError
+            If the checkpoint's folder does not exist, or cannot be written to, or the checkpoint is a folder.
         NonFiniteError
             If the loss or a gradient is not finite.
         ValueError
@@ -232,6 +233,7 @@ class Trainer:
             batches = self._batches(x, y, epochs, batch_size, shuffle=shuffle, drop_last=drop_last)
             if validation is not None and not len(minibatches(*validation, 1, shuffle=False)):
                 raise ValueError("validation must hold at least one sample, got none")
+            self._check_same(epochs, validation, batches)
             steps, show = (epochs - self.epoch) * len(batches) - batches.done, progress and self.ranks.rank == 0
             with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, show) as tick:
 
@@ -246,6 +248,8 @@ class Trainer:
                     if self._run_epoch(batches, validation, checkpoint_steps, pause, tick):
                         for callback in callbacks:
                             callback(self)
+                        if self.ranks.size > 1:
+                            self.ranks.check_same(self._about())  # a callback may have changed one rank's
                     stop = pause(True)
         if stop:
             raise KeyboardInterrupt(f"saved after step {self.step} to {checkpoint}")
@@ -254,15 +258,13 @@ class Trainer:
         return self.history
 
     def _batches(self, x: Any, y: Any, epochs: int, batch_size: int, **order: bool) -> Minibatches:
-        """The batches, those that are left of an epoch first; ranks see to it that they train the same thing."""
+        """The batches, those that are left of an epoch first."""
         ranks = None if self.shards is None else self.ranks
         batches = minibatches(x, y, batch_size, rng=self.rng, ranks=ranks, **order)
         if not len(batches):
             raise ValueError(f"x must hold at least one batch of {batch_size} samples, got {len(x)} samples")
         if self._place is not None:
             batches.load_state_dict(self._place)
-        if self.ranks.size > 1:
-            self.ranks.check_same(self._about() | {"samples": len(x), "batches": len(batches), "epochs": epochs})
         return batches
 
     def _stopped(self) -> bool:
@@ -443,11 +445,24 @@ class Trainer:
         }
 
     def _about(self) -> dict[str, Any]:
-        """What all ranks have to have in common."""
+        """What all ranks have to have in common, after every epoch, too."""
         state = self.state_dict()
-        parts = ("model", "optimizer", "ema", "generators", "batches", "epoch", "step", "shards")
+        state["early_stopping"] = None if self.early_stopping is None else vars(self.early_stopping)
+        parts = ("model", "optimizer", "ema", "early_stopping", "generators", "batches", "epoch", "step", "shards")
         versions = {"convkit": __version__, "NumPy": np.__version__, "instruction set": machine.isa()}
         return versions | {name: checkpoints.digest({name: state[name]})[:16] for name in parts}
+
+    def _check_same(self, epochs: int, validation: Any, batches: Minibatches) -> None:
+        """See to it that all ranks train the same thing in the same way: else some would wait, or end elsewhere."""
+        if self.ranks.size == 1:
+            return
+        settings = ("loss", "schedule", "schedule_per", "transform", "metrics", "penalty", "clip_norm", "guard")
+        about = self._about() | {name: _described(getattr(self, name)) for name in settings}
+        about["layers"] = checkpoints.digest({"layers": _described(self.model)})[:16]
+        about |= {"epochs": epochs, "samples": len(batches.x), "batches": len(batches)}
+        about |= {name: getattr(batches, name) for name in ("batch_size", "shuffle", "drop_last")}
+        about["validation samples"] = None if validation is None else len(validation[0])
+        self.ranks.check_same(about)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state` was taken.
@@ -521,3 +536,8 @@ class Trainer:
             If it is no checkpoint, is damaged, or does not fit; nothing has changed then.
         """
         self.load_state_dict(checkpoints.read(path))
+
+
+def _described(part: Any) -> str:
+    """What it says of itself, but for its place in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(part))

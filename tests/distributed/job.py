@@ -33,6 +33,10 @@ def fail():
     raise RuntimeError("no such thing")
 
 
+def leave():
+    sys.exit("no such file")
+
+
 def interrupt():
     signal.raise_signal(signal.SIGINT)
 
@@ -43,7 +47,7 @@ def fill_the_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
-DEEDS = {deed.__name__: deed for deed in (kill, kill_in_the_next_save, fail, interrupt, fill_the_disk)}
+DEEDS = {deed.__name__: deed for deed in (kill, kill_in_the_next_save, fail, leave, interrupt, fill_the_disk)}
 
 
 def main():

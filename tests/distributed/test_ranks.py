@@ -118,6 +118,12 @@ def test_a_rank_that_raises_ends_all(launch, step):
     assert "convkit: rank 2 of 4 failed, and ends all" in done.stderr
 
 
+def test_a_rank_that_leaves_ends_all(launch):
+    done = launch(2, "--at", 1, -1, "leave")
+    assert failed(done) and "no such file\n" in done.stderr, done.stderr
+    assert "convkit: rank 1 of 2 failed, and ends all" in done.stderr
+
+
 def test_another_instruction_set_on_one_rank(launch):
     best = available_isas()[-1]
     done = launch(2, "--isa", 1, "generic")

@@ -329,7 +329,19 @@ def test_control_c_on_one_rank_stops_all_after_the_same_step(tmp_path, monkeypat
     assert state(trained) == state(whole)
 
 
-@pytest.mark.parametrize("what", ["model", "generators", "samples", "instruction set"])
+DIFFERS = (
+    "model",
+    "layers",
+    "generators",
+    "samples",
+    "instruction set",
+    "clip_norm",
+    "early_stopping",
+    "validation samples",
+)
+
+
+@pytest.mark.parametrize("what", DIFFERS)
 def test_the_rank_that_differs_is_named(what, monkeypatch, capsys):
     def isa():
         return "odd" if what == "instruction set" and threading.current_thread().name == "rank 2" else "usual"
@@ -337,17 +349,36 @@ def test_the_rank_that_differs_is_named(what, monkeypatch, capsys):
     monkeypatch.setattr("convkit.machine.isa", isa)
 
     def job(comm):
-        trained, cut = trainer(shards=4, comm=comm), N
+        trained, cut, validation = trainer(shards=4, comm=comm), N, None
         if comm.rank == 2:
             trained.model[0].weight.data[0, 0, 0, 0] += what == "model"
-            cut -= what == "samples"
+            trained.model[3].p += 0.1 * (what == "layers")
             trained.rng.random(int(what == "generators"))
+            cut -= what == "samples"
+            trained.clip_norm = 1.0 if what == "clip_norm" else None
+            trained.early_stopping.patience += what == "early_stopping"
+            validation = samples(9) if what == "validation samples" else None
         with pytest.raises(Ended):
-            trained.fit(*samples(cut), epochs=1, progress=False)
+            trained.fit(*samples(cut), epochs=1, validation=validation, progress=False)
         return trained.step
 
     assert on_ranks(3, job) == [0, 0, 0]
     assert f"ValueError: rank 2 must have the {what} of rank 0, " in capsys.readouterr().err
+
+
+def test_a_rank_that_goes_its_own_way_is_named_after_the_epoch(capsys):
+    def callback(trained):
+        if trained.ranks.rank == 1:
+            trained.optimizer.weight_decay *= 2
+
+    def job(comm):
+        trained = trainer(shards=4, comm=comm)
+        with pytest.raises(Ended):
+            fit(trained, callbacks=[callback])
+        return trained.epoch
+
+    assert on_ranks(2, job) == [1, 1]
+    assert "ValueError: rank 1 must have the optimizer of rank 0, " in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- what goes wrong
