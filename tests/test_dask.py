@@ -5,6 +5,8 @@ import errno
 import importlib
 import pickle
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
@@ -226,6 +228,25 @@ def test_a_full_disk_is_an_error_that_names_the_array_and_the_place(tmp_path, mo
     with pytest.raises(OSError, match=r"No space left on device: '.*y\.zarr'"):
         convkit.dask.to_zarr(da.from_array(X, CHUNKS), tmp_path / "y.zarr")
     assert not any(tmp_path.iterdir())
+
+
+def test_what_is_written_after_the_end_is_not_there(tmp_path):
+    """A task that another's failure has overtaken."""
+    there, over = threading.Event(), threading.Event()
+
+    def part(chunk, block_info=None):
+        if block_info[0]["chunk-location"][0] == 0:
+            there.wait()
+            raise RuntimeError("no such thing")
+        there.set()
+        over.wait()
+        return chunk
+
+    with ThreadPoolExecutor(2) as pool, dask.config.set(pool=pool):
+        with pytest.raises(RuntimeError, match="no such thing"):
+            convkit.dask.to_zarr(da.ones((2, 9), chunks=(1, 9)).map_blocks(part, dtype=float), tmp_path / "y.zarr")
+        over.set()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["dask", "zarr"])

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import numpy as np
 
 from .._extras import need
 from .._stored import Stored
 from ._graph import known
+
+
+class _UnderWay(Stored):
+    """An array that a job writes: tasks that come late, once it has been given up, write nothing more."""
+
+    def __init__(self, array: Any, name: str, folder: Path) -> None:
+        super().__init__(array, name)
+        self.sign = folder / "zarr.json"
+
+    def __setitem__(self, where: tuple[slice, ...], part: np.ndarray) -> None:
+        if not self.sign.exists():
+            raise self._failed("writable", where, FileNotFoundError(errno.ENOENT, "given up", str(self.sign)))
+        super().__setitem__(where, part)
+
+
+def _give_up(folder: Path) -> None:
+    """Remove what there is, and what tasks add that were writing just then."""
+    (folder / "zarr.json").unlink(missing_ok=True)
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.01)
+        if not folder.exists():
+            break
 
 
 def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
@@ -67,10 +93,12 @@ def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
         out = zarr.create_array(str(beside), shape=array.shape, dtype=array.dtype, **options)
         units = zip(out.shards or out.chunks, largest, strict=True)
         pieces = {axis: unit * max(1, size // unit) for axis, (unit, size) in enumerate(units)}
-        array.rechunk(pieces).store(Stored(out, str(path)), lock=False)  # no chunk of it is written by two tasks
+        array.rechunk(pieces).store(
+            _UnderWay(out, str(path), beside), lock=False
+        )  # no chunk of it is written by two tasks
         beside.rename(path)
     except BaseException as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        _give_up(beside)
         if isinstance(error, OSError) and error.errno and error.filename is None:
             error.filename = str(path)
         raise
