@@ -147,7 +147,7 @@ def minibatches(
     Raises
     ------
     TypeError
-        If `x` or `y` is a list or tuple, or `batch_size` is not an int.
+        If `x` or `y` is a list or tuple, or has no length, as zarr's arrays, or `batch_size` is not an int.
     ValueError
         If `x` and `y` differ in length, or `batch_size` is not positive.
 
@@ -159,8 +159,10 @@ def minibatches(
     (3, [[0, 1], [2, 3], [4]])
     """
     for name, value in (("x", x), ("y", y)):
-        if isinstance(value, list | tuple):
-            raise TypeError(f"{name} must be an array, or take an array of indices as one does, got {value!r:.60}")
+        if isinstance(value, list | tuple) or not hasattr(value, "__len__"):
+            raise TypeError(
+                f"{name} must be an array, or have a length and take an array of indices as one does, got {value!r:.60}"
+            )
     if len(x) != len(y):
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")
     if integer(batch_size, "batch_size") < 1:

@@ -102,8 +102,8 @@ def test_bad_input():
         data.minibatches(np.zeros(3), np.zeros(2), 1)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         data.minibatches(np.zeros(3), np.zeros(3), 0)
-    for bad in ([1, 2, 3], (1, 2, 3)):
-        with pytest.raises(TypeError, match="x must be an array, or take an array of indices as one does, got"):
+    for bad in ([1, 2, 3], (1, 2, 3), iter(range(3))):  # zarr's arrays have no length either
+        with pytest.raises(TypeError, match="x must be an array, or have a length and take an array of indices as one"):
             data.minibatches(bad, np.zeros(3), 1)
         with pytest.raises(TypeError, match="y must be an array"):
             data.minibatches(np.zeros(3), bad, 1)
