@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, parser
+from onnx import helper, numpy_helper, parser
 
 from convkit import onnx_backend
 from fuzz_files import NUMBERS, by_bytes, pick
@@ -56,7 +56,7 @@ def seeds() -> list[onnx.ModelProto]:
     rng, found = np.random.default_rng(0), []
     for body in SEEDS:
         model = parser.parse_model(PRELUDE + body + "}")
-        model.graph.output[0].type.Clear()
+        model.graph.output[0].type.CopyFrom(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None))
         given = {tensor.name for tensor in model.graph.initializer}
         for entry in list(model.graph.value_info):
             if entry.name in ("w", "b", "m44", "b6", "none") and entry.name not in given:
@@ -141,14 +141,18 @@ def changed_tensor(model: onnx.ModelProto, rng: np.random.Generator) -> None:
 
 
 def changed_types(model: onnx.ModelProto, rng: np.random.Generator) -> None:
-    kind = model.graph.input[0].type.tensor_type
-    match rng.integers(3):
+    kind, given = model.graph.input[0].type.tensor_type, model.graph.output[0].type.tensor_type
+    match rng.integers(5):
         case 0:
             kind.elem_type = int(rng.integers(0, 25))
         case 1:
             pick(rng, kind.shape.dim).dim_value = max(min(integer(rng), 2**63 - 1), -(2**63))
         case 2:
             model.opset_import[0].version = int(rng.integers(1, 28))
+        case 3:
+            kind.elem_type = given.elem_type = int(rng.integers(0, 25))
+        case 4:
+            given.shape.dim.add().dim_value = int(rng.integers(0, 5))
 
 
 def changed_nodes(model: onnx.ModelProto, rng: np.random.Generator) -> None:
@@ -198,7 +202,19 @@ def judged(path: str, watch: Watch) -> str:
     results = results if isinstance(results, tuple) else (results,)
     if watch.seen or len(results) != len(network.outputs):
         return f"it did {watch.seen}, and gave {len(results)} arrays"
-    return "arrays" if all(isinstance(array, np.ndarray) for array in results) else "no arrays"
+    for name, array in zip(network.outputs, results, strict=True):
+        said = next(entry.type.tensor_type for entry in onnx.load(path).graph.output if entry.name == name)
+        wanted = array.dtype if not said.elem_type else helper.tensor_dtype_to_np_dtype(said.elem_type)
+        sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in said.shape.dim]
+        if not isinstance(array, np.ndarray) or array.dtype != wanted:
+            return f"{name!r} is {array.dtype}, and declared to be {wanted}"
+        if said.HasField("shape") and not same(array.shape, sizes):
+            return f"{name!r} has shape {array.shape}, and is declared to have {sizes}"
+    return "arrays"
+
+
+def same(shape: tuple[int, ...], sizes: list[int | None]) -> bool:
+    return len(shape) == len(sizes) and all(b is None or b < 0 or a == b for a, b in zip(shape, sizes, strict=True))
 
 
 def array_for(network: Any, name: str) -> np.ndarray:

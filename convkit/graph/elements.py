@@ -23,7 +23,9 @@ COPY = engine.ACTIVATE  # if it is none
 
 
 def _clip_code(attrs: Attrs, bounds: tuple) -> Code | None:
-    if any(bound is not None and bound.data is None for bound in bounds):
+    """None for integers, too, which a bound of the engine's need not hold."""
+    known = [bound for bound in bounds if bound is not None]
+    if not known or any(bound.data is None or not is_real(bound.dtype) for bound in known):
         return None
     lo, hi = (*(None if bound is None or bound.data.size == 0 else float(bound.data) for bound in bounds), None, None)[
         :2
@@ -101,7 +103,12 @@ def code_of(node: Any) -> Code | None:
     return CODES[node.op](node.attrs, tuple(None if value is None else value.info for value in node.inputs[1:]))
 
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+_each_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    """In float64; of one element without axes, too, of which NumPy would make a number."""
+    return np.asarray(_each_erf(x), np.float64)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -113,7 +120,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def _gelu(x: np.ndarray, approximate: str) -> np.ndarray:
     if approximate == "tanh":
         return share(1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)), 0.5 * x).astype(x.dtype)
-    return share(1 + _erf(x / math.sqrt(2)).astype(np.float64), 0.5 * x).astype(x.dtype)
+    return share(1 + _erf(x / math.sqrt(2)), 0.5 * x).astype(x.dtype)
 
 
 def softsign(x: np.ndarray) -> np.ndarray:
@@ -259,7 +266,12 @@ def _chained(function: Callable) -> Callable:
 def activated(attrs: Attrs, y: np.ndarray) -> np.ndarray:
     """A result after the activation that was fused into its node."""
     code = attrs.get("activation", NONE)
-    return y if code == NONE else _elementwise.activate(y, code)
+    if code == NONE:
+        return y
+    if not is_real(y.dtype):
+        op, own = operator_of(code)
+        return _ACTIVATIONS[op](own, y)
+    return _elementwise.activate(y, code)
 
 
 def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -278,7 +290,7 @@ for _name, _function in {
 for _name, _function in {
     "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sin": np.sin, "Cos": np.cos,
     "Floor": np.floor, "Ceil": np.ceil, "Sign": np.sign, "Reciprocal": lambda x: x.dtype.type(1) / x,
-    "Round": np.round, "Erf": lambda x: _erf(x).astype(x.dtype), "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos,
+    "Round": np.round, "Erf": _erf, "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos,
     "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh,
     "Softsign": softsign, "Mish": lambda x: share(np.tanh(np.logaddexp(x, x.dtype.type(0))), x),
 }.items():  # fmt: skip

@@ -156,8 +156,7 @@ def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad
     added = "+Add" if len(node.inputs) > 3 and node.inputs[3] is not None and node.op != "DeformConv" else ""
     code = node.attrs.get("activation", NONE)
     name = f"{node.op}{added}{'' if code == NONE else f'+{operator_of(code)[0]}'}"
-    shape = outputs[0].shape if plan.parts == 1 else (plan.parts * outputs[0].shape[0], *outputs[0].shape[1:])
-    return NodeReport(node.path, name, shape, _how(plan, node), flops, moved, spent, share)
+    return NodeReport(node.path, name, plan.whole(outputs[0]).shape, _how(plan, node), flops, moved, spent, share)
 
 
 def _how(plan: Plan, node: Node) -> str:

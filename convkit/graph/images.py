@@ -56,6 +56,8 @@ def transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
     nd = len(w.shape) - 2
     stride, pad, dilation, groups = _moves(attrs, nd)
     added, size = spatial(attrs, "output_padding", nd, 0), attrs.get("output_shape")
+    if size is None and isinstance(pad, str) and pad != "valid" and any(added):
+        size = [n * s for n, s in zip(x.shape[2:], stride, strict=True)]
     if size is not None:
         pad, added = _pads_for(x.shape[2:], w.shape[2:], stride, dilation, added, size, attrs.get("auto_pad", "NOTSET"))
     return stride, pad, added, groups, dilation
@@ -339,7 +341,7 @@ def _resize_geometry(attrs: Attrs, x: Info, shape: tuple, scales: tuple, sized: 
     """What the engine calls this resizing; None if it has none."""
     mode, where = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
     antialias, outside = bool(attrs.get("antialias", 0)), not attrs.get("exclude_outside", 0)
-    if x.shape[:2] != shape[:2] or not 3 <= len(shape) <= 5 or 0 in x.shape:
+    if x.shape[:2] != shape[:2] or not 3 <= len(shape) <= 5 or 0 in x.shape or 0 in shape:
         return None
     if mode == "cubic" and (len(shape) != 4 or attrs.get("cubic_coeff_a", _CUBIC[0]) != _CUBIC[antialias]):
         return None

@@ -130,13 +130,13 @@ class Value:
 
     def emit(self, op: str, *inputs: Any, outputs: int = 1, **attrs: Any) -> Any:
         """The outputs of a new node that takes this value first: one value, or a tuple of them."""
-        return self.graph.emit(op, (self, *inputs), attrs, outputs)
+        return self.graph.traced(op, (self, *inputs), attrs, outputs)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         op = UFUNCS.get(ufunc.__name__)
         if op is None or method != "__call__" or options:
             raise TypeError(f"numpy.{ufunc.__name__} of a value has no node in a graph; write Module.symbolic for it")
-        return self.graph.emit(op, inputs, {}, 1)
+        return self.graph.traced(op, inputs, {})
 
     def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
@@ -211,10 +211,10 @@ class Value:
 
 def _binary(op: str) -> tuple[Callable, Callable]:
     def forward(self: Value, other: Any) -> Value:
-        return self.graph.emit(op, (self, other), {}, 1)
+        return self.graph.traced(op, (self, other), {})
 
     def reflected(self: Value, other: Any) -> Value:
-        return self.graph.emit(op, (other, self), {}, 1)
+        return self.graph.traced(op, (other, self), {})
 
     return forward, reflected
 
@@ -241,7 +241,7 @@ UFUNCS = {
 
 def _concatenated(arrays: Sequence[Any], axis: int = 0) -> Value:
     first = next(array for array in arrays if isinstance(array, Value))
-    return first.graph.emit("Concat", arrays, {"axis": axis}, 1)
+    return first.graph.traced("Concat", arrays, {"axis": axis})
 
 
 def _clipped(a: Value, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Value:
@@ -262,7 +262,7 @@ FUNCTIONS: dict[str, Callable] = {
     "clip": _clipped,
     "reshape": lambda x, shape: x.reshape(shape),
     "transpose": lambda x, axes=None: x.transpose(*axes or ()),
-    "where": lambda condition, a, b: _owner(condition, a, b).emit("Where", (condition, a, b), {}),
+    "where": lambda condition, a, b: _owner(condition, a, b).traced("Where", (condition, a, b), {}),
     "shape": lambda x: x.shape,
     "ndim": lambda x: x.ndim,
     "ravel": lambda x: x.flatten(),
@@ -362,6 +362,8 @@ class Graph:
         Whether it has been through all passes.
     declared : dict
         By name, the dtype and the sizes that an input must have; of a size that may differ, None.
+    promised : dict
+        By name, the sizes that an output must have.
     """
 
     def __init__(self) -> None:
@@ -373,6 +375,7 @@ class Graph:
         self.fixed = False
         self.optimised = False
         self.declared: dict[str, tuple[np.dtype, tuple[int | None, ...] | None]] = {}
+        self.promised: dict[str, tuple[int | None, ...] | None] = {}
         self.path = ""  # of the layer that is being traced
         self._constants: dict[int, Value] = {}
 
@@ -408,11 +411,11 @@ class Graph:
     def emit(self, op: str, inputs: Sequence[Any], attrs: Attrs, outputs: int = 1, path: str = "") -> Any:
         """Append a node and return its outputs: one value, or a tuple of them.
 
-        Inputs are values, arrays, parameters, numbers (of the dtype of the first value) or None. Where the shapes of
-        all of them are known, those of the outputs are found out at once.
+        Inputs are values, arrays, parameters or None. Where the shapes of all of them are known, those of the outputs
+        are found out at once.
         """
         values = [value for value in inputs if isinstance(value, Value)]
-        taken = self._promoted(op, [self._taken(value, values[op == "Where" :]) for value in inputs])
+        taken = [value if value is None or isinstance(value, Value) else self.constant(value) for value in inputs]
         node = Node(op, taken, attrs, path or self.path)
         node.outputs = [Value(self, node=node) for _ in range(outputs)]
         self.nodes.append(node)
@@ -422,6 +425,12 @@ class Graph:
                 for value, info in zip(node.outputs, OPS[op].infer(attrs, *infos), strict=False):
                     value.info = info
         return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+
+    def traced(self, op: str, inputs: Sequence[Any], attrs: Attrs, outputs: int = 1) -> Any:
+        """As `emit`, of operands in NumPy's ways: numbers have the dtype of the values, and dtypes may differ."""
+        values = [value for value in inputs if isinstance(value, Value)]
+        taken = [self._taken(value, values[op == "Where" :]) for value in inputs]
+        return self.emit(op, self._promoted(op, taken), attrs, outputs)
 
     def _taken(self, value: Any, values: list[Value]) -> Value | None:
         if value is None or isinstance(value, Value):
@@ -476,7 +485,8 @@ class Graph:
             return [None if value is None else values[value] for value in some]
 
         flat = [(op, numbers(taken), attrs, path, numbers(given)) for op, taken, attrs, path, given in nodes]
-        rest = {name: getattr(self, name) for name in ("output_names", "several", "fixed", "optimised", "declared")}
+        names = "output_names", "several", "fixed", "optimised", "declared", "promised"
+        rest = {name: getattr(self, name) for name in names}
         known = [(value.name, value.data, value.info) for value in values]
         return _graph, (known, flat, numbers(self.inputs), numbers(self.outputs), rest)
 

@@ -345,9 +345,11 @@ class Network:
     def _made(self, arrays: list[np.ndarray], now: _Circumstances) -> tuple[Plan, list[np.ndarray]] | None:
         graph = self._graph_for(arrays)
         try:
-            return self._plan(graph, arrays, now), []
+            plan = self._plan(graph, arrays, now)
         except Undetermined:
             return None
+        _check_promises(graph, [info.shape for info in plan.results()])
+        return plan, []
 
     def _plan(self, graph: Graph, arrays: list[np.ndarray], now: _Circumstances) -> Plan:
         infos = [Info(array.shape, array.dtype) for array in arrays]
@@ -411,7 +413,9 @@ class Network:
                 results = row.run(node.attrs, *taken)
             results = results if isinstance(results, tuple) else (results,)
             values.update(zip(node.outputs, map(np.asarray, results), strict=False))
-        return [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]
+        results = [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]
+        _check_promises(self.graph, [array.shape for array in results])
+        return results
 
 
 class Tiles:
@@ -493,8 +497,7 @@ def _input(array: Any, value: Any, declared: tuple[np.dtype, Any] | None) -> np.
         if array.dtype != dtype:
             raise TypeError(f"{name} must have dtype {dtype}, got {array.dtype}; astype converts it")
         if sizes is not None and not _fits(array.shape, sizes):
-            wanted = ", ".join("any" if size is None else str(size) for size in sizes)
-            raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+            raise ValueError(f"{name} must have shape {_said(sizes)}, got {array.shape}")
     if value.info is not None and value.info.dtype.kind == "f" and value.info.dtype.itemsize in (4, 8):
         array = as_array(array, name)
     else:
@@ -502,6 +505,18 @@ def _input(array: Any, value: Any, declared: tuple[np.dtype, Any] | None) -> np.
     if value.info is not None and array.dtype != value.info.dtype:
         raise TypeError(f"{name} must have dtype {value.info.dtype}, got {array.dtype}; astype converts it")
     return in_order(array)
+
+
+def _check_promises(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise unless the outputs have the sizes that the graph's maker declared."""
+    for name, shape in zip(graph.output_names, shapes, strict=True):
+        sizes = graph.promised.get(name)
+        if sizes is not None and not _fits(shape, sizes):
+            raise ValueError(f"output {name} is declared to have shape {_said(sizes)}, and has {shape}")
+
+
+def _said(sizes: Sequence[int | None]) -> str:
+    return f"({', '.join('any' if size is None else str(size) for size in sizes)})"
 
 
 def _fits(shape: tuple[int, ...], sizes: Sequence[int | None]) -> bool:

@@ -79,6 +79,8 @@ def _mapped(planes: np.ndarray, by: Map) -> np.ndarray:
 def _by_groups(attrs: Attrs, x: np.ndarray, groups: int, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Groups of channels of each image by themselves; then every channel's scale and bias."""
     images, channels = x.shape[:2]
+    if x.size == 0:
+        return np.zeros_like(x)
     rows = x.reshape(1, images * groups, math.prod(x.shape[1:]) // groups)
     standard = _moments.standard(rows, attrs.get("epsilon", 1e-5)).repeated(channels // groups)
     by = standard.map(np.tile(scale, images), np.tile(bias, images))
@@ -228,6 +230,8 @@ def _log_softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 @op("Hardmax", infer=same)
 def _hardmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     axis, y = attrs.get("axis", -1), np.zeros_like(x)
+    if x.size == 0:
+        return y
     np.put_along_axis(y, np.expand_dims(x.argmax(axis), axis), 1, axis)
     return y
 

@@ -99,7 +99,7 @@ def _einsum_infer(attrs: Attrs, *infos: Info) -> list[Info]:
             *zip(before, info.shape, strict=False),
             *zip(after, info.shape[len(before) + wide :], strict=True),
         ]:
-            sizes[letter] = max(sizes.get(letter, 1), size)
+            sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
     if "->" not in attrs["equation"]:
         result = "..." * ("..." in terms) + "".join(sorted(c for c in sizes if terms.count(c) == 1))
     before, dots, after = result.partition("...")

@@ -10,8 +10,8 @@ from .ir import Graph, Node, Value
 from .seen import BY_ELEMENT, MOVING
 from .table import Info
 
-# MobileNetV2 at 224x224 on a Zen 3 of 32 MB level 3, 8 images, 2 threads: 5.6 ms an image two at a time (12 MB), 5.9 four
-# at a time, 6.2 all at once. What is read again for every part, the weights, may be this share of what is moved besides.
+# MobileNetV2 at 224x224 on a Zen 3 of 32 MB level 3, 8 images, 2 threads: 5.6 ms an image two at a time (12 MB), 5.9
+# four at a time, 6.2 all at once. What is read again for every part, the weights, may be this share of all else.
 PART_BYTES = 16 << 20
 WEIGHTS_SHARE = 0.25
 

@@ -186,14 +186,20 @@ class Plan:
 
     # ---------------------------------------------------------------- a run
 
+    def results(self) -> list[Info]:
+        """What a run returns."""
+        return [self.whole(self.infos[value]) for value in self.graph.outputs]
+
+    def whole(self, info: Info) -> Info:
+        """Of a value of one part, that of all."""
+        return info if self.parts == 1 else info._replace(shape=(self.parts * info.shape[0], *info.shape[1:]))
+
     def run(self, inputs: list[np.ndarray], arena: np.ndarray, seconds: np.ndarray | None = None) -> list[np.ndarray]:
-        """The outputs for these inputs, contiguous arrays of the plan's shapes and dtypes; to `seconds`, what steps took."""
-        infos = [self.infos[value] for value in self.graph.outputs]
+        """The outputs for these inputs, contiguous arrays of `results`; `seconds` gets what each step took."""
+        outputs = [empty(info.shape, info.dtype) for info in self.results()]
         if self.parts == 1:
-            outputs = [empty(info.shape, info.dtype) for info in infos]
             self._run([arena, *inputs, *outputs], seconds)
             return outputs
-        outputs = [empty((self.parts * info.shape[0], *info.shape[1:]), info.dtype) for info in infos]
         for part in range(self.parts):
             spent = None if seconds is None else np.zeros_like(seconds)
             self._run([arena, *(_part(array, part, self.parts) for array in (*inputs, *outputs))], spent)

@@ -46,6 +46,7 @@ def _norm(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
 
 
 def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    x = x if x.dtype.kind == "f" else x.astype(np.float64)
     largest = np.max(x, axis=axis, keepdims=True, initial=-math.inf)
     largest = np.where(np.isfinite(largest), largest, 0)
     sums = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest

@@ -36,7 +36,7 @@ def _lp_padded(attrs: Attrs, x: Info) -> int:
 def _lp_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     shape, order = _lp_shape(attrs, x), attrs.get("p", 2)
     nd = len(shape.out)
-    reach = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(*shape[3:7], strict=True)]
+    reach = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(*shape[3:7], strict=True)]
     over = [max(r - lo - size, 0) for r, lo, size in zip(reach, shape.pad_lo, shape.in_, strict=True)]
     powers = np.pad(np.abs(x) ** order, [(0, 0), (0, 0), *zip(shape.pad_lo, over, strict=True)])
     spans = [(k - 1) * d + 1 for k, d in zip(shape.kernel, shape.dilation, strict=True)]

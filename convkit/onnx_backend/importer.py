@@ -25,6 +25,7 @@ from .files import (
     onnx,
     type_name,
 )
+from .types import ATTRIBUTES, Types, same
 from .versions import Call, newest
 
 Scope = MutableMapping[str, Value | None]
@@ -32,13 +33,6 @@ Scope = MutableMapping[str, Value | None]
 _MOST_NODES = 100_000  # functions that use functions that use functions grow without bound
 _DEEPEST = 50
 _FOLDED_BYTES = 1 << 20  # of an array, while the condition of an If is found out
-# Attributes that are element types.
-_ELEMENT_TYPES = {
-    "Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype", "RandomUniform": "dtype", "RandomNormalLike": "dtype",
-    "RandomUniformLike": "dtype", "Bernoulli": "dtype", "Multinomial": "dtype", "BlackmanWindow": "output_datatype",
-    "HammingWindow": "output_datatype", "HannWindow": "output_datatype", "MelWeightMatrix": "output_datatype",
-    "BitCast": "to",
-}  # fmt: skip
 _ROUNDED = "FLOAT16", "BFLOAT16"
 
 
@@ -60,7 +54,7 @@ class Importer:
 
     def __init__(self, model: Any, folder: Path | None, max_bytes: int) -> None:
         self._onnx = onnx()
-        self._tensors = Tensors(folder, max_bytes)
+        self._tensors, self._types = Tensors(folder, max_bytes), Types()
         self.graph = Graph()
         self._missing: dict[str, int] = {}  # what there is none of, and how often the model has it
         self._functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
@@ -107,8 +101,10 @@ class Importer:
         except RefusedTypeError as error:
             self._miss(f"input {name!r}, {error}")
             return value
-        half = kind.elem_type in HALVES
-        return self.graph.emit("Cast", [value], {"to": np.dtype(np.float32)}, path=name) if half else value
+        if kind.elem_type in HALVES:
+            value = self.graph.emit("Cast", [value], {"to": np.dtype(np.float32)}, path=name)
+        self._types.note(value, kind.elem_type)
+        return value
 
     def _initializers(self, proto: Any, scope: Scope) -> None:
         for tensor in proto.initializer:
@@ -119,10 +115,12 @@ class Importer:
 
     def _constant(self, tensor: Any, name: str) -> Value:
         try:
-            return self.graph.constant(self._tensors.array(tensor), name)
+            value = self.graph.constant(self._tensors.array(tensor), name)
         except RefusedTypeError as error:
             self._miss(f"tensor {name!r}, {error}")
             return Value(self.graph, name)
+        self._types.note(value, tensor.data_type)
+        return value
 
     def _give(self, outputs: Sequence[Any], scope: Scope) -> None:
         """The graph's outputs, in the types that the model declares."""
@@ -130,14 +128,24 @@ class Importer:
             value, kind = _found(scope, entry.name, "an output"), entry.type
             if kind.WhichOneof("value") not in ("tensor_type", None):
                 self._miss(f"output {entry.name!r}, which is a {kind.WhichOneof('value')}")
-            elif kind.tensor_type.elem_type in HALVES:
-                to = declared_dtype(kind.tensor_type.elem_type)
-                value = self.graph.emit("Cast", [value], {"to": to}, path=entry.name)
+            else:
+                value = self._as_declared(value, entry.name, kind.tensor_type)
             self.graph.outputs.append(value)
             self.graph.output_names.append(entry.name)
         if not outputs:
             raise ValueError("the model has no outputs")
         self.graph.several = len(outputs) > 1
+
+    def _as_declared(self, value: Value, name: str, kind: Any) -> Value:
+        """An output in the type that the model declares or, where it declares none, that its node gives."""
+        found = self._types.of(value)
+        number = kind.elem_type or found
+        if found is not None and not same(found, number):
+            raise ValueError(f"output {name!r} is declared to be {type_name(number)}, and is {type_name(found)}")
+        self.graph.promised[name] = tuple(map(_size, kind.shape.dim)) if kind.HasField("shape") else None
+        if number in HALVES:
+            return self.graph.emit("Cast", [value], {"to": declared_dtype(number)}, path=name)
+        return value
 
     # ---------------------------------------------------------------- nodes
 
@@ -177,9 +185,18 @@ class Importer:
             raise ValueError(f"the model has node {node.op_type}, and says of no operator set which version it has")
         version = opsets[""]
         attrs = self._attributes(node, given)
-        self._check(node, inputs, version)
+        schema = self._checked(node, inputs, version)
         if node.op_type == "If":
             return self._if(inputs, attrs, scope, opsets, given, depth)
+        bound = self._types.check(_who(node), schema, inputs)
+        results = self._made(node, inputs, dict(attrs), version, depth)
+        self._types.give(schema, attrs, bound, results)
+        return results
+
+    def _made(
+        self, node: Any, inputs: list[Value | None], attrs: dict[str, Any], version: int, depth: int
+    ) -> Sequence[Value | None]:
+        """What an operator gives, by its row or by what it is made of."""
         call = Call(self.graph, node.op_type, inputs, attrs, len(node.output), lambda i: self._rank(inputs[i]))
         result = newest(call, version)
         if result is not None:
@@ -188,8 +205,8 @@ class Importer:
             return self._body(node, inputs, attrs, version, depth)
         return self._emit(call, _path(node))
 
-    def _check(self, node: Any, inputs: Sequence[Value | None], version: int) -> None:
-        """Inputs and attributes must be what the operator's definition asks for."""
+    def _checked(self, node: Any, inputs: Sequence[Value | None], version: int) -> Any:
+        """The operator's definition; inputs and attributes must be what it asks for."""
         newest_known = self._onnx.defs.onnx_opset_version()
         if version > newest_known:
             raise UnsupportedError(f"operator set {version} (onnx {self._onnx.__version__} ends with {newest_known})")
@@ -197,7 +214,7 @@ class Importer:
             schema = self._onnx.defs.get_schema(node.op_type, version)
         except self._onnx.defs.SchemaError:
             raise UnsupportedError(f"{node.op_type} of operator set {version}") from None
-        who, optional = f"node {node.op_type} {_path(node)!r}", self._onnx.defs.OpSchema.FormalParameterOption.Optional
+        who, optional = _who(node), self._onnx.defs.OpSchema.FormalParameterOption.Optional
         if not schema.min_input <= len(inputs) <= schema.max_input or len(node.output) > schema.max_output:
             raise ValueError(f"{who} has {len(inputs)} inputs and {len(node.output)} outputs, which it may not")
         for i, value in enumerate(inputs):
@@ -206,11 +223,14 @@ class Importer:
                 raise ValueError(f"{who} has no input {formal.name}, which it needs")
         for attribute in node.attribute:
             formal = schema.attributes.get(attribute.name)
-            if formal is not None and int(formal.type) != attribute.type:
+            if formal is None:
+                raise ValueError(f"{who} has an attribute {attribute.name}, which operator set {version} does not know")
+            if int(formal.type) != attribute.type:
                 raise ValueError(f"{who} has an attribute {attribute.name} of another type than {formal.type.name}")
         missing = [name for name, formal in schema.attributes.items() if formal.required and not _given(node, name)]
         if missing:
             raise ValueError(f"{who} has no attribute {', '.join(missing)}, which it needs")
+        return schema
 
     def _emit(self, call: Call, path: str) -> Sequence[Value]:
         if call.op == "Constant":
@@ -232,7 +252,7 @@ class Importer:
                     attrs[name] = given[attribute.ref_attr_name]
             else:
                 attrs[name] = self._attribute(attribute, f"{node.op_type} {_path(node)!r}")
-            if name in attrs and _ELEMENT_TYPES.get(node.op_type) == name:
+            if name in attrs and ATTRIBUTES.get(node.op_type) == name:
                 attrs[name] = _element_type(node.op_type, attrs[name])
         return attrs
 
@@ -344,6 +364,10 @@ def _domain(name: str) -> str:
 
 def _given(node: Any, name: str) -> bool:
     return any(attribute.name == name for attribute in node.attribute)
+
+
+def _who(node: Any) -> str:
+    return f"node {node.op_type} {_path(node)!r}"
 
 
 def _path(node: Any) -> str:

@@ -169,6 +169,18 @@ def _flattened(call: Call) -> Value:
     return call.emit("Reshape", call.emit(call.op, rows, axis=-1), call.emit("Shape", x), allowzero=1)
 
 
+@_before(10, "Dropout")
+def _mask(call: Call) -> Result | None:
+    """The mask has the type of x."""
+    if call.outputs == 1:
+        return None
+    x = call.inputs[0]
+    shape = call.emit("Shape", x)
+    return call.emit("Identity", x), call.emit(
+        "CastLike", call.emit("ConstantOfShape", shape, value=np.ones(1, bool)), x
+    )
+
+
 @_before(math.inf, "Dropout")
 def _dropout(call: Call) -> Result | None:
     """What it drops where it is told to; else nothing, and a mask that says so."""
@@ -248,6 +260,11 @@ def _followed(call: Call, axis: int) -> Value:
     if b.data is not None:
         return call.graph.constant(b.data.reshape(*b.data.shape, *(1,) * more))
     return call.emit("Unsqueeze", b, np.arange(own, own + more))
+
+
+@_before(16, "RoiAlign")
+def _roi_align(call: Call) -> None:
+    call.attrs["coordinate_transformation_mode"] = "output_half_pixel"
 
 
 @_before(11, "Resize")

@@ -97,10 +97,8 @@ CONSTANTS = {
 
 @pytest.mark.parametrize("name", MIXING)
 def test_what_mixes_images_is_not_cut(small, name):
-    nodes = [
-        ("Exp", ["x"], ["e"], {}),
-        *((op, ["e" if i == "x" else i for i in ins], o, a) for op, ins, o, a in MIXING[name]),
-    ]
+    nodes = [(op, ["e" if i == "x" else i for i in inputs], y, attrs) for op, inputs, y, attrs in MIXING[name]]
+    nodes.insert(0, ("Exp", ["x"], ["e"], {}))
     used = {i for _, ins, _, _ in nodes for i in ins}
     network = loaded(nodes, (4, 4, 4), **{k: v for k, v in CONSTANTS.items() if k in used})
     assert network.explain(images(4, 4, 4), measure=False).parts == 1

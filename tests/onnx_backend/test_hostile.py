@@ -106,7 +106,7 @@ AMPLIFIERS = {
     "Resize": 'y = Resize <mode: string = "nearest"> (x, , , big)',
     "Pad": "pads = Concat <axis: int = 0> (big, big) y = Pad(x, pads)",
     "Range": "zero = Constant <value_int = 0> () one = Constant <value_int = 1> () "
-    "n = ReduceProd <keepdims: int = 0>(big) y = Range(zero, n, one)",
+    "n = ReduceProd <keepdims: int = 0>(big) numbers = Range(zero, n, one) y = Cast <to: int = 1> (numbers)",
     "OneHot": "n = ReduceProd <keepdims: int = 0>(big) two = Constant <value_floats = [0.0, 1.0]> () "
     "i = Constant <value_ints = [1]> () y = OneHot(i, n, two)",
     "CenterCropPad": "y = CenterCropPad(x, big)",

@@ -1,5 +1,7 @@
 """What a model means: old operator sets, functions, conditions, types, and what is refused."""
 
+import math
+
 import numpy as np
 import onnx
 import pytest
@@ -71,6 +73,7 @@ def test_older_operators_of_several_outputs():
     assert_node([X[..., :2], X[..., 2:]], "Split", 2, X, outputs=2, axis=2)
     assert_node([X[..., [3, 2]], np.int64([[[3, 2]] * 3] * 2)], "TopK", 1, X, outputs=2, k=2)
     assert_node([X, np.ones_like(X, bool)], "Dropout", 10, X, outputs=2)
+    assert node("Dropout", 9, X, outputs=2)[1].dtype == np.float32
 
 
 def test_batch_normalisation_of_older_sets():
@@ -79,6 +82,12 @@ def test_batch_normalisation_of_older_sets():
     assert_node([wanted], "BatchNormalization", 7, x, *(numbers,) * 4)
     with pytest.raises(onnx_backend.UnsupportedError, match="spatial=0"):
         node("BatchNormalization", 7, x, *(numbers,) * 4, spatial=0)
+
+
+def test_roi_align_began_half_a_pixel_further():
+    x, boxes, images = X[None, :1], np.float32([[0, 0, 2, 2]]), np.int64([0])
+    (older,), (newer,) = (node("RoiAlign", version, x, boxes, images, sampling_ratio=1) for version in (10, 16))
+    np.testing.assert_allclose([older.item(), newer.item()], [x[0, 0, 1, 1], x[0, 0, :2, :2].mean()])
 
 
 def test_old_broadcasting_needs_the_rank():
@@ -136,7 +145,123 @@ def test_an_operator_without_a_row_is_what_onnx_makes_it_of():
     np.testing.assert_allclose(onnx_backend.load(proto)(np.int64(5)), wanted, atol=1e-7)
 
 
+# ---------------------------------------------------------------- edges of operators
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "attrs", "expected"),
+    [
+        ("Erf", np.float32(0.5), {}, np.float32(math.erf(0.5))),
+        ("Gelu", np.float32(-1), {}, np.float32(-(1 + math.erf(-(0.5**0.5))) / 2)),
+        ("Hardmax", np.zeros((2, 0), np.float32), {}, np.zeros((2, 0), np.float32)),
+        ("ReduceLogSumExp", np.int32([[0, 0]]), {"keepdims": 0}, np.int32(0)),
+        ("ReduceLogSumExp", np.int64([3]), {}, np.int64([3])),
+        ("LpPool", X[:1, :1, :3], {"kernel_shape": [5], "pads": [1, 1], "p": 1}, np.float32([[[3]]])),
+        ("LpPool", X[:1, :1, :3], {"kernel_shape": [4], "auto_pad": "SAME_LOWER", "p": 1}, np.float32([[[1, 3, 3]]])),
+        ("Einsum", np.zeros((0, 2), np.float32), {"equation": "ij->ji"}, np.zeros((2, 0), np.float32)),
+    ],
+)
+def test_edges(op, x, attrs, expected):
+    (y,) = node(op, 22, x, **attrs)
+    assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sizes_known", (True, False))
+@pytest.mark.parametrize("mode", ("nearest", "linear", "cubic"))
+def test_an_image_may_be_resized_to_nothing(mode, sizes_known):
+    x, scales = np.ones((1, 1, 2, 3), np.float32), np.float32([1, 1, 0.3, 2])
+    if sizes_known:
+        proto = model(
+            f"""top (float[n, c, h, w] x) => (float[a, b, d, e] y) <float[4] s = {{1, 1, 0.3, 2}}> {{
+                y = Resize <mode = "{mode}"> (x, , s)
+            }}"""
+        )
+        y = onnx_backend.load(proto)(x)
+    else:
+        made = helper.make_node("Resize", ["x", "", "s"], ["y"], mode=mode)
+        (y,) = onnx_backend.run_node(made, [x, scales])
+    assert y.shape == (1, 1, 0, 6)
+
+
+def test_images_without_channels_may_be_normalised():
+    x, none = np.ones((2, 0, 3), np.float32), np.ones(0, np.float32)
+    assert_node([x], "InstanceNormalization", 22, x, none, none)
+
+
+def test_what_is_added_to_a_transposed_convolution_of_the_same_size_is_cropped():
+    x, w = X[:1, :1, :3], np.float32([[[1, 2, 4]]])
+    (named,) = node("ConvTranspose", 11, x, w, strides=[2], output_padding=[1], auto_pad="SAME_UPPER")
+    (given,) = node("ConvTranspose", 11, x, w, strides=[2], output_padding=[1], pads=[1, 1])
+    assert named.shape == (1, 1, 6)
+    np.testing.assert_array_equal(named, given)
+
+
 # ---------------------------------------------------------------- types
+
+
+def test_constants_are_computed_as_onnx_has_it():
+    """Where all is known, too, integers stay integers."""
+    proto = model(
+        """top () => (int32 y, int32 z) <int32 a = {-7}, int32 b = {2}, float c = {2.0}> {
+            y = Div(a, b) z = Pow(a, c)
+        }"""
+    )
+    y, z = onnx_backend.load(proto)()
+    assert (y, y.dtype, z, z.dtype) == (-3, np.int32, 49, np.int32)
+
+
+def test_integers_have_activations_and_bounds():
+    """Behind a sum, too, into which those of floating point are fused."""
+    proto = model(
+        """top (int64[a, b] x) => (int64[a, b] relu, int64[a, b] clip, int64[a, b] same, int64[2] sizes)
+        <int64 lo = {-9007199254740993}, int64 hi = {2}> {
+            relu_of = Add(x, x) relu = Relu(relu_of)
+            clip_of = Mul(x, x) clip = Clip(clip_of, lo, hi)
+            same_of = Sub(x, lo) same = Clip(same_of, lo)
+            shape = Shape(x) more = Add(shape, shape) sizes = Clip(more, , hi)
+        }"""
+    )
+    x = np.int64([[-3, 1, 2**61]])
+    relu, clip, same, sizes = onnx_backend.load(proto)(x)
+    np.testing.assert_array_equal(relu, [[0, 2, 2**62]])
+    np.testing.assert_array_equal(clip, [[2, 1, 0]])
+    np.testing.assert_array_equal(same, x + 9007199254740993)
+    np.testing.assert_array_equal(sizes, [2, 2])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("y = Add(x, n)", "node Add 'y' must have an input B of tensor.float., got tensor.int64."),
+        (
+            "a = Not(n) y = Cast <to = 1> (a)",
+            r"node Not 'a' must have an input X of tensor\(bool\), got tensor\(int64\)",
+        ),
+        ("y = Shape(x)", "output 'y' is declared to be FLOAT, and is INT64"),
+        ("y = Cast <to = 11> (x)", "output 'y' is declared to be FLOAT, and is DOUBLE"),
+        ("y = own.sum(x, n)", "node Add 'b'"),
+        ("y = AveragePool <kernel_shape = [1], dilations = [1]> (x)", "dilations, which operator set 18 does not know"),
+    ],
+)
+def test_types_are_those_of_the_definitions(body, message):
+    """Kernels read what they are told, whatever it is."""
+    proto = model(
+        f"""top (float[a, b, c] x, int64[a] n) => (float[d, e, f] y) {{ {body} }}
+        <domain: "own", opset_import: ["" : 18]> sum (a, c) => (b) {{ b = Add(a, c) }}""",
+        18,
+    )
+    with pytest.raises(ValueError, match=message):
+        onnx_backend.load(proto)
+
+
+@pytest.mark.parametrize("body", ["y = Neg(x)", "i = NonZero(x) j = Squeeze(i) y = Gather(x, j)"])
+def test_outputs_have_the_sizes_that_are_declared(body):
+    """Whether all is planned or not."""
+    network = onnx_backend.load(model(f"top (float[n] x) => (float[2] y) {{ {body} }}"))
+    np.testing.assert_array_equal(abs(network(np.float32([1, 2]))), [1, 2])
+    with pytest.raises(ValueError, match=r"output y is declared to have shape \(2\), and has \(3,\)"):
+        network(np.float32([1, 2, 3]))
 
 
 @pytest.mark.parametrize("number", (TensorProto.FLOAT16, TensorProto.BFLOAT16))
@@ -212,8 +337,9 @@ def test_the_backend_interface():
     for inputs in (x, [x], {"x": x}):
         y, z = onnx_backend.prepare(proto, "CPU").run(inputs)
         np.testing.assert_array_equal([y, z], [-x, abs(x)])
-    (y,) = onnx_backend.run_node(helper.make_node("Pow", ["x", "x"], ["y"]), [np.float32([2, 3])])
-    np.testing.assert_array_equal(y, [4, 27])
+    for dtype in (np.float32, np.float16):
+        (y,) = onnx_backend.run_node(helper.make_node("Pow", ["x", "x"], ["y"]), [dtype([2, 3])])
+        np.testing.assert_array_equal(y, dtype([4, 27]), strict=True)
     assert onnx_backend.supports_device("CPU") and not onnx_backend.supports_device("CUDA:1")
     with pytest.raises(ValueError, match="device must be 'CPU', got 'CUDA'"):
         onnx_backend.prepare(proto, "CUDA")
