@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..graph import OPS, Graph, Info, Value
-from ..graph.ir import Node
+from ..graph import OPS, Graph, Value
 from .files import (
     BFLOAT16,
     FLOAT16,
@@ -25,6 +22,7 @@ from .files import (
     onnx,
     type_name,
 )
+from .shapes import Shapes
 from .types import ATTRIBUTES, Types, same
 from .versions import Call, newest
 
@@ -32,7 +30,6 @@ Scope = MutableMapping[str, Value | None]
 
 _MOST_NODES = 100_000  # functions that use functions that use functions grow without bound
 _DEEPEST = 50
-_FOLDED_BYTES = 1 << 20  # of an array, while the condition of an If is found out
 _ROUNDED = "FLOAT16", "BFLOAT16"
 
 
@@ -59,9 +56,7 @@ class Importer:
         self._missing: dict[str, int] = {}  # what there is none of, and how often the model has it
         self._functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
         self._count = 0
-        self._max_bytes = max_bytes
-        self._infos: dict[Value, Info] = {}
-        self._looked_at = 0  # nodes
+        self._sizes, self._ranks = Shapes(self.graph, max_bytes), Shapes(self.graph, max_bytes, unknown=1)
         opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
         scope = self._initial(model.graph)
         self._nodes(model.graph.node, scope, opsets or {"": 1}, {}, 0)
@@ -95,9 +90,8 @@ class Importer:
         value = self.graph.input(name)
         try:
             self.graph.declared[name] = declared_dtype(kind.elem_type), sizes
-            if sizes is not None:
-                shape = tuple(1 if size is None else size for size in sizes)
-                self._infos[value] = Info(shape, self.graph.declared[name][0])
+            for shapes in (self._sizes, self._ranks) if sizes is not None else ():
+                shapes.given(value, self.graph.declared[name][0], sizes)
         except RefusedTypeError as error:
             self._miss(f"input {name!r}, {error}")
             return value
@@ -324,10 +318,10 @@ class Importer:
         given: Mapping[str, Any], depth: int,
     ) -> list[Value]:  # fmt: skip
         """The branch that a condition which is known chooses."""
-        condition = None if not inputs or inputs[0] is None else known(self.graph, inputs[0])
-        if condition is None:
+        condition = self._sizes.of(inputs[0])
+        if condition is None or condition.data is None:
             raise UnsupportedError("If whose condition is not constant")
-        branch = attrs["then_branch" if condition.reshape(-1)[:1].any() else "else_branch"]
+        branch = attrs["then_branch" if condition.data.reshape(-1)[:1].any() else "else_branch"]
         inner: Scope = ChainMap({}, scope)
         self._initializers(branch, inner)
         self._nodes(branch.node, inner, opsets, given, depth + 1)
@@ -336,20 +330,8 @@ class Importer:
     # ---------------------------------------------------------------- ranks
 
     def _rank(self, value: Value | None) -> int:
-        """A value's number of axes, as the table finds it where sizes that are not declared are 1.
-
-        onnx's own inference divides by what a file says, and then ends the process.
-        """
-        for node in self.graph.nodes[self._looked_at :]:
-            infos = [None if v is None else self._infos.get(v, v.info) for v in node.inputs]
-            if any(info is None and v is not None for info, v in zip(infos, node.inputs, strict=True)):
-                continue
-            with suppress(Exception):  # it will be said when sizes are known
-                outputs = OPS[node.op].infer(node.attrs, *infos)
-                if sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs) <= self._max_bytes:
-                    self._infos.update(zip(node.outputs, outputs, strict=False))
-        self._looked_at = len(self.graph.nodes)
-        info = None if value is None else self._infos.get(value, value.info)
+        """A value's number of axes."""
+        info = self._ranks.of(value)
         if info is None:
             raise UnsupportedError("broadcasting from an axis on, before operator set 7, of a value of unknown rank")
         return len(info.shape)
@@ -405,28 +387,6 @@ def _constant_of(attrs: dict[str, Any]) -> np.ndarray:
         if name in attrs:
             return np.asarray(attrs[name], dtype)
     raise UnsupportedError(f"Constant of {', '.join(attrs) or 'nothing'}")
-
-
-def known(graph: Graph, value: Value, depth: int = 0) -> np.ndarray | None:
-    """The array that a value is, if it follows from constants and declared shapes by nodes of small arrays."""
-    if value.data is not None:
-        return value.data
-    node: Node | None = value.node
-    if node is None or depth > _DEEPEST or not OPS[node.op].fixed:
-        return None
-    if node.op == "Shape":
-        _, sizes = graph.declared.get(node.inputs[0].name, (None, None))
-        return None if sizes is None or None in sizes else OPS["Shape"].infer(node.attrs, Info(sizes, None))[0].data
-    arrays = [None if v is None else known(graph, v, depth + 1) for v in node.inputs]
-    if any(array is None and v is not None for array, v in zip(arrays, node.inputs, strict=True)):
-        return None
-    infos = [None if array is None else Info(array.shape, array.dtype, array) for array in arrays]
-    outputs = OPS[node.op].infer(node.attrs, *infos)
-    if sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs) > _FOLDED_BYTES:
-        return None
-    results = OPS[node.op].run(node.attrs, *arrays)
-    results = results if isinstance(results, tuple) else (results,)
-    return np.asarray(results[node.outputs.index(value)])
 
 
 def _size(dim: Any) -> int | None:

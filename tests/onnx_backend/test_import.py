@@ -139,6 +139,29 @@ def test_a_branch_that_declared_sizes_choose(rank, expected):
     assert onnx_backend.load(proto)(np.zeros((3,) * rank, np.float32)) == expected
 
 
+@pytest.mark.parametrize(("channels", "shape"), [(1, (2, 3)), (2, (2, 2, 3))])
+def test_a_branch_that_sizes_between_nodes_choose(channels, shape):
+    """As an exporter writes squeeze(1) of what it knows no shape of."""
+    proto = model(
+        f"""top (float[2, {channels}, 6] x) => (float y) <int64[1] one = {{1}}, int64 first = {{1}}> {{
+            pooled = MaxPool <kernel_shape = [2], strides = [2]> (x)
+            sizes = Shape(pooled)
+            size = Gather(sizes, first)
+            alone = Equal(size, one)
+            y = If (alone) <
+                then_branch = a () => (float p) {{ p = Squeeze(pooled, one) }},
+                else_branch = b () => (float q) {{ q = Identity(pooled) }}
+            >
+        }}"""
+    )
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    x = np.ones((2, channels, 6), np.float32)
+    assert onnx_backend.load(proto)(x).shape == shape
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "c"
+    with pytest.raises(onnx_backend.UnsupportedError, match="If whose condition"):
+        onnx_backend.load(proto)
+
+
 def test_an_operator_without_a_row_is_what_onnx_makes_it_of():
     proto = model("top (int64 n) => (float[m] y) { y = HannWindow(n) }")
     wanted = np.sin(np.pi * np.arange(5) / 5) ** 2

@@ -67,7 +67,7 @@ def test_every_case_of_an_operator_on_images(operator):
 def test_every_case(kind):
     folders = onnx_vectors.folders(kind)
     assert len(folders) == KINDS[kind]
-    assert assert_all(folders) == {"node": 333, "simple": 16}.get(kind, 0)
+    assert assert_all(folders) == {"node": 330, "simple": 16}.get(kind, 0)
 
 
 def test_the_fallback_says_that_it_runs_the_model():
