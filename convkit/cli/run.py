@@ -155,9 +155,9 @@ def _largest(y: np.ndarray, labels: list[str]) -> list[str]:
     if y.size == 0 or y.dtype.kind not in "fiu":
         return []
     order = np.argsort(-y.reshape(-1).astype(np.float64), kind="stable")[:_SHOWN]
-    named = [axis for axis, size in enumerate(y.shape) if labels and size == len(labels)]
+    named = [axis for axis, size in enumerate(y.shape) if size == len(labels) > 1]
     lines = []
-    for place in zip(*np.unravel_index(order, y.shape), strict=True):
+    for place in zip(*np.unravel_index(order, y.shape), strict=True) if y.ndim else [()]:
         where = ", ".join(map(str, map(int, place)))
         label = f"  {labels[place[named[-1]]]}" if named else ""
         lines.append(f"{y[place]:12.6g} at ({where}){label}")

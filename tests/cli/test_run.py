@@ -56,6 +56,19 @@ def test_a_picture_with_labels(model, tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:]] == ["2", "0", "0"]
 
 
+def test_a_number_and_a_single_label(tmp_path, capsys):
+    """The label is not that of the batch."""
+    text = HEAD + "top (float[1, 2] x) => (float y, float[1, 2] z) { y = ReduceSum <keepdims = 0> (x) z = Identity(x) }"
+    onnx.save(parser.parse_model(text), tmp_path / "sum.onnx")
+    np.save(tmp_path / "x.npy", np.float32([[1, 2]]))
+    (tmp_path / "labels.txt").write_text("cat\n")
+    lines = output(capsys, tmp_path / "sum.onnx", "--input", tmp_path / "x.npy", "--labels", tmp_path / "labels.txt")
+    assert [line.split() for line in lines] == [
+        ["y:", "float32", "()"], ["3", "at", "()"],
+        ["z:", "float32", "(1,", "2)"], ["2", "at", "(0,", "1)"], ["1", "at", "(0,", "0)"],
+    ]  # fmt: skip
+
+
 def test_deviates_of_the_declared_shape(model, capsys):
     assert output(capsys, model, "--size", "8")[0] == "mean: float32 (1, 3)"
 
