@@ -273,6 +273,16 @@ def _resize(call: Call) -> None:
     call.attrs |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
+@_before(13, "Resize")
+def _for_nearest(call: Call) -> None:
+    """TensorFlow's places lie half an element beyond half_pixel's, which rounding makes up for."""
+    if call.attrs.get("coordinate_transformation_mode") != "tf_half_pixel_for_nn":
+        return
+    if call.attrs.get("mode", "nearest") != "nearest" or call.attrs.get("nearest_mode") != "floor":
+        raise call.unsupported("tf_half_pixel_for_nn, but for the nearest element below (nearest_mode='floor')")
+    call.attrs |= {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
+
+
 @_before(math.inf, "Upsample")
 def _upsample(call: Call) -> None:
     scales = call.attrs.pop("scales", None)

@@ -90,6 +90,14 @@ def test_roi_align_began_half_a_pixel_further():
     np.testing.assert_allclose([older.item(), newer.item()], [x[0, 0, 1, 1], x[0, 0, :2, :2].mean()])
 
 
+def test_nearest_elements_of_tensorflow():
+    x, none, scales = X[None, :1, :1], np.zeros(0, np.float32), np.float32([1, 1, 1, 1.5])
+    options = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"}
+    assert_node([x[..., [0, 1, 1, 2, 3, 3]]], "Resize", 11, x, none, scales, **options)
+    with pytest.raises(onnx_backend.UnsupportedError, match="tf_half_pixel_for_nn"):
+        node("Resize", 11, x, none, scales, **options | {"nearest_mode": "ceil"})
+
+
 def test_old_broadcasting_needs_the_rank():
     with pytest.raises(onnx_backend.UnsupportedError, match=r"unknown rank"):
         node("Add", 6, X, X[0, :, 0], shapes=False, broadcast=1, axis=1)
