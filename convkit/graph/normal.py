@@ -15,7 +15,7 @@ from ..ops import _channels, _moments
 from ..ops._channels import Map
 from .elements import same
 from .picking import positive
-from .table import OPS, Attrs, Info, Op, each_channel, op, repeats
+from .table import OPS, Attrs, Info, Op, each_channel, op, real, repeats
 
 
 def _lower_rows(
@@ -88,6 +88,7 @@ def _by_groups(attrs: Attrs, x: np.ndarray, groups: int, scale: np.ndarray, bias
 
 
 def _layer_norm_infer(attrs: Attrs, x: Info, *numbers: Info | None) -> list[Info]:
+    real(x)
     axis = positive(attrs.get("axis", -1), len(x.shape))
     for info in numbers:
         repeats(info, x.shape[axis:], x.shape)
@@ -137,7 +138,7 @@ def _instance_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndar
 
 
 def _group_infer(attrs: Attrs, x: Info, *numbers: Info) -> list[Info]:
-    return same(attrs, x) if attrs.get("by_group") else each_channel(attrs, x, *numbers)
+    return each_channel(attrs, x) if attrs.get("by_group") else each_channel(attrs, x, *numbers)
 
 
 @op("GroupNormalization", infer=_group_infer)
@@ -148,7 +149,7 @@ def _group_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
     return _by_groups(attrs, x, groups, scale, bias)
 
 
-@op("MeanVarianceNormalization", infer=same)
+@op("MeanVarianceNormalization", infer=each_channel)
 def _mean_variance(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     gone = tuple(positive(axis, x.ndim) for axis in attrs.get("axes", (0, 2, 3)))
     order = *(axis for axis in range(x.ndim) if axis not in gone), *gone
@@ -159,7 +160,7 @@ def _mean_variance(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 
 
 def _training_infer(attrs: Attrs, x: Info, scale: Info, bias: Info, mean: Info, variance: Info) -> list[Info]:
-    return [Info(x.shape, x.dtype), Info(mean.shape, mean.dtype), Info(variance.shape, variance.dtype)]
+    return [*each_channel(attrs, x), Info(mean.shape, mean.dtype), Info(variance.shape, variance.dtype)]
 
 
 @op("BatchNormalizationInTraining", infer=_training_infer)

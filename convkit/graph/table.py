@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._arrays import is_real
+
 Attrs = dict[str, Any]  # of a node: its settings by name, as ONNX has them
 
 
@@ -95,8 +97,15 @@ def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list
     return infer
 
 
+def real(x: Info) -> None:
+    """Raise unless x is what kernels take, whose results are written over its own dtype's memory."""
+    if not is_real(x.dtype):
+        raise TypeError(f"x must be float32 or float64, got dtype {x.dtype}")
+
+
 def each_channel(attrs: Attrs, x: Info, *numbers: Info | None) -> list[Info]:
     """The shape and dtype of images; every further input must have a number for each of their channels."""
+    real(x)
     for info in numbers:
         if info is not None and (len(x.shape) < 2 or info.shape != (x.shape[1],)):
             raise ValueError(f"x must have {math.prod(info.shape)} channels, as many as the node, got shape {x.shape}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convkit import nn
+from convkit import graph, nn
 
 
 class Of(nn.Module):
@@ -45,3 +45,12 @@ def test_what_they_have_not_is_said(function, message):
     with pytest.raises((TypeError, AttributeError), match=message) as caught:
         Of(function).prepare(X.shape)
     assert "Module.symbolic" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)], ids=lambda x: type(x).__name__
+)
+def test_what_kernels_do_not_take_is_refused(layer):
+    """They would write past the end of a result of narrower elements."""
+    with pytest.raises(TypeError, match="x must be float32 or float64, got dtype int16"):
+        graph.trace(layer.eval(), [(2, 4, 4, 4)], "int16")
