@@ -26,9 +26,8 @@ class PoolShape(NamedTuple):
 
 def _axis_out(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int, ceil_mode: bool) -> int:
     """Windows along one axis; with ceil_mode one that starts before the image's end may reach over the padding's."""
-    out = _shapes.output_size(size, kernel, stride, dilation, lo, hi)
     if not ceil_mode:
-        return out
+        return _shapes.output_size(size, kernel, stride, dilation, lo, hi)
     out = _shapes.output_size(size, kernel, stride, dilation, lo, hi + stride - 1)
     return out - 1 if (out - 1) * stride >= lo + size else out
 
@@ -39,7 +38,9 @@ def windows(nd, shape, kernel_size, stride, padding, dilation, ceil_mode, channe
     kernel = _shapes.per_axis(kernel_size, nd, "kernel_size", 1)
     if isinstance(padding, str) and padding == "full":
         raise ValueError("padding must be smaller than the window on each side, got 'full'")
-    moves = _shapes.window(in_, kernel, kernel if stride is None else stride, padding, dilation, "zeros", "kernel_size")
+    moves = _shapes.window(
+        in_, kernel, kernel if stride is None else stride, padding, dilation, "zeros", "kernel_size", over=ceil_mode
+    )
     for lo, hi, k, d in zip(moves.pad_lo, moves.pad_hi, kernel, moves.dilation, strict=True):
         if max(lo, hi) > d * (k - 1):
             raise ValueError(

@@ -203,20 +203,20 @@ def _check_padding_mode(mode: str, in_, lo, hi) -> int:
 # ---------------------------------------------------------------- windows
 
 
-def window(in_, kernel, stride, padding, dilation, padding_mode: str, kernel_name: str) -> Window:
-    """All sizes of a moving window, checked."""
+def window(in_, kernel, stride, padding, dilation, padding_mode: str, kernel_name: str, over: bool = False) -> Window:
+    """All sizes of a moving window, checked; with `over` it may reach beyond the padding by less than a stride."""
     nd = len(in_)
     kernel = per_axis(kernel, nd, kernel_name, 1)
     stride = per_axis(stride, nd, "stride", 1)
     dilation = per_axis(dilation, nd, "dilation", 1)
     lo, hi = paddings(padding, in_, kernel, stride, dilation)
-    for size, k, d, a, b in zip(in_, kernel, dilation, lo, hi, strict=True):
+    for size, k, s, d, a, b in zip(in_, kernel, stride, dilation, lo, hi, strict=True):
         reach, padded = d * (k - 1) + 1, size + a + b
         if padded > INT64_MAX:
             raise OverflowError(f"padding must keep the padded input below 2**63, got {size} + {a} + {b}")
         if reach > INT64_MAX:
             raise OverflowError(f"dilation must keep dilation*(kernel-1)+1 below 2**63, got dilation {d}, kernel {k}")
-        if reach > padded:
+        if reach > padded + (s - 1 if over else 0):
             raise ValueError(
                 f"{kernel_name} must fit the padded input: a kernel of {k} at dilation {d} reaches over {reach}, "
                 f"got an input of {size} padded to {padded}"

@@ -63,6 +63,7 @@ POOLS = (
     Pool("pool_dilated",        2, 5,  (21, 40),     (3, 2), (2, 3), (2, 1), (2, 3)),
     Pool("pool_dilation_over",  1, 4,  (9, 30),      2, 4, (1, 0), 6),
     Pool("pool_ceil_drops",     1, 4,  (5, 6),       3, 3, 1, 1, True),
+    Pool("pool_ceil_wider",     2, 4,  (3, 5),       (6, 7), 4, (0, 1), 1, True),
     Pool("pool_ceil_hangs",     2, 4,  (10, 21),     3, 4, (0, 1), 1, True),
     Pool("pool_asymmetric",     2, 7,  (8, 19),      3, 2, ((0, 2), (2, 1)), 1, True),
     Pool("pool_same",           1, 6,  (9, 23),      (4, 3), 2, "same"),
