@@ -19,8 +19,8 @@ from .._threads import current
 from .._words import counted
 from .explain import NetworkReport, measured, report
 from .ir import Graph, Node, Value, at
-from .passes import allocated, optimise
 from .parts import parts_of
+from .passes import allocated, optimise
 from .plan import Plan, inferred, refused
 from .table import OPS, Info, Undetermined
 from .tiled import Part, Range, Tiling
