@@ -338,6 +338,12 @@ EMPTY = (
 PLANES = (
     # name                        n  c_in spatial   c_out kernel  stride padding dilation groups
     Problem("planes_3x3",         2,   5, (15, 19),     5, (3, 3), 1, 1, 1, 5, activation="relu"),
+    Problem("planes_3x3_apart",   1,   3, (13, 41),     3, (3, 3), 1, (3, 2), (3, 2), 3),
+    Problem("planes_3x3_far",     1,   2, (19, 33),     2, (3, 3), 1, 12, 12, 2),
+    Problem("planes_3x3_short",   2,   5, (9, 9),      10, (3, 3), 1, (1, 0), 1, 5, activation=("leaky_relu", 0.1)),
+    Problem("planes_3x3_second",  2,   3, (17, 38),     6, (3, 3), 2, (2, 1), 1, 3, bias=False),
+    Problem("planes_3x3_thick",   1,   3, (4, 9, 34),   3, (1, 3, 3), 2, (0, 0, 1), 1, 3),
+    Problem("planes_3x3_blocks",  1,   1, (260, 75),    1, (3, 3), 1, (2, 0), 1, 1),
     Problem("planes_dilated",     1,   4, (17, 21),     4, (4, 3), 1, (2, 3), (3, 2), 4, activation=("elu", 0.5)),
     Problem("planes_strided",     1,   9, (23, 38),     9, (5, 6), (2, 3), 2, (2, 1), 9),
     Problem("planes_s4_d3",       1,   3, (31, 53),     3, (2, 5), 4, 3, 3, 3),

@@ -33,6 +33,19 @@ def test_planes_have_the_bits_of_panels(problem):
             assert_same_bits(everything(data, layout), expected, f"{problem}, {dtype}, {layout}, {name}, {isa}")
 
 
+@each([problem for problem in PLANES if problem.kernel[-2:] == (3, 3) and problem.groups == problem.c_in])
+@pytest.mark.usefixtures("cheapest")
+def test_planes_leave_out_padding_under_weights_that_are_not_finite(problem):
+    for dtype, value in itertools.product(("float32", "float64"), (np.inf, np.nan)):
+        data = random_data(problem, dtype)
+        data.weight[-1].flat[[0, -1]] = value
+        engine.take_arrangements("by_pixel")
+        expected = everything(data, "NCHW")
+        engine.take_arrangements("by_channel")
+        for name, array in everything(data, "NCHW").items():
+            assert_bits(array, expected[name], f"{problem}, {dtype}, {value}, {name}")
+
+
 @each(named("1x1", "1x1_s2", "1x1_s2_wide", "1x1_two_k_blocks"))
 @pytest.mark.usefixtures("any_isa", "cheapest")
 def test_pointwise_sums_are_added_to_and_stored_alike(problem):

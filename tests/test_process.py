@@ -385,9 +385,43 @@ def guarded_rows():
     print("unharmed")
 
 
+def guarded_planes():
+    """Planes that are read where they are: vectors at the sides of the first and the last one reach beyond."""
+    import itertools
+
+    import numpy as np
+
+    import convkit
+    from cases import random_data
+    from convkit._ext import engine
+    from guards import flush, release
+    from problems import PLANES
+
+    for problem, dtype in itertools.product(PLANES, ("float32", "float64")):
+        if problem.kernel[-2:] != (3, 3) or problem.padding_mode != "zeros":
+            continue
+        data = random_data(problem, dtype)
+        engine.take_arrangements("by_pixel")
+        operator, back = getattr(convkit, problem.forward), getattr(convkit, problem.backward)
+        expected = operator(data.x, data.weight, data.bias, **problem.arguments)
+        slope = back(data.grad, data.x, data.weight, need="x", **problem.arguments).x
+        engine.take_arrangements("by_channel")
+        for isa, at_end in itertools.product(convkit.available_isas(), (0, 1)):
+            convkit.set_isa(isa)
+            x, grad, weight, y = (flush(a, at_end) for a in (data.x, data.grad, data.weight, 0 * expected))
+            operator(x, weight, data.bias, out=y, **problem.arguments)
+            np.testing.assert_allclose(y, expected, 1e-4, 1e-4)
+            dx = back(grad, x, weight, need="x", **problem.arguments).x
+            np.testing.assert_allclose(dx, slope, 1e-4, 1e-4)
+            release()
+        convkit.set_isa(convkit.available_isas()[-1])
+    print("unharmed")
+
+
 @pytest.mark.thorough
-def test_guard_pages_of_a_few_rows():
-    assert run(guarded_rows).endswith("unharmed\n")
+@pytest.mark.parametrize("body", [guarded_rows, guarded_planes])
+def test_guard_pages_of_what_is_read_in_place(body):
+    assert run(body).endswith("unharmed\n")
 
 
 # ---- arrays larger than memory ----

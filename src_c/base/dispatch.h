@@ -100,6 +100,25 @@ typedef struct ck_line {
   ck_bounds bounds;
 } ck_line;
 
+/* One plane of a 3x3 depthwise correlation: output row r, column x is the sum over taps (i, j) of weights[i * 3 + j]
+ * times what lies at s + (r * step + i) * s_row + x * step elements + column[j], as one chain, plus the bias, within
+ * bounds. Of the rows that are read only first..end-1 are not padding, and of the columns 0..width-1. The first `left`
+ * and the last `right` vectors of a row read beyond it, with the taps whose bits are set: for each there is a mask for
+ * each tap column. What lies there may be read, unless it is `guarded`: then nothing outside memory..memory_end-1.
+ * Columns inner..inner_end-1 have all taps. Rows shorter than a vector are stored as whole ones but for the last
+ * `alone` - 1, so that each writes into those after it. All but counts in bytes, at any address. */
+typedef struct ck_sheet {
+  const char *s;
+  int64_t first, end, s_row, column[3], width, rows, columns, left, right, inner, inner_end;
+  int step, guarded, left_taps, right_taps; /* step: 1 or 2 */
+  const char *memory, *memory_end;
+  const void *mask;           /* aligned */
+  const char *weights, *bias; /* bias may be NULL */
+  ck_bounds bounds;
+  char *to;
+  int64_t to_row, alone;
+} ck_sheet;
+
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
  * ld; without row, row[k] = k. Returns whether anything read was not finite. */
 typedef struct ck_pack {
@@ -436,6 +455,7 @@ struct ck_kernels {
   int lane_vectors[CK_MAX_HEIGHT + 1];
   void (*plane)(const ck_plane *);
   void (*line)(const ck_line *);
+  void (*sheet)(const ck_sheet *);
   void (*unpacked)(const ck_unpacked *);
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);

@@ -4,6 +4,7 @@
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/lines.h"
+#include "dense/sheets.h"
 #include "dense/winograd.h"
 #include "grad_weight.h"
 #include "im2col.h"
@@ -90,7 +91,7 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   ck_dense d;
   if (writes_nothing(call, op) || !one_dense(&here, op, &d) || !has_all_phases(&d))
     return (ck_panels){0};
-  ck_panels panels = {.kind = ck_conv_way(&here, &d)};
+  ck_panels panels = {.kind = ck_conv_way(&here, &d, &here.run)};
   switch ((ck_way)panels.kind) {
   case CK_WAY_WINOGRAD: {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
@@ -99,6 +100,8 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   }
   case CK_WAY_LINES:
     panels.bytes = ck_lines_panels(&d);
+    break;
+  case CK_WAY_SHEETS: /* nine weights a plane, which need no preparation */
     break;
   case CK_WAY_DENSE: {
     ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
@@ -112,7 +115,7 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   ck_conv here = sized(call, op);
   ck_dense d;
   one_dense(&here, op, &d);
-  switch (ck_conv_way(&here, &d)) {
+  switch (ck_conv_way(&here, &d, &here.run)) {
   case CK_WAY_WINOGRAD: {
     ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
@@ -120,6 +123,8 @@ void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   }
   case CK_WAY_LINES:
     ck_lines_pack(&d, &here.run, panels);
+    break;
+  case CK_WAY_SHEETS:
     break;
   case CK_WAY_DENSE: {
     ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
@@ -144,9 +149,13 @@ static void explain_winograd(const ck_conv *call, const ck_dense *d, ck_explanat
   e->tasks = plan.tasks;
 }
 
-static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
+static void explain_cycles(const ck_conv *call, const ck_dense *d, ck_explanation *e) {
   for (int i = 0; i < CK_ARRANGEMENTS; i++)
     e->cycles[i] = ck_dense_cycles(d, i, &call->run);
+}
+
+static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
+  explain_cycles(call, d, e);
   ck_dense_plan plan = ck_dense_make_plan(d, &call->run);
   if (plan.tasks == 0) /* of an image without elements, which is not cut */
     return;
@@ -162,13 +171,19 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
 
 /* How a correlation is cut. */
 static void explain(const ck_conv *call, ck_dense *d, ck_explanation *e) {
-  switch (ck_conv_way(call, d)) {
+  switch (ck_conv_way(call, d, &call->run)) {
   case CK_WAY_WINOGRAD:
     explain_winograd(call, d, e);
     break;
   case CK_WAY_LINES: /* by group, and not planned */
     e->arrangement = CK_BY_GROUP;
     ck_lines_explain(d, &call->run, e);
+    break;
+  case CK_WAY_SHEETS: /* by plane */
+    explain_cycles(call, d, e);
+    e->arrangement = CK_BY_CHANNEL;
+    e->chosen = e->cycles[CK_BY_CHANNEL] = ck_sheets_cycles(d, &call->run);
+    ck_sheets_explain(d, &call->run, e);
     break;
   case CK_WAY_DENSE:
     explain_dense(call, d, e);

@@ -8,6 +8,7 @@
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/lines.h"
+#include "dense/sheets.h"
 #include "dense/unpacked.h"
 #include "dense/winograd.h"
 
@@ -92,19 +93,21 @@ int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]) {
   return ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
 }
 
-ck_way ck_conv_way(const ck_conv *call, const ck_dense *d) {
+ck_way ck_conv_way(const ck_conv *call, const ck_dense *d, const ck_run *run) {
   if (call->algorithm == CK_WINOGRAD && ck_winograd_can(d))
     return CK_WAY_WINOGRAD;
-  return ck_lines_can(d) ? CK_WAY_LINES : CK_WAY_DENSE;
+  return ck_lines_can(d) ? CK_WAY_LINES : ck_sheets_take(d, run) ? CK_WAY_SHEETS : CK_WAY_DENSE;
 }
 
 /* Plans or runs one correlation. */
 static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int64_t *bytes) {
-  switch (ck_conv_way(call, d)) {
+  switch (ck_conv_way(call, d, run)) {
   case CK_WAY_WINOGRAD:
     return ck_winograd(d, run, bytes);
   case CK_WAY_LINES:
     return ck_lines(d, run, bytes);
+  case CK_WAY_SHEETS:
+    return ck_sheets(d, run, bytes);
   case CK_WAY_DENSE:
     break;
   }

@@ -18,7 +18,7 @@ ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
 ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold);
 
 /* What does a correlation of this call. */
-ck_way ck_conv_way(const ck_conv *call, const ck_dense *dense);
+ck_way ck_conv_way(const ck_conv *call, const ck_dense *dense, const ck_run *run);
 
 /* Threads that a call with so many outputs along each axis is worth, at most its own; and those for a region. */
 int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]);

@@ -23,6 +23,7 @@ typedef enum ck_arrangement {
 typedef enum ck_way {
   CK_WAY_DENSE,                   /* the engine: dense_run.h */
   CK_WAY_LINES = CK_ARRANGEMENTS, /* lines.h */
+  CK_WAY_SHEETS,                  /* sheets.h */
   CK_WAY_WINOGRAD,                /* winograd.h */
 } ck_way;
 

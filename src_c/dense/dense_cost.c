@@ -43,6 +43,8 @@ ck_costs ck_cost = {.issue = 4,
                     .tile_weights = 40,
                     .output = 3,
                     .group = {270, 100},
+                    .sheet = 115,
+                    .sheet_row = {8, 12.5},
                     .weight_pixel = 12,
                     .weight_stage = 0.3,
                     .weight_sums = 4,
@@ -92,6 +94,8 @@ int64_t ck_cost_changes;
   X(weight_stage)                                                                                                      \
   X(weight_sums)                                                                                                       \
   X(group)                                                                                                             \
+  X(sheet)                                                                                                             \
+  X(sheet_row)                                                                                                         \
   X(task)
 #define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
 #define AND_BYTES(name) +sizeof ck_cost.name

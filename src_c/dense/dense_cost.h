@@ -43,6 +43,8 @@ typedef struct ck_costs {
   double tile_weights;
   double output;   /* by plane and by group, an output's place in the tables */
   double group[2]; /* another group of a task, by plane; another vector of groups, by group */
+  double sheet; /* sheets.h: to begin a plane, or those rows of it that share what they read; a row that a vector of */
+  double sheet_row[2]; /* columns reads, or, of every second one, two vectors */
   /* Gradients of the weight: a pixel that a tile packs; an element of the window; a row of sums that is added. Set by
    * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
   double weight_pixel, weight_stage, weight_sums;

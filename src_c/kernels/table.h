@@ -17,6 +17,7 @@
 #include "pool_planes.h"
 #include "resize.h"
 #include "rows.h"
+#include "sheets.h"
 #include "stage.h"
 #include "unpacked.h"
 #include "winograd.h"
@@ -41,6 +42,7 @@ const ck_kernels CK_NAME(kernels) = {
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
     .plane = CK_NAME(plane),
     .line = CK_NAME(line),
+    .sheet = CK_NAME(sheet),
     .unpacked = CK_NAME(unpacked),
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
