@@ -82,21 +82,25 @@ CK_INLINE void sum_apart(const ck_plane *p, int rows, int vectors, const REAL *s
   }
 }
 
+/* With bias and bounds, if it is the user's memory that it goes to. */
+CK_INLINE vreal plane_sum(const ck_plane *p, vreal v) {
+  const ck_finish *f = p->finish;
+  if (!f)
+    return v;
+  v += v_set1(*(const REAL *)f->bias);
+  return v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v));
+}
+
 /* A row of fewer columns than a vector has is one vector, stored in part. */
 CK_INLINE void end_plane(const ck_plane *p, int rows, int vectors, char *to, int64_t last,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  const ck_finish *f = p->finish;
   CK_UNROLL
   for (int r = 0; r < rows; r++, to += p->to_row) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
       char *at = to + vector_at(j, vectors, last) * (int64_t)sizeof(REAL);
-      vreal v = acc[r][j];
-      if (f) {
-        v += v_set1(*(const REAL *)f->bias);
-        v = v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v));
-      }
-      if (vectors == 1 && f && p->columns < VL)
+      const vreal v = plane_sum(p, acc[r][j]);
+      if (vectors == 1 && p->finish && p->columns < VL)
         store_part(at, v, p->columns);
       else
         v_storeu(at, p->add ? v_loadu(at) + v : v);
@@ -189,7 +193,65 @@ static void CK_NAME(plane_rows)(const ck_plane *p, int64_t row, int64_t tiles, c
   }
 }
 
+/* A row by itself under some vectors of neighbouring taps: what lies `i` elements after the start of a vector is read
+ * once for tap i of the output that begins there, tap VL + i of the one before, and so on. Both halves of the row go
+ * side by side, so that a weight serves two products. Read for one output alone, twice as much comes out of level 1. */
+CK_INLINE void long_taps(const REAL *s, int64_t apart, const REAL *w, int64_t first, int64_t end, int chains,
+                         vreal (*acc)[2]) {
+  for (int64_t i = first; i < end; i++) {
+    const vreal a = v_loadu(s + i), b = v_loadu(s + apart + i);
+    CK_UNROLL
+    for (int m = 0; m < chains; m++) {
+      const REAL weight = w[m * VL + i];
+      acc[m][0] += weight * a;
+      acc[m][1] += weight * b;
+    }
+  }
+}
+
+/* Outputs begun after the last one, and before the first, are not stored. */
+CK_INLINE void long_row(const ck_plane *p, const REAL *s, char *to, int chains) {
+  const int64_t vectors = (p->columns + VL - 1) / VL, half = (vectors + 1) / 2, apart = p->columns - half * VL;
+  const int64_t rest = p->taps_x - (chains - 1) * VL;
+  vreal acc[4][2] = {{{0}}};
+  for (int64_t j = 0; j < half + chains - 1; j++, s += VL) {
+    long_taps(s, apart, p->panel, 0, rest, chains, acc);
+    long_taps(s, apart, p->panel, rest, VL, chains - 1, acc);
+    if (j >= chains - 1) {
+      v_storeu(to, plane_sum(p, acc[chains - 1][0]));
+      v_storeu(to + apart * (int64_t)sizeof(REAL), plane_sum(p, acc[chains - 1][1]));
+      to += VBYTES;
+    }
+    CK_UNROLL
+    for (int m = chains - 1; m > 0; m--) {
+      acc[m][0] = acc[m - 1][0];
+      acc[m][1] = acc[m - 1][1];
+    }
+    acc[0][0] = acc[0][1] = (vreal){0};
+  }
+}
+
+static void CK_NAME(plane_long)(const ck_plane *plane) {
+  const ck_plane here = *plane, *p = &here;
+  for (int64_t r = 0; r < p->rows; r++) {
+    const REAL *s = (const REAL *)p->s + r * p->s_row + *p->ko;
+    if (p->taps_x > 3 * VL)
+      long_row(p, s, p->to + r * p->to_row, 4);
+    else
+      long_row(p, s, p->to + r * p->to_row, 3);
+  }
+}
+
+static int CK_NAME(plane_is_long)(const ck_plane *p) {
+  return p->planes == 1 && p->taps_y == 1 && p->taps_x > 2 * VL && p->taps_x <= 4 * VL && p->columns > VL && !p->add &&
+         p->ko[1] - p->ko[0] == 1 && p->ko[p->taps_x - 1] - p->ko[0] == p->taps_x - 1;
+}
+
 static void CK_NAME(plane)(const ck_plane *p) {
+  if (CK_NAME(plane_is_long)(p)) {
+    CK_NAME(plane_long)(p);
+    return;
+  }
   const int sharing = p->s_row == p->s_tap && p->taps_y > 1, small = p->taps_y == 3 && p->taps_x == 3;
   for (int64_t row = 0, rows, tiles; row < p->rows; row += rows * tiles) {
     const int64_t left = p->rows - row;
