@@ -21,3 +21,9 @@ def share(part: np.ndarray | float, whole: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         product = part * whole
     return np.where(part == 0, 0, product) if np.isnan(product).any() else product
+
+
+def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    """x - log(sum(exp(x))) along an axis; the largest is taken off first."""
+    lowered = difference(x, x.max(axis=axis, keepdims=True, initial=-np.inf))
+    return lowered - np.log(np.exp(lowered).sum(axis=axis, keepdims=True))

@@ -12,7 +12,8 @@ import numpy as np
 
 def number(value: Any, name: str, expected: str = "a finite number", fits: Callable = math.isfinite) -> float:
     """`value` as a float that fits what is expected. A bool is not a number; a NumPy number is."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    usual = type(value) is float or type(value) is int  # asked in a tenth of the time
+    if not usual and (isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
     try:
         plain = float(value)

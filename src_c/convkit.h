@@ -390,6 +390,7 @@ typedef enum ck_row_op {
   CK_STANDARD = 1, /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias, of the row's own moments */
   /* y = x / (epsilon + factor * s)^(quarters / 4), s: the squares' sum of values k - before..k + after */
   CK_RESPONSE = 2,
+  CK_CROSS_ENTROPY = 3, /* loss = -log(softmax(x)[label]), y = its gradient: softmax(x), less 1 at the label */
 } ck_row_op;
 
 /* Of (n, c, l) arrays, none of them empty, whose n * l rows are c values each. y overlaps nothing. In either array
@@ -402,8 +403,10 @@ typedef struct ck_rows {
   const void *scale, *bias; /* [c] each, of the arrays' dtype; either may be NULL */
   double epsilon, factor;
   int64_t before, after;
-  int quarters; /* 1 to 4 */
-  ck_run run;   /* no workspace */
+  int quarters;          /* 1 to 4 */
+  const int64_t *labels; /* [n][l], 0 to c - 1 */
+  void *losses;          /* the same, of the arrays' dtype */
+  ck_run run;            /* no workspace */
 } ck_rows;
 
 ck_status ck_rows_run(const ck_rows *call);

@@ -294,6 +294,7 @@ cdef extern from "convkit.h" nogil:
         CK_SOFTMAX
         CK_STANDARD
         CK_RESPONSE
+        CK_CROSS_ENTROPY
 
     ctypedef struct ck_rows:
         ck_row_op op
@@ -305,6 +306,8 @@ cdef extern from "convkit.h" nogil:
         double epsilon, factor
         int64_t before, after
         int quarters
+        const int64_t *labels
+        void *losses
         ck_run run
 
     ck_status ck_rows_run(const ck_rows *call) noexcept

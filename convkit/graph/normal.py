@@ -9,7 +9,7 @@ import numpy as np
 
 from .._arrays import empty, is_real
 from .._ext import engine
-from .._limits import difference, share
+from .._limits import difference, log_softmax, share
 from .._range import norms, scaled
 from ..ops import _channels, _moments
 from ..ops._channels import Map
@@ -211,21 +211,16 @@ def _lrn(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- sums of exponentials
 
 
-def _lowered(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, int]:
-    axis = attrs.get("axis", -1)
-    return difference(x, x.max(axis=axis, keepdims=True, initial=-math.inf)), axis
-
-
 def _softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    lowered, axis = _lowered(attrs, x)
-    y = np.exp(lowered, out=lowered)
+    axis = attrs.get("axis", -1)
+    y = difference(x, x.max(axis=axis, keepdims=True, initial=-math.inf))
+    np.exp(y, out=y)
     y /= y.sum(axis=axis, keepdims=True)
     return y
 
 
 def _log_softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    lowered, axis = _lowered(attrs, x)
-    return lowered - np.log(np.exp(lowered).sum(axis=axis, keepdims=True))
+    return log_softmax(x, attrs.get("axis", -1))
 
 
 @op("Hardmax", infer=same)
@@ -269,5 +264,5 @@ def _negative_log_likelihood(attrs: Attrs, x: np.ndarray, target: np.ndarray, we
 
 @op("SoftmaxCrossEntropyLoss", infer=_loss_infer)
 def _softmax_cross_entropy(attrs: Attrs, x: np.ndarray, target: np.ndarray, weight=None) -> tuple:
-    logarithms = _log_softmax({"axis": 1}, x)
+    logarithms = log_softmax(x, 1)
     return _negative_log_likelihood(attrs, logarithms, target, weight), logarithms

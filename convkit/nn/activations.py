@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, same_dtype
-from .._limits import difference, share
+from .._limits import log_softmax, share
 from .._numbers import number
 from .._shapes import integer
 from ..ops import _elementwise, _rows
@@ -435,6 +435,5 @@ class LogSoftmax(Softmax):
         dim, x = self.dim, _rows.with_axis(x, self.dim)
         if x.size == 0:
             return x.copy(), lambda grad, _: grad
-        lowered = difference(x, x.max(axis=dim, keepdims=True))
-        y = lowered - np.log(np.exp(lowered).sum(axis=dim, keepdims=True))
+        y = log_softmax(x, dim)
         return y, lambda grad, _: grad - np.exp(y) * grad.sum(axis=dim, keepdims=True)

@@ -1,4 +1,4 @@
-"""Rows of arrays, each by itself and threaded: the softmax along an axis."""
+"""Rows of arrays, each by itself and threaded: the softmax along an axis, and the cross-entropy after it."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
         rows = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
         engine.softmax(np.ascontiguousarray(x).reshape(rows), y.reshape(rows), current())
     return y
+
+
+def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-log(softmax(scores)) at the labels, ``(N, *)``, and the gradient of each, ``(N, classes, *)``."""
+    n, classes, *more = scores.shape
+    rows = n, classes, math.prod(more)
+    losses, grad = empty(labels.shape, scores.dtype), empty(scores.shape, scores.dtype)
+    if labels.size:
+        labels = np.ascontiguousarray(labels, np.int64)
+        engine.cross_entropy(np.ascontiguousarray(scores).reshape(rows), labels, losses, grad.reshape(rows), current())
+    return losses, grad

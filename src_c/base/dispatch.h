@@ -434,6 +434,8 @@ typedef struct ck_row_tile {
   double epsilon, factor;
   int64_t before, after;
   int quarters;
+  const int64_t *labels;
+  void *losses;
 } ck_row_tile;
 
 /* For measuring the machine. Bytes at fma's `sink`: zeros, 64-byte aligned. */

@@ -1,7 +1,7 @@
-/* Rows of values that are taken together: softmax, and normalisation, by a row's own moments or by neighbours; see
- * ck_rows. Lanes are rows, whichever way they lie. Sums are of doubles, in two chains of values; those of a few
- * neighbours' squares of the call's own numbers, in one: the bits are the same for every vector and order of the axes.
- */
+/* Rows of values that are taken together: softmax, cross-entropy, and normalisation, by a row's own moments or by
+ * neighbours; see ck_rows. Lanes are rows, whichever way they lie. Sums are of doubles, in two chains of values; those
+ * of a few neighbours' squares of the call's own numbers, in one: the bits are the same for every vector and order of
+ * the axes. */
 #ifndef CK_KERNEL_ROWS_H
 #define CK_KERNEL_ROWS_H
 
@@ -137,9 +137,8 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   return largest;
 }
 
-/* The difference of two equal scores is 0, be they infinite. */
-CK_INLINE void softmax_rows(const ck_row_tile *t) {
-  const vreal largest = largest_of_rows(t);
+/* The difference of two equal scores is 0, be they infinite. `sums`: of exp(x - largest). */
+CK_INLINE void softmax_rows(const ck_row_tile *t, vreal largest, double sums[VL]) {
   vwide sum[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
@@ -158,7 +157,6 @@ CK_INLINE void softmax_rows(const ck_row_tile *t) {
     }
     store_block(t, k, n, r);
   }
-  double sums[VL];
   REAL whole[VL];
   chain_sums(sum, sums);
   for (int i = 0; i < VL; i++)
@@ -170,6 +168,21 @@ CK_INLINE void softmax_rows(const ck_row_tile *t) {
     for (int q = 0; q < n; q++)
       r[q] /= v_loadu(whole);
     store_block(t, k, n, r);
+  }
+}
+
+CK_INLINE void cross_entropy_rows(const ck_row_tile *t) {
+  const int64_t size = sizeof(REAL);
+  const vreal largest = largest_of_rows(t);
+  double sums[VL];
+  softmax_rows(t, largest, sums);
+  for (int64_t i = 0; i < t->rows; i++) {
+    const int64_t label = t->labels[i];
+    const char *x = t->x_along ? t->x[i] + label * size : t->x[0] + label * t->x_step + i * size;
+    char *y = t->y_along ? t->y[i] + label * size : t->y[0] + label * t->y_step + i * size;
+    const double score = (double)*(const real_u *)x, most = (double)largest[i];
+    ((REAL *)t->losses)[i] = (REAL)(__builtin_log(sums[i]) - (score == most ? 0 : score - most));
+    *(real_u *)y -= 1;
   }
 }
 
@@ -208,8 +221,11 @@ CK_INLINE void response_rows(const ck_row_tile *t) {
 }
 
 static void CK_NAME(row_tile)(const ck_row_tile *t) {
+  double sums[VL];
   if (t->op == CK_SOFTMAX)
-    softmax_rows(t);
+    softmax_rows(t, largest_of_rows(t), sums);
+  else if (t->op == CK_CROSS_ENTROPY)
+    cross_entropy_rows(t);
   else if (t->op == CK_STANDARD)
     standard_rows(t);
   else

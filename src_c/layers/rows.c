@@ -26,6 +26,11 @@ static void run_tile(const row_call *p, int64_t n, int64_t first, int64_t rows) 
     tile.x[i] = row_at(p, &p->call->x, n, first + i);
     tile.y[i] = row_at(p, &p->call->y, n, first + i);
   }
+  if (p->call->op == CK_CROSS_ENTROPY) {
+    const int64_t row = (p->planes ? n * p->call->l : 0) + first;
+    tile.labels = p->call->labels + row;
+    tile.losses = (char *)p->call->losses + row * p->call->kernels->real_size;
+  }
   p->call->kernels->row_tile(&tile);
 }
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+import convkit
 from cases import pairs
 from convkit import nn
 from convkit.analysis import check_gradients
@@ -190,6 +191,25 @@ def test_no_score_however_large_makes_a_nan(loss, dtype):
     scores = np.array(list(itertools.product(values, repeat=3)), dtype)
     got = loss(scores, np.arange(len(scores)) % 3, reduction="none")
     assert not np.isnan(got.value).any() and np.isfinite(got.grad).all()
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(37, 10), (3, 21, 4, 5), (2, 3, 1, 1), (5, 1), (2, 300)])
+def test_cross_entropy_is_as_exact_as_its_dtype_and_has_the_same_bits_for_any_threads_and_strides(shape, dtype):
+    rng = np.random.default_rng(0)
+    scores, labels = 5 * rng.standard_normal(shape).astype(dtype), rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    got = softmax_cross_entropy(scores, labels.astype(np.uint8 if shape[1] < 256 else np.int16), reduction="none")
+    wide = np.moveaxis(scores, 1, -1).astype(np.longdouble)
+    onehot = np.eye(shape[1])[labels]
+    sums = np.exp(wide).sum(-1, keepdims=True)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(got.value, ((np.log(sums) - wide) * onehot).sum(-1), rtol=20 * eps, atol=4 * eps)
+    np.testing.assert_allclose(np.moveaxis(got.grad, 1, -1), np.exp(wide) / sums - onehot, rtol=20 * eps, atol=eps)
+    with convkit.threads(3):
+        again = softmax_cross_entropy(scores[::-1], labels[::-1], reduction="none")
+    for one, other in zip(got, again, strict=True):
+        np.testing.assert_array_equal(one, other[::-1])
 
 
 def test_the_scores_are_not_changed():

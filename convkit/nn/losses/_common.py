@@ -178,7 +178,7 @@ def check_classes(
     if labels.shape != expected:
         raise ValueError(f"labels must have shape {expected} for {name} of shape {scores.shape}, got {labels.shape}")
     classes = scores.shape[1]
-    wrong = (labels < 0) | (labels >= classes)
+    wrong = labels.astype(np.int64, copy=False).view(np.uint64) >= classes  # where one below 0 is beyond all others
     if ignore_index is not None:
         wrong &= labels != ignore_index
     if wrong.any():

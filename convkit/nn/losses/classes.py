@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..._limits import difference, share
+from ..._limits import log_softmax, share
+from ...ops import _rows
 from ._common import Loss, check_class_weights, check_classes, check_number, reduce, sample_weights
 
 
@@ -59,25 +60,20 @@ def softmax_cross_entropy(
     scores, labels = check_classes(scores, labels, ignore_index=ignore_index)
     smoothing = check_number("label_smoothing", label_smoothing, "in [0, 1]", lambda share: 0 <= share <= 1)
     weights = sample_weights(scores, labels, class_weights, ignore_index)
-    shifted = difference(scores, scores.max(axis=1, keepdims=True, initial=-np.inf))  # (N, classes, *), all <= 0
-    exps = np.exp(shifted)
-    sums = exps.sum(axis=1, keepdims=True)  # (N, 1, *), >= 1
-    log_softmax = np.subtract(shifted, np.log(sums), out=shifted)
-    losses, table = _of_truth(log_softmax, labels, weights), None
+    truth = labels if ignore_index is None else np.where(labels == ignore_index, 0, labels)
+    losses, grad = _rows.cross_entropy(scores, truth)
+    if weights is None and not smoothing:
+        return reduce(losses, grad, reduction)
+    if weights is not None:
+        losses = share(weights, losses)
+        grad *= np.expand_dims(weights, 1)
     if smoothing:
-        table = check_class_weights(class_weights, scores)
-        losses = share(1 - smoothing, losses) + smoothing * -share(_even(table, scores), log_softmax).sum(axis=1)
-
-    def slope() -> np.ndarray:
-        softmax = np.divide(exps, sums, out=exps)
-        grad = _less_truth(softmax.copy() if smoothing else softmax, labels, weights)
-        if table is not None:
-            even = _even(table, scores)
-            grad = (1 - smoothing) * grad + smoothing * (even.sum() * softmax - even)
-        return _leave_out(grad, labels, ignore_index)
-
+        even = _even(check_class_weights(class_weights, scores), scores)
+        losses = share(1 - smoothing, losses) + smoothing * -share(even, log_softmax(scores, 1)).sum(axis=1)
+        grad = (1 - smoothing) * grad + smoothing * (even.sum() * _rows.softmax(scores, 1) - even)
     total = None if weights is None else weights.sum(dtype=np.float64)
-    return reduce(_leave_out(losses, labels, ignore_index), slope, reduction, total=total)
+    losses, grad = (_leave_out(values, labels, ignore_index) for values in (losses, grad))
+    return reduce(losses, grad, reduction, total=total)
 
 
 def negative_log_likelihood(
