@@ -1,6 +1,8 @@
-"""Activations that a layer was given, but whose derivative is no function of the result.
+"""Activations that a layer was given: the operator fuses them, the way back takes them apart.
 
-Where there is a way back they follow the operator, which would fuse them, and what they were applied to is kept.
+Their derivative is a pass of its own, before the gradients of x and of the weight, each of which would form it again. One
+whose derivative is no function of the result follows the operator where there is a way back, and what it was applied to
+is kept.
 """
 
 from __future__ import annotations
@@ -15,16 +17,16 @@ from ..ops import _elementwise
 from .module import Way
 
 
-def split(activation: Any) -> tuple[Any, _elementwise.Activation | None]:
-    """What the operator is to fuse, and what is to follow apart."""
-    if activation is None or _options.of_result(activation) or not keeping():
-        return activation, None
-    return None, _options.activation(activation)
+def fused(activation: Any) -> Any:
+    """What the operator is to fuse."""
+    return activation if activation is None or _options.of_result(activation) or not keeping() else None
 
 
-def follow(y: np.ndarray, back: Way, apart: _elementwise.Activation | None) -> tuple[np.ndarray, Way]:
-    """The output and the way back, through what follows, if anything does."""
-    if apart is None:
+def follow(y: np.ndarray, back: Way, activation: Any) -> tuple[np.ndarray, Way]:
+    """The output and the way back, through the activation; `y` is what the operator gave."""
+    if activation is None:
         return y, back
-    z = _elementwise.activate(y, apart)
-    return z, lambda grad, need_input: back(_elementwise.activate_backward(grad, y, apart), need_input)
+    codes = _options.activation(activation)
+    z = y if fused(activation) is not None else _elementwise.activate(y, codes)
+    kept = z if _options.of_result(activation) else y
+    return z, lambda grad, need_input: back(_elementwise.activate_backward(grad, kept, codes), need_input)

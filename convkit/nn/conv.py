@@ -22,7 +22,7 @@ from .._shapes import (
 from ..ops import conv as op
 from ..ops._shared import check_algorithm
 from . import init as initialisers
-from ._apart import follow, split
+from ._apart import follow, fused
 from ._axes import ForAxes
 from ._describe import count, unusual
 from ._symbols import activated, on_images, pads
@@ -87,16 +87,15 @@ class Convolution(ForAxes):
         """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         options = self._chosen() | more
-        options["activation"], apart = split(self.activation)
-        y = self._forward(x, weight, bias, **options)
-        activated = y if options["activation"] else None
+        del options["activation"]
+        y = self._forward(x, weight, bias, activation=fused(self.activation), **options)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
-            grads = self._backward(grad, x, weight, y=activated, need=self.need(need_input), **options)
+            grads = self._backward(grad, x, weight, need=self.need(need_input), **options)
             self.accumulate(grads)
             return grads.x
 
-        return follow(y, back, apart)
+        return follow(y, back, self.activation)
 
     def symbolic(self, x: Any) -> Any:
         """A convolution of images, and its activation."""

@@ -12,7 +12,7 @@ from .._options import flag
 from .._shapes import conv, integer
 from ..ops import deform as op
 from . import init as initialisers
-from ._apart import follow, split
+from ._apart import follow, fused
 from ._symbols import activated
 from .conv import Conv1d, Conv2d, Conv3d, Convolution
 from .module import Way
@@ -130,20 +130,19 @@ class _DeformConv(Convolution):
         offset, mask = (*found, None)[:2]
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         options = self._chosen()
-        options["activation"], apart = split(self.activation)
-        y = self._forward(x, offset, weight, bias, mask=mask, **options)
-        activated = y if options["activation"] else None
+        del options["activation"]
+        y = self._forward(x, offset, weight, bias, mask=mask, activation=fused(self.activation), **options)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | tuple[np.ndarray, ...] | None:
             need = (*self.need(need_input), "offset", "mask")
-            grads = self._backward(grad, x, offset, weight, mask=mask, y=activated, need=need, **options)
+            grads = self._backward(grad, x, offset, weight, mask=mask, need=need, **options)
             self.accumulate(grads)
             if not own:
                 return (grads.x, grads.offset) if mask is None else (grads.x, grads.offset, grads.mask)
             dxs = [grads.x, *(back(d, need_input) for back, d in zip(backs, (grads.offset, grads.mask), strict=False))]
             return sum(dxs[1:], start=dxs[0]) if need_input else None
 
-        return follow(y, back, apart)
+        return follow(y, back, self.activation)
 
     def symbolic(self, x: Any, offset: Any = None, mask: Any = None) -> Any:
         """The convolutions that find offset and mask, where they are not given, and the one that takes them."""

@@ -9,7 +9,7 @@ import numpy as np
 from .. import _options
 from ..ops.linear import linear, linear_backward
 from . import init as initialisers
-from ._apart import follow, split
+from ._apart import follow, fused
 from ._describe import count
 from ._symbols import activated
 from .module import Module, Way
@@ -63,16 +63,14 @@ class Linear(Module):
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Map ``(*, in_features)`` to ``(*, out_features)``."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        activation, apart = split(self.activation)
-        y = linear(x, weight, bias, activation=activation)
-        activated = y if activation else None
+        y = linear(x, weight, bias, activation=fused(self.activation))
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
-            grads = linear_backward(grad, x, weight, activation=activation, y=activated, need=self.need(need_input))
+            grads = linear_backward(grad, x, weight, need=self.need(need_input))
             self.accumulate(grads)
             return grads.x
 
-        return follow(y, back, apart)
+        return follow(y, back, self.activation)
 
     def symbolic(self, x: Any) -> Any:
         """A product of matrices, and the activation."""
