@@ -1,8 +1,8 @@
 """Activations that a layer was given: the operator fuses them, the way back takes them apart.
 
-Their derivative is a pass of its own, before the gradients of x and of the weight, each of which would form it again. One
-whose derivative is no function of the result follows the operator where there is a way back, and what it was applied to
-is kept.
+Their derivative is a pass of its own, before the gradients of x and of the weight, each of which would form it again.
+One whose derivative is no function of the result follows the operator where there is a way back, and what it was
+applied to is kept.
 """
 
 from __future__ import annotations

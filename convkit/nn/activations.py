@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import _options
 from .._arrays import as_array, same_dtype
 from .._limits import log_softmax, share
 from .._numbers import number
@@ -37,15 +38,20 @@ class _Named(ByElement):
         return x.emit(self._op, **self._attributes())
 
 
-class _FromResult(_Named):
+class FromResult(_Named):
     """An activation whose derivative is formed from its result."""
 
-    _activation: tuple[int, float, float]
+    fused: ClassVar[str | tuple]  # what operators call it
+    _activation: ClassVar[tuple[int, float, float]]
 
-    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
-        """Return the activation of each element; back, multiply by the derivative."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._activation = _options.activation(cls.fused)
+
+    def run(self, x: np.ndarray, done: bool = False) -> tuple[np.ndarray, Way]:
+        """Return the activation of each element, `x` where it is `done`; back, multiply by the derivative."""
         activation = self._activation
-        y = _elementwise.activate(x, activation)
+        y = x if done else _elementwise.activate(x, activation)
         return y, lambda grad, _: _elementwise.activate_backward(grad, y, activation)
 
 
@@ -81,13 +87,13 @@ class Step(ByElement):
         return (x >= np.asarray(0, x.dtype)).astype(x.dtype)
 
 
-class ReLU(_FromResult):
+class ReLU(FromResult):
     """y = max(x, 0). At zero the derivative is zero."""
 
-    _activation, _op = _elementwise.RELU, "Relu"
+    fused, _op = "relu", "Relu"
 
 
-class ReLU6(_FromResult):
+class ReLU6(FromResult):
     """y = min(max(x, 0), 6). At zero and at six the derivative is zero.
 
     References
@@ -95,14 +101,14 @@ class ReLU6(_FromResult):
     A. Krizhevsky: Convolutional deep belief networks on CIFAR-10, 2010.
     """
 
-    _activation = _elementwise.clip(0.0, 6.0)
+    fused = "clip", 0.0, 6.0
 
     def symbolic(self, x: Any) -> Any:
         """The same of a value."""
         return x.emit("Clip", np.asarray(0, x.dtype), np.asarray(6, x.dtype))
 
 
-class Hardsigmoid(_FromResult):
+class Hardsigmoid(FromResult):
     """y = min(max(x + 3, 0), 6) / 6, a sigmoid of straight lines. At its bends the derivative is zero.
 
     References
@@ -116,7 +122,7 @@ class Hardsigmoid(_FromResult):
     array([0.5, 1. ])
     """
 
-    _activation, _op = _elementwise.HARD_SIGMOID, "HardSigmoid"
+    fused, _op = "hard_sigmoid", "HardSigmoid"
 
     def _attributes(self) -> dict[str, Any]:
         return {"alpha": 1 / 6, "beta": 0.5}
@@ -262,16 +268,16 @@ class SELU(ELU):
         return ""
 
 
-class Sigmoid(_FromResult):
+class Sigmoid(FromResult):
     """y = 1 / (1 + exp(-x)); no x overflows."""
 
-    _activation, _op = _elementwise.SIGMOID, "Sigmoid"
+    fused, _op = "sigmoid", "Sigmoid"
 
 
-class Tanh(_FromResult):
+class Tanh(FromResult):
     """y = tanh(x)."""
 
-    _activation, _op = _elementwise.TANH, "Tanh"
+    fused, _op = "tanh", "Tanh"
 
 
 class SiLU(_FromArgument):

@@ -84,11 +84,15 @@ class Convolution(ForAxes):
         self.bias = Parameter(np.zeros(out_channels, dtype)) if _options.flag(bias, "bias") else None
 
     def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
-        """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
+        """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``).
+
+        `more`: other options of the operator; an `activation` is that of a layer that follows, which has its own way
+        back.
+        """
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = self._chosen() | more
+        options = self._chosen() | {"activation": fused(self.activation)} | more
+        y = self._forward(x, weight, bias, **options)
         del options["activation"]
-        y = self._forward(x, weight, bias, activation=fused(self.activation), **options)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grads = self._backward(grad, x, weight, need=self.need(need_input), **options)

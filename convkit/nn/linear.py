@@ -60,10 +60,13 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(out_features, dtype)) if _options.flag(bias, "bias") else None
         self.activation = activation
 
-    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
-        """Map ``(*, in_features)`` to ``(*, out_features)``."""
+    def run(self, x: np.ndarray, activation: str | tuple | None = None) -> tuple[np.ndarray, Way]:
+        """Map ``(*, in_features)`` to ``(*, out_features)``.
+
+        `activation`: that of a layer that follows, which has its own way back.
+        """
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        y = linear(x, weight, bias, activation=fused(self.activation))
+        y = linear(x, weight, bias, activation=activation or fused(self.activation))
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grads = linear_backward(grad, x, weight, need=self.need(need_input))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, overload
 
+from .._mode import how
+from .activations import FromResult
+from .conv import Convolution
+from .linear import Linear
 from .module import Module, Way, learns
 
 
@@ -46,8 +51,13 @@ class Sequential(Module):
     def run(self, x: Any) -> tuple[Any, Way]:
         """Run the layers in order; the way back takes theirs in reverse, down to the lowest layer that learns."""
         layers, backs = list(self), []
-        for layer in layers:
-            x, back = layer.begin(x)
+        done = False  # whether the layer before has computed this one, too
+        for layer, after in zip_longest(layers, layers[1:]):
+            more: dict[str, Any] = {"done": True} if done else {}
+            done = _is_one_pass(layer, after)
+            if done:
+                more = {"activation": after.fused}
+            x, back = layer.begin(x, **more)
             backs.append(back)
 
         def back_through(grad: Any, need_input: bool) -> Any:
@@ -78,6 +88,14 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers.values())
+
+
+def _is_one_pass(layer: Module, after: Module | None) -> bool:
+    """Whether a layer's operator can compute the activation that follows, and nobody wants to see what lies between."""
+    if type(layer).run not in (Convolution.run, Linear.run) or after is None or type(after).run is not FromResult.run:
+        return False
+    mode = how.get()
+    return layer.activation is None and not mode.hooks and mode.tracer is None
 
 
 def lowest(layers: Sequence[Module], need_input: bool) -> int:

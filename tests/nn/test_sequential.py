@@ -71,6 +71,33 @@ def test_a_layer_may_stand_twice():
     assert list(model.state_dict())[:4] == ["0.weight", "0.bias", "2.0.weight", "2.0.bias"]
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6(), nn.Hardsigmoid(), nn.Sigmoid(), nn.Tanh()], ids=repr)
+def test_an_activation_in_the_pass_of_the_layer_before_changes_no_bit(activation):
+    rng = np.random.default_rng(0)
+    layers = [
+        nn.Conv2d(3, 16, 3, padding=1, rng=0),
+        activation,
+        nn.Conv2d(16, 16, 3, stride=2, activation="relu", rng=1),
+    ]
+    layers += [activation, nn.Flatten(), nn.Linear(144, 5, rng=2), activation]
+    x, grad = rng.standard_normal((2, 3, 8, 8), np.float32), rng.standard_normal((2, 5), np.float32)
+    model, seen = nn.Sequential(*layers), []
+
+    def both():
+        got = [model(x), model.backward(grad)] + [parameter.grad for parameter in model.parameters()]
+        model.zero_grad()
+        return got
+
+    together = both()
+    with nn.hooks(forward=lambda layer, *_: seen.append(layer)):  # who looks on sees what lies between
+        apart = both()
+    assert seen == [*layers, model]
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.signbit(together[0]), np.signbit(apart[0]))
+    np.testing.assert_array_equal(model.predict(x), together[0])
+
+
 def test_what_is_no_chain():
     with pytest.raises(TypeError, match=r"layers\['1'\] must be a Module, got function"):
         nn.Sequential(nn.ReLU(), lambda x: x)
