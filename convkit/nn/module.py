@@ -56,21 +56,24 @@ class _Back:
             raise
 
     def _check(self, grad: Any) -> None:
-        name = type(self._module).__name__
         if not keeping():
-            raise RuntimeError(f"{name}.backward: nothing is kept under inference()")
+            raise RuntimeError(f"{self._name}.backward: nothing is kept under inference()")
         if grad is None:
             raise TypeError(
-                f"grad must be an array, got None in {name}.backward; a backward returns its input's gradient only "
-                "where need_input is True"
+                f"grad must be an array, got None in {self._name}.backward; a backward returns its input's gradient "
+                "only where need_input is True"
             )
         if self._back is None:
-            raise RuntimeError(_NOTHING_DUE.format(name))
+            raise RuntimeError(_NOTHING_DUE.format(self._name))
         if (got := _shape(grad)) != self._shape:
-            raise ValueError(f"grad must have the output's shape {self._shape}, got {got} in {name}.backward")
+            raise ValueError(f"grad must have the output's shape {self._shape}, got {got} in {self._name}.backward")
         for of, parameter, version in self._versions:
             if parameter.version != version:
-                raise RuntimeError(f"{name}.backward: {of} was changed after the forward; go back before a step")
+                raise RuntimeError(f"{self._name}.backward: {of} was changed after the forward; go back before a step")
+
+    @property
+    def _name(self) -> str:
+        return type(self._module).__name__
 
     def _take(self, back: Way, grad: Any, need_input: bool) -> Any:
         dx = back(grad, need_input) if need_input or learns(self._module) else None
@@ -85,7 +88,7 @@ class _Back:
     def _check_input(self, dx: Any) -> None:
         if self._inputs and (got := _shape(dx)) != self._inputs:
             raise (TypeError if dx is None else ValueError)(
-                f"{type(self._module).__name__}.run's way back must return the input's gradient, of shape "
+                f"{self._name}.run's way back must return the input's gradient, of shape "
                 f"{self._inputs}, got {'None' if dx is None else f'shape {got}'}"
             )
 
@@ -122,7 +125,11 @@ def _wanted(y: Any) -> tuple:
 
 def learns(module: Module) -> bool:
     """Whether anything inside has a gradient to collect."""
-    return any(parameter.trainable for parameter in module.parameters())
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Parameter) and value.trainable:
+                return True
+    return False
 
 
 class _Part:
@@ -234,10 +241,10 @@ class Module(_Part, ABC):
         >>> back(np.ones(2)), back_too(np.ones(2)).round(3)
         (array([1., 1.]), array([0.42, 0.42]))
         """
-        tracer = how.get().tracer
+        now = how.get()
         try:
-            if tracer is not None:
-                return tracer.call(self, args, kwargs), _nothing_kept
+            if now.tracer is not None:
+                return now.tracer.call(self, args, kwargs), _nothing_kept
             result = self.run(*args, **kwargs)
         except (TypeError, ValueError) as error:
             self._note_layer(error)
@@ -245,7 +252,6 @@ class Module(_Part, ABC):
         if not (type(result) is tuple and len(result) == 2 and (result[1] is None or callable(result[1]))):
             raise TypeError(f"{type(self).__name__}.run must return the output and the way back, got {result!r:.60}")
         y, back = result
-        now = how.get()
         for hook in now.hooks:
             if hook.forward is not None:
                 seen = hook.forward(self, args, y)
@@ -326,8 +332,9 @@ class Module(_Part, ABC):
 
     def accumulate(self, grads: NamedTuple) -> None:
         """Add an operator's gradients to the parameters of the same names."""
+        own = vars(self)
         for name, grad in zip(grads._fields, grads, strict=True):
-            parameter = None if grad is None else getattr(self, name, None)
+            parameter = None if grad is None else own.get(name)
             if isinstance(parameter, Parameter):
                 parameter.accumulate(grad)
 
@@ -426,8 +433,10 @@ class Module(_Part, ABC):
 
     def zero_grad(self) -> None:
         """Forget the gradients: every `Parameter.grad` becomes None, as in PyTorch."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        for module in self.modules():
+            for value in vars(module).values():
+                if isinstance(value, Parameter):
+                    value.grad = None
 
     def train(self, mode: bool = True) -> Module:
         """Set this module and all inside, but frozen ones, to training (with False, to evaluation) and return it."""

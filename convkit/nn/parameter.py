@@ -111,7 +111,7 @@ class Parameter(Buffer):
         """
         if not self.trainable:
             return
-        if grad.shape != self.shape:
+        if grad.shape != self.data.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
         about_to_add(self)
         if self.grad is None:

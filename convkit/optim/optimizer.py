@@ -163,15 +163,15 @@ class Optimizer(Settings, ABC):
                 "call model(x) and model.backward(loss.grad) first (and check that not everything is frozen)"
             )
         arrays, used = self.arrays, {}
-        grads = []
+        grads, new = [], []  # all memory before the first change
         for view, parameter, state in ready:
             memory = {name: state[name] for name in arrays if name in state}
             grads.append(check_fit(parameter.data, parameter.grad, memory))
-            if (id(view), parameter.dtype) not in used:
-                view._check_numbers(parameter.dtype)
-                used[id(view), parameter.dtype] = view._used()
-        # All memory before the first change.
-        new = [_missing(parameter, state, *used[id(view), parameter.dtype]) for view, parameter, state in ready]
+            kind = id(view), parameter.data.dtype
+            if kind not in used:
+                view._check_numbers(parameter.data.dtype)
+                used[kind] = view._used()
+            new.append(_missing(parameter, state, *used[kind]))
         for (_, parameter, state), more in zip(ready, new, strict=True):
             state |= more
             state["steps"] += 1
