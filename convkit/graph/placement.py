@@ -249,9 +249,12 @@ def contiguous(info: Info) -> tuple[int, ...]:
 
 
 def view_of(node: Node, output: int, spot: Spot, infos: Sequence[Info | None]) -> tuple[int, tuple[int, ...]] | None:
-    """Offset and strides of a view, as NumPy has it; None where it would be a copy. No memory is touched."""
+    """Offset and strides of a view, as NumPy has it; None where it would be a copy.
+
+    Elements of no bytes stand for the value's: before NumPy says that a shape needs a copy it makes one.
+    """
     info = infos[0]
-    dummy = np.lib.stride_tricks.as_strided(np.empty(1, info.dtype), info.shape, spot.strides, writeable=False)
+    dummy = np.lib.stride_tricks.as_strided(np.empty(1, "V0"), info.shape, spot.strides, writeable=False)
     row = OPS[node.op]
     if node.op in ("Reshape", "Flatten"):
         shape = row.infer(node.attrs, *infos)[0].shape

@@ -14,7 +14,8 @@ import pytest
 import convkit
 from bounds import assert_within_bound
 from convkit import graph, models, nn
-from convkit.graph import OPS, Graph, Info, Network
+from convkit.graph import OPS, Graph, Info, Network, ir
+from convkit.graph.placement import Spot, view_of
 from graph_cases import bound, random_model
 from nn_cases import with_numbers
 
@@ -547,3 +548,15 @@ def test_a_wrong_size_names_the_node(layer, shape, other, message):
     with pytest.raises(ValueError, match=message) as caught:
         network(noise(*other))
     assert caught.value.__notes__[-1].startswith("in node ") and caught.value.__notes__[-1].endswith(" '2'")
+
+
+def test_where_a_view_lies_is_asked_without_its_memory():
+    spot = Spot(0, 0, (1 << 50, 1 << 44, 1 << 40), 4, (4, 16, 16))
+    for shape, strides in (
+        ((4, 256), (1 << 50, 1 << 40)),
+        ((64, 16), None),
+        ((4, 4, 4, 16), (1 << 50, 1 << 46, 1 << 44, 1 << 40)),
+    ):
+        node = ir.Node("Reshape", [], {})
+        infos = [Info(spot.shape, np.dtype("float32")), Info((len(shape),), np.dtype("int64"), np.array(shape))]
+        assert view_of(node, 0, spot, infos) == (None if strides is None else (0, strides))
