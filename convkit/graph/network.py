@@ -19,7 +19,7 @@ from .._threads import current
 from .._words import counted
 from .explain import NetworkReport, measured, report
 from .ir import Graph, Node, Value, at
-from .parts import parts_of
+from .parts import part_of, parts_of
 from .passes import allocated, optimise
 from .plan import Plan, inferred, refused
 from .table import OPS, Info, Undetermined
@@ -353,13 +353,9 @@ class Network:
 
     def _plan(self, graph: Graph, arrays: list[np.ndarray], now: _Circumstances) -> Plan:
         infos = [Info(array.shape, array.dtype) for array in arrays]
-        given = now.threads, now.isa, self._panels_of, self._max_bytes
-        plan = Plan(graph, infos, *given)
-        parts = parts_of(graph, plan.nodes, plan.infos, plan.placement.bytes)
-        if parts == 1:
-            return plan
-        infos = [info._replace(shape=(info.shape[0] // parts, *info.shape[1:])) for info in infos]
-        return Plan(graph, infos, *given, parts)
+        parts = parts_of(graph, infos, self._max_bytes)
+        infos = infos if parts == 1 else [part_of(info, parts) for info in infos]
+        return Plan(graph, infos, now.threads, now.isa, self._panels_of, self._max_bytes, parts)
 
     def _graph_for(self, arrays: list[np.ndarray]) -> Graph:
         """The graph; of a model that looks at sizes, the one of these sizes."""

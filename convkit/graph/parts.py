@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .ir import Graph, Node, Value
+from .placement import Placement
+from .plan import inferred
 from .seen import BY_ELEMENT, MOVING
 from .table import Info
 
@@ -14,21 +16,39 @@ from .table import Info
 # four at a time, 6.2 all at once. What is read again for every part, the weights, may be this share of all else.
 PART_BYTES = 16 << 20
 WEIGHTS_SHARE = 0.25
+_KERNELS = frozenset(("Conv", "ConvTranspose", "DeformConv"))
 
 
-def parts_of(graph: Graph, nodes: Sequence[Node], infos: Mapping[Value, Info], arena: int) -> int:
-    """Into how many equal parts to cut the batch of a plan of so many bytes; 1 where its images meet anywhere."""
-    batches = {info.shape[0] if info.shape else 0 for info in (infos[value] for value in graph.inputs)}
+def parts_of(graph: Graph, given: list[Info], max_bytes: int | None) -> int:
+    """Into how many equal parts to cut a batch of such inputs; 1 where its images may meet, or little is gained."""
+    batches = {info.shape[0] if info.shape else 0 for info in given}
     images = batches.pop() if len(batches) == 1 else 0
-    if arena <= PART_BYTES or images < 2:
+    if images < 2:
         return 1
-    parts = next(n for n in range(1, images + 1) if images % n == 0 and (arena // n <= PART_BYTES or n == images))
-    moved = 2 * sum(_bytes(infos[value]) for node in nodes for value in node.outputs if value in infos)
-    held = {value for node in nodes for value in node.inputs if value is not None and infos[value].data is not None}
-    if (parts - 1) * sum(_bytes(infos[value]) for value in held) > WEIGHTS_SHARE * moved:
+    nodes, infos = inferred(graph, given, max_bytes)
+    moved = 2 * sum(_bytes(infos[value]) for node in nodes for value in node.outputs)
+    arena = Placement(graph, nodes, infos).bytes if moved > 2 * PART_BYTES else 0
+    fewest = min(images, -(-arena // PART_BYTES))
+    parts = next((n for n in range(fewest, min(2 * fewest, images) + 1) if n and images % n == 0), 1)
+    held = {value for node in nodes for value in node.inputs if value is not None and value.data is not None}
+    if parts == 1 or (parts - 1) * sum(value.data.nbytes for value in held) > WEIGHTS_SHARE * moved:
         return 1
-    known = all(infos[value].data is None for value in graph.outputs)
-    return parts if known and all(_keeps_images(node, infos, images) for node in nodes) else 1
+    if not all(_keeps_images(node, infos, images) for node in nodes):
+        return 1
+    left, known = inferred(graph, [part_of(info, parts) for info in given], max_bytes)
+    values = (*graph.outputs, *(value for node in nodes for value in node.outputs))
+    return parts if left == nodes and all(_is_part(known[v], infos[v], parts) for v in values) else 1
+
+
+def part_of(info: Info, parts: int) -> Info:
+    """Of an input of all images, that of a part."""
+    return info._replace(shape=(info.shape[0] // parts, *info.shape[1:]))
+
+
+def _is_part(part: Info, whole: Info, parts: int) -> bool:
+    """Whether the one, so many times along the first axis, is the other; neither being known."""
+    moving = part.data is None and whole.data is None and len(part.shape) > 0 and part.dtype == whole.dtype
+    return moving and (parts * part.shape[0], *part.shape[1:]) == whole.shape
 
 
 def _bytes(info: Info) -> int:
@@ -36,38 +56,35 @@ def _bytes(info: Info) -> int:
 
 
 def _keeps_images(node: Node, infos: Mapping[Value, Info], images: int) -> bool:
-    """Whether each image of the outputs follows from the same image of the inputs alone."""
-    taken = [None if value is None else infos[value] for value in node.inputs]
-    outs = [infos[value] for value in node.outputs if value in infos]
-    first, rank = taken[0], len(outs[0].shape)
-    moving = [info for info in taken if info is not None and info.data is None]
-    if first is None or first.data is not None and node.op not in BY_ELEMENT:
+    """Whether each image of the output follows from that image of the inputs alone, as far as shapes do not tell."""
+    inputs = [value for value in node.inputs if value is not None]
+    moving = [infos[value] for value in inputs if infos[value].data is None]
+    weights = node.inputs[1].data if len(node.inputs) > 1 and node.inputs[1] is not None else None
+    follows = any(value.data is None and infos[value].data is not None for value in inputs)  # from the batch's size
+    if follows or not moving or len(node.outputs) > 1 or node.op == "Dropout" or node.attrs.get("training_mode", 0):
         return False
-    if node.op == "Dropout" or node.attrs.get("training_mode", 0):
-        return False  # of the numbers of all
-    if any(len(info.shape) < 2 or info.shape[0] != images for info in (*moving, *outs)):
+    out = infos[node.outputs[0]]
+    if any(len(info.shape) < 2 or info.shape[0] != images for info in (out, *moving)):
         return False
-    weights = taken[1] if len(taken) > 1 else None
-    fixed = weights is None or weights.data is not None
+    rank = len(out.shape)
     if node.op == "Transpose":
-        return node.attrs["perm"][0] == 0
+        return node.attrs.get("perm", range(rank)[::-1])[0] == 0
     if node.op == "Flatten":
         return node.attrs.get("axis", 1) == 1
+    if any(len(info.shape) != rank for info in moving) and node.op not in ("ReduceMean", "ReduceMax"):
+        return False
     if node.op in ("Gemm", "MatMul"):
-        return (
-            fixed and not node.attrs.get("transA", 0) and len(first.shape) == rank and not _has_images(taken[2:], rank)
-        )
+        return weights is not None and weights.ndim == 2 and not _has_images(node.inputs[2:], rank)
     if node.op == "Pad":
-        return fixed and len(taken) < 4 and not weights.data[0] and not weights.data[rank]
-    if node.op in BY_ELEMENT or node.op == "Concat":
-        axis = node.attrs.get("axis", -1) % rank
-        return axis != 0 and all(len(info.shape) == rank for info in moving) and not _has_images(taken, rank)
+        return weights is not None and len(node.inputs) < 4 and not weights[0] and not weights[rank]
     if node.op in ("ReduceMean", "ReduceMax"):
-        return fixed and weights is not None and all(axis % len(first.shape) for axis in weights.data.ravel())
-    return node.op in MOVING and fixed and all(len(info.shape) == rank for info in (*moving, *outs))
+        return weights is not None and all(axis % len(moving[0].shape) for axis in weights.ravel())
+    if node.op in BY_ELEMENT or node.op == "Concat":
+        return node.attrs.get("axis", -1) % rank != 0 and not _has_images(inputs, rank)
+    return node.op in MOVING and (node.op not in _KERNELS or weights is not None)
 
 
-def _has_images(infos: Sequence[Info | None], rank: int) -> bool:
+def _has_images(values: Sequence[Value | None], rank: int) -> bool:
     """Whether a constant has entries for one image and others for the next."""
-    held = [info for info in infos if info is not None and info.data is not None]
-    return any(len(info.shape) >= rank and info.shape[0] != 1 for info in held)
+    held = [value.data for value in values if value is not None and value.data is not None]
+    return any(array.ndim >= rank and array.shape[0] != 1 for array in held)
