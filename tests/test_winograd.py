@@ -24,6 +24,11 @@ from problems import MODES, Problem, named
 
 LARGEST = {"float32": 2e-5, "float64": 4e-14}  # the error's norm over the result's: promised; in proportion to the ulp
 
+
+def noise(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
 SHAPES = [
     Problem("w_even", 1, 32, (8, 16), 40, (3, 3), padding=1),
     Problem("w_tails", 3, 23, (13, 9), 37, (3, 3), padding=((2, 1), (0, 3))),
@@ -169,6 +174,20 @@ def test_a_gradient_of_the_weight_of_what_is_not_finite_is_the_engines(problem, 
             )
         assert np.array_equal(got["weight"], expected["weight"], equal_nan=True)
         assert np.array_equal(np.isfinite(got["bias"]), np.isfinite(expected["bias"]))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "gelu"])
+def test_a_tile_by_itself_is_activated_by_itself(activation, isa):
+    """What lies behind its outputs are offsets to read from: written over, they end the process sooner or later."""
+    rng = np.random.default_rng(0)
+    x, weight = noise(rng, 2, 16, 28, 28), noise(rng, 32, 16, 3, 3)
+    for _ in range(20):
+        x.flat[rng.integers(0, x.size)] = np.nan
+        got, wanted = (
+            convkit.conv2d(x, weight, padding=1, activation=activation, algorithm=algorithm)
+            for algorithm in ("winograd", "implicit_gemm")
+        )
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
 
 
 def test_a_gradient_of_the_bias_is_the_same_alone(isa):

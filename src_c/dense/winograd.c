@@ -164,15 +164,17 @@ static ck_box tiles_box(const task *t, int64_t y, int64_t x, int64_t end) {
 
 /* Outputs of a row of tiles, or of a part of it, [vector][4 rows][column][lane of the vector], to the drain. */
 static void drain(task *t, const ck_tile *tile, int64_t column) {
-  const int64_t vector = t->d.kernels->vector, item = t->d.kernels->real_size;
+  const int64_t vector = t->d.kernels->vector, item = t->d.kernels->real_size, pixels = t->block.pixels;
+  t->block.pixels = pixels - column; /* what is activated ends where the vector's outputs do */
   for (int64_t lane = 0; lane < tile->lanes; lane += vector) {
     ck_tile part = *tile;
     part.lanes = ck_min(vector, tile->lanes - lane);
     part.ld = vector;
     part.dst += lane * tile->dst_lane;
     part.bias = tile->bias ? tile->bias + lane * tile->bias_lane : NULL;
-    ck_dense_drain(&t->block, &part, t->b.out + (lane * t->block.pixels + column * vector) * item);
+    ck_dense_drain(&t->block, &part, t->b.out + (lane * pixels + column * vector) * item);
   }
+  t->block.pixels = pixels;
 }
 
 /* Of all vectors of lanes; whether any output is not finite. */
