@@ -27,7 +27,7 @@ _OPS = {f"conv{nd}d": (nd, CONV) for nd in (1, 2, 3)} | {
     f"conv_transpose{nd}d": (nd, CONV_TRANSPOSE) for nd in (1, 2, 3)
 }
 _DIRECTIONS, _DTYPES = ("forward", "x", "weight"), ("float32", "float64")
-_BURSTS, _BURST_SECONDS = 5, 0.05  # a burst's time is the median call's; the best one counts
+_CALL_BURSTS, _BURST_SECONDS = 5, 0.05  # a burst's time is the median call's; the best one counts
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Explanation:
     arrangement : str or None
         What lies on the lanes of "implicit_gemm", "im2col" and "direct": "by_pixel" (output channels), "by_channel"
         (pixels), "by_group" (groups) or "unpacked" (output channels, whose weights are read where they are, for a few
-        pixels). It never changes bits.
+        pixels); "sheets", by channel too, is 3x3 depthwise of planes where they lie. It never changes bits.
     estimates : dict of str to float
-        Estimated cycles of every arrangement that the call may have, from which the least was taken.
+        Estimated cycles of every arrangement that the call may have, from which the least was taken; those of "sheets"
+        are under "by_channel".
     estimate : float
         Estimated cycles of what runs; 0 where there is no estimate.
     block : tuple of int
@@ -126,7 +127,7 @@ class Explanation:
             ]
             if share > 1:
                 rows.append(("", why_above(self.algorithm == "winograd", rate / (self.peak_gflops or rate))))
-            rows.append(("", self.unsteady and UNSTEADY))
+            rows += [("", UNSTEADY)] * self.unsteady
         lines = [f"{self.op}, {self.direction}, {self.dtype}, {self.layout}, on {self.isa}"]
         lines += [f"{label:<13}{text}" for label, text in rows if text]
         return "\n".join(lines)
@@ -248,7 +249,9 @@ def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str
         options = options | {"need": explanation.direction}
         out = call(*first, **options)
     probe = Probe(dtype, explanation.threads)
-    best = best_time(lambda: call(*first, **options, out=out), _BURSTS, _BURST_SECONDS, lambda: probe(BETWEEN_SECONDS))
+    best = best_time(
+        lambda: call(*first, **options, out=out), _CALL_BURSTS, _BURST_SECONDS, lambda: probe(BETWEEN_SECONDS)
+    )
     probe.renew()
     bound = max(explanation.flops / probe.best, explanation.bytes / probe.triad) / 1e9
     return replace(

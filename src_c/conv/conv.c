@@ -179,8 +179,9 @@ static void explain(const ck_conv *call, ck_dense *d, ck_explanation *e) {
     e->arrangement = CK_BY_GROUP;
     ck_lines_explain(d, &call->run, e);
     break;
-  case CK_WAY_SHEETS: /* by plane */
+  case CK_WAY_SHEETS: /* by channel, and not planned */
     explain_cycles(call, d, e);
+    e->sheets = 1;
     e->arrangement = CK_BY_CHANNEL;
     e->chosen = e->cycles[CK_BY_CHANNEL] = ck_sheets_cycles(d, &call->run);
     ck_sheets_explain(d, &call->run, e);

@@ -6,9 +6,9 @@
 #include "dense_cost.h"
 #include "dense_drain.h"
 
-/* Bytes of masks at most; products of a task, at least, where there are others for the other threads; bytes of the
- * source that a block of rows reads: they stay in level 1, or near it. */
-enum { MASK_BYTES = 64 * 1024, LEAST_PRODUCTS = 1 << 16, BLOCK_BYTES = 64 * 1024, MOST_PLANES = 256 };
+/* Bytes of masks at most; products of a task, at least, where there are others for the other threads; planes of a task
+ * at most; bytes of the source that a block of rows reads: they stay in level 1, or near it. */
+enum { MASK_BYTES = 64 * 1024, LEAST_PRODUCTS = 1 << 16, MOST_PLANES = 256, BLOCK_BYTES = 64 * 1024 };
 
 static int64_t size_of(const ck_dense *d) { return d->kernels->real_size; }
 static int64_t tap_of(const ck_dense *d, int axis, int64_t t) {
@@ -79,42 +79,42 @@ typedef struct sheets {
 
 static sheets cut(const ck_dense *d, const ck_run *run) {
   const ck_axis *axis = d->source.axis;
-  sheets l = {.d = d, .planes = d->n * d->groups * d->lanes * axis[0].outputs};
-  sides_of(d, &l.left, &l.right);
-  ck_axis_inner(&axis[2], &l.inner, &l.inner_end);
-  l.apart = tap_of(d, 1, 1) - tap_of(d, 1, 0);
-  l.distance = axis[1].step == 1 ? ck_max(l.apart, -l.apart) : 1;
-  l.base = tap_of(d, 1, 0);
-  l.deep = tap_of(d, 0, 0);
+  sheets p = {.d = d, .planes = d->n * d->groups * d->lanes * axis[0].outputs};
+  sides_of(d, &p.left, &p.right);
+  ck_axis_inner(&axis[2], &p.inner, &p.inner_end);
+  p.apart = tap_of(d, 1, 1) - tap_of(d, 1, 0);
+  p.distance = axis[1].step == 1 ? ck_max(p.apart, -p.apart) : 1;
+  p.base = tap_of(d, 1, 0);
+  p.deep = tap_of(d, 0, 0);
   const int64_t line = ck_max(1, axis[2].source * axis[1].step * size_of(d)), all = axis[1].outputs;
   int64_t rows = ck_max(8 * axis[1].tap_step, BLOCK_BYTES / line), each = MOST_PLANES;
   if (run->threads > 1) {
-    const int64_t row = 9 * axis[2].outputs, tasks = 4 * run->threads, wanted = ck_ceil_div(l.planes, tasks);
+    const int64_t row = 9 * axis[2].outputs, tasks = 4 * run->threads, wanted = ck_ceil_div(p.planes, tasks);
     each = ck_min(each, ck_max(wanted, ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row * all))));
-    if (l.planes < tasks)
-      rows = ck_min(rows, ck_max(ck_ceil_div(all * l.planes, tasks), ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row))));
+    if (p.planes < tasks)
+      rows = ck_min(rows, ck_max(ck_ceil_div(all * p.planes, tasks), ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row))));
   }
-  l.blocks = ck_max(1, ck_ceil_div(all, rows));
-  l.rows = ck_ceil_div(all, l.blocks);
-  l.blocks = ck_ceil_div(all, l.rows);
-  l.each = ck_ceil_div(l.planes, ck_max(1, ck_ceil_div(l.planes, each))); /* all tasks alike */
-  return l;
+  p.blocks = ck_max(1, ck_ceil_div(all, rows));
+  p.rows = ck_ceil_div(all, p.blocks);
+  p.blocks = ck_ceil_div(all, p.rows);
+  p.each = ck_ceil_div(p.planes, ck_max(1, ck_ceil_div(p.planes, each))); /* all tasks alike */
+  return p;
 }
 
 /* Estimated cycles of all. */
-static double cycles_of(const sheets *l, const ck_run *run) {
-  const ck_axis *y = &l->d->source.axis[1];
-  const int64_t lines = ck_min(l->distance, l->rows), tasks = ck_ceil_div(l->planes, l->each) * l->blocks;
-  const double read = (double)(l->rows * y->step + lines * (3 - y->step));
-  const double plane = (double)lines * ck_cost.sheet + (double)vectors_of(l->d) * read * ck_cost.sheet_row[y->step - 1];
-  return (double)ck_ceil_div(tasks, run->threads) * (ck_cost.task + (double)l->each * plane);
+static double cycles_of(const sheets *p, const ck_run *run) {
+  const ck_axis *y = &p->d->source.axis[1];
+  const int64_t lines = ck_min(p->distance, p->rows), tasks = ck_ceil_div(p->planes, p->each) * p->blocks;
+  const double read = (double)(p->rows * y->step + lines * (3 - y->step));
+  const double plane = (double)lines * ck_cost.sheet + (double)vectors_of(p->d) * read * ck_cost.sheet_row[y->step - 1];
+  return (double)ck_ceil_div(tasks, run->threads) * (ck_cost.task + (double)p->each * plane);
 }
 
 double ck_sheets_cycles(const ck_dense *d, const ck_run *run) {
   if (!can(d))
     return 0;
-  const sheets l = cut(d, run);
-  return cycles_of(&l, run);
+  const sheets p = cut(d, run);
+  return cycles_of(&p, run);
 }
 
 int ck_sheets_take(const ck_dense *d, const ck_run *run) {
@@ -128,10 +128,10 @@ typedef struct buffers {
   char *mask, *weights;
 } buffers;
 
-static buffers place(const sheets *l, ck_arena *arena) {
+static buffers place(const sheets *p, ck_arena *arena) {
   buffers b;
-  b.mask = ck_take(arena, mask_bytes(l->d));
-  b.weights = ck_take(arena, 9 * size_of(l->d));
+  b.mask = ck_take(arena, mask_bytes(p->d));
+  b.weights = ck_take(arena, 9 * size_of(p->d));
   return b;
 }
 
@@ -154,16 +154,16 @@ static int set_masks(const ck_dense *d, int64_t first, int64_t end, char *mask) 
 }
 
 /* What is the same for all planes. */
-static ck_sheet sheet_of(const sheets *l, const buffers *b) {
-  const ck_dense *d = l->d;
+static ck_sheet sheet_of(const sheets *p, const buffers *b) {
+  const ck_dense *d = p->d;
   const ck_axis *axis = d->source.axis;
   const int64_t item = size_of(d), vectors = vectors_of(d);
   ck_sheet sheet = {.width = axis[2].source * item,
                     .columns = axis[2].outputs,
-                    .left = l->left,
-                    .right = l->right,
-                    .inner = l->inner,
-                    .inner_end = l->inner_end,
+                    .left = p->left,
+                    .right = p->right,
+                    .inner = p->inner,
+                    .inner_end = p->inner_end,
                     .step = (int)axis[2].step,
                     .memory = d->source.tensor.data,
                     .memory_end = d->source.end,
@@ -171,23 +171,23 @@ static ck_sheet sheet_of(const sheets *l, const buffers *b) {
                     .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b)};
   for (int t = 0; t < 3; t++)
     sheet.column[t] = tap_of(d, 2, t) * item;
-  sheet.left_taps = set_masks(d, 0, l->left, b->mask);
-  sheet.right_taps = set_masks(d, vectors - l->right, vectors, b->mask + l->left * 3 * d->kernels->vector * item);
+  sheet.left_taps = set_masks(d, 0, p->left, b->mask);
+  sheet.right_taps = set_masks(d, vectors - p->right, vectors, b->mask + p->left * 3 * d->kernels->vector * item);
   return sheet;
 }
 
 /* Of output rows row..row_end-1 the first one and those that share what they read with it. Where they are in a plane of
  * the source, and in one of the output, bytes from its start on. */
-static void set_rows(const sheets *l, ck_sheet *sheet, int64_t row, int64_t row_end, int64_t at[2]) {
-  const ck_dense *d = l->d;
+static void set_rows(const sheets *p, ck_sheet *sheet, int64_t row, int64_t row_end, int64_t at[2]) {
+  const ck_dense *d = p->d;
   const ck_axis *y = &d->source.axis[1];
-  const int64_t s_row = d->source.tensor.stride[3], to_row = d->dst.stride[3], apart = l->apart;
-  sheet->rows = ck_ceil_div(row_end - row, l->distance);
-  const int64_t start = apart < 0 ? row + (sheet->rows - 1) * l->distance : row, first = start * y->step + l->base;
+  const int64_t s_row = d->source.tensor.stride[3], to_row = d->dst.stride[3], apart = p->apart;
+  sheet->rows = ck_ceil_div(row_end - row, p->distance);
+  const int64_t start = apart < 0 ? row + (sheet->rows - 1) * p->distance : row, first = start * y->step + p->base;
   at[0] = first * s_row;
   at[1] = start * to_row;
   sheet->s_row = apart * s_row;
-  sheet->to_row = (apart < 0 ? -l->distance : l->distance) * to_row;
+  sheet->to_row = (apart < 0 ? -p->distance : p->distance) * to_row;
   sheet->alone =
       sheet->to_row == sheet->columns * size_of(d) ? ck_ceil_div(d->kernels->vector, sheet->columns) : sheet->rows + 1;
   /* Row first + q * apart is within 0..source-1. */
@@ -215,30 +215,30 @@ static const char *weights_of(const ck_dense *d, const buffers *b, const char *w
 }
 
 static void sheets_task(ck_worker *worker, void *context, int64_t index) {
-  const sheets *l = context;
-  const ck_dense *d = l->d;
+  const sheets *p = context;
+  const ck_dense *d = p->d;
   const ck_axis *axis = d->source.axis;
   const ck_tensor *src = &d->source.tensor, *dst = &d->dst;
-  const int64_t deep = axis[0].outputs, first = index / l->blocks * l->each, end = ck_min(l->planes, first + l->each);
-  const int64_t row = l->rows * (index % l->blocks), row_end = ck_min(axis[1].outputs, row + l->rows);
+  const int64_t deep = axis[0].outputs, first = index / p->blocks * p->each, end = ck_min(p->planes, first + p->each);
+  const int64_t row = p->rows * (index % p->blocks), row_end = ck_min(axis[1].outputs, row + p->rows);
   int64_t z = first % deep, lane = first / deep % d->lanes, group = first / deep / d->lanes % d->groups;
   int64_t n = first / deep / d->lanes / d->groups;
   ck_arena arena = {.base = worker->scratch};
-  const buffers b = place(l, &arena);
-  ck_sheet sheet = sheet_of(l, &b);
+  const buffers b = place(p, &arena);
+  ck_sheet sheet = sheet_of(p, &b);
   int64_t at[2];
-  set_rows(l, &sheet, row, row_end, at);
-  for (int64_t p = first; p < end && ((p - first) % 16 || !ck_stopped(worker)); p++) {
+  set_rows(p, &sheet, row, row_end, at);
+  for (int64_t q = first; q < end && ((q - first) % 16 || !ck_stopped(worker)); q++) {
     const int64_t channel = group * d->lanes + lane;
     const char *plane = (const char *)src->data + n * src->stride[0] + group * src->stride[1] +
-                        (z * axis[0].step + l->deep) * src->stride[2];
+                        (z * axis[0].step + p->deep) * src->stride[2];
     char *to = (char *)dst->data + n * dst->stride[0] + channel * dst->stride[1] + z * dst->stride[2];
     sheet.weights = weights_of(d, &b, d->w + group * d->w_group + lane * d->w_lane);
     sheet.bias = d->bias ? d->bias + channel * d->bias_stride : NULL;
     sheet.guarded = is_at_end(d, &sheet, plane);
-    for (int64_t i = row; i < ck_min(row_end, row + l->distance); i++) {
-      if (l->distance > 1)
-        set_rows(l, &sheet, i, row_end, at);
+    for (int64_t i = row; i < ck_min(row_end, row + p->distance); i++) {
+      if (p->distance > 1)
+        set_rows(p, &sheet, i, row_end, at);
       sheet.s = plane + at[0];
       sheet.to = to + at[1];
       d->kernels->sheet(&sheet);
@@ -253,21 +253,21 @@ static void sheets_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_sheets(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  sheets l = cut(d, run);
+  sheets p = cut(d, run);
   ck_arena arena = {0};
-  place(&l, &arena);
+  place(&p, &arena);
   if (bytes) {
     *bytes = ck_max(*bytes, run->threads * arena.used);
     return CK_OK;
   }
-  return ck_parallel(ck_ceil_div(l.planes, l.each) * l.blocks, sheets_task, &l, run, run->workspace, arena.used);
+  return ck_parallel(ck_ceil_div(p.planes, p.each) * p.blocks, sheets_task, &p, run, run->workspace, arena.used);
 }
 
 void ck_sheets_explain(const ck_dense *d, const ck_run *run, ck_explanation *e) {
-  const sheets l = cut(d, run);
-  const int64_t block[4] = {1, 1, l.rows, d->source.axis[2].outputs};
+  const sheets p = cut(d, run);
+  const int64_t block[4] = {1, 1, p.rows, d->source.axis[2].outputs};
   memcpy(e->block, block, sizeof block);
   e->channels = 1;
   e->lanes = 1;
-  e->tasks = ck_ceil_div(l.planes, l.each) * l.blocks;
+  e->tasks = ck_ceil_div(p.planes, p.each) * p.blocks;
 }
