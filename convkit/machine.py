@@ -13,7 +13,7 @@ from . import _memory, _threads
 from ._ext import engine
 from ._version import __version__
 
-_BURSTS = 5  # of each figure, with a rest between them, so that few moments are too busy for all
+_PEAK_BURSTS = 5  # of multiply-adds, with a rest between them, so that few moments are too busy for all
 _TRIAD_BYTES = 64 * 2**20  # each of three arrays, together several times the cache that two cores share
 
 
@@ -62,8 +62,9 @@ def machine_peak(
     Returns
     -------
     Peak
-        The best of the rounds of about 1 ms that fit in `seconds`, all threads working at once, in bursts with a rest
-        between them: other work can only lower a figure. Nor do several threads reach less than one.
+        The best of the rounds of about 1 ms that fit in `seconds`, all threads working at once: other work can only
+        lower a figure. Multiply-adds are measured in bursts with a rest between them; the triad in one, after them,
+        since its arrays take longer to write first than to time. Nor do several threads do fewer than one.
 
     Raises
     ------
@@ -91,12 +92,12 @@ def machine_peak(
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtypes must be of 'float32' and 'float64', got {dtype!r}")
     gflops = {dtype: dict.fromkeys(counts, 0.0) for dtype in dtypes}
-    for _ in range(_BURSTS):
+    for _ in range(_PEAK_BURSTS):
         for dtype, rates in gflops.items():
             best = 0.0  # on up to so many threads
             for n in counts:
-                rates[n] = best = max(best, rates[n], engine.measure_fma(dtype, n, seconds / _BURSTS) / 1e9)
-        time.sleep(seconds / _BURSTS)
+                rates[n] = best = max(best, rates[n], engine.measure_fma(dtype, n, seconds / _PEAK_BURSTS) / 1e9)
+        time.sleep(seconds / _PEAK_BURSTS)
     return Peak(engine.isa(), gflops, engine.measure_triad(_TRIAD_BYTES, counts[-1], seconds) / 1e9)
 
 

@@ -25,7 +25,6 @@ UNITS = (
     "at most 100 %). ratio is the fastest peer's time over convkit's with out=, and with fresh results: above 1, "
     "convkit is faster."
 )
-UNSTEADY = "unsteady: other work was using the machine all the while, so the figures may be off either way."
 WORST = 12
 QUANTILES = (("least", 0.0), ("1 %", 0.01), ("5 %", 0.05), ("quarter", 0.25), ("median", 0.5), ("most", 1.0))
 

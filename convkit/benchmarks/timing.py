@@ -58,7 +58,7 @@ class Burst:
     after: float = 0.0
 
 
-class Probe(_probe.Probe):
+class RaceProbe(_probe.Probe):
     """The machine's peak, and which bursts of a contender stand beside it."""
 
     def counts(self, burst: Burst) -> bool:
@@ -119,7 +119,7 @@ def run_burst(call: Callable[[], Any]) -> Burst:
 class Race:
     """Contenders on one task, and the bursts that they have run."""
 
-    def __init__(self, contenders: Sequence[Contender], probe: Probe, bursts: dict[str, list[Burst]] | None = None):
+    def __init__(self, contenders: Sequence[Contender], probe: RaceProbe, bursts: dict[str, list[Burst]] | None = None):
         self.contenders, self.probe = list(contenders), probe
         self.bursts = {} if bursts is None else bursts
         self._turn = 0

@@ -17,12 +17,13 @@ import numpy as np
 import convkit
 
 from .. import _extras, data, nn, optim
+from .._probe import UNSTEADY
 from .._words import counted
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
-from ..benchmarks.report import UNSTEADY, notes
-from ..benchmarks.timing import Probe
+from ..benchmarks.report import notes
+from ..benchmarks.timing import RaceProbe
 from ..nn.losses import softmax_cross_entropy
 from ..optim import schedules
 from ..train import History, Trainer
@@ -98,7 +99,7 @@ def throughput() -> None:
     threads = convkit.get_num_threads()
     layers = {layer.name: layer for layer in LAYERS}
     pairs = [(layers[name], direction) for name in KINDS.values() for direction in ("forward", "backward")]
-    probe = Probe("float32", threads)
+    probe = RaceProbe("float32", threads)
     rows = [
         measure(layer, direction, Setting(threads=threads), {}, probe)
         for layer, direction in _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)

@@ -6,7 +6,7 @@ import argparse
 
 import convkit
 
-from .._probe import UNSTEADY, highest, moved
+from .._probe import UNSTEADY, Probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit status."""
     convkit.show_config()
-    first, second = convkit.machine_peak(), convkit.machine_peak()
-    print(highest(first, second))
-    if moved(first, second):
+    probe = Probe("float32", convkit.get_num_threads(), "float64")
+    probe.renew()
+    print(probe.peak)
+    if probe.moved:
         print(UNSTEADY)
     return 0

@@ -17,7 +17,7 @@ from .placement import JOINING
 from .plan import Plan
 from .table import OPS
 
-_BURSTS = 5  # of runs, with the machine's peak between them
+_RUN_BURSTS = 5  # of runs, with the machine's peak between them
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class NodeReport:
         How long it took, the best of the runs; None of nodes that are NumPy functions, or without ``measure``.
     roofline : float or None
         Share of the larger of flops / peak and bytes / bandwidth in that time. More than 1 where Winograd's algorithm
-        needs fewer products than are counted, or where data stays in the caches; printed with a star.
+        needs fewer products than are counted, where data stays in the caches, or where other work was using the
+        machine while its peak was measured; printed with a star.
     """
 
     path: str
@@ -184,8 +185,8 @@ def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> 
         run(arrays, each[-1])
 
     probe, best = Probe("float32", plan.program.threads), np.inf
-    for _ in range(_BURSTS):
-        best = min(best, *timed(once, seconds / _BURSTS))
+    for _ in range(_RUN_BURSTS):
+        best = min(best, *timed(once, seconds / _RUN_BURSTS))
         probe(BETWEEN_SECONDS)
     probe.renew()
     return np.min(each, axis=0), best, probe

@@ -6,7 +6,7 @@ import pytest
 
 from convkit._ext import engine
 from convkit.benchmarks import timing
-from convkit.benchmarks.timing import Burst, Contender, Probe, Race
+from convkit.benchmarks.timing import Burst, Contender, Race, RaceProbe
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def peaks(brief, monkeypatch):
 
 def test_turns_rotate_and_all_have_equally_many(peaks):
     order = []
-    race = Race([Contender(name, lambda name=name: order.append(name)) for name in "abc"], Probe("float32", 1))
+    race = Race([Contender(name, lambda name=name: order.append(name)) for name in "abc"], RaceProbe("float32", 1))
     race.run(3)
     assert "".join(dict.fromkeys(order)) == "abc"
     turns = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
@@ -28,7 +28,7 @@ def test_turns_rotate_and_all_have_equally_many(peaks):
 
 
 def test_a_race_goes_on_where_it_stopped(peaks):
-    probe = Probe("float32", 1)
+    probe = RaceProbe("float32", 1)
     race = Race([Contender("a", int)], probe)
     race.run(2)
     again = Race([Contender("a", int)], probe, race.bursts)
@@ -37,7 +37,7 @@ def test_a_race_goes_on_where_it_stopped(peaks):
 
 
 def test_bursts_in_slow_episodes_do_not_count(peaks):
-    probe = Probe("float32", 1)
+    probe = RaceProbe("float32", 1)
     race = Race([Contender("a", int)], probe)
     peaks[:] = [99, 50, 97, 98, 98]  # before the first, then after each
     race.run(4)
@@ -46,7 +46,7 @@ def test_bursts_in_slow_episodes_do_not_count(peaks):
 
 def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, monkeypatch):
     monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
-    probe = Probe("float32", 1)
+    probe = RaceProbe("float32", 1)
     slow, good = Burst(3.0, before=100, after=100), Burst(2.0, before=99, after=95)
     in_an_episode, interrupted = Burst(1.0, before=100, after=60), Burst(1.0, switches=9, before=100, after=100)
     assert probe.best_of([slow, good, in_an_episode, interrupted]) is good
@@ -59,7 +59,7 @@ def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, 
 
 def test_a_best_burst_is_steady_when_another_repeats_it(peaks, monkeypatch):
     monkeypatch.setattr(timing, "REPEATED", 1.08)
-    probe = Probe("float32", 1)
+    probe = RaceProbe("float32", 1)
     best, near, far, half_the_peak = (
         Burst(s, before=b, after=100) for s, b in ((1, 99), (1.05, 99), (1.2, 99), (1, 50))
     )
@@ -70,7 +70,7 @@ def test_a_best_burst_is_steady_when_another_repeats_it(peaks, monkeypatch):
 
 def test_more_threads_than_cores_interrupt_each_other(peaks, monkeypatch):
     monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
-    probe = Probe("float32", timing.CORES + 1)
+    probe = RaceProbe("float32", timing.CORES + 1)
     assert probe.counts(Burst(1.0, switches=9, before=100, after=100))
 
 

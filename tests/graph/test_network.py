@@ -155,7 +155,7 @@ def test_why_nodes_are_above_the_roofline():
     told = dataclasses.replace(told, nodes=tuple(nodes), unsteady=True, peak_gflops=peak)
     notes = str(told).splitlines()[3:6]
     assert [note.split()[:4] for note in notes[:2]] == [["*", "above", "100", "%:"], ["*", "above", "the", "roofline:"]]
-    assert "Winograd" in notes[0] and notes[2].startswith("unsteady: this machine's peak moved")
+    assert "Winograd" in notes[0] and notes[2].startswith("unsteady: other work")
 
 
 def test_joined_in_place():
