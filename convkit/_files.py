@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import _extras
-
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
@@ -37,15 +35,6 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename in (None, str(beside)):
             error.filename = str(path)
         raise
-
-
-def log_axis(axes: Any) -> None:
-    """A logarithmic y axis of a picture, with numbers as one reads them, 0.2 and not 2 x 10^-1."""
-    ticker = _extras.need("matplotlib.ticker", "train")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def save_picture(figure: Any, path: str | os.PathLike, dpi: float) -> None:

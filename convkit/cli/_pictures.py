@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import _extras
-from .._files import log_axis, save_picture
+from .._files import save_picture
+from ..train.history import BLUE, ORANGE, log_axis
 
-BLUE, ORANGE = "#2166ac", "#d6604d"
 DPI = 130
 
 

@@ -23,7 +23,7 @@ from .files import (
     type_name,
 )
 from .shapes import Shapes
-from .types import ATTRIBUTES, Types, same
+from .types import TYPE_ATTRIBUTES, Types, same
 from .versions import Call, newest
 
 Scope = MutableMapping[str, Value | None]
@@ -246,7 +246,7 @@ class Importer:
                     attrs[name] = given[attribute.ref_attr_name]
             else:
                 attrs[name] = self._attribute(attribute, f"{node.op_type} {_path(node)!r}")
-            if name in attrs and ATTRIBUTES.get(node.op_type) == name:
+            if name in attrs and TYPE_ATTRIBUTES.get(node.op_type) == name:
                 attrs[name] = _element_type(node.op_type, attrs[name])
         return attrs
 

@@ -16,7 +16,7 @@ from ..graph import Value
 from .files import HALVES, onnx, type_name
 
 # Attributes that are element types.
-ATTRIBUTES = {
+TYPE_ATTRIBUTES = {
     "Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype", "RandomUniform": "dtype", "RandomNormalLike": "dtype",
     "RandomUniformLike": "dtype", "Bernoulli": "dtype", "Multinomial": "dtype", "BlackmanWindow": "output_datatype",
     "HammingWindow": "output_datatype", "HannWindow": "output_datatype", "MelWeightMatrix": "output_datatype",
@@ -79,7 +79,7 @@ def _said(schema: Any, attrs: Mapping[str, Any], bound: Mapping[str, int]) -> in
     """The type that an attribute says; without it, the one that it then has, or the input's."""
     if schema.name == "ConstantOfShape":
         return _number_of(attrs["value"].dtype) if "value" in attrs else _FLOAT
-    name = ATTRIBUTES.get(schema.name)
+    name = TYPE_ATTRIBUTES.get(schema.name)
     if name is None:
         return None
     if name in attrs:

@@ -175,10 +175,8 @@ def _mask(call: Call) -> Result | None:
     if call.outputs == 1:
         return None
     x = call.inputs[0]
-    shape = call.emit("Shape", x)
-    return call.emit("Identity", x), call.emit(
-        "CastLike", call.emit("ConstantOfShape", shape, value=np.ones(1, bool)), x
-    )
+    mask = call.emit("ConstantOfShape", call.emit("Shape", x), value=np.ones(1, bool))
+    return call.emit("Identity", x), call.emit("CastLike", mask, x)
 
 
 @_before(math.inf, "Dropout")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _extras
-from .._files import log_axis, replacing, save_picture
+from .._files import replacing, save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
 
@@ -145,6 +145,15 @@ class History(dict[str, list[float]]):
         ax.spines[["top", "right"]].set_visible(False)
         if title != "learning rate":
             ax.legend(frameon=False, fontsize="small")
+
+
+def log_axis(axes: Any) -> None:
+    """A logarithmic y axis of a picture, with numbers as one reads them, 0.2 and not 2 x 10^-1."""
+    ticker = _extras.need("matplotlib.ticker", "train")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _is_loss(name: str) -> bool:

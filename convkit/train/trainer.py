@@ -233,7 +233,7 @@ class Trainer:
             batches = self._batches(x, y, epochs, batch_size, shuffle=shuffle, drop_last=drop_last)
             if validation is not None and not len(minibatches(*validation, 1, shuffle=False)):
                 raise ValueError("validation must hold at least one sample, got none")
-            self._check_same(epochs, validation, batches)
+            self._check_ranks(epochs, validation, batches)
             steps, show = (epochs - self.epoch) * len(batches) - batches.done, progress and self.ranks.rank == 0
             with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, show) as tick:
 
@@ -452,7 +452,7 @@ class Trainer:
         versions = {"convkit": __version__, "NumPy": np.__version__, "instruction set": machine.isa()}
         return versions | {name: checkpoints.digest({name: state[name]})[:16] for name in parts}
 
-    def _check_same(self, epochs: int, validation: Any, batches: Minibatches) -> None:
+    def _check_ranks(self, epochs: int, validation: Any, batches: Minibatches) -> None:
         """See to it that all ranks train the same thing in the same way: else some would wait, or end elsewhere."""
         if self.ranks.size == 1:
             return
