@@ -217,6 +217,11 @@ def test_results_are_there_whole_or_not_at_all(tmp_path):
     assert convkit.dask.to_zarr(y[:0], tmp_path / "empty.zarr").shape == (0, 8, 19, 14)
 
 
+def test_results_in_the_format_before(tmp_path):
+    z = convkit.dask.to_zarr(da.from_array(X, CHUNKS), tmp_path / "y.zarr", zarr_format=2)
+    assert (z.metadata.zarr_format, z[:].tobytes()) == (2, X.tobytes())
+
+
 def test_a_full_disk_is_an_error_that_names_the_array_and_the_place(tmp_path, monkeypatch):
     def full(*args, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -230,18 +235,29 @@ def test_a_full_disk_is_an_error_that_names_the_array_and_the_place(tmp_path, mo
     assert not any(tmp_path.iterdir())
 
 
-def test_what_is_written_after_the_end_is_not_there(tmp_path):
-    """A task that another's failure has overtaken."""
-    there, over = threading.Event(), threading.Event()
+@pytest.mark.parametrize("late", ["before it writes", "while it writes"])
+def test_what_is_written_after_the_end_is_not_there(late, tmp_path, monkeypatch):
+    """By a task that another's failure has overtaken."""
+    there, over, write = threading.Event(), threading.Event(), zarr.Array.__setitem__
+
+    def overtaken():
+        there.set()
+        assert over.wait(60)
 
     def part(chunk, block_info=None):
         if block_info[0]["chunk-location"][0] == 0:
-            there.wait()
+            assert there.wait(60)
             raise RuntimeError("no such thing")
-        there.set()
-        over.wait()
+        if late == "before it writes":
+            overtaken()
         return chunk
 
+    def writing(*where_and_what):
+        if late == "while it writes":
+            overtaken()
+        write(*where_and_what)
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", writing)
     with ThreadPoolExecutor(2) as pool, dask.config.set(pool=pool):
         with pytest.raises(RuntimeError, match="no such thing"):
             convkit.dask.to_zarr(da.ones((2, 9), chunks=(1, 9)).map_blocks(part, dtype=float), tmp_path / "y.zarr")

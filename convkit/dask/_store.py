@@ -6,7 +6,6 @@ import errno
 import os
 import secrets
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,32 @@ from .._extras import need
 from .._stored import Stored
 from ._graph import known
 
+# What an array of either format has from its first to its last moment, and takes along when it gets its name.
+_SIGNS = {2: ".zarray", 3: "zarr.json"}
+
 
 class _UnderWay(Stored):
-    """An array that a job writes: tasks that come late, once it has been given up, write nothing more."""
+    """An array that a job writes: of tasks that come late, once it has been given up, nothing stays."""
 
     def __init__(self, array: Any, name: str, folder: Path) -> None:
         super().__init__(array, name)
-        self.sign = folder / "zarr.json"
+        self.folder, self.sign = folder, folder / _SIGNS[array.metadata.zarr_format]
 
     def __setitem__(self, where: tuple[slice, ...], part: np.ndarray) -> None:
         if not self.sign.exists():
             raise self._failed("writable", where, FileNotFoundError(errno.ENOENT, "given up", str(self.sign)))
-        super().__setitem__(where, part)
+        try:
+            super().__setitem__(where, part)
+        finally:
+            if not self.sign.exists():  # given up meanwhile: the folder may have been made again
+                shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _give_up(folder: Path) -> None:
-    """Remove what there is, and what tasks add that were writing just then."""
-    (folder / "zarr.json").unlink(missing_ok=True)
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.01)
-        if not folder.exists():
-            break
+    """Remove what there is; tasks that are writing just then miss the sign, and remove what they add."""
+    for sign in _SIGNS.values():
+        (folder / sign).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
