@@ -14,13 +14,12 @@ Without a `comm` one process computes all shards, and needs no MPI.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -50,9 +49,10 @@ def launched() -> bool:
 def world() -> Any:
     """Start MPI and return the communicator of all ranks; every rank calls it, before anything else.
 
-    From here on an exception that nothing catches ends all ranks, once its traceback is printed, and so does `sys.exit`
-    with an error: the others would wait for ever for the one that is gone. Ranks that may run on the same cores divide
-    them, where nothing else says how many threads there are to be.
+    From here on an exception that nothing catches ends all ranks, once its traceback is printed: the others would wait
+    for ever for the one that is gone. Of SystemExit, which `sys.exit` raises, that holds in `Trainer.fit` alone: Python
+    tells nobody that a program ends by it. ``mpiexec -n 4 python -m mpi4py train.py`` sees that from outside, and ends
+    all. Ranks that may run on the same cores divide them, where nothing else says how many threads there are to be.
 
     Returns
     -------
@@ -76,7 +76,6 @@ def world() -> Any:
     if comm.size > 1:
         if not hasattr(sys.excepthook, "ends_all"):
             sys.excepthook = _ending_all(sys.excepthook, comm)
-            _end_all_at_exit(comm)
         _divide_cores(comm)
     return comm
 
@@ -90,23 +89,6 @@ def _ending_all(hook: Callable[..., Any], comm: Any) -> Callable[..., None]:
 
     vars(ending)["ends_all"] = True
     return ending
-
-
-def _end_all_at_exit(comm: Any) -> None:
-    """Have `sys.exit` with an error end all ranks: Python calls no hook for it, and nobody says how a program ends."""
-    leave, latest = sys.exit, None
-
-    def leaving(status: Any = None, /) -> NoReturn:
-        nonlocal latest
-        latest = status
-        leave(status)
-
-    def ending() -> None:
-        if latest not in (None, 0):
-            _abort(comm)
-
-    sys.exit = leaving
-    atexit.register(ending)
 
 
 def _abort(comm: Any) -> None:

@@ -197,6 +197,10 @@ def run(args: argparse.Namespace) -> int:
             if comm is not None:
                 comm.Abort(2)  # the other ranks would wait for this one
             return 2
+        except KeyboardInterrupt as stop:
+            if comm is not None and not stop.args:  # with words all have stopped after the same step
+                comm.Abort(130)
+            raise
     return 0
 
 

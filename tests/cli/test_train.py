@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from convkit import data, nn, train
+from convkit import data, distributed, nn, train
 from convkit.cli import _recipes, main
 from convkit.cli.train import CHECKPOINT, SETTINGS
 from missing import hide
@@ -176,6 +177,18 @@ def test_control_c_saves(tmp_path, capsys, undrawn):
     assert f"going on after step {step}\n" in capsys.readouterr().out
     assert main(["train", *options, "--epochs", str(epochs), "--out", str(tmp_path / "whole")]) == 0
     assert weights(out) == weights(tmp_path / "whole")
+
+
+def test_a_rank_that_is_interrupted_outside_of_the_training_ends_all(tmp_path, monkeypatch):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    ended = []
+    monkeypatch.setattr("convkit.cli.train.load", interrupted)
+    monkeypatch.setattr(distributed, "launched", lambda: True)
+    monkeypatch.setattr(distributed, "world", lambda: SimpleNamespace(rank=1, size=2, Abort=ended.append))
+    assert main(["train", "--out", str(tmp_path / "out")]) == 130
+    assert ended == [130]
 
 
 # ---------------------------------------------------------------- what is refused

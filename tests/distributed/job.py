@@ -37,6 +37,14 @@ def leave():
     sys.exit("no such file")
 
 
+def leave_and_be_held():
+    """As argparse leaves, where a program tries one thing and then another."""
+    try:
+        sys.exit(2)
+    except SystemExit:
+        pass
+
+
 def interrupt():
     signal.raise_signal(signal.SIGINT)
 
@@ -47,7 +55,8 @@ def fill_the_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
-DEEDS = {deed.__name__: deed for deed in (kill, kill_in_the_next_save, fail, leave, interrupt, fill_the_disk)}
+POSSIBLE = (kill, kill_in_the_next_save, fail, leave, leave_and_be_held, interrupt, fill_the_disk)
+DEEDS = {deed.__name__: deed for deed in POSSIBLE}
 
 
 def main():
