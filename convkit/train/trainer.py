@@ -539,5 +539,10 @@ class Trainer:
 
 
 def _described(part: Any) -> str:
-    """What it says of itself, but for its place in memory."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(part))
+    """What it says of itself, but for its place in memory and the order of a set, which are each process's own.
+
+    It does not see what is not said: two lambdas of one place, or two objects of a class without a `__repr__`, are one.
+    """
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(part))
+    # With a colon it is a dict, whose order is the program's own. Of sets within a set those alone are put in order.
+    return re.sub(r"\{([^{}:]*)\}", lambda found: "{" + ", ".join(sorted(found[1].split(", "))) + "}", text)

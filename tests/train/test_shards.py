@@ -366,6 +366,18 @@ def test_the_rank_that_differs_is_named(what, monkeypatch, capsys):
     assert f"ValueError: rank 2 must have the {what} of rank 0, " in capsys.readouterr().err
 
 
+def test_the_order_of_a_set_makes_no_difference():
+    """As it differs from process to process, by the seed of their hashes."""
+    orders = [{0, 8}, {8, 0}]
+    assert repr(orders[0]) != repr(orders[1])
+
+    def job(comm):
+        unchanged = partial(lambda x, rng, classes: x, classes=orders[comm.rank])
+        return fit(trainer(shards=4, comm=comm, transform=unchanged), epochs=1).epochs
+
+    assert on_ranks(2, job) == [1, 1]
+
+
 def test_a_rank_that_goes_its_own_way_is_named_after_the_epoch(capsys):
     def callback(trained):
         if trained.ranks.rank == 1:
