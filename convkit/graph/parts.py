@@ -35,7 +35,10 @@ def parts_of(graph: Graph, given: list[Info], max_bytes: int | None) -> int:
         return 1
     if not all(_keeps_images(node, infos, images) for node in nodes):
         return 1
-    left, known = inferred(graph, [part_of(info, parts) for info in given], max_bytes)
+    try:
+        left, known = inferred(graph, [part_of(info, parts) for info in given], max_bytes)
+    except ValueError:  # other sizes do not fit
+        return 1
     values = (*graph.outputs, *(value for node in nodes for value in node.outputs))
     return parts if left == nodes and all(_is_part(known[v], infos[v], parts) for v in values) else 1
 
@@ -74,14 +77,17 @@ def _keeps_images(node: Node, infos: Mapping[Value, Info], images: int) -> bool:
     if any(len(info.shape) != rank for info in moving) and node.op not in ("ReduceMean", "ReduceMax"):
         return False
     if node.op in ("Gemm", "MatMul"):
-        return weights is not None and weights.ndim == 2 and not _has_images(node.inputs[2:], rank)
+        rows = weights is not None and weights.ndim == 2 and not node.attrs.get("transA", 0)
+        return rows and not _has_images(node.inputs[2:], rank)
     if node.op == "Pad":
         return weights is not None and len(node.inputs) < 4 and not weights[0] and not weights[rank]
     if node.op in ("ReduceMean", "ReduceMax"):
         return weights is not None and all(axis % len(moving[0].shape) for axis in weights.ravel())
     if node.op in BY_ELEMENT or node.op == "Concat":
         return node.attrs.get("axis", -1) % rank != 0 and not _has_images(inputs, rank)
-    return node.op in MOVING and (node.op not in _KERNELS or weights is not None)
+    if node.op in _KERNELS:
+        return weights is not None and not _has_images(node.inputs[2:], rank)
+    return node.op in MOVING and node.attrs.get("coordinate_transformation_mode") != "tf_crop_and_resize"
 
 
 def _has_images(values: Sequence[Value | None], rank: int) -> bool:

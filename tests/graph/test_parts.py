@@ -97,10 +97,16 @@ MIXING = {
     "resized to sizes": [("Resize", ["x", "", "", "sizes"], ["y"], {"mode": "nearest"})],
     "more images": [("Resize", ["x", "", "scales"], ["y"], {"mode": "nearest"})],
     "places in all": [("MaxPool", ["x"], ["m", "i"], {"kernel_shape": [2]}), ("Cast", ["i"], ["y"], {"to": 1})],
+    "cut out of all": [
+        ("Resize", ["x", "roi", "twice"], ["y"],
+         {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}),
+    ],
+    "columns": [("ReduceMean", ["x", "second"], ["m"], {"keepdims": 0}), ("Gemm", ["m", "m4"], ["y"], {"transA": 1})],
     "random ones": [("RandomNormal", [], ["r"], {"shape": [4, 4, 4]}), ("Add", ["x", "r"], ["y"], {})],
 }  # fmt: skip
 CONSTANTS = {
-    "first": np.array([0]), "shift": np.array([1, 0, 0, -1, 0, 0]), "row": ROW + 1, "each": ROW.reshape(4, 1, 1),
+    "first": np.array([0]), "second": np.array([1]), "m4": np.eye(4, dtype=np.float32),
+    "roi": np.array([0.5, 0, 0, 1, 1, 0.5], np.float32), "twice": np.array([1, 1, 2], np.float32), "shift": np.array([1, 0, 0, -1, 0, 0]), "row": ROW + 1, "each": ROW.reshape(4, 1, 1),
     "cube": np.arange(64, dtype=np.float32).reshape(4, 4, 4), "sizes": np.array([4, 4, 8]),
     "scales": np.array([2, 1, 2], np.float32),
 }  # fmt: skip
