@@ -48,10 +48,13 @@ class FromResult(_Named):
         super().__init_subclass__(**options)
         cls._activation = _options.activation(cls.fused)
 
-    def run(self, x: np.ndarray, done: bool = False) -> tuple[np.ndarray, Way]:
-        """Return the activation of each element, `x` where it is `done`; back, multiply by the derivative."""
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Return the activation of each element; back, multiply by the derivative."""
+        return self._done(_elementwise.activate(x, self._activation))
+
+    def _done(self, y: np.ndarray) -> tuple[np.ndarray, Way]:
+        """`y`, which the layer before in a `Sequential` may have activated, and the way back."""
         activation = self._activation
-        y = x if done else _elementwise.activate(x, activation)
         return y, lambda grad, _: _elementwise.activate_backward(grad, y, activation)
 
 

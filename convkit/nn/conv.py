@@ -83,16 +83,16 @@ class Convolution(ForAxes):
         self.weight = initialisers.parameter(init, shape, rng, dtype)
         self.bias = Parameter(np.zeros(out_channels, dtype)) if _options.flag(bias, "bias") else None
 
-    def run(self, x: np.ndarray, **more: Any) -> tuple[np.ndarray, Way]:
-        """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``).
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Convolve a batch ``(N, in_channels, *spatial)`` (channels last with ``layout="NHWC"``)."""
+        return self._run_with(x)
 
-        `more`: other options of the operator; an `activation` is that of a layer that follows, which has its own way
-        back.
-        """
+    def _run_with(self, x: np.ndarray, activation: str | tuple | None = None, **more: Any) -> tuple[np.ndarray, Way]:
+        """`activation`: that of a layer that follows in a `Sequential`, which goes back by itself; `more`: options."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        options = self._chosen() | {"activation": fused(self.activation)} | more
-        y = self._forward(x, weight, bias, **options)
+        options = self._chosen() | more
         del options["activation"]
+        y = self._forward(x, weight, bias, activation=activation or fused(self.activation), **options)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grads = self._backward(grad, x, weight, need=self.need(need_input), **options)

@@ -92,7 +92,7 @@ class _ConvTranspose(Convolution):
 
     def run(self, x: np.ndarray, output_size: int | Sequence[int] | None = None) -> tuple[np.ndarray, Way]:
         """Map ``(N, in_channels, *spatial)`` to more pixels; `output_size` settles what the stride leaves open."""
-        return super().run(x, output_size=output_size)
+        return self._run_with(x, output_size=output_size)
 
     def symbolic(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
         """A transposed convolution of images, and its activation."""

@@ -60,11 +60,12 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(out_features, dtype)) if _options.flag(bias, "bias") else None
         self.activation = activation
 
-    def run(self, x: np.ndarray, activation: str | tuple | None = None) -> tuple[np.ndarray, Way]:
-        """Map ``(*, in_features)`` to ``(*, out_features)``.
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
+        """Map ``(*, in_features)`` to ``(*, out_features)``."""
+        return self._run_with(x)
 
-        `activation`: that of a layer that follows, which has its own way back.
-        """
+    def _run_with(self, x: np.ndarray, activation: str | tuple | None = None) -> tuple[np.ndarray, Way]:
+        """`activation`: that of a layer that follows in a `Sequential`, which goes back by itself."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         y = linear(x, weight, bias, activation=activation or fused(self.activation))
 

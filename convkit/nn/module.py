@@ -241,11 +241,15 @@ class Module(_Part, ABC):
         >>> back(np.ones(2)), back_too(np.ones(2)).round(3)
         (array([1., 1.]), array([0.42, 0.42]))
         """
+        return self._begin(self.run, *args, **kwargs)
+
+    def _begin(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callable[..., Any]]:
+        """`begin` with this in place of `run`."""
         now = how.get()
         try:
             if now.tracer is not None:
                 return now.tracer.call(self, args, kwargs), _nothing_kept
-            result = self.run(*args, **kwargs)
+            result = run(*args, **kwargs)
         except (TypeError, ValueError) as error:
             self._note_layer(error)
             raise

@@ -53,11 +53,13 @@ class Sequential(Module):
         layers, backs = list(self), []
         done = False  # whether the layer before has computed this one, too
         for layer, after in zip_longest(layers, layers[1:]):
-            more: dict[str, Any] = {"done": True} if done else {}
-            done = _is_one_pass(layer, after)
             if done:
-                more = {"activation": after.fused}
-            x, back = layer.begin(x, **more)
+                x, back = layer._begin(layer._done, x)
+                done = False
+            elif done := _is_one_pass(layer, after):
+                x, back = layer._begin(layer._run_with, x, after.fused)
+            else:
+                x, back = layer.begin(x)
             backs.append(back)
 
         def back_through(grad: Any, need_input: bool) -> Any:

@@ -98,6 +98,22 @@ def test_an_activation_in_the_pass_of_the_layer_before_changes_no_bit(activation
     np.testing.assert_array_equal(model.predict(x), together[0])
 
 
+@pytest.mark.parametrize(("of", "sizes"), [(nn.Linear, (3, 3)), (nn.Conv1d, (3, 3, 1))])
+def test_what_a_chain_tells_its_layers_is_no_argument_and_passes_over_no_run_of_ones_own(of, sizes):
+    class Own(of):
+        def run(self, x):
+            y, back = super().run(x)
+            return -y, lambda grad, need_input: back(-grad, need_input)
+
+    tanh, layer, own = nn.Tanh(), of(*sizes, rng=0), Own(*sizes, rng=0)
+    x = np.linspace(-1, 1, 18, dtype=np.float32).reshape(2, 3, 3)
+    for called, wrong in (layer, {"activation": "tanh"}), (tanh, {"done": True}):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            called(x, **wrong)
+    np.testing.assert_array_equal(nn.Sequential(own, tanh)(x), -nn.Sequential(layer, tanh)(x))
+    check_gradients(nn.Sequential(tanh, layer, tanh, nn.Sequential(tanh, own, tanh)), x)  # both after a layer and alone
+
+
 def test_what_is_no_chain():
     with pytest.raises(TypeError, match=r"layers\['1'\] must be a Module, got function"):
         nn.Sequential(nn.ReLU(), lambda x: x)
