@@ -86,7 +86,7 @@ class _Back:
         return dx
 
     def _check_input(self, dx: Any) -> None:
-        if self._inputs and (got := _shape(dx)) != self._inputs:
+        if self._inputs and (dx is None or (got := _shape(dx)) not in (self._inputs, self._inputs[0])):
             raise (TypeError if dx is None else ValueError)(
                 f"{self._name}.run's way back must return the input's gradient, of shape "
                 f"{self._inputs}, got {'None' if dx is None else f'shape {got}'}"
@@ -107,10 +107,14 @@ def _shape(grad: Any) -> tuple:
 
 
 def _given(args: tuple) -> tuple:
-    """The shape of the gradient that a way back returns, of several arrays of floats a tuple; () where it is open."""
+    """The shape of the gradient that a way back returns, of several arrays of floats a tuple, of which the first may be
+    all; () where it is open.
+    """
     if len(args) == 1 and type(args[0]) is np.ndarray:
         return args[0].shape if args[0].dtype.kind == "f" else ()
-    several = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+    several = args[0] if args and isinstance(args[0], tuple | list) else args
+    if several is not args and len(args) > 1:
+        return ()
     shapes = tuple(x.shape for x in several if isinstance(x, np.ndarray) and x.dtype.kind == "f")
     return shapes[0] if len(shapes) == 1 and several is args else shapes
 

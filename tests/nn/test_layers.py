@@ -161,6 +161,19 @@ def test_a_lowest_layer_whose_way_back_gives_no_gradient_of_its_input_is_named(w
     back(y)
 
 
+def test_a_second_input_needs_no_gradient():
+    class Stateful(nn.Module):
+        def run(self, x, state):
+            several = isinstance(x, list)
+            y = sum(x) + state if several else x + state
+            return y, lambda grad, need_input: (grad, grad) if several else grad
+
+    layer, x, state = Stateful(), batch((4, 3)), batch((1, 3))
+    assert layer.backward(layer(x, state)).shape == (4, 3) and len(layer.backward(layer([x, x], state))) == 2
+    with pytest.raises(ValueError, match=r"of shape \(\(1, 3\), \(4, 3\)\), got shape \(4, 3\)"):
+        layer.backward(layer(state, x))
+
+
 def test_relu_lets_nan_through_and_nothing_at_zero():
     relu = nn.ReLU()
     np.testing.assert_array_equal(relu(np.array([-1.0, 0.0, 2.0, np.nan])), [0, 0, 2, np.nan])
