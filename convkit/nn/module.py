@@ -340,9 +340,8 @@ class Module(_Part, ABC):
 
     def accumulate(self, grads: NamedTuple) -> None:
         """Add an operator's gradients to the parameters of the same names."""
-        own = vars(self)
         for name, grad in zip(grads._fields, grads, strict=True):
-            parameter = None if grad is None else own.get(name)
+            parameter = None if grad is None else getattr(self, name, None)
             if isinstance(parameter, Parameter):
                 parameter.accumulate(grad)
 

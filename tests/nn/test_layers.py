@@ -161,6 +161,25 @@ def test_a_lowest_layer_whose_way_back_gives_no_gradient_of_its_input_is_named(w
     back(y)
 
 
+def test_a_parameter_that_a_property_gives_has_its_gradient():
+    class Tied(nn.Module):
+        weight = property(lambda self: self.to.weight)
+
+        def __init__(self, to):
+            self.to = to
+
+        def run(self, x):
+            def back(grad, need_input):
+                grads = convkit.linear_backward(grad, x, self.weight.data, need=("x", "weight"))
+                self.accumulate(grads)
+                return grads.x
+
+            return convkit.linear(x, self.weight.data), back
+
+    layer = nn.Linear(3, 3, rng=0)
+    check_gradients(nn.Sequential(Tied(layer), nn.Tanh(), layer), batch((4, 3)))
+
+
 def test_a_second_input_needs_no_gradient():
     class Stateful(nn.Module):
         def run(self, x, state):
