@@ -391,7 +391,8 @@ typedef enum ck_row_op {
   CK_STANDARD = 1, /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias, of the row's own moments */
   /* y = x / (epsilon + factor * s)^(quarters / 4), s: the squares' sum of values k - before..k + after */
   CK_RESPONSE = 2,
-  CK_CROSS_ENTROPY = 3, /* loss = -log(softmax(x)[label]), y = its gradient: softmax(x), less 1 at the label */
+  /* loss = -log(softmax(x)[label]), y = its gradient: softmax(x), less 1 at the label; y may be NULL */
+  CK_CROSS_ENTROPY = 3,
 } ck_row_op;
 
 /* Of (n, c, l) arrays, none of them empty, whose n * l rows are c values each. y overlaps nothing. In either array

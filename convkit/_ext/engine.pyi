@@ -218,7 +218,9 @@ def channels(
     numbers: tuple[np.ndarray, ...], threads: int,
 ) -> None: ...  # fmt: skip
 def softmax(x: np.ndarray, y: np.ndarray, threads: int) -> None: ...
-def cross_entropy(x: np.ndarray, labels: np.ndarray, losses: np.ndarray, y: np.ndarray, threads: int) -> None: ...
+def cross_entropy(
+    x: np.ndarray, labels: np.ndarray, losses: np.ndarray, y: np.ndarray | None, threads: int
+) -> None: ...
 def normal_forward(
     x: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray, epsilon: float,
     weight: np.ndarray | None, bias: np.ndarray | None, threads: int,

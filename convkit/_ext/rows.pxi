@@ -7,7 +7,8 @@ cdef int run_rows(ck.ck_rows *call, cnp.ndarray x, cnp.ndarray y, int threads) e
     call.n, call.c, call.l = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1], cnp.PyArray_DIMS(x)[2]
     call.kernels = kernels_for(x)
     set_strided(&call.x, x)
-    set_strided(&call.y, y)
+    if y is not None:
+        set_strided(&call.y, y)
     set_run(&call.run, threads)
     with nogil:
         status = ck.ck_rows_run(call)
@@ -23,8 +24,8 @@ def softmax(cnp.ndarray x not None, cnp.ndarray y not None, int threads):
 
 
 def cross_entropy(cnp.ndarray x not None, cnp.ndarray labels not None, cnp.ndarray losses not None,
-                  cnp.ndarray y not None, int threads):
-    """Into losses those of the rows of x, into y their gradients; labels, int64 and each a class, are adjacent too."""
+                  cnp.ndarray y, int threads):
+    """Into losses those of the rows of x, into y, if there is one, their gradients; labels, int64 and each a class, are adjacent too."""
     cdef ck.ck_rows call
     memset(&call, 0, sizeof(ck.ck_rows))
     call.op = ck.CK_CROSS_ENTROPY

@@ -31,12 +31,13 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
     return y
 
 
-def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """-log(softmax(scores)) at the labels, ``(N, *)``, and the gradient of each, ``(N, classes, *)``."""
+def cross_entropy(scores: np.ndarray, labels: np.ndarray, *, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """-log(softmax(scores)) at the labels, ``(N, *)``, and, if wanted, the gradient of each, ``(N, classes, *)``."""
     n, classes, *more = scores.shape
     rows = n, classes, math.prod(more)
-    losses, grad = empty(labels.shape, scores.dtype), empty(scores.shape, scores.dtype)
+    losses, grad = empty(labels.shape, scores.dtype), empty(scores.shape, scores.dtype) if gradient else None
     if labels.size:
         labels = np.ascontiguousarray(labels, np.int64)
-        engine.cross_entropy(np.ascontiguousarray(scores).reshape(rows), labels, losses, grad.reshape(rows), current())
+        slopes = None if grad is None else grad.reshape(rows)
+        engine.cross_entropy(np.ascontiguousarray(scores).reshape(rows), labels, losses, slopes, current())
     return losses, grad

@@ -155,10 +155,13 @@ CK_INLINE void softmax_rows(const ck_row_tile *t, vreal largest, double sums[VL]
       for (int p = 0; p < ROW_PARTS; p++)
         sum[q % ROW_CHAINS][p] += e[p];
     }
-    store_block(t, k, n, r);
+    if (t->y[0])
+      store_block(t, k, n, r);
   }
   REAL whole[VL];
   chain_sums(sum, sums);
+  if (!t->y[0])
+    return;
   for (int i = 0; i < VL; i++)
     whole[i] = (REAL)sums[i];
   for (int64_t k = 0; k < t->c; k += VL) {
@@ -179,10 +182,10 @@ CK_INLINE void cross_entropy_rows(const ck_row_tile *t) {
   for (int64_t i = 0; i < t->rows; i++) {
     const int64_t label = t->labels[i];
     const char *x = t->x_along ? t->x[i] + label * size : t->x[0] + label * t->x_step + i * size;
-    char *y = t->y_along ? t->y[i] + label * size : t->y[0] + label * t->y_step + i * size;
     const double score = (double)*(const real_u *)x, most = (double)largest[i];
     ((REAL *)t->losses)[i] = (REAL)(__builtin_log(sums[i]) - (score == most ? 0 : score - most));
-    *(real_u *)y -= 1;
+    if (t->y[0])
+      *(real_u *)(t->y_along ? t->y[i] + label * size : t->y[0] + label * t->y_step + i * size) -= 1;
   }
 }
 

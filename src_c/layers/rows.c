@@ -24,7 +24,7 @@ static void run_tile(const row_call *p, int64_t n, int64_t first, int64_t rows) 
   tile.rows = rows;
   for (int64_t i = 0; i < rows; i++) {
     tile.x[i] = row_at(p, &p->call->x, n, first + i);
-    tile.y[i] = row_at(p, &p->call->y, n, first + i);
+    tile.y[i] = p->call->y.data ? row_at(p, &p->call->y, n, first + i) : NULL;
   }
   if (p->call->op == CK_CROSS_ENTROPY) {
     const int64_t row = (p->planes ? n * p->call->l : 0) + first;
@@ -50,7 +50,7 @@ ck_status ck_rows_run(const ck_rows *call) {
   row_call p = {.call = call, .vector = call->kernels->vector};
   p.tile = (ck_row_tile){.op = call->op,
                          .x_along = call->c == 1 || call->x.stride[1] == item,
-                         .y_along = call->c == 1 || call->y.stride[1] == item,
+                         .y_along = call->c == 1 || (call->y.data ? call->y : call->x).stride[1] == item,
                          .c = call->c,
                          .x_step = call->x.stride[1],
                          .y_step = call->y.stride[1],

@@ -17,6 +17,7 @@ from convkit.nn.losses import (
     softmax_cross_entropy,
     zero_one,
 )
+from convkit.ops import _rows
 
 NOTES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])  # true classes 0, 1, 2
 OVER_CLASSES = (softmax_cross_entropy, negative_log_likelihood, multiclass_hinge, zero_one)
@@ -210,6 +211,18 @@ def test_cross_entropy_is_as_exact_as_its_dtype_and_has_the_same_bits_for_any_th
         again = softmax_cross_entropy(scores[::-1], labels[::-1], reduction="none")
     for one, other in zip(got, again, strict=True):
         np.testing.assert_array_equal(one, other[::-1])
+    with nn.inference():
+        np.testing.assert_array_equal(softmax_cross_entropy(scores, labels, reduction="none").value, got.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"ignore_index": 0, "label_smoothing": 0.1}], ids=["plain", "all"])
+def test_under_inference_no_memory_is_taken_for_the_gradient(options, monkeypatch):
+    taken, empty, scores = [], _rows.empty, np.random.default_rng(0).standard_normal((2, 3, 4), np.float32)
+    monkeypatch.setattr(_rows, "empty", lambda shape, dtype: taken.append(shape) or empty(shape, dtype))
+    with nn.inference():
+        loss = softmax_cross_entropy(scores, np.arange(8).reshape(2, 4) % 3, **options)
+    assert taken == [(2, 4)] and loss.grad is None
+    assert loss.value == softmax_cross_entropy(scores, np.arange(8).reshape(2, 4) % 3, **options).value
 
 
 def test_the_scores_are_not_changed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..._limits import log_softmax, share
+from ..._mode import keeping
 from ...ops import _rows
 from ._common import Loss, check_class_weights, check_classes, check_number, reduce, sample_weights
 
@@ -61,19 +62,23 @@ def softmax_cross_entropy(
     smoothing = check_number("label_smoothing", label_smoothing, "in [0, 1]", lambda share: 0 <= share <= 1)
     weights = sample_weights(scores, labels, class_weights, ignore_index)
     truth = labels if ignore_index is None else np.where(labels == ignore_index, 0, labels)
-    losses, grad = _rows.cross_entropy(scores, truth)
+    losses, grad = _rows.cross_entropy(scores, truth, gradient=keeping())
     if weights is None and not smoothing:
         return reduce(losses, grad, reduction)
     if weights is not None:
         losses = share(weights, losses)
-        grad *= np.expand_dims(weights, 1)
     if smoothing:
         even = _even(check_class_weights(class_weights, scores), scores)
         losses = share(1 - smoothing, losses) + smoothing * -share(even, log_softmax(scores, 1)).sum(axis=1)
-        grad = (1 - smoothing) * grad + smoothing * (even.sum() * _rows.softmax(scores, 1) - even)
+
+    def slope() -> np.ndarray:
+        slopes = grad if weights is None else np.multiply(grad, np.expand_dims(weights, 1), out=grad)
+        if smoothing:
+            slopes = (1 - smoothing) * slopes + smoothing * (even.sum() * _rows.softmax(scores, 1) - even)
+        return _leave_out(slopes, labels, ignore_index)
+
     total = None if weights is None else weights.sum(dtype=np.float64)
-    losses, grad = (_leave_out(values, labels, ignore_index) for values in (losses, grad))
-    return reduce(losses, grad, reduction, total=total)
+    return reduce(_leave_out(losses, labels, ignore_index), slope, reduction, total=total)
 
 
 def negative_log_likelihood(
