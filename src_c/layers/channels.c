@@ -64,22 +64,19 @@ int64_t ck_channels_together(const ck_channels *call) {
   return ck_max(1, ck_min(ck_min(CHANNELS, TASK / (call->n * call->l)), call->c));
 }
 
-/* Image by image, for memory is read in its order then; but planes of one group channel by channel, whose sums stay in
- * registers. */
+/* Image by image, for memory is read in its order then; but of planes of one group many images at a time, channel by
+ * channel, whose sums stay in registers. */
 void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
   double parts[CHANNELS][2][PARTS] = {{{0}}};
-  ck_channel_sums sums = {.groups = call->l / PARTS, .rest = call->l % PARTS, .runs = count, .sums = parts[0][0]};
+  ck_channel_sums sums = {.rest = call->l % PARTS, .runs = count, .sums = parts[0][0]};
+  const int64_t images = call->l == PARTS ? TASK / PARTS : 1, step = PARTS * call->kernels->real_size;
   set_numbers(call, first, sums.numbers, CK_SUM_NUMBERS);
-  sums.x_step = sums.g_step = PARTS * call->kernels->real_size;
+  sums.x_step = images > 1 ? call->x.stride[0] : step;
+  sums.g_step = images > 1 ? call->g.stride[0] : step;
   sums.x_run = call->x.stride[1];
   sums.g_run = call->g.stride[1];
-  const int one_group = call->l == PARTS;
-  if (one_group) {
-    sums.groups = call->n;
-    sums.x_step = call->x.stride[0];
-    sums.g_step = call->g.stride[0];
-  }
-  for (int64_t n = 0; n < (one_group ? 1 : call->n) && !ck_stopped(worker); n++) {
+  for (int64_t n = 0; n < call->n && !ck_stopped(worker); n += images) {
+    sums.groups = call->l / PARTS * ck_min(images, call->n - n);
     sums.x = at(&call->x, n, first, 0);
     sums.g = at(&call->g, n, first, 0);
     if (sums.groups)
