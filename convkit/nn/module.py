@@ -129,11 +129,18 @@ def _wanted(y: Any) -> tuple:
 
 def learns(module: Module) -> bool:
     """Whether anything inside has a gradient to collect."""
+    for parameter in _inside(module):
+        if parameter.trainable:
+            return True
+    return False
+
+
+def _inside(module: Module) -> Iterator[Parameter]:
+    """Yield every parameter as often as it stands inside."""
     for part in module.modules():
         for value in vars(part).values():
-            if isinstance(value, Parameter) and value.trainable:
-                return True
-    return False
+            if isinstance(value, Parameter):
+                yield value
 
 
 class _Part:
@@ -432,18 +439,15 @@ class Module(_Part, ABC):
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter once, frozen ones too."""
         seen: set[int] = set()
-        for module in self.modules():
-            for value in vars(module).values():
-                if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield value
+        for parameter in _inside(self):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter
 
     def zero_grad(self) -> None:
         """Forget the gradients: every `Parameter.grad` becomes None, as in PyTorch."""
-        for module in self.modules():
-            for value in vars(module).values():
-                if isinstance(value, Parameter):
-                    value.grad = None
+        for parameter in _inside(self):
+            parameter.grad = None
 
     def train(self, mode: bool = True) -> Module:
         """Set this module and all inside, but frozen ones, to training (with False, to evaluation) and return it."""
