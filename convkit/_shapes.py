@@ -234,6 +234,8 @@ def _image_text(nd: int, channel_last: bool) -> str:
 
 def split_image(shape, nd: int, name: str, channel_last: bool) -> tuple[int, int, tuple[int, ...]]:
     """(n, channels, spatial) of an image of `nd` spatial axes; n is 1 where it has no batch axis."""
+    if not 1 <= nd <= 3:
+        raise ValueError(f"{name} must have 1, 2 or 3 spatial axes, got shape {tuple(shape)}")
     if len(shape) not in (nd + 1, nd + 2):
         raise ValueError(f"{name} must have shape {_image_text(nd, channel_last)}, got shape {tuple(shape)}")
     n = shape[0] if len(shape) == nd + 2 else 1

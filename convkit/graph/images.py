@@ -280,6 +280,8 @@ def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 
 
 def _adaptive_infer(attrs: Attrs, x: Info) -> list[Info]:
+    if not 3 <= len(x.shape) <= 5:
+        raise ValueError(f"x must have 1, 2 or 3 spatial axes, got shape {x.shape}")
     return [Info((*x.shape[:2], *adaptive_out(x.shape[2:], attrs.get("output_size", 1))), x.dtype)]
 
 

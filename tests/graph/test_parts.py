@@ -106,9 +106,10 @@ MIXING = {
 }  # fmt: skip
 CONSTANTS = {
     "first": np.array([0]), "second": np.array([1]), "m4": np.eye(4, dtype=np.float32),
-    "roi": np.array([0.5, 0, 0, 1, 1, 0.5], np.float32), "twice": np.array([1, 1, 2], np.float32), "shift": np.array([1, 0, 0, -1, 0, 0]), "row": ROW + 1, "each": ROW.reshape(4, 1, 1),
+    "shift": np.array([1, 0, 0, -1, 0, 0]), "row": ROW + 1, "each": ROW.reshape(4, 1, 1),
     "cube": np.arange(64, dtype=np.float32).reshape(4, 4, 4), "sizes": np.array([4, 4, 8]),
-    "scales": np.array([2, 1, 2], np.float32),
+    "scales": np.array([2, 1, 2], np.float32), "twice": np.array([1, 1, 2], np.float32),
+    "roi": np.array([0.5, 0, 0, 1, 1, 0.5], np.float32),
 }  # fmt: skip
 
 

@@ -215,6 +215,16 @@ def test_an_image_may_be_resized_to_nothing(mode, sizes_known):
     assert y.shape == (1, 1, 0, 6)
 
 
+@pytest.mark.parametrize(
+    ("op", "weights", "attrs"),
+    [("Conv", 1, {}), ("ConvTranspose", 1, {}), ("MaxPool", 0, {"kernel_shape": [2] * 4}), ("GlobalMaxPool", 0, {})],
+)
+def test_four_spatial_axes_are_refused(op, weights, attrs):
+    arrays = [np.ones((1, 1, 3, 3, 3, 3), np.float32), np.ones((1, 1, 2, 2, 2, 2), np.float32)]
+    with pytest.raises(ValueError, match="x must have 1, 2 or 3 spatial axes"):
+        node(op, 18, *arrays[: 1 + weights], **attrs)
+
+
 def test_images_without_channels_may_be_normalised():
     x, none = np.ones((2, 0, 3), np.float32), np.ones(0, np.float32)
     assert_node([x], "InstanceNormalization", 22, x, none, none)
