@@ -92,9 +92,14 @@ class Sequential(Module):
         return iter(self._layers.values())
 
 
+_CALLS = frozenset(("begin", "run"))  # that an instance may have of its own
+
+
 def _is_one_pass(layer: Module, after: Module | None) -> bool:
     """Whether a layer's operator can compute the activation that follows, and nobody wants to see what lies between."""
     if type(layer).run not in (Convolution.run, Linear.run) or after is None or type(after).run is not FromResult.run:
+        return False
+    if any(type(each).begin is not Module.begin or not vars(each).keys().isdisjoint(_CALLS) for each in (layer, after)):
         return False
     mode = how.get()
     return layer.activation is None and not mode.hooks and mode.tracer is None

@@ -114,6 +114,22 @@ def test_what_a_chain_tells_its_layers_is_no_argument_and_passes_over_no_run_of_
     check_gradients(nn.Sequential(tanh, layer, tanh, nn.Sequential(tanh, own, tanh)), x)  # both after a layer and alone
 
 
+def test_a_chain_passes_over_no_call_of_ones_own():
+    seen = []
+
+    class Seen(nn.Linear):
+        def begin(self, x):
+            seen.append("class")
+            return super().begin(x)
+
+    relu = nn.ReLU()
+    relu.begin = lambda x: (seen.append("instance"), nn.ReLU.begin(relu, x))[1]
+    chain = nn.Sequential(Seen(3, 2, rng=0), nn.ReLU(), nn.Linear(2, 2, rng=1), relu)
+    y = chain(np.ones((1, 3), np.float32))
+    assert (y >= 0).all()
+    assert seen == ["class", "instance"]
+
+
 def test_what_is_no_chain():
     with pytest.raises(TypeError, match=r"layers\['1'\] must be a Module, got function"):
         nn.Sequential(nn.ReLU(), lambda x: x)
