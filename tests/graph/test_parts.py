@@ -1,12 +1,12 @@
 """A batch in parts: the bits of the whole, where no image needs another; and not cut where one does."""
 
 import numpy as np
+import onnx
 import pytest
 
 from convkit import nn, onnx_backend
 from convkit.graph import parts
 
-onnx = pytest.importorskip("onnx")
 FLOAT = onnx.TensorProto.FLOAT
 
 
