@@ -65,6 +65,8 @@ typedef struct ck_strip {
   int64_t ldc, apart;
   int add;
   const ck_finish *finish; /* or NULL */
+  const void *next;        /* row_strips fetch it from memory, so many bytes a product of each tile */
+  int64_t next_step;
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
 

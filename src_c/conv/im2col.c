@@ -159,7 +159,7 @@ static void add_back(ck_worker *worker, const col_plan *p, int64_t index, fill_t
     t.box = ck_grid_box(&p->grid, i);
     for (int64_t tap = 0; tap < taps && !ck_stopped(worker); tap++) {
       ck_kblock kb = ck_reduction_block(&p->rows, part * taps + tap);
-      ck_window_set_columns(&t.b.x, &t.box, &kb);
+      ck_window_set(&t.b.x, &t.box, &kb);
       columns(&t, &kb, group, worker);
       ck_window_add_back(&t.b.x, group * p->call->shape.c_in * p->call->x.stride[1]);
     }

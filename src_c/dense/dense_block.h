@@ -11,12 +11,13 @@ typedef struct ck_block {
   const ck_dense_plan *p;
   ck_buffers b;
   ck_box box;
-  int64_t outer, pixels; /* pixels: of the accumulators */
-  const char *panel;     /* of the tile and k-block at work */
-  int64_t pitch;         /* of accumulators by pixel, from row to row: pixels of a row, or more */
-  int settled;           /* what follows, until the phases, is the box's */
-  int64_t kblocks, kept; /* with taps, or before one that has; that of which the tables are, or -1 */
-  ck_kblock kblock;      /* this one, and its taps */
+  int64_t outer, pixels;  /* pixels: of the accumulators */
+  const char *panel;      /* of the tile and k-block at work */
+  const char *next_panel; /* where weights lie ready, or NULL */
+  int64_t pitch;          /* of accumulators by pixel, from row to row: pixels of a row, or more */
+  int settled;            /* what follows, until the phases, is the box's */
+  int64_t kblocks, kept;  /* with taps, or before one that has; that of which the tables are, or -1 */
+  ck_kblock kblock;       /* this one, and its taps */
   int64_t taken;
   int whole;                /* it has all its taps */
   const char *data;         /* that offsets count from: the window's, or the source's own */

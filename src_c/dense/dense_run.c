@@ -100,6 +100,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
                             .ko = p->ko,
                             .panels = b->b.panels,
                             .panel = p->panel,
+                            .next = b->next_panel,
                             .chain = b->b.chain,
                             .total = p->acc,
                             .mode = p->accumulate ? CK_ADD : CK_STORE};
@@ -316,13 +317,15 @@ static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row,
   }
 }
 
-/* Sets the block's panel: one that lies ready, or its rows, or packed here. Whether anything is not finite. */
-static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index) {
+/* Sets the block's panel: one that lies ready, or its rows, or packed here; and of what lies ready the one that comes
+ * next, of tile `next`. Whether anything is not finite. */
+static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, int64_t next) {
   const ck_dense_plan *p = b->p;
   const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
   const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
   const int nonfinite = panels && panels[panel_count(p) * bytes + at];
   b->panel = b->b.panel;
+  b->next_panel = panels ? panels + panel_index(p, b->outer, next, index + (next <= tile)) * bytes : NULL;
   if (!panels || (!b->whole && (nonfinite || p->sorted)))
     return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
   if (b->whole) {
@@ -358,10 +361,11 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   int64_t acc_step = ck_reduction_count(&b->p->reduction) > 1 ? b->p->part_phases * b->p->acc_phase : 0;
   char *acc = b->b.acc;
   const ck_tile from = ck_dense_tile_at(d, b->p, b->outer, tile);
+  const int64_t first_tile = tile;
   int64_t stored = 0; /* lanes, by pixel */
   for (; tile < tile_end; tile++, acc += acc_step) {
     ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
-    if (panel_at(b, &t, tile, index) && b->b.window.padded && !b->in_place)
+    if (panel_at(b, &t, tile, index, tile + 1 < tile_end ? tile + 1 : first_tile) && b->b.window.padded && !b->in_place)
       break;
     b->finishing = last && b->straight;
     multiply(b, &t, b->kblock.channels * b->taken, acc, !first);

@@ -51,6 +51,14 @@ void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t row
   }
 }
 
+/* All tiles together fetch as much of the next panel as this piece has of its own: a product of each a few bytes, as
+ * many lines on the way at once would wait for each other. One image of 512 channels on a Zen 3, Winograd, whose
+ * weights come from memory: 28x28 takes 0.9 of the time, 7x7 0.8; where they are close, prefetches cost nothing. */
+static void set_next(ck_strip *s, const ck_row_product *p, int64_t first, int64_t row, int64_t panels) {
+  s->next = p->next ? (const char *)p->next + first * row : p->panel;
+  s->next_step = p->next ? ck_ceil_div(row, panels) : 0;
+}
+
 void ck_multiply_rows(const ck_row_product *p) {
   const ck_kernels *kernels = p->kernels;
   const int64_t row = p->ld * kernels->real_size, panels = ck_row_panel_count(kernels, p->rows);
@@ -69,8 +77,10 @@ void ck_multiply_rows(const ck_row_product *p) {
     ck_strip s = {.s = p->data, .rows = p->panels, .tiles = taller, .finish = finishing ? p->finish : NULL};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
     set_place(&s, pieces, i, p->chain, p->total, 0, p->mode);
+    set_next(&s, p, ck_part_start(p->k, pieces, i), row, panels);
     if (taller)
       table[height + 1](&s);
+    s.next = (const char *)s.next + taller * s.k * s.next_step;
     s.rows += taller;
     s.tiles = panels - taller;
     s.finish = finishing ? &rest : NULL;

@@ -24,7 +24,8 @@ typedef struct ck_row_product {
   const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
   const ck_row_panel *panels; /* ck_row_panels_set's of ro */
   const void *panel;
-  void *chain; /* of total's size; NULL: k is too small to be cut */
+  const void *next; /* panel, which may lie far away, or NULL */
+  void *chain;      /* of total's size; NULL: k is too small to be cut */
   void *total;
   ck_chain mode;
   const ck_finish *finish; /* where sums go in place of total; or NULL */

@@ -23,7 +23,7 @@ static int64_t plane_of(int64_t positions, int64_t item) {
 static int64_t plane_bound(int64_t positions, int64_t item) { return positions + 64 / item; }
 
 static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
-  return order == CK_PLANES || order == CK_BANDS ? 1 : order == CK_LANES ? k->vector : channels;
+  return order == CK_LANES ? k->vector : order == CK_INTERLEAVED ? channels : 1;
 }
 
 static int64_t whole_vectors(const ck_kernels *k, const int64_t outputs[4]) {
@@ -130,27 +130,35 @@ static int set_axes(ck_window *w, const ck_box *box, const int64_t tap[3], const
   return padded;
 }
 
-/* Tables for a block whose geometry differs from the one before. */
-static void set_geometry(ck_window *w, const ck_box *box, const ck_kblock *kb) {
+void ck_window_set(ck_window *w, const ck_box *box, const ck_kblock *kb) {
   const ck_source *s = w->source;
   const ck_kernels *k = w->kernels;
+  w->box = *box;
+  w->kblock = *kb;
   w->padded = set_axes(w, box, kb->tap, kb->taps);
   w->unit = unit_of(k, s->order, kb->channels);
   w->plane = w->positions * box->size[0];
-  if (s->order != CK_INTERLEAVED)
+  if (s->order == CK_COLUMNS)
+    w->plane = ck_taps_of(kb->taps) * column_of(k, box->size);
+  else if (s->order != CK_INTERLEAVED)
     w->plane = plane_of(w->plane, w->unit * k->real_size);
   w->channel_step = s->order == CK_INTERLEAVED ? 1 : w->plane * w->unit;
   if (s->order == CK_BANDS) {
     w->bands = bands_of(s, w->positions * box->size[0], kb->channels, k->real_size);
     w->channel_step = w->bands.size;
   }
-  w->zeroed = kb->channels;
-  if (w->padded) {
-    int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
-    memset(w->data, 0, (size_t)(planes * w->plane * w->unit * k->real_size));
-    if (w->act_data)
-      memset(w->act_data, 0, (size_t)(planes * w->plane * w->unit * k->real_size));
-  }
+}
+
+/* Zeros where there is padding. */
+static void clear(ck_window *w, int64_t channels) {
+  const int64_t planes = w->source->order == CK_INTERLEAVED ? 1 : channels;
+  const size_t bytes = (size_t)(planes * w->plane * w->unit * w->kernels->real_size);
+  w->zeroed = channels;
+  if (!w->padded)
+    return;
+  memset(w->data, 0, bytes);
+  if (w->act_data)
+    memset(w->act_data, 0, bytes);
 }
 
 static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock *kb) {
@@ -213,14 +221,6 @@ static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end,
   each_column(w, tensor, end, channel_offset, data, w->kernels->stage);
 }
 
-void ck_window_set_columns(ck_window *w, const ck_box *box, const ck_kblock *kb) {
-  w->box = *box;
-  w->kblock = *kb;
-  w->padded = set_axes(w, box, kb->tap, kb->taps);
-  w->unit = 1;
-  w->plane = w->channel_step = ck_taps_of(kb->taps) * column_of(w->kernels, box->size);
-}
-
 void ck_window_add_back(ck_window *w, int64_t channel_offset) {
   each_column(w, &w->source->tensor, w->source->end, channel_offset, w->data, w->kernels->add_back);
 }
@@ -239,12 +239,11 @@ int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t
   const ck_source *s = w->source;
   int fresh = !same_geometry(w, box, kb) || lanes != w->lanes, same = !fresh && w->kblock.channels == kb->channels;
   w->lanes = lanes;
-  w->box = *box;
+  if (fresh || s->order == CK_COLUMNS)
+    ck_window_set(w, box, kb);
+  if (fresh && s->order != CK_COLUMNS)
+    clear(w, kb->channels);
   w->kblock = *kb;
-  if (s->order == CK_COLUMNS)
-    ck_window_set_columns(w, box, kb);
-  else if (fresh)
-    set_geometry(w, box, kb);
   fill(w, &s->tensor, s->end, channel_offset, w->data);
   if (w->act_data) {
     fill(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);

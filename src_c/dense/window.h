@@ -65,9 +65,11 @@ void ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_sour
 int ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t channel_offset,
                    int64_t act_channel_offset, int64_t lanes);
 
-/* For CK_COLUMNS: the same choice of block without reading anything, and the way back, col2im: every column entry in
- * w->data is added to the element of the source's tensor that it stands for. */
-void ck_window_set_columns(ck_window *window, const ck_box *box, const ck_kblock *kblock);
+/* The same choice of block without reading anything. */
+void ck_window_set(ck_window *window, const ck_box *box, const ck_kblock *kblock);
+
+/* For CK_COLUMNS, the way back, col2im: every column entry in w->data is added to the element of the source's tensor
+ * that it stands for. */
 void ck_window_add_back(ck_window *window, int64_t channel_offset);
 
 /* Offsets of the outputs, images first, and of the (channel, tap) pairs, channels first. */

@@ -3,8 +3,9 @@
 #include "dense_cost.h"
 #include "multiply.h"
 
-/* Weights that all tasks share, at most: more would come from memory, and each task's own transform takes no longer. */
-enum { SHARED_BYTES = 4 * 1024 * 1024 };
+/* Weights that all tasks share, at most: more would come from memory, and each task's own transform takes no longer.
+ * And inputs: level 3 has room for them. */
+enum { WEIGHT_BYTES = 4 * 1024 * 1024, INPUT_BYTES = 4 * 1024 * 1024 };
 
 int ck_winograd_can(const ck_dense *d) {
   int can = !d->fold && !d->sampler && !d->tapped && d->channels > 0 && d->source.axis[0].taps > 0;
@@ -55,13 +56,12 @@ void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *a
   const ck_kernels *k = d->kernels;
   const int64_t item = k->real_size, ld = p->direct.tile_lanes;
   const ck_source source = ck_winograd_source(d);
-  const int64_t kept = p->chunk < d->channels ? p->part_tiles : 1;
   b->again = ck_take(arena, p->part_tiles * p->tiles);
   b->kept = arena->used;
   ck_window_place(&b->window, k, &source, &p->window, arena);
-  b->v = ck_take(arena, CK_WINOGRAD_POINTS * p->v_point * item);
+  b->v = p->round ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->v_point * item);
   b->u = p->shared ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->u_point * item);
-  b->m = ck_take(arena, kept * CK_WINOGRAD_POINTS * p->m_point * item);
+  b->m = ck_take(arena, p->sums * CK_WINOGRAD_POINTS * p->m_point * item);
   b->weights = ck_take(arena, k->vector * 9 * ld * item);
   b->out = ck_take(arena, CK_WINOGRAD_TILE * p->window.outputs[3] * ld * item);
   b->ko = ck_take(arena, p->chunk * p->window.taps[0] * (int64_t)sizeof(int32_t));
@@ -90,17 +90,29 @@ int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
   return ck_product(all, 5, &bytes) ? bytes : INT64_MAX;
 }
 
-static void set_cut(const ck_dense *d, ck_winograd_plan *p, int64_t chunk, int64_t tile_parts, int shared) {
-  const int64_t item = d->kernels->real_size, ld = p->direct.tile_lanes;
-  p->chunk = chunk;
-  p->tile_parts = tile_parts;
-  p->part_tiles = ck_ceil_div(p->direct.tiles, tile_parts);
-  p->shared = shared;
-  p->v_point = ck_winograd_point(p->inputs * chunk, item);
-  p->u_point = ck_winograd_point((shared ? d->channels : chunk) * p->window.taps[0] * ld, item);
+/* As many boxes a round as level 3 holds the inputs of, and a few tasks a thread that bring them in. */
+static void set_round(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
+  const int64_t vector = d->kernels->vector, box = CK_WINOGRAD_POINTS * p->v_point * d->kernels->real_size;
+  const int64_t most = ck_max(1, ck_min(p->boxes, INPUT_BYTES / ck_max(1, box)));
+  p->round = ck_ceil_div(p->boxes, ck_ceil_div(p->boxes, most));
+  p->input_bytes = p->round * box;
+  p->bringers = ck_min(ck_ceil_div(4 * run->threads, p->round), ck_ceil_div(d->channels, vector));
+}
+
+static void set_cut(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
+  const int64_t item = d->kernels->real_size, ld = p->direct.tile_lanes, vector = d->kernels->vector;
+  p->part_tiles = ck_ceil_div(p->direct.tiles, p->tile_parts);
+  p->sums = p->round || p->chunk < d->channels ? p->part_tiles : 1;
+  p->v_tile = p->round ? ck_round_up(d->channels, vector) : p->chunk;
+  p->v_point = ck_winograd_point(p->inputs * p->v_tile, item);
+  p->u_point = ck_winograd_point((p->shared ? d->channels : p->chunk) * p->window.taps[0] * ld, item);
   p->m_point = ck_winograd_point(p->tiles * ld, item);
-  p->shared_bytes = shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
-  p->tasks = p->direct.outer * tile_parts * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
+  p->weight_bytes = p->shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
+  p->boxes = p->direct.outer * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
+  p->tasks = p->boxes * p->tile_parts;
+  p->input_bytes = 0;
+  if (p->round)
+    set_round(d, p, run);
   ck_arena count = {0};
   ck_winograd_buffers b;
   ck_winograd_place(d, p, &count, &b);
@@ -124,27 +136,45 @@ static double shared_cycles(const ck_dense *d, const ck_winograd_plan *p, int th
              : 0;
 }
 
-static double task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
-  const ck_kernels *k = d->kernels;
+/* To bring in the inputs of a box; those of a round go to level 3. */
+static double input_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   const ck_source source = ck_winograd_source(d);
+  const int apart = source.tensor.stride[1] != (int64_t)d->kernels->real_size;
+  const double stage = (double)ck_window_elements(d->kernels, &source, &p->window);
+  const double written = p->round ? CK_WINOGRAD_POINTS * (double)(p->v_point * d->kernels->real_size) : 0;
+  return (double)ck_ceil_div(d->channels, d->kernels->vector) *
+             (stage * (apart ? ck_cost.stage_turned : ck_cost.stage) + (double)p->inputs * ck_cost.tile) +
+         written * ck_cost.level3;
+}
+
+/* Of a task but for its inputs: sums, what they read and write, outputs. */
+static double sum_cycles(const ck_dense *d, const ck_winograd_plan *p) {
+  const ck_kernels *k = d->kernels;
   const double item = (double)k->real_size, tiles = (double)p->tiles;
   const double products = (double)(d->channels * p->window.taps[0]);
-  const double chunks = (double)ck_ceil_div(d->channels, p->chunk),
-               vectors = (double)ck_ceil_div(d->channels, k->vector);
+  const double chunks = (double)ck_ceil_div(d->channels, p->chunk);
   const double ld = (double)p->direct.tile_lanes, lanes = ld / k->vector, points = CK_WINOGRAD_POINTS;
-  const int apart = source.tensor.stride[1] != (int64_t)k->real_size;
-  double stage = (double)ck_window_elements(k, &source, &p->window) * (apart ? ck_cost.stage_turned : ck_cost.stage);
-  double inputs = vectors * (stage + (double)p->inputs * ck_cost.tile);
-  double sums = points * chunks * (ck_cost.strip + ck_rows_cycles(k, tiles, lanes, products / chunks, 1));
-  double panel = p->shared ? bytes_cycles((double)ck_winograd_panels(d, p), p->direct.level2) * ld /
-                                 (double)(p->direct.tiles * p->direct.tile_lanes)
-                           : panel_cycles(d, products, ld) + points * products * ld * item * ck_cost.level2;
-  double outputs =
+  const double sums = points * chunks * (ck_cost.strip + ck_rows_cycles(k, tiles, lanes, products / chunks, 1));
+  const double panel = p->shared ? bytes_cycles((double)ck_winograd_panels(d, p), p->direct.level2) * ld /
+                                       (double)(p->direct.tiles * p->direct.tile_lanes)
+                                 : panel_cycles(d, products, ld) + points * products * ld * item * ck_cost.level2;
+  const double outputs =
       tiles * lanes *
       (ck_cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? ck_cost.drain : ck_cost.drain_turned));
-  double reread =
+  const double reread =
       points * (tiles * products + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * ck_cost.level2;
-  return inputs + (double)p->part_tiles * (sums + panel + outputs + reread) + ck_cost.task;
+  const double brought = p->round ? points * tiles * products * item * ck_cost.level3 : 0;
+  return (double)p->part_tiles * (sums + panel + outputs + reread) + brought + ck_cost.task;
+}
+
+static double all_cycles(const ck_dense *d, const ck_winograd_plan *p, const ck_run *run) {
+  const double inputs = input_cycles(d, p), sums = sum_cycles(d, p), weights = shared_cycles(d, p, run->threads);
+  if (!p->round)
+    return (double)ck_ceil_div(p->tasks, run->threads) * (inputs + sums) + weights;
+  const double rounds = (double)ck_ceil_div(p->boxes, p->round);
+  const double bring =
+      (double)ck_ceil_div(p->round * p->bringers, run->threads) * (inputs / (double)p->bringers + ck_cost.task);
+  return rounds * (bring + (double)ck_ceil_div(p->round * p->tile_parts, run->threads) * sums) + weights;
 }
 
 /* ---------------------------------------------------------------- the cheapest */
@@ -153,7 +183,7 @@ static double task_cycles(const ck_dense *d, const ck_winograd_plan *p) {
 static int64_t excess(const ck_winograd_plan *p, const ck_run *run) {
   int64_t bytes = p->bytes - CK_THREAD_BYTES;
   if (run->limit)
-    bytes = ck_max(bytes, p->shared_bytes + run->threads * p->bytes - run->limit);
+    bytes = ck_max(bytes, p->weight_bytes + p->input_bytes + run->threads * p->bytes - run->limit);
   return ck_max(bytes, 0);
 }
 
@@ -162,7 +192,15 @@ static int is_better(const ck_winograd_plan *a, const ck_winograd_plan *b, const
   return over < other || (over == other && a->cycles < b->cycles);
 }
 
-/* Tries boxes, chunks of channels, splits of the lane tiles, and weights transformed once or by each task. */
+static void try(const ck_dense *d, ck_winograd_plan *trial, const ck_run *run, ck_winograd_plan *best) {
+  set_cut(d, trial, run);
+  trial->cycles = all_cycles(d, trial, run);
+  if (trial->weight_bytes <= WEIGHT_BYTES && trial->input_bytes <= INPUT_BYTES &&
+      (best->cycles == 0 || is_better(trial, best, run)))
+    *best = *trial;
+}
+
+/* Tries boxes, chunks of channels, splits of the lane tiles; weights, and inputs, transformed once or by each task. */
 static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
   static const int64_t targets[] = {128, 112, 84, 64, 56, 42, 32, 28, 24, 16, 14, 12, 8, 6, 4, 2, 1};
   const int64_t vector = d->kernels->vector, tiles = p->direct.tiles;
@@ -170,14 +208,13 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
   for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
     set_box(d, &trial, targets[i]);
     for (int64_t chunks = 1; chunks == 1 || d->channels / chunks >= 2 * vector; chunks *= 2) {
-      int64_t chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
-      for (int64_t parts = 1; parts <= tiles; parts = parts < 4 ? parts + 1 : parts * 2) {
-        for (int shared = d->prepared; shared < 2; shared++) {
-          set_cut(d, &trial, chunk, parts, shared);
-          trial.cycles = task_cycles(d, &trial) * (double)ck_ceil_div(trial.tasks, run->threads);
-          trial.cycles += shared_cycles(d, &trial, run->threads);
-          if (trial.shared_bytes <= SHARED_BYTES && (p->cycles == 0 || is_better(&trial, p, run)))
-            *p = trial;
+      trial.chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
+      for (trial.tile_parts = 1; trial.tile_parts <= tiles;
+           trial.tile_parts = trial.tile_parts < 4 ? trial.tile_parts + 1 : trial.tile_parts * 2) {
+        for (int choice = d->prepared; choice < 4; choice += 1 + d->prepared) {
+          trial.shared = choice & 1;
+          trial.round = choice >> 1;
+          try(d, &trial, run, p);
         }
       }
     }

@@ -17,10 +17,14 @@ typedef struct ck_winograd_plan {
   int64_t phases[2], tiles;          /* tiles: of the largest box */
   int64_t inputs;                    /* tiles of inputs for them: of planes that the first axis's taps reach, too */
   int64_t tile_parts, part_tiles;    /* of lane tiles, as a dense plan's */
-  int64_t chunk;                     /* channels that are transformed at a time, whole vectors */
+  int64_t chunk;                     /* channels that are multiplied at a time, whole vectors */
+  int64_t v_tile;                    /* channels of an input tile that lie together: those of a chunk, or all */
   int64_t v_point, u_point, m_point; /* elements from point to point: of inputs, weights and sums */
+  int64_t sums;                      /* lane tiles whose sums are kept at a time: those of the task, or one */
   int shared;                        /* weights are transformed once, for all tasks, or lie ready; else by each */
-  int64_t shared_bytes, bytes, tasks;
+  /* Inputs are transformed once, for all tasks of a round of so many boxes, by so many tasks a box; 0: by each task. */
+  int64_t round, bringers;
+  int64_t weight_bytes, input_bytes, bytes, boxes, tasks;
 } ck_winograd_plan;
 
 typedef struct ck_winograd_buffers {

@@ -20,6 +20,9 @@ typedef struct ck_winograd_load {
 /* Of `channels` channels of the tensor, from `first` on. */
 void ck_winograd_load_tiles(const ck_winograd_load *load, const ck_box *tiles, int64_t first, int64_t channels);
 
+/* Chooses these tiles alone, for the tables of the window's first axis. */
+void ck_winograd_set_tiles(const ck_winograd_load *load, const ck_box *tiles);
+
 /* The window of such a box of tiles, at its largest. */
 ck_window_size ck_winograd_window(const int64_t tiles[4], int64_t margin, int64_t planes);
 
