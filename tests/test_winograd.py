@@ -136,6 +136,24 @@ def test_bits_know_neither_threads_nor_batch(problem, isa):
     assert alone.tobytes() == y[2:3].tobytes()
 
 
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem("w_rounds", 8, 384, (9, 9), 160, (3, 3), padding=1),
+        pytest.param(Problem("w_volume_rounds", 2, 96, (3, 30, 30), 96, (3, 3, 3), padding=1), marks=THOROUGH),
+    ],
+    ids=of,
+)
+def test_inputs_that_all_tasks_share(problem, isa):
+    """Of so many channels that inputs are transformed once, in rounds; with little memory each task has its own."""
+    data = random_data(problem, *in_turn(problem, DTYPES))
+    with convkit.workspace_limit("420kB"), convkit.threads(1):
+        expected = forward(data, algorithm="winograd")
+    for count in (1, 3):
+        with convkit.threads(count):
+            assert forward(data, algorithm="winograd").tobytes() == expected.tobytes(), f"{count} threads"
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_low_limit_takes_few_channels_of_a_gradient_of_the_weight(dtype, isa):
     """36 sums of a vector of channels, three planes of taps and two vectors of lanes are 220 kB with AVX-512."""
