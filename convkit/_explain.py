@@ -45,10 +45,11 @@ class Explanation:
     arrangement : str or None
         What lies on the lanes of "implicit_gemm", "im2col" and "direct": "by_pixel" (output channels), "by_channel"
         (pixels), "by_group" (groups) or "unpacked" (output channels, whose weights are read where they are, for a few
-        pixels); "sheets", by channel too, is 3x3 depthwise of planes where they lie. It never changes bits.
+        pixels); or "sheets" (pixels) and "lines" (channels), depthwise convolution from memory to memory: with 3x3 taps
+        of channels first, and of channels last. It never changes bits.
     estimates : dict of str to float
-        Estimated cycles of every arrangement that the call may have, from which the least was taken; those of "sheets"
-        are under "by_channel".
+        Estimated cycles of every arrangement that the call may have, from which the least was taken; none where it may
+        have "lines", which are always taken.
     estimate : float
         Estimated cycles of what runs; 0 where there is no estimate.
     block : tuple of int

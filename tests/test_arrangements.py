@@ -27,7 +27,7 @@ def test_planes_have_the_bits_of_panels(problem):
         convkit.set_isa(isa)
         data = random_data(problem, dtype)
         expected = {}
-        for name in ("by_pixel", "by_channel"):
+        for name in ("by_pixel", "by_channel", "sheets" if layout == "NCHW" else "lines"):
             engine.take_arrangements(name)
             expected = expected or everything(data, layout)
             assert_same_bits(everything(data, layout), expected, f"{problem}, {dtype}, {layout}, {name}, {isa}")
@@ -41,9 +41,10 @@ def test_planes_leave_out_padding_under_weights_that_are_not_finite(problem):
         data.weight[-1].flat[[0, -1]] = value
         engine.take_arrangements("by_pixel")
         expected = everything(data, "NCHW")
-        engine.take_arrangements("by_channel")
-        for name, array in everything(data, "NCHW").items():
-            assert_bits(array, expected[name], f"{problem}, {dtype}, {value}, {name}")
+        for taken in ("by_channel", "sheets"):
+            engine.take_arrangements(taken)
+            for name, array in everything(data, "NCHW").items():
+                assert_bits(array, expected[name], f"{problem}, {dtype}, {value}, {taken}, {name}")
 
 
 @each(named("1x1", "1x1_s2", "1x1_s2_wide", "1x1_two_k_blocks"))
@@ -62,12 +63,13 @@ def test_pointwise_sums_are_added_to_and_stored_alike(problem):
         engine.take_arrangements()
 
 
+@pytest.mark.parametrize("name", ["by_channel", "sheets"])
 @pytest.mark.parametrize("activation", [None, "relu", ("leaky_relu", 0.1), "tanh"])
 @pytest.mark.usefixtures("cheapest")
-def test_planes_are_stored_in_any_strides(activation):
+def test_planes_are_stored_in_any_strides(activation, name):
     rng = np.random.default_rng(0)
     x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in ((2, 3, 11, 19), (3, 1, 3, 3), (3,)))
-    engine.take_arrangements("by_channel")
+    engine.take_arrangements(name)
     expected = convkit.conv2d(x, weight, bias, padding=1, groups=3, activation=activation)
     for axes in itertools.permutations(range(4)):
         out = np.empty([expected.shape[i] for i in axes], np.float32).transpose(np.argsort(axes))
@@ -170,7 +172,7 @@ def test_groups_of_a_task_share_its_tables():
     for isa in convkit.available_isas():
         convkit.set_isa(isa)
         results = []
-        for name, threads in (("by_pixel", 1), ("by_group", 1), ("by_group", 3), ("by_channel", 1)):
+        for name, threads in (("by_pixel", 1), ("by_group", 1), ("by_group", 3), ("by_channel", 1), ("sheets", 2)):
             engine.take_arrangements(name)
             with convkit.threads(threads):
                 results.append(convkit.conv2d(x, weight, padding=1, groups=153, algorithm="direct"))

@@ -32,8 +32,7 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
     assert set(told.rejected) == {"implicit_gemm", "im2col", "direct", "winograd"} - {algorithm}
     assert told.arrangement in arrangements
     if told.arrangement:
-        name = {"sheets": "by_channel"}.get(told.arrangement, told.arrangement)
-        assert told.estimates[name] == min(told.estimates.values()) == told.estimate
+        assert told.estimates[told.arrangement] == min(told.estimates.values()) == told.estimate
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal(x_shape, np.float32), rng.standard_normal(weight_shape, np.float32)
     options = {name: value for name, value in options.items() if name not in ("direction", "algorithm")}

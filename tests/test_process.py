@@ -405,7 +405,7 @@ def guarded_sheets():
         operator, back = getattr(convkit, problem.forward), getattr(convkit, problem.backward)
         expected = operator(data.x, data.weight, data.bias, **problem.arguments)
         slope = back(data.grad, data.x, data.weight, need="x", **problem.arguments).x
-        engine.take_arrangements("by_channel")
+        engine.take_arrangements("sheets")
         for isa, at_end in itertools.product(convkit.available_isas(), (0, 1)):
             convkit.set_isa(isa)
             shapes = (problem.forward, data.x.shape, data.weight.shape)

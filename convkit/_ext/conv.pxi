@@ -258,7 +258,7 @@ cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
     names = arrangements()
     return {
         "algorithm": e.algorithm,
-        "arrangement": "sheets" if e.sheets else names[e.arrangement] if e.arrangement >= 0 else None,
+        "arrangement": names[e.arrangement] if e.arrangement >= 0 else None,
         "estimates": {name: e.cycles[i] for i, name in enumerate(names) if e.cycles[i] > 0},
         "estimate": e.chosen,
         "block": tuple(e.block[i] for i in range(4)),

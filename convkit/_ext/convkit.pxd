@@ -108,7 +108,7 @@ cdef extern from "convkit.h" nogil:
         CK_MOST_ARRANGEMENTS
 
     ctypedef struct ck_explanation:
-        int algorithm, arrangement, threads, sheets
+        int algorithm, arrangement, threads
         double cycles[CK_MOST_ARRANGEMENTS]
         double chosen
         int64_t block[4]

@@ -39,6 +39,10 @@ int64_t ck_tap_phase(const ck_axis *axis, int64_t t) {
   return axis->stride ? at - ck_floor_div(at, axis->stride) * axis->stride : 0;
 }
 
+int64_t ck_axis_at(const ck_axis *axis, int64_t o, int64_t t) {
+  return axis->base + o * axis->step + ck_tap_offset(axis, t);
+}
+
 int64_t ck_tapped_phases(const ck_axis *axis) {
   return ck_min(axis->taps, axis->stride / ck_gcd(axis->stride, axis->tap_step));
 }
@@ -102,7 +106,7 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
     for (int64_t t = run; t < m; t += l.period)
       tap[t] = (int32_t)(at + t / l.period * l.apart);
     for (int64_t p = 0; p < length; p++, at++) {
-      source[at] = ck_map_axis(corner + p * axis->step + ck_tap_offset(axis, t0 + run), axis->source, axis->mode);
+      source[at] = ck_map_axis(ck_axis_at(axis, o0 + p, t0 + run), axis->source, axis->mode);
       padded |= source[at] < 0;
     }
   }
@@ -111,7 +115,7 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
 
 /* Outputs *low..*high-1, of any number, read inside the source for tap t. */
 static void inside(const ck_axis *axis, int64_t t, int64_t *low, int64_t *high) {
-  int64_t at = axis->base + ck_tap_offset(axis, t), step = ck_max(1, axis->step);
+  int64_t at = ck_axis_at(axis, 0, t), step = ck_max(1, axis->step);
   *low = at >= 0 ? 0 : ck_ceil_div(-at, step);
   *high = at >= axis->source ? 0 : ck_floor_div(axis->source - 1 - at, step) + 1;
 }
@@ -158,9 +162,9 @@ void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end) {
 }
 
 int ck_axis_is_inside(const ck_axis *axis) {
-  const int64_t one = ck_tap_offset(axis, 0), other = ck_tap_offset(axis, axis->taps - 1);
-  return axis->base + ck_min(one, other) >= 0 &&
-         axis->base + (axis->outputs - 1) * axis->step + ck_max(one, other) < axis->source;
+  const int64_t end = axis->outputs - 1, last = axis->taps - 1;
+  return ck_min(ck_axis_at(axis, 0, 0), ck_axis_at(axis, 0, last)) >= 0 &&
+         ck_max(ck_axis_at(axis, end, 0), ck_axis_at(axis, end, last)) < axis->source;
 }
 
 /* Segment i of an axis. */

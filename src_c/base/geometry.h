@@ -38,6 +38,7 @@ typedef struct ck_axis {
 
 int64_t ck_tap_offset(const ck_axis *axis, int64_t t);
 int64_t ck_tap_phase(const ck_axis *axis, int64_t t);
+int64_t ck_axis_at(const ck_axis *axis, int64_t o, int64_t t); /* what output o reads for tap t, padding or not */
 
 /* How many phases have a tap: those of taps 0..count-1, tap t being of the phase of tap t % count. */
 int64_t ck_tapped_phases(const ck_axis *axis);

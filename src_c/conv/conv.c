@@ -3,8 +3,6 @@
 #include "conv_dense.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
-#include "dense/lines.h"
-#include "dense/sheets.h"
 #include "dense/winograd.h"
 #include "grad_weight.h"
 #include "im2col.h"
@@ -91,45 +89,24 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
   ck_dense d;
   if (writes_nothing(call, op) || !one_dense(&here, op, &d) || !has_all_phases(&d))
     return (ck_panels){0};
-  ck_panels panels = {.kind = ck_conv_way(&here, &d, &here.run)};
-  switch ((ck_way)panels.kind) {
-  case CK_WAY_WINOGRAD: {
-    ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
-    panels.bytes = kept_bytes(ck_winograd_panels(&d, &plan));
-    break;
+  if (ck_conv_is_winograd(&here, &d)) {
+    const ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
+    return (ck_panels){.kind = CK_ARRANGEMENTS /* none of them */, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
   }
-  case CK_WAY_LINES:
-    panels.bytes = ck_lines_panels(&d);
-    break;
-  case CK_WAY_SHEETS: /* nine weights a plane, which need no preparation */
-    break;
-  case CK_WAY_DENSE: {
-    ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
-    panels = (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
-  }
-  }
-  return panels;
+  const ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
+  return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
 }
 
 void ck_conv_pack(const ck_conv *call, ck_conv_op op, void *panels) {
   ck_conv here = sized(call, op);
   ck_dense d;
   one_dense(&here, op, &d);
-  switch (ck_conv_way(&here, &d, &here.run)) {
-  case CK_WAY_WINOGRAD: {
-    ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
+  if (ck_conv_is_winograd(&here, &d)) {
+    const ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
     ck_winograd_pack(&d, &plan, here.run.workspace, panels);
-    break;
-  }
-  case CK_WAY_LINES:
-    ck_lines_pack(&d, &here.run, panels);
-    break;
-  case CK_WAY_SHEETS:
-    break;
-  case CK_WAY_DENSE: {
-    ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
+  } else {
+    const ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
     ck_dense_pack(&d, &plan, here.run.workspace, panels);
-  }
   }
 }
 
@@ -139,7 +116,7 @@ ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes) 
   return writes_nothing(call, op) ? CK_OK : route(&here, op, bytes);
 }
 
-static void explain_winograd(const ck_conv *call, const ck_dense *d, ck_explanation *e) {
+static void explain_winograd(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   const ck_winograd_plan plan = ck_winograd_make_plan(d, &call->run);
   e->chosen = plan.cycles;
   for (int i = 0; i < 4; i++)
@@ -149,46 +126,21 @@ static void explain_winograd(const ck_conv *call, const ck_dense *d, ck_explanat
   e->tasks = plan.tasks;
 }
 
-static void explain_cycles(const ck_conv *call, const ck_dense *d, ck_explanation *e) {
+static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   for (int i = 0; i < CK_ARRANGEMENTS; i++)
     e->cycles[i] = ck_dense_cycles(d, i, &call->run);
-}
-
-static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
-  explain_cycles(call, d, e);
   ck_dense_plan plan = ck_dense_make_plan(d, &call->run);
   if (plan.tasks == 0) /* of an image without elements, which is not cut */
     return;
   const ck_kblock kb = ck_reduction_largest(&plan.reduction);
+  const int groups = d->arrangement == CK_BY_GROUP || d->arrangement == CK_LINES;
   e->arrangement = d->arrangement;
   e->chosen = plan.cycles;
   for (int i = 0; i < 4; i++)
     e->block[i] = ck_grid_largest(&plan.grid, i);
   e->channels = kb.channels;
-  e->lanes = ck_min(plan.tile_lanes, d->arrangement == CK_BY_GROUP ? d->groups : d->lanes);
+  e->lanes = ck_min(plan.tile_lanes, groups ? d->groups : d->lanes);
   e->tasks = plan.tasks;
-}
-
-/* How a correlation is cut. */
-static void explain(const ck_conv *call, ck_dense *d, ck_explanation *e) {
-  switch (ck_conv_way(call, d, &call->run)) {
-  case CK_WAY_WINOGRAD:
-    explain_winograd(call, d, e);
-    break;
-  case CK_WAY_LINES: /* by group, and not planned */
-    e->arrangement = CK_BY_GROUP;
-    ck_lines_explain(d, &call->run, e);
-    break;
-  case CK_WAY_SHEETS: /* by channel, and not planned */
-    explain_cycles(call, d, e);
-    e->sheets = 1;
-    e->arrangement = CK_BY_CHANNEL;
-    e->chosen = e->cycles[CK_BY_CHANNEL] = ck_sheets_cycles(d, &call->run);
-    ck_sheets_explain(d, &call->run, e);
-    break;
-  case CK_WAY_DENSE:
-    explain_dense(call, d, e);
-  }
 }
 
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e) {
@@ -196,7 +148,7 @@ ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e)
   ck_dense d;
   *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1};
   if (!writes_nothing(call, op) && one_dense(&here, op, &d))
-    explain(&here, &d, e);
+    (ck_conv_is_winograd(&here, &d) ? explain_winograd : explain_dense)(&here, &d, e);
   e->threads = here.run.threads;
   return ck_conv_workspace(call, op, &e->workspace);
 }

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/parallel.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/lines.h"
@@ -70,10 +69,13 @@ static int arrangements_of(const ck_conv *call) {
   return ck_conv_is_direct(call) ? all | 1 << CK_BY_GROUP : all;
 }
 
-/* Of all that is set. */
-static void add_unpacked(ck_dense *d, const ck_conv *call) {
-  if (call->algorithm != CK_IM2COL && !ck_unpacked_swap(d) && ck_unpacked_can(d))
-    d->arrangements |= 1 << CK_UNPACKED;
+/* Those that read and store where arrays lie, of all that is set. */
+static void add_from_memory(ck_dense *d, const ck_conv *call) {
+  if (call->algorithm == CK_IM2COL || ck_unpacked_swap(d))
+    return;
+  d->arrangements |= ck_unpacked_can(d) << CK_UNPACKED | ck_sheets_can(d) << CK_SHEETS;
+  if (ck_conv_is_direct(call))
+    d->arrangements |= ck_lines_can(d) << CK_LINES;
 }
 
 static void set_weights(ck_dense *d, const ck_conv *call) {
@@ -93,24 +95,14 @@ int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]) {
   return ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
 }
 
-ck_way ck_conv_way(const ck_conv *call, const ck_dense *d, const ck_run *run) {
-  if (call->algorithm == CK_WINOGRAD && ck_winograd_can(d))
-    return CK_WAY_WINOGRAD;
-  return ck_lines_can(d) ? CK_WAY_LINES : ck_sheets_take(d, run) ? CK_WAY_SHEETS : CK_WAY_DENSE;
+int ck_conv_is_winograd(const ck_conv *call, const ck_dense *d) {
+  return call->algorithm == CK_WINOGRAD && ck_winograd_can(d);
 }
 
 /* Plans or runs one correlation. */
 static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int64_t *bytes) {
-  switch (ck_conv_way(call, d, run)) {
-  case CK_WAY_WINOGRAD:
+  if (ck_conv_is_winograd(call, d))
     return ck_winograd(d, run, bytes);
-  case CK_WAY_LINES:
-    return ck_lines(d, run, bytes);
-  case CK_WAY_SHEETS:
-    return ck_sheets(d, run, bytes);
-  case CK_WAY_DENSE:
-    break;
-  }
   if (!bytes)
     return ck_dense_run(d, run);
   *bytes = ck_max(*bytes, run->threads * ck_dense_make_plan(d, run).bytes);
@@ -144,7 +136,7 @@ ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
-  add_unpacked(&d, call);
+  add_from_memory(&d, call);
   return d;
 }
 
@@ -285,7 +277,7 @@ ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t
       d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
   }
   set_phases(&d, d.dst_size);
-  add_unpacked(&d, call);
+  add_from_memory(&d, call);
   return d;
 }
 

@@ -17,8 +17,8 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
 ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold);
 
-/* What does a correlation of this call. */
-ck_way ck_conv_way(const ck_conv *call, const ck_dense *dense, const ck_run *run);
+/* Whether a correlation of this call is Winograd's, and not the engine's. */
+int ck_conv_is_winograd(const ck_conv *call, const ck_dense *dense);
 
 /* Threads that a call with so many outputs along each axis is worth, at most its own; and those for a region. */
 int ck_conv_threads(const ck_conv *call, const int64_t outputs[3]);

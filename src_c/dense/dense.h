@@ -10,22 +10,16 @@
 #include "sampler.h"
 #include "window.h"
 
-/* What the micro-kernel's rows and lanes are: the same sums in the same order, so that the cheapest may be taken. */
+/* What rows and lanes are: the same sums in the same order, so that the cheapest may be taken. */
 typedef enum ck_arrangement {
   CK_BY_PIXEL,   /* rows: pixels, broadcast; lanes: output channels */
   CK_BY_CHANNEL, /* rows: output channels, broadcast; lanes: neighbouring pixels */
   CK_BY_GROUP,   /* rows: pixels; lanes: groups */
   CK_UNPACKED,   /* rows: a few pixels; lanes: output channels; what both read is read where it is */
+  CK_SHEETS,     /* 3x3 depthwise from memory to memory, lanes: neighbouring pixels (sheets.h) */
+  CK_LINES,      /* depthwise from memory to memory, lanes: neighbouring channels (lines.h) */
   CK_ARRANGEMENTS,
 } ck_arrangement;
-
-/* What does a correlation. It is the kind of its panels, too, but for the engine's, which is their arrangement. */
-typedef enum ck_way {
-  CK_WAY_DENSE,                   /* the engine: dense_run.h */
-  CK_WAY_LINES = CK_ARRANGEMENTS, /* lines.h */
-  CK_WAY_SHEETS,                  /* sheets.h */
-  CK_WAY_WINOGRAD,                /* winograd.h */
-} ck_way;
 
 typedef struct ck_dense {
   const ck_kernels *kernels;
@@ -76,6 +70,31 @@ typedef struct ck_dense_plan {
   int64_t acc_phase;    /* bytes of one phase's accumulators */
   int64_t tasks, bytes; /* scratch for each thread */
 } ck_dense_plan;
+
+/* A correlation at work, as the tasks of ck_parallel see it. */
+typedef struct ck_dense_call {
+  const ck_dense *d;
+  ck_dense_plan plan;
+} ck_dense_call;
+
+/* A task's part, where lane tiles and phases are not split: of `outer`, and of the outputs. */
+typedef struct ck_share {
+  int64_t first, end;
+  ck_box box;
+} ck_share;
+static inline ck_share ck_dense_share(const ck_dense_plan *p, int64_t index) {
+  const int64_t boxes = ck_grid_count(&p->grid), first = index / boxes * p->each;
+  return (ck_share){first, ck_min(p->outer, first + p->each), ck_grid_box(&p->grid, index % boxes)};
+}
+
+/* Whether each output is one sum over elements of the source as they are, stored in an element of its own. */
+int ck_dense_is_plain(const ck_dense *dense);
+/* And of one channel a group, without the taps that read outside the source; nothing is added to it. */
+int ck_dense_is_depthwise(const ck_dense *dense);
+
+/* An activation that is more than bounds, of sums that were stored just now, with their bias: runs of `count` adjacent
+ * elements, `step` bytes apart. */
+void ck_dense_activate_stored(const ck_dense *dense, char *run, int64_t step, int64_t runs, int64_t count);
 
 /* By channel and with one channel only, blocks are planes: rows of the output share the rows that they read. */
 static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }

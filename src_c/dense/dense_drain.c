@@ -58,12 +58,6 @@ void ck_dense_finish_rest(const ck_block *b, const ck_tile *t, const ck_finish *
   d->kernels->drain(&drain);
 }
 
-void ck_dense_activate_stored(const ck_dense *d, char *run, int64_t step, int64_t runs, int64_t count) {
-  const int joined = count * d->kernels->real_size == step;
-  for (int64_t i = 0; i < (joined ? 1 : runs) && !ck_only_bounds(d->activation); i++, run += step)
-    d->kernels->activate(run, run, joined ? runs * count : count, d->activation, d->act_a, d->act_b);
-}
-
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */
 typedef struct layout {
   int64_t c_pixel, c_lane, image, plane, row, pixel;

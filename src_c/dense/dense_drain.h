@@ -11,10 +11,6 @@ ck_finish ck_dense_finish_at(const ck_block *block, const ck_tile *tile, int64_t
 void ck_dense_finish_rest(const ck_block *block, const ck_tile *tile, const ck_finish *finish, const char *total,
                           int64_t lane);
 
-/* An activation that is more than bounds, of sums that were stored just now, with their bias: runs of `count` adjacent
- * elements, `step` bytes apart. */
-void ck_dense_activate_stored(const ck_dense *dense, char *run, int64_t step, int64_t runs, int64_t count);
-
 /* The tile's bias, or zeros, in scratch. */
 void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);
 

@@ -5,7 +5,9 @@
 
 #include "base/cpu.h"
 #include "dense_cost.h"
+#include "lines.h"
 #include "multiply.h"
+#include "sheets.h"
 
 /* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
 enum { FEW_PADDED = 8 };
@@ -17,13 +19,18 @@ static const double NOT_FITTING = 1e9;
 static atomic_int only;
 
 void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, arrangements, memory_order_relaxed); }
-int ck_arrangements_only(void) { return atomic_load_explicit(&only, memory_order_relaxed); }
+
+/* Those that may be taken. Lines have no estimate, and are taken wherever they can be. */
+static int considered(const ck_dense *d) {
+  const int wanted = d->arrangements & atomic_load_explicit(&only, memory_order_relaxed);
+  const int all = wanted ? wanted : d->arrangements;
+  return all & 1 << CK_LINES ? 1 << CK_LINES : all;
+}
 
 const char *ck_arrangement_name(int arrangement) {
-  static const char *const names[] = {[CK_BY_PIXEL] = "by_pixel",
-                                      [CK_BY_CHANNEL] = "by_channel",
-                                      [CK_BY_GROUP] = "by_group",
-                                      [CK_UNPACKED] = "unpacked"};
+  static const char *const names[] = {[CK_BY_PIXEL] = "by_pixel", [CK_BY_CHANNEL] = "by_channel",
+                                      [CK_BY_GROUP] = "by_group", [CK_UNPACKED] = "unpacked",
+                                      [CK_SHEETS] = "sheets",     [CK_LINES] = "lines"};
   return arrangement >= 0 && arrangement < CK_ARRANGEMENTS ? names[arrangement] : NULL;
 }
 
@@ -174,13 +181,9 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
 
 /* Whether each output has one tap, which is never padding, and reads elements as they are. */
 static int is_one_tap(const ck_dense *d) {
-  const ck_source *s = &d->source;
-  int one = !s->act_y.data && !d->fold && !d->sampler;
-  for (int i = 0; i < 3; i++) {
-    const ck_axis *a = &s->axis[i];
-    const int64_t first = a->base + ck_tap_offset(a, 0);
-    one &= a->taps == 1 && a->stride <= 1 && first >= 0 && first + (a->outputs - 1) * a->step < a->source;
-  }
+  int one = ck_dense_is_plain(d);
+  for (int i = 0; i < 3; i++)
+    one &= d->source.axis[i].taps == 1 && ck_axis_is_inside(&d->source.axis[i]);
   return one;
 }
 
@@ -287,6 +290,11 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, int in
 }
 
 static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
+  if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
+    ck_dense_plan p = start_plan(d, arrangement, 0);
+    (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
+    return p;
+  }
   ck_dense copying = *d;
   const ck_dense_plan in_place = plan_source(d, arrangement, 1, run);
   if (!d->in_place || arrangement == CK_UNPACKED)
@@ -317,7 +325,7 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *
 
 double ck_dense_cycles(const ck_dense *d, int arrangement, const ck_run *run) {
   ck_dense trial = *d;
-  return d->arrangements & 1 << arrangement ? plan_arrangement(&trial, arrangement, run).cycles : 0;
+  return considered(d) & 1 << arrangement ? plan_arrangement(&trial, arrangement, run).cycles : 0;
 }
 
 /* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
@@ -362,7 +370,7 @@ typedef struct made {
 } made;
 
 ck_dense_plan ck_dense_make_plan(ck_dense *d, const ck_run *run) {
-  const int wanted = d->arrangements & ck_arrangements_only(), arrangements = wanted ? wanted : d->arrangements;
+  const int arrangements = considered(d);
   if (d->sampler) /* what it stages follows from more than this */
     return cheapest_plan(d, arrangements, run);
   ck_memo_key key = {0};

@@ -29,9 +29,6 @@ typedef struct ck_buffers {
 
 void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);
 
-/* The arrangements that are taken wherever a correlation may have one of them, a bit each; 0: the cheapest. */
-int ck_arrangements_only(void);
-
 /* Arranges the correlation and cuts it, both so as to cost least. */
 ck_dense_plan ck_dense_make_plan(ck_dense *dense, const ck_run *run);
 /* What one of the arrangements would cost, estimated; 0 if it cannot be. */

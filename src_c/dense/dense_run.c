@@ -5,7 +5,9 @@
 #include "dense_drain.h"
 #include "dense_plane.h"
 #include "dense_unpacked.h"
+#include "lines.h"
 #include "multiply.h"
+#include "sheets.h"
 
 ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
   int64_t vector = d->kernels->vector, first, group, lane;
@@ -197,7 +199,7 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];
     step[i + 1] = a->step * stride[i + 2];
-    b->data += (a->base + ck_tap_offset(a, 0)) * stride[i + 2] + b->box.first[i + 1] * step[i + 1];
+    b->data += ck_axis_at(a, b->box.first[i + 1], 0) * stride[i + 2];
   }
   if (kept)
     return;
@@ -281,14 +283,21 @@ static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, 
 static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles * ck_reduction_count(&p->reduction); }
 
 int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
+  if (d->arrangement == CK_LINES)
+    return ck_lines_panels(d);
   int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), panel_bytes(d, p) + 1}, bytes;
-  return p->phase_parts > 1 || d->sampler || d->arrangement == CK_UNPACKED || !ck_product(all, 4, &bytes) ? 0 : bytes;
+  const int none = p->phase_parts > 1 || d->sampler || d->arrangement == CK_UNPACKED || d->arrangement == CK_SHEETS;
+  return none || !ck_product(all, 4, &bytes) ? 0 : bytes;
 }
 
 void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
   ck_block b = {.d = d, .p = p, .phase_end = p->phases};
   ck_arena arena = {.base = scratch};
   const int64_t count = ck_reduction_count(&p->reduction), bytes = panel_bytes(d, p);
+  if (d->arrangement == CK_LINES) {
+    ck_lines_pack(d, scratch, panels);
+    return;
+  }
   ck_dense_place(d, p, &arena, &b.b);
   if (p->sorted)
     memset(b.b.ko_all, 0, (size_t)p->kmax * sizeof *b.b.ko_all);
@@ -507,11 +516,6 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   *box = all;
 }
 
-typedef struct ck_dense_call {
-  const ck_dense *d;
-  ck_dense_plan plan;
-} ck_dense_call;
-
 static void dense_task(ck_worker *worker, void *context, int64_t index) {
   const ck_dense_call *call = context;
   const ck_dense_plan *p = &call->plan;
@@ -540,5 +544,8 @@ ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
   ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run)};
   if (call.plan.tasks == 0)
     return CK_OK;
-  return ck_parallel(call.plan.tasks, dense_task, &call, run, run->workspace, call.plan.bytes);
+  const ck_task task = d->arrangement == CK_SHEETS  ? ck_sheets_task
+                       : d->arrangement == CK_LINES ? ck_lines_task
+                                                    : dense_task;
+  return ck_parallel(call.plan.tasks, task, &call, run, run->workspace, call.plan.bytes);
 }

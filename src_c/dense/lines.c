@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-#include "base/parallel.h"
-#include "dense_run.h"
-
 /* Of the source, with all the channels of a task, what a block of rows may take: it is read again for every part of
  * the channels whose weights are CLOSE, in level 1, from one column to the next. Bytes of a task's weights. Products
  * below which a task is not worth another thread. */
@@ -24,28 +21,18 @@ static int64_t all_taps(const ck_dense *d) {
 
 static int64_t panel_bytes(const ck_dense *d) { return all_taps(d) * d->kernels->vector * d->kernels->real_size; }
 
-/* Whether every tap outside the source is left out, and not read from elsewhere. */
-static int pads_zeros(const ck_axis *axis) { return axis->mode == CK_ZEROS || ck_axis_is_inside(axis); }
-
 int ck_lines_can(const ck_dense *d) {
-  const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size;
-  int can = d->arrangements & 1 << CK_BY_GROUP && d->channels == 1 && d->lanes == 1 && d->groups > 0 &&
-            d->groups >= d->kernels->vector && s->tensor.stride[1] == item && d->dst.stride[1] == item &&
-            !s->act_y.data && !d->sampler && !d->fold && !d->add && !d->tapped;
-  for (int i = 0; i < 3; i++)
-    can &= d->phases[i] == 1 && s->axis[i].stride <= 1 && pads_zeros(&s->axis[i]);
-  const int only = ck_arrangements_only();
-  return can && (!only || only & 1 << CK_BY_GROUP) && all_taps(d) <= ck_kblock_cap(d->kernels);
+  return ck_dense_is_depthwise(d) && d->lanes == 1 && d->groups >= d->kernels->vector &&
+         d->source.tensor.stride[1] == item && d->dst.stride[1] == item && all_taps(d) <= ck_kblock_cap(d->kernels);
 }
 
-typedef struct lines {
-  const ck_dense *d;
-  int64_t vectors, each, parts; /* whole ones of channels, those of a task, and tasks that share them */
-  int64_t blocks, rows, planes; /* blocks of rows of a plane, rows of a block; planes of outputs */
-  int64_t together;             /* vectors that a line has at a time */
-  int64_t inner, inner_end;     /* columns of which all taps are inside the source */
-} lines;
+/* Columns of which all taps are inside the source. */
+static void inner_of(const ck_axis *x, int64_t *first, int64_t *end) {
+  ck_axis_inner(x, first, end);
+  *first = ck_max(0, ck_min(*first, x->outputs));
+  *end = ck_max(*first, ck_min(*end, x->outputs));
+}
 
 typedef struct buffers {
   char *panels, *bias;
@@ -53,50 +40,50 @@ typedef struct buffers {
   int64_t *tap, (*taken)[2], *w_off;
 } buffers;
 
-static buffers place(const lines *l, ck_arena *arena) {
-  const ck_dense *d = l->d;
+/* For `each` vectors of channels. */
+static buffers place(const ck_dense *d, int64_t each, ck_arena *arena) {
   const ck_axis *axis = d->source.axis;
   const int64_t width = d->kernels->vector * d->kernels->real_size, rows = axis[0].taps * axis[1].taps;
+  int64_t inner, inner_end;
   buffers b;
-  b.panels = ck_take(arena, (l->each + 1) * panel_bytes(d));
-  b.bias = ck_take(arena, (l->each + 1) * width);
+  inner_of(&axis[2], &inner, &inner_end);
+  b.panels = ck_take(arena, (each + 1) * panel_bytes(d));
+  b.bias = ck_take(arena, (each + 1) * width);
   b.from = ck_take(arena, rows * (int64_t)sizeof *b.from);
   b.tap = ck_take(arena, rows * (int64_t)sizeof *b.tap);
-  b.taken = ck_take(arena, (axis[2].outputs - (l->inner_end - l->inner)) * (int64_t)sizeof *b.taken);
+  b.taken = ck_take(arena, (axis[2].outputs - (inner_end - inner)) * (int64_t)sizeof *b.taken);
   b.w_off = ck_take(arena, all_taps(d) * (int64_t)sizeof *b.w_off);
   return b;
 }
 
-static int64_t scratch_bytes(const lines *l) {
+static int64_t scratch_bytes(const ck_dense *d, int64_t each) {
   ck_arena arena = {0};
-  place(l, &arena);
+  place(d, each, &arena);
   return arena.used;
 }
 
 /* Blocks of rows whose source stays in level 2 while vector after vector of channels is worked off, and as many parts
  * of the channels as give all threads some. */
-static lines cut(const ck_dense *d, const ck_run *run) {
+void ck_lines_plan(const ck_dense *d, const ck_run *run, ck_dense_plan *p) {
   const ck_axis *axis = d->source.axis;
-  const int64_t item = d->kernels->real_size, width = d->kernels->vector * item;
-  lines l = {.d = d, .vectors = d->groups / d->kernels->vector, .planes = d->n * axis[0].outputs};
-  ck_axis_inner(&axis[2], &l.inner, &l.inner_end);
-  l.inner = ck_max(0, ck_min(l.inner, axis[2].outputs));
-  l.inner_end = ck_max(l.inner, ck_min(l.inner_end, axis[2].outputs));
-  l.each = ck_max(1, ck_min(l.vectors, PANEL_BYTES / (all_taps(d) * width)));
-  const int64_t line = axis[2].source * l.each * width, fit = BLOCK_BYTES / ck_max(1, line);
+  const int64_t vector = d->kernels->vector, width = vector * d->kernels->real_size;
+  p->outer = d->groups / vector;
+  int64_t each = ck_max(1, ck_min(p->outer, PANEL_BYTES / (all_taps(d) * width)));
+  const int64_t line = axis[2].source * each * width, fit = BLOCK_BYTES / ck_max(1, line);
   const int64_t beyond = axis[1].taps - axis[1].step;
-  l.rows = ck_max(1, ck_min(axis[1].outputs, (fit - beyond) / ck_max(1, axis[1].step)));
-  l.blocks = ck_ceil_div(axis[1].outputs, l.rows);
-  const int64_t wanted = 2 * run->threads, tasks = l.planes * l.blocks * ck_ceil_div(l.vectors, l.each);
-  const int64_t products = l.rows * axis[2].outputs * l.each * all_taps(d);
-  if (run->threads > 1 && tasks < wanted && products * d->kernels->vector > LEAST_PRODUCTS)
-    l.each = ck_max(1, ck_ceil_div(l.each, ck_ceil_div(wanted, tasks)));
-  while (l.each > 1 && scratch_bytes(&l) > ck_thread_bytes(run, CK_THREAD_BYTES))
-    l.each = l.each / 2;
-  l.each -= l.each > 1 && l.each < l.vectors && l.each % 2; /* the kernel takes them in pairs */
-  l.together = ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2);
-  l.parts = ck_ceil_div(l.vectors, l.each);
-  return l;
+  const int64_t rows = ck_max(1, ck_min(axis[1].outputs, (fit - beyond) / ck_max(1, axis[1].step)));
+  const int64_t block[4] = {1, 1, rows, axis[2].outputs};
+  p->grid = ck_grid_make(p->grid.size, block);
+  const int64_t wanted = 2 * run->threads, tasks = ck_grid_count(&p->grid) * ck_ceil_div(p->outer, each);
+  const int64_t products = rows * axis[2].outputs * each * all_taps(d);
+  if (run->threads > 1 && tasks < wanted && products * vector > LEAST_PRODUCTS)
+    each = ck_max(1, ck_ceil_div(each, ck_ceil_div(wanted, tasks)));
+  while (each > 1 && scratch_bytes(d, each) > ck_thread_bytes(run, CK_THREAD_BYTES))
+    each = each / 2;
+  p->each = each - (each > 1 && each < p->outer && each % 2); /* the kernel takes them in pairs */
+  p->tasks = ck_grid_count(&p->grid) * ck_ceil_div(p->outer, p->each);
+  p->tile_lanes = vector * ck_min(p->each, ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2));
+  p->bytes = scratch_bytes(d, p->each);
 }
 
 /* The weights of some vectors of channels, [vector][tap][lane]. */
@@ -123,122 +110,98 @@ static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t coun
 
 int64_t ck_lines_panels(const ck_dense *d) { return all_vectors(d) * panel_bytes(d); }
 
-void ck_lines_pack(const ck_dense *d, const ck_run *run, char *panels) {
-  pack(d, run->workspace, 0, all_vectors(d), panels);
-}
+void ck_lines_pack(const ck_dense *d, void *scratch, char *panels) { pack(d, scratch, 0, all_vectors(d), panels); }
 
-static void set_bias(const lines *l, char *bias, int64_t vector, int64_t count) {
-  const ck_dense *d = l->d;
+static void set_bias(const ck_dense *d, char *bias, int64_t vector, int64_t count) {
   const int64_t item = d->kernels->real_size, lanes = d->kernels->vector;
   memset(bias, 0, (size_t)(count * lanes * item));
   for (int64_t i = 0; i < count * lanes && d->bias; i++)
     memcpy(bias + i * item, d->bias + (channel_of(d, vector + i / lanes) + i % lanes) * d->bias_stride, (size_t)item);
 }
 
-static void set_columns(const lines *l, buffers *b) {
-  const ck_axis *x = &l->d->source.axis[2];
+/* Of the columns beside line->inner..inner_end-1, which taps are inside the source. */
+static void set_columns(const ck_axis *x, const ck_line *line, int64_t (*taken)[2]) {
   for (int64_t o = 0; o < x->outputs; o++) {
-    if (o == l->inner && o < l->inner_end)
-      o = l->inner_end;
-    if (o == x->outputs)
-      break;
-    int64_t *taken = b->taken[o < l->inner ? o : o - (l->inner_end - l->inner)];
-    ck_axis_taken(x, o, 1, &taken[0], &taken[1]);
-    taken[1] += taken[0];
+    if (o >= line->inner && o < line->inner_end)
+      continue;
+    ck_axis_taken(x, o, 1, &taken[0][0], &taken[0][1]);
+    (*taken)[1] += (*taken)[0];
+    taken++;
   }
 }
 
-/* The tap rows that are inside the source for the outputs of plane z and row y: how many. */
-static int64_t set_rows(const lines *l, buffers *b, int64_t image, int64_t z, int64_t y) {
-  const ck_tensor *t = &l->d->source.tensor;
-  const ck_axis *axis = l->d->source.axis;
+/* The tap rows that are inside the source, which begins at src, for the outputs of plane z and row y: how many. */
+static int64_t set_rows(const ck_dense *d, buffers *b, const char *src, int64_t z, int64_t y) {
+  const ck_axis *axis = d->source.axis;
+  const int64_t *stride = d->source.tensor.stride;
   int64_t rows = 0;
   for (int64_t i = 0; i < axis[0].taps; i++) {
-    const int64_t at_z = axis[0].base + z * axis[0].step + ck_tap_offset(&axis[0], i);
+    const int64_t at_z = ck_axis_at(&axis[0], z, i);
     for (int64_t j = 0; j < axis[1].taps; j++) {
-      const int64_t at_y = axis[1].base + y * axis[1].step + ck_tap_offset(&axis[1], j);
+      const int64_t at_y = ck_axis_at(&axis[1], y, j);
       if (at_z < 0 || at_z >= axis[0].source || at_y < 0 || at_y >= axis[1].source)
         continue;
-      b->from[rows] = (const char *)t->data + image * t->stride[0] + at_z * t->stride[2] + at_y * t->stride[3];
+      b->from[rows] = src + at_z * stride[2] + at_y * stride[3];
       b->tap[rows++] = (i * axis[1].taps + j) * axis[2].taps;
     }
   }
   return rows;
 }
 
-static void activate_row(const ck_dense *d, const ck_line *line, int64_t lanes) {
-  for (int64_t o = 0; o < line->columns; o++) {
-    char *at = line->to + o * line->to_step;
-    d->kernels->activate(at, at, lanes, d->activation, d->act_a, d->act_b);
-  }
-}
-
-static void lines_task(ck_worker *worker, void *context, int64_t index) {
-  const lines *l = context;
-  const ck_dense *d = l->d;
-  const ck_axis *axis = d->source.axis;
-  const int64_t item = d->kernels->real_size, width = d->kernels->vector * item, all = all_vectors(d);
-  const int64_t vector = index % l->parts * l->each, shared = index % l->parts == l->parts - 1 ? all - l->vectors : 0;
-  const int64_t count = ck_min(l->each, l->vectors - vector) + shared;
-  const int64_t block = index / l->parts % l->blocks, plane = index / l->parts / l->blocks;
-  const int64_t image = plane / axis[0].outputs, z = plane % axis[0].outputs;
-  ck_arena arena = {.base = worker->scratch};
-  buffers b = place(l, &arena);
-  const char *panels = b.panels;
-  if (d->panels.kind == CK_WAY_LINES && d->panels.data)
-    panels = (const char *)d->panels.data + vector * panel_bytes(d);
-  else
-    pack(d, b.w_off, vector, count, b.panels);
-  set_bias(l, b.bias, vector, count);
-  set_columns(l, &b);
-  const int64_t column = d->source.tensor.stride[4], tap = ck_tap_offset(&axis[2], 0);
-  const int64_t step = axis[2].step, apart = ck_tap_offset(&axis[2], 1) - tap;
-  ck_line line = {.tap = b.tap,
-                  .taken = (const int64_t (*)[2])b.taken,
-                  .taps = axis[2].taps,
-                  .columns = axis[2].outputs,
-                  .inner = l->inner,
-                  .inner_end = l->inner_end,
-                  .step = step * column,
+/* What is the same for all lines. */
+static ck_line line_of(const ck_dense *d, const buffers *b) {
+  const ck_axis *x = &d->source.axis[2];
+  const int64_t column = d->source.tensor.stride[4], apart = ck_tap_offset(x, 1) - ck_tap_offset(x, 0);
+  ck_line line = {.from = b->from,
+                  .tap = b->tap,
+                  .taken = (const int64_t (*)[2])b->taken,
+                  .taps = x->taps,
+                  .columns = x->outputs,
+                  .step = x->step * column,
                   .apart = apart * column,
-                  .shared = axis[2].taps > 2 && (step == apart || step == -apart),
+                  .shared = x->taps > 2 && (x->step == apart || x->step == -apart),
                   .to_step = d->dst.stride[4],
                   .panel_apart = all_taps(d) * d->kernels->vector,
                   .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b)};
-  const int64_t end = ck_min(axis[1].outputs, (block + 1) * l->rows);
+  inner_of(x, &line.inner, &line.inner_end);
+  set_columns(x, &line, b->taken);
+  return line;
+}
+
+/* The box, whose rows are of one plane, of the line's channels, from `channel` on. */
+static void run_lines(const ck_dense *d, buffers *b, const ck_box *box, int64_t channel, ck_line *line) {
+  const ck_tensor *s = &d->source.tensor;
+  const int64_t *to = d->dst.stride, item = d->kernels->real_size, n = box->first[0], z = box->first[1];
+  const char *src =
+      (const char *)s->data + n * s->stride[0] + channel * item + ck_axis_at(&d->source.axis[2], 0, 0) * s->stride[4];
+  for (int64_t y = box->first[2]; y < box->first[2] + box->size[2]; y++) {
+    line->rows = set_rows(d, b, src, z, y);
+    line->to = (char *)d->dst.data + n * to[0] + z * to[2] + y * to[3] + channel * item;
+    d->kernels->line(line);
+    ck_dense_activate_stored(d, line->to, line->to_step, line->columns, line->vectors * d->kernels->vector);
+  }
+}
+
+void ck_lines_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_dense_call *call = context;
+  const ck_dense *d = call->d;
+  const ck_dense_plan *p = &call->plan;
+  const ck_share share = ck_dense_share(p, index);
+  const int64_t shared = share.end == p->outer ? all_vectors(d) - p->outer : 0, bytes = panel_bytes(d);
+  const int64_t count = share.end - share.first + shared, vector = d->kernels->vector;
+  ck_arena arena = {.base = worker->scratch};
+  buffers b = place(d, p->each, &arena);
+  const char *panels = b.panels;
+  if (d->panels.kind == CK_LINES && d->panels.data)
+    panels = (const char *)d->panels.data + share.first * bytes;
+  else
+    pack(d, b.w_off, share.first, count, b.panels);
+  set_bias(d, b.bias, share.first, count);
+  ck_line line = line_of(d, &b);
   for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
-    line.vectors = ck_min(l->together, ck_max(1, count - shared - i)); /* the shared one by itself */
-    const int64_t first = channel_of(d, vector + i) * item;
-    line.panel = panels + i * panel_bytes(d);
-    line.bias = b.bias + i * width;
-    for (int64_t y = block * l->rows; y < end; y++) {
-      line.rows = set_rows(l, &b, image, z, y);
-      for (int64_t r = 0; r < line.rows; r++)
-        b.from[r] += first + (axis[2].base + tap) * column;
-      line.from = b.from;
-      line.to = (char *)d->dst.data + image * d->dst.stride[0] + z * d->dst.stride[2] + y * d->dst.stride[3] + first;
-      d->kernels->line(&line);
-      if (!ck_only_bounds(d->activation))
-        activate_row(d, &line, line.vectors * d->kernels->vector);
-    }
+    line.vectors = ck_min(p->tile_lanes / vector, ck_max(1, count - shared - i)); /* the shared one by itself */
+    line.panel = panels + i * bytes;
+    line.bias = b.bias + i * vector * d->kernels->real_size;
+    run_lines(d, &b, &share.box, channel_of(d, share.first + i), &line);
   }
-}
-
-ck_status ck_lines(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  lines l = cut(d, run);
-  const int64_t stride = scratch_bytes(&l);
-  if (bytes) {
-    *bytes = ck_max(*bytes, run->threads * stride);
-    return CK_OK;
-  }
-  return ck_parallel(l.planes * l.blocks * l.parts, lines_task, &l, run, run->workspace, stride);
-}
-
-void ck_lines_explain(const ck_dense *d, const ck_run *run, ck_explanation *e) {
-  const lines l = cut(d, run);
-  const int64_t block[4] = {1, 1, l.rows, d->source.axis[2].outputs};
-  memcpy(e->block, block, sizeof block);
-  e->channels = 1;
-  e->lanes = ck_min(l.together, l.each) * d->kernels->vector;
-  e->tasks = l.planes * l.blocks * l.parts;
 }

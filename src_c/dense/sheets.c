@@ -2,18 +2,13 @@
 
 #include <string.h>
 
-#include "base/parallel.h"
 #include "dense_cost.h"
-#include "dense_drain.h"
 
 /* Bytes of masks at most; products of a task, at least, where there are others for the other threads; planes of a task
  * at most; bytes of the source that a block of rows reads: they stay in level 1, or near it. */
 enum { MASK_BYTES = 64 * 1024, LEAST_PRODUCTS = 1 << 16, MOST_PLANES = 256, BLOCK_BYTES = 64 * 1024 };
 
 static int64_t size_of(const ck_dense *d) { return d->kernels->real_size; }
-static int64_t tap_of(const ck_dense *d, int axis, int64_t t) {
-  return d->source.axis[axis].base + ck_tap_offset(&d->source.axis[axis], t);
-}
 
 /* Where vector `index` of a row begins. */
 static int64_t column_of(const ck_dense *d, int64_t index) {
@@ -25,8 +20,9 @@ static int64_t vectors_of(const ck_dense *d) { return ck_ceil_div(d->source.axis
 
 static int reads_beside(const ck_dense *d, int64_t column) {
   const ck_axis *x = &d->source.axis[2];
-  const int64_t one = tap_of(d, 2, 0), other = tap_of(d, 2, 2), end = column + d->kernels->vector - 1;
-  return column * x->step + ck_min(one, other) < 0 || end * x->step + ck_max(one, other) >= x->source;
+  const int64_t end = column + d->kernels->vector - 1;
+  return ck_min(ck_axis_at(x, column, 0), ck_axis_at(x, column, 2)) < 0 ||
+         ck_max(ck_axis_at(x, end, 0), ck_axis_at(x, end, 2)) >= x->source;
 }
 
 /* How many vectors of a row, from the first on and from the last on, read beyond it. */
@@ -49,90 +45,67 @@ static int fits_step(const ck_axis *axis) {
   return axis[1].step == axis[2].step && (axis[2].step == 1 || (axis[2].step == 2 && axis[1].tap_step == 1));
 }
 
-static int pads_zeros(const ck_axis *axis) { return axis->mode == CK_ZEROS || ck_axis_is_inside(axis); }
-
-/* What it does at all, with half a vector of columns or more. */
-static int can(const ck_dense *d) {
+/* With half a vector of columns or more. */
+int ck_sheets_can(const ck_dense *d) {
   const ck_axis *axis = d->source.axis;
   const int64_t item = size_of(d), *stride = d->source.tensor.stride;
-  const int only = ck_arrangements_only();
-  int fits = d->arrangements & 1 << CK_BY_CHANNEL && (!only || only & 1 << CK_BY_CHANNEL) && d->channels == 1 &&
-             axis[0].taps == 1 && axis[1].taps == 3 && axis[2].taps == 3 && fits_step(axis) &&
-             ck_axis_is_inside(&axis[0]) && !d->source.act_y.data && !d->sampler && !d->fold && !d->add && !d->tapped;
+  int can = ck_dense_is_depthwise(d) && axis[0].taps == 1 && axis[1].taps == 3 && axis[2].taps == 3 &&
+            fits_step(axis) && ck_axis_is_inside(&axis[0]) && stride[4] == item && d->dst.stride[4] == item &&
+            stride[3] >= axis[2].source * item;
   for (int i = 0; i < 3; i++)
-    fits &= d->phases[i] == 1 && axis[i].stride <= 1 && pads_zeros(&axis[i]);
-  for (int i = 0; i < 4; i++)
-    fits &= stride[i] >= 0;
-  fits &= stride[4] == item && d->dst.stride[4] == item && stride[3] >= axis[2].source * item;
-  return fits && d->n * d->groups * d->lanes * axis[0].outputs * axis[1].outputs > 0 &&
+    can &= stride[i] >= 0;
+  return can && d->n * d->groups * d->lanes * axis[0].outputs * axis[1].outputs > 0 &&
          2 * axis[2].outputs > d->kernels->vector && mask_bytes(d) <= MASK_BYTES;
 }
 
-typedef struct sheets {
-  const ck_dense *d;
-  int64_t planes, each, rows, blocks; /* planes of outputs, those of a task; blocks of rows of a plane */
-  int64_t left, right, inner, inner_end;
-  /* Tap rows are `apart`, and output rows that share what they read `distance`; where taps go up as rows go down, the
-   * last of these comes first. Where tap 0 of output 0 is, of rows and of planes. */
-  int64_t apart, distance, base, deep;
-} sheets;
+/* From tap row to tap row. */
+static int64_t rows_apart(const ck_axis *y) { return ck_tap_offset(y, 1) - ck_tap_offset(y, 0); }
 
-static sheets cut(const ck_dense *d, const ck_run *run) {
-  const ck_axis *axis = d->source.axis;
-  sheets p = {.d = d, .planes = d->n * d->groups * d->lanes * axis[0].outputs};
-  sides_of(d, &p.left, &p.right);
-  ck_axis_inner(&axis[2], &p.inner, &p.inner_end);
-  p.apart = tap_of(d, 1, 1) - tap_of(d, 1, 0);
-  p.distance = axis[1].step == 1 ? ck_max(p.apart, -p.apart) : 1;
-  p.base = tap_of(d, 1, 0);
-  p.deep = tap_of(d, 0, 0);
-  const int64_t line = ck_max(1, axis[2].source * axis[1].step * size_of(d)), all = axis[1].outputs;
-  int64_t rows = ck_max(8 * axis[1].tap_step, BLOCK_BYTES / line), each = MOST_PLANES;
-  if (run->threads > 1) {
-    const int64_t row = 9 * axis[2].outputs, tasks = 4 * run->threads, wanted = ck_ceil_div(p.planes, tasks);
-    each = ck_min(each, ck_max(wanted, ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row * all))));
-    if (p.planes < tasks)
-      rows = ck_min(rows, ck_max(ck_ceil_div(all * p.planes, tasks), ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row))));
-  }
-  p.blocks = ck_max(1, ck_ceil_div(all, rows));
-  p.rows = ck_ceil_div(all, p.blocks);
-  p.blocks = ck_ceil_div(all, p.rows);
-  p.each = ck_ceil_div(p.planes, ck_max(1, ck_ceil_div(p.planes, each))); /* all tasks alike */
-  return p;
-}
-
-/* Estimated cycles of all. */
-static double cycles_of(const sheets *p, const ck_run *run) {
-  const ck_axis *y = &p->d->source.axis[1];
-  const int64_t lines = ck_min(p->distance, p->rows), tasks = ck_ceil_div(p->planes, p->each) * p->blocks;
-  const double read = (double)(p->rows * y->step + lines * (3 - y->step));
-  const double plane = (double)lines * ck_cost.sheet + (double)vectors_of(p->d) * read * ck_cost.sheet_row[y->step - 1];
-  return (double)ck_ceil_div(tasks, run->threads) * (ck_cost.task + (double)p->each * plane);
-}
-
-double ck_sheets_cycles(const ck_dense *d, const ck_run *run) {
-  if (!can(d))
-    return 0;
-  const sheets p = cut(d, run);
-  return cycles_of(&p, run);
-}
-
-int ck_sheets_take(const ck_dense *d, const ck_run *run) {
-  const double cycles = ck_sheets_cycles(d, run);
-  ck_dense other = *d;
-  const int only = ck_arrangements_only() & d->arrangements;
-  return cycles > 0 && (only == 1 << CK_BY_CHANNEL || cycles < ck_dense_make_plan(&other, run).cycles);
-}
+/* Between output rows that share what they read. */
+static int64_t distance_of(const ck_axis *y) { return y->step == 1 ? ck_max(rows_apart(y), -rows_apart(y)) : 1; }
 
 typedef struct buffers {
   char *mask, *weights;
 } buffers;
 
-static buffers place(const sheets *p, ck_arena *arena) {
+static buffers place(const ck_dense *d, ck_arena *arena) {
   buffers b;
-  b.mask = ck_take(arena, mask_bytes(p->d));
-  b.weights = ck_take(arena, 9 * size_of(p->d));
+  b.mask = ck_take(arena, mask_bytes(d));
+  b.weights = ck_take(arena, 9 * size_of(d));
   return b;
+}
+
+/* Estimated cycles of a plane of a task. */
+static double plane_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_axis *y = &d->source.axis[1];
+  const int64_t rows = ck_grid_largest(&p->grid, 2), lines = ck_min(distance_of(y), rows);
+  const double read = (double)(rows * y->step + lines * (3 - y->step));
+  return (double)lines * ck_cost.sheet + (double)vectors_of(d) * read * ck_cost.sheet_row[y->step - 1];
+}
+
+void ck_sheets_plan(const ck_dense *d, const ck_run *run, ck_dense_plan *p) {
+  const ck_axis *axis = d->source.axis;
+  const int64_t line = ck_max(1, axis[2].source * axis[1].step * size_of(d)), all = axis[1].outputs;
+  const int64_t sizes[4] = {1, d->n, axis[0].outputs, d->groups * d->lanes}, planes = sizes[1] * sizes[2] * sizes[3];
+  int64_t rows = ck_max(8 * axis[1].tap_step, BLOCK_BYTES / line), each = MOST_PLANES, part[4];
+  if (run->threads > 1) {
+    const int64_t row = 9 * axis[2].outputs, tasks = 4 * run->threads, wanted = ck_ceil_div(planes, tasks);
+    each = ck_min(each, ck_max(wanted, ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row * all))));
+    if (planes < tasks)
+      rows = ck_min(rows, ck_max(ck_ceil_div(all * planes, tasks), ck_ceil_div(LEAST_PRODUCTS, ck_max(1, row))));
+  }
+  ck_row_block(sizes, each, 1, part);
+  const int64_t block[4] = {part[1], part[2], rows, axis[2].outputs};
+  p->grid = ck_grid_make(p->grid.size, block);
+  p->outer = sizes[3];
+  p->each = ck_ceil_div(p->outer, ck_ceil_div(p->outer, part[3])); /* all tasks alike */
+  p->tasks = ck_ceil_div(p->outer, p->each) * ck_grid_count(&p->grid);
+  p->tile_lanes = 1;
+  ck_arena arena = {0};
+  place(d, &arena);
+  p->bytes = arena.used;
+  const double of_task = (double)(p->each * ck_grid_largest(&p->grid, 0) * ck_grid_largest(&p->grid, 1));
+  p->cycles = (double)ck_ceil_div(p->tasks, run->threads) * (ck_cost.task + of_task * plane_cycles(d, p));
 }
 
 /* Writes the masks of vectors first..end-1, and says which taps need them. */
@@ -143,7 +116,7 @@ static int set_masks(const ck_dense *d, int64_t first, int64_t end, char *mask) 
   for (int64_t i = first; i < end; i++) {
     for (int64_t t = 0; t < 3; t++) {
       for (int64_t j = 0; j < d->kernels->vector; j++, mask += item) {
-        const int64_t at = (column_of(d, i) + j) * x->step + tap_of(d, 2, t);
+        const int64_t at = ck_axis_at(x, column_of(d, i) + j, t);
         const int inside = at >= 0 && at < x->source;
         memset(mask, inside ? 0xff : 0, (size_t)item);
         taps |= !inside << t;
@@ -154,46 +127,43 @@ static int set_masks(const ck_dense *d, int64_t first, int64_t end, char *mask) 
 }
 
 /* What is the same for all planes. */
-static ck_sheet sheet_of(const sheets *p, const buffers *b) {
-  const ck_dense *d = p->d;
+static ck_sheet sheet_of(const ck_dense *d, const buffers *b) {
   const ck_axis *axis = d->source.axis;
   const int64_t item = size_of(d), vectors = vectors_of(d);
   ck_sheet sheet = {.width = axis[2].source * item,
                     .columns = axis[2].outputs,
-                    .left = p->left,
-                    .right = p->right,
-                    .inner = p->inner,
-                    .inner_end = p->inner_end,
                     .step = (int)axis[2].step,
                     .memory = d->source.tensor.data,
                     .memory_end = d->source.end,
                     .mask = b->mask,
                     .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b)};
   for (int t = 0; t < 3; t++)
-    sheet.column[t] = tap_of(d, 2, t) * item;
-  sheet.left_taps = set_masks(d, 0, p->left, b->mask);
-  sheet.right_taps = set_masks(d, vectors - p->right, vectors, b->mask + p->left * 3 * d->kernels->vector * item);
+    sheet.column[t] = ck_axis_at(&axis[2], 0, t) * item;
+  sides_of(d, &sheet.left, &sheet.right);
+  ck_axis_inner(&axis[2], &sheet.inner, &sheet.inner_end);
+  sheet.left_taps = set_masks(d, 0, sheet.left, b->mask);
+  sheet.right_taps = set_masks(d, vectors - sheet.right, vectors, b->mask + sheet.left * 3 * d->kernels->vector * item);
   return sheet;
 }
 
-/* Of output rows row..row_end-1 the first one and those that share what they read with it. Where they are in a plane of
- * the source, and in one of the output, bytes from its start on. */
-static void set_rows(const sheets *p, ck_sheet *sheet, int64_t row, int64_t row_end, int64_t at[2]) {
-  const ck_dense *d = p->d;
+/* Of output rows row..row_end-1 the first one and those that share what they read with it; where taps go up as rows go
+ * down, the last of these comes first. Where they are in a plane of the source, and in one of the output, bytes from
+ * its start on. */
+static void set_rows(const ck_dense *d, ck_sheet *sheet, int64_t row, int64_t row_end, int64_t at[2]) {
   const ck_axis *y = &d->source.axis[1];
-  const int64_t s_row = d->source.tensor.stride[3], to_row = d->dst.stride[3], apart = p->apart;
-  sheet->rows = ck_ceil_div(row_end - row, p->distance);
-  const int64_t start = apart < 0 ? row + (sheet->rows - 1) * p->distance : row, first = start * y->step + p->base;
+  const int64_t s_row = d->source.tensor.stride[3], to_row = d->dst.stride[3], apart = rows_apart(y);
+  const int64_t distance = distance_of(y), taps = ck_max(apart, -apart);
+  sheet->rows = ck_ceil_div(row_end - row, distance);
+  const int64_t start = apart < 0 ? row + (sheet->rows - 1) * distance : row, first = ck_axis_at(y, start, 0);
   at[0] = first * s_row;
   at[1] = start * to_row;
   sheet->s_row = apart * s_row;
-  sheet->to_row = (apart < 0 ? -p->distance : p->distance) * to_row;
+  sheet->to_row = (apart < 0 ? -distance : distance) * to_row;
   sheet->alone =
       sheet->to_row == sheet->columns * size_of(d) ? ck_ceil_div(d->kernels->vector, sheet->columns) : sheet->rows + 1;
   /* Row first + q * apart is within 0..source-1. */
-  const int64_t before = apart < 0 ? first - y->source + 1 : -first, until = apart < 0 ? first + 1 : y->source - first;
-  sheet->first = ck_max(0, ck_ceil_div(before, ck_max(apart, -apart)));
-  sheet->end = ck_max(sheet->first, ck_ceil_div(until, ck_max(apart, -apart)));
+  sheet->first = ck_max(0, ck_ceil_div(apart < 0 ? first - y->source + 1 : -first, taps));
+  sheet->end = ck_max(sheet->first, ck_ceil_div(apart < 0 ? first + 1 : y->source - first, taps));
 }
 
 /* Whether vectors that begin or end beyond the plane's rows may read what is not the tensor's. */
@@ -214,60 +184,38 @@ static const char *weights_of(const ck_dense *d, const buffers *b, const char *w
   return b->weights;
 }
 
-static void sheets_task(ck_worker *worker, void *context, int64_t index) {
-  const sheets *p = context;
-  const ck_dense *d = p->d;
+void ck_sheets_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_dense_call *call = context;
+  const ck_dense *d = call->d;
   const ck_axis *axis = d->source.axis;
-  const ck_tensor *src = &d->source.tensor, *dst = &d->dst;
-  const int64_t deep = axis[0].outputs, first = index / p->blocks * p->each, end = ck_min(p->planes, first + p->each);
-  const int64_t row = p->rows * (index % p->blocks), row_end = ck_min(axis[1].outputs, row + p->rows);
-  int64_t z = first % deep, lane = first / deep % d->lanes, group = first / deep / d->lanes % d->groups;
-  int64_t n = first / deep / d->lanes / d->groups;
+  const int64_t *from = d->source.tensor.stride, *to = d->dst.stride, distance = distance_of(&axis[1]);
+  const ck_share share = ck_dense_share(&call->plan, index);
+  const ck_box *box = &share.box;
+  const int64_t row = box->first[2], row_end = row + box->size[2], deep = ck_axis_at(&axis[0], box->first[1], 0);
   ck_arena arena = {.base = worker->scratch};
-  const buffers b = place(p, &arena);
-  ck_sheet sheet = sheet_of(p, &b);
+  const buffers b = place(d, &arena);
+  ck_sheet sheet = sheet_of(d, &b);
   int64_t at[2];
-  set_rows(p, &sheet, row, row_end, at);
-  for (int64_t q = first; q < end && ((q - first) % 16 || !ck_stopped(worker)); q++) {
-    const int64_t channel = group * d->lanes + lane;
-    const char *plane = (const char *)src->data + n * src->stride[0] + group * src->stride[1] +
-                        (z * axis[0].step + p->deep) * src->stride[2];
-    char *to = (char *)dst->data + n * dst->stride[0] + channel * dst->stride[1] + z * dst->stride[2];
-    sheet.weights = weights_of(d, &b, d->w + group * d->w_group + lane * d->w_lane);
-    sheet.bias = d->bias ? d->bias + channel * d->bias_stride : NULL;
-    sheet.guarded = is_at_end(d, &sheet, plane);
-    for (int64_t i = row; i < ck_min(row_end, row + p->distance); i++) {
-      if (p->distance > 1)
-        set_rows(p, &sheet, i, row_end, at);
-      sheet.s = plane + at[0];
-      sheet.to = to + at[1];
-      d->kernels->sheet(&sheet);
+  set_rows(d, &sheet, row, row_end, at);
+  for (int64_t n = box->first[0]; n < box->first[0] + box->size[0]; n++) {
+    for (int64_t c = share.first; c < share.end && ((c - share.first) % 16 || !ck_stopped(worker)); c++) {
+      const int64_t group = c / d->lanes;
+      const char *src = (const char *)d->source.tensor.data + n * from[0] + group * from[1] + deep * from[2];
+      char *dst = (char *)d->dst.data + n * to[0] + c * to[1] + box->first[1] * to[2];
+      sheet.weights = weights_of(d, &b, d->w + group * d->w_group + c % d->lanes * d->w_lane);
+      sheet.bias = d->bias ? d->bias + c * d->bias_stride : NULL;
+      for (int64_t z = 0; z < box->size[1]; z++, src += axis[0].step * from[2], dst += to[2]) {
+        sheet.guarded = is_at_end(d, &sheet, src);
+        for (int64_t i = row; i < ck_min(row_end, row + distance); i++) {
+          if (distance > 1)
+            set_rows(d, &sheet, i, row_end, at);
+          sheet.s = src + at[0];
+          sheet.to = dst + at[1];
+          d->kernels->sheet(&sheet);
+        }
+        if (!ck_only_bounds(d->activation))
+          ck_dense_activate_stored(d, dst + row * to[3], to[3], row_end - row, axis[2].outputs);
+      }
     }
-    if (!ck_only_bounds(d->activation))
-      ck_dense_activate_stored(d, to + row * dst->stride[3], dst->stride[3], row_end - row, axis[2].outputs);
-    z = z + 1 < deep ? z + 1 : 0;
-    lane = z > 0 ? lane : lane + 1 < d->lanes ? lane + 1 : 0;
-    group = z > 0 || lane > 0 ? group : group + 1 < d->groups ? group + 1 : 0;
-    n += z == 0 && lane == 0 && group == 0;
   }
-}
-
-ck_status ck_sheets(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  sheets p = cut(d, run);
-  ck_arena arena = {0};
-  place(&p, &arena);
-  if (bytes) {
-    *bytes = ck_max(*bytes, run->threads * arena.used);
-    return CK_OK;
-  }
-  return ck_parallel(ck_ceil_div(p.planes, p.each) * p.blocks, sheets_task, &p, run, run->workspace, arena.used);
-}
-
-void ck_sheets_explain(const ck_dense *d, const ck_run *run, ck_explanation *e) {
-  const sheets p = cut(d, run);
-  const int64_t block[4] = {1, 1, p.rows, d->source.axis[2].outputs};
-  memcpy(e->block, block, sizeof block);
-  e->channels = 1;
-  e->lanes = 1;
-  e->tasks = ck_ceil_div(p.planes, p.each) * p.blocks;
 }

@@ -3,16 +3,13 @@
 #ifndef CK_SHEETS_DRIVER_H
 #define CK_SHEETS_DRIVER_H
 
-#include "dense_plan.h"
+#include "base/parallel.h"
+#include "dense.h"
 
-/* Estimated; 0 if it cannot be. Whether that is less than the cheapest plan of the engine. */
-double ck_sheets_cycles(const ck_dense *dense, const ck_run *run);
-int ck_sheets_take(const ck_dense *dense, const ck_run *run);
+int ck_sheets_can(const ck_dense *dense);
 
-/* Runs it, or, where bytes is not NULL, raises *bytes to the workspace it takes. */
-ck_status ck_sheets(const ck_dense *dense, const ck_run *run, int64_t *bytes);
-
-/* Block and tasks. */
-void ck_sheets_explain(const ck_dense *dense, const ck_run *run, ck_explanation *explanation);
+/* Of the plan that is begun the rest: `outer` is output channels. */
+void ck_sheets_plan(const ck_dense *dense, const ck_run *run, ck_dense_plan *plan);
+void ck_sheets_task(ck_worker *worker, void *call, int64_t index);
 
 #endif

@@ -24,9 +24,7 @@ static int64_t product_step(int64_t channels, int64_t channel, const ck_axis *ax
 }
 
 /* No tap of any output is padding. */
-static int reads_inside(const ck_axis *a) {
-  return ck_axis_is_inside(a) && (a->stride == 0 || (a->stride == 1 && a->taps == 1));
-}
+static int reads_inside(const ck_axis *a) { return ck_axis_is_inside(a) && (a->stride == 0 || a->taps == 1); }
 
 const char *ck_unpacked_rows(const ck_dense *d, const ck_box *box, int64_t *step) {
   const ck_tensor *t = &d->source.tensor;
@@ -37,7 +35,7 @@ const char *ck_unpacked_rows(const ck_dense *d, const ck_box *box, int64_t *step
     const ck_axis *a = &d->source.axis[i < 0 ? 0 : i];
     const int64_t size = box->size[i + 1], stride = i < 0 ? t->stride[0] : a->step * t->stride[i + 2];
     if (i >= 0)
-      first += (a->base + ck_tap_offset(a, 0) + box->first[i + 1] * a->step) * t->stride[i + 2];
+      first += ck_axis_at(a, box->first[i + 1], 0) * t->stride[i + 2];
     if (size == 1)
       continue;
     if (count > 1 && stride != *step * count)
@@ -57,12 +55,12 @@ int ck_unpacked_can(const ck_dense *d) {
   const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
   const ck_box all = {.size = {d->n, s->axis[0].outputs, s->axis[1].outputs, s->axis[2].outputs}};
   int64_t taps[3], tap[3], rows, step;
-  if (d->sampler || s->act_y.data || d->fold || d->tapped)
+  if (!ck_dense_is_plain(d))
     return 0;
   for (int i = 0; i < 3; i++) {
     taps[i] = s->axis[i].taps;
     tap[i] = stride[i + 2] * s->axis[i].tap_step;
-    if (!reads_inside(&s->axis[i]) || d->phases[i] != 1)
+    if (!reads_inside(&s->axis[i]))
       return 0;
   }
   const ck_reduction reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(d->kernels));
@@ -85,11 +83,11 @@ int ck_unpacked_swap(ck_dense *d) {
   const ck_box all = {.size = {d->n, s->axis[0].outputs, s->axis[1].outputs, s->axis[2].outputs}};
   const int64_t item = d->kernels->real_size, lanes = d->lanes;
   int64_t pixels = 1, dst = 0, step;
-  if (d->groups != 1 || lanes > MOST_SWAPPED || d->w_channel != item || s->tensor.stride[1] != item || d->sampler ||
-      s->act_y.data || d->fold || d->tapped || d->channels * item < (lanes > 1 ? LEAST_BYTES_APART : LEAST_BYTES))
+  if (!ck_dense_is_plain(d) || d->groups != 1 || lanes > MOST_SWAPPED || d->w_channel != item ||
+      s->tensor.stride[1] != item || d->channels * item < (lanes > 1 ? LEAST_BYTES_APART : LEAST_BYTES))
     return 0;
   for (int i = 0; i < 3; i++) {
-    if (s->axis[i].taps != 1 || d->phases[i] != 1 || !reads_inside(&s->axis[i]))
+    if (s->axis[i].taps != 1 || !reads_inside(&s->axis[i]))
       return 0;
   }
   for (int i = 0; i < 4; i++) { /* along one axis alone */
