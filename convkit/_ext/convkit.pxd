@@ -66,7 +66,6 @@ cdef extern from "convkit.h" nogil:
         int threads
         int flush_denormals
         int (*poll)(void *) noexcept nogil
-        void *poll_context
         void *workspace
         int64_t workspace_bytes
         int64_t limit

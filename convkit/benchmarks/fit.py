@@ -156,4 +156,4 @@ def changed(costs: Costs, before: Costs) -> Iterator[str]:
     for name, numbers in costs.items():
         if numbers != before[name]:
             new, old = (", ".join(f"{number:.3g}" for number in values) for values in (numbers, before[name]))
-            yield f".{name} = {new if len(numbers) == 1 else '{' + new + '}'},  /* was {old} */"
+            yield f"X({name}, {new if len(numbers) == 1 else '{' + new + '}'})  /* was {old} */"

@@ -5,100 +5,58 @@
 #include "dense_runs.h"
 #include "multiply.h"
 
-ck_costs ck_cost = {.issue = 4,
-                    .latency = 4,
-                    .strip = 12,
-                    .strip_vector = 1,
-                    .plane = 100,
-                    .plane_cut = 3,
-                    .turn = 0.25,
-                    .pack = 0.5,
-                    .panel = 500,
-                    .tap = 60,
-                    .stage_row = 8,
-                    .stage = 0.15,
-                    .stage_apart = 1.0,
-                    .stage_turned = 0.35,
-                    .stage_bands = {0.4, 0.2},
-                    .stage_groups = {0.15, 0.5},
-                    .stage_strided = 0.7,
-                    .stage_second = 0.3,
-                    .stage_run = 10,
-                    .stage_alone = 4,
-                    .drain_straight = 0.1,
-                    .drain = 0.15,
-                    .drain_turned = 0.5,
-                    .drain_apart = 1.5,
-                    .drain_joined = {0.65, 1.6},
-                    .drain_groups = {0.8, 0.5, 2.9},
-                    .drain_run = 10,
-                    .drain_groups_run = 30,
-                    .level2 = 0.015,
-                    .level2_bands = 0.002,
-                    .level2_pixels = 0.08,
-                    .level3 = 0.08,
-                    .accumulators = 12 * 1024,
-                    .kept = {0.5, 0.75, 0.5},
-                    .tile = 75,
-                    .tile_weights = 40,
-                    .output = 3,
-                    .group = {270, 100},
-                    .sheet = 115,
-                    .sheet_row = {8, 12.5},
-                    .weight_pixel = 12,
-                    .weight_stage = 0.3,
-                    .weight_sums = 4,
-                    .task = 2000};
+#define EACH_COST(X)                                                                                                   \
+  X(issue, 4)                                                                                                          \
+  X(latency, 4)                                                                                                        \
+  X(strip, 12)                                                                                                         \
+  X(strip_vector, 1)                                                                                                   \
+  X(plane, 100)                                                                                                        \
+  X(plane_cut, 3)                                                                                                      \
+  X(turn, 0.25)                                                                                                        \
+  X(pack, 0.5)                                                                                                         \
+  X(panel, 500)                                                                                                        \
+  X(tap, 60)                                                                                                           \
+  X(stage_row, 8)                                                                                                      \
+  X(stage, 0.15)                                                                                                       \
+  X(stage_apart, 1.0)                                                                                                  \
+  X(stage_turned, 0.35)                                                                                                \
+  X(stage_bands, {0.4, 0.2})                                                                                           \
+  X(stage_groups, {0.15, 0.5})                                                                                         \
+  X(stage_strided, 0.7)                                                                                                \
+  X(stage_second, 0.3)                                                                                                 \
+  X(stage_run, 10)                                                                                                     \
+  X(stage_alone, 4)                                                                                                    \
+  X(drain_straight, 0.1)                                                                                               \
+  X(drain, 0.15)                                                                                                       \
+  X(drain_turned, 0.5)                                                                                                 \
+  X(drain_apart, 1.5)                                                                                                  \
+  X(drain_joined, {0.65, 1.6})                                                                                         \
+  X(drain_groups, {0.8, 0.5, 2.9})                                                                                     \
+  X(drain_run, 10)                                                                                                     \
+  X(drain_groups_run, 30)                                                                                              \
+  X(level2, 0.015)                                                                                                     \
+  X(level2_bands, 0.002)                                                                                               \
+  X(level2_pixels, 0.08)                                                                                               \
+  X(level3, 0.08)                                                                                                      \
+  X(accumulators, 12 * 1024)                                                                                           \
+  X(kept, {0.5, 0.75, 0.5})                                                                                            \
+  X(tile, 75)                                                                                                          \
+  X(tile_weights, 40)                                                                                                  \
+  X(output, 3)                                                                                                         \
+  X(group, {270, 100})                                                                                                 \
+  X(sheet, 115)                                                                                                        \
+  X(sheet_row, {8, 12.5})                                                                                              \
+  X(weight_pixel, 12)                                                                                                  \
+  X(weight_stage, 0.3)                                                                                                 \
+  X(weight_sums, 4)                                                                                                    \
+  X(task, 2000)
+#define VALUE(name, ...) .name = __VA_ARGS__,
+#define COST(name, ...) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
+#define AND_BYTES(name, ...) +sizeof ck_cost.name
 
+ck_costs ck_cost = {EACH_COST(VALUE)};
 int64_t ck_cost_changes;
 
-#define EACH_COST(X)                                                                                                   \
-  X(issue)                                                                                                             \
-  X(latency)                                                                                                           \
-  X(strip)                                                                                                             \
-  X(strip_vector)                                                                                                      \
-  X(plane)                                                                                                             \
-  X(plane_cut)                                                                                                         \
-  X(turn)                                                                                                              \
-  X(pack)                                                                                                              \
-  X(panel)                                                                                                             \
-  X(tap)                                                                                                               \
-  X(stage_row)                                                                                                         \
-  X(stage)                                                                                                             \
-  X(stage_apart)                                                                                                       \
-  X(stage_turned)                                                                                                      \
-  X(stage_groups)                                                                                                      \
-  X(stage_bands)                                                                                                       \
-  X(stage_strided)                                                                                                     \
-  X(stage_second)                                                                                                      \
-  X(stage_run)                                                                                                         \
-  X(stage_alone)                                                                                                       \
-  X(drain_straight)                                                                                                    \
-  X(drain)                                                                                                             \
-  X(drain_turned)                                                                                                      \
-  X(drain_apart)                                                                                                       \
-  X(drain_joined)                                                                                                      \
-  X(drain_groups)                                                                                                      \
-  X(drain_run)                                                                                                         \
-  X(drain_groups_run)                                                                                                  \
-  X(level2)                                                                                                            \
-  X(level3)                                                                                                            \
-  X(level2_bands)                                                                                                      \
-  X(level2_pixels)                                                                                                     \
-  X(accumulators)                                                                                                      \
-  X(tile)                                                                                                              \
-  X(tile_weights)                                                                                                      \
-  X(output)                                                                                                            \
-  X(kept)                                                                                                              \
-  X(weight_pixel)                                                                                                      \
-  X(weight_stage)                                                                                                      \
-  X(weight_sums)                                                                                                       \
-  X(group)                                                                                                             \
-  X(sheet)                                                                                                             \
-  X(sheet_row)                                                                                                         \
-  X(task)
-#define COST(name) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
-#define AND_BYTES(name) +sizeof ck_cost.name
 static const struct {
   const char *name;
   size_t at;

@@ -38,7 +38,7 @@ def test_a_fit_finds_what_times_come_from(costs):
     after = fit.quality(given)
     assert before.loss > 0.01 and after.loss < before.loss / 2 and len(lines) == len(fit.STEPS)
     assert found["stage"][0] > 1.5 * costs["stage"][0]
-    assert any(line.startswith(".stage = ") for line in fit.changed(found, costs))
+    assert any(line.startswith("X(stage, ") for line in fit.changed(found, costs))
 
 
 def test_costs_are_what_plans_follow_from(costs):
