@@ -5,7 +5,7 @@ sources        `digits`, `digits_split`, `ImageFolder`
 batches        `minibatches`
 normalisation  `ZScore`, `MinMax`, `Log`, `Exp`, `Arctan`, fitted on the training part alone
 colour         `grayscale`, `rgb_to_hsl`, `hsl_to_rgb`
-augmentation   `crop`, `flip`, `shift`, `rotate`, and `Compose` of them
+augmentation   `crop`, `flip`, `shift`, `rotate`, `affine`, and `Compose` of them
 =============  =========================================================================================================
 """
 
@@ -14,7 +14,7 @@ from .digits import Split, digits, digits_split
 from .image_folder import ImageFolder
 from .minibatches import Minibatches, minibatches
 from .normalize import Arctan, Exp, Log, MinMax, Normalizer, ZScore
-from .transforms import Compose, crop, flip, rotate, shift
+from .transforms import Compose, affine, crop, flip, rotate, shift
 
 __all__ = [
     "Arctan",
@@ -27,6 +27,7 @@ __all__ = [
     "Normalizer",
     "Split",
     "ZScore",
+    "affine",
     "crop",
     "digits",
     "digits_split",

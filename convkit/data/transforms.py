@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .._numbers import number
 from .._shapes import integer, per_axis
 from ..ops.grid import grid_sample
 
@@ -168,15 +170,91 @@ def rotate(
     ValueError
         If `x` is not 4-dimensional, `degrees` is not finite or not in rising order, or `mode` is unknown.
     """
-    height, width = _spatial(x)
+    _spatial(x)
+    return _moved(x, _angles(degrees, len(x), np.random.default_rng(rng)), mode)
+
+
+def affine(
+    x: np.ndarray,
+    *,
+    degrees: float | tuple[float, float] = 0.0,
+    pixels: float = 0.0,
+    scale: float = 0.0,
+    shear: float = 0.0,
+    mode: str = "bilinear",
+    rng: Rng = None,
+) -> np.ndarray:
+    """Stretch, slant, turn and move every image, in this order, by fractions of a pixel, too; what comes in is zero.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, ``(N, C, H, W)``
+        Images.
+    degrees : float or (float, float), default 0
+        How far to turn, as of `rotate`.
+    pixels : float, default 0
+        The farthest move: both directions are drawn evenly from -pixels to pixels.
+    scale : float, default 0
+        The most that height and width grow or shrink, each by itself: by factors up to 1 + scale, whose logarithms are
+        drawn evenly.
+    shear : float, default 0
+        The strongest slant: drawn evenly from -shear to shear, it moves what is a row farther from the centre by so
+        many pixels to the side.
+    mode : {"bilinear", "nearest", "bicubic"}
+        How `convkit.grid_sample` finds values between pixels.
+    rng : numpy.random.Generator, int or None
+        Source of all four, or its seed.
+
+    Returns
+    -------
+    ndarray
+        New images, of the shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not of float32 or float64, or `pixels`, `scale` or `shear` is no number.
+    ValueError
+        If `x` is not 4-dimensional, a number is negative or not finite, or `degrees` or `mode` is none that `rotate`
+        takes.
+
+    Examples
+    --------
+    >>> from convkit import data
+    >>> x, _ = data.digits()
+    >>> data.affine(x[:64], degrees=10, pixels=1, scale=0.1, shear=0.1, rng=0).shape
+    (64, 1, 8, 8)
+    """
+    _spatial(x)
+    most = {"pixels": pixels, "scale": scale, "shear": shear}
+    for name, value in most.items():
+        most[name] = number(value, name, "a finite number of at least 0", lambda value: 0 <= value < math.inf)
+    rng, each = np.random.default_rng(rng), (len(x), 1, 1)
+    angles = _angles(degrees, len(x), rng)
+    move = rng.uniform(-most["pixels"], most["pixels"], (2, *each))
+    factors = np.exp(rng.uniform(-1, 1, (2, *each)) * math.log1p(most["scale"]))
+    return _moved(x, angles, mode, move, factors, rng.uniform(-most["shear"], most["shear"], each))
+
+
+def _angles(degrees: float | tuple[float, float], n: int, rng: np.random.Generator) -> np.ndarray:
+    """So many angles in radians, ``(n, 1, 1)``."""
     lo, hi = degrees if isinstance(degrees, tuple | list) else (-degrees, degrees)
     if not -math.inf < lo <= hi < math.inf:
         raise ValueError(f"degrees must be a finite number of at least 0, or two in rising order, got {degrees!r}")
-    angles = np.radians(np.random.default_rng(rng).uniform(lo, hi, len(x))).reshape(-1, 1, 1)
+    return np.radians(rng.uniform(lo, hi, n)).reshape(-1, 1, 1)
+
+
+def _moved(
+    x: np.ndarray, angles: np.ndarray, mode: str, move: Any = (0, 0), factors: Any = (1, 1), shear: Any = 0
+) -> np.ndarray:
+    """Images sampled where each pixel of the result comes from: moved, turned, slanted and stretched back."""
+    height, width = x.shape[2:]
     cos, sin = np.cos(angles), np.sin(angles)
-    # Where each pixel of the result comes from: turned back about the centre, from which x counts right and y down.
-    right, down = np.arange(width) - (width - 1) / 2, (np.arange(height) - (height - 1) / 2)[:, np.newaxis]
-    places = [(cos * right - sin * down) * (2 / width), (sin * right + cos * down) * (2 / height)]
+    # From the centre, right and down.
+    right = np.arange(width) - (width - 1) / 2 - move[0]
+    down = (np.arange(height) - (height - 1) / 2)[:, np.newaxis] - move[1]
+    right, down = cos * right - sin * down, sin * right + cos * down
+    places = [(right - shear * down) / factors[0] * (2 / width), down / factors[1] * (2 / height)]
     return grid_sample(x, np.stack(places, axis=-1).astype(np.asarray(x).dtype), mode)
 
 

@@ -1,4 +1,4 @@
-"""Shifting, cropping, mirroring and turning images."""
+"""Shifting, cropping, mirroring, turning and slanting images."""
 
 import numpy as np
 import pytest
@@ -118,6 +118,62 @@ def test_every_image_turns_by_an_angle_of_its_own_within_the_bounds():
     assert data.rotate(x[:0], 20).shape == (0, 1, 41, 41)
 
 
+def centres(x):
+    """Where each image's mass has its centre, right and down from the middle, ``(2, N)``."""
+    x = x[:, 0].astype(np.float64)
+    rows, columns = np.mgrid[: x.shape[1], : x.shape[2]] - (x.shape[1] - 1) / 2
+    return np.array([(x * axis).sum(axis=(1, 2)) / x.sum(axis=(1, 2)) for axis in (columns, rows)])
+
+
+@pytest.mark.parametrize(
+    ("point", "options", "lo", "hi"),
+    [
+        ((0, 0), {"pixels": 2.5}, (-2.5, -2.5), (2.5, 2.5)),
+        ((10, 8), {"scale": 0.5}, (10 / 1.5, 8 / 1.5), (15, 12)),
+        ((2, 10), {"shear": 0.25}, (-0.5, 10), (4.5, 10)),
+        ((10, 0), {"degrees": 10}, (9.8, -1.74), (10, 1.74)),
+        ((10, 0), {"degrees": (80, 90), "pixels": 1}, (-1, -11), (2.74, -8.8)),
+    ],
+)
+def test_a_blot_comes_to_where_it_may_and_everywhere_there(point, options, lo, hi):
+    """Each image by itself, and both ways apart."""
+    rows, columns = np.mgrid[:41, :41] - 20
+    blot = np.exp(-((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / 4)
+    x = np.broadcast_to(blot.astype(np.float32), (100, 1, 41, 41))
+    y = data.affine(x, **options, rng=0)
+    assert y.shape == x.shape and y.dtype == x.dtype
+    for places, least, most in zip(centres(y), lo, hi, strict=True):
+        assert least - 0.05 < places.min() <= places.max() < most + 0.05
+        if most - least > 1:
+            assert np.histogram(places, 5, (least, most))[0].min() > 2
+            assert len(np.unique(places.round(4))) > 95
+    np.testing.assert_array_equal(y, data.affine(x, **options, rng=0))
+
+
+def test_stretched_then_slanted_then_turned_then_moved():
+    """As SciPy samples at the inverse of these maps, one after the other."""
+    x, rng = np.random.default_rng(0).random((4, 1, 15, 15)), np.random.default_rng(1)
+    options = {"degrees": 40, "pixels": 2, "scale": 0.3, "shear": 0.4}
+    y = data.affine(x, **options, rng=1)
+    angles, move = np.radians(rng.uniform(-40, 40, 4)), rng.uniform(-2, 2, (2, 4))
+    factors, shear = 1.3 ** rng.uniform(-1, 1, (2, 4)), rng.uniform(-0.4, 0.4, 4)
+    inside = np.hypot(*(np.mgrid[:15, :15] - 7)) < 3  # what comes from beside the image, SciPy finds otherwise
+    for i, angle in enumerate(angles):
+        turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # of (right, down)
+        there = turned @ np.array([[1, shear[i]], [0, 1]]) @ np.diag(factors[:, i])
+        back = np.linalg.inv(there)[::-1, ::-1]  # of (row, column)
+        offset = 7 - back @ (7 + move[::-1, i])
+        expected = scipy.ndimage.affine_transform(x[i, 0], back, offset, order=1)
+        np.testing.assert_allclose(y[i, 0][inside], expected[inside], atol=1e-12)
+
+
+def test_without_options_it_changes_nothing_and_with_degrees_alone_it_turns():
+    x = np.random.default_rng(0).random((3, 2, 4, 7)).astype(np.float32)
+    np.testing.assert_allclose(data.affine(x), x, atol=1e-6)
+    np.testing.assert_array_equal(data.affine(x, degrees=30, rng=2), data.rotate(x, 30, rng=2))
+    assert data.affine(x[:0], pixels=1).shape == (0, 2, 4, 7)
+
+
 def test_several_draw_from_one_generator_in_turn():
     x = np.random.default_rng(0).random((20, 1, 5, 5))
     both = data.Compose(data.shift, data.flip)
@@ -147,6 +203,13 @@ def test_several_draw_from_one_generator_in_turn():
         (lambda x: data.rotate(x, float("nan")), ValueError, "degrees must be a finite number"),
         (lambda x: data.rotate(x, 1, mode="cubic"), ValueError, "mode must be one of"),
         (lambda x: data.rotate(x.astype(int), 1), TypeError, "x must be float32 or float64"),
+        (lambda x: data.affine(x[0]), ValueError, r"x must have shape \(N, C, H, W\), got shape \(1, 8, 8\)"),
+        (lambda x: data.affine(x, degrees=(2, 1)), ValueError, "degrees must be a finite number of at least 0, or two"),
+        (lambda x: data.affine(x, pixels=-1), ValueError, "pixels must be a finite number of at least 0, got -1"),
+        (lambda x: data.affine(x, scale=float("inf")), ValueError, "scale must be a finite number of at least 0"),
+        (lambda x: data.affine(x, shear="1"), TypeError, "shear must be a finite number of at least 0, got '1'"),
+        (lambda x: data.affine(x, mode="cubic"), ValueError, "mode must be one of"),
+        (lambda x: data.affine(x.astype(int)), TypeError, "x must be float32 or float64"),
         (lambda x: data.flip(x, 1), ValueError, r"axis must be -1 \(left and right\) or -2"),
         (lambda x: data.flip(x, probability=1.5), ValueError, "probability must be a number from 0 to 1, got 1.5"),
     ],
