@@ -145,7 +145,8 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   ck_dense_plan trial = *p;
   double best = p->cycles > 0 ? p->cycles : -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
-  for (size_t i = ck_dense_by_plane(d) ? 0 : 3; i < sizeof windows / sizeof *windows; i++) {
+  const size_t begin = ck_dense_by_plane(d) || p->part_phases > 1 ? 0 : 3; /* phases pack as many panels again */
+  for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
     if (i > 3 && targets[i] < 56 && best >= 0)
       break; /* blocks this small are for windows that fit no other way */
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
