@@ -34,7 +34,7 @@ def ours(model: nn.Module, shape: tuple[int, ...]) -> Callable[[], float]:
 
     def step() -> float:
         loss = nn.losses.softmax_cross_entropy(model(x), labels)
-        model.zero_grad()
+        optimizer.zero_grad()
         model.backward(loss.grad, need_input=False)
         optimizer.step()
         return loss.value
