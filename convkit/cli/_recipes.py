@@ -24,7 +24,7 @@ class Settings:
     size: int = 0
     grey: bool = False
     normalize: str = "none"
-    augment: str = "shift"
+    augment: str = "affine"
     validate: bool = False
     model: str = "cnn"
     loss: str = "softmax_cross_entropy"
@@ -149,6 +149,7 @@ AUGMENTATIONS: dict[str, Callable[..., np.ndarray] | None] = {
     "rotate": partial(data.rotate, degrees=10),
     "shift+flip": data.Compose(data.shift, data.flip),
     "shift+rotate": data.Compose(data.shift, partial(data.rotate, degrees=10)),
+    "affine": partial(data.affine, degrees=10, pixels=0.5, scale=0.1, shear=0.1),
 }
 
 CHOICES: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """`convkit demo`: a small convolutional network learns to read real handwritten digits; then this machine's throughput.
 
-The held-out digits are looked at once, after the last step of training. Architecture and schedule are fixed; they were
-chosen by cross-validation among the images to learn from.
+It is what `convkit train` does with its defaults, which were chosen by cross-validation among the images to learn from.
+The held-out digits are looked at once, after the last step of training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 import convkit
 
-from .. import _extras, data, nn, optim
+from .. import _extras, data, nn
 from .._probe import UNSTEADY
 from .._words import counted
 from ..benchmarks.layers import LAYERS
@@ -24,14 +24,10 @@ from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
 from ..benchmarks.report import notes
 from ..benchmarks.timing import RaceProbe
-from ..nn.losses import softmax_cross_entropy
-from ..optim import schedules
-from ..train import History, Trainer
 from . import _pictures
 from ._arguments import whole
-from ._recipes import cnn
+from ._recipes import Settings, trainer
 
-EPOCHS, BATCH, RATE, MOMENTUM, DECAY = 40, 64, 0.08, 0.9, 1e-3
 KINDS = {
     "standard": "r50_3x3_64",
     "1x1": "r50_1x1_256_1024",
@@ -39,23 +35,6 @@ KINDS = {
     "depthwise": "dw3_32_112",
     "dilated": "deeplab_d2",
 }
-
-
-def network(rng: np.random.Generator) -> nn.Sequential:
-    """Four convolutions, 8x8 pixels to 2x2, and a linear layer."""
-    return cnn((1, 8, 8), 10, rng)
-
-
-def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, rng: np.random.Generator) -> History:
-    """Train in place; every image is shifted by up to a pixel each time it comes by.
-
-    The learning rate rises for an epoch, for a fresh network's gradients are wild, and falls along half a cosine.
-    """
-    steps = math.ceil(len(x) / BATCH)
-    optimizer = optim.SGD(model.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True)
-    schedule = schedules.Product([schedules.WarmUp(max(steps - 1, 1)), schedules.Cosine(epochs * steps)])
-    trainer = Trainer(model, optimizer, softmax_cross_entropy, schedule=schedule, transform=data.shift, rng=rng)
-    return trainer.fit(x, y, epochs=epochs, batch_size=BATCH)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -67,13 +46,14 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 def learn(seed: int, epochs: int, out: Path) -> None:
     """Train, test once, and write pictures and weights."""
     split = data.digits_split()
-    rng = np.random.default_rng(seed)
-    model = network(rng)
     learned, held_out = len(split.y_train), len(split.y_test)
+    settings = Settings(seed=seed, epochs=epochs)
+    trained = trainer(settings, split.x_train.shape[1:], 10, learned)
+    model = trained.model
     print(f"{learned + held_out:,} handwritten digits of 8x8 pixels: {learned:,} to learn from, {held_out} held out")
     print(f"4 convolutions and a linear layer, {sum(p.size for p in model.parameters()):,} parameters, seed {seed}")
     begin = time.perf_counter()
-    history = train(model, split.x_train, split.y_train, epochs=epochs, rng=rng)
+    history = trained.fit(split.x_train, split.y_train, epochs=epochs, batch_size=settings.batch_size)
     seconds = time.perf_counter() - begin
     probabilities = softmax(model.predict(split.x_test))
     guesses = probabilities.argmax(axis=1)
@@ -124,12 +104,11 @@ def throughput() -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options to `parser`."""
-    parser.add_argument(
-        "--seed", type=whole(0, math.inf), default=0, help="of the weights, the order and the shifts (default: 0)"
-    )
-    parser.add_argument(
-        "--epochs", type=whole(1), default=EPOCHS, help=f"times every image is seen (default: {EPOCHS})"
-    )
+    usual = Settings()
+    seed_help = f"of the weights, the order and the augmentation (default: {usual.seed})"
+    epochs_help = f"times every image is seen (default: {usual.epochs})"
+    parser.add_argument("--seed", type=whole(0, math.inf), default=usual.seed, help=seed_help)
+    parser.add_argument("--epochs", type=whole(1), default=usual.epochs, help=epochs_help)
     parser.add_argument("--out", type=Path, default=Path("convkit-demo"), metavar="DIR", help="default: convkit-demo")
 
 
