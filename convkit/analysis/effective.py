@@ -11,7 +11,8 @@ import numpy as np
 from .._mode import entered
 from ..nn.init import Rng
 from ..nn.module import Module
-from .trace import checked_shape, dtype_of, spatial_axes
+from ..nn.parameter import dtype_of
+from .trace import checked_shape, spatial_axes
 
 _HEARD = 1 - 0.9545  # of the largest gradient: what a Gaussian has left at two standard deviations, as in the paper
 
@@ -66,7 +67,7 @@ def effective_receptive_field(
     networks, NIPS 2016, arXiv:1701.04128.
     """
     shape = checked_shape(input_shape)
-    x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model))
+    x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model.parameters()))
     axes = spatial_axes(model, len(shape))
     with entered(keeping=True, evaluating=True), _frozen(model):
         y, back = model.begin(x)

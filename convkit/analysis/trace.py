@@ -21,7 +21,8 @@ from ..graph.network import Network
 from ..graph.seen import Lines, seen
 from ..graph.table import OPS, Info
 from ..graph.trace import Tracer
-from ..nn.module import Module, Parameter
+from ..nn.module import Module
+from ..nn.parameter import Parameter, dtype_of
 from ..nn.sequential import Sequential
 
 
@@ -140,7 +141,7 @@ def trace(model: Module | Network, input_shape: tuple[int, ...]) -> Trace:
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     graph, axes = Graph(), spatial_axes(model, len(shape))
-    watch, x = _Watch(model, graph, axes), graph.input("input", Info(shape, dtype_of(model)))
+    watch, x = _Watch(model, graph, axes), graph.input("input", Info(shape, dtype_of(model.parameters())))
     with of_batch(shape):
         with entered(keeping=False, evaluating=True, hooks=(), tracer=watch):
             model.begin(x)
@@ -153,9 +154,9 @@ def trace(model: Module | Network, input_shape: tuple[int, ...]) -> Trace:
 def _of_network(network: Network, shape: tuple[int, ...]) -> Trace:
     """The same of a network, node by node; constants that nodes take are their parameters."""
     with of_batch(shape):
-        graph, nodes, infos = network.known(shape)
-        axes, calls = range(2, len(shape)), []
-        for node in nodes:
+        known = network.known(shape)
+        graph, infos, axes, calls = known.graph, known.infos, range(2, len(shape)), []
+        for node in known.nodes:
             constants = [v for v in node.inputs if v is not None and v.data is not None and v.data.dtype.kind == "f"]
             holds = {id(value): value.data.size for value in constants}
             y, flops = node.outputs[0], flops_of(node, infos.__getitem__)
@@ -186,11 +187,6 @@ def checked_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
             f"input_shape must be a tuple of ints, got {input_shape!r} of type {type(input_shape).__name__}"
         )
     return _shapes.array_shape(input_shape, "input_shape")
-
-
-def dtype_of(model: Module) -> np.dtype:
-    """What the model computes in: the dtype of its parameters."""
-    return next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
 
 
 def _is_layer(module: Module) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .table import Attrs, Info, needs, op
+from .table import Attrs, Info, by_image, needs, op
 
 INT64 = np.dtype(np.int64)
 
@@ -28,14 +28,14 @@ def _reshape(attrs: Attrs, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return x.reshape(shape)
 
 
-@op("Flatten", view=True)
+@op("Flatten", apart=lambda attrs, x: attrs.get("axis", 1) == 1, view=True)
 def _flatten(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     axis = attrs.get("axis", 1)
     axis = axis if axis >= 0 else axis + x.ndim
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
-@op("Transpose", view=True)
+@op("Transpose", apart=lambda attrs, x: attrs.get("perm", range(len(x.shape))[::-1])[0] == 0, view=True)
 def _transpose(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return x.transpose(attrs.get("perm"))
 
@@ -98,7 +98,7 @@ def _copied(plan: Any, values: Sequence[Any], places: list) -> bool:
     return all(plan.copy(value, place) for value, place in pairs)
 
 
-@op("Concat", infer=_concat_infer, lower=_lower_concat)
+@op("Concat", infer=_concat_infer, lower=_lower_concat, apart=by_image)
 def _concat(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
     return np.concatenate(arrays, axis=attrs["axis"])
 
@@ -175,7 +175,12 @@ def _pad_infer(attrs: Attrs, x: Info, pads: Info, value: Info | None = None, axe
     return [Info(shape, x.dtype)]
 
 
-@op("Pad", infer=_pad_infer)
+def _inside_images(attrs: Attrs, x: Info, pads: Info, value: Info | None = None, axes: Info | None = None) -> bool:
+    """Whether all images stay, and none is added."""
+    return pads.data is not None and axes is None and _sides(attrs, x, pads.data, None)[0] == (0, 0)
+
+
+@op("Pad", infer=_pad_infer, apart=_inside_images)
 def _pad(
     attrs: Attrs, x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, axes: np.ndarray | None = None
 ) -> np.ndarray:
@@ -196,7 +201,7 @@ def _moved(attrs: Attrs, x: Info, outwards: bool) -> list[Info]:
     return [Info((n, c // r**2, h * r, w * r) if outwards else (n, c * r**2, h // r, w // r), x.dtype)]
 
 
-@op("DepthToSpace", infer=lambda attrs, x: _moved(attrs, x, True))
+@op("DepthToSpace", infer=lambda attrs, x: _moved(attrs, x, True), apart=by_image)
 def _depth_to_space(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     (n, c, h, w), r = x.shape, attrs["blocksize"]
     if attrs.get("mode", "DCR") == "DCR":
@@ -212,7 +217,7 @@ def _space_to_depth(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return x.reshape(n, c, h // r, r, w // r, r).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * r**2, h // r, w // r)
 
 
-@op("Cast", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs["to"]))])
+@op("Cast", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs["to"]))], elementwise=True)
 def _cast(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return x.astype(attrs["to"])
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .elements import ARITHMETIC, CODES
+from .elements import ARITHMETIC
 from .ir import Graph, Node, Value
+from .table import OPS
 from .uses import Uses
 
 
@@ -23,8 +24,6 @@ def join_transposes(graph: Graph, uses: Uses) -> None:
 
 
 # ---------------------------------------------------------------- channels last, and second again
-
-_BY_ELEMENT = frozenset(CODES) | set("Erf Sqrt Exp Log Neg Abs Sin Cos Reciprocal Softsign Mish".split())
 
 
 def channels_second(graph: Graph, uses: Uses) -> None:
@@ -86,7 +85,8 @@ def _can_turn(node: Node, axes: int) -> bool:
         return len(others) == 1 and others[0].data is not None and others[0].data.ndim == 2
     if node.op in ARITHMETIC:
         return len(others) == 1 and all(v.data is None or v.data.ndim <= axes for v in node.inputs)
-    return node.op in _BY_ELEMENT and all(v is None or (v.data is not None and v.data.size == 1) for v in others)
+    numbers = [v is None or (v.data is not None and v.data.size == 1 and v.data.ndim <= axes) for v in others]
+    return OPS[node.op].elementwise and all(numbers)
 
 
 def _turn(graph: Graph, uses: Uses, node: Node, axes: int) -> None:

@@ -182,7 +182,7 @@ def _slopes(attrs: Attrs, x: Info, slope: Info) -> list[Info]:
 
 
 for _name, _run in _ACTIVATIONS.items():
-    OPS[_name] = Op(_run, _slopes if _name == "PRelu" else same, lower_activation)
+    OPS[_name] = Op(_run, _slopes if _name == "PRelu" else same, lower_activation, elementwise=True)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -285,7 +285,7 @@ def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 for _name, _function in {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided, "Max": np.maximum, "Min": np.minimum,
 }.items():  # fmt: skip
-    OPS[_name] = Op(_chained(_function), broadcast, lower_arithmetic)
+    OPS[_name] = Op(_chained(_function), broadcast, lower_arithmetic, elementwise=True)
 
 for _name, _function in {
     "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sin": np.sin, "Cos": np.cos,
@@ -294,35 +294,35 @@ for _name, _function in {
     "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh,
     "Softsign": softsign, "Mish": lambda x: share(np.tanh(np.logaddexp(x, x.dtype.type(0))), x),
 }.items():  # fmt: skip
-    OPS[_name] = Op(lambda attrs, x, f=_function: np.asarray(f(x), x.dtype), same)
+    OPS[_name] = Op(lambda attrs, x, f=_function: np.asarray(f(x), x.dtype), same, elementwise=True)
 
 for _name, _function in {
     "Equal": np.equal, "Less": np.less, "LessOrEqual": np.less_equal, "Greater": np.greater,
     "GreaterOrEqual": np.greater_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
 }.items():  # fmt: skip
-    OPS[_name] = Op(lambda attrs, a, b, f=_function: f(a, b), truth)
+    OPS[_name] = Op(lambda attrs, a, b, f=_function: f(a, b), truth, elementwise=True)
 
 
-@op("Pow", infer=broadcast)
+@op("Pow", infer=broadcast, elementwise=True)
 def _pow(attrs: Attrs, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.power(a, b).astype(a.dtype)
 
 
-@op("Not", infer=same)
+@op("Not", infer=same, elementwise=True)
 def _not(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return ~x
 
 
-@op("Where", infer=lambda attrs, condition, a, b: [broadcast(attrs, a, b, condition)[0]])
+@op("Where", infer=lambda attrs, condition, a, b: [broadcast(attrs, a, b, condition)[0]], elementwise=True)
 def _where(attrs: Attrs, condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(condition, a, b)
 
 
-@op("IsNaN", infer=lambda attrs, x: [Info(x.shape, np.dtype(bool))])
+@op("IsNaN", infer=lambda attrs, x: [Info(x.shape, np.dtype(bool))], elementwise=True)
 def _is_nan(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return np.isnan(x)
 
 
-@op("Identity", "Dropout", infer=same, view=True)
+@op("Identity", "Dropout", infer=same, view=True, elementwise=True)
 def _identity(attrs: Attrs, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
     return x

@@ -15,7 +15,7 @@ from .elements import NONE, operator_of
 from .ir import Node
 from .placement import JOINING
 from .plan import Plan
-from .table import OPS
+from .table import OPS, bytes_of
 
 _RUN_BURSTS = 5  # of runs, with the machine's peak between them
 
@@ -150,7 +150,7 @@ def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad
     outputs = [plan.info(value) for value in node.outputs]
     flops = plan.parts * OPS[node.op].flops(node.attrs, infos, outputs)
     arrays = [info for info in (*infos, *outputs) if info is not None]
-    moved = plan.parts * sum(int(np.prod(info.shape, dtype=np.int64)) * info.dtype.itemsize for info in arrays)
+    moved = plan.parts * bytes_of(arrays)
     share = None
     if spent:
         share = max(flops / (rate * 1e9), moved / (triad * 1e9)) / spent

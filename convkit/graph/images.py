@@ -16,7 +16,7 @@ from .._threads import current
 from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, pool
 from .elements import NONE, activated
 from .resizing import resized
-from .table import OPS, Attrs, Info, Op, needs, op
+from .table import OPS, Attrs, Info, Op, by_image, needs, op
 
 
 def spatial(attrs: Attrs, name: str, nd: int, default: int = 1) -> tuple[int, ...]:
@@ -167,8 +167,17 @@ def _conv_flops(transposed: bool) -> Callable[..., int]:
     return flops
 
 
-OPS["Conv"] = Op(_conv, _conv_infer(_conv_plan), _lower_conv(False), flops=_conv_flops(False))
-OPS["ConvTranspose"] = Op(_conv_transpose, _conv_infer(_transposed_plan), _lower_conv(True), flops=_conv_flops(True))
+def by_weight(attrs: Attrs, x: Info, weight: Info, *others: Info | None) -> bool:
+    """Whether images stay apart, by the same weight for all."""
+    return weight.data is not None and by_image(attrs, x, *others)
+
+
+OPS["Conv"] = Op(
+    _conv, _conv_infer(_conv_plan), _lower_conv(False), apart=by_weight, flops=_conv_flops(False)
+)  # fmt: skip
+OPS["ConvTranspose"] = Op(
+    _conv_transpose, _conv_infer(_transposed_plan), _lower_conv(True), apart=by_weight, flops=_conv_flops(True)
+)
 
 
 def _deform_sizes(attrs: Attrs, w: Info) -> tuple:
@@ -206,7 +215,7 @@ def _lower_deform(plan: Any, node: Any) -> bool:
     return True
 
 
-@op("DeformConv", infer=_deform_infer, lower=_lower_deform, flops=_conv_flops(False))
+@op("DeformConv", infer=_deform_infer, lower=_lower_deform, apart=by_weight, flops=_conv_flops(False))
 def _deform(attrs: Attrs, x, w, offset, b=None, mask=None) -> np.ndarray:
     nd, *sizes = _deform_sizes(attrs, Info(w.shape, w.dtype))
     y = deform.forward(nd, x, offset, w, b, *sizes, mask, None, "NCHW", None)
@@ -250,7 +259,7 @@ def _lower_pool(code: int) -> Callable[..., bool]:
     return lower
 
 
-@op("MaxPool", infer=_pool_infer, lower=_lower_pool(engine.POOL_MAX))
+@op("MaxPool", infer=_pool_infer, lower=_lower_pool(engine.POOL_MAX), apart=by_image)
 def _max_pool(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.max_pool1d, pool.max_pool2d, pool.max_pool3d)[nd - 1]
@@ -268,7 +277,10 @@ def _column_major(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.ravel_multi_index(places, sizes, order="F")
 
 
-@op("AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE))
+@op(
+    "AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE),
+    apart=by_image,
+)  # fmt: skip
 def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[nd - 1]
@@ -305,9 +317,9 @@ _AVERAGES = adaptive_pool.adaptive_avg_pool1d, adaptive_pool.adaptive_avg_pool2d
 _LARGEST = adaptive_pool.adaptive_max_pool1d, adaptive_pool.adaptive_max_pool2d, adaptive_pool.adaptive_max_pool3d
 # The adaptive ones are convkit's own: ONNX has those to one element alone.
 for _name in ("GlobalAveragePool", "AdaptiveAveragePool"):
-    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(engine.POOL_AVERAGE))
+    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(engine.POOL_AVERAGE), apart=by_image)
 for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
-    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(engine.POOL_MAX))
+    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(engine.POOL_MAX), apart=by_image)
 
 
 # ---------------------------------------------------------------- resampling
@@ -388,7 +400,12 @@ def _lower_resize(plan: Any, node: Any) -> bool:
     return True
 
 
-@op("Resize", infer=_resize_infer, lower=_lower_resize)
+def _of_images(attrs: Attrs, *infos: Info | None) -> bool:
+    """What is cut out of all images may begin in the middle of them."""
+    return attrs.get("coordinate_transformation_mode") != "tf_crop_and_resize" and by_image(attrs, *infos)
+
+
+@op("Resize", infer=_resize_infer, lower=_lower_resize, apart=_of_images)
 def _resize(attrs: Attrs, x, roi=None, scales=None, sizes=None) -> np.ndarray:
     info = Info(x.shape, x.dtype)
     known = [None if array is None else Info(array.shape, array.dtype, array) for array in (scales, sizes)]

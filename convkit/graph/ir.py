@@ -404,6 +404,12 @@ class Graph:
         value = self._constants.get(id(data))
         return value is not None and value.data is data
 
+    def dtype_of(self, value: Value) -> np.dtype:
+        """What an input must have, or should: as declared, as traced, or float32."""
+        if value.name in self.declared:
+            return self.declared[value.name][0]
+        return np.dtype(np.float32) if value.info is None else value.info.dtype
+
     def forget_unused(self) -> None:
         """Let go of constants that no node takes any more."""
         self._constants = {id(value.data): value for value in self.constants()}

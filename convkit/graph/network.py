@@ -18,10 +18,10 @@ from .._stored import Stored
 from .._threads import current
 from .._words import counted
 from .explain import NetworkReport, measured, report
-from .ir import Graph, Node, Value, at
-from .parts import part_of, parts_of
+from .ir import Graph, at
+from .parts import in_parts
 from .passes import allocated, optimise
-from .plan import Plan, inferred, refused
+from .plan import Plan, Sized, refused
 from .table import OPS, Info, Undetermined
 from .tiled import Part, Range, Tiling
 
@@ -245,26 +245,17 @@ class Network:
             return report(found[0])
         return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each), 1.0))
 
-    def known(self, *shapes: tuple[int, ...]) -> tuple[Graph, list[Node], dict[Value, Info]]:
-        """The graph for inputs of these shapes, its nodes that are run, and what is known of every value.
-
-        Nothing is laid out, and no memory taken.
-        """
+    def known(self, *shapes: tuple[int, ...]) -> Sized:
+        """The graph for inputs of these shapes. Nothing is laid out, and no memory taken."""
         arrays = [np.broadcast_to(np.zeros((), d), shape) for d, shape in zip(self._dtypes(), shapes, strict=True)]
         if self._graph is None:
             self._begin(arrays, {})
         graph = self._graph_for(arrays)
-        return graph, *inferred(graph, [Info(array.shape, array.dtype) for array in arrays], self._max_bytes)
+        return Sized(graph, [Info(array.shape, array.dtype) for array in arrays], self._max_bytes)
 
     def _dtypes(self) -> list[np.dtype]:
         """Those of all inputs; before the first call the model's."""
-        return [self._source.dtype] if self._graph is None else [self._dtype(value) for value in self._graph.inputs]
-
-    def _dtype(self, value: Value) -> np.dtype:
-        """What an input must have, or should."""
-        if value.name in self.graph.declared:
-            return self.graph.declared[value.name][0]
-        return np.dtype(np.float32) if value.info is None else value.info.dtype
+        return [self._source.dtype] if self._graph is None else [*map(self._graph.dtype_of, self._graph.inputs)]
 
     def _latest_shapes(self) -> list[tuple[int, ...]]:
         latest = self._plans.key()
@@ -352,10 +343,8 @@ class Network:
         return plan, []
 
     def _plan(self, graph: Graph, arrays: list[np.ndarray], now: _Circumstances) -> Plan:
-        infos = [Info(array.shape, array.dtype) for array in arrays]
-        parts = parts_of(graph, infos, self._max_bytes)
-        infos = infos if parts == 1 else [part_of(info, parts) for info in infos]
-        return Plan(graph, infos, now.threads, now.isa, self._panels_of, self._max_bytes, parts)
+        whole = Sized(graph, [Info(array.shape, array.dtype) for array in arrays], self._max_bytes)
+        return Plan(*in_parts(whole), now.threads, now.isa, self._panels_of)
 
     def _graph_for(self, arrays: list[np.ndarray]) -> Graph:
         """The graph; of a model that looks at sizes, the one of these sizes."""
@@ -433,7 +422,7 @@ class Tiles:
         dtype = dtype.newbyteorder("=")
         if network._graph is None:
             network._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
-        wanted = network._dtype(network.graph.inputs[0])
+        wanted = network.graph.dtype_of(network.graph.inputs[0])
         if dtype != wanted:
             raise TypeError(f"x must have dtype {wanted}, got {dtype}")
         graph = network._graph_for([np.broadcast_to(np.zeros((), dtype), shape)])

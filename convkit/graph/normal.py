@@ -15,7 +15,7 @@ from ..ops import _channels, _moments
 from ..ops._channels import Map
 from .elements import same
 from .picking import positive
-from .table import OPS, Attrs, Info, Op, each_channel, op, real, repeats
+from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, real, repeats
 
 
 def _lower_rows(
@@ -102,7 +102,7 @@ def _lower_layer_norm(plan: Any, node: Any) -> bool:
     return _lower_rows(plan, node, engine.STANDARD, axis, axes - axis, (*node.inputs[1:], None)[:2])
 
 
-@op("LayerNormalization", infer=_layer_norm_infer, lower=_lower_layer_norm)
+@op("LayerNormalization", infer=_layer_norm_infer, lower=_lower_layer_norm, apart=by_image)
 def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> tuple:
     """Every sample by itself; then every element's scale and bias."""
     axis = positive(attrs.get("axis", -1), x.ndim)
@@ -115,7 +115,7 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
 
 
 @op(
-    "ChannelNormalization", infer=each_channel,
+    "ChannelNormalization", infer=each_channel, apart=by_image,
     lower=lambda plan, node: _lower_rows(plan, node, engine.STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
 )  # fmt: skip
 def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -132,7 +132,7 @@ def _rms_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return (x / np.hypot(root, math.sqrt(attrs.get("epsilon", 1e-5))) * scale).astype(x.dtype)
 
 
-@op("InstanceNormalization", infer=each_channel)
+@op("InstanceNormalization", infer=each_channel, apart=by_image)
 def _instance_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     return _by_groups(attrs, x, x.shape[1], scale, bias)
 
@@ -141,7 +141,7 @@ def _group_infer(attrs: Attrs, x: Info, *numbers: Info) -> list[Info]:
     return each_channel(attrs, x) if attrs.get("by_group") else each_channel(attrs, x, *numbers)
 
 
-@op("GroupNormalization", infer=_group_infer)
+@op("GroupNormalization", infer=_group_infer, apart=by_image)
 def _group_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     groups = attrs["num_groups"]
     if attrs.get("by_group"):
@@ -196,7 +196,7 @@ def _lower_lrn(plan: Any, node: Any) -> bool:
     return _lower_rows(plan, node, engine.RESPONSE, 1, 1, (None, None), node.attrs.get("bias", 1.0), response)
 
 
-@op("LRN", infer=same, lower=_lower_lrn)
+@op("LRN", infer=same, lower=_lower_lrn, apart=by_image)
 def _lrn(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     """Sums of squares over neighbouring channels, in float64."""
     size, channels = attrs["size"], x.shape[1]
@@ -223,7 +223,7 @@ def _log_softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return log_softmax(x, attrs.get("axis", -1))
 
 
-@op("Hardmax", infer=same)
+@op("Hardmax", infer=same, apart=by_image)
 def _hardmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     axis, y = attrs.get("axis", -1), np.zeros_like(x)
     if x.size == 0:
@@ -237,7 +237,8 @@ def _lower_softmax(plan: Any, node: Any) -> bool:
     return _lower_rows(plan, node, engine.SOFTMAX, axis, 1)
 
 
-OPS["Softmax"], OPS["LogSoftmax"] = Op(_softmax, same, _lower_softmax), Op(_log_softmax, same)
+OPS["Softmax"] = Op(_softmax, same, _lower_softmax, apart=by_image)
+OPS["LogSoftmax"] = Op(_log_softmax, same, apart=by_image)
 
 
 # ---------------------------------------------------------------- losses

@@ -18,15 +18,17 @@ def _sum(attrs: Attrs, first: np.ndarray, *others: np.ndarray) -> np.ndarray:
     return first
 
 
-OPS["Mean"] = Op(lambda attrs, *arrays: _sum(attrs, *arrays) / arrays[0].dtype.type(len(arrays)), broadcast)
+OPS["Mean"] = Op(
+    lambda attrs, *arrays: _sum(attrs, *arrays) / arrays[0].dtype.type(len(arrays)), broadcast, elementwise=True
+)
 
 
-@op("Mod", infer=broadcast)
+@op("Mod", infer=broadcast, elementwise=True)
 def _mod(attrs: Attrs, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.fmod(a, b) if attrs.get("fmod", 0) or a.dtype.kind == "f" else np.mod(a, b)
 
 
-@op("BitShift", infer=broadcast)
+@op("BitShift", infer=broadcast, elementwise=True)
 def _bit_shift(attrs: Attrs, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.left_shift(a, b) if attrs["direction"] == "LEFT" else np.right_shift(a, b)
 
@@ -34,8 +36,8 @@ def _bit_shift(attrs: Attrs, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 for _name, _function in {
     "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or, "BitwiseXor": np.bitwise_xor,
 }.items():  # fmt: skip
-    OPS[_name] = Op(lambda attrs, a, b, f=_function: f(a, b), broadcast)
-OPS["BitwiseNot"] = Op(lambda attrs, x: np.invert(x), same)
+    OPS[_name] = Op(lambda attrs, a, b, f=_function: f(a, b), broadcast, elementwise=True)
+OPS["BitwiseNot"] = Op(lambda attrs, x: np.invert(x), same, elementwise=True)
 
 
 # ---------------------------------------------------------------- types
@@ -51,7 +53,7 @@ def _bit_cast(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x).view(attrs["to"]).reshape(x.shape)
 
 
-@op("IsInf", infer=lambda attrs, x: [Info(x.shape, np.dtype(bool))])
+@op("IsInf", infer=lambda attrs, x: [Info(x.shape, np.dtype(bool))], elementwise=True)
 def _is_inf(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     up, down = attrs.get("detect_positive", 1), attrs.get("detect_negative", 1)
     return (np.isposinf(x) & bool(up)) | (np.isneginf(x) & bool(down))
@@ -78,7 +80,7 @@ for _name, _function in {
     "Celu": _celu, "Shrink": _shrink,
     "ThresholdedRelu": lambda attrs, x: np.where(x > attrs.get("alpha", 1.0), x, 0),
 }.items():  # fmt: skip
-    OPS[_name] = Op(_piecewise(_function), same)
+    OPS[_name] = Op(_piecewise(_function), same, elementwise=True)
 
 
 # ---------------------------------------------------------------- matrices

@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 
-import numpy as np
-
-from .ir import Graph, Node, Value
-from .placement import Placement
-from .plan import inferred
-from .seen import BY_ELEMENT, MOVING
-from .table import Info
+from .ir import Node, Value
+from .plan import Sized
+from .table import OPS, Info, by_image, bytes_of
 
 # MobileNetV2 at 224x224 on a Zen 3 of 32 MB level 3, 8 images, 2 threads: 5.6 ms an image two at a time (12 MB), 5.9
 # four at a time, 6.2 all at once. What is read again for every part, the weights, may be this share of all else.
 PART_BYTES = 16 << 20
 WEIGHTS_SHARE = 0.25
-_KERNELS = frozenset(("Conv", "ConvTranspose", "DeformConv"))
 
 
-def parts_of(graph: Graph, given: list[Info], max_bytes: int | None) -> int:
-    """Into how many equal parts to cut a batch of such inputs; 1 where its images may meet, or little is gained."""
-    batches = {info.shape[0] if info.shape else 0 for info in given}
+def in_parts(whole: Sized) -> tuple[Sized, int]:
+    """One of the equal parts of a batch, and how many they are; the whole if images may meet, or little is gained."""
+    graph, infos = whole.graph, whole.infos
+    parts = _count(whole)
+    if parts == 1:
+        return whole, 1
+    with suppress(ValueError):  # other sizes do not fit
+        given = [infos[value] for value in graph.inputs]
+        part = Sized(graph, [info._replace(shape=(info.shape[0] // parts, *info.shape[1:])) for info in given])
+        values = (*graph.outputs, *(value for node in whole.nodes for value in node.outputs))
+        if part.nodes == whole.nodes and all(_is_part(part.infos[v], infos[v], parts) for v in values):
+            return part, parts
+    return whole, 1
+
+
+def _count(whole: Sized) -> int:
+    """How many parts of a batch would fit, if each image goes its own way."""
+    nodes, infos = whole.nodes, whole.infos
+    batches = {info.shape[0] if info.shape else 0 for info in map(infos.__getitem__, whole.graph.inputs)}
     images = batches.pop() if len(batches) == 1 else 0
-    if images < 2:
+    moved = 2 * bytes_of(infos[value] for node in nodes for value in node.outputs)
+    if images < 2 or moved <= 2 * PART_BYTES or not all(_keeps_images(node, infos, images) for node in nodes):
         return 1
-    nodes, infos = inferred(graph, given, max_bytes)
-    moved = 2 * sum(_bytes(infos[value]) for node in nodes for value in node.outputs)
-    arena = Placement(graph, nodes, infos).bytes if moved > 2 * PART_BYTES else 0
-    fewest = min(images, -(-arena // PART_BYTES))
+    fewest = min(images, -(-whole.placement.bytes // PART_BYTES))
     parts = next((n for n in range(fewest, min(2 * fewest, images) + 1) if n and images % n == 0), 1)
     held = {value for node in nodes for value in node.inputs if value is not None and value.data is not None}
-    if parts == 1 or (parts - 1) * sum(value.data.nbytes for value in held) > WEIGHTS_SHARE * moved:
-        return 1
-    if not all(_keeps_images(node, infos, images) for node in nodes):
-        return 1
-    try:
-        left, known = inferred(graph, [part_of(info, parts) for info in given], max_bytes)
-    except ValueError:  # other sizes do not fit
-        return 1
-    values = (*graph.outputs, *(value for node in nodes for value in node.outputs))
-    return parts if left == nodes and all(_is_part(known[v], infos[v], parts) for v in values) else 1
-
-
-def part_of(info: Info, parts: int) -> Info:
-    """Of an input of all images, that of a part."""
-    return info._replace(shape=(info.shape[0] // parts, *info.shape[1:]))
+    weights = sum(value.data.nbytes for value in held)
+    return 1 if (parts - 1) * weights > WEIGHTS_SHARE * moved else parts
 
 
 def _is_part(part: Info, whole: Info, parts: int) -> bool:
@@ -54,43 +51,15 @@ def _is_part(part: Info, whole: Info, parts: int) -> bool:
     return moving and (parts * part.shape[0], *part.shape[1:]) == whole.shape
 
 
-def _bytes(info: Info) -> int:
-    return int(np.prod(info.shape, dtype=np.int64)) * info.dtype.itemsize
-
-
 def _keeps_images(node: Node, infos: Mapping[Value, Info], images: int) -> bool:
     """Whether each image of the output follows from that image of the inputs alone, as far as shapes do not tell."""
-    inputs = [value for value in node.inputs if value is not None]
-    moving = [infos[value] for value in inputs if infos[value].data is None]
-    weights = node.inputs[1].data if len(node.inputs) > 1 and node.inputs[1] is not None else None
-    follows = any(value.data is None and infos[value].data is not None for value in inputs)  # from the batch's size
-    if follows or not moving or len(node.outputs) > 1 or node.op == "Dropout" or node.attrs.get("training_mode", 0):
+    row = OPS[node.op]
+    apart = by_image if row.elementwise else row.apart
+    taken = [(value, infos[value]) for value in node.inputs if value is not None]
+    moving = [info for _, info in taken if info.data is None]
+    follows = any(value.data is None and info.data is not None for value, info in taken)  # from the batch's size
+    if apart is None or follows or not moving or len(node.outputs) > 1:
         return False
-    out = infos[node.outputs[0]]
-    if any(len(info.shape) < 2 or info.shape[0] != images for info in (out, *moving)):
+    if any(len(info.shape) < 2 or info.shape[0] != images for info in (infos[node.outputs[0]], *moving)):
         return False
-    rank = len(out.shape)
-    if node.op == "Transpose":
-        return node.attrs.get("perm", range(rank)[::-1])[0] == 0
-    if node.op == "Flatten":
-        return node.attrs.get("axis", 1) == 1
-    if any(len(info.shape) != rank for info in moving) and node.op not in ("ReduceMean", "ReduceMax"):
-        return False
-    if node.op in ("Gemm", "MatMul"):
-        rows = weights is not None and weights.ndim == 2 and not node.attrs.get("transA", 0)
-        return rows and not _has_images(node.inputs[2:], rank)
-    if node.op == "Pad":
-        return weights is not None and len(node.inputs) < 4 and not weights[0] and not weights[rank]
-    if node.op in ("ReduceMean", "ReduceMax"):
-        return weights is not None and all(axis % len(moving[0].shape) for axis in weights.ravel())
-    if node.op in BY_ELEMENT or node.op == "Concat":
-        return node.attrs.get("axis", -1) % rank != 0 and not _has_images(inputs, rank)
-    if node.op in _KERNELS:
-        return weights is not None and not _has_images(node.inputs[2:], rank)
-    return node.op in MOVING and node.attrs.get("coordinate_transformation_mode") != "tf_crop_and_resize"
-
-
-def _has_images(values: Sequence[Value | None], rank: int) -> bool:
-    """Whether a constant has entries for one image and others for the next."""
-    held = [value.data for value in values if value is not None and value.data is not None]
-    return any(array.ndim >= rank and array.shape[0] != 1 for array in held)
+    return apart(node.attrs, *(None if value is None else infos[value] for value in node.inputs))

@@ -90,7 +90,7 @@ def allocated(node: Node, infos: list[Info | None]) -> int:
     """What running a node allocates; 0 where numbers decide, which makes its outputs no larger than the inputs."""
     row = OPS[node.op]
     with suppress(Undetermined):
-        return bytes_of(row, node.attrs, infos, row.infer(node.attrs, *infos))
+        return bytes_of(row.infer(node.attrs, *infos)) + row.scratch(node.attrs, *infos)
     return 0
 
 

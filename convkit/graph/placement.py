@@ -53,7 +53,7 @@ class Placement:
     """The spots of all values of a graph's nodes that are run, `nodes`, and the bytes of the arena."""
 
     def __init__(self, graph: Graph, nodes: Sequence[Node], infos: dict[Value, Info]) -> None:
-        self._graph, self._nodes, self._infos = graph, nodes, infos
+        self._graph, self.nodes, self._infos = graph, nodes, infos
         self._places: dict[Value, tuple[_Block, int, tuple[int, ...]]] = {}
         self._index = {value: i for i, node in enumerate(nodes) for value in node.outputs}
         self._users: dict[Value, list[int]] = {}
@@ -91,7 +91,7 @@ class Placement:
         """Index of the last node that needs the value, or a view of it; past the end for outputs."""
         last = {value: float(max(users)) for value, users in self._users.items()}
         last |= dict.fromkeys(self._graph.outputs, math.inf)
-        for node in reversed(self._nodes):
+        for node in reversed(self.nodes):
             if self._is_view(node):
                 seen = max(last.get(value, -1.0) for value in node.outputs)
                 last[node.inputs[0]] = max(last.get(node.inputs[0], -1.0), seen)
@@ -99,8 +99,8 @@ class Placement:
 
     def root(self, value: Value) -> Value:
         """What a view is a view of."""
-        while value in self._index and self._is_view(self._nodes[self._index[value]]):
-            value = self._nodes[self._index[value]].inputs[0]
+        while value in self._index and self._is_view(self.nodes[self._index[value]]):
+            value = self.nodes[self._index[value]].inputs[0]
         return value
 
     def _movable(self, value: Value) -> bool:
@@ -110,12 +110,12 @@ class Placement:
             and value in self._index
             and value not in self._inside
             and value not in self._graph.outputs
-            and not self._is_view(self._nodes[self._index[value]])
+            and not self._is_view(self.nodes[self._index[value]])
         )
 
     def _find_inside(self) -> None:
         """From the end to the beginning, so that what a value lies inside is settled before it."""
-        for i, node in reversed(list(enumerate(self._nodes))):
+        for i, node in reversed(list(enumerate(self.nodes))):
             y = node.outputs[0]
             if node.op in JOINING:
                 at, axis = 0, node.attrs.get("axis", 1)
@@ -129,7 +129,7 @@ class Placement:
                 others = {self.root(value) for value in node.inputs[:3] if value is not None}
                 if (
                     self._movable(added)
-                    and self._nodes[self._index[added]].op not in JOINING  # whose parts may be needed still
+                    and self.nodes[self._index[added]].op not in JOINING  # whose parts may be needed still
                     and self._last[added] == i
                     and self.root(added) not in others
                     and self._infos[added].shape == self._infos[y].shape
@@ -144,14 +144,14 @@ class Placement:
             self._own(value, 1 + k, contiguous(self._infos[value]), blocks)
         first_output = 1 + len(self._graph.inputs)
         for k, value in enumerate(self._graph.outputs):
-            produced = value in self._index and not self._is_view(self._nodes[self._index[value]])
+            produced = value in self._index and not self._is_view(self.nodes[self._index[value]])
             if produced and value not in self._places:
                 self._own(value, first_output + k, contiguous(self._infos[value]), blocks)
-        for node in self._nodes:
+        for node in self.nodes:
             for k, value in enumerate(node.outputs):
                 if value not in self._places:
                     self._place(value, node, k, blocks)
-        for i, node in enumerate(self._nodes):
+        for i, node in enumerate(self.nodes):
             for value in [*node.inputs, *node.outputs]:
                 if value in self._places:
                     block = self._places[value][0]
@@ -173,7 +173,7 @@ class Placement:
         if value in self._inside:
             whole, axis, at, step = self._inside[value]
             if whole not in self._places:
-                maker = self._nodes[self._index[whole]]
+                maker = self.nodes[self._index[whole]]
                 self._place(whole, maker, 0, blocks)
             block, offset, strides = self._places[whole]
             if strides:
@@ -190,7 +190,7 @@ class Placement:
 
     def _may_choose(self, value: Value) -> bool:
         """Whether a value's elements may stand in any order: all that touch it take it in any."""
-        around = [self._nodes[self._index[value]], *(self._nodes[i] for i in self._users.get(value, ()))]
+        around = [self.nodes[self._index[value]], *(self.nodes[i] for i in self._users.get(value, ()))]
         return 3 <= len(self._infos[value].shape) <= 5 and all(node.op in LAYOUT_FREE for node in around)
 
     def _find_channels_last(self) -> set[Value]:
@@ -204,7 +204,7 @@ class Placement:
             return value
 
         seeds = []
-        for node in self._nodes:
+        for node in self.nodes:
             tied = [value for value in (*node.inputs, *node.outputs) if value in before]
             for value in tied[1:]:
                 before[first(value)] = first(tied[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,42 @@ class Piece(NamedTuple):
     node: Node | None = None
 
 
-def inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[list[Node], dict[Value, Info]]:
-    """The nodes that are left to be run, and what is known of every value; `given` are the inputs'."""
+class Sized:
+    """A graph at concrete shapes.
+
+    Parameters
+    ----------
+    graph : Graph
+    given : list of Info
+        Of the graph's inputs.
+    max_bytes : int, optional
+        What arrays may take in all.
+
+    Attributes
+    ----------
+    graph : Graph
+    nodes : list of Node
+        Those that are left to be run.
+    infos : dict
+        What is known of every value.
+
+    Raises
+    ------
+    Undetermined
+        If a shape follows from numbers that are not there yet.
+    """
+
+    def __init__(self, graph: Graph, given: list[Info], max_bytes: int | None = None) -> None:
+        self.graph = graph
+        self.nodes, self.infos = _inferred(graph, given, max_bytes)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where the nodes' values lie, a shuffle of channels being one node."""
+        return Placement(self.graph, shuffled(self.nodes, self.infos, self.graph.outputs), self.infos)
+
+
+def _inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[list[Node], dict[Value, Info]]:
     known, total = dict(zip(graph.inputs, given, strict=True)), 0
     known |= {value: value.info for value in graph.outputs if value.data is not None}
     for node in graph.nodes:
@@ -43,7 +78,7 @@ def inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[li
             outputs = row.infer(node.attrs, *infos)
             if len(outputs) < len(node.outputs):
                 raise ValueError(f"it has {len(node.outputs)} outputs, and its operator gives {len(outputs)}")
-        total += bytes_of(row, node.attrs, infos, outputs)
+        total += bytes_of(outputs) + row.scratch(node.attrs, *infos)
         if max_bytes is not None and total > max_bytes:
             raise refused(max_bytes, node)
         follows = all(info is None or info.data is not None for info in infos)
@@ -70,33 +105,21 @@ class Plan:
 
     Parameters
     ----------
-    graph : Graph
-    infos : list of Info
-        Of the graph's inputs.
+    sized : Sized
+    parts : int
+        How many such inputs a run takes, one behind the other along the first axis.
     threads : int
     isa : str
         One of `available_isas`, whose kernels run.
     panels : function
         ``panels(array, form)``: the laid-out weights that all plans of a network share.
-    max_bytes : int or None
-        What arrays may take in all.
-    parts : int
-        How many such inputs a run takes, one behind the other along the first axis.
-
-    Raises
-    ------
-    Undetermined
-        If a shape follows from numbers that are not there yet.
     """
 
     def __init__(
-        self, graph: Graph, infos: list[Info], threads: int, isa: str,
-        panels: Callable[[np.ndarray, Hashable], engine.Panels], max_bytes: int | None = None, parts: int = 1,
-    ) -> None:  # fmt: skip
-        self.graph, self.panels, self.parts = graph, panels, parts
-        nodes, self.infos = inferred(graph, infos, max_bytes)
-        self.nodes = shuffled(nodes, self.infos, graph.outputs)
-        self.placement = Placement(graph, self.nodes, self.infos)
+        self, sized: Sized, parts: int, threads: int, isa: str, panels: Callable[[np.ndarray, Hashable], engine.Panels]
+    ) -> None:
+        self.graph, self.infos, self.placement = sized.graph, sized.infos, sized.placement
+        self.nodes, self.panels, self.parts = self.placement.nodes, panels, parts
         self.program = engine.Program(threads, isa)
         self.pieces: list[Piece] = []
         self._ended = 0

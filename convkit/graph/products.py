@@ -13,7 +13,7 @@ from .._arrays import is_real
 from .._ext import engine
 from ..ops import linear
 from .elements import NONE, activated
-from .images import lower_product, one_dtype, summed, take
+from .images import by_weight, lower_product, one_dtype, summed, take
 from .table import Attrs, Info, op
 
 
@@ -59,7 +59,12 @@ def _lower_gemm(plan: Any, node: Any) -> bool:
     return True
 
 
-@op("Gemm", infer=_gemm_infer, lower=_lower_gemm, flops=_gemm_flops)
+def _by_rows(attrs: Attrs, a: Info, b: Info, *others: Info | None) -> bool:
+    """Whether each row is multiplied by one matrix for all."""
+    return len(b.shape) == 2 and not attrs.get("transA", 0) and by_weight(attrs, a, b, *others)
+
+
+@op("Gemm", infer=_gemm_infer, lower=_lower_gemm, apart=_by_rows, flops=_gemm_flops)
 def _gemm(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
     a = a.T if attrs.get("transA", 0) else a
     y = _product(a, b.T if attrs.get("transB", 0) else b)
@@ -153,7 +158,7 @@ def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: tupl
     return [0] * (len(batch) - len(own)) + own
 
 
-@op("MatMul", infer=_matmul_infer, lower=_lower_matmul, flops=lambda *a: _gemm_flops({}, *a[1:]))
+@op("MatMul", infer=_matmul_infer, lower=_lower_matmul, apart=_by_rows, flops=lambda *a: _gemm_flops({}, *a[1:]))
 def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
     y = _product(a, b)
     y = y if c is None else y + c

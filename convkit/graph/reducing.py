@@ -94,6 +94,11 @@ def _images(spot: Any, kept: int, gone: int) -> tuple:
     return base, offset, ((0,) * (2 - kept) + strides[:kept] + tail), item
 
 
+def _within_images(attrs: Attrs, x: Info, axes: Info | None = None) -> bool:
+    """Whether it is known not to reduce the first axis."""
+    return axes is not None and axes.data is not None and 0 not in (_axes(attrs, x, axes.data) or ())
+
+
 _POOLED = {"ReduceMean": _lower_pooled(engine.POOL_AVERAGE), "ReduceMax": _lower_pooled(engine.POOL_MAX)}
 
 for _name, _function in {
@@ -103,4 +108,6 @@ for _name, _function in {
     "ReduceSumSquare": lambda x, **kw: np.sum(np.square(x), **kw),
     "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
 }.items():  # fmt: skip
-    OPS[_name] = Op(_reduction(_function), _reduce_infer, _POOLED.get(_name))
+    OPS[_name] = Op(
+        _reduction(_function), _reduce_infer, _POOLED.get(_name), apart=_within_images if _name in _POOLED else None
+    )

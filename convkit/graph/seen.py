@@ -11,10 +11,9 @@ from fractions import Fraction
 
 from .._shapes import conv_transpose, paddings
 from .._windows import Window
-from .elements import CODES
 from .images import padding, spatial, transposed_moves
 from .ir import Graph, Node, Value
-from .table import Attrs, Info
+from .table import OPS, Attrs, Info
 
 Lines = tuple[Window | None, ...]  # of every axis of a value, None where it is not known, or everything
 
@@ -72,7 +71,7 @@ def _resized(attrs: Attrs, infos: Sequence[Info], out: Info) -> list[Window] | N
     return [Window.interpolated(*axis, *options) for axis in axes]
 
 
-MOVING: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] = {
+_MOVING: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] = {
     **dict.fromkeys(("Conv", "DeformConv", "MaxPool", "AveragePool", "LpPool"), _moving),
     **dict.fromkeys(
         ("AdaptiveAveragePool", "AdaptiveMaxPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean",
@@ -81,15 +80,10 @@ MOVING: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]] 
     ),
     "ConvTranspose": _transposed, "DepthToSpace": _spread, "Pad": _framed, "Resize": _resized,
 }  # fmt: skip
-# Normalisation counts as element by element.
-BY_ELEMENT = {
-    *CODES, "Abs", "Add", "Affine", "BatchNormalization", "Cast", "Celu", "ChannelNormalization", "Clip", "Div",
-    "Dropout", "Elu", "Erf", "Exp", "Gelu", "Greater", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
-    "Identity", "InstanceNormalization",
-    "LRN", "LayerNormalization", "LeakyRelu", "Less", "Log", "LogSoftmax", "Max", "Mean", "Min", "Mish", "Mul", "Neg",
-    "PRelu", "Pow", "Reciprocal", "Relu", "Selu", "Shrink", "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt", "Sub",
-    "Swish", "Tanh", "ThresholdedRelu", "Where",
-}  # fmt: skip
+_NORMALISING = frozenset((  # which counts as element by element
+    "BatchNormalization", "ChannelNormalization", "GroupNormalization", "Hardmax", "InstanceNormalization", "LRN",
+    "LayerNormalization", "LogSoftmax", "Softmax",
+))  # fmt: skip
 
 
 # ---------------------------------------------------------------- through a graph
@@ -111,7 +105,9 @@ def seen(graph: Graph, infos: Mapping[Value, Info], spatial_axes: range) -> dict
 def _through(node: Node, infos: Mapping[Value, Info], known: Mapping[Value, Lines]) -> Lines | None:
     x, out = node.inputs[0], infos[node.outputs[0]]
     taken = [None if value is None else infos.get(value) for value in node.inputs]
-    if node.op in BY_ELEMENT or node.op == "Concat":
+    if node.op == "Layer":  # of `convkit.analysis`: what a layer says of itself
+        return _applied(known[x], node.attrs["windows"]) if x in known else None
+    if OPS[node.op].elementwise or node.op in _NORMALISING or node.op == "Concat":
         moving = [value for value in node.inputs if value is not None and infos[value].data is None]
         if not moving or any(value not in known for value in moving):
             return None
@@ -126,9 +122,7 @@ def _through(node: Node, infos: Mapping[Value, Info], known: Mapping[Value, Line
         cut = taken[3].data if len(taken) > 3 and taken[3] is not None else range(len(lines))
         cut = [int(axis) % len(lines) for axis in cut]
         return tuple(None if axis in cut else line for axis, line in enumerate(lines))
-    if node.op == "Layer":  # of `convkit.analysis`: what a layer says of itself
-        return _applied(lines, node.attrs["windows"])
-    rule = MOVING.get(node.op)
+    rule = _MOVING.get(node.op)
     windows = None if rule is None else rule(node.attrs, taken, out)
     if windows is None:
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from operator import eq
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,12 @@ class Op(NamedTuple):
     lower : function or None
         ``lower(plan, node)``: appends the calls of the engine that compute the node to the plan's program, and
         returns True; or False, if there are none for these shapes. None: `run` is all there is.
+    elementwise : bool
+        Whether each element of the output follows from those in its place of the inputs, repeated to one shape.
+    apart : function or None
+        ``apart(attrs, *infos)``: whether each image of the output follows from that image of the inputs and from
+        constants, as far as the batch's size in their shapes does not tell. None: of element-wise operators as
+        `by_image` says, of others never.
     view : bool
         Whether the output is the input's memory, if strides allow, as `run` gives it then.
     flops : function
@@ -53,6 +60,8 @@ class Op(NamedTuple):
     run: Callable[..., Any]
     infer: Callable[..., list[Info]]
     lower: Callable[..., bool] | None = None
+    elementwise: bool = False
+    apart: Callable[..., bool] | None = None
     view: bool = False
     flops: Callable[..., int] = lambda attrs, infos, outputs: 0
     fixed: bool = True
@@ -121,10 +130,18 @@ def repeats(info: Info | None, sizes: tuple[int, ...], shape: tuple[int, ...]) -
         raise ValueError(f"x must have {info.shape} for the axes of the node's numbers, got shape {shape}")
 
 
-def bytes_of(row: Op, attrs: Attrs, infos: Sequence[Info | None], outputs: Sequence[Info]) -> int:
-    """What the outputs of a node take, and what it allocates beside them."""
-    given = sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
-    return given + row.scratch(attrs, *infos)
+def by_image(attrs: Attrs, *infos: Info | None) -> bool:
+    """Whether arrays of several images have them along one axis, not the node's, and constants are alike for all."""
+    taken = [info for info in infos if info is not None]
+    axes = max(len(info.shape) for info in taken)
+    repeated = (len(info.shape) < axes or info.shape[0] == 1 for info in taken)
+    constant = (info.data is not None for info in taken)
+    return attrs.get("axis", -1) % axes != 0 and all(map(eq, repeated, constant))
+
+
+def bytes_of(infos: Iterable[Info]) -> int:
+    """What arrays take."""
+    return sum(math.prod(info.shape) * info.dtype.itemsize for info in infos)
 
 
 def needs(info: Info | None) -> np.ndarray | None:

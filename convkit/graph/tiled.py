@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._shapes import paddings
-from .elements import CODES
 from .images import padding, spatial
 from .ir import Graph, Node, Value
+from .plan import Sized
 from .table import OPS, Attrs, Info
 
 Range = tuple[int, int]  # first, and one past the last
 Block = tuple[Range, ...]  # of every output a range
 Number = int | Fraction
 _UNTOUCHED = ("zeros", "reflect", "replicate")
-_OF_CHANNELS = ("BatchNormalization", "Affine")  # their constants have one number for each
+_OF_CHANNELS = ("BatchNormalization", "ChannelNormalization")  # their constants have one number for each
 
 
 class _Step(NamedTuple):
@@ -159,12 +159,7 @@ class _Refused(Exception):
 _RULES: dict[str, Callable[..., _Step]] = {
     "Conv": _moving, "MaxPool": _moving, "AveragePool": _moving, "ConvTranspose": _transposed, "Concat": _joined,
     "Softmax": _over_channels, "LogSoftmax": _over_channels, "DepthToSpace": _spread, "Resize": _resized,
-    **dict.fromkeys(
-        (*CODES, "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Neg", "Abs", "Exp", "Log", "Sqrt",
-         "BatchNormalization", "ChannelNormalization", "Affine", "Where", "Cast", "Identity", "Dropout", "Erf",
-         "Softsign", "Mish"),
-        _pointwise,
-    ),
+    **dict.fromkeys((*_OF_CHANNELS, *(name for name, row in OPS.items() if row.elementwise)), _pointwise),
 }  # fmt: skip
 
 
@@ -197,7 +192,7 @@ class Tiling:
 
     def __init__(self, graph: Graph, shape: tuple[int, ...], dtype: np.dtype) -> None:
         check(graph)
-        self.graph, self.infos = graph, _inferred(graph, shape, dtype)
+        self.graph, self.infos = graph, Sized(graph, [Info(shape, dtype)]).infos
         self.outs = [self.infos[value] for value in graph.outputs]
         self.nd = len(shape) - 2
         jumps = _jumps(graph, self.infos, self.nd)
@@ -336,15 +331,3 @@ def _jumps(graph: Graph, infos: dict[Value, Info], nd: int) -> dict[Value, tuple
             stride = (Fraction(1, node.attrs["blocksize"]),) * nd
         jumps[node.outputs[0]] = tuple(max(jump) * s for jump, s in zip(seen, stride, strict=True))
     return jumps
-
-
-def _inferred(graph: Graph, shape: tuple[int, ...], dtype: np.dtype) -> dict[Value, Info]:
-    """What is known of every value of the whole image's graph."""
-    infos = {graph.inputs[0]: Info(shape, dtype)}
-    for node in graph.nodes:
-        infos |= {
-            v: Info(v.data.shape, v.data.dtype, v.data) for v in node.inputs if v is not None and v.data is not None
-        }
-        given = [None if value is None else infos[value] for value in node.inputs]
-        infos.update(zip(node.outputs, OPS[node.op].infer(node.attrs, *given), strict=False))
-    return infos

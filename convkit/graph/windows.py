@@ -10,7 +10,7 @@ import numpy as np
 from .._pool_shapes import PoolShape, windows
 from .images import padding, spatial
 from .picking import positive
-from .table import OPS, Attrs, Info, needs, op
+from .table import OPS, Attrs, Info, by_image, needs, op
 
 # ---------------------------------------------------------------- pooling by a norm
 
@@ -32,7 +32,7 @@ def _lp_padded(attrs: Attrs, x: Info) -> int:
     return shape.n * shape.channels * math.prod(whole) * x.dtype.itemsize
 
 
-@op("LpPool", infer=_lp_infer, scratch=_lp_padded)
+@op("LpPool", infer=_lp_infer, apart=by_image, scratch=_lp_padded)
 def _lp_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     shape, order = _lp_shape(attrs, x), attrs.get("p", 2)
     nd = len(shape.out)
@@ -46,7 +46,7 @@ def _lp_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return (seen[(..., *steps, *taps)].sum(tuple(range(-nd, 0))) ** (1 / order)).astype(x.dtype)
 
 
-@op("GlobalLpPool", infer=lambda attrs, x: [Info((*x.shape[:2], *(1,) * (len(x.shape) - 2)), x.dtype)])
+@op("GlobalLpPool", infer=lambda attrs, x: [Info((*x.shape[:2], *(1,) * (len(x.shape) - 2)), x.dtype)], apart=by_image)
 def _global_lp_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     order = attrs.get("p", 2)
     return ((np.abs(x) ** order).sum(tuple(range(2, x.ndim)), keepdims=True) ** (1 / order)).astype(x.dtype)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph import Graph, Network, trace
+from .parameter import dtype_of
 
 if TYPE_CHECKING:
     from .module import Module
@@ -17,7 +18,7 @@ class Source:
 
     def __init__(self, model: Module) -> None:
         self.model = model
-        self.dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
+        self.dtype = dtype_of(model.parameters())
         self._kept = [(name, own, own.version) for name, own in (*model.named_parameters(), *model.named_buffers())]
 
     def check(self) -> None:

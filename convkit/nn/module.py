@@ -20,7 +20,7 @@ from .._mode import entered, how, keeping
 from .._windows import Window
 from ._gradients import whole
 from ._loading import fitting, kind_of
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, dtype_of
 
 if TYPE_CHECKING:
     from ..graph import Network
@@ -365,8 +365,7 @@ class Module(_Part, ABC):
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple:
         """The shape of the output for an input of that shape; where a layer does not say, it is run on zeros."""
-        dtype = next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
-        y = self.predict(np.zeros(x_shape, dtype))
+        y = self.predict(np.zeros(x_shape, dtype_of(self.parameters())))
         return tuple(array.shape for array in y) if isinstance(y, tuple) else y.shape
 
     def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int | None:

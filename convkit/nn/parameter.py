@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,8 @@ class Parameter(Buffer):
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
+
+
+def dtype_of(parameters: Iterable[Parameter]) -> np.dtype:
+    """What a model of these computes in; float32 of none."""
+    return next((parameter.dtype for parameter in parameters), np.dtype(np.float32))

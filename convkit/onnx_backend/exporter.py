@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .._ext import engine
 from .._extras import need
 from .._files import replacing
 from .._version import __version__
 from ..graph import Graph, Info, Network, Node, Value, trace
-from ..graph.plan import Plan
+from ..graph.plan import Sized
 from ..graph.table import Undetermined
 from ..nn.module import Module
+from ..nn.parameter import dtype_of
 from .twins import write
 
 OPSETS = range(21, 28)  # GroupNormalization is per channel since 21; 27 is the newest that ONNX Runtime 1.32 takes
@@ -100,17 +100,16 @@ class _View:
 
     def __init__(self, model: Module | Network | Graph, shapes: list[tuple[int, ...]]) -> None:
         if isinstance(model, Module):
-            dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-            self.graph = trace(model, shapes, dtype)
+            self.graph = trace(model, shapes, dtype_of(model.parameters()))
         else:
             self.graph = model if isinstance(model, Graph) else model.graph
             self._check_sizes(shapes)
         if len(shapes) != len(self.graph.inputs):
             names = ", ".join(value.name for value in self.graph.inputs)
             raise ValueError(f"input_shape must have a shape for each of {names}, got {len(shapes)}")
-        infos = [Info(shape, _dtype(self.graph, value)) for shape, value in zip(shapes, self.graph.inputs, strict=True)]
+        infos = [Info(*own) for own in zip(shapes, map(self.graph.dtype_of, self.graph.inputs), strict=True)]
         try:
-            self.infos = Plan(self.graph, infos, 1, engine.isa(), lambda *_: engine.Panels()).infos
+            self.infos = Sized(self.graph, infos).infos
         except Undetermined:
             raise ValueError("the model's shapes follow from numbers, which are not known before it runs") from None
 
@@ -121,12 +120,6 @@ class _View:
                 f"the network's layers look at sizes, so that it is good for {traced} alone, got {shapes}; the model "
                 "that it was prepared from can be exported, or the network itself with dynamic_batch=False"
             )
-
-
-def _dtype(graph: Graph, value: Value) -> np.dtype:
-    """Of an input: as declared by the file that the graph is from, as traced, or float32."""
-    declared = getattr(graph, "declared", {}).get(value.name)
-    return declared[0] if declared else np.dtype(np.float32) if value.info is None else value.info.dtype
 
 
 def _names(model: Module | Network | Graph) -> dict[tuple[int, int], tuple[str, np.ndarray]]:

@@ -24,6 +24,13 @@ def test_tiles_have_the_bits_of_the_whole(name):
             np.testing.assert_array_equal(got, expected)
 
 
+def test_numbers_of_channels_and_whatever_is_element_by_element():
+    graph, x = Graph(), np.random.default_rng(0).standard_normal((1, 5, 20, 23), np.float32)
+    graph.outputs = [graph.input("x").emit("ChannelNormalization", np.arange(5, dtype=np.float32)).emit("Floor")]
+    graph.output_names = ["y"]
+    np.testing.assert_array_equal(Network(graph).tiled(x, 7), Network(graph)(x))
+
+
 class Sliced:
     """What has a shape and gives slices, and is never asked for all of itself."""
 
