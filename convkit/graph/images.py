@@ -148,15 +148,20 @@ def _lower_conv(transposed: bool) -> Callable[..., bool]:
 def lower_product(plan, node, geometry, images: tuple, w, kernel, form: Hashable, bias, add) -> None:
     """A convolution as a step: of these images, by this kernel, which is a form of the value w.
 
-    What is added lies where the result will, or is copied there. The first of `form` says whether it is transposed.
+    The first of `form` says whether it is transposed.
     """
-    y = plan.spot(node.outputs[0])
-    if add is not None and not plan.lies_at(add, y):
-        plan.copy(add, y)
+    place_sum(plan, node, add)
     weight = plan.constant(w)
     panels = None if weight is None else plan.panels(weight, form)
     activation, code = node.attrs.get("activation", NONE), _options.algorithm(node.attrs.get("algorithm", "auto"))
     plan.program.conv(geometry, form[0], images[0], kernel, bias, images[1], add is not None, activation, code, panels)
+
+
+def place_sum(plan: Any, node: Any, add: Any) -> None:
+    """What is added lies where the result will, or is copied there."""
+    y = plan.spot(node.outputs[0])
+    if add is not None and not plan.lies_at(add, y):
+        plan.copy(add, y)
 
 
 def _conv_flops(transposed: bool) -> Callable[..., int]:
@@ -172,9 +177,7 @@ def by_weight(attrs: Attrs, x: Info, weight: Info, *others: Info | None) -> bool
     return weight.data is not None and by_image(attrs, x, *others)
 
 
-OPS["Conv"] = Op(
-    _conv, _conv_infer(_conv_plan), _lower_conv(False), apart=by_weight, flops=_conv_flops(False)
-)  # fmt: skip
+OPS["Conv"] = Op(_conv, _conv_infer(_conv_plan), _lower_conv(False), apart=by_weight, flops=_conv_flops(False))
 OPS["ConvTranspose"] = Op(
     _conv_transpose, _conv_infer(_transposed_plan), _lower_conv(True), apart=by_weight, flops=_conv_flops(True)
 )

@@ -22,15 +22,22 @@ def _lower_rows(
     plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None), epsilon: float = 1e-5,
     response: tuple = (),
 ) -> bool:  # fmt: skip
-    """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias."""
+    """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias.
+
+    Of images that lie so that only those of one are rows, a step for each: what runs does not follow from their number.
+    """
     x, y = node.inputs[0], node.outputs[0]
     info = plan.info(x)
     if not is_real(info.dtype) or 0 in info.shape or plan.constant(x) is not None or len(node.outputs) > 1:
         return False
     if op == engine.STANDARD and info.dtype.itemsize != 4:  # squares in float64 hold those of float32 of any size
         return False
-    sizes = info.shape[:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
-    spots = [_as_rows(plan.spot(value), sizes) for value in (x, y)]
+    sizes, turns = (info.shape[:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]), 1
+    places = plan.spot(x), plan.spot(y)
+    spots = [_as_rows(place, sizes) for place in places]
+    if None in spots and axis > 0:
+        turns, sizes = info.shape[0], (sizes[0][1:], *sizes[1:])
+        spots = [_as_rows(place._replace(strides=place.strides[1:]), sizes) for place in places]
     if None in spots:
         return False
     shape = tuple(map(math.prod, sizes))
@@ -39,6 +46,7 @@ def _lower_rows(
         return False
     epsilon = epsilon if response else node.attrs.get("epsilon", epsilon)
     plan.program.rows(op, info.dtype.itemsize, shape, *spots, scale, bias, epsilon, response)
+    plan.program.repeat(turns, tuple(place.strides[0] for place in places))
     return True
 
 

@@ -13,8 +13,10 @@ from .._arrays import is_real
 from .._ext import engine
 from ..ops import linear
 from .elements import NONE, activated
-from .images import by_weight, lower_product, one_dtype, summed, take
+from .images import by_weight, lower_product, one_dtype, place_sum, summed, take
 from .table import Attrs, Info, op
+
+_TURNED = (False, "Gemm", True)  # the form of a weight (in, out)
 
 
 def _gemm_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
@@ -117,11 +119,10 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
         return False
     inner, columns = sb[-2:]
     if weight is not None and len(sb) == 2 and _folds(sa, x[2]) and _folds(y.shape, out[2]):
-        images, form = (_image(x), _image(out)), (False, "Gemm", True)
-        geometry = _pixels(math.prod(sa[:-1]), inner, columns)
-        lower_product(plan, node, geometry, images, b, _kernel(plan, b, True), form, bias, add)
+        images, geometry = (_image(x), _image(out)), _pixels(math.prod(sa[:-1]), inner, columns)
+        lower_product(plan, node, geometry, images, b, _kernel(plan, b, True), _TURNED, bias, add)
         return True
-    return add is None and weight is None and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias)
+    return (weight is None or len(sb) == 2) and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias, add)
 
 
 def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
@@ -134,20 +135,25 @@ def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias: np.ndarray | None) -> bool:
+def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias: np.ndarray | None, add: Any) -> bool:
     """A product for each matrix of a batch, those along its last axis as one step that is repeated."""
     sa, sb, sy = shapes
-    value, batch = node.inputs[1], sy[:-2]
-    kernel, activation = _kernel(plan, value, True), node.attrs.get("activation", NONE)
-    steps = [_batch_strides(shape, spot[2], batch) for shape, spot in ((sa, x), (sy, out), (sb, plan.spot(value)))]
+    value, batch, activation = node.inputs[1], sy[:-2], node.attrs.get("activation", NONE)
+    weight, kernel = plan.constant(value), _kernel(plan, value, True)
+    panels = None if weight is None else plan.panels(weight, _TURNED)
+    moving = [(sa, x, _image(x)), (sy, out, _image(out))]
+    if weight is None:
+        moving.append((sb, plan.spot(value), kernel))
+    steps = [_batch_strides(shape, spot[2], batch) for shape, spot, _ in moving]
     geometry, turns = _pixels(sa[-2], sa[-1], sb[-1]), batch[-1] if batch else 1
+    place_sum(plan, node, add)
     for index in np.ndindex(*batch[:-1]):
-        moved = [sum(i * s for i, s in zip(index, step, strict=False)) for step in steps]
-        signal, result, weight = (
-            (base, offset + more, *rest)
-            for (base, offset, *rest), more in zip((_image(x), _image(out), kernel), moved, strict=True)
+        signal, result, *own = (
+            (base, offset + sum(i * s for i, s in zip(index, step, strict=False)), *rest)
+            for (_, _, (base, offset, *rest)), step in zip(moving, steps, strict=True)
         )
-        plan.program.conv(geometry, False, signal, weight, bias, result, False, activation, engine.AUTO, None)
+        own = own[0] if own else kernel
+        plan.program.conv(geometry, False, signal, own, bias, result, add is not None, activation, engine.AUTO, panels)
         plan.program.repeat(turns, tuple(step[-1] if batch else 0 for step in steps))
     return True
 

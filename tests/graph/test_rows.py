@@ -52,6 +52,26 @@ def test_softmax(shape, axis, dtype):
     np.testing.assert_allclose(run("Softmax", x, axis=axis), wanted, rtol=20 * np.finfo(dtype).eps)
 
 
+WEIGHT = noise((6, 9), "float32")
+TURNED = {
+    "softmax": lambda x: x.emit("Softmax", axis=2),
+    "normalisation": lambda x: x.emit("LayerNormalization", noise(6, "float32"), axis=-1),
+    "product": lambda x: x.emit("MatMul", WEIGHT),
+    "product and sum": lambda x: x.emit("MatMul", WEIGHT) + x.emit("MatMul", WEIGHT + 1),
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_an_image_behind_a_transposition_has_the_bits_that_it_has_in_a_batch(name):
+    graph, x = Graph(), noise((4, 6, 20), "float32")
+    graph.outputs = [TURNED[name](graph.input("x").emit("Transpose", perm=(0, 2, 1)))]
+    graph.output_names = ["y"]
+    network = Network(graph)
+    np.testing.assert_array_equal(network(x)[2:3], network(x[2:3]))
+    for images in (x, x[:1]):
+        assert all(node.how != "NumPy" for node in network.explain(images, measure=False).nodes)
+
+
 def test_softmax_of_what_is_not_finite():
     x = noise((6, 20), "float32")
     x[0, 3], x[1, 3:5], x[2, 4], x[3] = -np.inf, np.inf, np.nan, -np.inf
