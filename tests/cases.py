@@ -19,6 +19,8 @@ LAYOUTS = ("NCHW", "NHWC")
 ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
 GRADIENTS = ("x", "weight", "bias")
 EVERYWHERE = list(itertools.product(DTYPES, convkit.available_isas()))
+ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
+EVERY_ACTIVATION = (*ACTIVATIONS, ("leaky_relu", 0.1), "hard_sigmoid", ("elu", 0.75))
 THOROUGH = pytest.mark.thorough
 
 QUICK_FLOPS = 1e6  # a problem whose forward pass has more is left to the thorough tests
@@ -80,6 +82,17 @@ def blocks(count: int, size: int):
     """Parametrise a test of `count` random configurations by `block`, the numbers of `size`; the first is quick."""
     firsts = range(0, count, size)
     return pytest.mark.parametrize("block", [_param(range(i, i + size), f"{i}-{i + size - 1}", i > 0) for i in firsts])
+
+
+def assert_all(check, block) -> None:
+    """Run ``check(number)`` for a block of them, and fail by all that fail."""
+    failures = []
+    for number in block:
+        try:
+            check(number)
+        except AssertionError as error:
+            failures.append(f"configuration {number} on {convkit.isa()}: {error}")
+    assert not failures, f"{len(failures)} of {len(block)}\n" + "\n".join(failures[:5])
 
 
 def in_turns(argument: str, values, turn: int, quick=lambda value: True, of: int = 3):

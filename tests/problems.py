@@ -455,6 +455,10 @@ def named(*names: str) -> tuple[Problem, ...]:
     return tuple(by_name[name] for name in names)
 
 
+SMALL_TRANSPOSED = named(
+    "t_kernel_is_stride", "t_under_stride_out", "t_asymmetric", "t_out_over_stride", "t_grouped_odd", "t_depthwise_x3",
+    "t_1d_s4_d3", "t_3d_mixed", "t_same_deficit", "t_past_the_reach",
+)  # fmt: skip
 MODES = ("zeros", "reflect", "replicate", "circular")
 RANDOM_BUDGET = 60_000  # multiply-adds of a random problem's forward pass, so that thousands take a minute
 

@@ -8,7 +8,7 @@ algorithm, the number of threads and, among those that the machine has, the inst
 from collections import Counter
 
 import convkit
-from cases import DTYPES, LAYOUTS, THOROUGH, assert_case, blocks, random_data, solve
+from cases import DTYPES, LAYOUTS, THOROUGH, assert_all, assert_case, blocks, random_data, solve
 from problems import MODES, random_problem
 
 COUNT, PER_BLOCK = 600, 25
@@ -35,13 +35,7 @@ def check(index: int) -> None:
 
 @blocks(COUNT, PER_BLOCK)
 def test_block(block, any_isa):
-    failures = []
-    for index in block:
-        try:
-            check(index)
-        except AssertionError as error:
-            failures.append(f"configuration {index} on {convkit.isa()}: {error}")
-    assert not failures, f"{len(failures)} of {PER_BLOCK}\n" + "\n".join(failures[:5])
+    assert_all(check, block)
 
 
 @THOROUGH

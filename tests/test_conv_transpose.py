@@ -1,4 +1,4 @@
-"""conv_transpose1d, 2d, 3d and their gradients: by hand, against reference and convolution, through every argument."""
+"""conv_transpose1d, 2d, 3d and their gradients: by hand, beside convolution, more than `test_conv_family.py` has."""
 
 import itertools
 from collections import Counter
@@ -8,39 +8,23 @@ import pytest
 
 import convkit
 from cases import (
+    ACTIVATIONS,
     DTYPES,
-    EVERYWHERE,
-    GRADIENTS,
     LAYOUTS,
     arrange,
-    assert_bounds,
+    assert_all,
     assert_case,
-    assert_exact,
     assert_same_bits,
-    backward,
     blocks,
-    each_place,
-    enough,
-    every_other,
     everything,
-    forward,
-    in_float32,
     integer_case,
     integer_data,
-    pairs,
-    possible,
     random_data,
     restore,
     solve,
 )
-from problems import EMPTY_TRANSPOSED, NAMED_TRANSPOSED, Problem, Transposed, named, random_transposed
+from problems import SMALL_TRANSPOSED, Problem, Transposed, named, random_transposed
 from views import FORMS, with_canaries
-
-ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
-SMALL = named(
-    "t_kernel_is_stride", "t_under_stride_out", "t_asymmetric", "t_out_over_stride", "t_grouped_odd", "t_depthwise_x3",
-    "t_1d_s4_d3", "t_3d_mixed", "t_same_deficit", "t_past_the_reach",
-)  # fmt: skip
 
 
 def of(problem: Problem) -> str:
@@ -127,57 +111,10 @@ def by_scattering(data):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("problem", SMALL, ids=of)
+@pytest.mark.parametrize("problem", SMALL_TRANSPOSED, ids=of)
 def test_the_reference_is_a_scatter(problem):
     data = integer_data(problem, "float64")
     np.testing.assert_array_equal(integer_case(problem, "float64").expected["y"], by_scattering(data))
-
-
-# ---------------------------------------------------------------- the float64 reference
-
-
-@each_place(NAMED_TRANSPOSED, places=enough)
-def test_named_problems_keep_the_bound(problem, places, any_isa):
-    assert_bounds(problem, places)
-
-
-@each_place(NAMED_TRANSPOSED, every_other, in_float32)
-def test_integers_are_exact(problem, places, any_isa):
-    """And so are adjoints, since those of the reference are."""
-    assert_exact(problem, places)
-
-
-@pytest.mark.parametrize("problem", named("t_depthwise", "t_bilinear", "t_1d_depthwise", "t_3d_depthwise"), ids=of)
-def test_direct_does_depthwise(problem, isa):
-    assert possible(random_data(problem, "float32"), "NCHW", "direct").keys() == {"y", *GRADIENTS}
-
-
-@pytest.mark.parametrize("problem", EMPTY_TRANSPOSED, ids=of)
-def test_empty_problems(problem, any_isa):
-    """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
-    assert_bounds(problem, EVERYWHERE)
-    data = random_data(problem, "float32")
-    for algorithm in ("auto", "implicit_gemm", "im2col"):
-        got = everything(data, algorithm=algorithm)
-        if problem.n == 0 or problem.c_out == 0:
-            assert all(not got[name].any() for name in GRADIENTS)
-        if problem.c_in == 0:
-            bias = data.bias.reshape(1, -1, *[1] * problem.nd) if problem.bias else 0
-            assert np.array_equal(got["y"], np.broadcast_to(bias, got["y"].shape))
-
-
-FUSED = [
-    problem.but(name=f"{problem.name}, {activation}", activation=activation)
-    for problem in named(
-        "t_tails_19_13", "t_depthwise", "t_under_stride_out", "t_far_stride", "t_bias_alone", "t_grouped_narrow"
-    )
-    for activation in ACTIVATIONS
-]  # fmt: skip
-
-
-@each_place(FUSED, every_other, enough)
-def test_fused_activations_keep_the_bound(problem, places, any_isa):
-    assert_bounds(problem, places)
 
 
 @pytest.mark.parametrize("activation", (None, "relu", "sigmoid"))
@@ -243,13 +180,7 @@ def check(index: int) -> None:
 
 @blocks(COUNT, PER_BLOCK)
 def test_random_configurations(block, any_isa):
-    failures = []
-    for index in block:
-        try:
-            check(index)
-        except AssertionError as error:
-            failures.append(f"configuration {index} on {convkit.isa()}: {error}")
-    assert not failures, f"{len(failures)} of {PER_BLOCK}\n" + "\n".join(failures[:5])
+    assert_all(check, block)
 
 
 @pytest.mark.thorough
@@ -292,24 +223,6 @@ def test_has_the_bits_of_convolutions_gradient(problem, isa):
         assert_same_bits({"y": got["y"], "weight": got["weight"]}, expected, f"{layout}, {dtype}")
 
 
-@pairs("problem, activation", SMALL, (None, *ACTIVATIONS))
-def test_central_differences(problem, activation):
-    """Gradient elements in float64 against (loss(v + h) - loss(v - h)) / 2h, loss = sum(grad * y)."""
-    data = random_data(problem.but(n=1, activation=activation), "float64")
-    grads = backward(data)
-    step, rng = 1e-6, np.random.default_rng(5)
-    for name in GRADIENTS:
-        values, allowed = getattr(data, name), 1e-5 * max(1, np.abs(grads[name]).max())
-        for index in rng.choice(values.size, min(values.size, 16), replace=False):
-            kept, losses = values.flat[index], []
-            for moved in (kept + step, kept - step):
-                values.flat[index] = moved
-                losses.append(np.sum(data.grad * forward(data)))
-            values.flat[index] = kept
-            numeric = (losses[0] - losses[1]) / (2 * step)
-            assert abs(grads[name].flat[index] - numeric) <= allowed, f"{name}[{index}]"
-
-
 # ---------------------------------------------------------------- the arguments
 
 
@@ -350,65 +263,3 @@ def test_output_size_is_an_output_padding():
         assert got.tobytes() == expected.tobytes()
     assert convkit.conv_transpose2d(x, weight, stride=2, padding="same", output_size=(10, 8)).shape == (1, 3, 10, 8)
     assert convkit.conv_transpose2d(x, weight, stride=(2, 3), padding=1, output_size=9).shape == (1, 3, 9, 9)
-
-
-def test_one_number_or_one_per_axis():
-    """An int stands for every axis; np.integer is an int."""
-
-    def run(one, two):
-        problem = Transposed("sizes", 1, 2, (4, 4), 3, (3, 3), two, one, two, output_padding=one)
-        return everything(random_data(problem, "float32"))
-
-    for one, two in (((1, 1), (2, 2)), (np.int64(1), np.int32(2)), ([1, 1], [2, 2])):
-        assert_same_bits(run(one, two), run(1, 2))
-
-
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_without_a_batch(problem, layout):
-    data = random_data(problem.but(n=1), "float32")
-    batched = everything(data, layout)
-    x, grad = arrange(data.x, layout)[0], arrange(data.grad, layout)[0]
-    y = getattr(convkit, problem.forward)(x, data.weight, data.bias, layout=layout, **problem.arguments)
-    grads = getattr(convkit, problem.backward)(grad, x, data.weight, layout=layout, **problem.arguments)
-    images = {"y": restore(y[None], layout), "x": restore(grads.x[None], layout)}
-    assert_same_bits(images | {"weight": grads.weight, "bias": grads.bias}, batched)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_out_is_filled_and_returned(problem, layout, isa):
-    data = random_data(problem, "float32")
-    expected = everything(data, layout)
-    y, x = (np.full_like(arrange(expected[name], layout), np.nan) for name in "yx")
-    weight, bias = np.full_like(data.weight, np.nan), np.full(problem.c_out, np.nan, np.float32)
-    x_in, grad = arrange(data.x, layout), arrange(data.grad, layout)
-    common = problem.arguments | {"layout": layout}
-    assert getattr(convkit, problem.forward)(x_in, data.weight, data.bias, out=y, **common) is y
-    out = convkit.ConvGrads(x, weight, bias)
-    grads = getattr(convkit, problem.backward)(grad, x_in, data.weight, out=out, **common)
-    assert all(got is given for got, given in zip(grads, out, strict=True))
-    assert_same_bits({"y": restore(y, layout), "x": restore(x, layout), "weight": weight, "bias": bias}, expected)
-
-
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_only_what_is_needed(problem, isa):
-    """Each subset of gradients gives the bits of all three, and None for the rest."""
-    data = random_data(problem, "float32")
-    expected = backward(data)
-    for need in (*GRADIENTS, *itertools.combinations(GRADIENTS, 2)):
-        names = (need,) if isinstance(need, str) else need
-        got = backward(data, need=need)
-        assert {name for name in GRADIENTS if got[name] is not None} == set(names)
-        assert_same_bits({name: got[name] for name in names}, {name: expected[name] for name in names}, str(need))
-
-
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_shapes_stand_in_for_what_is_not_read(problem):
-    data = random_data(problem, "float32")
-    expected = backward(data)
-    operator = getattr(convkit, problem.backward)
-    only_x = operator(data.grad, data.x.shape, data.weight, need=("x", "bias"), **problem.arguments)
-    assert_same_bits({"x": only_x.x, "bias": only_x.bias}, {"x": expected["x"], "bias": expected["bias"]})
-    only_weight = operator(data.grad, data.x, data.weight.shape, need=("weight", "bias"), **problem.arguments)
-    assert_same_bits({"weight": only_weight.weight}, {"weight": expected["weight"]})

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, EVERYWHERE, LAYOUTS, QUICK_FLOPS, assert_same_bits, blocks, each, each_place, enough, in_turn
+from cases import (
+    ACTIVATIONS,
+    DTYPES,
+    EVERYWHERE,
+    LAYOUTS,
+    QUICK_FLOPS,
+    assert_all,
+    assert_same_bits,
+    blocks,
+    each,
+    each_place,
+    enough,
+    in_turn,
+)
 from deform_cases import (
     EMPTY,
     GRADIENTS,
@@ -25,7 +38,6 @@ from deform_cases import (
     solve,
 )
 
-ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 IN_LAYOUTS = ("NCHW", pytest.param("NHWC", marks=pytest.mark.thorough))
 RANDOM, PER_BLOCK = 192, 12
 
@@ -68,13 +80,7 @@ def check(index: int) -> None:
 
 @blocks(RANDOM, PER_BLOCK)
 def test_random_configurations(block, any_isa):
-    failures = []
-    for index in block:
-        try:
-            check(index)
-        except AssertionError as error:
-            failures.append(f"configuration {index} on {convkit.isa()}: {error}")
-    assert not failures, f"{len(failures)} of {PER_BLOCK}\n" + "\n".join(failures[:5])
+    assert_all(check, block)
 
 
 @pytest.mark.thorough

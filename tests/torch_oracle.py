@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from problems import Transposed
+
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 ACTIVATIONS = {
     "relu": functional.relu,
@@ -52,26 +54,14 @@ def gradients(leaves) -> dict:
 
 
 def conv_answers(problem, x, weight, bias, grad) -> dict:
-    """ "y", "x", "weight" and "bias" (None without one) of a problem of tests/problems.py."""
-    leaves = [None if a is None else as_tensor(a) for a in (x, weight, bias)]
-    y = convolution(
-        *leaves,
-        stride=problem.stride,
-        pads=problem.pads,
-        dilation=problem.dilation,
-        groups=problem.groups,
-        padding_mode=problem.padding_mode,
-        activation=problem.activation,
-    )
-    y.backward(torch.tensor(np.asarray(grad, np.float64)))
-    return {"y": y.detach().numpy()} | gradients(leaves)
+    """ "y", "x", "weight" and "bias" (None without one) of a problem of tests/problems.py.
 
-
-def transposed_answers(problem, x, weight, bias, grad) -> dict:
-    """The same of a transposed problem, whose padding PyTorch would not take as it is."""
+    The padding of a transposed one PyTorch would not take as it is.
+    """
     leaves = [None if a is None else as_tensor(a) for a in (x, weight, bias)]
-    sizes = {name: getattr(problem, name) for name in ("stride", "pads", "out", "dilation", "groups", "activation")}
-    y = transposed(*leaves, **sizes)
+    operator, own = (transposed, "out") if isinstance(problem, Transposed) else (convolution, "padding_mode")
+    sizes = {name: getattr(problem, name) for name in ("stride", "pads", "dilation", "groups", "activation", own)}
+    y = operator(*leaves, **sizes)
     y.backward(torch.tensor(np.asarray(grad, np.float64)))
     return {"y": y.detach().numpy()} | gradients(leaves)
 
