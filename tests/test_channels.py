@@ -57,6 +57,52 @@ def test_against_numpy(shape, dtype, isa):
         assert (np.abs(out - (g * u + xhat * v + w)) <= bound).all()
 
 
+def in_parts(planes):
+    """Sums where values are adjacent: of 16 values after the other 16, an image's last ones at the end; then halves."""
+    n, c, length = planes.shape
+    whole = length // 16 * 16
+    groups = np.zeros((n, -(-length // 16), c, 16))
+    groups[:, : whole // 16] = planes[..., :whole].reshape(n, c, -1, 16).swapaxes(1, 2)
+    if length > whole:
+        groups[:, -1, :, whole - length :] = planes[..., whole:]
+    parts = in_order(groups.reshape(-1, c, 16))
+    while parts.shape[1] > 1:
+        first, second = np.split(parts, 2, axis=1)
+        parts = first + second
+    return parts[:, 0]
+
+
+def in_chunks(planes):
+    """Sums where channels are: of chunks of rows, about 32768 values each."""
+    rows = planes.swapaxes(1, 2).reshape(-1, planes.shape[1])
+    chunks = rows.size // 32768
+    ends = [len(rows) * k // chunks for k in range(chunks + 1)]
+    return in_order([in_order(rows[first:end]) for first, end in itertools.pairwise(ends)])
+
+
+def in_order(terms):
+    """Each added to those before it."""
+    return np.cumsum(terms, axis=0)[-1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "model"),
+    [((3, 5, 1000), in_parts), ((2, 3, 37), in_parts), ((2100, 2, 16), in_parts), ((700, 100, 1), in_chunks),
+     ((4, 40, 900), in_chunks)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)  # fmt: skip
+def test_sums_are_of_the_parts_that_the_shape_says(shape, model, isa):
+    values = np.random.default_rng(4).standard_normal(shape)
+    x, zeros = np.ascontiguousarray(values.swapaxes(1, 2)).swapaxes(1, 2), np.zeros(shape[1])
+    x, expected = x if model is in_chunks else values, model(values)
+    assert (expected != in_order(values.swapaxes(1, 2).reshape(-1, shape[1]))).any()  # another order would show
+    for threads in (1, 3):
+        with convkit.threads(threads):
+            np.testing.assert_array_equal(_channels.moments(x, zeros + 1, zeros)[:, 0], expected)
+            by = _channels.Map(zeros + 1, zeros, zeros + 1, zeros)
+            np.testing.assert_array_equal(_channels.gradient_sums(x, x, by)[:, 0], expected)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_results_go_where_they_belong(shape):
     values = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
