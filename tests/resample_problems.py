@@ -17,6 +17,10 @@ from bounds import assert_within_bound
 from cases import EVERYWHERE, LAYOUTS, arrange, by_dtype, restore
 
 
+def _itself(array):
+    return array
+
+
 class _Problem:
     """What both kinds of problem share."""
 
@@ -72,9 +76,9 @@ class Resize(_Problem):
         rng = self.rng()
         return {name: rng.standard_normal(s).astype(dtype) for name, s in (("x", self.x_shape), ("grad", self.y_shape))}
 
-    def run(self, module, operands: dict, layout: str = "NCHW", **options) -> dict:
-        """Output "y" and gradient "x" by `module`, computed in `layout`, returned in NCHW order."""
-        x, grad = arrange(operands["x"], layout), arrange(operands["grad"], layout)
+    def run(self, module, operands: dict, layout: str = "NCHW", view=_itself, **options) -> dict:
+        """Output "y" and gradient "x" by `module`, computed in `layout` of views, returned in NCHW order."""
+        x, grad = (view(arrange(operands[name], layout)) for name in ("x", "grad"))
         y = module.interpolate(x, self.size, layout=layout, **self.options, **options)
         dx = module.interpolate_backward(grad, x.shape, layout=layout, **self.options)
         return {"y": restore(y, layout), "x": restore(dx, layout)}
@@ -112,9 +116,10 @@ class Grid(_Problem):
         x, grad = (rng.standard_normal(s).astype(dtype) for s in (self.x_shape, self.y_shape))
         return {"x": x, "grid": grid, "grad": grad}
 
-    def run(self, module, operands: dict, layout: str = "NCHW", **options) -> dict:
-        """Output "y" and gradients "x" and "grid" by `module`, computed in `layout`, images returned in NCHW order."""
-        x, grad, grid = arrange(operands["x"], layout), arrange(operands["grad"], layout), operands["grid"]
+    def run(self, module, operands: dict, layout: str = "NCHW", view=_itself, **options) -> dict:
+        """The same; gradient "grid" besides."""
+        x, grad = (view(arrange(operands[name], layout)) for name in ("x", "grad"))
+        grid = view(operands["grid"])
         y = module.grid_sample(x, grid, layout=layout, **self.options, **options)
         grads = module.grid_sample_backward(grad, x, grid, layout=layout, **self.options)
         return {"y": restore(y, layout), "x": restore(grads.x, layout), "grid": grads.grid}
@@ -249,6 +254,16 @@ def named(problems, *names: str) -> tuple:
     """The problems of these names, in this order."""
     by_name = {problem.name: problem for problem in problems}
     return tuple(by_name[name] for name in names)
+
+
+SMALL_RESIZES = named(
+    RESIZES, "linear_x2", "bilinear_x2", "bilinear_corners", "bilinear_scales", "bicubic_down", "trilinear_mixed",
+    "nearest_down", "exact_scale", "bilinear_one_axis",
+)  # fmt: skip
+SMALL_GRIDS = named(
+    GRIDS, "zeros", "border", "reflection_corners", "few", "one_channel", "nearest", "bicubic", "bicubic_mirror_ends",
+    "volume", "volume_mirror", "volume_nearest", "large_sparse",
+)  # fmt: skip
 
 
 def _sizes(rng, nd: int, most: int) -> tuple[int, ...]:

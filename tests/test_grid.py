@@ -1,19 +1,12 @@
-"""grid_sample and its gradients: against the reference, by hand, at every kink, through every argument."""
-
-import itertools
+"""grid_sample and its gradients, by hand, at every kink, more than `test_resample_family.py` has."""
 
 import numpy as np
 import pytest
 
 import convkit
-from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, each, each_place, in_turn, restore
-from resample_problems import EMPTY, GRIDS, PADDINGS, Grid, assert_problem, named, random_grid
-from views import FORMS, VIEWS, with_canaries
+from cases import DTYPES, LAYOUTS, arrange, restore
+from resample_problems import GRIDS, PADDINGS, SMALL_GRIDS, Grid, named, random_grid
 
-SMALL = named(
-    GRIDS, "zeros", "border", "reflection_corners", "few", "one_channel", "nearest", "bicubic", "bicubic_mirror_ends",
-    "volume", "volume_mirror", "volume_nearest", "large_sparse",
-)  # fmt: skip
 MODES = ("bilinear", "nearest", "bicubic")
 CORNERS = (False, True)
 
@@ -22,34 +15,8 @@ def of(problem):
     return problem.name
 
 
-# ---------------------------------------------------------------- the float64 reference
-
-
-@each_place(GRIDS, lambda problem: True)
-def test_named_problems_keep_the_bound(problem, places, any_isa):
-    assert_problem(problem, places)
-
-
-@pytest.mark.parametrize("problem", [p for p in EMPTY if isinstance(p, Grid)], ids=of)
-def test_empty_problems(problem, any_isa):
-    assert_problem(problem)
-
-
-RANDOM, PER_BLOCK = 240, 12
-
-
-@blocks(RANDOM, PER_BLOCK)
-def test_random_problems(block, any_isa):
-    """Each number decides sizes, mode, padding, dtype, layout, threads and instruction set."""
-    isas = convkit.available_isas()
-    for index in block:
-        place = [(DTYPES[index // 3 % 2], isas[index // 12 % len(isas)])], [LAYOUTS[index // 6 % 2]]
-        with convkit.threads(1 + index % 3):
-            assert_problem(random_grid(index), *place)
-
-
 def test_the_random_problems_cover_what_they_promise():
-    problems = [random_grid(index) for index in range(RANDOM)]
+    problems = [random_grid(index) for index in range(240)]
     for mode in MODES:
         for padding in PADDINGS:
             for corners in CORNERS:
@@ -204,14 +171,6 @@ def test_what_is_outside_is_not_multiplied(isa):
 # ---------------------------------------------------------------- identities
 
 
-@pytest.mark.parametrize("problem", GRIDS, ids=of)
-def test_gradients_of_x_are_adjoints(problem):
-    operands = problem.operands("float64")
-    got = problem.run(convkit, operands)
-    forward, backward = np.vdot(got["y"], operands["grad"]), np.vdot(got["x"], operands["x"])
-    assert abs(forward - backward) <= 1e-12 * np.linalg.norm(got["y"]) * np.linalg.norm(operands["grad"])
-
-
 def away_from_kinks(problem, grid):
     """The grid with every coordinate at least 1e-3 elements from a whole or half one, where all kinks are."""
     spatial = np.array(problem.spatial[::-1])
@@ -222,7 +181,7 @@ def away_from_kinks(problem, grid):
     return np.where(near, (c + 0.01 + (0 if problem.align_corners else 0.5)) / np.maximum(half, 0.5) - 1, grid)
 
 
-@pytest.mark.parametrize("problem", [p for p in SMALL if p.spatial[0] < 100], ids=of)
+@pytest.mark.parametrize("problem", [p for p in SMALL_GRIDS if p.spatial[0] < 100], ids=of)
 def test_central_differences(problem):
     """Of the loss sum(y * grad), by 1e-6 in x and in the grid."""
     problem = problem.but(c=min(problem.c, 4))
@@ -266,57 +225,8 @@ def test_a_shift_by_whole_pixels_shifts_to_the_bit(isa):
         assert before.tobytes() == after.tobytes()
 
 
-# ---------------------------------------------------------------- bits
-
-LARGE = (
-    Grid("bits_zeros", 1, 21, (60, 70), (90, 80)),
-    Grid("bits_few", 2, 3, (150, 140), (130, 120), "bilinear", "border"),
-    Grid("bits_bicubic", 1, 9, (70, 50), (60, 61), "bicubic", "reflection", False, 2.5),
-    Grid("bits_nearest", 1, 18, (60, 61), (70, 64), "nearest"),
-    Grid("bits_volume", 1, 17, (12, 14, 16), (13, 15, 11)),
-    Grid("bits_one_image", 1, 1, (300, 20), (200, 100)),
-    Grid("bits_collisions", 1, 6, (3, 3), (120, 90)),
-)
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("problem", LARGE, ids=of)
-def test_threads(problem, isa):
-    operands = problem.operands(*in_turn(problem, DTYPES))
-    for layout in LAYOUTS:
-        with convkit.threads(1):
-            expected = problem.run(convkit, operands, layout)
-        for count in (2, 3, 5, 8):
-            with convkit.threads(count):
-                assert_same_bits(problem.run(convkit, operands, layout), expected, f"{layout}, {count} threads")
-
-
-@pytest.mark.parametrize("problem", LARGE + SMALL, ids=of)
-def test_layouts_agree(problem, isa):
-    operands = problem.operands(*in_turn(problem, DTYPES))
-    first, second = (problem.run(convkit, operands, layout) for layout in LAYOUTS)
-    for name in ("y", "x"):
-        assert first[name].tobytes() == second[name].tobytes(), name
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("problem", LARGE, ids=of)
-def test_large_problems_keep_the_bound(problem, any_isa):
-    assert_problem(problem)
-
-
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_alone_or_in_a_batch(problem, isa):
-    problem = problem.but(n=4)
-    operands = problem.operands("float32")
-    batch = problem.run(convkit, operands)
-    for part in (slice(0, 1), slice(1, 4)):
-        alone = problem.run(convkit, {name: array[part] for name, array in operands.items()})
-        assert_same_bits(alone, {name: array[part] for name, array in batch.items()})
-
-
 def test_need_gives_the_same_bits(isa):
-    for problem in SMALL:
+    for problem in SMALL_GRIDS:
         operands = problem.operands("float32")
         x, grid, grad = operands["x"], operands["grid"], operands["grad"]
         both = convkit.grid_sample_backward(grad, x, grid, **problem.options)
@@ -325,46 +235,6 @@ def test_need_gives_the_same_bits(isa):
         assert only_x.grid is only_grid.x is None
         assert only_x.x.tobytes() == both.x.tobytes()
         assert only_grid.grid.tobytes() == both.grid.tobytes()
-
-
-# ---------------------------------------------------------------- views and out
-
-
-@each(SMALL, lambda problem: problem.name != "large_sparse")
-def test_views_give_the_bits_of_copies(problem, isa):
-    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
-        operands = problem.operands(dtype)
-        expected = problem.run(convkit, operands, layout)
-        for view in VIEWS:
-            x, grad = (view(arrange(operands[name], layout)) for name in ("x", "grad"))
-            grid = view(operands["grid"])
-            y = convkit.grid_sample(x, grid, layout=layout, **problem.options)
-            grads = convkit.grid_sample_backward(grad, x, grid, layout=layout, **problem.options)
-            got = {"y": restore(y, layout), "x": restore(grads.x, layout), "grid": grads.grid}
-            assert all(type(array) is np.ndarray for array in (y, *grads))
-            assert_same_bits(got, expected, f"{view.__name__}, {dtype}, {layout}")
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("problem", SMALL, ids=of)
-def test_strided_out(problem, form, isa):
-    for dtype in DTYPES:
-        operands = problem.operands(dtype)
-        for layout in LAYOUTS:
-            x, grid = arrange(operands["x"], layout), operands["grid"]
-            expected = convkit.grid_sample(x, grid, layout=layout, **problem.options)
-            out, check = with_canaries(expected.shape, dtype, form)
-            assert convkit.grid_sample(x, grid, layout=layout, out=out, **problem.options) is out
-            assert np.array_equal(out, expected)
-            check()
-
-
-def test_operands_are_not_written(isa):
-    for problem in SMALL:
-        operands = problem.operands("float32")
-        kept = {name: array.copy() for name, array in operands.items()}
-        problem.run(convkit, operands)
-        assert_same_bits(operands, kept)
 
 
 def test_an_image_of_any_size_that_is_not_there(isa):
