@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import convkit
 from convkit import nn
 
 
@@ -158,6 +159,33 @@ ALONE = (
     Case("batch_norm2d_last", lambda nn: nn.BatchNorm2d(3, layout="NHWC"), (2, 4, 3, 3)),
     Case("empty_sequential", lambda nn: nn.Sequential(), (2, 3)),
 )
+
+
+def small_network(rng=0, dtype="float32"):
+    rng = np.random.default_rng(rng)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, rng=rng, dtype=dtype),
+        nn.ReLU(),
+        nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1, rng=rng, dtype=dtype), nn.ReLU()),
+        nn.Flatten(),
+        nn.Linear(36, 3, rng=rng, dtype=dtype),
+    )
+
+
+def batch(shape, seed=0, dtype="float32"):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def needs_of(monkeypatch):
+    """Record the ``need=`` of every 2-D convolution's backward, the last layer's first."""
+    needs = []
+
+    def spy(*args, need, **options):
+        needs.append(need)
+        return convkit.conv2d_backward(*args, need=need, **options)
+
+    monkeypatch.setattr(nn.Conv2d, "_backward", staticmethod(spy))
+    return needs
 
 
 def with_numbers(layer: nn.Module, rng: np.random.Generator, dtype: str = "float64") -> nn.Module:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-import convkit
 from convkit import models, nn, optim
 from convkit.analysis import check_gradients, count_parameters
 from convkit.models import mobilenet, resnet
 from convkit.models._layers import Layers
+from nn_cases import needs_of
 
 LAYERS = Layers("he", 0, "float64")
 
@@ -82,13 +82,7 @@ def test_gradients_are_those_of_central_differences(name):
 
 
 def test_the_input_gradient_of_a_unet_is_only_computed_if_wanted(monkeypatch):
-    needs = []
-
-    def spy(*args, need, **options):
-        needs.append(need)
-        return convkit.conv2d_backward(*args, need=need, **options)
-
-    monkeypatch.setattr(nn.Conv2d, "_backward", staticmethod(spy))
+    needs = needs_of(monkeypatch)
     model = models.unet(width=2, depth=1, rng=0)
     for need_input in (False, True):
         grad = model.backward(np.ones_like(model(noise(1, 1, 4, 4))), need_input=need_input)

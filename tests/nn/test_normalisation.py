@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from convkit import nn
-
-
-def batch(shape, seed=0, dtype="float32"):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+from nn_cases import batch
 
 
 @pytest.mark.parametrize(("momentum", "rates"), [(0.1, (0.1, 0.1)), (0.75, (0.75, 0.75)), (None, (1, 1 / 2))])
@@ -106,13 +103,6 @@ def test_another_dtype_and_what_is_no_array(layer):
         layer(batch((2, 3), dtype="float64"))
     with pytest.raises(TypeError, match="x must be a float32 or float64 array, got list"):
         layer([[1.0, 2.0, 3.0]])
-
-
-def test_constructors_refuse_what_cannot_be():
-    with pytest.raises(ValueError, match="num_groups must divide the 4 channels, got 3"):
-        nn.GroupNorm(3, 4)
-    with pytest.raises(ValueError, match="layout must be one of NCHW, NHWC, got 'CHWN'"):
-        nn.BatchNorm2d(3, layout="CHWN")
 
 
 def test_state_of_another_shape_is_refused_and_of_any_strides_taken():
