@@ -237,10 +237,7 @@ def peak_memory():
     import numpy as np
 
     import convkit
-
-    def status(field):
-        with open("/proc/self/status") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    from guards import peak_of
 
     weight = np.ones((64, 64, 3, 3), np.float32)
 
@@ -256,11 +253,8 @@ def peak_memory():
     for size, direction, algorithm in places:
         x = np.ones((1, 64, size, size), np.float32)
         call(x[..., :20, :20], direction, algorithm=algorithm)
-        with open("/proc/self/clear_refs", "w") as control:
-            control.write("5")
-        before = status("VmRSS")
-        result = call(x, direction, algorithm=algorithm)
-        print(size, direction, algorithm, status("VmHWM") - before - result.nbytes)
+        result, peak = peak_of(lambda x=x, way=direction, algorithm=algorithm: call(x, way, algorithm=algorithm))
+        print(size, direction, algorithm, peak - result.nbytes)
         del result
 
 
@@ -269,10 +263,7 @@ def peak_memory_of_deform(size, backward):
     import numpy as np
 
     import convkit
-
-    def status(field):
-        with open("/proc/self/status") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    from guards import peak_of
 
     rng = np.random.default_rng(0)
     x, grad = np.ones((1, 256, size, size), np.float32), np.ones((1, 256, size, size), np.float32)
@@ -286,11 +277,8 @@ def peak_memory_of_deform(size, backward):
 
     convkit.set_num_threads(2)
     call(*(a[..., :9, :9] for a in (x, offset, mask, grad)))
-    with open("/proc/self/clear_refs", "w") as control:
-        control.write("5")
-    before = status("VmRSS")
-    result = call(x, offset, mask, grad)
-    print(status("VmHWM") - before - sum(array.nbytes for array in result))
+    result, peak = peak_of(lambda: call(x, offset, mask, grad))
+    print(peak - sum(array.nbytes for array in result))
 
 
 @pytest.mark.thorough

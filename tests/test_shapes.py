@@ -139,21 +139,26 @@ def test_padding_modes_have_a_most(mode, most, message):
 # ---------------------------------------------------------------- shapes of results
 
 
+@pytest.mark.parametrize(
+    ("name", "spatial", "out", "channels", "more"),  # kernel 3, stride 2
+    [
+        ("conv", (7, 8, 9), (3, 3, 4), (6, 2), {}),
+        ("conv_transpose", (3, 4, 5), (8, 10, 12), (4, 3), {"output_padding": 1}),
+    ],
+)
 @pytest.mark.parametrize("nd", NDS)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("batched", [True, False])
-def test_result_shapes(nd, layout, batched):
-    spatial, out = (7, 8, 9)[:nd], (3, 3, 4)[:nd]  # kernel 3, stride 2
-
+def test_result_shapes(name, spatial, out, channels, more, nd, layout, batched):
     def image(channels, sizes):
-        shape = (*sizes, channels) if layout == "NHWC" else (channels, *sizes)
+        shape = (*sizes[:nd], channels) if layout == "NHWC" else (channels, *sizes[:nd])
         return (2, *shape) if batched else shape
 
-    x, w, b = np.ones(image(4, spatial)), np.ones((6, 2) + (3,) * nd), np.ones(6)
-    arguments = {"stride": 2, "groups": 2, "layout": layout}
-    y = getattr(convkit, f"conv{nd}d")(x, w, b, **arguments)
+    x, w, b = np.ones(image(4, spatial)), np.ones(channels + (3,) * nd), np.ones(6)
+    arguments = {"stride": 2, "groups": 2, "layout": layout} | more
+    y = getattr(convkit, f"{name}{nd}d")(x, w, b, **arguments)
     assert y.shape == image(6, out)
-    backward = getattr(convkit, f"conv{nd}d_backward")
+    backward = getattr(convkit, f"{name}{nd}d_backward")
     grads = backward(y, x, w, **arguments)
     assert isinstance(grads, convkit.ConvGrads)
     assert [g.shape for g in grads] == [x.shape, w.shape, b.shape]
@@ -161,9 +166,10 @@ def test_result_shapes(nd, layout, batched):
     assert backward(y, x.shape, list(w.shape), need=["bias"], **arguments).bias.shape == b.shape
     assert backward(y, x, w.shape, need={"weight"}, **arguments).weight.shape == w.shape
     assert backward(y, x.shape, w.shape, need=(), **arguments) == (None, None, None)
-    cols = convkit.im2col(x, (3,) * nd, 2, layout=layout)
-    assert cols.shape == ((2,) if batched else ()) + (4 * 3**nd, np.prod(out))
-    assert convkit.col2im(cols, spatial, 3, 2, layout=layout).shape == x.shape
+    if name == "conv":
+        cols = convkit.im2col(x, (3,) * nd, 2, layout=layout)
+        assert cols.shape == ((2,) if batched else ()) + (4 * 3**nd, np.prod(out[:nd]))
+        assert convkit.col2im(cols, spatial[:nd], 3, 2, layout=layout).shape == x.shape
 
 
 @pytest.mark.parametrize("ndim", [2, 3, 4, 5])
@@ -221,30 +227,6 @@ def test_an_image_without_pixels(mode):
             convkit.conv1d(x, w, padding=1, padding_mode=mode)
     with pytest.raises(ValueError, match="must fit the padded input.*, got an input of 0 padded to 0"):
         convkit.conv1d(x, w, padding_mode=mode)
-
-
-@pytest.mark.parametrize("nd", NDS)
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("batched", [True, False])
-def test_result_shapes_of_the_transposed(nd, layout, batched):
-    spatial, out = (3, 4, 5)[:nd], (8, 10, 12)[:nd]  # kernel 3, stride 2: 7, 9 and 11, and one more
-
-    def image(channels, sizes):
-        shape = (*sizes, channels) if layout == "NHWC" else (channels, *sizes)
-        return (2, *shape) if batched else shape
-
-    x, w, b = np.ones(image(4, spatial)), np.ones((4, 3) + (3,) * nd), np.ones(6)
-    arguments = {"stride": 2, "groups": 2, "output_padding": 1, "layout": layout}
-    y = getattr(convkit, f"conv_transpose{nd}d")(x, w, b, **arguments)
-    assert y.shape == image(6, out)
-    backward = getattr(convkit, f"conv_transpose{nd}d_backward")
-    grads = backward(y, x, w, **arguments)
-    assert isinstance(grads, convkit.ConvGrads)
-    assert [g.shape for g in grads] == [x.shape, w.shape, b.shape]
-    assert backward(y, x.shape, w, need="x", **arguments).x.shape == x.shape
-    assert backward(y, x.shape, list(w.shape), need=["bias"], **arguments).bias.shape == b.shape
-    assert backward(y, x, w.shape, need={"weight"}, **arguments).weight.shape == w.shape
-    assert backward(y, x.shape, w.shape, need=(), **arguments) == (None, None, None)
 
 
 def test_an_equal_bool_is_not_let_through_in_the_transposed():
