@@ -19,7 +19,8 @@ from .. import _options, _shapes
 from .._arrays import same_dtype
 from .._results import ConvGrads
 from .._typing import Activation, Padding, Size
-from ..ops._shared import Family, Plan, check_algorithm, check_shape, words
+from ..ops._docs import words
+from ..ops._shared import Family, Plan, check_algorithm, check_shape
 from ..ops.conv import CONV
 from ..ops.conv_transpose import CONV_TRANSPOSE
 from ._axes import Axis, cuts_at

@@ -13,7 +13,8 @@ import convkit
 
 from .. import _options, _pool_shapes, _shapes
 from .._typing import Padding, Size
-from ..ops._shared import check_shape, words
+from ..ops._docs import words
+from ..ops._shared import check_shape
 from ._axes import Axis, Read
 from ._graph import Layer, Span, known, lazy, sizes_of
 from ._sides import Blocks, Images, fitted, layer_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,10 +11,18 @@ from .. import _shapes
 from .._arrays import as_out, empty, refuse_lazy
 from .._ext import engine
 from .._threads import current
-from . import _shared
 from ._shared import batch
 
 INT64 = np.dtype(np.int64)
+
+
+class Plan(NamedTuple):
+    """All that a call needs to know about its sizes."""
+
+    geometry: engine.PoolGeometry
+    y_shape: tuple[int, ...]
+    batched: bool
+    channel_last: bool
 
 
 def as_indices(value, name: str = "indices") -> np.ndarray:
@@ -79,21 +88,3 @@ def point_geometry(nd, small, large, small_name, large_name, channel_last) -> tu
             f"got shape {tuple(small)}"
         )
     return engine.PoolGeometry(n, channels, in_, out), len(small) == nd + 2
-
-
-_RAISES = """\
-Raises
-    ------
-    TypeError
-        If an argument has the wrong type, or an array a dtype other than float32 and float64 (indices: int64).
-    ValueError
-        If a shape, size or option does not fit.
-    OverflowError
-        If a size, or the number of elements of the result, does not fit 64 bits.
-    MemoryError
-        If the result cannot be allocated."""
-
-
-def documented(template: str):
-    """As `_shared.documented`, in the words of pooling, which has one number of channels."""
-    return _shared.documented(template.replace("{raises}", _RAISES), "C", "C")

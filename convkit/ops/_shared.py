@@ -1,4 +1,4 @@
-"""What operators share: sizes that are found once, what a call takes in and gives back, the words of their docstrings.
+"""What operators share: sizes that are found once, what a call takes in and gives back.
 
 A call costs a few microseconds before any arithmetic, and on small images that is the whole cost. So all that depends
 on sizes alone is checked once and kept, under a key of plain ints; what is left each time is to look at the arrays.
@@ -201,63 +201,3 @@ def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need,
         code = code if need_weight else engine.AUTO  # the sum for the bias alone is every algorithm's
         family.grad_weight(plan.geometry, grad, x, dw, db, act, a, b, y, plan.channel_last, code, current())
     return ConvGrads(*grads)
-
-
-# ---------------------------------------------------------------- docstrings
-
-
-_ALGORITHM_DOC = """\
-"implicit_gemm" and "im2col" can do every shape, "direct" depthwise convolution and narrow groups, "winograd"
-        kernels of 3x3 taps along the last two axes, without a stride: a quarter of the products, in float32 an error of
-        at most 2e-5 of the result in the L2 norm for normal deviates, but no bound element by element, nor exact
-        integers. "auto" is one of them by a rule of one image's shape: "direct" where it can; "winograd" for 16
-        channels in and out and more (of a group), and four tiles of 4x4 outputs and more that are half full; for
-        transposed convolutions and gradients of x, "im2col" where a stride has 16 phases and more."""
-
-
-_SIZES = {"ones": "1", "twos": "2", "threes": "3", "fours": "4", "eights": "8"}  # of examples, along each axis
-
-
-def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object]:
-    """How the docstrings of one to three dimensions differ, for images of so many channels."""
-    axes = ("L",) if nd == 1 else ("D", "H", "W")[-nd:]
-    space, out = ", ".join(axes), ", ".join(axis + "_out" for axis in axes)
-    kernel = ", ".join("k" + axis for axis in axes)
-    return {
-        "nd": nd,
-        "activation": _options.ACTIVATION_DOC,
-        "derivative": _options.DERIVATIVE_DOC,
-        "algorithm": _ALGORITHM_DOC,
-        "ints": "1 int" if nd == 1 else f"{nd} ints",
-        "x": f"(N, {c_in}, {space})",
-        "x1": f"({c_in}, {space})",
-        "x_last": f"(N, {space}, {c_in})",
-        "y": f"(N, {c_out}, {out})",
-        "y1": f"({c_out}, {out})",
-        "plane": f"({space})",
-        "w": f"(C_out, C_in/groups, {kernel})",
-        "w_transposed": f"(C_in, C_out/groups, {kernel})",
-        "flip": ", ".join(["..."] + ["::-1"] * nd),
-        "out": out,
-        "per_tap": ", ".join("zyx"[-nd:]),
-        "corners": 2**nd,
-        "sampled": ("linear", "bilinear", "trilinear")[nd - 1],
-        "offsets": nd * 3**nd,
-        **{name: ", ".join(nd * size) for name, size in _SIZES.items()},
-        "valid": (1, 8, *[14] * nd),
-        "full": (1, 8, *[18] * nd),
-    }
-
-
-def documented(template: str, *channels: str):
-    """Decorator: the docstring that the functions of one to three dimensions share, in the words of one of them.
-
-    Words of several lines have the template's indentation, four spaces, and that of where they stand.
-    """
-
-    def document(function):
-        nd = next((int(character) for character in function.__name__ if character.isdigit()), 1)
-        function.__doc__ = inspect.cleandoc(template.format(**words(nd, *channels)))
-        return function
-
-    return document

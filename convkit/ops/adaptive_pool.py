@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +12,14 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._typing import Array
 from . import _pooling
-from ._pooling import documented, given, pooled_out
+from ._docs import documented
+from ._pooling import Plan, given, pooled_out
 from ._shared import check_shape, remembered
 from .pool import max_backward
 
 
-class _Plan(NamedTuple):
-    geometry: engine.PoolGeometry
-    y_shape: tuple[int, ...]
-    batched: bool
-    channel_last: bool
-
-
 @remembered
-def _plan(nd, x_shape, output_size, name, layout) -> _Plan:
+def _plan(nd, x_shape, output_size, name, layout) -> Plan:
     last = _options.channel_last(layout)
     n, channels, in_ = _shapes.split_image(x_shape, nd, name, last)
     _pool_shapes.check_not_empty(in_, name, x_shape)
@@ -33,7 +27,7 @@ def _plan(nd, x_shape, output_size, name, layout) -> _Plan:
     _shapes.elements((n, channels, *out), "the output")
     batched = len(x_shape) == nd + 2
     y_shape = _shapes.image_shape(n, channels, out, last, batched)
-    return _Plan(engine.PoolGeometry(n, channels, in_, out), y_shape, batched, last)
+    return Plan(engine.PoolGeometry(n, channels, in_, out), y_shape, batched, last)
 
 
 def _forward(op, nd, x, output_size, return_indices, layout, out):
@@ -55,7 +49,9 @@ def _avg_backward(nd, grad, x_shape, layout):
     return dx
 
 
-_SIZES_DOC = """
+_AVG_DOC = """
+    Average over as many windows of the last {nd} axes as are asked for.
+
     Output o of an axis covers the inputs from floor(o*in/out) to ceil((o + 1)*in/out) - 1.
 
     Parameters
@@ -65,29 +61,8 @@ _SIZES_DOC = """
     output_size : int or tuple of {ints}
         Size of the output, at least 0, larger than the input's if need be; None stands for the input's size.
         1 is global pooling.
-"""
-
-_END_DOC = """
-    layout : {{"NCHW", "NHWC"}}
-        "NHWC" has the channel axis of arrays last: {x_last}.
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor `x`.
-"""
-
-_SOURCE_DOC = """
-    References
-    ----------
-    M. Lin, Q. Chen and S. Yan, "Network in network", 2013, arXiv:1312.4400: global average pooling.
-"""
-
-_AVG_DOC = (
-    """
-    Average over as many windows of the last {nd} axes as are asked for.
-"""
-    + _SIZES_DOC
-    + _END_DOC.strip("\n")
-    + """
+    {layout}
+    {into}
 
     Returns
     -------
@@ -95,9 +70,11 @@ _AVG_DOC = (
         The spatial sizes are `output_size`.
 
     {raises}
-"""
-    + _SOURCE_DOC
-    + """
+
+    References
+    ----------
+    M. Lin, Q. Chen and S. Yan, "Network in network", 2013, arXiv:1312.4400: global average pooling.
+
     Examples
     --------
     >>> import convkit, numpy as np
@@ -105,19 +82,22 @@ _AVG_DOC = (
     >>> convkit.adaptive_avg_pool{nd}d(x, 1).shape
     (1, 3, {ones})
 """
-)
 
-_MAX_DOC = (
-    """
+_MAX_DOC = """
     Maximum over as many windows of the last {nd} axes as are asked for.
-"""
-    + _SIZES_DOC.rstrip("\n")
-    + """
-    return_indices : bool, default: False
-        Whether to return where each maximum was found, too. `out` is then a tuple (y, indices), None entries allocated.
-"""
-    + _END_DOC.strip("\n")
-    + """
+
+    Output o of an axis covers the inputs from floor(o*in/out) to ceil((o + 1)*in/out) - 1.
+
+    Parameters
+    ----------
+    x : ndarray, {x} or {x1}
+        Input, float32 or float64, of any strides, with spatial sizes of at least 1.
+    output_size : int or tuple of {ints}
+        Size of the output, at least 0, larger than the input's if need be; None stands for the input's size.
+        1 is global pooling.
+    {return_indices}
+    {layout}
+    {into}
 
     Returns
     -------
@@ -127,9 +107,11 @@ _MAX_DOC = (
         Only with `return_indices`: as in `max_pool{nd}d`, which has the rules for equal elements and NaN, too.
 
     {raises}
-"""
-    + _SOURCE_DOC
-    + """
+
+    References
+    ----------
+    M. Lin, Q. Chen and S. Yan, "Network in network", 2013, arXiv:1312.4400: global average pooling.
+
     Examples
     --------
     >>> import convkit, numpy as np
@@ -137,7 +119,6 @@ _MAX_DOC = (
     >>> convkit.adaptive_max_pool{nd}d(x, 1).shape
     (1, 3, {ones})
 """
-)
 
 _AVG_BACKWARD_DOC = """
     Gradient of `adaptive_avg_pool{nd}d` with respect to its input.
@@ -198,28 +179,28 @@ _MAX_BACKWARD_DOC = """
 """
 
 
-@documented(_AVG_DOC)
+@documented(_AVG_DOC, "C", "C")
 def adaptive_avg_pool1d(
     x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     return _forward(engine.POOL_AVERAGE, 1, x, output_size, False, layout, out)
 
 
-@documented(_AVG_DOC)
+@documented(_AVG_DOC, "C", "C")
 def adaptive_avg_pool2d(
     x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     return _forward(engine.POOL_AVERAGE, 2, x, output_size, False, layout, out)
 
 
-@documented(_AVG_DOC)
+@documented(_AVG_DOC, "C", "C")
 def adaptive_avg_pool3d(
     x: Array, output_size: int | None | Sequence[int | None], *, layout: str = "NCHW", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     return _forward(engine.POOL_AVERAGE, 3, x, output_size, False, layout, out)
 
 
-@documented(_MAX_DOC)
+@documented(_MAX_DOC, "C", "C")
 def adaptive_max_pool1d(
     x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
     out: np.ndarray | None = None,
@@ -227,7 +208,7 @@ def adaptive_max_pool1d(
     return _forward(engine.POOL_MAX, 1, x, output_size, return_indices, layout, out)
 
 
-@documented(_MAX_DOC)
+@documented(_MAX_DOC, "C", "C")
 def adaptive_max_pool2d(
     x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
     out: np.ndarray | None = None,
@@ -235,7 +216,7 @@ def adaptive_max_pool2d(
     return _forward(engine.POOL_MAX, 2, x, output_size, return_indices, layout, out)
 
 
-@documented(_MAX_DOC)
+@documented(_MAX_DOC, "C", "C")
 def adaptive_max_pool3d(
     x: Array, output_size: int | None | Sequence[int | None], *, return_indices: bool = False, layout: str = "NCHW",
     out: np.ndarray | None = None,
@@ -243,36 +224,36 @@ def adaptive_max_pool3d(
     return _forward(engine.POOL_MAX, 3, x, output_size, return_indices, layout, out)
 
 
-@documented(_AVG_BACKWARD_DOC)
+@documented(_AVG_BACKWARD_DOC, "C", "C")
 def adaptive_avg_pool1d_backward(grad: Array, x_shape: Sequence[int], *, layout: str = "NCHW") -> np.ndarray:
     return _avg_backward(1, grad, x_shape, layout)
 
 
-@documented(_AVG_BACKWARD_DOC)
+@documented(_AVG_BACKWARD_DOC, "C", "C")
 def adaptive_avg_pool2d_backward(grad: Array, x_shape: Sequence[int], *, layout: str = "NCHW") -> np.ndarray:
     return _avg_backward(2, grad, x_shape, layout)
 
 
-@documented(_AVG_BACKWARD_DOC)
+@documented(_AVG_BACKWARD_DOC, "C", "C")
 def adaptive_avg_pool3d_backward(grad: Array, x_shape: Sequence[int], *, layout: str = "NCHW") -> np.ndarray:
     return _avg_backward(3, grad, x_shape, layout)
 
 
-@documented(_MAX_BACKWARD_DOC)
+@documented(_MAX_BACKWARD_DOC, "C", "C")
 def adaptive_max_pool1d_backward(
     grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip
     return max_backward(1, grad, indices, x_shape, layout)
 
 
-@documented(_MAX_BACKWARD_DOC)
+@documented(_MAX_BACKWARD_DOC, "C", "C")
 def adaptive_max_pool2d_backward(
     grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip
     return max_backward(2, grad, indices, x_shape, layout)
 
 
-@documented(_MAX_BACKWARD_DOC)
+@documented(_MAX_BACKWARD_DOC, "C", "C")
 def adaptive_max_pool3d_backward(
     grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip

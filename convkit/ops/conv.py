@@ -10,7 +10,8 @@ from .. import _options, _shapes
 from .._ext import engine
 from .._results import ConvGrads
 from .._typing import Activation, Array, Padding, Size
-from ._shared import CONV_GRADS, Family, Plan, backward, documented, forward, in_words, remembered
+from ._docs import documented
+from ._shared import CONV_GRADS, Family, Plan, backward, forward, in_words, remembered
 
 
 @remembered
@@ -60,28 +61,15 @@ _FORWARD_DOC = """
         {activation}
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
-    algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        {algorithm}
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor an input.
+    {algorithm}
+    {into}
 
     Returns
     -------
     ndarray, {y} or {y1}
         Along each axis out = floor((in + lo + hi - dilation*(k - 1) - 1) / stride) + 1.
 
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong type, an array a dtype other than float32 and float64, or arrays have two dtypes.
-    ValueError
-        If a shape, size or option does not fit, the padded input is smaller than the dilated kernel, or `algorithm`
-        cannot do the shape.
-    OverflowError
-        If a size, or the number of elements of the result, does not fit 64 bits.
-    MemoryError
-        If the result cannot be allocated.
+    {raises}
 
     Notes
     -----
@@ -109,41 +97,7 @@ _BACKWARD_DOC = """
     weight[o, c, t] the sum of g[n, o, p] * x[n, c, p*stride + t*dilation - lo] over n and p, and
     bias[o] the sum of g[n, o, p] over n and p. Other padding modes than "zeros" map i to the element they repeat.
 
-    Parameters
-    ----------
-    grad : ndarray, {y} or {y1}
-        Gradient of the loss with respect to the output of `conv{nd}d`; with `activation`, after it.
-    x : ndarray or tuple of int
-        The input, or its shape where `need` does not include "weight".
-    weight : ndarray or tuple of int
-        The weight, or its shape where `need` does not include "x".
-    stride, padding, dilation, groups, padding_mode, layout
-        As in the forward call.
-    activation : None, str or tuple, default: None
-        {derivative}
-    y : ndarray, optional
-        The output of the forward call: required with `activation`, not looked at without.
-    need : str or sequence of str, default: ("x", "weight", "bias")
-        The gradients to compute. The others come back as None and cost nothing.
-    algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        As in `conv{nd}d`. The bits of a gradient of weight or bias follow from the batch, too, which it is a sum over.
-    out : tuple of three arrays or None, optional
-        A ConvGrads or tuple of arrays to fill and return, under the rules of `conv{nd}d`; None entries are allocated.
-
-    Returns
-    -------
-    ConvGrads
-        Named tuple (x, weight, bias) of arrays that have the shapes of the input, the weight, and (C_out,).
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError, MemoryError
-        As `conv{nd}d`; ValueError too if `need` has an unknown name, or `activation` comes without `y`.
-
-    Notes
-    -----
-    All gradients have the same bits for any number of threads; that of the input of an image also alone and in a batch.
-    An empty batch gives zeros.
+    {gradients}
 
     References
     ----------
@@ -189,7 +143,7 @@ def conv3d(
     return forward(CONV, sizes, x, weight, bias, activation, algorithm, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, sizes="stride, padding, dilation, groups, padding_mode")
 def conv1d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     dilation: Size = 1, groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None,
@@ -200,7 +154,7 @@ def conv1d_backward(
     return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, sizes="stride, padding, dilation, groups, padding_mode")
 def conv2d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     dilation: Size = 1, groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None,
@@ -211,7 +165,7 @@ def conv2d_backward(
     return backward(CONV, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, sizes="stride, padding, dilation, groups, padding_mode")
 def conv3d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     dilation: Size = 1, groups: int = 1, *, padding_mode: str = "zeros", activation: Activation = None,

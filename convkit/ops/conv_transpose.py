@@ -13,7 +13,8 @@ from .. import _options, _shapes
 from .._ext import engine
 from .._results import ConvGrads
 from .._typing import Activation, Array, Padding, Size
-from ._shared import CONV_GRADS, Family, Plan, backward, documented, forward, in_words, remembered
+from ._docs import documented
+from ._shared import CONV_GRADS, Family, Plan, backward, forward, in_words, remembered
 
 
 @remembered
@@ -78,11 +79,8 @@ _FORWARD_DOC = """
         {activation}
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x and of the result last: {x_last}. `weight` is the same in both.
-    algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        {algorithm}
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor an input.
+    {algorithm}
+    {into}
 
     Returns
     -------
@@ -90,16 +88,7 @@ _FORWARD_DOC = """
         C_out = weight.shape[1]*groups, and along each axis
         out = (in - 1)*stride + dilation*(k - 1) + 1 - lo - hi + output_padding.
 
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong type, an array a dtype other than float32 and float64, or arrays have two dtypes.
-    ValueError
-        If a shape, size or option does not fit, nothing is left of the output, or `algorithm` cannot do the shape.
-    OverflowError
-        If a size, or the number of elements of the result, does not fit 64 bits.
-    MemoryError
-        If the result cannot be allocated.
+    {raises}
 
     Notes
     -----
@@ -128,42 +117,7 @@ _BACKWARD_DOC = """
     weight[c, o, t] the sum of x[n, c, p] * g[n, o, p*stride + t*dilation - lo] over n and p, and
     bias[o] the sum of g[n, o, i] over n and i; g is 0 outside the output.
 
-    Parameters
-    ----------
-    grad : ndarray, {y} or {y1}
-        Gradient of the loss with respect to the output of `conv_transpose{nd}d`; with `activation`, after it.
-    x : ndarray or tuple of int
-        The input, or its shape where `need` does not include "weight".
-    weight : ndarray or tuple of int
-        The weight, or its shape where `need` does not include "x".
-    stride, padding, output_padding, groups, dilation, output_size, layout
-        As in the forward call.
-    activation : None, str or tuple, default: None
-        {derivative}
-    y : ndarray, optional
-        The output of the forward call: required with `activation`, not looked at without.
-    need : str or sequence of str, default: ("x", "weight", "bias")
-        The gradients to compute. The others come back as None and cost nothing.
-    algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
-        As in `conv_transpose{nd}d`.
-    out : tuple of three arrays or None, optional
-        A ConvGrads or tuple of arrays to fill and return, under the rules of `conv_transpose{nd}d`; None entries are
-        allocated.
-
-    Returns
-    -------
-    ConvGrads
-        Named tuple (x, weight, bias) of arrays that have the shapes of the input, the weight, and (C_out,).
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError, MemoryError
-        As `conv_transpose{nd}d`; ValueError too if `need` has an unknown name, or `activation` comes without `y`.
-
-    Notes
-    -----
-    All gradients have the same bits for any number of threads; that of the input of an image also alone and in a batch.
-    An empty batch gives zeros.
+    {gradients}
 
     References
     ----------
@@ -208,7 +162,7 @@ def conv_transpose3d(
     return forward(CONV_TRANSPOSE, sizes, x, weight, bias, activation, algorithm, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, sizes="stride, padding, output_padding, groups, dilation, output_size")
 def conv_transpose1d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
@@ -219,7 +173,7 @@ def conv_transpose1d_backward(
     return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, sizes="stride, padding, output_padding, groups, dilation, output_size")
 def conv_transpose2d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,
@@ -230,7 +184,7 @@ def conv_transpose2d_backward(
     return backward(CONV_TRANSPOSE, sizes, grad, x, weight, activation, y, need, algorithm, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, sizes="stride, padding, output_padding, groups, dilation, output_size")
 def conv_transpose3d_backward(
     grad: Array, x: Array | Sequence[int], weight: Array | Sequence[int], stride: Size = 1, padding: Padding = 0,
     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, output_size: Size | None = None,

@@ -13,7 +13,8 @@ from .._ext import engine
 from .._results import DeformGrads
 from .._threads import current
 from .._typing import Activation, Array, Padding, Size
-from ._shared import array_or_shape, batch, check_shape, documented, remembered, results, taken_y
+from ._docs import documented
+from ._shared import array_or_shape, batch, check_shape, remembered, results, taken_y
 
 _NAMES = DeformGrads._fields
 
@@ -138,25 +139,14 @@ _FORWARD_DOC = """
         {activation}
     layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of x, offset, mask and the result last: x is {x_last}. `weight` is the same in both.
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor an input.
+    {into}
 
     Returns
     -------
     ndarray, {y} or {y1}
         Along each axis out = floor((in + lo + hi - dilation*(k - 1) - 1) / stride) + 1.
 
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong type, an array a dtype other than float32 and float64, or arrays have two dtypes.
-    ValueError
-        If a shape, size or option does not fit, or the padded input is smaller than the dilated kernel.
-    OverflowError
-        If a size, or the number of elements of the result, does not fit 64 bits.
-    MemoryError
-        If the result or the workspace cannot be allocated.
+    {raises}
 
     Notes
     -----

@@ -14,7 +14,8 @@ from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
 from .._typing import Activation, Array
-from ._shared import CONV_GRADS, array_or_shape, check_shape, documented, taken_y
+from ._docs import documented
+from ._shared import CONV_GRADS, array_or_shape, check_shape, taken_y
 
 _MOST_AXES = 4  # a batch axis and three spatial ones
 
@@ -70,9 +71,7 @@ _FORWARD_DOC = """
         Added to every row of the result.
     activation : None, str or tuple, default: None
         {activation}
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor an input.
+    {into}
 
     Returns
     -------

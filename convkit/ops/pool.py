@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,27 +12,21 @@ from .._arrays import as_array, empty
 from .._ext import engine
 from .._typing import Array, Padding, Size
 from . import _pooling
-from ._pooling import as_indices, documented, given, point_geometry, pooled_out
+from ._docs import documented
+from ._pooling import Plan, as_indices, given, point_geometry, pooled_out
 from ._shared import check_shape, remembered
 
 
-class _Plan(NamedTuple):
-    geometry: engine.PoolGeometry
-    y_shape: tuple[int, ...]
-    batched: bool
-    channel_last: bool
-
-
 @remembered
-def _plan(x_shape, name, ceil_mode, count_pad, nd, kernel_size, stride, padding, dilation, layout) -> _Plan:
+def _plan(x_shape, name, ceil_mode, count_pad, nd, kernel_size, stride, padding, dilation, layout) -> Plan:
     last = _options.channel_last(layout)
     shape = _pool_shapes.windows(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, last, name)
     batched = len(x_shape) == nd + 2
     y_shape = _shapes.image_shape(shape.n, shape.channels, shape.out, last, batched)
-    return _Plan(engine.PoolGeometry(*shape, count_pad), y_shape, batched, last)
+    return Plan(engine.PoolGeometry(*shape, count_pad), y_shape, batched, last)
 
 
-def _planned(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name="x") -> _Plan:
+def _planned(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name="x") -> Plan:
     flags = _options.flag(ceil_mode, "ceil_mode"), _options.flag(count_pad, "count_include_pad")
     return _plan((x_shape, name, *flags), (nd, kernel_size, stride, padding, dilation, layout))
 
@@ -78,59 +72,22 @@ def _avg_backward(nd, grad, x_shape, kernel_size, stride, padding, dilation, cei
     return dx
 
 
-_WINDOWS_DOC = """
-    kernel_size : int or tuple of {ints}
-        Size of the window, at least 1.
-    stride : int or tuple of {ints}, optional
-        Step of the window over the input, at least 1; by default `kernel_size`.
-    padding : int, tuple or str, default: 0
-        Positions added on both sides of the input: one int; a tuple of {ints}, one per dimension; a tuple of pairs
-        ``(lo, hi)``, one per dimension; ``"valid"``, none; ``"same"`` or ``"same_upper"``: as many as ceil(in/stride)
-        windows need, an odd one at the end; ``"same_lower"``, an odd one at the start. Each side is less than
-        dilation*(kernel_size - 1) + 1.
-    dilation : int or tuple of {ints}, default: 1
-        Step between the elements of a window, at least 1.
-    ceil_mode : bool, default: False
-        Round the output size up, so that a last window may reach past the padding. One that would start past the image
-        and the padding before it is dropped.
-"""
-
-_FORWARD_END = """
-    layout : {{"NCHW", "NHWC"}}
-        "NHWC" has the channel axis of arrays last: {x_last}.
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor `x`.
-"""
-
-_SIZE_DOC = """
-        Along each axis out = floor((in + lo + hi - dilation*(kernel_size - 1) - 1) / stride) + 1, or ceil with
-        `ceil_mode`, then one less if (out - 1)*stride >= in + lo.
-"""
-
-_MAX_DOC = (
-    """
+_MAX_DOC = """
     Maximum over moving windows of the last {nd} axes.
 
     Parameters
     ----------
     x : ndarray, {x} or {x1}
         Input, float32 or float64, of any strides.
-"""
-    + _WINDOWS_DOC.strip("\n")
-    + """
-    return_indices : bool, default: False
-        Whether to return where each maximum was found, too. `out` is then a tuple (y, indices), None entries allocated.
-"""
-    + _FORWARD_END.strip("\n")
-    + """
+    {windows}
+    {return_indices}
+    {layout}
+    {into}
 
     Returns
     -------
     y : ndarray, {y} or {y1}
-"""
-    + _SIZE_DOC.strip("\n")
-    + """
+        {windows_out}
     indices : ndarray of int64, of the same shape
         Only with `return_indices`: the maximum's place, row-major in the plane {plane} of that image and channel
         without its padding, the same numbers in both layouts.
@@ -154,7 +111,6 @@ _MAX_DOC = (
     >>> convkit.max_pool{nd}d(x, 3, stride=2, padding=1).shape
     (1, 3, {fours})
 """
-)
 
 _MAX_BACKWARD_DOC = """
     Gradient of `max_pool{nd}d` with respect to its input.
@@ -188,30 +144,24 @@ _MAX_BACKWARD_DOC = """
     True
 """
 
-_AVG_DOC = (
-    """
+_AVG_DOC = """
     Average over moving windows of the last {nd} axes.
 
     Parameters
     ----------
     x : ndarray, {x} or {x1}
         Input, float32 or float64, of any strides.
-"""
-    + _WINDOWS_DOC.strip("\n")
-    + """
+    {windows}
     count_include_pad : bool, default: True
         Whether padding counts, as zeros. A sum is divided by the number of its elements inside the image or, if padding
         counts, inside the padded image; what `ceil_mode` reaches over never counts.
-"""
-    + _FORWARD_END.strip("\n")
-    + """
+    {layout}
+    {into}
 
     Returns
     -------
     ndarray, {y} or {y1}
-"""
-    + _SIZE_DOC.strip("\n")
-    + """
+        {windows_out}
 
     {raises}
 
@@ -233,7 +183,6 @@ _AVG_DOC = (
     >>> convkit.avg_pool{nd}d(x, 3, stride=2, padding=1).shape
     (1, 3, {fours})
 """
-)
 
 _AVG_BACKWARD_DOC = """
     Gradient of `avg_pool{nd}d` with respect to its input.
@@ -264,7 +213,7 @@ _AVG_BACKWARD_DOC = """
 """
 
 
-@documented(_MAX_DOC)
+@documented(_MAX_DOC, "C", "C")
 def max_pool1d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1, *,
     ceil_mode: bool = False, return_indices: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -272,7 +221,7 @@ def max_pool1d(
     return _max_forward(1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
 
 
-@documented(_MAX_DOC)
+@documented(_MAX_DOC, "C", "C")
 def max_pool2d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1, *,
     ceil_mode: bool = False, return_indices: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -280,7 +229,7 @@ def max_pool2d(
     return _max_forward(2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
 
 
-@documented(_MAX_DOC)
+@documented(_MAX_DOC, "C", "C")
 def max_pool3d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1, *,
     ceil_mode: bool = False, return_indices: bool = False, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -288,28 +237,28 @@ def max_pool3d(
     return _max_forward(3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
 
 
-@documented(_MAX_BACKWARD_DOC)
+@documented(_MAX_BACKWARD_DOC, "C", "C")
 def max_pool1d_backward(
     grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip
     return max_backward(1, grad, indices, x_shape, layout)
 
 
-@documented(_MAX_BACKWARD_DOC)
+@documented(_MAX_BACKWARD_DOC, "C", "C")
 def max_pool2d_backward(
     grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip
     return max_backward(2, grad, indices, x_shape, layout)
 
 
-@documented(_MAX_BACKWARD_DOC)
+@documented(_MAX_BACKWARD_DOC, "C", "C")
 def max_pool3d_backward(
     grad: Array, indices: np.ndarray, x_shape: Sequence[int], *, layout: str = "NCHW",
 ) -> np.ndarray:  # fmt: skip
     return max_backward(3, grad, indices, x_shape, layout)
 
 
-@documented(_AVG_DOC)
+@documented(_AVG_DOC, "C", "C")
 def avg_pool1d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, dilation: Size = 1,
     ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -317,7 +266,7 @@ def avg_pool1d(
     return _avg_forward(1, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
 
 
-@documented(_AVG_DOC)
+@documented(_AVG_DOC, "C", "C")
 def avg_pool2d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, dilation: Size = 1,
     ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -325,7 +274,7 @@ def avg_pool2d(
     return _avg_forward(2, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
 
 
-@documented(_AVG_DOC)
+@documented(_AVG_DOC, "C", "C")
 def avg_pool3d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, dilation: Size = 1,
     ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -333,7 +282,7 @@ def avg_pool3d(
     return _avg_forward(3, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out)
 
 
-@documented(_AVG_BACKWARD_DOC)
+@documented(_AVG_BACKWARD_DOC, "C", "C")
 def avg_pool1d_backward(
     grad: Array, x_shape: Sequence[int], kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *,
     dilation: Size = 1, ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW",
@@ -341,7 +290,7 @@ def avg_pool1d_backward(
     return _avg_backward(1, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
 
 
-@documented(_AVG_BACKWARD_DOC)
+@documented(_AVG_BACKWARD_DOC, "C", "C")
 def avg_pool2d_backward(
     grad: Array, x_shape: Sequence[int], kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *,
     dilation: Size = 1, ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW",
@@ -349,7 +298,7 @@ def avg_pool2d_backward(
     return _avg_backward(2, grad, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
 
 
-@documented(_AVG_BACKWARD_DOC)
+@documented(_AVG_BACKWARD_DOC, "C", "C")
 def avg_pool3d_backward(
     grad: Array, x_shape: Sequence[int], kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *,
     dilation: Size = 1, ceil_mode: bool = False, count_include_pad: bool = True, layout: str = "NCHW",

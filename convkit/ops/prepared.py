@@ -11,7 +11,8 @@ from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._threads import current
 from .._typing import Activation, Array, Padding, Size
-from ._shared import Plan, check_algorithm, check_shape, documented
+from ._docs import documented
+from ._shared import Plan, check_algorithm, check_shape
 from .conv import CONV
 from .conv_transpose import CONV_TRANSPOSE
 

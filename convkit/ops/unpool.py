@@ -9,7 +9,8 @@ from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._typing import Array, Padding, Size
 from . import _pooling
-from ._pooling import as_indices, documented, given, point_geometry
+from ._docs import documented
+from ._pooling import as_indices, given, point_geometry
 from ._shared import check_shape
 
 
@@ -56,11 +57,8 @@ _FORWARD_DOC = """
         As in `max_pool{nd}d`; no padding by name other than ``"valid"``. They serve to find the output size.
     output_size : int or tuple of {ints}, optional
         Spatial size of the output, less than `stride` away from what it is by default. The whole shape is taken, too.
-    layout : {{"NCHW", "NHWC"}}
-        "NHWC" has the channel axis of arrays last: {x_last}.
-    out : ndarray, optional
-        Array of the result's shape and dtype to write to and return: writable, of any strides, overlapping neither
-        itself nor an input.
+    {layout}
+    {into}
 
     Returns
     -------
@@ -113,7 +111,7 @@ _BACKWARD_DOC = """
 """
 
 
-@documented(_FORWARD_DOC)
+@documented(_FORWARD_DOC, "C", "C")
 def max_unpool1d(
     x: Array, indices: np.ndarray, kernel_size: Size, stride: Size | None = None, padding: Padding = 0,
     output_size: Size | None = None, *, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -121,7 +119,7 @@ def max_unpool1d(
     return _forward(1, x, indices, kernel_size, stride, padding, output_size, layout, out)
 
 
-@documented(_FORWARD_DOC)
+@documented(_FORWARD_DOC, "C", "C")
 def max_unpool2d(
     x: Array, indices: np.ndarray, kernel_size: Size, stride: Size | None = None, padding: Padding = 0,
     output_size: Size | None = None, *, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -129,7 +127,7 @@ def max_unpool2d(
     return _forward(2, x, indices, kernel_size, stride, padding, output_size, layout, out)
 
 
-@documented(_FORWARD_DOC)
+@documented(_FORWARD_DOC, "C", "C")
 def max_unpool3d(
     x: Array, indices: np.ndarray, kernel_size: Size, stride: Size | None = None, padding: Padding = 0,
     output_size: Size | None = None, *, layout: str = "NCHW", out: np.ndarray | None = None,
@@ -137,16 +135,16 @@ def max_unpool3d(
     return _forward(3, x, indices, kernel_size, stride, padding, output_size, layout, out)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, "C", "C")
 def max_unpool1d_backward(grad: Array, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     return _backward(1, grad, indices, layout)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, "C", "C")
 def max_unpool2d_backward(grad: Array, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     return _backward(2, grad, indices, layout)
 
 
-@documented(_BACKWARD_DOC)
+@documented(_BACKWARD_DOC, "C", "C")
 def max_unpool3d_backward(grad: Array, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     return _backward(3, grad, indices, layout)
