@@ -21,24 +21,14 @@ class _ConvTranspose(Convolution):
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Channels of the input and of the output.
+    in_channels, out_channels, groups, bias, activation, layout, algorithm, rng, dtype
+        As in `Conv{nd}d`.
     kernel_size, stride, output_padding, dilation : int or tuple of int
         One number, or one for every spatial axis.
     padding : int, tuple or str
         Every form that `convkit.conv_transpose{nd}d` takes; it crops the output.
-    groups : int, default 1
-        Divides both channel counts.
-    bias : bool, default True
-        Whether there is one; it starts from zeros.
-    activation, layout, algorithm
-        Every activation learns. Passed on to `convkit.conv_transpose{nd}d`.
     init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
         What the weight starts from, see `convkit.nn.init`; fans are counted as by PyTorch.
-    rng : numpy.random.Generator, int or None
-        Source of the initial numbers; give all layers of a model one Generator.
-    dtype : {{"float32", "float64"}}
-        Of the parameters, and so of every batch.
 
     Attributes
     ----------
@@ -50,8 +40,7 @@ class _ConvTranspose(Convolution):
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, a size or an option is none that the operator takes, or `init` gives
-        another shape.
+        As `Conv{nd}d`.
 
     Notes
     -----

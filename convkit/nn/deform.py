@@ -31,30 +31,16 @@ class _DeformConv(Convolution):
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Channels of the input and of the output.
-    kernel_size, stride, dilation : int or tuple of int
-        One number, or one for every spatial axis.
-    padding : int, tuple or str
-        Every form that `convkit.deform_conv{nd}d` takes.
-    groups : int, default 1
-        Divides both channel counts.
-    bias : bool, default True
-        Whether there is one; it starts from zeros.
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
+        As in `Conv{nd}d`.
     offset_groups : int, default 1
         Parts of the input's channels that have offsets of their own; divides `in_channels`.
     modulated : bool, default True
         Whether the layer's own branch has a mask, too (the second version of deformable convolution).
     branch : bool, default True
         Whether there is one; without it offsets are always given, as in torchvision.
-    activation, layout
-        Every activation learns. Passed on to `convkit.deform_conv{nd}d`.
-    init : {{"he", "he_uniform", "glorot", "glorot_normal", "zeros"}} or function
-        What the weight starts from, see `convkit.nn.init`.
-    rng : numpy.random.Generator, int or None
-        Source of the initial numbers; give all layers of a model one Generator.
-    dtype : {{"float32", "float64"}}
-        Of the parameters, and so of every batch.
+    activation, layout, init, rng, dtype
+        As in `Conv{nd}d`.
 
     Attributes
     ----------
@@ -69,8 +55,8 @@ class _DeformConv(Convolution):
     Raises
     ------
     ValueError
-        If `groups` or `offset_groups` does not divide the channels, or a size or an option is none that the operator
-        takes; in a call, if offsets are neither given nor the layer's own.
+        As `Conv{nd}d`, and if `offset_groups` does not divide the channels; in a call, if offsets are neither given nor
+        the layer's own.
 
     References
     ----------

@@ -55,11 +55,8 @@ def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32
 
     Parameters
     ----------
-    shape : tuple of int
-        A weight's, ``(out, in / groups, *kernel)``.
-    rng : numpy.random.Generator, int or None
-        Source of the numbers, or its seed; None takes a fresh one.
-    dtype : {"float32", "float64"}
+    shape, rng, dtype
+        As in `he`.
 
     Returns
     -------
@@ -78,11 +75,8 @@ def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -
 
     Parameters
     ----------
-    shape : tuple of int
-        A weight's, ``(out, in / groups, *kernel)``.
-    rng : numpy.random.Generator, int or None
-        Source of the numbers, or its seed; None takes a fresh one.
-    dtype : {"float32", "float64"}
+    shape, rng, dtype
+        As in `he`.
 
     Returns
     -------
@@ -101,11 +95,8 @@ def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "floa
 
     Parameters
     ----------
-    shape : tuple of int
-        A weight's, ``(out, in / groups, *kernel)``.
-    rng : numpy.random.Generator, int or None
-        Source of the numbers, or its seed; None takes a fresh one.
-    dtype : {"float32", "float64"}
+    shape, rng, dtype
+        As in `he`.
 
     Returns
     -------
@@ -123,10 +114,8 @@ def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") ->
 
     Parameters
     ----------
-    shape : tuple of int
-    rng : numpy.random.Generator, int or None
-        Taken so that all initialisers look alike.
-    dtype : {"float32", "float64"}
+    shape, rng, dtype
+        As in `he`.
 
     Returns
     -------

@@ -23,16 +23,8 @@ class Linear(Module):
     ----------
     in_features, out_features : int
         Length of the last axis of the input and of the output.
-    bias : bool, default True
-        Whether there is one; it starts from zeros.
-    activation : str, tuple or None
-        Every activation learns. Passed on to `convkit.linear`.
-    init : {"he", "he_uniform", "glorot", "glorot_normal", "zeros"} or function
-        What the weight starts from, see `convkit.nn.init`.
-    rng : numpy.random.Generator, int or None
-        Source of the initial numbers; give all layers of a model one Generator.
-    dtype : {"float32", "float64"}
-        Of the parameters, and so of every batch.
+    bias, activation, init, rng, dtype
+        As in `Conv2d`.
 
     Attributes
     ----------

@@ -84,15 +84,13 @@ def focal(
     Returns
     -------
     Loss
-        `value`: a float, or with "none" an array; `grad`: an array; arrays are of the shape and dtype of `scores`.
+        As of `binary_cross_entropy_with_logits`.
 
     Raises
     ------
-    TypeError
-        If an array is not of float32 or float64, or they are of two dtypes.
-    ValueError
-        If the shapes differ, a target is neither 0 nor 1, `alpha` or `gamma` is out of its range, `reduction` is
-        unknown, or a mean of no samples is asked for.
+    TypeError, ValueError
+        As `binary_cross_entropy_with_logits`; besides if a target is neither 0 nor 1, or `alpha` or `gamma` out of its
+        range.
     """
     scores, targets = check_targets(scores, targets)
     gamma = check_number("gamma", gamma, "at least 0", lambda power: power >= 0)
@@ -153,24 +151,18 @@ def perceptron(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean
 
     Parameters
     ----------
-    scores : ndarray of float32 or float64, any shape
-        Every element is a sample.
-    labels : ndarray of the shape of `scores`
-        -1 or 1, integers or floats.
-    reduction : {"mean", "sum", "none"}
-        Mean over all elements, sum over them, or one value for each.
+    scores, labels, reduction
+        As of `binary_hinge`.
 
     Returns
     -------
     Loss
-        `value`: a float, or with "none" an array; `grad`: an array; arrays are of the shape and dtype of `scores`.
+        As of `binary_hinge`.
 
     Raises
     ------
-    TypeError
-        If `scores` is not of float32 or float64, or `labels` not of numbers.
-    ValueError
-        If the shapes differ, a label is neither -1 nor 1, `reduction` is unknown, or a mean of no samples is asked for.
+    TypeError, ValueError
+        As `binary_hinge`.
     """
     scores, labels = check_signs(scores, labels)
     short = -labels * scores

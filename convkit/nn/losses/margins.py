@@ -72,10 +72,8 @@ def zero_one(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean")
     ----------
     scores : ndarray of float32 or float64, ``(N, classes, *)``
         Of equal scores the first is taken for the largest. Further axes are further samples.
-    labels : ndarray of integers, ``(N, *)``
-        The true classes, 0 to classes - 1.
-    reduction : {"mean", "sum", "none"}
-        Mean over all samples, sum over them, or one value for each.
+    labels, reduction
+        As of `multiclass_hinge`.
 
     Returns
     -------
@@ -84,10 +82,8 @@ def zero_one(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean")
 
     Raises
     ------
-    TypeError
-        If `scores` is not of float32 or float64, or `labels` not of integers.
-    ValueError
-        If the shapes do not fit, a label is no class, `reduction` is unknown, or a mean of no samples is asked for.
+    TypeError, ValueError
+        As `multiclass_hinge`.
     """
     scores, labels = check_classes(scores, labels)
     if scores.shape[1] == 0:  # then there are no labels either

@@ -70,12 +70,8 @@ def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
 
     Parameters
     ----------
-    model : Module
-        Its parameters that learn are penalised, each once.
-    strength : float
-        lambda, at least 0.
-    biases : bool, default False
-        Whether parameters called ``bias`` are penalised too.
+    model, strength, biases
+        As of `l1_penalty`.
 
     Returns
     -------
@@ -83,10 +79,8 @@ def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
 
     Raises
     ------
-    TypeError
-        If `model` is not a Module, or `strength` no number.
-    ValueError
-        If `strength` is negative or not finite.
+    TypeError, ValueError
+        As `l1_penalty`.
     """
     return _penalty(model, strength, biases, 2, lambda w, k: share(2 * k, w))
 
