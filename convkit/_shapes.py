@@ -66,6 +66,14 @@ def integer(value, name: str, expected: str = "an int") -> int:
     return value
 
 
+def at_least(value, name: str, least: int = 1) -> int:
+    """`value` as a plain int that is so large."""
+    value = integer(value, name)
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
 def plain(value, name: str, depth: int = 3):
     """`value` with every int made plain and every list a tuple, so that equal results mean equal sizes.
 
@@ -250,10 +258,8 @@ def image_shape(n: int, channels: int, spatial, channel_last: bool, batched: boo
 
 
 def _check_groups(groups, c_in: int, weight_shape) -> int:
-    groups = integer(groups, "groups")
+    groups = at_least(groups, "groups")
     c_out, per_group = weight_shape[:2]
-    if groups < 1:
-        raise ValueError(f"groups must be at least 1, got {groups}")
     if c_in % groups:
         raise ValueError(f"groups must divide the channels of x, got groups {groups} for {c_in} channels")
     if c_in != per_group * groups:
@@ -288,9 +294,7 @@ def transposed_reach(size: int, kernel: int, stride: int, dilation: int) -> int:
 
 
 def _check_transposed_groups(groups, c_in: int, weight_shape) -> int:
-    groups = integer(groups, "groups")
-    if groups < 1:
-        raise ValueError(f"groups must be at least 1, got {groups}")
+    groups = at_least(groups, "groups")
     if c_in % groups:
         raise ValueError(f"groups must divide the channels of x, got groups {groups} for {c_in} channels")
     if c_in != weight_shape[0]:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import _extras, _threads
-from ._shapes import integer
+from ._shapes import at_least
 
 __all__ = ["Ranks", "launched", "split", "world"]
 
@@ -138,8 +138,7 @@ def split(samples: int, shards: int) -> list[slice]:
     >>> distributed.split(5, 3)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    if integer(samples, "samples") < 0 or integer(shards, "shards") < 1:
-        raise ValueError(f"samples must be at least 0, and shards at least 1, got {samples} and {shards}")
+    samples, shards = at_least(samples, "samples", 0), at_least(shards, "shards")
     size, more = divmod(samples, shards)
     ends = [size * k + min(k, more) for k in range(shards + 1)]
     return [slice(begin, end) for begin, end in zip(ends, ends[1:], strict=False)]
@@ -188,11 +187,9 @@ class Ranks:
         if comm is not None and not hasattr(comm, "Dup"):
             raise TypeError(f"comm must be an mpi4py communicator or None, got {type(comm).__name__}")
         self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
-        if integer(shards, "shards") < 1:
-            raise ValueError(f"shards must be at least 1, got {shards}")
+        self.shards = at_least(shards, "shards")
         if shards < self.size:
             raise ValueError(f"shards must be at least the number of ranks, {self.size}, got {shards}")
-        self.shards = int(shards)
         self._comm = None if self.size == 1 else comm.Dup()  # no message of ours meets one of the program's
         ends = [self.shards * k // self.size for k in range(self.size + 1)]
         self.mine = range(ends[self.rank], ends[self.rank + 1])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._shapes import integer
+from .._shapes import at_least, integer
 from ..distributed import Ranks, split
 
 
@@ -165,6 +165,4 @@ def minibatches(
             )
     if len(x) != len(y):
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")
-    if integer(batch_size, "batch_size") < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
-    return Minibatches(x, y, int(batch_size), np.random.default_rng(rng), shuffle, drop_last, ranks)
+    return Minibatches(x, y, at_least(batch_size, "batch_size"), np.random.default_rng(rng), shuffle, drop_last, ranks)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .._numbers import number
-from .._shapes import integer, per_axis
+from .._shapes import at_least, per_axis
 from ..ops.grid import grid_sample
 
 Rng = np.random.Generator | int | None
@@ -66,7 +66,7 @@ def crop(x: np.ndarray, size: int | tuple[int, int], *, padding: int = 0, rng: R
     ValueError
         If `x` is not 4-dimensional, `padding` negative, or the window larger than the padded image.
     """
-    height, width = (available + 2 * _at_least(padding, "padding", 0) for available in _spatial(x))
+    height, width = (available + 2 * at_least(padding, "padding", 0) for available in _spatial(x))
     size = per_axis(size, 2, "size", 1)
     if size[0] > height or size[1] > width:
         raise ValueError(f"size must be at most {height}x{width}, the padded image's, got {size[0]}x{size[1]}")
@@ -103,7 +103,7 @@ def shift(x: np.ndarray, pixels: int = 1, *, rng: Rng = None) -> np.ndarray:
     ValueError
         If `x` is not 4-dimensional, or `pixels` negative.
     """
-    return crop(x, _spatial(x), padding=_at_least(pixels, "pixels", 0), rng=rng)
+    return crop(x, _spatial(x), padding=at_least(pixels, "pixels", 0), rng=rng)
 
 
 def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = None) -> np.ndarray:
@@ -263,10 +263,3 @@ def _spatial(x: np.ndarray) -> tuple[int, int]:
     if np.ndim(x) != 4:
         raise ValueError(f"x must have shape (N, C, H, W), got shape {np.shape(x)}")
     return x.shape[2:]
-
-
-def _at_least(value: int, name: str, least: int) -> int:
-    """`value`, an int of at least `least`."""
-    if integer(value, name) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    return int(value)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
+from .._shapes import at_least
 from ..nn.init import Initialiser, Rng
 from ._layers import Layers
 
@@ -105,8 +106,7 @@ def unet(
     O. Ronneberger, P. Fischer, T. Brox: U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
     arXiv:1505.04597.
     """
-    if depth < 0:
-        raise ValueError(f"depth must be at least 0, got {depth}")
+    at_least(depth, "depth", 0)
     new = Layers(init, rng, dtype)
     widths = [width * 2**i for i in range(depth + 1)]
     down = [_two(new, c_in, c_out) for c_in, c_out in zip([in_channels, *widths], widths[:-1], strict=False)]

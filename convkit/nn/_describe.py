@@ -11,15 +11,6 @@ import numpy as np
 
 from .._arrays import is_real
 from .._numbers import number
-from .._shapes import integer
-
-
-def count(value: int, name: str) -> int:
-    """A number of channels or features: an int of at least 1."""
-    value = integer(value, name)
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return value
 
 
 def added(eps: float) -> float:

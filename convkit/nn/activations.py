@@ -18,9 +18,9 @@ from .. import _options
 from .._arrays import as_array, same_dtype
 from .._limits import log_softmax, share
 from .._numbers import number
-from .._shapes import integer
+from .._shapes import at_least, integer
 from ..ops import _elementwise, _rows
-from ._describe import count, real
+from ._describe import real
 from .module import ByElement, Way
 from .parameter import Parameter
 
@@ -192,7 +192,7 @@ class PReLU(ByElement):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: str = "float32") -> None:
-        self.num_parameters = count(num_parameters, "num_parameters")
+        self.num_parameters = at_least(num_parameters, "num_parameters")
         self.weight = Parameter(np.full(num_parameters, number(init, "init"), real(dtype)))
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:

@@ -14,9 +14,10 @@ import numpy as np
 from .._arrays import as_array, empty, same_dtype
 from .._numbers import number
 from .._options import channel_last, flag
+from .._shapes import at_least
 from ..ops import _channels, _moments
 from . import _normal
-from ._describe import added, count, real
+from ._describe import added, real
 from ._symbols import on_images
 from .module import ByElement, Way
 from .parameter import Buffer, Parameter
@@ -39,7 +40,7 @@ class _BatchNorm(ByElement):
         layout: str = "NCHW",
         dtype: str = "float32",
     ) -> None:
-        self.num_features, self.eps, self.momentum = count(num_features, "num_features"), added(eps), momentum
+        self.num_features, self.eps, self.momentum = at_least(num_features, "num_features"), added(eps), momentum
         if momentum is not None:
             self.momentum = number(momentum, "momentum", "a number from 0 to 1, or None", lambda value: 0 <= value <= 1)
         self.layout, self.channel_last = layout, channel_last(layout)

@@ -12,6 +12,7 @@ from .. import _options
 from .._shapes import (
     PADDING_NAMES,
     TRANSPOSED_PADDING_NAMES,
+    at_least,
     conv,
     image_shape,
     integer,
@@ -24,7 +25,7 @@ from ..ops._shared import check_algorithm
 from . import init as initialisers
 from ._apart import follow, fused
 from ._axes import ForAxes
-from ._describe import count, unusual
+from ._describe import unusual
 from ._symbols import activated, on_images, pads
 from .module import Way
 from .parameter import Parameter
@@ -64,7 +65,10 @@ class Convolution(ForAxes):
     ) -> None:
         """Check everything that can be wrong without an image, and make the parameters."""
         nd, groups = self._nd, options["groups"]
-        self.in_channels, self.out_channels = count(in_channels, "in_channels"), count(out_channels, "out_channels")
+        self.in_channels, self.out_channels = (
+            at_least(in_channels, "in_channels"),
+            at_least(out_channels, "out_channels"),
+        )
         if integer(groups, "groups") < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"

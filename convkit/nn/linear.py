@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import _options
+from .._shapes import at_least
 from ..ops.linear import linear, linear_backward
 from . import init as initialisers
 from ._apart import follow, fused
-from ._describe import count
 from ._symbols import activated
 from .module import Module, Way
 from .parameter import Parameter
@@ -45,8 +45,8 @@ class Linear(Module):
         rng: initialisers.Rng = None,
         dtype: str = "float32",
     ) -> None:
-        self.in_features = count(in_features, "in_features")
-        self.out_features = count(out_features, "out_features")
+        self.in_features = at_least(in_features, "in_features")
+        self.out_features = at_least(out_features, "out_features")
         _options.activation(activation)
         self.weight = initialisers.parameter(init, (out_features, in_features), rng, dtype)
         self.bias = Parameter(np.zeros(out_features, dtype)) if _options.flag(bias, "bias") else None

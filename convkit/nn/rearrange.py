@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._shapes import image_shape, plain, split_image
-from ._describe import alike, count
+from .._shapes import at_least, image_shape, plain, split_image
+from ._describe import alike
 from ._symbols import on_images
 from .module import ByElement, Module, Way
 
@@ -80,7 +80,7 @@ class PixelShuffle(Module):
     """
 
     def __init__(self, upscale_factor: int, *, layout: str = "NCHW") -> None:
-        self.upscale_factor, self.layout = count(upscale_factor, "upscale_factor"), layout
+        self.upscale_factor, self.layout = at_least(upscale_factor, "upscale_factor"), layout
         _options.channel_last(layout)
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from .._arrays import as_array, empty, same_dtype
 from .._options import flag
-from .._shapes import plain
+from .._shapes import at_least, plain
 from ..ops import _channels, _elementwise, _moments
 from . import _normal
-from ._describe import added, count, real
+from ._describe import added, real
 from .module import ByElement, Way
 from .parameter import Parameter
 
@@ -68,7 +68,7 @@ class GroupNorm(ByElement):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: str = "float32"
     ) -> None:
-        self.num_groups, self.num_channels = count(num_groups, "num_groups"), count(num_channels, "num_channels")
+        self.num_groups, self.num_channels = at_least(num_groups, "num_groups"), at_least(num_channels, "num_channels")
         if num_channels % num_groups:
             raise ValueError(f"num_groups must divide the {num_channels} channels, got {num_groups}")
         self.eps, dtype, affine = added(eps), real(dtype), flag(affine, "affine")
@@ -158,7 +158,7 @@ class _InstanceNorm(GroupNorm):
     _nd: int
 
     def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False, dtype: str = "float32") -> None:
-        channels = count(num_features, "num_features")
+        channels = at_least(num_features, "num_features")
         super().__init__(channels, channels, eps, affine, dtype=dtype)
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
@@ -238,7 +238,7 @@ class LayerNorm(ByElement):
     ) -> None:
         sizes = plain(normalized_shape, "normalized_shape")
         sizes = sizes if isinstance(sizes, tuple) else (sizes,)
-        self.normalized_shape = tuple(count(size, "normalized_shape") for size in sizes)
+        self.normalized_shape = tuple(at_least(size, "normalized_shape") for size in sizes)
         if not sizes:
             raise ValueError("normalized_shape must be at least one size, got none")
         affine, bias = flag(elementwise_affine, "elementwise_affine"), flag(bias, "bias")

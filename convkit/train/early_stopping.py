@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shapes import integer
+from .._shapes import at_least
 from ..nn.module import Module
 
 
@@ -54,8 +54,7 @@ class EarlyStopping:
         mode: str | None = None,
         restore_best: bool = True,
     ) -> None:
-        if integer(patience, "patience") < 1:
-            raise ValueError(f"patience must be at least 1, got {patience}")
+        at_least(patience, "patience")
         if not 0 <= min_delta < math.inf:
             raise ValueError(f"min_delta must be a number in [0, inf), got {min_delta!r}")
         if mode not in ("min", "max", None):

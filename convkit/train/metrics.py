@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shapes import integer
+from .._shapes import at_least, integer
 from ..nn.losses import Loss, NothingCountsError
 
 
@@ -102,8 +102,7 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5, *, ignore_index: i
     ValueError
         If the shapes do not fit, there is no sample that counts, a label is no class, or `k` is below 1.
     """
-    if integer(k, "k") < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    at_least(k, "k")
     scores, labels = np.asarray(scores), _classes(labels, "labels")
     if not _of_classes(scores, labels):
         raise ValueError(

@@ -34,8 +34,10 @@ def test_cuts_differ_by_one_at_most():
         sizes = [part.stop - part.start for part in distributed.split(samples_, shards)]
         assert len(sizes) == shards and sum(sizes) == samples_ and sizes == sorted(sizes, reverse=True)
         assert max(sizes) - min(sizes) <= 1
-    for samples_, shards in ((-1, 3), (3, 0)):
-        message = f"samples must be at least 0, and shards at least 1, got {samples_} and {shards}"
+    for samples_, shards, message in (
+        (-1, 3, "samples must be at least 0, got -1"),
+        (3, 0, "shards must be at least 1"),
+    ):
         with pytest.raises(ValueError, match=message):
             distributed.split(samples_, shards)
 
