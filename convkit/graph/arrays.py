@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .table import Attrs, Info, by_image, needs, op
+from .table import Attrs, Info, by_image, needs, op, positive
 
 INT64 = np.dtype(np.int64)
 
@@ -70,9 +70,8 @@ def _slice(
 
 
 def _concat_infer(attrs: Attrs, *infos: Info) -> list[Info]:
-    axis = attrs["axis"]
     first, shape = infos[0], list(infos[0].shape)
-    axis = axis if axis >= 0 else axis + len(shape)
+    axis = positive(attrs["axis"], len(shape))
     for info in infos[1:]:
         if [*info.shape[:axis], *info.shape[axis + 1 :]] != [*shape[:axis], *first.shape[axis + 1 :]]:
             shapes = ", ".join(str(info.shape) for info in infos)
@@ -83,9 +82,8 @@ def _concat_infer(attrs: Attrs, *infos: Info) -> list[Info]:
 
 def _lower_concat(plan: Any, node: Any) -> bool:
     """Parts that do not lie in their place are copied there."""
-    y, axis, at = node.outputs[0], node.attrs["axis"], 0
-    axis = axis if axis >= 0 else axis + len(plan.info(y).shape)
-    places = []
+    y, at, places = node.outputs[0], 0, []
+    axis = positive(node.attrs["axis"], len(plan.info(y).shape))
     for value in node.inputs:
         places.append(plan.part(y, axis, at, plan.info(value).shape[axis]))
         at += plan.info(value).shape[axis]

@@ -22,7 +22,7 @@ from .ir import Graph, at
 from .parts import in_parts
 from .passes import allocated, optimise
 from .plan import Plan, Sized, refused
-from .table import OPS, Info, Undetermined
+from .table import OPS, Info, Undetermined, results_of
 from .tiled import Part, Range, Tiling
 
 _PLANS = 8  # that are kept
@@ -386,18 +386,14 @@ class Network:
         """Node by node, as the table has them: where shapes follow from numbers."""
         values, total = dict(zip(self.graph.inputs, arrays, strict=True)), 0
         for node in self.graph.nodes:
-            row, taken = (
-                OPS[node.op],
-                [None if v is None else values[v] if v.data is None else v.data for v in node.inputs],
-            )
+            taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
             if self._max_bytes is not None:
                 total += allocated(node, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
                 if total > self._max_bytes:
                     raise refused(self._max_bytes, node)
             with at(node):
-                results = row.run(node.attrs, *taken)
-            results = results if isinstance(results, tuple) else (results,)
-            values.update(zip(node.outputs, map(np.asarray, results), strict=False))
+                results = results_of(OPS[node.op].run, node.attrs, taken)
+            values.update(zip(node.outputs, results, strict=False))
         results = [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]
         _check_promises(self.graph, [array.shape for array in results])
         return results

@@ -14,8 +14,7 @@ from .._range import norms, scaled
 from ..ops import _channels, _moments
 from ..ops._channels import Map
 from .elements import same
-from .picking import positive
-from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, real, repeats
+from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, positive, real, repeats
 
 
 def _lower_rows(

@@ -16,7 +16,7 @@ from .ir import Graph, Node, Value
 from .maps import affine, by_channel
 from .patterns import fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
 from .placement import ADDING
-from .table import OPS, Info, Undetermined, bytes_of
+from .table import OPS, Info, Undetermined, bytes_of, results_of
 from .uses import Uses
 
 
@@ -80,9 +80,9 @@ def fold_constants(graph: Graph, max_bytes: int | None = None) -> None:
             total += allocated(node, [None if value is None else value.info for value in node.inputs])
             if total > max_bytes:
                 break
-        results = row.run(node.attrs, *(None if value is None else value.data for value in node.inputs))
-        for value, data in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False):
-            new[value] = graph.constant(np.asarray(data))
+        arrays = [None if value is None else value.data for value in node.inputs]
+        for value, data in zip(node.outputs, results_of(row.run, node.attrs, arrays), strict=False):
+            new[value] = graph.constant(data)
     replace_all(graph, new)
 
 

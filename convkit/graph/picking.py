@@ -9,14 +9,7 @@ import numpy as np
 
 from .arrays import INT64
 from .elements import same
-from .table import OPS, Attrs, Info, Op, Undetermined, needs, op
-
-
-def positive(axis: int, nd: int) -> int:
-    """An axis counted from the front."""
-    if not -nd <= axis < max(nd, 1):
-        raise ValueError(f"axis must be one of {nd}, got {axis}")
-    return axis if axis >= 0 else axis + nd
+from .table import OPS, Attrs, Info, Op, Undetermined, needs, op, positive
 
 
 def _undetermined(attrs: Attrs, *infos: Info | None) -> list[Info]:

@@ -14,7 +14,7 @@ from .elements import COPY, engine_pass
 from .ir import Graph, Node, Value, at
 from .placement import Placement, Spot, contiguous
 from .shuffles import shuffled
-from .table import OPS, Info, bytes_of
+from .table import OPS, Info, bytes_of, folded, results_of
 
 
 def refused(max_bytes: int, node: Node) -> MemoryError:
@@ -81,12 +81,7 @@ def _inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[l
         total += bytes_of(outputs) + row.scratch(node.attrs, *infos)
         if max_bytes is not None and total > max_bytes:
             raise refused(max_bytes, node)
-        follows = all(info is None or info.data is not None for info in infos)
-        if follows and row.fixed and any(info.data is None for info in outputs):
-            results = row.run(node.attrs, *(None if info is None else info.data for info in infos))
-            results = results if isinstance(results, tuple) else (results,)
-            outputs = [Info(array.shape, array.dtype, array) for array in map(np.asarray, results)]
-        known.update(zip(node.outputs, outputs, strict=False))
+        known.update(zip(node.outputs, folded(row, node.attrs, infos, outputs), strict=False))
     return _needed(graph, known), known
 
 
@@ -254,8 +249,7 @@ class Plan:
     def _run_node(self, node: Node, bases: list[np.ndarray]) -> None:
         arrays = [None if value is None else self._array(value, bases) for value in node.inputs]
         with at(node):
-            results = OPS[node.op].run(node.attrs, *arrays)
-        results = results if isinstance(results, tuple) else (results,)
+            results = results_of(OPS[node.op].run, node.attrs, arrays)
         for value, result in zip(node.outputs, results, strict=False):
             np.copyto(self._array(value, bases), result)
 

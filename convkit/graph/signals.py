@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .picking import positive
-from .table import Attrs, Info, needs, op
+from .table import Attrs, Info, needs, op, positive
 
 
 def _complex(x: np.ndarray) -> np.ndarray:

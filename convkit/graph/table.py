@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import eq
 from typing import Any, NamedTuple
 
@@ -99,11 +99,31 @@ def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list
             None if info is None else np.zeros(info.shape, info.dtype) if info.data is None else info.data
             for info in infos
         ]
-        results = run(attrs, *arrays)
-        results = results if isinstance(results, tuple) else (results,)
-        return [Info(array.shape, array.dtype, array if known else None) for array in map(np.asarray, results)]
+        return [Info(y.shape, y.dtype, y if known else None) for y in results_of(run, attrs, arrays)]
 
     return infer
+
+
+def results_of(run: Callable[..., Any], attrs: Attrs, arrays: Iterable[np.ndarray | None]) -> list[np.ndarray]:
+    """What an operator gives for these arrays."""
+    results = run(attrs, *arrays)
+    return list(map(np.asarray, results if isinstance(results, tuple) else (results,)))
+
+
+def folded(row: Op, attrs: Attrs, infos: Sequence[Info | None], outputs: list[Info]) -> list[Info]:
+    """What is known of a node's outputs, with their numbers where these follow from what is known of its inputs."""
+    known = row.fixed and all(info is None or info.data is not None for info in infos)
+    if not known or all(info.data is not None for info in outputs):
+        return outputs
+    results = results_of(row.run, attrs, (None if info is None else info.data for info in infos))
+    return [Info(array.shape, array.dtype, array) for array in results]
+
+
+def positive(axis: int, nd: int) -> int:
+    """An axis counted from the front."""
+    if not -nd <= axis < max(nd, 1):
+        raise ValueError(f"axis must be one of {nd}, got {axis}")
+    return axis if axis >= 0 else axis + nd
 
 
 def real(x: Info) -> None:

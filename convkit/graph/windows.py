@@ -9,8 +9,7 @@ import numpy as np
 
 from .._pool_shapes import PoolShape, windows
 from .images import padding, spatial
-from .picking import positive
-from .table import OPS, Attrs, Info, by_image, needs, op
+from .table import OPS, Attrs, Info, by_image, needs, op, positive
 
 # ---------------------------------------------------------------- pooling by a norm
 

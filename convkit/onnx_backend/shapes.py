@@ -5,7 +5,6 @@ onnx's own inference is not asked: it divides by what a file says, and then ends
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..graph import OPS, Graph, Info, Value
 from ..graph.ir import Node
+from ..graph.table import bytes_of, folded
 
 _FOLDED_BYTES = 1 << 20  # of the arrays that are computed
 
@@ -54,12 +54,7 @@ class Shapes:
     def _outputs(self, node: Node, infos: list[Info | None]) -> list[Info]:
         row = OPS[node.op]
         outputs = row.infer(node.attrs, *infos)
-        size = sum(math.prod(info.shape) * info.dtype.itemsize for info in outputs)
+        size = bytes_of(outputs)
         if size > self._max_bytes:
             return []
-        follows = row.fixed and size <= _FOLDED_BYTES and all(info is None or info.data is not None for info in infos)
-        if not follows or all(info.data is not None for info in outputs):
-            return outputs
-        results = row.run(node.attrs, *(None if info is None else info.data for info in infos))
-        results = results if isinstance(results, tuple) else (results,)
-        return [Info(array.shape, array.dtype, array) for array in map(np.asarray, results)]
+        return folded(row, node.attrs, infos, outputs) if size <= _FOLDED_BYTES else outputs
