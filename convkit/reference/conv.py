@@ -452,6 +452,13 @@ def _each(function, result, *others):
     return function(result, *others)
 
 
+def rounding(dtype: np.dtype, s, n):
+    """gamma_n * s + n * tiny; in float64 twice that, because the reference rounds as well."""
+    limits, times = np.finfo(dtype), 2 if dtype == np.float64 else 1
+    u = float(limits.eps) / 2
+    return times * (n * u / (1 - n * u) * s + n * float(limits.smallest_subnormal))
+
+
 def _steepness(grad: np.ndarray, y, activation, dtype: np.dtype) -> np.ndarray:
     """|grad| * act'(y) with the sums in the derivative's formula on absolute values too."""
     grad, y = np.abs(np.asarray(grad, np.float64)), np.asarray(y, np.float64)
@@ -526,14 +533,7 @@ def bound(name: str, *args, dtype=None, **kwargs):
     function, a, _ = _parameters(call.get("activation"), dtype)
     backward = "grad" in call
     extra = 2 + (_ROUNDINGS.get(function, 0) if backward else 0)
-    limits = np.finfo(dtype)
-    u, times = limits.eps / 2, 2 if dtype == np.float64 else 1
-
-    def error(s, k):
-        n = k + extra
-        return times * (n * float(u) / (1 - n * float(u)) * s + n * float(limits.smallest_subnormal))
-
-    allowed = _each(error, *terms(name, *args, **kwargs))
+    allowed = _each(lambda s, k: rounding(dtype, s, k + extra), *terms(name, *args, **kwargs))
     if backward or function is None:
         return allowed
     steepest = _STEEPEST.get(function, 1.0)

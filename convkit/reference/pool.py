@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .. import _options, _pool_shapes, _shapes
-from .conv import _as_called, _canonical, _dtype, _must_have_shape
+from .conv import _as_called, _canonical, _dtype, _must_have_shape, rounding
 
 # ---------------------------------------------------------------- windows
 
@@ -250,6 +250,4 @@ def bound(name: str, *args, dtype=None, **kwargs) -> np.ndarray:
     dtype = np.dtype(dtype or _dtype(call[operand]))
     sizes = function(**(call | {operand: np.abs(np.asarray(call[operand], np.float64))}))
     counts = function(**(call | {operand: np.ones(np.shape(call[operand])), "_divide": False}))
-    limits = np.finfo(dtype)
-    n, u = counts + 2, float(limits.eps) / 2
-    return (2 if dtype == np.float64 else 1) * (n * u / (1 - n * u) * sizes + n * float(limits.smallest_subnormal))
+    return rounding(dtype, sizes, counts + 2)

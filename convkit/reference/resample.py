@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _options, _resample_shapes, _shapes
 from .._results import GridGrads
+from .conv import _each, rounding
 
 _NAMES = GridGrads._fields
 _CUBIC = -0.75
@@ -421,18 +422,8 @@ def bound(name: str, *args, dtype=None, **kwargs):
     call = _call(name, args, kwargs)
     first = call["grad"] if "grad" in call else call["x"]
     dtype = np.dtype(dtype or np.asarray(first).dtype.newbyteorder("="))
-    limits, times = np.finfo(dtype), 2 if dtype == np.float64 else 1
     in_double = dtype == np.float32 and name.startswith("interpolate")
     extra = 24 if call["mode"] == "bicubic" and not in_double else 8
     if call.get("antialias") and not in_double:
         extra += _weights_of_axes(call)
-    u = float(limits.eps) / 2
-
-    def error(s, k):
-        n = k + extra
-        return times * (n * u / (1 - n * u) * s + n * float(limits.smallest_subnormal))
-
-    s, k = terms(name, *args, **kwargs)
-    if not isinstance(s, GridGrads):
-        return error(s, k)
-    return GridGrads(*(None if a is None else error(a, b) for a, b in zip(s, k, strict=True)))
+    return _each(lambda s, k: rounding(dtype, s, k + extra), *terms(name, *args, **kwargs))
