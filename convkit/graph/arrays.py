@@ -96,7 +96,7 @@ def _copied(plan: Any, values: Sequence[Any], places: list) -> bool:
     return all(plan.copy(value, place) for value, place in pairs)
 
 
-@op("Concat", infer=_concat_infer, lower=_lower_concat, apart=by_image)
+@op("Concat", infer=_concat_infer, lower=_lower_concat, apart=by_image, any_order=True)
 def _concat(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
     return np.concatenate(arrays, axis=attrs["axis"])
 

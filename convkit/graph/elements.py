@@ -182,7 +182,7 @@ def _slopes(attrs: Attrs, x: Info, slope: Info) -> list[Info]:
 
 
 for _name, _run in _ACTIVATIONS.items():
-    OPS[_name] = Op(_run, _slopes if _name == "PRelu" else same, lower_activation, elementwise=True)
+    OPS[_name] = Op(_run, _slopes if _name == "PRelu" else same, lower_activation, elementwise=True, any_order=True)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -285,7 +285,7 @@ def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 for _name, _function in {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided, "Max": np.maximum, "Min": np.minimum,
 }.items():  # fmt: skip
-    OPS[_name] = Op(_chained(_function), broadcast, lower_arithmetic, elementwise=True)
+    OPS[_name] = Op(_chained(_function), broadcast, lower_arithmetic, elementwise=True, any_order=True)
 
 for _name, _function in {
     "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sin": np.sin, "Cos": np.cos,

@@ -177,9 +177,10 @@ def by_weight(attrs: Attrs, x: Info, weight: Info, *others: Info | None) -> bool
     return weight.data is not None and by_image(attrs, x, *others)
 
 
-OPS["Conv"] = Op(_conv, _conv_infer(_conv_plan), _lower_conv(False), apart=by_weight, flops=_conv_flops(False))
+_BY_WEIGHT = {"apart": by_weight, "any_order": True}
+OPS["Conv"] = Op(_conv, _conv_infer(_conv_plan), _lower_conv(False), flops=_conv_flops(False), **_BY_WEIGHT)
 OPS["ConvTranspose"] = Op(
-    _conv_transpose, _conv_infer(_transposed_plan), _lower_conv(True), apart=by_weight, flops=_conv_flops(True)
+    _conv_transpose, _conv_infer(_transposed_plan), _lower_conv(True), flops=_conv_flops(True), **_BY_WEIGHT
 )
 
 
@@ -262,7 +263,10 @@ def _lower_pool(code: int) -> Callable[..., bool]:
     return lower
 
 
-@op("MaxPool", infer=_pool_infer, lower=_lower_pool(engine.POOL_MAX), apart=by_image)
+_BY_IMAGE = {"apart": by_image, "any_order": True}
+
+
+@op("MaxPool", infer=_pool_infer, lower=_lower_pool(engine.POOL_MAX), **_BY_IMAGE)
 def _max_pool(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.max_pool1d, pool.max_pool2d, pool.max_pool3d)[nd - 1]
@@ -281,9 +285,8 @@ def _column_major(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
 
 
 @op(
-    "AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE),
-    apart=by_image,
-)  # fmt: skip
+    "AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE), **_BY_IMAGE
+)
 def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
     function = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[nd - 1]
@@ -320,9 +323,9 @@ _AVERAGES = adaptive_pool.adaptive_avg_pool1d, adaptive_pool.adaptive_avg_pool2d
 _LARGEST = adaptive_pool.adaptive_max_pool1d, adaptive_pool.adaptive_max_pool2d, adaptive_pool.adaptive_max_pool3d
 # The adaptive ones are convkit's own: ONNX has those to one element alone.
 for _name in ("GlobalAveragePool", "AdaptiveAveragePool"):
-    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(engine.POOL_AVERAGE), apart=by_image)
+    OPS[_name] = Op(_adaptive(_AVERAGES), _adaptive_infer, _lower_adaptive(engine.POOL_AVERAGE), **_BY_IMAGE)
 for _name in ("GlobalMaxPool", "AdaptiveMaxPool"):
-    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(engine.POOL_MAX), apart=by_image)
+    OPS[_name] = Op(_adaptive(_LARGEST), _adaptive_infer, _lower_adaptive(engine.POOL_MAX), **_BY_IMAGE)
 
 
 # ---------------------------------------------------------------- resampling

@@ -70,7 +70,7 @@ def _lower_batch_norm(plan: Any, node: Any) -> bool:
     return _lower(plan, node, *(v.reshape(-1, *(1,) * (len(info.shape) - 2)) for v in affine(node.attrs, *numbers)))
 
 
-@op("BatchNormalization", infer=each_channel, lower=_lower_batch_norm, apart=by_image)
+@op("BatchNormalization", infer=each_channel, lower=_lower_batch_norm, apart=by_image, any_order=True)
 def _batch_norm(attrs: Attrs, x, scale, bias, mean, var) -> np.ndarray:
     factor, shift = (v.reshape(-1, *(1,) * (x.ndim - 2)) for v in affine(attrs, scale, bias, mean, var))
     return (x * factor + shift).astype(x.dtype)
@@ -81,7 +81,7 @@ def _lower_affine(plan: Any, node: Any) -> bool:
     return is_real(plan.info(node.inputs[0]).dtype) and _lower(plan, node, *numbers)
 
 
-@op("Affine", infer=broadcast, lower=_lower_affine, elementwise=True)
+@op("Affine", infer=broadcast, lower=_lower_affine, elementwise=True, any_order=True)
 def _affine(attrs: Attrs, x, factor, shift) -> np.ndarray:
     """convkit's own: a product and a sum with constants, which passes make one."""
     return x * factor + shift

@@ -122,7 +122,7 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
 
 
 @op(
-    "ChannelNormalization", infer=each_channel, apart=by_image,
+    "ChannelNormalization", infer=each_channel, apart=by_image, any_order=True,
     lower=lambda plan, node: _lower_rows(plan, node, engine.STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
 )  # fmt: skip
 def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:

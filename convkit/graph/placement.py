@@ -17,12 +17,6 @@ from .table import OPS, Info
 
 ARENA = 0  # the base of what no caller sees; then come the inputs and the outputs
 _ALIGNED = 64
-# Operators whose kernels read and write images of any strides at their best.
-LAYOUT_FREE = frozenset(
-    "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool AdaptiveAveragePool GlobalMaxPool AdaptiveMaxPool "
-    "Add Sub Mul Div Max Min Relu LeakyRelu Sigmoid Tanh Clip HardSigmoid HardSwish Swish Gelu Elu Selu "
-    "BatchNormalization ChannelNormalization Affine Concat ReduceMean ReduceMax".split()
-)
 # Values have their channels last where a depthwise kernel is among the operators that tie them together, and planes of
 # fewer elements: lanes of pixels would be left half empty. On the layers of MobileNetV2 (Zen 3) 1x1 kernels take
 # 0.85 to 1 of the time then, depthwise ones 0.5 to 0.9; 3x3 ones by Winograd, of ResNet's, up to 1.2.
@@ -191,7 +185,7 @@ class Placement:
     def _may_choose(self, value: Value) -> bool:
         """Whether a value's elements may stand in any order: all that touch it take it in any."""
         around = [self.nodes[self._index[value]], *(self.nodes[i] for i in self._users.get(value, ()))]
-        return 3 <= len(self._infos[value].shape) <= 5 and all(node.op in LAYOUT_FREE for node in around)
+        return 3 <= len(self._infos[value].shape) <= 5 and all(OPS[node.op].any_order for node in around)
 
     def _find_channels_last(self) -> set[Value]:
         """The values that operators tie to a depthwise one's, each to the next."""

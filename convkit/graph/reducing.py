@@ -108,6 +108,5 @@ for _name, _function in {
     "ReduceSumSquare": lambda x, **kw: np.sum(np.square(x), **kw),
     "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
 }.items():  # fmt: skip
-    OPS[_name] = Op(
-        _reduction(_function), _reduce_infer, _POOLED.get(_name), apart=_within_images if _name in _POOLED else None
-    )
+    _more = {"apart": _within_images, "any_order": True} if _name in _POOLED else {}
+    OPS[_name] = Op(_reduction(_function), _reduce_infer, _POOLED.get(_name), **_more)

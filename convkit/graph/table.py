@@ -46,6 +46,8 @@ class Op(NamedTuple):
         ``apart(attrs, *infos)``: whether each image of the output follows from that image of the inputs and from
         constants, as far as the batch's size in their shapes does not tell. None: of element-wise operators as
         `by_image` says, of others never.
+    any_order : bool
+        Whether its kernels read and write images at their best whatever order the elements stand in.
     view : bool
         Whether the output is the input's memory, if strides allow, as `run` gives it then.
     flops : function
@@ -62,6 +64,7 @@ class Op(NamedTuple):
     lower: Callable[..., bool] | None = None
     elementwise: bool = False
     apart: Callable[..., bool] | None = None
+    any_order: bool = False
     view: bool = False
     flops: Callable[..., int] = lambda attrs, infos, outputs: 0
     fixed: bool = True
