@@ -1,29 +1,23 @@
 """conv_transpose1d, 2d, 3d and their gradients: by hand, beside convolution, more than `test_conv_family.py` has."""
 
 import itertools
-from collections import Counter
 
 import numpy as np
 import pytest
 
 import convkit
 from cases import (
-    ACTIVATIONS,
     DTYPES,
     LAYOUTS,
     arrange,
-    assert_all,
-    assert_case,
     assert_same_bits,
-    blocks,
     everything,
     integer_case,
     integer_data,
     random_data,
     restore,
-    solve,
 )
-from problems import SMALL_TRANSPOSED, Problem, Transposed, named, random_transposed
+from problems import SMALL_TRANSPOSED, Problem, Transposed, named
 from views import FORMS, with_canaries
 
 
@@ -160,46 +154,6 @@ def test_every_length(isa, dtype, algorithm):
             expected = convkit.reference.conv_transpose1d_backward(y, x, weight, **sizes)
             for got, wanted in zip(grads, expected, strict=True):
                 assert np.array_equal(got, wanted), (length, step)
-
-
-# ---------------------------------------------------------------- random configurations
-
-COUNT, PER_BLOCK = 300, 25
-FUSED = (None, None, None, *ACTIVATIONS)
-
-
-def check(index: int) -> None:
-    """Random configuration `index`, whose number decides everything, with its gradients."""
-    problem = random_transposed(index).but(activation=FUSED[index // 12 % len(FUSED)])
-    isas = convkit.available_isas()
-    convkit.set_isa(isas[index // 12 % len(isas)])
-    with convkit.threads(1 + index % 3):
-        case = solve(random_data(problem, DTYPES[index % 2]))
-        assert_case(case, LAYOUTS[index // 2 % 2], algorithm=("auto", "implicit_gemm", "im2col")[index // 4 % 3])
-
-
-@blocks(COUNT, PER_BLOCK)
-def test_random_configurations(block, any_isa):
-    assert_all(check, block)
-
-
-@pytest.mark.thorough
-def test_the_random_configurations_cover_what_they_promise():
-    seen = Counter()
-    for index in range(COUNT):
-        problem = random_transposed(index)
-        seen.update([("nd", problem.nd), ("grouped", problem.groups > 1), ("named", isinstance(problem.padding, str))])
-        seen.update([("sized", problem.output_size is not None)])
-        axes = (problem.pads, problem.reach, problem.out, problem.stride, problem.dilation, problem.kernel)
-        for (lo, hi), reach, out, step, gap, taps in zip(*axes, strict=True):
-            seen.update([("lengthened", lo + out > reach), ("asymmetric", lo != hi), ("cropped", lo + out < reach)])
-            seen.update([("holes", gap * (taps - 1) + 1 < step), ("gap over stride", gap > step)])
-            seen.update([("stride", step), ("dilation", gap), ("kernel", taps)])
-    expected = [("nd", n) for n in (1, 2, 3)] + [("stride", n) for n in range(1, 5)]
-    expected += [("dilation", n) for n in range(1, 5)] + [("kernel", n) for n in range(1, 8)]
-    names = ("grouped", "named", "sized", "lengthened", "asymmetric", "cropped", "holes", "gap over stride")
-    expected += [(name, True) for name in names]
-    assert min(seen[key] for key in expected) >= 30, seen
 
 
 # ---------------------------------------------------------------- convolution's adjoint
