@@ -6,6 +6,7 @@ import pytest
 import convkit
 from convkit import models, nn
 from convkit.analysis import effective_receptive_field, receptive_field
+from convkit.graph import Graph, Network
 
 
 def conv(c_in, c_out, *args, **options):
@@ -205,6 +206,13 @@ class OfOnesOwn(nn.Module):
 )
 def test_what_is_not_known_is_left_out(model):
     assert [field.name for field in receptive_field(model, (1, 1, 8, 8))] == ["conv"]
+
+
+def test_a_network_is_seen_through_whatever_is_element_by_element():
+    graph, weight = Graph(), np.ones((1, 1, 3, 3), np.float32)
+    x = graph.input("x").emit("Conv", weight).emit("Floor").emit("Sin")
+    graph.outputs, graph.output_names = [x.emit("Conv", weight)], ["y"]
+    assert last(Network(graph), 1, 1, 9, 9).size == (5, 5)
 
 
 # ---------------------------------------------------------------- the part that is heard
