@@ -69,12 +69,14 @@ typedef struct ck_dense_plan {
   int sorted; /* whether taps differ in phase: then a task takes those of its phases, and sorts panel rows by them */
   int64_t acc_phase;    /* bytes of one phase's accumulators */
   int64_t tasks, bytes; /* scratch for each thread */
+  int64_t packed;       /* bytes of the weights, which are packed once, for all tasks; 0: by each task, or not */
 } ck_dense_plan;
 
 /* A correlation at work, as the tasks of ck_parallel see it. */
 typedef struct ck_dense_call {
   const ck_dense *d;
   ck_dense_plan plan;
+  char *packed; /* where weights go that all tasks share */
 } ck_dense_call;
 
 /* A task's part, where lane tiles and phases are not split: of `outer`, and of the outputs. */

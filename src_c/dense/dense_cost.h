@@ -59,6 +59,9 @@ extern int64_t ck_cost_changes;
 /* Rows in panels of balanced height, each register tile over k products in so many pieces. */
 double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces);
 
+/* To pack all weights, once. */
+double ck_dense_pack_cycles(const ck_dense *dense, const ck_dense_plan *plan);
+
 /* Of one task. */
 double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 

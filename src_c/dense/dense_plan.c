@@ -324,9 +324,45 @@ static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *
   return best;
 }
 
+int64_t ck_dense_panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t ld = ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector);
+  return p->kmax * ld * d->kernels->real_size;
+}
+
+int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
+  if (d->arrangement == CK_LINES)
+    return ck_lines_panels(d);
+  int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), ck_dense_panel_bytes(d, p) + 1}, bytes;
+  const int none = p->phase_parts > 1 || d->sampler || d->arrangement == CK_UNPACKED || d->arrangement == CK_SHEETS;
+  return none || !ck_product(all, 4, &bytes) ? 0 : bytes;
+}
+
+/* Weights of so many bytes are packed once for all tasks where that costs less than that each packs them: then blocks
+ * may be small. More would come from memory. */
+enum { PACKED_BYTES = 4 * 1024 * 1024 };
+
+static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_run *run) {
+  const ck_dense_plan best = cheapest_plan(d, arrangements, run);
+  const int shareable = arrangements & ~(1 << CK_LINES | 1 << CK_SHEETS | 1 << CK_UNPACKED);
+  if (d->prepared || d->sampler || best.tasks == 0 || !shareable)
+    return best;
+  ck_dense trial = *d;
+  trial.prepared = 1;
+  ck_dense_plan plan = cheapest_plan(&trial, shareable, run);
+  plan.packed = ck_dense_panels(&trial, &plan);
+  plan.cycles += ck_dense_pack_cycles(&trial, &plan) / run->threads;
+  const int fits =
+      plan.packed <= PACKED_BYTES && (!run->limit || plan.packed + run->threads * plan.bytes <= run->limit);
+  if (!plan.packed || !fits || plan.cycles >= best.cycles)
+    return best;
+  *d = trial;
+  d->prepared = 0;
+  return plan;
+}
+
 double ck_dense_cycles(const ck_dense *d, int arrangement, const ck_run *run) {
   ck_dense trial = *d;
-  return considered(d) & 1 << arrangement ? plan_arrangement(&trial, arrangement, run).cycles : 0;
+  return considered(d) & 1 << arrangement ? cheapest_packing(&trial, 1 << arrangement, run).cycles : 0;
 }
 
 /* All that a plan follows from: of arrays whether they are there, their strides, and what keeps the source's elements
@@ -373,12 +409,12 @@ typedef struct made {
 ck_dense_plan ck_dense_make_plan(ck_dense *d, const ck_run *run) {
   const int arrangements = considered(d);
   if (d->sampler) /* what it stages follows from more than this */
-    return cheapest_plan(d, arrangements, run);
+    return cheapest_packing(d, arrangements, run);
   ck_memo_key key = {0};
   made m;
   ck_dense_add_to_key(&key, d, arrangements, run);
   if (!ck_memo_find(&key, &m, sizeof m)) {
-    m.plan = cheapest_plan(d, arrangements, run);
+    m.plan = cheapest_packing(d, arrangements, run);
     m.arrangement = d->arrangement;
     m.order = d->source.order;
     m.in_place = d->in_place;

@@ -33,6 +33,9 @@ void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *
 ck_dense_plan ck_dense_make_plan(ck_dense *dense, const ck_run *run);
 /* What one of the arrangements would cost, estimated; 0 if it cannot be. */
 double ck_dense_cycles(const ck_dense *dense, int arrangement, const ck_run *run);
+/* Bytes of a panel of the weights; and of all, laid out for `prepared`, or none where tasks sort them differently. */
+int64_t ck_dense_panel_bytes(const ck_dense *dense, const ck_dense_plan *plan);
+int64_t ck_dense_panels(const ck_dense *dense, const ck_dense_plan *plan);
 /* All that a plan follows from. */
 void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *dense, int arrangements, const ck_run *run);
 

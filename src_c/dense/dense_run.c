@@ -271,44 +271,33 @@ static ck_kblock kblock_at(const ck_block *b, int64_t index) {
 
 /* Behind all panels there is a byte for each: whether anything in it is not finite. */
 
-static int64_t panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
-  const int64_t ld = ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector);
-  return p->kmax * ld * d->kernels->real_size;
-}
-
 static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, int64_t kblock) {
   return (outer * p->tiles + tile) * ck_reduction_count(&p->reduction) + kblock;
 }
 
 static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles * ck_reduction_count(&p->reduction); }
 
-int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
-  if (d->arrangement == CK_LINES)
-    return ck_lines_panels(d);
-  int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), panel_bytes(d, p) + 1}, bytes;
-  const int none = p->phase_parts > 1 || d->sampler || d->arrangement == CK_UNPACKED || d->arrangement == CK_SHEETS;
-  return none || !ck_product(all, 4, &bytes) ? 0 : bytes;
-}
-
-void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
+static void pack_panel(const ck_dense *d, const ck_dense_plan *p, void *scratch, int64_t index, char *panels) {
   ck_block b = {.d = d, .p = p, .phase_end = p->phases};
   ck_arena arena = {.base = scratch};
-  const int64_t count = ck_reduction_count(&p->reduction), bytes = panel_bytes(d, p);
-  if (d->arrangement == CK_LINES) {
-    ck_lines_pack(d, scratch, panels);
-    return;
-  }
+  const int64_t count = ck_reduction_count(&p->reduction), bytes = ck_dense_panel_bytes(d, p);
   ck_dense_place(d, p, &arena, &b.b);
   if (p->sorted)
     memset(b.b.ko_all, 0, (size_t)p->kmax * sizeof *b.b.ko_all);
-  for (int64_t i = 0; i < panel_count(p); i++) {
-    ck_kblock kb = ck_reduction_block(&p->reduction, i % count);
-    ck_tile t = ck_dense_tile_at(d, p, i / count / p->tiles, i / count % p->tiles);
-    int64_t taps = take_taps(&b, &kb);
-    if (p->sorted)
-      sort_by_phase(&b, &kb, taps);
-    panels[panel_count(p) * bytes + i] = (char)pack_weights(&b, &t, &kb, taps, panels + i * bytes);
-  }
+  const ck_kblock kb = ck_reduction_block(&p->reduction, index % count);
+  const ck_tile t = ck_dense_tile_at(d, p, index / count / p->tiles, index / count % p->tiles);
+  const int64_t taps = take_taps(&b, &kb);
+  if (p->sorted)
+    sort_by_phase(&b, &kb, taps);
+  panels[panel_count(p) * bytes + index] = (char)pack_weights(&b, &t, &kb, taps, panels + index * bytes);
+}
+
+void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
+  if (d->arrangement == CK_LINES)
+    ck_lines_pack(d, scratch, panels);
+  else
+    for (int64_t i = 0; i < panel_count(p); i++)
+      pack_panel(d, p, scratch, i, panels);
 }
 
 /* Of the panel of a whole k-block the rows of those taps that are taken. */
@@ -331,7 +320,7 @@ static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row,
 static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, int64_t next) {
   const ck_dense_plan *p = b->p;
   const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
-  const int64_t at = panel_index(p, b->outer, tile, index), bytes = panel_bytes(b->d, p);
+  const int64_t at = panel_index(p, b->outer, tile, index), bytes = ck_dense_panel_bytes(b->d, p);
   const int nonfinite = panels && panels[panel_count(p) * bytes + at];
   b->panel = b->b.panel;
   b->next_panel = panels ? panels + panel_index(p, b->outer, next, index + (next <= tile)) * bytes : NULL;
@@ -540,12 +529,26 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   }
 }
 
+static void pack_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_dense_call *call = context;
+  pack_panel(call->d, &call->plan, worker->scratch, index, call->packed);
+}
+
 ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
-  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run)};
+  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run), .packed = run->workspace};
+  const int64_t packed = ck_round_up(call.plan.packed, 64);
+  char *scratch = (char *)run->workspace + packed;
+  ck_status status = CK_OK;
   if (call.plan.tasks == 0)
     return CK_OK;
   const ck_task task = d->arrangement == CK_SHEETS  ? ck_sheets_task
                        : d->arrangement == CK_LINES ? ck_lines_task
                                                     : dense_task;
-  return ck_parallel(call.plan.tasks, task, &call, run, run->workspace, call.plan.bytes);
+  if (packed) {
+    if (run->workspace_bytes < packed)
+      return CK_WORKSPACE;
+    status = ck_parallel(panel_count(&call.plan), pack_task, &call, run, scratch, call.plan.bytes);
+    d->panels = (ck_panels){.kind = d->arrangement, .data = call.packed};
+  }
+  return status == CK_OK ? ck_parallel(call.plan.tasks, task, &call, run, scratch, call.plan.bytes) : status;
 }

@@ -6,9 +6,7 @@
 
 ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
 
-/* All panels of the weights, for `prepared`: as many bytes, or none where tasks sort them differently. Scratch is of
- * plan->bytes. */
-int64_t ck_dense_panels(const ck_dense *dense, const ck_dense_plan *plan);
+/* Writes ck_dense_panels' weights, for `prepared`; scratch is of plan->bytes. */
 void ck_dense_pack(const ck_dense *dense, const ck_dense_plan *plan, void *scratch, char *panels);
 
 ck_tile ck_dense_tile_at(const ck_dense *dense, const ck_dense_plan *plan, int64_t outer, int64_t tile);
