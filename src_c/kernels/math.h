@@ -24,29 +24,6 @@ CK_INLINE vreal v_select(vmask where, vreal yes, vreal no) {
 /* The larger and the smaller of a bound and a number; a number that is NaN stays. By the instruction's name: a
  * comparison and a selection are two, and a loop over the elements, inlined into much else, may become one for each of
  * them. */
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#if VBYTES == 64
-#define V_NAMED(op) CK_GLUE(_mm512_##op, V_TYPE)
-#elif VBYTES == 32
-#define V_NAMED(op) CK_GLUE(_mm256_##op, V_TYPE)
-#else
-#define V_NAMED(op) CK_GLUE(_mm_##op, V_TYPE)
-#endif
-#if REAL_IS_FLOAT
-#define V_TYPE ps
-#else
-#define V_TYPE pd
-#endif
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#if REAL_IS_FLOAT
-#define V_NAMED(op) v##op##q_f32
-#else
-#define V_NAMED(op) v##op##q_f64
-#endif
-#endif
-
 #ifdef V_NAMED
 CK_INLINE vreal v_at_least(vreal bound, vreal v) { return V_NAMED(max)(bound, v); }
 CK_INLINE vreal v_at_most(vreal bound, vreal v) { return V_NAMED(min)(bound, v); }

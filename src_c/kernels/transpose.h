@@ -101,7 +101,17 @@ CK_INLINE void transpose(vreal *r) {
 #endif
 }
 
-/* The first n < VL elements at src, the rest zero. */
+/* The first n < VL elements at src, the rest zero; and stored. None if n is not positive. */
+#if VBYTES == 64 && defined(__AVX512F__)
+CK_INLINE __mmask16 first_lanes(int64_t n) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_cmplt_epi32_mask(lane, _mm512_set1_epi32((int)n));
+}
+
+CK_INLINE vreal load_part(const char *src, int64_t n) { return V_NAMED(maskz_loadu)(first_lanes(n), src); }
+
+CK_INLINE void store_part(char *dst, vreal v, int64_t n) { V_NAMED(mask_storeu)(dst, first_lanes(n), v); }
+#else
 CK_INLINE vreal load_part(const char *src, int64_t n) {
   union {
     vreal v;
@@ -129,6 +139,7 @@ CK_INLINE void store_part(char *dst, vreal v, int64_t n) {
   if (n > 0)
     *(real_u *)dst = v[0];
 }
+#endif
 
 /* The same where n may also be a vector or more. */
 CK_INLINE vreal load_first(const char *src, int64_t n) { return n >= VL ? v_loadu(src) : load_part(src, n); }

@@ -23,6 +23,30 @@
 #define CK_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* An instruction by its name, where the compiler would not think of it. */
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#if VBYTES == 64
+#define V_NAMED(op) CK_GLUE(_mm512_##op, V_TYPE)
+#elif VBYTES == 32
+#define V_NAMED(op) CK_GLUE(_mm256_##op, V_TYPE)
+#else
+#define V_NAMED(op) CK_GLUE(_mm_##op, V_TYPE)
+#endif
+#if REAL_IS_FLOAT
+#define V_TYPE ps
+#else
+#define V_TYPE pd
+#endif
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#if REAL_IS_FLOAT
+#define V_NAMED(op) v##op##q_f32
+#else
+#define V_NAMED(op) v##op##q_f64
+#endif
+#endif
+
 #define VL (VBYTES / (int)sizeof(REAL)) /* reals in a vector */
 
 typedef REAL vreal __attribute__((vector_size(VBYTES)));
