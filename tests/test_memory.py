@@ -213,6 +213,7 @@ LIMITED = [
     ("conv2d", (64, 28, 28), (64, 64, 3, 3), {"padding": 1, "algorithm": "implicit_gemm"}),
     ("conv2d", (32, 28, 28), (32, 1, 5, 5), {"padding": 2, "groups": 32}),
     ("conv_transpose2d", (32, 14, 14), (32, 16, 4, 4), {"stride": 2, "padding": 1}),
+    ("conv_transpose2d", (90, 17, 17), (90, 4, 7, 7), {"stride": 3, "dilation": 2, "padding": 6}),  # packed once
 ]
 
 

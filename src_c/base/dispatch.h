@@ -41,7 +41,7 @@ typedef struct ck_finish {
   char *dst;
   int64_t row;      /* bytes */
   const void *bias; /* [height], or [ld] */
-  int64_t lanes;    /* of row strips: those of ld that are stored */
+  int64_t lanes;    /* that are stored: of row strips of ld, of lane strips of all tiles */
   ck_bounds bounds;
   int add; /* what dst holds, before the bounds */
 } ck_finish;

@@ -40,24 +40,6 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   return finish;
 }
 
-void ck_dense_finish_rest(const ck_block *b, const ck_tile *t, const ck_finish *finish, const char *total,
-                          int64_t lane) {
-  const ck_dense *d = b->d;
-  const int64_t item = d->kernels->real_size;
-  const ck_drain drain = {.c = total + lane * item,
-                          .c_pixel = 1,
-                          .c_lane = b->runs.runs * b->runs.row,
-                          .dst = finish->dst + lane * item,
-                          .count = b->runs.lanes - lane,
-                          .lanes = t->lanes,
-                          .dst_pixel = item,
-                          .dst_lane = finish->row,
-                          .bias = finish->bias,
-                          .bounds = &finish->bounds,
-                          .add = d->add};
-  d->kernels->drain(&drain);
-}
-
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */
 typedef struct layout {
   int64_t c_pixel, c_lane, image, plane, row, pixel;

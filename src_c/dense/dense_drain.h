@@ -7,10 +7,6 @@
 /* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first. */
 ck_finish ck_dense_finish_at(const ck_block *block, const ck_tile *tile, int64_t r);
 
-/* The same for the lanes from `lane` on that the micro-kernel left in scratch. */
-void ck_dense_finish_rest(const ck_block *block, const ck_tile *tile, const ck_finish *finish, const char *total,
-                          int64_t lane);
-
 /* The tile's bias, or zeros, in scratch. */
 void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);
 

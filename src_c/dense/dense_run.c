@@ -82,9 +82,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
     }
     product.total = p->acc + r * runs->row * kernels->real_size;
     product.data = b->data + at * kernels->real_size;
-    const int64_t done = ck_multiply_lanes(&product);
-    if (b->finishing && done < runs->lanes)
-      ck_dense_finish_rest(b, t, &finish, product.total, done);
+    ck_multiply_lanes(&product);
     if (b->finishing)
       ck_dense_activate_stored(d, finish.dst, finish.row, t->lanes, runs->lanes);
   }

@@ -95,42 +95,36 @@ static int64_t first_lane(const ck_lane_product *p, int64_t strips, int64_t i) {
   return (i * (vectors / strips) + ck_min(i, vectors % strips)) * p->kernels->vector;
 }
 
-/* Those before `whole` are finished. */
-static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, int64_t i, int64_t strips,
-                        int64_t whole) {
+static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, int64_t i, int64_t strips) {
   const int64_t vector = p->kernels->vector, item = p->kernels->real_size, vectors = ck_ceil_div(p->lanes, vector);
   const int64_t width = vectors / strips, wider = vectors % strips;
   for (int64_t at = 0, next; at < strips; at = next) {
     const int64_t wide = width + (at < wider), lane = first_lane(p, strips, at);
     ck_finish finish;
     next = at < wider ? wider : strips;
-    next = at < whole ? ck_min(next, whole) : next;
     s->tiles = next - at;
     s->s = (const char *)p->data + (p->apart ? at * p->apart : lane) * item;
     s->apart = p->apart ? p->apart : wide * vector;
     set_place(s, pieces, i, p->chain, p->total, lane * item, p->mode);
     s->finish = NULL;
-    if (at < whole) {
+    if (p->finish && i == pieces - 1) {
       finish = *p->finish;
       finish.dst += lane * item;
+      finish.lanes = p->lanes - lane;
       s->finish = &finish;
     }
     p->kernels->lane_strips[p->height][wide - 1](s);
   }
 }
 
-int64_t ck_multiply_lanes(const ck_lane_product *p) {
+void ck_multiply_lanes(const ck_lane_product *p) {
   const ck_kernels *kernels = p->kernels;
   const int64_t row = ck_round_up(p->height, kernels->vector) * kernels->real_size;
   const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1, vectors = ck_ceil_div(p->lanes, kernels->vector);
   const int64_t strips = ck_ceil_div(vectors, p->wide ? p->wide : kernels->lane_vectors[p->height]);
-  const int64_t whole = p->finish ? strips - (p->lanes % kernels->vector > 0) : 0;
-  if (p->lanes == 0)
-    return 0;
-  for (int64_t i = 0; i < pieces; i++) {
+  for (int64_t i = 0; i < pieces && strips > 0; i++) {
     ck_strip s = {.ldc = p->ldc};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
-    lane_strips(p, &s, pieces, i, strips, i == pieces - 1 ? whole : 0);
+    lane_strips(p, &s, pieces, i, strips);
   }
-  return whole == strips ? p->lanes : first_lane(p, strips, whole);
 }

@@ -35,8 +35,7 @@ void ck_multiply_rows(const ck_row_product *product);
 
 /* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
  * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. With `finish` the
- * sums go there, but for the last strip of register tiles if its vectors are more than its lanes. Returns the first
- * lane that is in total alone. */
+ * sums go there alone. */
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
@@ -49,7 +48,7 @@ typedef struct ck_lane_product {
   const ck_finish *finish; /* or NULL */
 } ck_lane_product;
 
-int64_t ck_multiply_lanes(const ck_lane_product *product);
+void ck_multiply_lanes(const ck_lane_product *product);
 
 /* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
 int64_t ck_multiply_piece(int64_t k, int64_t bytes);

@@ -41,11 +41,12 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
   }
 }
 
+/* The first `lanes` of the tile: all but for a part of its last vector. */
 CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
-                           int bias_of_lanes) {
+                           int64_t lanes, int bias_of_lanes) {
   const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
   const REAL *bias = f->bias;
-  const int64_t step = f->row, last = bias_of_lanes ? f->lanes - (vectors - 1) * VL : VL;
+  const int64_t step = f->row, last = lanes - (vectors - 1) * VL;
   const int add = f->add;
   CK_UNROLL
   for (int i = 0; i < rows; i++, dst += step) {
@@ -120,7 +121,7 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
     if (p->finish && p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + t * tile, vectors * VL);
     if (p->finish)
-      finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, 1);
+      finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
     else
       end_tile(height, vectors, acc, (REAL *)p->to + t * tile, vectors * VL, p->add);
   }
@@ -180,7 +181,8 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
     if (p->finish && p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (p->finish)
-      finish_tile(height, vectors, acc, p->finish, p->finish->dst + beside * (int64_t)sizeof(REAL), 0);
+      finish_tile(height, vectors, acc, p->finish, p->finish->dst + beside * (int64_t)sizeof(REAL),
+                  p->finish->lanes - beside, 0);
     else
       end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
   }
