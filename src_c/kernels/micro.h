@@ -61,6 +61,20 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
   }
 }
 
+/* The same of a tile in scratch, of lanes; out of the way of the others, which are whole. */
+static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors, const REAL *tile, const ck_finish *f,
+                                                           char *dst, int64_t lanes) {
+  const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
+  for (int i = 0; i < rows; i++, dst += f->row) {
+    for (int j = 0; j < vectors; j++, tile += VL) {
+      vreal v = v_loadu(tile) + v_set1(((const REAL *)f->bias)[i]);
+      if (f->add)
+        v = load_first(dst + j * VBYTES, lanes - j * VL) + v;
+      store_first(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)), lanes - j * VL);
+    }
+  }
+}
+
 /* Rows at constant steps: a table of their offsets, reloaded for every k, is as much to do as the multiply-adds on a
  * machine that issues four instructions at a time (73 % of the peak against 84). `next`: to be fetched meanwhile. */
 CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const char *next,
@@ -180,11 +194,18 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
     }
     if (p->finish && p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
-    if (p->finish)
-      finish_tile(height, vectors, acc, p->finish, p->finish->dst + beside * (int64_t)sizeof(REAL),
-                  p->finish->lanes - beside, 0);
-    else
+    if (!p->finish) {
       end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
+      continue;
+    }
+    char *dst = p->finish->dst + beside * (int64_t)sizeof(REAL);
+    if (p->finish->lanes - beside >= vectors * VL) {
+      finish_tile(height, vectors, acc, p->finish, dst, vectors * VL, 0);
+    } else {
+      REAL tile[CK_MAX_HEIGHT * CK_MAX_LANE_VECTORS * VL];
+      end_tile(height, vectors, acc, tile, vectors * VL, 0);
+      CK_NAME(finish_part)(height, vectors, tile, p->finish, dst, p->finish->lanes - beside);
+    }
   }
 }
 
