@@ -42,9 +42,8 @@ def curves(
     left.plot(epochs, losses, color=BLUE, marker=mark)
     log_axis(left)
     left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
-    right.plot(
-        epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label="training images, shifted, in each epoch"
-    )
+    label = "training images, moved about, in each epoch"
+    right.plot(epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label=label)
     label = f"{held_out} held-out images, after the last epoch: {100 * test_accuracy:.1f} %"
     right.plot(epochs[-1], 100 * test_accuracy, "D", color=ORANGE, markersize=7, label=label, clip_on=False, zorder=3)
     # The last percents are the interesting ones: a good run's first epochs may come in from below the frame.

@@ -110,12 +110,14 @@ def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "floa
 
 
 def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
-    """Return zeros; `rng` is looked at, but not used.
+    """Return zeros.
 
     Parameters
     ----------
-    shape, rng, dtype
+    shape, dtype
         As in `he`.
+    rng : numpy.random.Generator, int or None
+        Checked, but not drawn from: all initialisers look alike.
 
     Returns
     -------
