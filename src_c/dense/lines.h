@@ -1,5 +1,5 @@
-/* Depthwise correlations of arrays whose channels are neighbours, straight from memory to memory: by group, without a
- * window, and without taps that are padding. */
+/* Depthwise correlations of arrays whose channels are neighbours, straight from memory to memory: without a window, and
+ * without taps that are padding. */
 #ifndef CK_LINES_H
 #define CK_LINES_H
 
