@@ -17,6 +17,7 @@ CASES = [  # op, x, weight, options; algorithm, arrangement among
     (("conv2d", (2, 64, 28, 28), (32, 64, 1, 1), {}), "implicit_gemm", ("by_pixel", "by_channel")),
     (("conv1d", (2, 32, 99), (32, 1, 7), {"groups": 32}), "direct", ("by_pixel", "by_channel", "by_group")),
     (("conv2d", (1, 8, 56, 56), (8, 1, 3, 3), PADDED | {"groups": 8}), "direct", ("sheets",)),
+    (("conv2d", (2, 56, 56, 32), (32, 1, 3, 3), PADDED | {"groups": 32, "layout": "NHWC"}), "direct", ("lines",)),
     (("conv3d", (4, 9, 9, 9), (8, 4, 3, 3, 3), {"algorithm": "im2col"}), "im2col", ("by_pixel",)),
     (("conv_transpose2d", (1, 8, 9, 9), (8, 3, 8, 8), {"stride": 4}), "im2col", (None,)),
     (("conv_transpose2d", (1, 16, 9, 9), (16, 16, 3, 3), {"direction": "x"}), "winograd", (None,)),
@@ -25,13 +26,15 @@ CASES = [  # op, x, weight, options; algorithm, arrangement among
 
 @pytest.mark.parametrize(("asked", "algorithm", "arrangements"), CASES)
 def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
-    """The algorithm by the bits of a call that names it; the arrangement by its estimate, the least."""
+    """The algorithm by the bits of a call that names it; the arrangement by its estimate, the least, or without one."""
     op, x_shape, weight_shape, options = asked
     told = convkit.explain(op, x_shape, weight_shape, **options)
     assert told.algorithm == algorithm
     assert set(told.rejected) == {"implicit_gemm", "im2col", "direct", "winograd"} - {algorithm}
     assert told.arrangement in arrangements
-    if told.arrangement:
+    if told.arrangement == "lines":
+        assert (told.estimates, told.estimate) == ({}, 0)
+    elif told.arrangement:
         assert told.estimates[told.arrangement] == min(told.estimates.values()) == told.estimate
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal(x_shape, np.float32), rng.standard_normal(weight_shape, np.float32)
