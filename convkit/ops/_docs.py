@@ -61,7 +61,7 @@ Raises
     OverflowError
         If a size, or the number of elements of the result, does not fit 64 bits.
     MemoryError
-        If the result cannot be allocated.""",
+        If the result or a workspace cannot be allocated, or the least workspace is over `workspace_limit`.""",
     "gradients": """\
 Parameters
     ----------
