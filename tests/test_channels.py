@@ -58,7 +58,7 @@ def test_against_numpy(shape, dtype, isa):
 
 
 def in_parts(planes):
-    """Sums where values are adjacent: of 16 values after the other 16, an image's last ones at the end; then halves."""
+    """Sums where values are adjacent: 16 at a time onto 16 sums, an image's last few onto the last; then halves."""
     n, c, length = planes.shape
     whole = length // 16 * 16
     groups = np.zeros((n, -(-length // 16), c, 16))

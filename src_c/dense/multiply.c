@@ -51,9 +51,10 @@ void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t row
   }
 }
 
-/* All tiles together fetch as much of the next panel as this piece has of its own: a product of each a few bytes, as
- * many lines on the way at once would wait for each other. One image of 512 channels on a Zen 3, Winograd, whose
- * weights come from memory: 28x28 takes 0.9 of the time, 7x7 0.8; where they are close, prefetches cost nothing. */
+/* All tiles of a piece together fetch as much of the next panel as the piece has of its own, a few bytes for each
+ * product: fetched all at once, lines wait for each other. One image of 512 channels on a Zen 3, by Winograd, whose
+ * weights come from memory: 28x28 takes 0.9 of the time, 7x7 0.8; of a panel that is close it costs nothing. Where none
+ * is next, the first line of this one stands in. */
 static void set_next(ck_strip *s, const ck_row_product *p, int64_t first, int64_t row, int64_t panels) {
   s->next = p->next ? (const char *)p->next + first * row : p->panel;
   s->next_step = p->next ? ck_ceil_div(row, panels) : 0;

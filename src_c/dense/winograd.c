@@ -22,7 +22,7 @@ typedef struct task {
   ck_dense d;
   ck_source source;
   ck_winograd_buffers b;
-  char *v;
+  char *v;    /* inputs: its own, in b, or its box's of the round */
   ck_box box; /* of tiles */
   ck_block block;
   ck_worker *worker;
@@ -245,8 +245,8 @@ static void run_chunk(task *t, int64_t channel, int64_t channels) {
   const ck_winograd_plan *p = t->p;
   const int64_t item = t->d.kernels->real_size, u = p->u_point * item, m = p->m_point * item;
   const int by_point = p->sums > 1 && t->call->panels, last = channel + channels == t->d.channels;
-  const int64_t points = by_point ? 1 : CK_WINOGRAD_POINTS,
-                back = (t->end_tile - t->first_tile - 1) * CK_WINOGRAD_POINTS;
+  const int64_t points = by_point ? 1 : CK_WINOGRAD_POINTS;
+  const int64_t back = (t->end_tile - t->first_tile - 1) * CK_WINOGRAD_POINTS;
   for (int64_t first = 0; first < CK_WINOGRAD_POINTS; first += points) {
     for (int64_t i = t->first_tile; i < t->end_tile && !ck_stopped(t->worker); i++) {
       const ck_tile tile = ck_dense_tile_at(&t->d, &p->direct, t->block.outer, i);

@@ -101,7 +101,7 @@ CK_INLINE void transpose(vreal *r) {
 #endif
 }
 
-/* The first n < VL elements at src, the rest zero; and stored. None if n is not positive. */
+/* Loads the first n < VL elements at src, the rest zero; stores the first n at dst. None if n is not positive. */
 #if VBYTES == 64 && defined(__AVX512F__)
 CK_INLINE __mmask16 first_lanes(int64_t n) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
