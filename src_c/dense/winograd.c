@@ -287,7 +287,7 @@ static int set_task(task *t, const ck_winograd_call *call, ck_worker *worker, in
 /* Brings in some channels of a box. */
 static void bring_task(ck_worker *worker, void *context, int64_t index) {
   const ck_winograd_call *call = context;
-  const int64_t parts = call->plan.bringers, part = index % parts, vector = call->d->kernels->vector;
+  const int64_t parts = call->plan.input_tasks, part = index % parts, vector = call->d->kernels->vector;
   const int64_t vectors = ck_ceil_div(call->d->channels, vector), first = ck_part_start(vectors, parts, part) * vector;
   const int64_t end = ck_min(call->d->channels, ck_part_start(vectors, parts, part + 1) * vector);
   task t;
@@ -341,7 +341,7 @@ ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
   for (; call.box < p->boxes && status == CK_OK; call.box += round) {
     const int64_t boxes = ck_min(round, p->boxes - call.box);
     if (p->round)
-      status = ck_parallel(boxes * p->bringers, bring_task, &call, run, scratch, p->bytes);
+      status = ck_parallel(boxes * p->input_tasks, bring_task, &call, run, scratch, p->bytes);
     if (status == CK_OK)
       status = ck_parallel(boxes * p->tile_parts, winograd_task, &call, run, scratch, p->bytes);
   }

@@ -93,14 +93,16 @@ int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
 /* As many boxes a round as level 3 holds the inputs of, and a few tasks a thread that bring them in. */
 static void set_round(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
   const int64_t vector = d->kernels->vector, box = CK_WINOGRAD_POINTS * p->v_point * d->kernels->real_size;
-  const int64_t most = ck_max(1, ck_min(p->boxes, INPUT_BYTES / ck_max(1, box)));
+  const int64_t most = ck_max(1, ck_min(p->round, INPUT_BYTES / ck_max(1, box)));
   p->round = ck_ceil_div(p->boxes, ck_ceil_div(p->boxes, most));
   p->input_bytes = p->round * box;
-  p->bringers = ck_min(ck_ceil_div(4 * run->threads, p->round), ck_ceil_div(d->channels, vector));
+  p->input_tasks = ck_min(ck_ceil_div(4 * run->threads, p->round), ck_ceil_div(d->channels, vector));
 }
 
-static void set_cut(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
+static void set_cut(const ck_dense *d, ck_winograd_plan *p, int rounds, const ck_run *run) {
   const int64_t item = d->kernels->real_size, ld = p->direct.tile_lanes, vector = d->kernels->vector;
+  p->boxes = p->direct.outer * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
+  p->round = rounds ? p->boxes : 0; /* at most */
   p->part_tiles = ck_ceil_div(p->direct.tiles, p->tile_parts);
   p->sums = p->round || p->chunk < d->channels ? p->part_tiles : 1;
   p->v_tile = p->round ? ck_round_up(d->channels, vector) : p->chunk;
@@ -108,7 +110,6 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
   p->u_point = ck_winograd_point((p->shared ? d->channels : p->chunk) * p->window.taps[0] * ld, item);
   p->m_point = ck_winograd_point(p->tiles * ld, item);
   p->weight_bytes = p->shared && !d->prepared ? ck_winograd_panels(d, p) : 0;
-  p->boxes = p->direct.outer * p->phases[0] * p->phases[1] * ck_grid_count(&p->grid);
   p->tasks = p->boxes * p->tile_parts;
   p->input_bytes = 0;
   if (p->round)
@@ -173,7 +174,7 @@ static double all_cycles(const ck_dense *d, const ck_winograd_plan *p, const ck_
     return (double)ck_ceil_div(p->tasks, run->threads) * (inputs + sums) + weights;
   const double rounds = (double)ck_ceil_div(p->boxes, p->round);
   const double bring =
-      (double)ck_ceil_div(p->round * p->bringers, run->threads) * (inputs / (double)p->bringers + ck_cost.task);
+      (double)ck_ceil_div(p->round * p->input_tasks, run->threads) * (inputs / (double)p->input_tasks + ck_cost.task);
   return rounds * (bring + (double)ck_ceil_div(p->round * p->tile_parts, run->threads) * sums) + weights;
 }
 
@@ -192,8 +193,8 @@ static int is_better(const ck_winograd_plan *a, const ck_winograd_plan *b, const
   return over < other || (over == other && a->cycles < b->cycles);
 }
 
-static void try(const ck_dense *d, ck_winograd_plan *trial, const ck_run *run, ck_winograd_plan *best) {
-  set_cut(d, trial, run);
+static void try(const ck_dense *d, ck_winograd_plan *trial, int rounds, const ck_run *run, ck_winograd_plan *best) {
+  set_cut(d, trial, rounds, run);
   trial->cycles = all_cycles(d, trial, run);
   if (trial->weight_bytes <= WEIGHT_BYTES && trial->input_bytes <= INPUT_BYTES &&
       (best->cycles == 0 || is_better(trial, best, run)))
@@ -211,10 +212,9 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
       trial.chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
       for (trial.tile_parts = 1; trial.tile_parts <= tiles;
            trial.tile_parts = trial.tile_parts < 4 ? trial.tile_parts + 1 : trial.tile_parts * 2) {
-        for (int choice = d->prepared; choice < 4; choice += 1 + d->prepared) {
-          trial.shared = choice & 1;
-          trial.round = choice >> 1;
-          try(d, &trial, run, p);
+        for (trial.shared = d->prepared; trial.shared < 2; trial.shared++) {
+          for (int rounds = 0; rounds < 2; rounds++)
+            try(d, &trial, rounds, run, p);
         }
       }
     }

@@ -23,7 +23,7 @@ typedef struct ck_winograd_plan {
   int64_t sums;                      /* lane tiles whose sums are kept at a time: those of the task, or one */
   int shared;                        /* weights are transformed once, for all tasks, or lie ready; else by each */
   /* Inputs are transformed once, for all tasks of a round of so many boxes, by so many tasks a box; 0: by each task. */
-  int64_t round, bringers;
+  int64_t round, input_tasks;
   int64_t weight_bytes, input_bytes, bytes, boxes, tasks;
 } ck_winograd_plan;
 
