@@ -236,6 +236,17 @@ def test_a_limit_leaves_the_bits_alone(name, shape, weight_shape, options):
             assert forward(x, weight, **options).tobytes() == y.tobytes()
 
 
+def test_weights_that_are_packed_once_fit_the_limit_to_the_byte():
+    """Else each task packs its own, in less: the call needs nothing like what it would take without a limit."""
+    x, weight = np.ones((1, 48, 33, 38), np.float32), np.ones((48, 48, 4, 4), np.float32)
+    with convkit.threads(1):
+        free = convkit.explain("conv2d", x.shape, weight.shape, algorithm="implicit_gemm").workspace
+        assert free > weight.nbytes
+        for less in (1, 8, 60):
+            with convkit.workspace_limit(free - less):
+                assert convkit.conv2d(x, weight, algorithm="implicit_gemm")[0, 0, 0, 0] == 768
+
+
 def test_a_limit_holds_for_every_family_and_the_calling_thread_alone():
     x = np.ones((2, 16, 32, 32), np.float32)
     grid = np.zeros((2, 8, 8, 2), np.float32)

@@ -106,7 +106,7 @@ static ck_status visit(const ck_conv *call, ck_dense *d, const ck_run *run, int6
   if (!bytes)
     return ck_dense_run(d, run);
   const ck_dense_plan plan = ck_dense_make_plan(d, run);
-  *bytes = ck_max(*bytes, ck_round_up(plan.packed, 64) + run->threads * plan.bytes);
+  *bytes = ck_max(*bytes, plan.packed + run->threads * plan.bytes);
   return CK_OK;
 }
 

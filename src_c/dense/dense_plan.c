@@ -349,7 +349,7 @@ static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_ru
   ck_dense trial = *d;
   trial.prepared = 1;
   ck_dense_plan plan = cheapest_plan(&trial, shareable, run);
-  plan.packed = ck_dense_panels(&trial, &plan);
+  plan.packed = ck_round_up(ck_dense_panels(&trial, &plan), 64);
   plan.cycles += ck_dense_pack_cycles(&trial, &plan) / run->threads;
   const int fits =
       plan.packed <= PACKED_BYTES && (!run->limit || plan.packed + run->threads * plan.bytes <= run->limit);

@@ -534,16 +534,15 @@ static void pack_task(ck_worker *worker, void *context, int64_t index) {
 
 ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
   ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run), .packed = run->workspace};
-  const int64_t packed = ck_round_up(call.plan.packed, 64);
-  char *scratch = (char *)run->workspace + packed;
+  char *scratch = (char *)run->workspace + call.plan.packed;
   ck_status status = CK_OK;
   if (call.plan.tasks == 0)
     return CK_OK;
   const ck_task task = d->arrangement == CK_SHEETS  ? ck_sheets_task
                        : d->arrangement == CK_LINES ? ck_lines_task
                                                     : dense_task;
-  if (packed) {
-    if (run->workspace_bytes < packed)
+  if (call.plan.packed) {
+    if (run->workspace_bytes < call.plan.packed)
       return CK_WORKSPACE;
     status = ck_parallel(panel_count(&call.plan), pack_task, &call, run, scratch, call.plan.bytes);
     d->panels = (ck_panels){.kind = d->arrangement, .data = call.packed};
