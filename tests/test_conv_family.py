@@ -79,7 +79,7 @@ def test_empty_problems(problem, any_isa):
     """Without images or outputs there is nothing, or a gradient of exactly zero; without inputs there is the bias."""
     assert_bounds(problem, EVERYWHERE)
     data = random_data(problem, "float32")
-    for algorithm in ("auto", "implicit_gemm", "im2col"):
+    for algorithm in ("auto", "implicit_gemm", "im2col", *["winograd"] * problem.three_by_three):
         got = everything(data, algorithm=algorithm)
         if problem.n == 0 or problem.c_out == 0:
             assert all(not got[name].any() for name in GRADIENTS)

@@ -46,7 +46,8 @@ typedef struct ww_task {
 
 int ck_weight_by_winograd(const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
-  return call->algorithm == CK_WINOGRAD && s->kernel[1] == 3 && s->kernel[2] == 3 && s->n > 0 && s->c_in > 0;
+  return call->algorithm == CK_WINOGRAD && s->kernel[1] == 3 && s->kernel[2] == 3 && s->n > 0 && s->c_in > 0 &&
+         s->c_out > 0;
 }
 
 /* ---------------------------------------------------------------- plan */
