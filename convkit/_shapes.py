@@ -67,7 +67,7 @@ def integer(value, name: str, expected: str = "an int") -> int:
 
 
 def at_least(value, name: str, least: int = 1) -> int:
-    """`value` as a plain int, of at least `least`."""
+    """`value` as a plain int that is so large."""
     value = integer(value, name)
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")

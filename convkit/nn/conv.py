@@ -65,8 +65,10 @@ class Convolution(ForAxes):
     ) -> None:
         """Check everything that can be wrong without an image, and make the parameters."""
         nd, groups = self._nd, options["groups"]
-        self.in_channels = at_least(in_channels, "in_channels")
-        self.out_channels = at_least(out_channels, "out_channels")
+        self.in_channels, self.out_channels = (
+            at_least(in_channels, "in_channels"),
+            at_least(out_channels, "out_channels"),
+        )
         if integer(groups, "groups") < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups must divide the {in_channels} input and the {out_channels} output channels, got {groups}"

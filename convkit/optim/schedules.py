@@ -19,6 +19,7 @@ first one's `state_dict`::
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -28,7 +29,6 @@ from typing import Any
 import numpy as np
 
 from .. import _extras
-from .._shapes import at_least
 from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
 from .optimizer import Optimizer
@@ -154,7 +154,7 @@ class Step(Schedule):
 
     def __init__(self, every: int, factor: float = 0.5, **options: float) -> None:
         super().__init__(**options)
-        self.every, self.by = at_least(every, "every"), check_rate("factor", factor)
+        self.every, self.by = _count("every", every), check_rate("factor", factor)
         self.span = 5 * self.every
 
     def factor(self, t: float) -> float:
@@ -221,7 +221,7 @@ class Linear(Schedule):
 
     def __init__(self, steps: int, start: float = 1.0, end: float = 0.0, **options: float) -> None:
         super().__init__(**options)
-        self.steps, self.start, self.end = at_least(steps, "steps"), check_rate("start", start), check_rate("end", end)
+        self.steps, self.start, self.end = _count("steps", steps), check_rate("start", start), check_rate("end", end)
         self.span = 1.2 * self.steps
 
     def factor(self, t: float) -> float:
@@ -241,7 +241,7 @@ class WarmUp(Linear):
     """
 
     def __init__(self, steps: int, start: float | None = None, **options: float) -> None:
-        super().__init__(steps, 1 / (at_least(steps, "steps") + 1) if start is None else start, 1.0, **options)
+        super().__init__(steps, 1 / (_count("steps", steps) + 1) if start is None else start, 1.0, **options)
 
 
 class Cosine(Schedule):
@@ -259,7 +259,7 @@ class Cosine(Schedule):
 
     def __init__(self, steps: int, end: float = 0.0, **options: float) -> None:
         super().__init__(**options)
-        self.steps, self.end = at_least(steps, "steps"), check_rate("end", end)
+        self.steps, self.end = _count("steps", steps), check_rate("end", end)
         self.span = 1.2 * self.steps
 
     def factor(self, t: float) -> float:
@@ -315,9 +315,18 @@ class Product(Schedule):
         return math.prod(schedule.factor(t) for schedule in self.schedules)
 
 
+def _count(name: str, value: int) -> int:
+    """Return `value` if it is a whole number above 0, else raise."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an int, got {value!r} of type {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}")
+    return int(value)
+
+
 def _rising(milestones: Ordered[int]) -> tuple[int, ...]:
     """Return milestones if they rise and there is one."""
-    marks = tuple(at_least(mark, "milestones") for mark in milestones)
+    marks = tuple(_count("milestones", mark) for mark in milestones)
     if not marks or any(a >= b for a, b in zip(marks, marks[1:], strict=False)):
         raise ValueError(f"milestones must be at least one, in rising order, got {milestones!r}")
     return marks

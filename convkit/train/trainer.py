@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import __version__, machine
 from .._mode import inference
-from .._shapes import at_least, integer
+from .._shapes import integer
 from ..data.minibatches import Minibatches, minibatches
 from ..distributed import Ranks
 from ..nn.losses import Loss, Penalty, softmax_cross_entropy
@@ -223,9 +223,10 @@ class Trainer:
             are not those that an epoch was interrupted in.
         """
         with self.ranks.ending_all():
-            at_least(epochs, "epochs")
-            if checkpoint_steps is not None:
-                at_least(checkpoint_steps, "checkpoint_steps")
+            if integer(epochs, "epochs") < 1:
+                raise ValueError(f"epochs must be at least 1, got {epochs}")
+            if checkpoint_steps is not None and integer(checkpoint_steps, "checkpoint_steps") < 1:
+                raise ValueError(f"checkpoint_steps must be at least 1, got {checkpoint_steps}")
             saves = checkpoint is not None and self.ranks.rank == 0
             if saves:
                 checkpoints.check_possible(checkpoint)
