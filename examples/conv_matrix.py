@@ -160,6 +160,7 @@ def main(path):
     draw_transpose(figure, matrix)
     draw_gallery(figure)
     figure.savefig(path)
+    print(f"{path}: written")
 
 
 if __name__ == "__main__":

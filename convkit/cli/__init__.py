@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:  # as argparse has it of what is missing: nothing was done, which a script is to notice
         parser.print_help(sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):  # in a log, too, lines appear as they are printed
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         return args.run(args)
     except MissingExtraError as error:
