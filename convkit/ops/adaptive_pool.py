@@ -49,8 +49,8 @@ def _avg_backward(nd, grad, x_shape, layout):
     return dx
 
 
-_AVG_DOC = """
-    Average over as many windows of the last {nd} axes as are asked for.
+# What both kinds say of their windows, behind the first word.
+_WINDOWS = """ over as many windows of the last {nd} axes as are asked for.
 
     Output o of an axis covers the inputs from floor(o*in/out) to ceil((o + 1)*in/out) - 1.
 
@@ -61,6 +61,12 @@ _AVG_DOC = """
     output_size : int or tuple of {ints}
         Size of the output, at least 0, larger than the input's if need be; None stands for the input's size.
         1 is global pooling.
+"""
+
+_AVG_DOC = (
+    "\n    Average"
+    + _WINDOWS
+    + """\
     {layout}
     {into}
 
@@ -82,19 +88,12 @@ _AVG_DOC = """
     >>> convkit.adaptive_avg_pool{nd}d(x, 1).shape
     (1, 3, {ones})
 """
+)
 
-_MAX_DOC = """
-    Maximum over as many windows of the last {nd} axes as are asked for.
-
-    Output o of an axis covers the inputs from floor(o*in/out) to ceil((o + 1)*in/out) - 1.
-
-    Parameters
-    ----------
-    x : ndarray, {x} or {x1}
-        Input, float32 or float64, of any strides, with spatial sizes of at least 1.
-    output_size : int or tuple of {ints}
-        Size of the output, at least 0, larger than the input's if need be; None stands for the input's size.
-        1 is global pooling.
+_MAX_DOC = (
+    "\n    Maximum"
+    + _WINDOWS
+    + """\
     {return_indices}
     {layout}
     {into}
@@ -119,6 +118,7 @@ _MAX_DOC = """
     >>> convkit.adaptive_max_pool{nd}d(x, 1).shape
     (1, 3, {ones})
 """
+)
 
 _AVG_BACKWARD_DOC = """
     Gradient of `adaptive_avg_pool{nd}d` with respect to its input.
