@@ -20,15 +20,19 @@ memset(kept, 0, sizeof(kept))
 
 @cython.critical_section
 cdef int swap_buffer(object lock, Buffer *buffer, int64_t bytes) except -1:
-    """Takes out the smallest kept buffer of at least ``bytes``; with ``bytes`` < 0 puts one back for the smallest."""
-    cdef int i, at = -1
-    for i in range(KEPT):
+    """Takes out the smallest kept buffer of at least ``bytes``, or the largest, for want of one; with ``bytes`` < 0 puts
+    one back for the smallest."""
+    cdef int i, at = 0
+    for i in range(1, KEPT):
         if bytes < 0:
-            if kept[i].bytes < buffer.bytes and (at < 0 or kept[i].bytes < kept[at].bytes):
+            if kept[i].bytes < kept[at].bytes:
                 at = i
-        elif kept[i].bytes >= bytes and (at < 0 or kept[i].bytes < kept[at].bytes):
+        elif kept[at].bytes < bytes:
+            if kept[i].bytes > kept[at].bytes:
+                at = i
+        elif bytes <= kept[i].bytes < kept[at].bytes:
             at = i
-    if at >= 0:
+    if bytes >= 0 or kept[at].bytes < buffer.bytes:
         kept[at], buffer[0] = buffer[0], kept[at]
     return 0
 
@@ -42,7 +46,9 @@ cdef int take_buffer(Buffer *buffer, int64_t bytes) except -1:
     if bytes == 0:
         return 0
     swap_buffer(buffers_lock, buffer, bytes)
-    if buffer.data == NULL:
+    if buffer.bytes < bytes:  # one that grows: more are kept only where calls were under way at once
+        free(buffer.data)
+        buffer.data, buffer.bytes = NULL, 0
         if posix_memalign(&buffer.data, 64, <size_t>bytes) != 0:
             raise MemoryError(f"workspace of {bytes} bytes was refused")
         buffer.bytes = bytes
