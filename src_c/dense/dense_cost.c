@@ -14,6 +14,7 @@
   X(plane_cut, 3)                                                                                                      \
   X(turn, 0.25)                                                                                                        \
   X(pack, 0.5)                                                                                                         \
+  X(pick, 0.12)                                                                                                        \
   X(panel, 500)                                                                                                        \
   X(tap, 60)                                                                                                           \
   X(stage_row, 8)                                                                                                      \
@@ -276,20 +277,22 @@ static double waiting_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return bytes * (double)(p->part_tiles * p->tile_lanes) * ck_cost.level3;
 }
 
-/* A product's weights of a tile. */
-static double packing(const ck_dense *d, const ck_dense_plan *p) {
-  return ck_cost.pack * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
+/* A product's weights of a tile, at so many cycles an element. */
+static double packing(const ck_dense *d, const ck_dense_plan *p, double each) {
+  return each * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
 }
 
 double ck_dense_pack_cycles(const ck_dense *d, const ck_dense_plan *p) {
-  return (double)(p->outer * p->tiles) * (products(d, p) * packing(d, p) + ck_cost.panel) + ck_cost.task;
+  const double products_each = products(d, p) * packing(d, p, ck_cost.pack);
+  return (double)(p->outer * p->tiles) * (products_each + ck_cost.panel) + ck_cost.task;
 }
 
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (d->arrangement == CK_UNPACKED)
     return unpacked_cycles(d, p);
   double k = products(d, p) * (double)p->part_phases / (double)p->phases;
-  double pack = d->prepared && p->taken == 1 ? 0 : k * (double)p->part_tiles * packing(d, p);
+  const double element = !d->prepared ? ck_cost.pack : p->taken < 1 ? ck_cost.pick : 0;
+  const double pack = k * (double)p->part_tiles * packing(d, p, element);
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);

@@ -339,7 +339,7 @@ int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
 
 /* Weights of so many bytes are packed once for all tasks where that costs less than that each packs them: then blocks
  * may be small. More would come from memory. */
-enum { PACKED_BYTES = 4 * 1024 * 1024 };
+enum { PACKED_BYTES = 8 * 1024 * 1024 };
 
 static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_run *run) {
   const ck_dense_plan best = cheapest_plan(d, arrangements, run);
