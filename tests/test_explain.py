@@ -19,7 +19,10 @@ CASES = [  # op, x, weight, options; algorithm, arrangement among
     (("conv2d", (1, 8, 56, 56), (8, 1, 3, 3), PADDED | {"groups": 8}), "direct", ("sheets",)),
     (("conv2d", (2, 56, 56, 32), (32, 1, 3, 3), PADDED | {"groups": 32, "layout": "NHWC"}), "direct", ("lines",)),
     (("conv3d", (4, 9, 9, 9), (8, 4, 3, 3, 3), {"algorithm": "im2col"}), "im2col", ("by_pixel",)),
-    (("conv_transpose2d", (1, 8, 9, 9), (8, 3, 8, 8), {"stride": 4}), "im2col", (None,)),
+    (("conv_transpose2d", (1, 96, 9, 9), (96, 3, 8, 8), {"stride": 4}), "im2col", (None,)),
+    (("conv_transpose2d", (1, 8, 9, 9), (8, 3, 8, 8), {"stride": 4}), "implicit_gemm", ("by_pixel", "by_channel")),
+    (("conv1d", (2, 2, 34), (96, 2, 10), {"dilation": 2, "direction": "x"}), "im2col", (None,)),
+    (("conv1d", (2, 2, 34), (96, 2, 9), {"padding": 4, "direction": "x"}), "implicit_gemm", ("by_channel",)),
     (("conv_transpose2d", (1, 16, 9, 9), (16, 16, 3, 3), {"direction": "x"}), "winograd", (None,)),
 ]
 

@@ -53,6 +53,13 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   b->offset = ck_take(arena, most * (int64_t)sizeof(int64_t));
 }
 
+/* Rows of a tile at most: where there are fewer images than threads, as few channels as keep these busy. */
+static int64_t row_cap(const ck_conv *call) {
+  const ck_conv_shape *s = &call->shape;
+  const int64_t parts = ck_ceil_div(call->run.threads, ck_max(1, ck_min(s->n * s->groups, call->run.threads)));
+  return ck_max(1, ck_min(TILE_ROWS, ck_ceil_div(s->c_in, parts) * ck_taps_of(s->kernel)));
+}
+
 /* with_gradient: the tiles of grad x, whose columns are computed from y; otherwise y holds the columns. */
 static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed) {
   const ck_conv_shape *s = &call->shape;
@@ -63,7 +70,7 @@ static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed
   p.grid = ck_grid_make(size, block);
   p.x = ck_conv_x_source(call, 0, 0);
   p.x.order = CK_COLUMNS;
-  p.rows = ck_reduction_make(s->c_in, s->kernel, TILE_ROWS);
+  p.rows = ck_reduction_make(s->c_in, s->kernel, row_cap(call));
   p.x_size = tile_size(&p.grid, &p.rows);
   ck_kblock largest = ck_reduction_largest(&p.rows);
   p.max_rows = ck_kblock_k(&largest);
