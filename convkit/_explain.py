@@ -58,6 +58,10 @@ class Explanation:
         Input channels summed at a time, and output channels (or groups) of a tile.
     threads, tasks, workspace : int
         Threads that the call uses at most, tasks that they share, and bytes of scratch memory.
+    shared_weights, shared_inputs, rounds : int
+        Of the scratch memory, bytes that hold the weights, packed or transformed once for all tasks; and those that
+        hold the inputs that "winograd" transforms once for all tasks of a round, and how many rounds there are. 0 where
+        each task has its own.
     flops, bytes : int
         Floating-point operations of the textbook's sum, a multiply-add being two, and bytes of the operands and the
         result, each once. Their ratio is the arithmetic intensity.
@@ -88,6 +92,9 @@ class Explanation:
     threads: int
     tasks: int
     workspace: int
+    shared_weights: int
+    shared_inputs: int
+    rounds: int
     flops: int
     bytes: int
     peak_gflops: float | None = None
@@ -104,6 +111,9 @@ class Explanation:
         block = "x".join(map(str, self.block))
         estimates = ", ".join(f"{name} {cycles:.3g}" for name, cycles in self.estimates.items())
         work = f"{self.flops / 1e9:.3g} GFLOP, {self.bytes / 1e6:.3g} MB"
+        shared = [f"{self.shared_weights / 2**10:.0f} KiB of weights"] * (self.shared_weights > 0)
+        if self.rounds:
+            shared.append(f"{self.shared_inputs / 2**10:.0f} KiB of inputs, in {counted(self.rounds, 'round')}")
         rows = [
             ("algorithm", f"{self.algorithm}: {self.why}"),
             *(("", f"not {name}: {reason}") for name, reason in self.rejected.items()),
@@ -117,6 +127,7 @@ class Explanation:
             ),
             ("tasks", self.tasks and f"{self.tasks} on up to {counted(self.threads, 'thread')}"),
             ("workspace", f"{self.workspace / 2**10:.0f} KiB"),
+            ("shared", shared and f"laid out once for all tasks: {' and '.join(shared)}"),
             ("work", f"{work}: {self.flops / max(self.bytes, 1):.3g} FLOP a byte"),
         ]
         if self.seconds is not None and self.bound is not None:

@@ -161,6 +161,8 @@ typedef struct ck_explanation {
   int64_t channels; /* reduced at a time */
   int64_t lanes;    /* output channels, or groups, of a tile */
   int64_t tasks, workspace;
+  int64_t shared_weights, shared_inputs; /* bytes that are laid out once for all tasks, of inputs those of a round */
+  int64_t rounds;                        /* in which the inputs are; 0: each task has its own */
 } ck_explanation;
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation);
 

@@ -92,6 +92,32 @@ def test_shares_above_the_roofline_and_a_peak_that_moved_are_explained():
     assert "unsteady: other work" in str(dataclasses.replace(told, unsteady=True))
 
 
+SHARED = [  # x, weight, options; KiB of weights, of inputs, rounds: at least, lanes and points being padded
+    (((1, 512, 33, 33), (256, 512, 3, 3), {"padding": 12, "dilation": 12}), "implicit_gemm", (4608, 0, 0)),
+    (((1, 64, 112, 112), (64, 64, 3, 3), PADDED), "winograd", (576, 0, 0)),
+    (((4, 512, 28, 28), (512, 512, 3, 3), PADDED), "winograd", (0, 3528, 4)),
+]
+
+
+@pytest.mark.parametrize(("asked", "algorithm", "least"), SHARED)
+def test_what_tasks_share(asked, algorithm, least, isa):
+    """Where that takes less time than that each has its own; nothing, where the workspace has no room for it."""
+    x_shape, weight_shape, options = asked
+    with convkit.threads(1):
+        told = convkit.explain("conv2d", x_shape, weight_shape, **options)
+        shared = told.shared_weights + told.shared_inputs
+        with convkit.workspace_limit(shared):
+            few = convkit.explain("conv2d", x_shape, weight_shape, **options)
+    for got, expected in zip((told.shared_weights / 2**10, told.shared_inputs / 2**10), least, strict=False):
+        assert expected <= got <= 1.1 * expected
+    assert (told.algorithm, told.rounds) == (algorithm, least[2])
+    assert "\nshared       laid out once for all tasks: " in str(told)
+    assert (f"KiB of inputs, in {least[2]} rounds" in str(told)) == (least[2] > 0)
+    assert told.workspace > shared >= few.workspace
+    assert (few.shared_weights, few.shared_inputs, few.rounds) == (0, 0, 0)
+    assert "shared" not in str(few)
+
+
 def test_threads_and_workspace_follow_the_caller():
     shapes = ("conv2d", (8, 64, 28, 28), (64, 64, 3, 3))
     with convkit.threads(32):

@@ -267,6 +267,9 @@ cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
         "threads": e.threads,
         "tasks": e.tasks,
         "workspace": e.workspace,
+        "shared_weights": e.shared_weights,
+        "shared_inputs": e.shared_inputs,
+        "rounds": e.rounds,
     }
 
 

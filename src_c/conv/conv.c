@@ -124,6 +124,9 @@ static void explain_winograd(const ck_conv *call, ck_dense *d, ck_explanation *e
   e->channels = ck_min(plan.chunk, d->channels);
   e->lanes = ck_min(plan.direct.tile_lanes, d->lanes);
   e->tasks = plan.tasks;
+  e->shared_weights = plan.weight_bytes;
+  e->shared_inputs = plan.input_bytes;
+  e->rounds = plan.round ? ck_ceil_div(plan.boxes, plan.round) : 0;
 }
 
 static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
@@ -141,6 +144,7 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   e->channels = kb.channels;
   e->lanes = ck_min(plan.tile_lanes, groups ? d->groups : d->lanes);
   e->tasks = plan.tasks;
+  e->shared_weights = plan.packed;
 }
 
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e) {
