@@ -20,6 +20,25 @@ def cheapest():
     engine.take_arrangements()
 
 
+def take(name, op, x_shape, weight_shape, **options) -> bool:
+    """Takes this arrangement alone; fails unless the call then has it wherever it may. Whether it does."""
+    engine.take_arrangements()
+    free = convkit.explain(op, x_shape, weight_shape, **options)
+    may = name in free.estimates or (free.arrangement == "lines" and name not in ("sheets", "unpacked"))
+    engine.take_arrangements(name)
+    taken = convkit.explain(op, x_shape, weight_shape, **options).arrangement
+    assert (taken == name) == may, f"{taken}, of {name}: {op}, {x_shape}, {weight_shape}, {options}"
+    return may
+
+
+def take_for(name, problem, layout="NCHW", dtype="float32") -> bool:
+    """Takes this arrangement alone for the forward pass and the gradient of x; whether the forward pass has it."""
+    x_shape = problem.x_shape if layout == "NCHW" else (problem.n, *problem.spatial, problem.c_in)
+    options = problem.arguments | {"layout": layout, "dtype": dtype}
+    take(name, problem.forward, x_shape, problem.weight_shape, direction="x", **options)
+    return take(name, problem.forward, x_shape, problem.weight_shape, **options)
+
+
 @each(PLANES)
 @pytest.mark.usefixtures("any_isa", "cheapest")
 def test_planes_have_the_bits_of_panels(problem):
@@ -28,7 +47,7 @@ def test_planes_have_the_bits_of_panels(problem):
         data = random_data(problem, dtype)
         expected = {}
         for name in ("by_pixel", "by_channel", "sheets" if layout == "NCHW" else "lines"):
-            engine.take_arrangements(name)
+            take_for(name, problem, layout, dtype)
             expected = expected or everything(data, layout)
             assert_same_bits(everything(data, layout), expected, f"{problem}, {dtype}, {layout}, {name}, {isa}")
 
@@ -39,10 +58,10 @@ def test_planes_leave_out_padding_under_weights_that_are_not_finite(problem):
     for dtype, value in itertools.product(("float32", "float64"), (np.inf, np.nan)):
         data = random_data(problem, dtype)
         data.weight[-1].flat[[0, -1]] = value
-        engine.take_arrangements("by_pixel")
+        assert take_for("by_pixel", problem, dtype=dtype)
         expected = everything(data, "NCHW")
         for taken in ("by_channel", "sheets"):
-            engine.take_arrangements(taken)
+            take_for(taken, problem, dtype=dtype)
             for name, array in everything(data, "NCHW").items():
                 assert_bits(array, expected[name], f"{problem}, {dtype}, {value}, {taken}, {name}")
 
@@ -58,7 +77,7 @@ def test_pointwise_sums_are_added_to_and_stored_alike(problem):
         more = np.random.default_rng(1).standard_normal(problem.y_shape).astype(dtype)
         expected = np.maximum(convkit.conv2d(data.x, data.weight, data.bias, **problem.arguments) + more, 0)
         for name in ("by_pixel", "by_channel"):
-            engine.take_arrangements(name)
+            assert take_for(name, problem, dtype=dtype)
             assert np.array_equal(f(data.x, add=more), expected), f"{problem}, {dtype}, {name}, {isa}"
         engine.take_arrangements()
 
@@ -69,7 +88,7 @@ def test_pointwise_sums_are_added_to_and_stored_alike(problem):
 def test_planes_are_stored_in_any_strides(activation, name):
     rng = np.random.default_rng(0)
     x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in ((2, 3, 11, 19), (3, 1, 3, 3), (3,)))
-    engine.take_arrangements(name)
+    assert take(name, "conv2d", x.shape, weight.shape, padding=1, groups=3)
     expected = convkit.conv2d(x, weight, bias, padding=1, groups=3, activation=activation)
     for axes in itertools.permutations(range(4)):
         out = np.empty([expected.shape[i] for i in axes], np.float32).transpose(np.argsort(axes))
@@ -81,11 +100,13 @@ def test_planes_are_stored_in_any_strides(activation, name):
 def test_a_call_is_planned_again_once_plans_have_changed():
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((1, 1, 40, 40), np.float32), rng.standard_normal((8, 1, 7, 7), np.float32)
-    calls = convkit.prepare_conv2d(weight), lambda x: convkit.conv2d(x, weight)
-    before = [call(x) for call in calls]
-    engine.take_arrangements("by_pixel")  # which needs more room
-    for call, expected in zip(calls, before, strict=True):
-        np.testing.assert_array_equal(call(x), expected)
+    calls, results, needed = (convkit.prepare_conv2d(weight), lambda x: convkit.conv2d(x, weight)), [], []
+    for name in ("by_channel", "by_pixel"):
+        assert take(name, "conv2d", x.shape, weight.shape)
+        needed.append(convkit.explain("conv2d", x.shape, weight.shape).workspace)
+        results.append([call(x) for call in calls])
+    assert needed[0] < needed[1]
+    np.testing.assert_array_equal(*results)
 
 
 def weight_forms(weight):
@@ -115,6 +136,7 @@ def test_weights_that_are_not_packed_give_the_bits_of_panels(size):
     rng = np.random.default_rng(3)
     for isa, dtype, infinite in itertools.product(convkit.available_isas(), ("float32", "float64"), (False, True)):
         convkit.set_isa(isa)
+        options = {"layout": "NHWC", "dtype": dtype}
         weight = rng.standard_normal(size[::-1]).astype(dtype)
         if infinite:
             weight[-1, size[0] // 2], weight[0, 0] = np.inf, np.nan
@@ -124,7 +146,9 @@ def test_weights_that_are_not_packed_give_the_bits_of_panels(size):
             engine.take_arrangements("by_pixel")
             expected = convkit.linear(x, weight, bias, activation="relu")
             back = convkit.linear_backward(expected, x, weight, need="x").x
-            engine.take_arrangements("unpacked")
+            shapes = "conv1d", (1, rows, size[0]), (*size[::-1], 1)
+            take("unpacked", *shapes, direction="x", **options)
+            assert take("unpacked", *shapes, **options)
             for i, form in enumerate(weight_forms(weight)):
                 case = f"{rows} rows, {dtype}, {isa}, form {i}"
                 assert_bits(convkit.linear(x, form, bias, activation="relu"), expected, case)
@@ -144,6 +168,8 @@ def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(outputs):
             engine.take_arrangements("by_pixel")
             parts = [convkit.linear(x[i : i + 1], weight, bias, activation=activation) for i in range(77)]
             engine.take_arrangements()
+            told = convkit.explain("conv1d", (1, 77, features), (outputs, features, 1), layout="NHWC", dtype=dtype)
+            assert (told.arrangement == "unpacked") == (outputs <= (4 if features == 1153 else 1))
             got = convkit.linear(x, weight, bias, activation=activation)
             assert got.tobytes() == np.concatenate(parts).tobytes(), f"{isa}, {dtype}, {features}, {activation}"
         more, f = rng.standard_normal((77, outputs, 1)).astype(dtype), convkit.prepare_conv1d(weight[:, :, None], bias)
@@ -156,10 +182,9 @@ def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(outputs):
 def test_a_kernel_as_large_as_the_image_is_not_packed():
     rng = np.random.default_rng(4)
     x, weight = rng.standard_normal((3, 6, 5, 4), np.float32), rng.standard_normal((21, 6, 5, 4), np.float32)
-    engine.take_arrangements("by_pixel")
+    assert take("by_pixel", "conv2d", x.shape, weight.shape)
     expected = convkit.conv2d(x, weight)
-    engine.take_arrangements("unpacked")
-    assert convkit.explain("conv2d", x.shape, weight.shape).arrangement == "unpacked"
+    assert take("unpacked", "conv2d", x.shape, weight.shape)
     assert convkit.conv2d(x, weight).tobytes() == expected.tobytes()
 
 
@@ -173,7 +198,7 @@ def test_groups_of_a_task_share_its_tables():
         convkit.set_isa(isa)
         results = []
         for name, threads in (("by_pixel", 1), ("by_group", 1), ("by_group", 3), ("by_channel", 1), ("sheets", 2)):
-            engine.take_arrangements(name)
+            assert take(name, "conv2d", x.shape, weight.shape, padding=1, groups=153, algorithm="direct")
             with convkit.threads(threads):
                 results.append(convkit.conv2d(x, weight, padding=1, groups=153, algorithm="direct"))
         assert all(np.array_equal(y, results[0], equal_nan=True) for y in results), isa
@@ -188,6 +213,6 @@ def test_they_never_change_bits(problem):
         convkit.set_isa(isa)
         expected = everything(data, layout)
         for name in engine.arrangements():
-            engine.take_arrangements(name)
+            take_for(name, problem, layout)
             assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {name}, {isa}")
         engine.take_arrangements()
