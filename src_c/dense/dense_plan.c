@@ -329,11 +329,16 @@ int64_t ck_dense_panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
   return p->kmax * ld * d->kernels->real_size;
 }
 
+/* Of these arrangements those whose weights become panels that all tasks may share. */
+static int shareable(const ck_dense *d, int arrangements) {
+  return d->sampler ? 0 : arrangements & (1 << CK_BY_PIXEL | 1 << CK_BY_CHANNEL | 1 << CK_BY_GROUP);
+}
+
 int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
   if (d->arrangement == CK_LINES)
     return ck_lines_panels(d);
   int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), ck_dense_panel_bytes(d, p) + 1}, bytes;
-  const int none = p->phase_parts > 1 || d->sampler || d->arrangement == CK_UNPACKED || d->arrangement == CK_SHEETS;
+  const int none = p->phase_parts > 1 || !shareable(d, 1 << d->arrangement);
   return none || !ck_product(all, 4, &bytes) ? 0 : bytes;
 }
 
@@ -343,12 +348,12 @@ enum { PACKED_BYTES = 8 * 1024 * 1024 };
 
 static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_run *run) {
   const ck_dense_plan best = cheapest_plan(d, arrangements, run);
-  const int shareable = arrangements & ~(1 << CK_LINES | 1 << CK_SHEETS | 1 << CK_UNPACKED);
-  if (d->prepared || d->sampler || best.tasks == 0 || !shareable)
+  const int sharing = shareable(d, arrangements);
+  if (d->prepared || best.tasks == 0 || !sharing)
     return best;
   ck_dense trial = *d;
   trial.prepared = 1;
-  ck_dense_plan plan = cheapest_plan(&trial, shareable, run);
+  ck_dense_plan plan = cheapest_plan(&trial, sharing, run);
   plan.packed = ck_round_up(ck_dense_panels(&trial, &plan), 64);
   plan.cycles += ck_dense_pack_cycles(&trial, &plan) / run->threads;
   const int fits =
