@@ -15,7 +15,7 @@ typedef enum ck_status {
   CK_OK = 0,
   CK_INTERRUPTED = 1, /* poll() asked to stop; outputs hold unspecified values */
   CK_WORKSPACE = 2,   /* the workspace given is smaller than ck_*_workspace asked for */
-  CK_UNSUPPORTED = 3, /* the algorithm named cannot do this shape */
+  CK_UNSUPPORTED = 3, /* the algorithm named cannot do this shape, or not with panels of this kind */
   CK_BAD_INDEX = 4,   /* an index points outside its plane; outputs hold unspecified values */
   CK_FORKED = 5,      /* poll forked, and this is the child: what other threads had begun is lost */
 } ck_status;

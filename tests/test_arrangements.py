@@ -109,6 +109,19 @@ def test_a_call_is_planned_again_once_plans_have_changed():
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.usefixtures("isa", "cheapest")
+def test_panels_are_of_one_arrangement_or_of_winograds_algorithm():
+    """One function makes each kind at the first image that needs it, and finds it at the next."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((37, 20, 3, 3), np.float32)
+    f = convkit.prepare_conv2d(weight, padding=1)
+    images = [rng.standard_normal((2, 20, size, size), np.float32) for size in (14, 3)]  # Winograd's, the engine's
+    for name in ("by_pixel", "by_channel") * 2:
+        for x, may in zip(images, (False, True), strict=True):
+            assert take(name, "conv2d", x.shape, weight.shape, padding=1) == may
+            assert f(x).tobytes() == convkit.conv2d(x, weight, padding=1).tobytes(), f"{name}, {x.shape}"
+
+
 def weight_forms(weight):
     """The same weight with rows, or columns, adjacent; with rows apart and backwards; starting anywhere in a line."""
     wide = np.full((2 * weight.shape[0], weight.shape[1] + 3), np.nan, weight.dtype)

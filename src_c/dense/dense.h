@@ -21,6 +21,9 @@ typedef enum ck_arrangement {
   CK_ARRANGEMENTS,
 } ck_arrangement;
 
+/* Panels of weights are of an arrangement's kind, or of this. */
+enum { CK_WINOGRAD_PANELS = CK_ARRANGEMENTS };
+
 typedef struct ck_dense {
   const ck_kernels *kernels;
   int arrangements; /* those it may have, a bit each */
@@ -76,7 +79,8 @@ typedef struct ck_dense_plan {
 typedef struct ck_dense_call {
   const ck_dense *d;
   ck_dense_plan plan;
-  char *packed; /* where weights go that all tasks share */
+  char *packed;       /* where weights go that all tasks share, or NULL */
+  const char *panels; /* weights that lie ready, those or the caller's, or NULL */
 } ck_dense_call;
 
 /* A task's part, where lane tiles and phases are not split: of `outer`, and of the outputs. */
@@ -97,6 +101,11 @@ int ck_dense_is_depthwise(const ck_dense *dense);
 /* An activation that is more than bounds, of sums that were stored just now, with their bias: runs of `count` adjacent
  * elements, `step` bytes apart. */
 void ck_dense_activate_stored(const ck_dense *dense, char *run, int64_t step, int64_t runs, int64_t count);
+
+/* The caller's weights in panels of this kind, or NULL. */
+static inline const char *ck_dense_ready(const ck_dense *d, int kind) {
+  return d->panels.kind == kind ? d->panels.data : NULL;
+}
 
 /* By channel and with one channel only, blocks are planes: rows of the output share the rows that they read. */
 static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }

@@ -12,6 +12,7 @@ typedef struct ck_block {
   ck_buffers b;
   ck_box box;
   int64_t outer, pixels;  /* pixels: of the accumulators */
+  const char *panels;     /* all, where weights lie ready, or NULL */
   const char *panel;      /* of the tile and k-block at work */
   const char *next_panel; /* where weights lie ready, or NULL */
   int64_t pitch;          /* of accumulators by pixel, from row to row: pixels of a row, or more */

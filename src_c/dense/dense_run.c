@@ -317,7 +317,7 @@ static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row,
  * next, of tile `next`. Whether anything is not finite. */
 static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, int64_t next) {
   const ck_dense_plan *p = b->p;
-  const char *panels = b->d->panels.kind == (int)b->d->arrangement ? b->d->panels.data : NULL;
+  const char *panels = b->panels;
   const int64_t at = panel_index(p, b->outer, tile, index), bytes = ck_dense_panel_bytes(b->d, p);
   const int nonfinite = panels && panels[panel_count(p) * bytes + at];
   b->panel = b->b.panel;
@@ -506,7 +506,7 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
 static void dense_task(ck_worker *worker, void *context, int64_t index) {
   const ck_dense_call *call = context;
   const ck_dense_plan *p = &call->plan;
-  ck_block b = {.d = call->d, .p = p, .worker = worker};
+  ck_block b = {.d = call->d, .p = p, .panels = call->panels, .worker = worker};
   ck_arena arena = {.base = worker->scratch};
   ck_dense_place(b.d, p, &arena, &b.b);
   int64_t blocks = ck_grid_count(&p->grid), part = index % p->tile_parts, here = index / p->tile_parts;
@@ -533,7 +533,7 @@ static void pack_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
-  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run), .packed = run->workspace};
+  ck_dense_call call = {.d = d, .plan = ck_dense_make_plan(d, run)};
   char *scratch = (char *)run->workspace + call.plan.packed;
   ck_status status = CK_OK;
   if (call.plan.tasks == 0)
@@ -541,11 +541,12 @@ ck_status ck_dense_run(ck_dense *d, const ck_run *run) {
   const ck_task task = d->arrangement == CK_SHEETS  ? ck_sheets_task
                        : d->arrangement == CK_LINES ? ck_lines_task
                                                     : dense_task;
+  call.panels = ck_dense_ready(d, d->arrangement);
   if (call.plan.packed) {
     if (run->workspace_bytes < call.plan.packed)
       return CK_WORKSPACE;
+    call.panels = call.packed = run->workspace;
     status = ck_parallel(panel_count(&call.plan), pack_task, &call, run, scratch, call.plan.bytes);
-    d->panels = (ck_panels){.kind = d->arrangement, .data = call.packed};
   }
   return status == CK_OK ? ck_parallel(call.plan.tasks, task, &call, run, scratch, call.plan.bytes) : status;
 }

@@ -192,8 +192,8 @@ void ck_lines_task(ck_worker *worker, void *context, int64_t index) {
   ck_arena arena = {.base = worker->scratch};
   buffers b = place(d, p->each, &arena);
   const char *panels = b.panels;
-  if (d->panels.kind == CK_LINES && d->panels.data)
-    panels = (const char *)d->panels.data + share.first * bytes;
+  if (call->panels)
+    panels = call->panels + share.first * bytes;
   else
     pack(d, b.w_off, share.first, count, b.panels);
   set_bias(d, b.bias, share.first, count);

@@ -321,7 +321,8 @@ static void winograd_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run), .panels = d->panels.data};
+  ck_winograd_call call = {
+      .d = d, .plan = ck_winograd_make_plan(d, run), .panels = ck_dense_ready(d, CK_WINOGRAD_PANELS)};
   const ck_winograd_plan *p = &call.plan;
   const int64_t weights = ck_round_up(p->weight_bytes, 64), shared = weights + ck_round_up(p->input_bytes, 64);
   ck_status status = CK_OK;
@@ -331,6 +332,8 @@ ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
   }
   if (run->workspace_bytes < shared)
     return CK_WORKSPACE;
+  if (d->prepared && !call.panels)
+    return CK_UNSUPPORTED;
   char *scratch = (char *)run->workspace + shared;
   call.inputs = (char *)run->workspace + weights;
   if (p->shared && !d->prepared) {
