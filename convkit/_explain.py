@@ -12,9 +12,9 @@ import numpy as np
 from . import _options, _shapes
 from ._arrays import empty
 from ._ext import engine
-from ._probe import BETWEEN_SECONDS, UNSTEADY, Probe, why_above
+from ._probe import UNSTEADY, Probe, why_above
 from ._threads import current
-from ._timing import best_time
+from ._timing import bursts_of
 from ._typing import Padding, Size
 from ._words import counted
 from .machine import isa
@@ -27,7 +27,7 @@ _OPS = {f"conv{nd}d": (nd, CONV) for nd in (1, 2, 3)} | {
     f"conv_transpose{nd}d": (nd, CONV_TRANSPOSE) for nd in (1, 2, 3)
 }
 _DIRECTIONS, _DTYPES = ("forward", "x", "weight"), ("float32", "float64")
-_CALL_BURSTS, _BURST_SECONDS = 5, 0.05  # a burst's time is the median call's; the best one counts
+_BURST_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Explanation:
     seconds : float or None
         How long a call took.
     unsteady : bool
-        Whether the peak moved by more than a tenth while the call was timed: other work was using the machine.
+        Whether other work was using the machine: the peak moved by more than a tenth, or no two bursts of calls
+        without interruptions took the same time.
     """
 
     op: str
@@ -261,11 +262,10 @@ def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str
         options = options | {"need": explanation.direction}
         out = call(*first, **options)
     probe = Probe(dtype, explanation.threads)
-    best = best_time(
-        lambda: call(*first, **options, out=out), _CALL_BURSTS, _BURST_SECONDS, lambda: probe(BETWEEN_SECONDS)
-    )
+    bursts = bursts_of(lambda: call(*first, **options, out=out), probe, _BURST_SECONDS)
     probe.renew()
     bound = max(explanation.flops / probe.best, explanation.bytes / probe.triad) / 1e9
     return replace(
-        explanation, peak_gflops=probe.best, triad=probe.triad, bound=bound, seconds=best, unsteady=probe.moved
-    )
+        explanation, peak_gflops=probe.best, triad=probe.triad, bound=bound, seconds=probe.best_of(bursts).seconds,
+        unsteady=probe.unsteady(bursts),
+    )  # fmt: skip

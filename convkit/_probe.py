@@ -6,12 +6,21 @@ measurement is too low whenever it met such a moment, and shares of it are above
 
 from __future__ import annotations
 
+import os
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from ._ext import engine
 from .machine import Peak, machine_peak
 
 FULL_SECONDS = 0.05  # for each figure of a measurement that is no burst between others
-BETWEEN_SECONDS = 0.01  # of a burst between others, beside calls of which the best of many counts
 MOVED = 0.1  # two measurements of the peak, on a quiet machine, differ by less than this
+PEAK_FELL = 0.92  # a probe below this share of the best one has met a slow episode
+FEW_SWITCHES, SWITCH_SECONDS = 1, 0.05  # a process beside us takes a core every few milliseconds, the system seldom
+REPEATED = 1.08  # what shares caches and memory with us leaves no other trace than times that nothing repeats
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 UNSTEADY = "unsteady: other work was using the machine, so that figures may be off either way"
 FEWER = 4  # times, the products of Winograd's algorithm than those that are counted
 WINOGRAD_ABOVE = "above 100 %: Winograd's algorithm takes down to a quarter of the products that are counted"
@@ -24,22 +33,50 @@ def why_above(winograd: bool, share: float) -> str:
     return CACHES_ABOVE if share <= 1 else WINOGRAD_ABOVE if winograd and share <= FEWER else BUSY_ABOVE
 
 
+@dataclass(frozen=True)
+class Burst:
+    """Calls in a row: the median's seconds, page faults of a call, and what the machine did meanwhile.
+
+    `switches` is how often this process's threads had to give way to others, in the `duration` in seconds of the whole
+    burst; `before` and `after` are the peak in GFLOP/s.
+    """
+
+    seconds: float
+    faults: float = 0.0
+    switches: int = 0
+    duration: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
+
+
+def _switches() -> int:
+    """How often the threads of this process have had to give way to others."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
 class Probe:
     """The machine on some threads, for one dtype: its multiply-add peak in GFLOP/s, as it is now and at its `best`.
 
     `triad` is the highest memory bandwidth seen, in GB/s. `peak` has the highest figures of whole measurements, also of
-    `others`, which are more dtypes; `moved` says whether any has differed.
+    `others`, which are more dtypes; `disturbed` says whether any has differed, or all were interrupted.
     """
 
     def __init__(self, dtype: str, threads: int, *others: str) -> None:
-        self.dtype, self.threads, self.moved = dtype, threads, False
+        self.dtype, self.threads, self.disturbed, self._alone = dtype, threads, False, False
         self._dtypes = (dtype, *others)
         self._first = self.peak = self._measured()
         self.best, self.triad = self.peak.gflops[dtype][threads], self.peak.triad
 
     def _measured(self) -> Peak:
         """With one thread, too: several are as fast at least, also where other work holds up one of them."""
-        return machine_peak(dtypes=self._dtypes, threads={1, self.threads}, seconds=FULL_SECONDS)
+        begun, before = time.perf_counter(), _switches()
+        peak = machine_peak(dtypes=self._dtypes, threads={1, self.threads}, seconds=FULL_SECONDS)
+        self._alone = self._seldom(_switches() - before, time.perf_counter() - begun) or self._alone
+        return peak
+
+    def _seldom(self, switches: int, seconds: float) -> bool:
+        """Whether so many interruptions may be the system's."""
+        return switches <= FEW_SWITCHES + seconds / SWITCH_SECONDS or self.threads > CORES
 
     def renew(self) -> None:
         """Measure all again, after what was timed."""
@@ -48,15 +85,34 @@ class Probe:
         for dtype, rates in now.gflops.items():
             pairs += [(first.gflops[dtype][n], rate) for n, rate in rates.items()]
             high[dtype] = {n: max(rate, self.peak.gflops[dtype][n]) for n, rate in rates.items()}
-        self.moved = self.moved or any(max(pair) > min(pair) * (1 + MOVED) for pair in pairs)
+        moved = any(max(pair) > min(pair) * (1 + MOVED) for pair in pairs)
+        self.disturbed = self.disturbed or moved or not self._alone
         self.best, self.triad = max(self.best, high[self.dtype][self.threads]), max(self.triad, now.triad)
         self.peak = Peak(now.isa, high, self.triad)
 
-    def __call__(self, seconds: float = 0.0) -> float:
-        """The peak now: the best of the rounds of a millisecond in `seconds`, and of three at least."""
-        now = engine.measure_fma(self.dtype, self.threads, seconds) / 1e9
+    def __call__(self) -> float:
+        """The peak now, in a burst of a few milliseconds."""
+        now = engine.measure_fma(self.dtype, self.threads, 0.0) / 1e9
         self.best = max(self.best, now)
         return now
+
+    def counts(self, burst: Burst) -> bool:
+        """Whether the burst had the machine for itself; a later, higher peak may yet say that it had not."""
+        at_peak = min(burst.before, burst.after) >= PEAK_FELL * self.best
+        return at_peak and self._seldom(burst.switches, burst.duration)
+
+    def steady(self, bursts: Sequence[Burst]) -> bool:
+        """Whether the best burst that counts has been repeated by another."""
+        seconds = sorted(burst.seconds for burst in bursts if self.counts(burst))
+        return len(seconds) > 1 and seconds[1] <= REPEATED * seconds[0]
+
+    def unsteady(self, bursts: Sequence[Burst]) -> bool:
+        """Whether other work was using the machine while the peak was measured, or in all of a call's bursts."""
+        return self.disturbed or not self.steady(bursts)
+
+    def best_of(self, bursts: Sequence[Burst]) -> Burst:
+        """The fastest burst of those that count, or of all where none does."""
+        return min([burst for burst in bursts if self.counts(burst)] or bursts, key=lambda burst: burst.seconds)
 
     def __str__(self) -> str:
         return f"peak {self.best:.0f} GFLOP/s, triad {self.triad:.0f} GB/s"

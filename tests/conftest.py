@@ -15,9 +15,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 
 import convkit
-from convkit import _probe
+from convkit import _probe, _timing
 from convkit._ext import engine
-from convkit.benchmarks import timing
 
 ISAS = ("generic", "neon", "avx2", "avx512")
 
@@ -102,11 +101,13 @@ def any_isa():
 def brief(monkeypatch):
     """Few and short measurements, of which nobody looks at the figures."""
     for name in ("QUIET_SECONDS", "LONGEST_QUIET_SECONDS", "SETTLE_SECONDS", "BURST_SECONDS"):
-        monkeypatch.setattr(timing, name, 0.0)
+        monkeypatch.setattr(_timing, name, 0.0)
     monkeypatch.setattr(_probe, "FULL_SECONDS", 0.0)
-    monkeypatch.setattr(timing, "ROUNDS", 2)
-    monkeypatch.setattr(timing, "FEW_SWITCHES", 10**9)
-    monkeypatch.setattr(timing, "REPEATED", 1e9)
+    for module in ("convkit._explain", "convkit.cli.time", "convkit.graph.explain"):
+        monkeypatch.setattr(f"{module}._BURST_SECONDS", 0.0)
+    monkeypatch.setattr(_timing, "ROUNDS", 2)
+    monkeypatch.setattr(_probe, "FEW_SWITCHES", 10**9)
+    monkeypatch.setattr(_probe, "REPEATED", 1e9)
     monkeypatch.setattr(engine, "measure_fma", lambda dtype, threads, seconds: 1e14)
     monkeypatch.setattr(engine, "measure_triad", lambda nbytes, threads, seconds: 2e10)
     with convkit.threads(1):

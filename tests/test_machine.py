@@ -58,9 +58,22 @@ def test_a_busy_moment_is_no_peak(monkeypatch):
 def test_a_peak_that_moves_is_noted_and_the_highest_taken(monkeypatch, later, moved):
     seen = iter(convkit.Peak("", {"float32": {2: rate}}, triad) for rate, triad in ((100, 10), later))
     monkeypatch.setattr(_probe, "machine_peak", lambda **options: next(seen))
+    monkeypatch.setattr(_probe, "_switches", lambda: 0)
     probe = _probe.Probe("float32", 2)
     probe.renew()
-    assert (probe.best, probe.triad, probe.moved) == (max(100, later[0]), max(10, later[1]), moved)
+    assert (probe.best, probe.triad, probe.disturbed) == (max(100, later[0]), max(10, later[1]), moved)
+
+
+@pytest.mark.parametrize(
+    ("interruptions", "disturbed"), [([0, 0], False), ([99, 0], False), ([0, 99], False), ([99, 99], True)]
+)
+def test_a_peak_that_was_always_interrupted_is_noted(monkeypatch, interruptions, disturbed):
+    counts = iter([0, interruptions[0], 0, interruptions[1]])
+    monkeypatch.setattr(_probe, "machine_peak", lambda **options: convkit.Peak("", {"float32": {1: 100}}, 10))
+    monkeypatch.setattr(_probe, "_switches", lambda: next(counts))
+    probe = _probe.Probe("float32", 1)
+    probe.renew()
+    assert probe.disturbed == disturbed
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ import numpy as np
 import convkit
 
 from .._ext import engine
+from .._probe import Probe
+from .._timing import Contender, Race
 from .layers import DEFORMABLE, Layer
 from .problem import OPERATORS, Problem, Setting, ours
-from .timing import Contender, Race, RaceProbe
 
 Costs = dict[str, tuple[float, ...]]
 ROUNDS = 3
@@ -51,7 +52,7 @@ def _explained(problem: Problem) -> convkit.Explanation:
     )  # fmt: skip
 
 
-def measure(layers: Sequence[Layer], direction: str, setting: Setting, probe: RaceProbe) -> Iterator[Sample]:
+def measure(layers: Sequence[Layer], direction: str, setting: Setting, probe: Probe) -> Iterator[Sample]:
     """The layers that may be arranged in several ways, timed in each."""
     for layer in layers:
         problem = _of_the_engine(layer, direction, setting)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 import convkit
 
 from .._extras import MissingExtraError
-from .._probe import FEWER
+from .._probe import FEWER, Burst, Probe
+from .._timing import Contender, Race
 from .layers import Layer
 from .problem import Problem, Setting, difference, ours
-from .timing import Burst, Contender, Race, RaceProbe
 
 Build = Callable[[Problem], Contender]
 DISTURBED = 3  # times more that a layer is timed while the machine is not itself
@@ -32,7 +32,7 @@ class Row:
     isa: str
     flops: int
     bytes: int
-    probe: RaceProbe
+    probe: Probe
     bursts: dict[str, list[Burst]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     winograd: bool = False
@@ -99,7 +99,7 @@ class Row:
         }
 
 
-def measure(layer: Layer, direction: str, setting: Setting, peers: Mapping[str, Build], probe: RaceProbe) -> Row:
+def measure(layer: Layer, direction: str, setting: Setting, peers: Mapping[str, Build], probe: Probe) -> Row:
     """Check, then time; again where a peer is faster, and a few times more where the machine was disturbed."""
     problem = Problem(layer, direction, setting)
     row = Row(layer, direction, setting, convkit.isa(), problem.flops, problem.bytes, probe)

@@ -12,8 +12,8 @@ import numpy as np
 
 import convkit
 
+from .._timing import Contender
 from .layers import DEFORMABLE, Layer
-from .timing import Contender
 
 DIRECTIONS = ("forward", "x", "weight", "backward")
 PASSES = {"forward": 1, "x": 1, "weight": 1, "backward": 2}  # FLOPs, as multiples of the forward pass's

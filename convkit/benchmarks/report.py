@@ -102,7 +102,7 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
     """What is to be said of shares of the peak."""
     if any(row.winograd and row.share > 1 for row in rows):
         yield f"peak {_probe.WINOGRAD_ABOVE}"
-    if any(row.probe.moved for row in rows) and all(row.steady for row in rows):  # which say so themselves
+    if any(row.probe.disturbed for row in rows) and all(row.steady for row in rows):  # which say so themselves
         yield _probe.UNSTEADY
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import convkit
 
-from .._probe import UNSTEADY
+from .._probe import UNSTEADY, Probe
+from .._timing import Contender, Race
 from .._words import counted
 from .problem import difference
 from .report import mean
-from .timing import Contender, Race, RaceProbe
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Task:
     read: Callable[[Any], dict] = field(default=lambda result: {})
 
 
-def compare(task: Task, probe: RaceProbe) -> tuple[Race, list[str]]:
+def compare(task: Task, probe: Probe) -> tuple[Race, list[str]]:
     """Time a task; peers whose result differs are left out and named."""
     contenders, wrong = [Contender("convkit", task.call)], []
     with convkit.threads(probe.threads):
@@ -55,7 +55,7 @@ def main(
     parser.add_argument("--against", nargs="*", choices=peers, default=[], help="time these beside it")
     parser.add_argument("--threads", type=int, default=convkit.get_num_threads())
     args = parser.parse_args(argv)
-    probe, steady = RaceProbe("float32", args.threads), True
+    probe, steady = Probe("float32", args.threads), True
     ratios: dict[str, list[float]] = {}
     print(f"{counted(args.threads, 'thread')}, {convkit.isa()}; ms, and how many times faster convkit is")
     for task in tasks(args.against, args.threads):

@@ -17,13 +17,12 @@ import convkit
 from .. import _extras
 from .._ext import engine
 from .._options import ALGORITHMS, LAYOUTS
-from .._probe import UNSTEADY
+from .._probe import UNSTEADY, Probe
 from .._words import counted
 from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
-from ..benchmarks.timing import RaceProbe
 from ._arguments import reading, several, thread_count, to_write, whole
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -158,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _fit(args: argparse.Namespace, layers: Sequence[Layer]) -> int:
     """On one thread, where an estimate is of the work alone."""
-    setting, probe, before = Setting(args.dtype, args.layout, 1), RaceProbe(args.dtype, 1), engine.costs()
+    setting, probe, before = Setting(args.dtype, args.layout, 1), Probe(args.dtype, 1), engine.costs()
     samples = []
     for direction in args.direction:
         for sample in fit.measure(layers, direction, setting, probe):
@@ -195,7 +194,7 @@ def _lines(
     """What is printed while it is measured; the rows of each number of threads and each direction go to `groups`."""
     for threads in args.threads or [convkit.get_num_threads()]:
         setting = Setting(args.dtype, args.layout, threads, args.algorithm, args.prepared)
-        probe = RaceProbe(args.dtype, threads)
+        probe = Probe(args.dtype, threads)
         for direction in args.direction:
             groups.append([])
             words = args.dtype, args.layout, counted(threads, "thread"), f"algorithm {args.algorithm}", convkit.isa()
@@ -220,7 +219,7 @@ def _group(
     direction: str,
     setting: Setting,
     builders: Mapping[str, Build],
-    probe: RaceProbe,
+    probe: Probe,
     group: list[Row],
 ) -> Iterator[str]:
     """Lines of one direction on one number of threads; its rows are added to `group`."""

@@ -17,13 +17,12 @@ import numpy as np
 import convkit
 
 from .. import _extras, data, nn
-from .._probe import UNSTEADY
+from .._probe import UNSTEADY, Probe
 from .._words import counted
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
 from ..benchmarks.report import notes
-from ..benchmarks.timing import RaceProbe
 from . import _pictures
 from ._arguments import whole
 from ._recipes import Settings, trainer
@@ -79,7 +78,7 @@ def throughput() -> None:
     threads = convkit.get_num_threads()
     layers = {layer.name: layer for layer in LAYERS}
     pairs = [(layers[name], direction) for name in KINDS.values() for direction in ("forward", "backward")]
-    probe = RaceProbe("float32", threads)
+    probe = Probe("float32", threads)
     rows = [
         measure(layer, direction, Setting(threads=threads), {}, probe)
         for layer, direction in _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)

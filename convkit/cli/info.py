@@ -19,6 +19,6 @@ def run(args: argparse.Namespace) -> int:
     probe = Probe("float32", convkit.get_num_threads(), "float64")
     probe.renew()
     print(probe.peak)
-    if probe.moved:
+    if probe.disturbed:
         print(UNSTEADY)
     return 0

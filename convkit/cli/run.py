@@ -13,11 +13,13 @@ import numpy as np
 import convkit
 
 from .. import _extras
+from .._probe import UNSTEADY, Probe
+from .._timing import ROUNDS, Contender, Race
 from ..graph import Network
 from ._arguments import REFUSALS, add_threads, height_and_width, reading, real, several
-from .time import best_time
 
 _SHOWN = 5  # of the largest entries
+_FEW_ROUNDS = 2  # of a model that takes long; a time is steady when another repeats it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,14 +170,21 @@ def _time(path: str, network, inputs: dict[str, np.ndarray]) -> None:
     start = time.perf_counter()
     network(**inputs)
     once = time.perf_counter() - start
-    seconds = once if once > 1 else best_time(lambda: network(**inputs))
-    print(f"convkit: {seconds * 1e3:.2f} ms")
-    if importlib.util.find_spec("onnxruntime") is None:
-        return
-    import onnxruntime
+    contenders = [Contender("convkit", lambda: network(**inputs))]
+    if importlib.util.find_spec("onnxruntime") is not None:
+        import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = convkit.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    other = best_time(lambda: session.run(None, inputs))
-    print(f"ONNX Runtime {onnxruntime.__version__}: {other * 1e3:.2f} ms; convkit takes {seconds / other:.2f} of it")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = convkit.get_num_threads()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        contenders.append(Contender(f"ONNX Runtime {onnxruntime.__version__}", lambda: session.run(None, inputs)))
+    probe = Probe("float32", convkit.get_num_threads())
+    race = Race(contenders, probe)
+    race.run(_FEW_ROUNDS if once > 1 else ROUNDS)
+    probe.renew()
+    ours, *theirs = (probe.best_of(race.bursts[each.name]).seconds for each in contenders)
+    print(f"convkit: {ours * 1e3:.2f} ms")
+    for seconds in theirs:
+        print(f"{contenders[1].name}: {seconds * 1e3:.2f} ms; convkit takes {ours / seconds:.2f} of it")
+    if any(map(probe.unsteady, race.bursts.values())):
+        print(UNSTEADY)

@@ -11,7 +11,9 @@ import numpy as np
 
 import convkit
 
-from .. import _timing, models
+from .. import models
+from .._probe import UNSTEADY, Probe
+from .._timing import bursts_of
 from ._arguments import REFUSALS, add_threads, whole
 
 # The models that take pictures, and the size and channels that each is known for.
@@ -19,7 +21,7 @@ MODELS = {
     "alexnet": (3, 224), "lenet5": (1, 32), "mobilenet_v2": (3, 224), "resnet18": (3, 224), "resnet50": (3, 224),
     "unet": (1, 256), "vgg16": (3, 224),
 }  # fmt: skip
-_BURSTS, _BURST_SECONDS = 5, 0.3
+_BURST_SECONDS = 0.3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,12 +55,6 @@ def _deviates(shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"--size and --batch must give images that fit memory, got {shape}") from error
 
 
-def best_time(call) -> float:
-    """Seconds of a call: the median of the best of several bursts."""
-    call()
-    return _timing.best_time(call, _BURSTS, _BURST_SECONDS)
-
-
 def run(args: argparse.Namespace) -> int:
     """Time one network."""
     shape = input_shape(args.model, args.size, args.batch)
@@ -69,13 +65,17 @@ def run(args: argparse.Namespace) -> int:
             network = getattr(models, args.model)(rng=0).eval().prepare(shape)
             network(x)
             ready = time.perf_counter() - begun
-            seconds = best_time(lambda: network(x))
+            probe = Probe("float32", convkit.get_num_threads())
+            bursts = bursts_of(lambda: network(x), probe, _BURST_SECONDS)
+            probe.renew()
+            seconds, unsteady = probe.best_of(bursts).seconds, probe.unsteady(bursts)
             explained = network.explain(x, measure=args.explain)
     except REFUSALS as error:
         print(f"convkit time: {error}", file=sys.stderr)
         return 1
     if args.json:
         figures = explained.as_dict() | {"model": args.model, "input": shape, "seconds": seconds, "ready": ready}
+        figures["unsteady"] = unsteady or explained.unsteady
         print(json.dumps(figures, indent=2))
         return 0
     if args.explain:
@@ -84,4 +84,6 @@ def run(args: argparse.Namespace) -> int:
         f"{args.model}, {'x'.join(map(str, shape))}: {seconds * 1e3:.2f} ms, {shape[0] / seconds:.1f} images/s, "
         f"{explained.flops / seconds / 1e9:.0f} GFLOP/s; model, plan and first run took {ready:.2f} s"
     )
+    if unsteady:
+        print(UNSTEADY)
     return 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import _options
-from .._probe import BETWEEN_SECONDS, UNSTEADY, Probe, why_above
-from .._timing import timed
+from .._probe import UNSTEADY, Burst, Probe, why_above
+from .._timing import bursts_of
 from .._words import counted
 from .elements import NONE, operator_of
 from .ir import Node
@@ -17,7 +18,7 @@ from .placement import JOINING
 from .plan import Plan
 from .table import OPS, bytes_of
 
-_RUN_BURSTS = 5  # of runs, with the machine's peak between them
+_BURST_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class NetworkReport:
         Bytes of the memory that intermediate values share, and of the scratch of the largest call.
     flops : int
     seconds : float or None
-        Of a whole run, the best.
+        Of a whole run, the median of the best burst of runs.
     peak_gflops, triad : float or None
         This machine's peak in GFLOP/s and its memory bandwidth in GB/s.
     unsteady : bool
-        Whether these moved by more than a tenth while the network ran: other work was using the machine.
+        Whether other work was using the machine: these moved by more than a tenth, or no two bursts of runs
+        without interruptions took the same time.
     """
 
     nodes: tuple[NodeReport, ...]
@@ -129,10 +131,12 @@ class NetworkReport:
 
 
 def report(
-    plan: Plan, times: np.ndarray | None = None, seconds: float | None = None, probe: Probe | None = None
+    plan: Plan, times: np.ndarray | None = None, bursts: Sequence[Burst] = (), probe: Probe | None = None
 ) -> NetworkReport:
-    """The report of a plan; `times` are those of its program's steps, `probe` the machine's peak beside them."""
-    rate, triad, unsteady = (None, None, False) if probe is None else (probe.best, probe.triad, probe.moved)
+    """The report of a plan; `times` are those of its program's steps, `probe` the machine's peak beside the runs."""
+    rate = triad = seconds = None
+    if probe is not None:
+        rate, triad, seconds = probe.best, probe.triad, probe.best_of(bursts).seconds
     nodes = []
     for node in plan.nodes:
         first, end = plan.steps.get(node, (0, 0))
@@ -141,7 +145,8 @@ def report(
         nodes.append(_node(plan, node, spent, rate, triad))
     return NetworkReport(
         tuple(nodes), plan.program.isa, plan.program.threads, plan.parts, plan.placement.bytes, plan.program.workspace,
-        sum(node.flops for node in nodes), seconds, rate, triad, unsteady,
+        sum(node.flops for node in nodes), seconds, rate, triad,
+        probe is not None and probe.unsteady(bursts),
     )  # fmt: skip
 
 
@@ -176,17 +181,15 @@ def _how(plan: Plan, node: Node) -> str:
     return ", ".join([name, *([arrangement] if arrangement else []), threads, *last])
 
 
-def measured(plan: Plan, arrays: list[np.ndarray], run: Any, seconds: float) -> tuple[np.ndarray, float, Probe]:
-    """The best time of every step, and of a whole run, within about that many seconds; and the peak beside them."""
+def measured(plan: Plan, arrays: list[np.ndarray], run: Any) -> tuple[np.ndarray, list[Burst], Probe]:
+    """The best time of every step, bursts of whole runs, and the peak beside them."""
     each: list[np.ndarray] = []
 
     def once() -> None:
         each.append(np.zeros(plan.program.count))
         run(arrays, each[-1])
 
-    probe, best = Probe("float32", plan.program.threads), np.inf
-    for _ in range(_RUN_BURSTS):
-        best = min(best, *timed(once, seconds / _RUN_BURSTS))
-        probe(BETWEEN_SECONDS)
+    probe = Probe("float32", plan.program.threads)
+    bursts = bursts_of(once, probe, _BURST_SECONDS)
     probe.renew()
-    return np.min(each, axis=0), best, probe
+    return np.min(each, axis=0), bursts, probe

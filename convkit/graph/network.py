@@ -243,7 +243,7 @@ class Network:
             raise ValueError("the network has no plan: shapes follow from numbers that are not known before it runs")
         if not measure:
             return report(found[0])
-        return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each), 1.0))
+        return report(found[0], *measured(found[0], arrays, lambda arrays, each: self._run(*found, arrays, each)))
 
     def known(self, *shapes: tuple[int, ...]) -> Sized:
         """The graph for inputs of these shapes. Nothing is laid out, and no memory taken."""

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import convkit
+from convkit._probe import Burst, Probe
+from convkit._timing import Contender
 from convkit.benchmarks import measure as measuring
 from convkit.benchmarks import report
 from convkit.benchmarks.layers import Layer
 from convkit.benchmarks.measure import measure, measure_again
 from convkit.benchmarks.problem import DIRECTIONS, NotOfferedError, Problem, Setting, difference, ours
-from convkit.benchmarks.timing import Burst, Contender, RaceProbe
 
 PLAIN = Layer("plain", "conv", 2, 4, (6, 7), 6, (3, 3), 1, 1)
 ALL = (
@@ -36,7 +37,7 @@ def refusing(problem):
 
 @pytest.fixture
 def probe(brief):
-    return RaceProbe("float32", 1)
+    return Probe("float32", 1)
 
 
 def test_who_agrees_is_timed_and_who_does_not_is_named(probe):
@@ -148,7 +149,7 @@ def test_shares_are_of_the_peak_and_of_the_roofline(probe):
     probe.best = row.gflops / 2  # no machine does more than its peak
     assert not row.steady
     assert list(report.notes([row])) == []
-    row.winograd = probe.moved = True  # but of the products that are counted; and the machine was busy in between
+    row.winograd = probe.disturbed = True  # but of the products that are counted; and the machine was busy in between
     assert row.steady
     above, unsteady = report.notes([row])
     assert "above 100 %: Winograd's algorithm" in above and unsteady.startswith("unsteady: other work")

@@ -6,10 +6,10 @@ import pytest
 from matplotlib.image import imread
 
 import convkit
+from convkit._timing import Contender
 from convkit.benchmarks import peers, report
 from convkit.benchmarks.layers import LAYERS, OTHERS
 from convkit.benchmarks.problem import DIRECTIONS, NotOfferedError, ours
-from convkit.benchmarks.timing import Contender
 from convkit.cli import bench, main
 from missing import hide
 from pictures import colours

@@ -74,7 +74,7 @@ def test_deviates_of_the_declared_shape(model, capsys):
 
 
 @pytest.mark.thorough
-def test_times(model, capsys):
+def test_times(brief, model, capsys):
     lines = output(capsys, model, "--size", "8", "--time", "--explain")
     assert any(line.startswith("convkit: ") and line.endswith(" ms") for line in lines)
     assert any("GlobalAveragePool" in line for line in lines)

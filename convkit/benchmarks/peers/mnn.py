@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..._extras import need
+from ..._timing import Contender
 from ..layers import DEFORMABLE
 from ..problem import NotOfferedError, Problem
-from ..timing import Contender
 from ._onnx import model
 
 

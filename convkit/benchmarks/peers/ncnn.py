@@ -15,9 +15,9 @@ import numpy as np
 import convkit
 
 from ..._extras import need
+from ..._timing import Contender
 from ..layers import DEFORMABLE, Layer
 from ..problem import NotOfferedError, Problem
-from ..timing import Contender
 
 ncnn = need("ncnn", "bench")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..._extras import need
+from ..._timing import Contender
 from ..problem import NotOfferedError, Problem
-from ..timing import Contender
 from ._onnx import model
 
 onnxruntime = need("onnxruntime", "bench")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..._extras import need
+from ..._timing import Contender
 from ..layers import DEFORMABLE
 from ..problem import NotOfferedError, Problem
-from ..timing import Contender
 
 openvino = need("openvino", "bench")
 ops = need("openvino.opset8", "bench")  # the first with deformable convolution and its mask

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..._extras import need
+from ..._timing import Contender
 from ..layers import DEFORMABLE
 from ..problem import NotOfferedError, Problem
-from ..timing import Contender
 
 fft = need("scipy.fft", "bench")
 ndimage = need("scipy.ndimage", "bench")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..._extras import need
+from ..._timing import Contender
 from ..layers import DEFORMABLE
 from ..problem import IMAGES, Problem
-from ..timing import Contender
 
 torch = need("torch", "bench")
 

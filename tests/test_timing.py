@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from convkit import _probe, _timing
 from convkit._ext import engine
-from convkit.benchmarks import timing
-from convkit.benchmarks.timing import Burst, Contender, Race, RaceProbe
+from convkit._probe import Burst, Probe
+from convkit._timing import Contender, Race
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def peaks(brief, monkeypatch):
 
 def test_turns_rotate_and_all_have_equally_many(peaks):
     order = []
-    race = Race([Contender(name, lambda name=name: order.append(name)) for name in "abc"], RaceProbe("float32", 1))
+    race = Race([Contender(name, lambda name=name: order.append(name)) for name in "abc"], Probe("float32", 1))
     race.run(3)
     assert "".join(dict.fromkeys(order)) == "abc"
     turns = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
@@ -28,7 +29,7 @@ def test_turns_rotate_and_all_have_equally_many(peaks):
 
 
 def test_a_race_goes_on_where_it_stopped(peaks):
-    probe = RaceProbe("float32", 1)
+    probe = Probe("float32", 1)
     race = Race([Contender("a", int)], probe)
     race.run(2)
     again = Race([Contender("a", int)], probe, race.bursts)
@@ -37,7 +38,7 @@ def test_a_race_goes_on_where_it_stopped(peaks):
 
 
 def test_bursts_in_slow_episodes_do_not_count(peaks):
-    probe = RaceProbe("float32", 1)
+    probe = Probe("float32", 1)
     race = Race([Contender("a", int)], probe)
     peaks[:] = [99, 50, 97, 98, 98]  # before the first, then after each
     race.run(4)
@@ -45,8 +46,8 @@ def test_bursts_in_slow_episodes_do_not_count(peaks):
 
 
 def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, monkeypatch):
-    monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
-    probe = RaceProbe("float32", 1)
+    monkeypatch.setattr(_probe, "FEW_SWITCHES", 1)
+    probe = Probe("float32", 1)
     slow, good = Burst(3.0, before=100, after=100), Burst(2.0, before=99, after=95)
     in_an_episode, interrupted = Burst(1.0, before=100, after=60), Burst(1.0, switches=9, before=100, after=100)
     assert probe.best_of([slow, good, in_an_episode, interrupted]) is good
@@ -58,8 +59,8 @@ def test_the_best_burst_is_the_fastest_that_counts_or_the_fastest_of_all(peaks, 
 
 
 def test_a_best_burst_is_steady_when_another_repeats_it(peaks, monkeypatch):
-    monkeypatch.setattr(timing, "REPEATED", 1.08)
-    probe = RaceProbe("float32", 1)
+    monkeypatch.setattr(_probe, "REPEATED", 1.08)
+    probe = Probe("float32", 1)
     best, near, far, half_the_peak = (
         Burst(s, before=b, after=100) for s, b in ((1, 99), (1.05, 99), (1.2, 99), (1, 50))
     )
@@ -69,35 +70,35 @@ def test_a_best_burst_is_steady_when_another_repeats_it(peaks, monkeypatch):
 
 
 def test_more_threads_than_cores_interrupt_each_other(peaks, monkeypatch):
-    monkeypatch.setattr(timing, "FEW_SWITCHES", 1)
-    probe = RaceProbe("float32", timing.CORES + 1)
+    monkeypatch.setattr(_probe, "FEW_SWITCHES", 1)
+    probe = Probe("float32", _probe.CORES + 1)
     assert probe.counts(Burst(1.0, switches=9, before=100, after=100))
 
 
 def test_a_burst_is_as_many_calls_as_fit_and_one_at_least(monkeypatch):
     calls = []
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: 0.004 * len(calls))  # a call takes 4 ms
-    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.003)
-    monkeypatch.setattr(timing, "BURST_SECONDS", 0.012)
-    assert timing.run_burst(lambda: calls.append(0)).seconds == pytest.approx(0.004)
+    monkeypatch.setattr(_timing.time, "perf_counter", lambda: 0.004 * len(calls))  # a call takes 4 ms
+    monkeypatch.setattr(_timing, "SETTLE_SECONDS", 0.003)
+    monkeypatch.setattr(_timing, "BURST_SECONDS", 0.012)
+    assert _timing.run_burst(lambda: calls.append(0)).seconds == pytest.approx(0.004)
     assert len(calls) == 1 + 3  # one to settle
-    monkeypatch.setattr(timing, "BURST_SECONDS", 0.0)
-    timing.run_burst(lambda: calls.append(0))
+    monkeypatch.setattr(_timing, "BURST_SECONDS", 0.0)
+    _timing.run_burst(lambda: calls.append(0))
     assert len(calls) == 1 + 3 + 2
 
 
 @pytest.mark.thorough
 def test_page_faults_are_counted_for_each_call(brief):
-    faults = timing.run_burst(lambda: bytearray(64 * 2**20)).faults  # above malloc's largest threshold, so mapped anew
+    faults = _timing.run_burst(lambda: bytearray(64 * 2**20)).faults  # above malloc's largest threshold, so mapped anew
     assert faults > 64 * 2**20 / 2**21 / 2  # in pages of 2 MiB at most
 
 
 def test_it_waits_for_threads_that_are_busy(monkeypatch):
     slept = []
-    monkeypatch.setattr(timing.time, "sleep", slept.append)
+    monkeypatch.setattr(_timing.time, "sleep", slept.append)
     clock = iter(range(100))
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock) * 0.01)
+    monkeypatch.setattr(_timing.time, "perf_counter", lambda: next(clock) * 0.01)
     busy = iter([0.0, 0.02, 0.02, 0.04, 0.04, 0.0401])  # CPU seconds before and after each look
-    monkeypatch.setattr(timing.time, "process_time", lambda: next(busy))
-    timing.be_quiet()
+    monkeypatch.setattr(_timing.time, "process_time", lambda: next(busy))
+    _timing.be_quiet()
     assert len(slept) == 4  # the rest before each burst, and three looks, of which the last finds nobody busy
