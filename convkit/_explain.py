@@ -16,7 +16,7 @@ from ._probe import UNSTEADY, Probe, why_above
 from ._threads import current
 from ._timing import bursts_of
 from ._typing import Padding, Size
-from ._words import counted
+from ._words import counted, percent
 from .machine import isa
 from .ops import conv, conv_transpose
 from .ops._shared import ONLY_FOR, Plan, check_algorithm
@@ -136,7 +136,7 @@ class Explanation:
             rows += [
                 ("machine", f"{self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"),
                 ("roofline", f"{self.bound * 1e3:.3g} ms"),
-                ("measured", f"{self.seconds * 1e3:.3g} ms: {rate:.0f} GFLOP/s, {100 * share:.0f} % of the roofline"),
+                ("measured", f"{self.seconds * 1e3:.3g} ms: {rate:.0f} GFLOP/s, {percent(share)} of the roofline"),
             ]
             if share > 1:
                 rows.append(("", why_above(self.algorithm == "winograd", rate / (self.peak_gflops or rate))))

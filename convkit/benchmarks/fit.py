@@ -17,6 +17,7 @@ import convkit
 from .._ext import engine
 from .._probe import Probe
 from .._timing import Contender, Race
+from .._words import percent
 from .layers import DEFORMABLE, Layer
 from .problem import OPERATORS, Problem, Setting, ours
 
@@ -105,8 +106,8 @@ class Quality:
     def __str__(self) -> str:
         return (
             f"estimates off by a factor of {self.error:.2f} (median), rank correlation {self.rank:.3f}; the chosen "
-            f"arrangement takes at most {NEAR} times the fastest's time for {self.near:.0%} of the layers, at worst "
-            f"{self.worst:.2f} times"
+            f"arrangement takes at most {NEAR} times the fastest's time for {percent(self.near)} of the layers, "
+            f"at worst {self.worst:.2f} times"
         )
 
 

@@ -15,18 +15,27 @@ import numpy as np
 import convkit
 
 from .. import _probe
+from .._words import percent
 from .layers import Layer
 from .measure import Row
 
-UNITS = (
-    "ms are convkit's with out=, fresh with results that each call allocates; GFLOP/s counts a multiply-add as two "
-    "FLOPs, taps on padding included, and all gradients (backward) as twice the forward pass. peak is the share of the "
-    "highest multiply-add peak of the run, roof that of the least time that peak and memory bandwidth allow (in means "
-    "at most 100 %). ratio is the fastest peer's time over convkit's with out=, and with fresh results: above 1, "
-    "convkit is faster."
-)
 WORST = 12
 QUANTILES = (("least", 0.0), ("1 %", 0.01), ("5 %", 0.05), ("quarter", 0.25), ("median", 0.5), ("most", 1.0))
+
+
+def legend(peers: bool = True, backward: bool = True) -> list[str]:
+    """A sentence on each of the columns, those that only a run beside peers or of all gradients needs if asked for."""
+    both = ", and all gradients (backward) as twice the forward pass" if backward else ""
+    sentences = [
+        "ms: convkit's time of a call with out=.",
+        f"GFLOP/s: a multiply-add counts as two operations, on padding too{both}.",
+        "peak: GFLOP/s as a share of the highest multiply-add peak that was measured during the run.",
+        "roof: the least time that peak and memory bandwidth allow, as a share of ms; at most 100 % in means.",
+        "fresh: as ms, but each call allocates its results.",
+    ]
+    if peers:
+        sentences.append("ratio: the fastest peer's time over ms, (fresh): over fresh; above 1, convkit is faster.")
+    return sentences
 
 
 class Table:
@@ -44,7 +53,8 @@ class Table:
 
     def line(self, row: Row) -> str:
         """A row's line."""
-        figures = f"{row.best().seconds * 1e3:>10.4g}{row.gflops:>9.1f}{row.share:>7.0%}{row.roofline:>7.0%}"
+        shares = f"{percent(row.share):>7}{percent(row.roofline):>7}"
+        figures = f"{row.best().seconds * 1e3:>10.4g}{row.gflops:>9.1f}{shares}"
         words = [f"{row.layer.name:<{self.labels}}", figures, f"{row.best('fresh').seconds * 1e3:>10.4g}"]
         words += [f"{row.best(p).seconds * 1e3:>12.4g}" if p in row.bursts else f"{'-':>12}" for p in self.peers]
         if row.peers:
@@ -56,7 +66,7 @@ class Table:
     def means(self, title: str, rows: Sequence[Row]) -> str:
         """A line of geometric means, without the times."""
         share, roof = (mean(min(value(row), 1) for row in rows) for value in (lambda r: r.share, lambda r: r.roofline))
-        text = f"{title:<{self.labels}}{'':>19}{share:>7.0%}{roof:>7.0%}"
+        text = f"{title:<{self.labels}}{'':>19}{percent(share):>7}{percent(roof):>7}"
         raced = [row for row in rows if row.peers]
         if raced:
             ratios = [mean(row.ratio(name) for row in raced) for name in ("convkit", "fresh")]
@@ -91,7 +101,7 @@ def summary(table: Table, rows: Sequence[Row]) -> Iterator[str]:
             yield f"{title}: " + ", ".join(f"{word} {value:.2f}" for word, value in quantiles(ratios))
     roofs = [min(row.roofline, 1) for row in rows]
     if len(roofs) > 1:
-        yield "roof: " + ", ".join(f"{word} {value:.0%}" for word, value in quantiles(roofs))
+        yield "roof: " + ", ".join(f"{word} {percent(value)}" for word, value in quantiles(roofs))
     yield from _worst(table, rows)
     for row in rows:
         for peer, why in row.refused.items():

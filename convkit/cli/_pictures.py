@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _extras
 from .._files import save_picture
+from .._words import percent
 from ..train.history import BLUE, ORANGE, log_axis
 
 DPI = 130
@@ -44,7 +45,7 @@ def curves(
     left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
     label = "training images, moved about, in each epoch"
     right.plot(epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label=label)
-    label = f"{held_out} held-out images, after the last epoch: {100 * test_accuracy:.1f} %"
+    label = f"{held_out} held-out images, after the last epoch: {percent(test_accuracy, 1)}"
     right.plot(epochs[-1], 100 * test_accuracy, "D", color=ORANGE, markersize=7, label=label, clip_on=False, zorder=3)
     # The last percents are the interesting ones: a good run's first epochs may come in from below the frame.
     lowest = 80 if min(accuracies[-1], test_accuracy) > 0.9 else 0
@@ -111,5 +112,5 @@ def mistakes(
     for ax, image, label, guess, certainty in zip(axes, images, true, guessed, certainties, strict=True):
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         ax.set_title(f"true: {label}", fontsize="medium", pad=3)
-        ax.set_xlabel(f"guessed: {guess}\n({certainty:.0%} sure)", fontsize="small", color=ORANGE)
+        ax.set_xlabel(f"guessed: {guess}\n({percent(certainty)} sure)", fontsize="small", color=ORANGE)
     save_picture(figure, path, DPI)

@@ -18,7 +18,7 @@ from .. import _extras
 from .._ext import engine
 from .._options import ALGORITHMS, LAYOUTS
 from .._probe import UNSTEADY, Probe
-from .._words import counted
+from .._words import counted, wrapped
 from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
@@ -59,7 +59,7 @@ def _output(text: str) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options to `parser`."""
     parser.description = "Time layers beside this machine's peak and roofline, and beside other libraries."
-    parser.epilog = report.UNITS + " CONVKIT_ISA chooses the instruction set."
+    parser.epilog = " ".join(report.legend()) + " CONVKIT_ISA chooses the instruction set."
     add = parser.add_argument
     names = "names of layers, wildcards allowed, comma-separated (default: the thirty published ones)"
     add("--layers", metavar="PATTERN", help=names)
@@ -141,7 +141,8 @@ def run(args: argparse.Namespace) -> int:
     if not groups:
         raise KeyboardInterrupt
     rows = [row for group in groups for row in group]
-    print(report.UNITS, file=table)
+    for line in report.legend(any(row.peers for row in rows), any(row.direction == "backward" for row in rows)):
+        print(wrapped(line), file=table)
     if not all(row.steady for row in rows):
         print(UNSTEADY, file=table)
     document = report.document(rows)

@@ -18,7 +18,7 @@ import convkit
 
 from .. import _extras, data, nn
 from .._probe import UNSTEADY, Probe
-from .._words import counted
+from .._words import counted, percent
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
@@ -58,7 +58,7 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     guesses = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(guesses != split.y_test)
     accuracy = 1 - len(wrong) / held_out
-    print(f"test accuracy: {accuracy:.1%}".replace("%", " %"))
+    print(f"test accuracy: {percent(accuracy, 1)}")
     print(f"{len(wrong)} of {held_out} wrong; trained for {counted(epochs, 'epoch')} in {seconds:.1f} s")
     _pictures.curves(out / "curves.png", history["loss"], history["accuracy"], accuracy, held_out)
     shown = split.x_test[np.argmax(split.y_test == 0)]  # a nought has edges in every direction
@@ -92,8 +92,8 @@ def throughput() -> None:
         layer = layers[name]
         size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
         shape = f"{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}"
-        figures = "".join(f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{row.share:>10.0%}" for row in both)
-        print(f"{kind:<11}{shape:<33}{figures}{'' if all(row.steady for row in both) else '  unsteady'}")
+        times = [f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{percent(row.share):>10}" for row in both]
+        print(f"{kind:<11}{shape:<33}{''.join(times)}{'' if all(row.steady for row in both) else '  unsteady'}")
     print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is the highest measured during the run")
     for note in notes(rows):
         print(note)

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import _extras, data, distributed, nn
 from .._files import replacing
-from .._words import counted
+from .._words import counted, percent
 from ..train import NonFiniteError, Trainer
 from ._arguments import reading
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
@@ -110,7 +110,7 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None
     seconds = time.perf_counter() - begin
     measured = trained.evaluate(images.x_test, images.y_test, together=True)
     wrong = round((1 - measured["accuracy"]) * held_out)
-    print(f"test accuracy: {100 * measured['accuracy']:.1f} %")
+    print(f"test accuracy: {percent(measured['accuracy'], 1)}")
     times = counted(settings.epochs, "epoch")
     print(f"{wrong} of {held_out} held-out images wrong, {times}; {seconds:.1f} s of training")
     if not first:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._probe import UNSTEADY, Burst, Probe, why_above
+from .._probe import BUSY_ABOVE, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Burst, Probe, why_above
 from .._timing import bursts_of
-from .._words import counted
+from .._words import counted, percent
 from .elements import NONE, operator_of
 from .ir import Node
 from .placement import JOINING
@@ -19,6 +19,7 @@ from .plan import Plan
 from .table import OPS, bytes_of
 
 _BURST_SECONDS = 0.2
+_MARKS = {WINOGRAD_ABOVE: "*", CACHES_ABOVE: "+", BUSY_ABOVE: "!"}  # of nodes above the roofline
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class NodeReport:
     roofline : float or None
         Share of the larger of flops / peak and bytes / bandwidth in that time. More than 1 where Winograd's algorithm
         needs fewer products than are counted, where data stays in the caches, or where other work was using the
-        machine while its peak was measured; printed with a star.
+        machine while its peak was measured; a mark says which when it is printed.
     """
 
     path: str
@@ -94,28 +95,34 @@ class NetworkReport:
         """Every field by name."""
         return asdict(self)
 
+    def _why_above(self, node: NodeReport) -> str | None:
+        """Why a node is above the roofline; None of one that is not."""
+        if not node.seconds or (node.roofline or 0) <= 1:
+            return None
+        peak = (self.peak_gflops or np.inf) * 1e9
+        return why_above(node.how.startswith("winograd"), node.flops / node.seconds / peak)
+
     def __str__(self) -> str:
         width = max([4, *(len(node.path) for node in self.nodes)])
         ops = max([2, *(len(node.op) for node in self.nodes)])
         lines = [
-            f"{'layer':<{width}}  {'node':<{ops}}  {'output':>18}  {'ms':>8}  {'GFLOP/s':>8}  {'roofline':>8}  how"
+            f"{'layer':<{width}}  {'node':<{ops}}  {'output':>18}  {'ms':>8}  {'GFLOP/s':>8}  {'roofline':>8}   how"
         ]
+        marks: dict[str | None, str] = {None: " "}
         for node in self.nodes:
             shape = "x".join(map(str, node.output_shape))
             spent = rate = share = ""
             if node.seconds is not None:
                 spent = f"{node.seconds * 1e3:.3f}"
                 rate = f"{node.flops / node.seconds / 1e9:.0f}" if node.flops and node.seconds else ""
-                share = (
-                    "" if node.roofline is None else f"{100 * node.roofline:.0f} {'*' if node.roofline > 1 else '%'}"
-                )
+                share = "" if node.roofline is None else percent(node.roofline)
+            if (why := self._why_above(node)) is not None:
+                marks[why] = _MARKS[why]
             lines.append(
-                f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}  {node.how}"
+                f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}{marks[why]}  "
+                f"{node.how}"
             )
-        peak = (self.peak_gflops or np.inf) * 1e9
-        above = (node for node in self.nodes if node.seconds and (node.roofline or 0) > 1)
-        whys = (why_above(node.how.startswith("winograd"), node.flops / node.seconds / peak) for node in above)
-        lines += [f"* {why}" for why in dict.fromkeys(whys)]
+        lines += [f"{mark} {why}" for why, mark in marks.items() if why]
         lines += [UNSTEADY] * self.unsteady
         lines.append("")
         if self.seconds is not None:

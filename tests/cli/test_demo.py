@@ -51,7 +51,7 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, unarranged, m
     assert re.search(
         r"^this machine: 100000 GFLOP/s of multiply-adds \(\w+, float32, \d+ threads?\), 20 GB/s", text, re.M
     )
-    numbers = r"(?: +\d+\.\d\d +\d+ +\d+%){2}(?:  unsteady)?$"
+    numbers = r"(?: +\d+\.\d\d +\d+ +\d+ %){2}(?:  unsteady)?$"
     for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d+x\d+, batch \d{numbers}", text, re.MULTILINE), kind
 

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -147,15 +148,23 @@ def test_what_is_fused():
 
 
 def test_why_nodes_are_above_the_roofline():
-    model = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1, rng=0), nn.MaxPool2d(2))
-    told = model.prepare((1, 64, 28, 28)).explain(measure=False)
-    assert "*" not in str(told)
-    nodes = [dataclasses.replace(node, seconds=1e-3, roofline=1.2) for node in told.nodes]
+    """Each reason has a mark of its own."""
+    layers = nn.Conv2d(64, 64, 3, padding=1, rng=0), nn.Conv2d(64, 64, 3, padding=1, rng=1), nn.MaxPool2d(2)
+    told = nn.Sequential(*layers).prepare((1, 64, 28, 28)).explain(measure=False)
     peak = told.nodes[0].flops / 1e-3 / 1e9 / 1.2
-    told = dataclasses.replace(told, nodes=tuple(nodes), unsteady=True, peak_gflops=peak)
-    notes = str(told).splitlines()[3:6]
-    assert [note.split()[:4] for note in notes[:2]] == [["*", "above", "100", "%:"], ["*", "above", "the", "roofline:"]]
-    assert "Winograd" in notes[0] and notes[2].startswith("unsteady: other work")
+    nodes = [dataclasses.replace(node, seconds=1e-3, roofline=1.2) for node in told.nodes]
+    nodes[1] = dataclasses.replace(nodes[1], how="implicit_gemm")
+    nodes += [dataclasses.replace(nodes[0], roofline=0.67), nodes[0]]
+    told = str(dataclasses.replace(told, nodes=tuple(nodes), unsteady=True, peak_gflops=peak))
+    rows, notes = told.splitlines()[1:6], told.splitlines()[6:10]
+    assert [re.search(r"(\d+ %.)  ", row)[1] for row in rows] == ["120 %*", "120 %!", "120 %+", "67 % ", "120 %*"]
+    starts = [
+        "* above 100 %: Winograd",
+        "! above 100 %: other work",
+        "+ above the roofline: data",
+        "unsteady: other work",
+    ]
+    assert all(map(str.startswith, notes, starts))
 
 
 def test_joined_in_place():
