@@ -122,6 +122,10 @@ class Verification:
             verdict = "  WRONG: " + "; ".join(check.wrong) if check.wrong else ""
             row = f"{check.operator:18}{check.what:20}{check.isa:10}{check.results:8}{check.error:15.2f}"
             lines.append(row + verdict)
+        lines += [
+            "results: arrays that were compared: outputs and gradients, of each dtype and layout",
+            "error / bound: the largest error of an element, as a share of what rounding allows; up to 1 is right",
+        ]
         failed = sum(bool(check.wrong) for check in self.checks)
         right = f"{counted(len(self.checks), 'call')}: all right"
         return "\n".join([*lines, f"{counted(failed, 'call')} WRONG" if failed else right])

@@ -12,7 +12,10 @@ def test_this_machine_is_right(capsys, any_isa):
     assert main(["verify"]) == 0
     text = capsys.readouterr().out
     assert text.endswith(" calls: all right\n") and "WRONG" not in text
-    rows = [(line[:18].strip(), *line[38:].split()) for line in text.splitlines()[1:-1]]
+    heading, *lines, results, error, _ = text.splitlines()
+    assert heading.split() == ["operator", "kernels", "results", "error", "/", "bound"]
+    assert results.startswith("results: arrays ") and error.startswith("error / bound: the largest error ")
+    rows = [(line[:18].strip(), *line[38:].split()) for line in lines]
     assert {row[1] for row in rows} == {*convkit.available_isas()}
     assert {row[0] for row in rows} >= {"conv2d", "conv_transpose2d", "deform_conv2d", "linear", "avg_pool2d"}
     assert all(int(row[2]) >= 4 and float(row[3]) <= 1 for row in rows)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add = parser.add_argument
     add("model", metavar="MODEL.onnx", help="a model in ONNX's format")
-    what = "a .npy file, or a picture, for each of the model's inputs (default: normal deviates)"
+    what = "a .npy file, or a picture, for each of the model's inputs (default: random numbers)"
     add("--input", action="append", metavar="[NAME=]FILE", help=what)
     add(
         "--size", type=height_and_width, metavar="HxW", help="pictures are scaled to it (default: what the model takes)"
@@ -102,6 +102,7 @@ def _inputs(args: argparse.Namespace, network) -> dict[str, np.ndarray]:
         path = given.get(name)
         if path is None:
             arrays[name] = _deviates(name, dtype, sizes, args.size)
+            print(f"{name}: {arrays[name].dtype} {arrays[name].shape}, random numbers; --input FILE gives it others")
         elif path.endswith(".npy"):
             with reading("--input", "a .npy file of numbers", path):
                 arrays[name] = np.load(path, allow_pickle=False)

@@ -93,7 +93,7 @@ class History(dict[str, list[float]]):
         return history
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draw losses, metrics and learning rate against the epoch.
+        """Draw losses, metrics and, unless it is constant, the learning rate against the epoch.
 
         Parameters
         ----------
@@ -118,6 +118,8 @@ class History(dict[str, list[float]]):
             if name != "epoch":
                 kind = "learning rate" if name == "lr" else "loss" if _is_loss(name) else "metrics"
                 panels[kind].append(name)
+        if panels["loss"] + panels["metrics"] and len({*self.get("lr", ())}) == 1:
+            panels["learning rate"].clear()
         panels = {title: names for title, names in panels.items() if names}
         figure = _extras.need("matplotlib.figure", "train").Figure((4.6 * len(panels), 3.8), layout="constrained")
         for ax, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):

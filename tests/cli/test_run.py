@@ -70,7 +70,9 @@ def test_a_number_and_a_single_label(tmp_path, capsys):
 
 
 def test_deviates_of_the_declared_shape(model, capsys):
-    assert output(capsys, model, "--size", "8")[0] == "mean: float32 (1, 3)"
+    given, first, *_ = output(capsys, model, "--size", "8")
+    assert given.startswith("image: float32 (1, 3, 8, 8), random numbers; --input FILE")
+    assert first == "mean: float32 (1, 3)"
 
 
 @pytest.mark.thorough

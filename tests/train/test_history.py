@@ -58,16 +58,25 @@ def test_a_line_that_is_wrong_is_named(text, tmp_path):
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_the_picture(epochs, tmp_path):
     history = some(epochs)
-    history["lr"] = [0.1] * epochs
+    history["lr"] = [0.1 / epoch for epoch in history["epoch"]]
     figure = history.plot(tmp_path / "curves.png")
     assert colours(imread(tmp_path / "curves.png")) > 20
     titles = {ax.get_title(): {line.get_label(): list(line.get_ydata()) for line in ax.lines} for ax in figure.axes}
     assert titles["loss"] == {"loss": history["loss"], "val_loss": history["val_loss"]}
     assert titles["metrics"] == {"accuracy": history["accuracy"]}
-    assert list(titles["learning rate"].values()) == [history["lr"]]
+    rates = [list(lines.values()) for title, lines in titles.items() if title == "learning rate"]
+    assert rates == [[history["lr"]]] * (epochs > 1)
     assert figure.axes[0].get_yscale() == "log"
-    assert [ax.get_ylabel() for ax in figure.axes] == ["mean over the epoch (log scale)", "accuracy", "learning rate"]
+    labels = ["mean over the epoch (log scale)", "accuracy", "learning rate"]
+    assert [ax.get_ylabel() for ax in figure.axes] == labels[: 2 + (epochs > 1)]
     assert "$" not in "".join(label.get_text() for label in figure.axes[0].get_yticklabels(which="both"))
+
+
+def test_a_constant_learning_rate_is_no_curve():
+    history = some(2)
+    history["lr"] = [0.1, 0.1]
+    assert [ax.get_title() for ax in history.plot().axes] == ["loss", "metrics"]
+    assert [ax.get_title() for ax in History(lr=[0.1, 0.1]).plot().axes] == ["learning rate"]
 
 
 def test_a_loss_of_zero_is_drawn_on_a_plain_scale():
