@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import convkit
+from bounds import assert_slopes
 from cases import DTYPES, LAYOUTS, arrange, restore
 from resample_problems import GRIDS, PADDINGS, SMALL_GRIDS, Grid, named, random_grid
 
@@ -183,24 +184,16 @@ def away_from_kinks(problem, grid):
 
 @pytest.mark.parametrize("problem", [p for p in SMALL_GRIDS if p.spatial[0] < 100], ids=of)
 def test_central_differences(problem):
-    """Of the loss sum(y * grad), by 1e-6 in x and in the grid."""
     problem = problem.but(c=min(problem.c, 4))
     operands = problem.operands("float64")
     operands["grid"] = away_from_kinks(problem, operands["grid"])
-    gradients = problem.run(convkit, operands)
-    rng, step = problem.rng(), 1e-6
+    x, grid, grad = (operands[name] for name in ("x", "grid", "grad"))
+    gradients, rng = problem.run(convkit, operands), problem.rng()
     for name in ("x", "grid"):
-        gradient, scale = gradients[name], max(1, np.abs(gradients[name]).max())
-        for index in rng.choice(gradient.size, min(gradient.size, 40), replace=False):
-            losses = []
-            for moved in (step, -step):
-                shifted = operands[name].copy()
-                shifted.flat[index] += moved
-                y = convkit.grid_sample(**({"x": operands["x"], "grid": operands["grid"]} | {name: shifted}),
-                                        **problem.options)  # fmt: skip
-                losses.append(np.vdot(y, operands["grad"]))
-            numeric = (losses[0] - losses[1]) / (2 * step)
-            assert abs(numeric - gradient.flat[index]) <= 1e-5 * scale, (name, index)
+        assert_slopes(
+            gradients[name], lambda: np.vdot(convkit.grid_sample(x, grid, **problem.options), grad), operands[name],
+            rng, 40, name,
+        )  # fmt: skip
 
 
 def test_a_regular_grid_is_an_interpolation(isa):
