@@ -196,7 +196,8 @@ def measured(plan: Plan, arrays: list[np.ndarray], run: Any) -> tuple[np.ndarray
         each.append(np.zeros(plan.program.count))
         run(arrays, each[-1])
 
-    probe = Probe("float32", plan.program.threads)
+    dtype = "float64" if any(array.dtype == np.float64 for array in arrays) else "float32"
+    probe = Probe(dtype, plan.program.threads)
     bursts = bursts_of(once, probe, _BURST_SECONDS)
     probe.renew()
     return np.min(each, axis=0), bursts, probe

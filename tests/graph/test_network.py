@@ -14,7 +14,7 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from convkit import graph, models, nn
+from convkit import _probe, graph, models, nn
 from convkit.graph import OPS, Graph, Info, Network, ir
 from convkit.graph.placement import Spot, view_of
 from graph_cases import bound, random_model
@@ -165,6 +165,13 @@ def test_why_nodes_are_above_the_roofline():
         "unsteady: other work",
     ]
     assert all(map(str.startswith, notes, starts))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_shares_are_of_the_peak_of_the_networks_dtype(dtype, brief, monkeypatch):
+    monkeypatch.setattr(_probe.engine, "measure_fma", lambda asked, *_: 1e9 * int(asked[-2:]))
+    network = nn.Sequential(nn.Linear(3, 2, dtype=dtype, rng=0)).prepare()
+    assert network.explain(np.zeros((1, 3), dtype)).peak_gflops == int(dtype[-2:])
 
 
 def test_joined_in_place():
