@@ -158,3 +158,22 @@ def test_repeated_padding_is_added_phase_by_phase(isa):
                 for row in range(first + phase, first + count, stride):
                     expected[:, :, element] += padded[:, :, row]
         assert got.tobytes() == expected.tobytes(), f"stride {stride}"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("outputs", (1, 3, 7))
+def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout, any_isa):
+    """The lanes are output channels or, where these are few, channels of x."""
+    rng = np.random.default_rng(0)
+    options = {"padding": 1, "layout": layout, "need": "weight", "algorithm": "implicit_gemm"}
+    for dtype, channels, size in (("float32", 40, (21, 19)), ("float32", 3, (9, 9)), ("float64", 90, (9, 33))):
+        x, grad = (rng.standard_normal((2, *size, count)).astype(dtype) for count in (channels, 17))
+        grad[1, 0, 3, 0] = np.inf  # where some tap is padding
+        if layout == "NCHW":
+            x, grad = (np.ascontiguousarray(np.moveaxis(array, 3, 1)) for array in (x, grad))
+        few = grad[:, :outputs] if layout == "NCHW" else grad[..., :outputs]
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            many = convkit.conv2d_backward(grad, x, (17, channels, 3, 3), **options).weight
+            got = convkit.conv2d_backward(few, x, (outputs, channels, 3, 3), **options).weight
+            np.testing.assert_array_equal(got, many[:outputs], err_msg=f"{channels} channels, {dtype}, {isa}")

@@ -1,7 +1,8 @@
 /* The gradient of weight and bias: dW[lane][c][t] = sum over pixels of g[lane][pixel] * x[c][pixel * stride + t].
  *
  * The rows of the micro-kernel are (channel, tap) pairs of the staged window of x, its k are pixels, its lanes the
- * output channels of the gradient, transposed chunk by chunk. */
+ * output channels of the gradient, transposed chunk by chunk. Where these are less than a vector they are the rows, and
+ * the lanes channels of x, tap by tap: the same chains. */
 #include "grad_weight.h"
 
 #include <string.h>
@@ -14,12 +15,15 @@
 #include "weight_cut.h"
 #include "weight_winograd.h"
 
-enum { CHUNK_PIXELS = 512 }; /* one chain of multiply-adds: 448 to 784 measured alike, 224 3 % less */
+/* CHUNK: one chain of multiply-adds; 448 to 784 measured alike, 224 3 % less. RUN: of it, what is worked off for all
+ * taps where channels are lanes; 48 to 96 measured alike. */
+enum { CHUNK_PIXELS = 512, RUN_PIXELS = 64 };
 
 typedef struct gw_plan {
   ck_weight_cut cut;
   ck_source source;
   int transposed; /* then x is the gradient, with the activation, and y the input */
+  int swapped;    /* the lanes are channels of x */
   ck_grid chunks;
   ck_window_size window;
   int64_t pixels; /* of the largest chunk */
@@ -38,7 +42,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const int64_t item = cut->k->real_size, panels = ck_row_panel_count(cut->k, cut->max_rows);
   ck_window_place(&b->window, cut->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, cut->partial * item);
-  b->chain = ck_take(arena, cut->max_rows * cut->ld * item);
+  b->chain = ck_take(arena, (cut->max_rows + ck_taps_of(p->window.taps) * (cut->k->vector - 1)) * cut->ld * item);
   b->g = ck_take(arena, p->pixels * cut->ld * item);
   b->y = ck_take(arena, cut->call->activation && !p->transposed ? p->pixels * cut->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
@@ -62,6 +66,17 @@ static void set_rows(gw_plan *p, int64_t cap, int64_t tile_parts) {
   p->cut.bytes = count.used;
 }
 
+/* With lanes of channels: tiles over all pixels for each tap, then their sums, chunk by chunk. */
+static double swapped_cycles(const gw_plan *p, double pixels) {
+  const ck_kernels *k = p->cut.k;
+  const double lanes = (double)p->cut.call->shape.c_out, taps = (double)ck_taps_of(p->window.taps);
+  const int64_t vectors = ck_ceil_div(p->window.channels, k->vector);
+  const double strips = (double)ck_ceil_div(vectors, k->lane_vectors[ck_min(p->cut.call->shape.c_out, k->max_height)]);
+  const double each = ck_rows_cycles(k, lanes, (double)vectors / strips, pixels, 1);
+  const double sums = ck_cost.drain_apart * lanes * (double)p->window.channels * pixels / (double)ck_max(1, p->pixels);
+  return ck_cost.weight_swapped * taps * (strips * each + sums);
+}
+
 /* Of one task, a cycle a row, pixel and tile. */
 static double task_cycles(const gw_plan *p) {
   const ck_weight_cut *cut = &p->cut;
@@ -69,21 +84,26 @@ static double task_cycles(const gw_plan *p) {
                   (double)p->chunks.size[3] / (double)cut->segments;
   double tiles = (double)cut->part_tiles, panels = (double)ck_ceil_div(cut->max_rows, cut->k->max_height);
   double window = (double)ck_window_elements(cut->k, &p->source, &p->window);
-  return pixels * tiles * ((double)cut->max_rows + panels + ck_cost.weight_pixel) +
-         ck_cost.weight_stage * window * pixels / (double)ck_max(1, p->pixels) +
+  const double multiply = p->swapped ? swapped_cycles(p, pixels) : pixels * tiles * ((double)cut->max_rows + panels);
+  const double stage = p->swapped && p->source.tensor.stride[1] != cut->k->real_size ? 2 : 1;
+  return multiply + pixels * tiles * ck_cost.weight_pixel +
+         stage * ck_cost.weight_stage * window * pixels / (double)ck_max(1, p->pixels) +
          ck_cost.weight_sums * (double)cut->max_rows * tiles + ck_cost.task;
 }
 
-static void choose_tile(gw_plan *p, const ck_run *run) {
+/* The cheapest cut in so many rows and tiles, if it takes less than `best`; returns what it takes. */
+static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *run) {
   gw_plan trial = *p;
-  double best = -1;
+  trial.swapped = swapped;
+  if (swapped)
+    trial.source.order = CK_VECTORS;
   const ck_reduction *rows = &p->cut.rows;
   int64_t all = ck_max(1, rows->channels * ck_taps_of(rows->taps)), tiles = p->cut.tiles;
-  for (int64_t cut = 1; cut <= all && (best < 0 || trial.cut.tasks <= 8 * run->threads);
+  for (int64_t cut = 1; cut <= all && (best < 0 || cut == 1 || trial.cut.tasks <= 8 * run->threads);
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
     for (int64_t parts = 1; parts <= ck_max(1, tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
-      if (trial.cut.bytes > ck_thread_bytes(run, CK_THREAD_BYTES) && cut < all)
+      if (trial.cut.bytes > ck_thread_bytes(run, CK_THREAD_BYTES) && (cut < all || swapped))
         continue;
       double time = (double)ck_ceil_div(trial.cut.tasks, run->threads) * task_cycles(&trial);
       if (best < 0 || time < best) {
@@ -94,6 +114,15 @@ static void choose_tile(gw_plan *p, const ck_run *run) {
   }
   if (best < 0)
     set_rows(p, 1, ck_max(1, tiles));
+  return best;
+}
+
+/* Whether the outputs are less than a vector, and channels can be lanes: neighbours, or planes to transpose, of which
+ * every second element would be taken one by one. */
+static int can_swap(const gw_plan *p) {
+  const ck_weight_cut *cut = &p->cut;
+  const int few = !cut->by_lanes && cut->ld == cut->k->vector && cut->rows.channels > 1;
+  return few && (p->source.order == CK_INTERLEAVED || (p->source.order == CK_PLANES && p->source.axis[2].step == 1));
 }
 
 static gw_plan fresh_plan(const ck_conv *call, int transposed) {
@@ -108,7 +137,9 @@ static gw_plan fresh_plan(const ck_conv *call, int transposed) {
     p.pixels *= p.window.outputs[d] = ck_grid_largest(&p.chunks, d);
   const int64_t rows = p.cut.rows.channels * ck_taps_of(s->kernel);
   p.cut.segments = ck_weight_segments(&p.cut, ck_ceil_div(rows, p.cut.k->max_height), ck_grid_count(&p.chunks));
-  choose_tile(&p, &call->run);
+  const double best = choose_tile(&p, -1, 0, &call->run);
+  if (can_swap(&p) && best >= 0)
+    choose_tile(&p, best, 1, &call->run);
   return p;
 }
 
@@ -122,6 +153,8 @@ static gw_plan make_plan(const ck_conv *call, int transposed) {
   }
   p.cut.call = call;
   p.source = ck_conv_x_source(call, transposed, p.cut.by_lanes);
+  if (p.swapped)
+    p.source.order = CK_VECTORS;
   return p;
 }
 
@@ -199,6 +232,57 @@ static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t
   ck_multiply_rows(&product);
 }
 
+/* Sums of outputs from `output` on and channels from `channel` on, as the product has them: run after run of pixels,
+ * whose part of the window stays in level 1 for all taps, the chains going on; then transposed to where they are added.
+ */
+static void multiply_channels(const gw_task *t, ck_lane_product *product, int64_t output, int64_t channel,
+                              int64_t pixels, char *acc) {
+  const int64_t item = t->cut->k->real_size, row = t->cut->ld * item, taps = ck_taps_of(t->part.rows.taps);
+  const int64_t runs = ck_ceil_div(pixels, RUN_PIXELS), sums = product->height * product->ldc * item;
+  for (int64_t i = 0; i < runs; i++) {
+    const int64_t first = ck_part_start(pixels, runs, i);
+    product->k = ck_part_start(pixels, runs, i + 1) - first;
+    product->ko = t->b.output + first;
+    product->panel = t->b.g + first * row + output * item;
+    product->mode = i ? CK_GO_ON : CK_STORE;
+    for (int64_t tap = 0; tap < taps; tap++) {
+      product->data = (char *)t->b.window.data + (t->b.tap[tap] + channel) * item;
+      product->total = t->b.chain + tap * sums;
+      ck_multiply_lanes(product);
+    }
+  }
+  for (int64_t tap = 0; tap < taps; tap++) {
+    const ck_drain drain = {.c = t->b.chain + tap * sums,
+                            .c_pixel = 1,
+                            .c_lane = product->ldc,
+                            .dst = acc + (channel * taps + tap) * row + output * item,
+                            .count = product->lanes,
+                            .lanes = product->height,
+                            .dst_pixel = taps * row,
+                            .dst_lane = item,
+                            .add = 1};
+    t->cut->k->drain(&drain);
+  }
+}
+
+/* All rows of dW's block, in register tiles of outputs by channels. */
+static void multiply_swapped(const gw_task *t, int64_t pixels, char *acc) {
+  const ck_kernels *k = t->cut->k;
+  const int64_t outputs = t->cut->call->shape.c_out, channels = t->part.rows.channels;
+  const int64_t heights = ck_ceil_div(outputs, k->max_height), vectors = ck_ceil_div(channels, k->vector);
+  for (int64_t h = 0; h < heights; h++) {
+    const int64_t output = ck_part_start(outputs, heights, h);
+    ck_lane_product product = {.kernels = k, .height = ck_part_start(outputs, heights, h + 1) - output};
+    const int64_t strips = ck_ceil_div(vectors, k->lane_vectors[product.height]);
+    for (int64_t i = 0; i < strips; i++) {
+      const int64_t first = ck_part_start(vectors, strips, i), end = ck_part_start(vectors, strips, i + 1);
+      product.lanes = ck_min(channels, end * k->vector) - first * k->vector;
+      product.ldc = (end - first) * k->vector;
+      multiply_channels(t, &product, output, first * k->vector, pixels, acc);
+    }
+  }
+}
+
 /* A run of pixels that read inside the image for the same taps: the rows of these. */
 static void multiply_run(const gw_task *t, const ck_box *run, int64_t pixel, const char *g) {
   const int64_t *taps = t->part.rows.taps;
@@ -258,6 +342,8 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
     int nonfinite = pack_gradient(t, box, tile, t->b.g);
     if (rows && nonfinite && t->b.window.padded)
       multiply_runs(t, worker, box, t->b.g, acc);
+    else if (rows && t->p->swapped)
+      multiply_swapped(t, pixels, acc);
     else if (rows)
       multiply_rows(t, 0, rows, 0, pixels, t->b.g, acc, CK_ADD);
     if (t->part.row_part == 0 && cut->call->bias)

@@ -50,6 +50,7 @@
   X(weight_pixel, 12)                                                                                                  \
   X(weight_stage, 0.3)                                                                                                 \
   X(weight_sums, 4)                                                                                                    \
+  X(weight_swapped, 1.8)                                                                                               \
   X(task, 2000)
 #define VALUE(name, ...) .name = __VA_ARGS__,
 #define COST(name, ...) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},

@@ -49,6 +49,7 @@ typedef struct ck_costs {
   /* Gradients of the weight: a pixel that a tile packs; an element of the window; a row of sums that is added. Set by
    * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
   double weight_pixel, weight_stage, weight_sums;
+  double weight_swapped; /* lanes of channels: so many times the tiles' cycles, by 230 random layers */
   double task;
 } ck_costs;
 

@@ -22,7 +22,12 @@ static int64_t plane_of(int64_t positions, int64_t item) {
 /* What plane_of gives at most, for this many positions or fewer. */
 static int64_t plane_bound(int64_t positions, int64_t item) { return positions + 64 / item; }
 
+/* Whether channels are adjacent at each position. */
+static int is_interleaved(ck_order order) { return order == CK_INTERLEAVED || order == CK_VECTORS; }
+
 static int64_t unit_of(const ck_kernels *k, ck_order order, int64_t channels) {
+  if (order == CK_VECTORS)
+    return ck_round_up(channels, k->vector);
   return order == CK_LANES ? k->vector : order == CK_INTERLEAVED ? channels : 1;
 }
 
@@ -55,8 +60,8 @@ int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const c
     return size->channels * ck_taps_of(size->taps) * column_bound(k, size->outputs);
   int64_t extent[3], positions = positions_of(source, size, extent) * ck_max(1, size->outputs[0]);
   int64_t item = source->order == CK_LANES ? k->vector * k->real_size : k->real_size;
-  if (source->order == CK_INTERLEAVED)
-    return positions * size->channels;
+  if (is_interleaved(source->order))
+    return positions * unit_of(k, source->order, size->channels);
   if (source->order == CK_BANDS) {
     const ck_bands bands = bands_of(source, positions, size->channels, item);
     return bands.count * bands.apart;
@@ -140,9 +145,9 @@ void ck_window_set(ck_window *w, const ck_box *box, const ck_kblock *kb) {
   w->plane = w->positions * box->size[0];
   if (s->order == CK_COLUMNS)
     w->plane = ck_taps_of(kb->taps) * column_of(k, box->size);
-  else if (s->order != CK_INTERLEAVED)
+  else if (!is_interleaved(s->order))
     w->plane = plane_of(w->plane, w->unit * k->real_size);
-  w->channel_step = s->order == CK_INTERLEAVED ? 1 : w->plane * w->unit;
+  w->channel_step = is_interleaved(s->order) ? 1 : w->plane * w->unit;
   if (s->order == CK_BANDS) {
     w->bands = bands_of(s, w->positions * box->size[0], kb->channels, k->real_size);
     w->channel_step = w->bands.size;
@@ -151,7 +156,7 @@ void ck_window_set(ck_window *w, const ck_box *box, const ck_kblock *kb) {
 
 /* Zeros where there is padding. */
 static void clear(ck_window *w, int64_t channels) {
-  const int64_t planes = w->source->order == CK_INTERLEAVED ? 1 : channels;
+  const int64_t planes = is_interleaved(w->source->order) ? 1 : channels;
   const size_t bytes = (size_t)(planes * w->plane * w->unit * w->kernels->real_size);
   w->zeroed = channels;
   if (!w->padded)
@@ -165,8 +170,8 @@ static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock 
   int same = memcmp(w->kblock.taps, kb->taps, sizeof kb->taps) == 0 &&
              memcmp(w->kblock.tap, kb->tap, sizeof kb->tap) == 0 && memcmp(&w->box, box, sizeof *box) == 0;
   /* Fewer channels than before keep a plane's layout, but no other. */
-  return same && (w->source->order == CK_INTERLEAVED || w->source->order == CK_BANDS ? w->zeroed == kb->channels
-                                                                                     : w->zeroed >= kb->channels);
+  return same && (is_interleaved(w->source->order) || w->source->order == CK_BANDS ? w->zeroed == kb->channels
+                                                                                   : w->zeroed >= kb->channels);
 }
 
 /* What the stage copies of `tensor`, tables and all; dst and dst_channel are the caller's to change. */
@@ -247,7 +252,7 @@ int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t
   fill(w, &s->tensor, s->end, channel_offset, w->data);
   if (w->act_data) {
     fill(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);
-    int64_t planes = s->order == CK_INTERLEAVED ? 1 : kb->channels;
+    int64_t planes = is_interleaved(s->order) ? 1 : kb->channels;
     w->kernels->activation_gradient(w->data, w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
                                     s->act_b);
   }

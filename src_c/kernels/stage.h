@@ -109,28 +109,6 @@ CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
   }
 }
 
-/* Channels adjacent in the window. */
-CK_INLINE void stage_interleaved(const ck_stage *p, REAL *dst, const char *src) {
-  const int64_t size = sizeof(REAL), adjacent = p->src_channel == size && p->dst_channel == 1;
-  for (int64_t r = 0; r < p->rows; r++) {
-    for (int64_t i = 0; i < p->spans; i++) {
-      ck_span span = p->span[i];
-      REAL *d = dst + (p->row_dst[r] + span.dst) * p->dst_position;
-      const char *s = src + p->row_src[r] + span.src;
-      if (adjacent && span.src_step == p->channels * size && p->dst_position == p->channels) {
-        copy_bytes((char *)d, s, span.length * p->channels * size);
-        continue;
-      }
-      for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
-        if (adjacent)
-          copy_bytes((char *)d, s, p->channels * size);
-        else
-          copy_strided(d, p->dst_channel, s, p->src_channel, p->channels);
-      }
-    }
-  }
-}
-
 /* One span of VL lanes that lie apart in memory: VL x VL transposes. */
 CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL), lanes = p->lanes, step = p->src_lane;
@@ -157,8 +135,30 @@ CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst
   }
 }
 
+/* Channels adjacent in the window. */
+CK_INLINE void stage_interleaved(const ck_stage *p, REAL *dst, const char *src) {
+  const int64_t size = sizeof(REAL), adjacent = p->src_channel == size && p->dst_channel == 1;
+  for (int64_t r = 0; r < p->rows; r++) {
+    for (int64_t i = 0; i < p->spans; i++) {
+      ck_span span = p->span[i];
+      REAL *d = dst + (p->row_dst[r] + span.dst) * p->dst_position;
+      const char *s = src + p->row_src[r] + span.src;
+      if (adjacent && span.src_step == p->channels * size && p->dst_position == p->channels) {
+        copy_bytes((char *)d, s, span.length * p->channels * size);
+        continue;
+      }
+      for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
+        if (adjacent)
+          copy_bytes((char *)d, s, p->channels * size);
+        else
+          copy_strided(d, p->dst_channel, s, p->src_channel, p->channels);
+      }
+    }
+  }
+}
+
 /* A vector of groups at each position. */
-CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
+static void CK_NAME(stage_lanes)(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL);
   for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {
     for (int64_t r = 0; r < p->rows; r++) {
@@ -181,6 +181,16 @@ CK_INLINE void stage_lanes(const ck_stage *p, REAL *dst, const char *src) {
       }
     }
   }
+}
+
+/* Channels that lie apart, whole vectors of them adjacent in the window: a vector after the other, from so many planes
+ * as the machine follows. */
+CK_INLINE void stage_vectors(const ck_stage *p, REAL *dst, const char *src) {
+  ck_stage vector = *p;
+  vector.channels = 1;
+  vector.src_lane = p->src_channel;
+  for (vector.lanes = p->channels; vector.lanes > 0; vector.lanes -= VL, dst += VL, src += VL * p->src_channel)
+    CK_NAME(stage_lanes)(&vector, dst, src);
 }
 
 /* So many vectors of every channel. Channels lie too far apart for the machine to guess. */
@@ -264,9 +274,11 @@ static void CK_NAME(stage)(const ck_stage *p) {
     REAL *dst = (REAL *)p->dst + i * p->dst_image;
     const char *src = p->src + i * p->src_image;
     if (p->lanes)
-      stage_lanes(p, dst, src);
+      CK_NAME(stage_lanes)(p, dst, src);
     else if (p->dst_position == 1)
       stage_planes(p, dst, src);
+    else if (p->src_channel != sizeof(REAL) && p->dst_position % VL == 0)
+      stage_vectors(p, dst, src);
     else
       stage_interleaved(p, dst, src);
   }
