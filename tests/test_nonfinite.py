@@ -12,7 +12,18 @@ import pytest
 
 import convkit
 from bounds import assert_within_bound
-from cases import ALGORITHMS, GRADIENTS, LAYOUTS, Data, each, everything, random_case, reference_gradients
+from cases import (
+    ALGORITHMS,
+    GRADIENTS,
+    LAYOUTS,
+    Data,
+    backward,
+    each,
+    everything,
+    random_case,
+    random_data,
+    reference_gradients,
+)
 from problems import Problem, named
 
 SHAPES = named(
@@ -134,6 +145,18 @@ def test_one_image_does_not_touch_another(isa):
         assert ill["x"][1:].tobytes() == expected["x"][1:].tobytes()
         ill = everything(planted(data, "weight", (0, 0, 0, 0), np.nan))
         assert ill["y"][:, 1:].tobytes() == expected["y"][:, 1:].tobytes()
+
+
+@pytest.mark.parametrize("groups", (1, 12))
+def test_one_channel_does_not_touch_another_where_padding_repeats(groups, isa):
+    """A corner is the sum of a dozen padded positions, of which a weight that is not finite cuts the block."""
+    problem = Problem("repeated", 2, 12, (5, 6), 12, (3, 3), padding=((3, 4), (4, 3)), groups=groups)
+    data = random_data(problem.but(padding_mode="replicate"), "float32")
+    ill = planted(data, "weight", (3, 0, 0, 0) if groups > 1 else (0, 3, 0, 0), np.inf)
+    others = np.arange(12) != 3
+    for layout, algorithm in itertools.product(LAYOUTS, ("auto", "implicit_gemm", "im2col")):
+        got, expected = (backward(some, layout, need="x", algorithm=algorithm)["x"] for some in (ill, data))
+        assert got[:, others].tobytes() == expected[:, others].tobytes(), f"{layout}, {algorithm}"
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64"))

@@ -473,6 +473,13 @@ static void run_unpacked(ck_block *b, int64_t tile, int64_t tile_end) {
   }
 }
 
+/* Of `left` outputs from `first` on along axis i, those within which every tap is padding for all or for none: one row
+ * or plane by itself where these are added to one element, whose sum must not follow from who shares the tile. */
+static int64_t alike(const ck_dense *d, int i, int64_t first, int64_t left) {
+  const int repeated = d->fold == CK_REPLICATE && (d->fold_first[i] < 0 || d->fold_first[i] >= d->fold_size[i]);
+  return repeated && i < 2 ? 1 : ck_axis_alike(&d->source.axis[i], first, left);
+}
+
 /* All tiles; those whose weights are not all finite in boxes within which every tap is padding for all or for none. */
 void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   const ck_box all = b->box;
@@ -489,11 +496,11 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   for (int i = 0; i < 4; i++)
     end[i] = all.first[i] + all.size[i];
   for (box->first[1] = all.first[1]; box->first[1] < end[1]; box->first[1] += box->size[1]) {
-    box->size[1] = ck_axis_alike(&b->d->source.axis[0], box->first[1], end[1] - box->first[1]);
+    box->size[1] = alike(b->d, 0, box->first[1], end[1] - box->first[1]);
     for (box->first[2] = all.first[2]; box->first[2] < end[2]; box->first[2] += box->size[2]) {
-      box->size[2] = ck_axis_alike(&b->d->source.axis[1], box->first[2], end[2] - box->first[2]);
+      box->size[2] = alike(b->d, 1, box->first[2], end[2] - box->first[2]);
       for (box->first[3] = all.first[3]; box->first[3] < end[3]; box->first[3] += box->size[3]) {
-        box->size[3] = ck_axis_alike(&b->d->source.axis[2], box->first[3], end[3] - box->first[3]);
+        box->size[3] = alike(b->d, 2, box->first[3], end[3] - box->first[3]);
         if (!ck_stopped(b->worker))
           run_tiles(b, tile, tile_end);
         b->settled = 0;
