@@ -159,6 +159,21 @@ def test_one_channel_does_not_touch_another_where_padding_repeats(groups, isa):
         assert got[:, others].tobytes() == expected[:, others].tobytes(), f"{layout}, {algorithm}"
 
 
+@pytest.mark.parametrize("groups", (1, 4))
+def test_a_gradient_that_an_activation_makes_infinite_meets_no_padding(groups, isa):
+    """Twice what is finite overflows where it is packed: taps that read beside the image keep their sums."""
+    rng = np.random.default_rng(0)
+    x, grad = (rng.standard_normal((1, 16, 9, 9), np.float32) for _ in range(2))
+    weight, options = np.ones((16, 16 // groups, 3, 3), np.float32), {"padding": 1, "groups": groups}
+    grad[0, 3, 0, 0] = 2e38
+    with np.errstate(over="ignore"):
+        expected = convkit.conv2d_backward(2 * grad, x, weight, **options)
+    got = convkit.conv2d_backward(grad, x, weight, activation=("leaky_relu", 2), y=0 * grad, **options)
+    assert np.isinf(got.weight[3]).sum() == 4 * 16 // groups
+    for name, array in expected._asdict().items():
+        assert np.array_equal(getattr(got, name), array), name
+
+
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 def test_extremes(dtype, isa):
     """Overflow to Inf, subnormal results kept (nothing flushes them), signs of zero as a sum gives them."""

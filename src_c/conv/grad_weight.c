@@ -200,13 +200,23 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   const ck_kernels *k = t->cut->k;
   int64_t first, step, lanes, ld = t->cut->ld;
   ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
-  int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
-  if (call->activation && !t->p->transposed) {
-    int64_t count = ck_box_count(box) * ld;
-    nonfinite |= ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.act_off, t->b.y);
-    k->activation_gradient(panel, panel, t->b.y, count, call->activation, call->act_a, call->act_b);
-  }
-  return nonfinite;
+  const int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
+  if (!call->activation || t->p->transposed)
+    return nonfinite;
+  const int64_t pixels = ck_box_count(box), none = 0;
+  ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.act_off, t->b.y);
+  k->activation_gradient(panel, panel, t->b.y, pixels * ld, call->activation, call->act_a, call->act_b);
+  const ck_pack same = {.panel = panel, /* for what it returns: a slope may have made something infinite, or nothing */
+                        .src = panel,
+                        .src_end = panel,
+                        .ld = ld,
+                        .lanes = ld,
+                        .lane_stride = k->real_size,
+                        .nc = pixels,
+                        .c_stride = ld * k->real_size,
+                        .nt = 1,
+                        .t_off = &none};
+  return k->pack(&same);
 }
 
 /* Rows first..first+rows-1 of dW's block over pixels pixel..pixel+k-1 of the chunk. */
