@@ -99,7 +99,7 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
     trial.source.order = CK_VECTORS;
   const ck_reduction *rows = &p->cut.rows;
   int64_t all = ck_max(1, rows->channels * ck_taps_of(rows->taps)), tiles = p->cut.tiles;
-  for (int64_t cut = 1; cut <= all && (best < 0 || cut == 1 || trial.cut.tasks <= 8 * run->threads);
+  for (int64_t cut = 1; cut <= all && (best < 0 || cut == 1 || cut * p->cut.k->max_height <= all);
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
     for (int64_t parts = 1; parts <= ck_max(1, tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
