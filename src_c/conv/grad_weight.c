@@ -121,7 +121,7 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
  * every second element would be taken one by one. */
 static int can_swap(const gw_plan *p) {
   const ck_weight_cut *cut = &p->cut;
-  const int few = !cut->by_lanes && cut->ld == cut->k->vector && cut->rows.channels > 1;
+  const int few = !cut->by_lanes && cut->ld == cut->k->vector && cut->tiles > 0 && cut->rows.channels > 1;
   return few && (p->source.order == CK_INTERLEAVED || (p->source.order == CK_PLANES && p->source.axis[2].step == 1));
 }
 
