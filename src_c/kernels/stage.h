@@ -189,8 +189,10 @@ CK_INLINE void stage_vectors(const ck_stage *p, REAL *dst, const char *src) {
   ck_stage vector = *p;
   vector.channels = 1;
   vector.src_lane = p->src_channel;
-  for (vector.lanes = p->channels; vector.lanes > 0; vector.lanes -= VL, dst += VL, src += VL * p->src_channel)
+  for (int64_t left = p->channels; left > 0; left -= VL, dst += VL, src += VL * p->src_channel) {
+    vector.lanes = left < VL ? left : VL;
     CK_NAME(stage_lanes)(&vector, dst, src);
+  }
 }
 
 /* So many vectors of every channel. Channels lie too far apart for the machine to guess. */
