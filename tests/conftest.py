@@ -98,6 +98,14 @@ def any_isa():
 
 
 @pytest.fixture
+def costs():
+    """The planner's own, in force again after the test."""
+    costs = engine.costs()
+    yield costs
+    engine.set_costs(costs)
+
+
+@pytest.fixture
 def brief(monkeypatch):
     """Few and short measurements, of which nobody looks at the figures."""
     for name in ("QUIET_SECONDS", "LONGEST_QUIET_SECONDS", "SETTLE_SECONDS", "BURST_SECONDS"):

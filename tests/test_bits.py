@@ -16,6 +16,7 @@ from cases import (
     random_data,
     short_data,
 )
+from convkit._ext import engine
 from problems import NAMED, named
 
 # Cut in every way: pooled images, many blocks, few tiles of dW and many, phases, folded padding, direct kernels. Most
@@ -162,8 +163,8 @@ def test_repeated_padding_is_added_phase_by_phase(isa):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("outputs", (1, 3, 7))
-def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout, any_isa):
-    """The lanes are output channels or, where these are few, channels of x."""
+def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout, any_isa, costs):
+    """The lanes are output channels or, where these are few, channels of x, as the estimate has it: here both."""
     rng = np.random.default_rng(0)
     options = {"padding": 1, "layout": layout, "need": "weight", "algorithm": "implicit_gemm"}
     for dtype, channels, size in (("float32", 40, (21, 19)), ("float32", 3, (9, 9)), ("float64", 90, (9, 33))):
@@ -175,5 +176,9 @@ def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout
         for isa in convkit.available_isas():
             convkit.set_isa(isa)
             many = convkit.conv2d_backward(grad, x, (17, channels, 3, 3), **options).weight
-            got = convkit.conv2d_backward(few, x, (outputs, channels, 3, 3), **options).weight
-            np.testing.assert_array_equal(got, many[:outputs], err_msg=f"{channels} channels, {dtype}, {isa}")
+            for swapped in (1e-6, 1e6):
+                engine.set_costs(costs | {"weight_swapped": (swapped,)})
+                for view in (x, np.flip(np.flip(x, -1).copy(), -1), np.asfortranarray(x)):
+                    got = convkit.conv2d_backward(few, view, (outputs, channels, 3, 3), **options).weight
+                    case = f"{channels} channels, {dtype}, {isa}, {swapped}, {view.strides}"
+                    np.testing.assert_array_equal(got, many[:outputs], err_msg=case)

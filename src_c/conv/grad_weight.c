@@ -1,8 +1,8 @@
 /* The gradient of weight and bias: dW[lane][c][t] = sum over pixels of g[lane][pixel] * x[c][pixel * stride + t].
  *
  * The rows of the micro-kernel are (channel, tap) pairs of the staged window of x, its k are pixels, its lanes the
- * output channels of the gradient, transposed chunk by chunk. Where these are less than a vector they are the rows, and
- * the lanes channels of x, tap by tap: the same chains. */
+ * output channels of the gradient, transposed chunk by chunk. Where these are a vector or less, and the estimate says
+ * so, they are the rows, and the lanes channels of x, tap by tap: the same chains. */
 #include "grad_weight.h"
 
 #include <string.h>
@@ -40,9 +40,10 @@ typedef struct gw_buffers {
 static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const ck_weight_cut *cut = &p->cut;
   const int64_t item = cut->k->real_size, panels = ck_row_panel_count(cut->k, cut->max_rows);
+  const int64_t more = p->swapped ? ck_taps_of(p->window.taps) * (cut->k->vector - 1) : 0; /* lanes of whole vectors */
   ck_window_place(&b->window, cut->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, cut->partial * item);
-  b->chain = ck_take(arena, (cut->max_rows + ck_taps_of(p->window.taps) * (cut->k->vector - 1)) * cut->ld * item);
+  b->chain = ck_take(arena, (cut->max_rows + more) * cut->ld * item);
   b->g = ck_take(arena, p->pixels * cut->ld * item);
   b->y = ck_take(arena, cut->call->activation && !p->transposed ? p->pixels * cut->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
@@ -117,8 +118,8 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
   return best;
 }
 
-/* Whether the outputs are less than a vector, and channels can be lanes: neighbours, or planes to transpose, of which
- * every second element would be taken one by one. */
+/* Whether the outputs are a vector or less, and channels can be lanes: neighbours, or planes to transpose, but not
+ * those of a stride, whose elements would be taken one by one. */
 static int can_swap(const gw_plan *p) {
   const ck_weight_cut *cut = &p->cut;
   const int few = !cut->by_lanes && cut->ld == cut->k->vector && cut->tiles > 0 && cut->rows.channels > 1;

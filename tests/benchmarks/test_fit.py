@@ -9,14 +9,6 @@ from convkit.benchmarks.problem import Problem, Setting
 SECONDS = 3e-10  # of a cycle
 
 
-@pytest.fixture
-def costs():
-    """The planner's own, in force again after the test."""
-    costs = engine.costs()
-    yield costs
-    engine.set_costs(costs)
-
-
 def samples(layers):
     """Layers that take as long as the estimates say."""
     for layer in layers:
