@@ -230,7 +230,7 @@ def _check_unused(op: str, **options: Any) -> None:
 
 _WHY = {  # by the rule
     "implicit_gemm": "the engine, which does every shape",
-    "im2col": "many phases of a stride, each of few taps: its columns are written out and added up",
+    "im2col": "many channels to few, many phases or much padding: its columns are written out and added up",
     "direct": "groups too narrow to fill the lanes of a dense tile",
     "winograd": "3x3 taps of the last two axes, no stride, channels and tiles enough: a quarter of the products",
 }

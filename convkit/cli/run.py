@@ -14,7 +14,7 @@ import convkit
 
 from .. import _extras
 from .._probe import UNSTEADY, Probe
-from .._timing import ROUNDS, Contender, Race
+from .._timing import Contender, Race
 from ..graph import Network
 from ._arguments import REFUSALS, add_threads, height_and_width, reading, real, several
 
@@ -181,7 +181,7 @@ def _time(path: str, network, inputs: dict[str, np.ndarray]) -> None:
         contenders.append(Contender(f"ONNX Runtime {onnxruntime.__version__}", lambda: session.run(None, inputs)))
     probe = Probe("float32", convkit.get_num_threads())
     race = Race(contenders, probe)
-    race.run(_FEW_ROUNDS if once > 1 else ROUNDS)
+    race.run(_FEW_ROUNDS if once > 1 else None)
     probe.renew()
     ours, *theirs = (probe.best_of(race.bursts[each.name]).seconds for each in contenders)
     print(f"convkit: {ours * 1e3:.2f} ms")

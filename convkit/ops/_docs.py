@@ -20,8 +20,8 @@ algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
         at most 2e-5 of the result in the L2 norm for normal deviates, but no bound element by element, nor exact
         integers. "auto" is one of them by a rule of one image's shape: "direct" where it can; "winograd" for 16
         channels in and out and more (of a group), and four tiles of 4x4 outputs and more that are half full; for
-        transposed convolutions and gradients of x, "im2col" where a stride has 16 phases and more. One that cannot do
-        the shape is a ValueError.""",
+        transposed convolutions and gradients of x of many channels to 6 or fewer, "im2col" where a stride has 16 phases
+        or more, or outputs read much padding. One that cannot do the shape is a ValueError.""",
     "layout": """\
 layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of arrays last: {x_last}.""",
