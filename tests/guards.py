@@ -32,6 +32,11 @@ def status(field):
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
+def map_large_blocks():
+    """From now on the C library maps every block of 64 KiB and more, and unmaps it when it is freed."""
+    assert _LIBC.mallopt(-3, 1 << 16) == 1  # M_MMAP_THRESHOLD
+
+
 def peak_of(call):
     """What a call gives, and how many bytes it had meanwhile beyond what there was before."""
     with open("/proc/self/clear_refs", "w") as control:

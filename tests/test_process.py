@@ -296,6 +296,33 @@ def test_peak_memory():
     assert len(lines) == 12
 
 
+def growing_workspaces():
+    """Prints the workspaces of calls of which each takes more than the one before, and what is kept after all."""
+    import numpy as np
+
+    import convkit
+    from guards import map_large_blocks, status
+
+    map_large_blocks()
+    convkit.set_num_threads(1)
+    convkit.set_cache_limit(0)
+    x, weight = np.ones((1, 512, 33, 33), np.float32), np.ones((256, 512, 3, 3), np.float32)
+    options = {"padding": 12, "dilation": 12, "algorithm": "implicit_gemm"}
+    convkit.conv2d(x[:, :8], weight[:8, :8], **options)
+    before = status("VmData")
+    for outputs in (64, 128, 192, 256):
+        print(convkit.explain("conv2d", x.shape, (outputs, *weight.shape[1:]), **options).workspace)
+        convkit.conv2d(x, weight[:outputs], **options)
+    print(status("VmData") - before)
+
+
+def test_a_workspace_grows():
+    """One caller keeps one, the largest."""
+    *needed, kept = map(int, run(growing_workspaces).split())
+    assert needed == sorted(needed) and sum(needed) > 2 * needed[-1]
+    assert kept < 1.2 * needed[-1]
+
+
 # ---- guard pages ----
 
 
