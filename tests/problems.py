@@ -439,6 +439,7 @@ EMPTY_TRANSPOSED = (
     Transposed("t_no_inputs",        2,   0, (6, 7),       5, (3, 3), 2, 1),
     Transposed("t_no_inputs_bare",   2,   0, (6, 7),       5, (3, 3), 2, 1, bias=False),
     Transposed("t_no_inputs_groups", 2,   0, (6, 7),       6, (3, 3), 1, 1, 1, 2),
+    Transposed("t_no_inputs_1x1",    1,   0, (6, 7),      16, (1, 1)),
     Transposed("t_no_outputs",       2,   4, (6, 7),       0, (3, 3), 2, 1),
     Transposed("t_no_outputs_3d",    1,   4, (3, 4, 5),    0, (2, 2, 2), 2),
     Transposed("t_nothing",          0,   0, (6,),         0, (3,)),
