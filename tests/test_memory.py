@@ -1,6 +1,7 @@
 """Memory of freed results: what is kept, given out again and returned; and that results are like all other arrays."""
 
 import copy
+import functools
 import os
 import pickle
 import re
@@ -234,6 +235,27 @@ def test_a_limit_leaves_the_bits_alone(name, shape, weight_shape, options):
             forward(x, weight, **options)
         with convkit.workspace_limit(int(re.search(r"(\d+) bytes", str(refusal.value))[1])):
             assert forward(x, weight, **options).tobytes() == y.tobytes()
+
+
+JOINED = [  # gradients of weights whose sums over parts of the pixels are joined
+    ("conv1d", (9, 48, 1472), (27, 16, 3), {"padding": 1, "groups": 3}),
+    ("conv_transpose2d", (9, 39, 68, 3), (3, 40, 1, 2), {"stride": 3, "layout": "NHWC"}),
+    ("conv2d", (9, 16, 26, 67), (16, 16, 3, 3), {"padding": 1}),  # Winograd
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "weight_shape", "options"), JOINED)
+def test_sums_that_are_joined_fit_the_limit_to_the_byte(name, shape, weight_shape, options):
+    x, weight = np.ones(shape, np.float32), np.ones(weight_shape, np.float32)
+    gradient = functools.partial(getattr(convkit, name + "_backward"), need="weight", **options)
+    y = getattr(convkit, name)(x, weight, **options)
+    expected = gradient(y, x, weight).weight
+    for threads in (1, 2):
+        with convkit.threads(threads):
+            with convkit.workspace_limit(0), pytest.raises(MemoryError, match=r"needs .* (\d+) bytes") as refusal:
+                gradient(y, x, weight)
+            with convkit.workspace_limit(int(re.search(r"(\d+) bytes", str(refusal.value))[1])):
+                assert gradient(y, x, weight).weight.tobytes() == expected.tobytes()
 
 
 def test_weights_that_are_packed_once_fit_the_limit_to_the_byte():

@@ -104,7 +104,7 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
     for (int64_t parts = 1; parts <= ck_max(1, tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
-      if (trial.cut.bytes > ck_thread_bytes(run, CK_THREAD_BYTES) && (cut < all || swapped))
+      if (ck_weight_above(&trial.cut, ck_weight_shared(&trial.cut), run) && (cut < all || swapped))
         continue;
       double time = (double)ck_ceil_div(trial.cut.tasks, run->threads) * task_cycles(&trial);
       if (best < 0 || time < best) {

@@ -110,6 +110,11 @@ int64_t ck_weight_shared(const ck_weight_cut *cut) {
   return cut->segments > 1 ? ck_round_up(cut->tasks * cut->partial * cut->k->real_size, 64) : 0;
 }
 
+int64_t ck_weight_above(const ck_weight_cut *cut, int64_t shared, const ck_run *run) {
+  const int64_t part = (run->limit - shared) / run->threads;
+  return ck_max(0, cut->bytes - (run->limit ? ck_min(CK_THREAD_BYTES, part) : CK_THREAD_BYTES));
+}
+
 char *ck_weight_sums(const ck_weight_cut *cut, int64_t index, char *scratch) {
   const int64_t bytes = cut->partial * cut->k->real_size;
   char *sums = cut->segments > 1 ? (char *)cut->call->run.workspace + index * bytes : scratch;

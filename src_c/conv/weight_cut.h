@@ -47,6 +47,10 @@ void ck_weight_lanes(const ck_weight_cut *cut, const ck_weight_part *part, int64
 /* The sums of a task, [tile][row][ld], the last row being the bias's, begin at zero: in its scratch or, if they have to
  * be joined, in the workspace, `shared` bytes of it. At its end those of one segment are stored. */
 int64_t ck_weight_shared(const ck_weight_cut *cut);
+
+/* How many bytes a thread takes beyond what it may: where there is a limit, its part of what `shared` ones leave. */
+int64_t ck_weight_above(const ck_weight_cut *cut, int64_t shared, const ck_run *run);
+
 char *ck_weight_sums(const ck_weight_cut *cut, int64_t index, char *scratch);
 char *ck_weight_tile(const ck_weight_cut *cut, const ck_weight_part *part, char *sums, int64_t tile);
 void ck_weight_store(const ck_weight_cut *cut, const ck_weight_part *part, int64_t tile, const char *sums);

@@ -134,13 +134,20 @@ static double task_cycles(const ww_plan *p, const ck_source *x, const ck_source 
   return chains * (blocks * block + each * ck_cost.tile) + each * drain + ck_cost.task;
 }
 
+/* Of all threads: sums to be joined, and a byte a task. */
+static int64_t shared_bytes(const ck_weight_cut *cut) { return ck_weight_shared(cut) + ck_round_up(cut->tasks, 64); }
+
+static int64_t bytes_above(const ww_plan *p, const ck_run *run) {
+  return ck_weight_above(&p->cut, shared_bytes(&p->cut), run);
+}
+
 /* Takes the trial, cut so, if it is better than the best: less above what a thread may have, or as much and cheaper. */
 static void consider(ww_plan *best, ww_plan *trial, int64_t channels, int64_t tile_parts, const ck_source source[2],
                      const ck_run *run) {
-  const int64_t most = ck_thread_bytes(run, CK_THREAD_BYTES), over = ck_max(0, best->cut.bytes - most);
+  const int64_t over = bytes_above(best, run);
   set_cut(trial, channels, tile_parts, &source[0], &source[1]);
   trial->cycles = task_cycles(trial, &source[0], &source[1]) * (double)ck_ceil_div(trial->cut.tasks, run->threads);
-  const int64_t above = ck_max(0, trial->cut.bytes - most);
+  const int64_t above = bytes_above(trial, run);
   if (best->cycles == 0 || above < over || (above == over && trial->cycles < best->cycles))
     *best = *trial;
 }
@@ -165,7 +172,7 @@ static void choose(ww_plan *p, const ck_run *run) {
         consider(p, &trial, ck_min(channels, rows * vector), ck_max(1, ck_ceil_div(tiles, lanes)), source, run);
     }
   }
-  for (int64_t few = vector / 2; few && p->cut.bytes > ck_thread_bytes(run, CK_THREAD_BYTES); few /= 2)
+  for (int64_t few = vector / 2; few && bytes_above(p, run); few /= 2)
     consider(p, &trial, ck_min(channels, few), ck_max(1, tiles), source, run);
 }
 
@@ -364,14 +371,14 @@ ck_status ck_weight_winograd(const ck_conv *conv, int transposed, int64_t *bytes
   ww_call call = {.plan = make_plan(conv, transposed)};
   const ck_weight_cut *cut = &call.plan.cut;
   const ck_run *run = &conv->run;
-  const int64_t sums = ck_weight_shared(cut), shared = sums + ck_round_up(cut->tasks, 64);
+  const int64_t shared = shared_bytes(cut);
   if (bytes) {
     *bytes = ck_max(*bytes, shared + run->threads * cut->bytes);
     return CK_OK;
   }
   if (run->workspace_bytes < shared)
     return CK_WORKSPACE;
-  call.nonfinite = (unsigned char *)run->workspace + sums;
+  call.nonfinite = (unsigned char *)run->workspace + ck_weight_shared(cut);
   memset(call.nonfinite, 0, (size_t)cut->tasks);
   ck_status status = ck_parallel(cut->tasks, ww_run_task, &call, run, (char *)run->workspace + shared, cut->bytes);
   *again = memchr(call.nonfinite, 1, (size_t)cut->tasks) != NULL;
