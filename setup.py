@@ -109,10 +109,10 @@ class BuildLibraries(build_clib):
         core = libraries[0][1]
         core["cflags"] = [*core["cflags"], *compile_flags]
         headers = sorted(glob("src_c/**/*.h", recursive=True)) + [self._settings(libraries)]
-        for name, build_info in libraries:
+        for archive in Path(self.build_clib).glob("*.a"):
+            archive.unlink()  # or what has gone from the sources would stay in it
+        for _, build_info in libraries:
             build_info["obj_deps"] = {"": headers}
-            # What has gone from the sources would stay in an archive that is there.
-            Path(self.build_clib, self.compiler.library_filename(name)).unlink(missing_ok=True)
         build_one = super().build_libraries
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(lambda library: build_one([library]), libraries))

@@ -92,12 +92,17 @@ static double task_cycles(const gw_plan *p) {
          ck_cost.weight_sums * (double)cut->max_rows * tiles + ck_cost.task;
 }
 
+static void set_source(gw_plan *p) {
+  p->source = ck_conv_x_source(p->cut.call, p->transposed, p->cut.by_lanes);
+  if (p->swapped)
+    p->source.order = CK_VECTORS;
+}
+
 /* The cheapest cut in so many rows and tiles, if it takes less than `best`; returns what it takes. */
 static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *run) {
   gw_plan trial = *p;
   trial.swapped = swapped;
-  if (swapped)
-    trial.source.order = CK_VECTORS;
+  set_source(&trial);
   const ck_reduction *rows = &p->cut.rows;
   int64_t all = ck_max(1, rows->channels * ck_taps_of(rows->taps)), tiles = p->cut.tiles;
   for (int64_t cut = 1; cut <= all && (best < 0 || cut == 1 || cut * p->cut.k->max_height <= all);
@@ -131,7 +136,7 @@ static gw_plan fresh_plan(const ck_conv *call, int transposed) {
   gw_plan p = {.cut = ck_weight_cut_of(call, ck_conv_is_direct(call)), .transposed = transposed};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4];
   ck_row_block(size, CHUNK_PIXELS, 1, block);
-  p.source = ck_conv_x_source(call, transposed, p.cut.by_lanes);
+  set_source(&p);
   p.chunks = ck_grid_make(size, block);
   p.pixels = 1;
   for (int d = 0; d < 4; d++)
@@ -153,9 +158,7 @@ static gw_plan make_plan(const ck_conv *call, int transposed) {
     ck_memo_keep(&key, &p, sizeof p);
   }
   p.cut.call = call;
-  p.source = ck_conv_x_source(call, transposed, p.cut.by_lanes);
-  if (p.swapped)
-    p.source.order = CK_VECTORS;
+  set_source(&p);
   return p;
 }
 

@@ -109,6 +109,28 @@ CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
   }
 }
 
+/* Channels adjacent in the window. */
+CK_INLINE void stage_interleaved(const ck_stage *p, REAL *dst, const char *src) {
+  const int64_t size = sizeof(REAL), adjacent = p->src_channel == size && p->dst_channel == 1;
+  for (int64_t r = 0; r < p->rows; r++) {
+    for (int64_t i = 0; i < p->spans; i++) {
+      ck_span span = p->span[i];
+      REAL *d = dst + (p->row_dst[r] + span.dst) * p->dst_position;
+      const char *s = src + p->row_src[r] + span.src;
+      if (adjacent && span.src_step == p->channels * size && p->dst_position == p->channels) {
+        copy_bytes((char *)d, s, span.length * p->channels * size);
+        continue;
+      }
+      for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
+        if (adjacent)
+          copy_bytes((char *)d, s, p->channels * size);
+        else
+          copy_strided(d, p->dst_channel, s, p->src_channel, p->channels);
+      }
+    }
+  }
+}
+
 /* One span of VL lanes that lie apart in memory: VL x VL transposes. */
 CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL), lanes = p->lanes, step = p->src_lane;
@@ -132,28 +154,6 @@ CK_INLINE void stage_lanes_transposed(const ck_stage *p, ck_span span, REAL *dst
     transpose(r);
     for (int64_t q = 0; q < count; q++)
       v_store(dst + (x + q) * p->dst_position, r[q]);
-  }
-}
-
-/* Channels adjacent in the window. */
-CK_INLINE void stage_interleaved(const ck_stage *p, REAL *dst, const char *src) {
-  const int64_t size = sizeof(REAL), adjacent = p->src_channel == size && p->dst_channel == 1;
-  for (int64_t r = 0; r < p->rows; r++) {
-    for (int64_t i = 0; i < p->spans; i++) {
-      ck_span span = p->span[i];
-      REAL *d = dst + (p->row_dst[r] + span.dst) * p->dst_position;
-      const char *s = src + p->row_src[r] + span.src;
-      if (adjacent && span.src_step == p->channels * size && p->dst_position == p->channels) {
-        copy_bytes((char *)d, s, span.length * p->channels * size);
-        continue;
-      }
-      for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
-        if (adjacent)
-          copy_bytes((char *)d, s, p->channels * size);
-        else
-          copy_strided(d, p->dst_channel, s, p->src_channel, p->channels);
-      }
-    }
   }
 }
 
