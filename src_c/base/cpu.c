@@ -78,10 +78,10 @@ const char *ck_compiler(void) {
 }
 
 int64_t ck_cpu_cache(int level) {
-  static const int64_t common[] = {32 * 1024, 512 * 1024, 8 * 1024 * 1024};
+  static const int64_t common[] = {32 * 1024, 512 * 1024};
   long bytes = 0;
-#ifdef _SC_LEVEL3_CACHE_SIZE
-  static const int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE};
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE};
   bytes = sysconf(names[level - 1]);
 #endif
   return bytes > 0 ? bytes : common[level - 1];

@@ -7,8 +7,7 @@
 /* Whether kernels of this instruction set may run here, whether or not they were built. */
 int ck_cpu_offers(int isa);
 
-/* Bytes of a core's cache of level 1 (data) or 2, or of the one of level 3 that it shares, as the operating system has
- * it; else a common size. */
+/* Bytes of a core's cache of level 1 (data) or 2, as the operating system has it; else a common size. */
 int64_t ck_cpu_cache(int level);
 
 #endif

@@ -75,9 +75,6 @@ static int one_dense(ck_conv *call, ck_conv_op op, ck_dense *d) {
   return 1;
 }
 
-/* Transformed weights of more than half the last cache would come from memory: a task's own transform is faster. */
-static int64_t kept_bytes(int64_t bytes) { return bytes <= ck_cpu_cache(3) / 2 ? bytes : 0; }
-
 /* Panels lack the taps of phases that an output narrower than the stride does not have, and a wider one does. */
 static int has_all_phases(const ck_dense *d) {
   const ck_axis *axis = d->source.axis;
@@ -91,7 +88,7 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
     return (ck_panels){0};
   if (ck_conv_is_winograd(&here, &d)) {
     const ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
-    return (ck_panels){.kind = CK_WINOGRAD_PANELS, .bytes = kept_bytes(ck_winograd_panels(&d, &plan))};
+    return (ck_panels){.kind = CK_WINOGRAD_PANELS, .bytes = ck_winograd_panels(&d, &plan)};
   }
   const ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
   return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
