@@ -444,8 +444,9 @@ typedef struct ck_row_tile {
 enum { CK_PEAK_SINK = 24 * 64 };
 
 typedef struct ck_peak_kernels {
-  void (*fma)(int64_t iterations, void *sink); /* independent chains of multiply-adds, nothing else */
-  int64_t fma_flops;                           /* of one iteration */
+  void (*fma)(int64_t iterations, void *sink);       /* independent chains of multiply-adds, nothing else */
+  void (*fma_chain)(int64_t iterations, void *sink); /* as many of them, in one chain */
+  int64_t fma_flops;                                 /* of one iteration */
   void (*triad)(void *a, const void *b, const void *c, int64_t bytes); /* a = b + s*c; all in whole 64 bytes, aligned */
 } ck_peak_kernels;
 

@@ -4,10 +4,13 @@
  * out: timing threads one by one would overstate a machine whose cores share power, pipes or a memory bus.  The best
  * round is the one that no interrupt and no neighbour disturbed. */
 
+#include "peak.h"
+
+#include <stdatomic.h>
 #include <string.h>
 
 #include "clock.h"
-#include "dispatch.h"
+#include "geometry.h"
 #include "parallel.h"
 
 /* Long beside the microseconds of a team's start and end, short beside the time slices of whatever else runs here. */
@@ -51,6 +54,32 @@ double ck_measure_fma(int dtype, int threads, double seconds) {
   c.iterations = (int64_t)((double)c.iterations * burst_seconds / taken);
   double flops = (double)c.kernels->fma_flops * (double)c.iterations * threads;
   return flops / best_round(fma_task, &c, threads, seconds);
+}
+
+static int64_t nanoseconds_of(void (*loop)(int64_t, void *), void *sink) {
+  const int64_t start = ck_nanoseconds();
+  loop(256, sink);
+  return ck_nanoseconds() - start;
+}
+
+/* A chain takes a multiply-add's latency, which is 4 or 5 cycles, for each; independent ones take a cycle each with one
+ * pipe. At the first of several times the vectors' upper halves may yet have to wake up. */
+static int measured_pipes(const ck_kernels *kernels) {
+  _Alignas(64) char sink[CK_PEAK_SINK] = {0};
+  int64_t chain = INT64_MAX, burst = INT64_MAX;
+  for (int i = 0; i < 8; i++) {
+    chain = ck_min(chain, nanoseconds_of(kernels->peak.fma_chain, sink));
+    burst = ck_min(burst, nanoseconds_of(kernels->peak.fma, sink));
+  }
+  return chain > 6 * burst ? 2 : 1;
+}
+
+int ck_fma_pipes(const ck_kernels *kernels) {
+  static atomic_int known[CK_ISAS];
+  int pipes = 0;
+  if (atomic_load_explicit(&known[kernels->isa], memory_order_relaxed) == 0)
+    atomic_compare_exchange_strong(&known[kernels->isa], &pipes, measured_pipes(kernels));
+  return atomic_load_explicit(&known[kernels->isa], memory_order_relaxed);
 }
 
 /* ------------------------------------------------------------------ triad */

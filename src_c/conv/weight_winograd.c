@@ -115,7 +115,7 @@ static void set_cut(ww_plan *p, int64_t channels, int64_t tile_parts, const ck_s
 static double load_cycles(const ww_plan *p, const ck_source *source, const ck_window_size *window, int64_t tiles) {
   const int apart = source->tensor.stride[1] != (int64_t)p->cut.k->real_size;
   return (double)ck_window_elements(p->cut.k, source, window) * (apart ? ck_cost.stage_turned : ck_cost.stage) +
-         (double)tiles * ck_cost.tile;
+         (double)tiles * ck_tile_cycles(p->cut.k);
 }
 
 static double task_cycles(const ww_plan *p, const ck_source *x, const ck_source *y) {
@@ -131,7 +131,7 @@ static double task_cycles(const ww_plan *p, const ck_source *x, const ck_source 
   const double block = (double)(p->channels / k->vector) * load_cycles(p, x, &p->x, p->inputs) +
                        tiles * (lanes * load_cycles(p, y, &p->y, p->tiles) + products);
   const double each = rows * lanes * tiles, drain = TAPS * k->vector * ck_cost.drain_turned;
-  return chains * (blocks * block + each * ck_cost.tile) + each * drain + ck_cost.task;
+  return chains * (blocks * block + each * ck_tile_cycles(k)) + each * drain + ck_cost.task;
 }
 
 /* Of all threads: sums to be joined, and a byte a task. */

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "base/peak.h"
 #include "dense_runs.h"
 #include "multiply.h"
 
@@ -84,9 +85,13 @@ void ck_cost_set(int index, int i, double value) {
 
 static double larger(double a, double b) { return a > b ? a : b; }
 
+double ck_tile_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile / ck_fma_pipes(kernels); }
+double ck_tile_weights_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile_weights / ck_fma_pipes(kernels); }
+
 /* One register tile over k products. */
-static double strip_cycles(double height, double vectors, double k, double pieces) {
-  double adds = height * vectors / 2, issue = (height * vectors + height + vectors + 4) / ck_cost.issue;
+static double strip_cycles(const ck_kernels *kernels, double height, double vectors, double k, double pieces) {
+  double adds = height * vectors / ck_fma_pipes(kernels),
+         issue = (height * vectors + height + vectors + 4) / ck_cost.issue;
   double each = adds > issue ? adds : issue;
   if (each < ck_cost.latency)
     each = ck_cost.latency;
@@ -95,7 +100,7 @@ static double strip_cycles(double height, double vectors, double k, double piece
 
 double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces) {
   double panels = (double)ck_ceil_div((int64_t)rows, kernels->max_height);
-  return panels * strip_cycles(rows / panels, vectors, k, pieces);
+  return panels * strip_cycles(kernels, rows / panels, vectors, k, pieces);
 }
 
 /* What a pass over the source of one k-block waits for, one for each tile. */
@@ -123,7 +128,7 @@ static double tile_cycles(const ck_kernels *kernels, int shared, double rows, do
   const double loads = shared ? (rows + down - 1) * vectors * line + rows * down : down * (rows * vectors * line + 1);
   const double issue = (shared ? (rows + down - 1) * (vectors + 6) + rows * down : adds + down * 5) + adds;
   const double chains = rows * vectors < 2 * ck_cost.latency ? down * ck_cost.latency : 0;
-  return across * larger(larger(adds / 2, loads / 2), larger(issue / ck_cost.issue, chains));
+  return across * larger(larger(adds, loads) / ck_fma_pipes(kernels), larger(issue / ck_cost.issue, chains));
 }
 
 /* How a plane's outputs are cut into tiles: which rows share what they read, in so many lines of them. */
@@ -184,7 +189,7 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
     ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
     int64_t vectors = ck_ceil_div(runs.lanes, kernels->vector), most = kernels->lane_vectors[p->tile_lanes];
     double strips = (double)ck_ceil_div(vectors, most);
-    return tiles * (double)runs.runs * strips * strip_cycles(each, (double)vectors / strips, k, blocks);
+    return tiles * (double)runs.runs * strips * strip_cycles(kernels, each, (double)vectors / strips, k, blocks);
   }
   int64_t piece = ck_dense_is_sequential(d) ? p->kmax : ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size);
   double pieces = blocks * (double)ck_ceil_div(p->kmax, piece);

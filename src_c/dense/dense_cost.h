@@ -4,8 +4,8 @@
 
 #include "dense.h"
 
-/* Multiply-adds are counted, two vectors a cycle; the rest is fitted to timings of random layers on one core, as
- * `convkit bench --fit` does. */
+/* Multiply-adds are counted, a vector a cycle on each of the core's pipes; the rest is fitted to timings of random
+ * layers on one core, as `convkit bench --fit` does. */
 typedef struct ck_costs {
   double issue;   /* instructions a cycle */
   double latency; /* of a multiply-add */
@@ -40,7 +40,7 @@ typedef struct ck_costs {
   double level2_bands, level2_pixels;
   double accumulators; /* bytes of them that stay in level 1 */
   double kept[3];      /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
-  double tile;         /* Winograd's transforms, a vector: a tile's inputs, or its outputs; a channel's weights */
+  double tile; /* Winograd's transforms, a vector, on two pipes: a tile's inputs, or outputs; a channel's weights */
   double tile_weights;
   double output;   /* by plane and by group, an output's place in the tables */
   double group[2]; /* another group of a task, by plane; another vector of groups, by group */
@@ -57,6 +57,10 @@ typedef struct ck_costs {
  * follow from them. */
 extern ck_costs ck_cost;
 extern int64_t ck_cost_changes;
+
+/* Winograd's transform of a tile, and of a channel's weights. */
+double ck_tile_cycles(const ck_kernels *kernels);
+double ck_tile_weights_cycles(const ck_kernels *kernels);
 
 /* Rows in panels of balanced height, each register tile over k products in so many pieces. */
 double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces);

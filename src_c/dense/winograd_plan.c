@@ -123,7 +123,7 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int rounds, const ck
 /* ---------------------------------------------------------------- cost, in cycles */
 
 static double panel_cycles(const ck_dense *d, double channels, double ld) {
-  return channels * (9 * ld * ck_cost.pack + ld / d->kernels->vector * ck_cost.tile_weights);
+  return channels * (9 * ld * ck_cost.pack + ld / d->kernels->vector * ck_tile_weights_cycles(d->kernels));
 }
 
 static double bytes_cycles(double bytes, int64_t level2) {
@@ -144,7 +144,7 @@ static double input_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   const double stage = (double)ck_window_elements(d->kernels, &source, &p->window);
   const double written = p->round ? CK_WINOGRAD_POINTS * (double)(p->v_point * d->kernels->real_size) : 0;
   return (double)ck_ceil_div(d->channels, d->kernels->vector) *
-             (stage * (apart ? ck_cost.stage_turned : ck_cost.stage) + (double)p->inputs * ck_cost.tile) +
+             (stage * (apart ? ck_cost.stage_turned : ck_cost.stage) + (double)p->inputs * ck_tile_cycles(d->kernels)) +
          written * ck_cost.level3;
 }
 
@@ -159,9 +159,9 @@ static double sum_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   const double panel = p->shared ? bytes_cycles((double)ck_winograd_panels(d, p), p->direct.level2) * ld /
                                        (double)(p->direct.tiles * p->direct.tile_lanes)
                                  : panel_cycles(d, products, ld) + points * products * ld * item * ck_cost.level2;
-  const double outputs =
-      tiles * lanes *
-      (ck_cost.tile + 16 * k->vector * (d->dst.stride[1] == k->real_size ? ck_cost.drain : ck_cost.drain_turned));
+  const double outputs = tiles * lanes *
+                         (ck_tile_cycles(d->kernels) +
+                          16 * k->vector * (d->dst.stride[1] == k->real_size ? ck_cost.drain : ck_cost.drain_turned));
   const double reread =
       points * (tiles * products + (chunks > 1 ? 2 * chunks * tiles * ld : tiles * ld)) * item * ck_cost.level2;
   const double brought = p->round ? points * tiles * products * item * ck_cost.level3 : 0;
