@@ -16,7 +16,7 @@ from ._probe import UNSTEADY, Probe, why_above
 from ._threads import current
 from ._timing import bursts_of
 from ._typing import Padding, Size
-from ._words import counted, percent
+from ._words import byte_count, counted, percent, rounded
 from .machine import isa
 from .ops import conv, conv_transpose
 from .ops._shared import ONLY_FOR, Plan, check_algorithm
@@ -111,7 +111,7 @@ class Explanation:
     def __str__(self) -> str:
         block = "x".join(map(str, self.block))
         estimates = ", ".join(f"{name} {cycles:.3g}" for name, cycles in self.estimates.items())
-        work = f"{self.flops / 1e9:.3g} GFLOP, {self.bytes / 1e6:.3g} MB"
+        work = f"{self.flops / 1e9:.3g} GFLOP, {byte_count(self.bytes)}"
         shared = [f"{self.shared_weights / 2**10:.0f} KiB of weights"] * (self.shared_weights > 0)
         if self.rounds:
             shared.append(f"{self.shared_inputs / 2**10:.0f} KiB of inputs, in {counted(self.rounds, 'round')}")
@@ -124,7 +124,9 @@ class Explanation:
             ),
             (
                 "blocks",
-                self.tasks and f"{block} outputs, {self.channels} channels at a time, {self.lanes} lanes a tile",
+                self.tasks
+                and f"{block} outputs, {counted(self.channels, 'channel')} at a time, "
+                f"{counted(self.lanes, 'lane')} a tile",
             ),
             ("tasks", self.tasks and f"{self.tasks} on up to {counted(self.threads, 'thread')}"),
             ("workspace", f"{self.workspace / 2**10:.0f} KiB"),
@@ -135,8 +137,8 @@ class Explanation:
             rate, share = self.flops / self.seconds / 1e9, self.bound / self.seconds
             rows += [
                 ("machine", f"{self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"),
-                ("roofline", f"{self.bound * 1e3:.3g} ms"),
-                ("measured", f"{self.seconds * 1e3:.3g} ms: {rate:.0f} GFLOP/s, {percent(share)} of the roofline"),
+                ("roofline", f"{rounded(self.bound * 1e3)} ms"),
+                ("measured", f"{rounded(self.seconds * 1e3)} ms: {rate:.0f} GFLOP/s, {percent(share)} of the roofline"),
             ]
             if share > 1:
                 rows.append(("", why_above(self.algorithm == "winograd", rate / (self.peak_gflops or rate))))
@@ -234,19 +236,30 @@ _WHY = {  # by the rule
     "direct": "groups too narrow to fill the lanes of a dense tile",
     "winograd": "3x3 taps of the last two axes, no stride, channels and tiles enough: a quarter of the products",
 }
+_WHY_NOT_THE_ENGINE = {  # by what the rule takes instead
+    "im2col": "with so few channels on one side most of its lanes would be empty",
+    "direct": "groups this narrow would leave most of its lanes empty",
+    "winograd": "it takes up to four times the products",
+}
+_WHY_NOT = {  # by the rule, of what could run
+    "im2col": "writing out all columns pays only for gradients of x and transposed convolution of many channels to few",
+    "winograd": "it pays only for 16 channels or more in and out of a group, and for images of several tiles of 4x4",
+}
 
 
 def _rejected(name: str, wanted: str, plan: Plan) -> dict[str, str]:
-    """Why the other algorithms do not run."""
-    because = f"the rule takes {name}" if wanted == "auto" else f"{wanted} was asked for"
+    """Why the other algorithms do not run: they cannot, they would take longer, or another was asked for."""
     reasons = {}
     for other, code in _options.ALGORITHMS.items():
         if other in ("auto", name):
             continue
         if not engine.conv_supports(plan.geometry, code):
-            reasons[other] = f"does {ONLY_FOR[other]}; here are {plan.words}"
+            reasons[other] = f"it does only {ONLY_FOR[other]}; here {plan.words[other]}"
+        elif wanted != "auto":
+            reasons[other] = f"it could run, but {wanted} was asked for"
         else:
-            reasons[other] = because
+            reason = _WHY_NOT_THE_ENGINE[name] if other == "implicit_gemm" else _WHY_NOT[other]
+            reasons[other] = f"it could run, but {reason}"
     return reasons
 
 

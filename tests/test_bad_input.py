@@ -199,7 +199,7 @@ def test_convolutions(case):
 @pytest.mark.parametrize("nd", NDS)
 def test_direct_says_why_it_cannot(nd):
     wide = {"x": ones(1, 64, *(6,) * nd), "weight": ones(64, 64, *(3,) * nd), "groups": 1, "algorithm": "direct"}
-    message = "algorithm must be another than 'direct', .*; got channels per group: 64 in, 64 out; "
+    message = "algorithm must be another than 'direct', .*; got 1 group of 64 channels in and 64 out"
     assert_refused(f"conv{nd}d", wide | {"bias": None}, ValueError, message)
     grad = {"grad": ones(1, 64, *(4,) * nd), "out": None}
     assert_refused(f"conv{nd}d_backward", wide | grad, ValueError, message)
@@ -211,7 +211,7 @@ def test_direct_says_why_it_cannot(nd):
 @pytest.mark.parametrize("nd", NDS)
 def test_winograd_says_why_it_cannot(nd):
     wide = {"algorithm": "winograd", "stride": 2, "padding": 1, "bias": None, "out": None}
-    message = r"algorithm must be another than 'winograd', which does kernels of 3x3 .*; got .* stride \(2"
+    message = r"algorithm must be another than 'winograd', which does only kernels of 3x3 .*; got .* stride \(2"
     assert_refused(f"conv{nd}d", wide, ValueError, message)
     if nd == 1:
         assert_refused(f"conv{nd}d", wide | {"stride": 1}, ValueError, "algorithm must be .* 'winograd'")

@@ -53,9 +53,10 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
 @pytest.mark.parametrize(
     ("options", "why", "rejected"),
     [
-        ({}, "3x3 taps", {"im2col": "the rule takes winograd"}),
-        ({"algorithm": "im2col"}, "asked for", {"implicit_gemm": "im2col was asked for"}),
-        ({"direction": "weight"}, "3x3 taps", {"implicit_gemm": "the rule takes winograd"}),
+        ({}, "3x3 taps", {"im2col": "it could run, but writing out", "direct": "it does only depthwise"}),
+        ({"algorithm": "im2col"}, "asked for", {"implicit_gemm": "it could run, but im2col was asked for"}),
+        ({"direction": "weight"}, "3x3 taps", {"implicit_gemm": "it could run, but it takes up to four times"}),
+        ({"stride": 2}, "the engine", {"winograd": "it does only kernels of 3x3 taps along the last two axes"}),
     ],
 )
 def test_reasons_are_those_that_hold(options, why, rejected):
@@ -63,6 +64,17 @@ def test_reasons_are_those_that_hold(options, why, rejected):
     assert told.why.startswith(why)
     for name, reason in rejected.items():
         assert told.rejected[name].startswith(reason)
+        assert f"not {name}: {reason}" in str(told)
+
+
+@pytest.mark.parametrize("asked", [(*asked, *told) for asked, *told in CASES])
+def test_every_other_algorithm_has_a_sentence_of_its_own(asked):
+    """By the rule, or since it cannot run: then with what stands in its way."""
+    op, x_shape, weight_shape, options, algorithm, _ = asked
+    options = {name: value for name, value in options.items() if name != "algorithm"}
+    rejected = convkit.explain(op, x_shape, weight_shape, **options).rejected
+    assert all(reason.startswith(("it could run, but ", "it does only ")) for reason in rejected.values())
+    assert ("it does only" in rejected.get("winograd", "")) == ("; here kernel" in rejected.get("winograd", ""))
 
 
 def test_nothing_to_compute():

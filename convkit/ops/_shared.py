@@ -18,6 +18,7 @@ from .._arrays import as_array, as_out, empty
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
+from .._words import counted
 
 # ---------------------------------------------------------------- plans
 
@@ -126,7 +127,7 @@ class Plan(NamedTuple):
     bias_shape: tuple[int]
     batched: bool
     channel_last: bool
-    words: str  # `in_words` of its shape
+    words: dict[str, str]  # `in_words` of its shape
 
 
 class Family(NamedTuple):
@@ -141,14 +142,17 @@ class Family(NamedTuple):
 
 CONV_GRADS = ConvGrads._fields
 ONLY_FOR = {
-    "direct": "depthwise convolution and groups of up to 8 channels",
+    "direct": "depthwise convolution, and two groups or more of up to 8 channels",
     "winograd": "kernels of 3x3 taps along the last two axes without a stride",
 }
 
 
-def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> str:
-    """What decides which algorithms can do a convolution."""
-    return f"channels per group: {c_in} in, {c_out} out; kernel {shape.kernel}, stride {shape.stride}"
+def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> dict[str, str]:
+    """What decides whether an algorithm of `ONLY_FOR` can do a convolution."""
+    return {
+        "direct": f"{counted(shape.groups, 'group')} of {counted(c_in, 'channel')} in and {c_out} out",
+        "winograd": f"kernel {shape.kernel} and stride {shape.stride}",
+    }
 
 
 def check_algorithm(name, plan: Plan) -> int:
@@ -157,7 +161,9 @@ def check_algorithm(name, plan: Plan) -> int:
         return engine.AUTO
     code = _options.algorithm(name)
     if not engine.conv_supports(plan.geometry, code):
-        raise ValueError(f"algorithm must be another than {name!r}, which does {ONLY_FOR[name]}; got {plan.words}")
+        raise ValueError(
+            f"algorithm must be another than {name!r}, which does only {ONLY_FOR[name]}; got {plan.words[name]}"
+        )
     return code
 
 
