@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import _extras
+from .._words import byte_count
 from ..graph.network import Network
 from ..nn.module import Module
 from .counts import count_parameters
@@ -64,7 +65,7 @@ class Summary:
         return [
             f"input {_times(self.input_shape)}; parameters {self.parameters:,}, of which {self.trainable:,} learn",
             f"FLOPs of the layers {self.flops:,} (one multiply-add = 2 FLOPs)",
-            f"memory: parameters {self.parameter_bytes / 1e6:,.1f} MB, outputs {self.output_bytes / 1e6:,.1f} MB",
+            f"memory: parameters {byte_count(self.parameter_bytes)}, outputs {byte_count(self.output_bytes)}",
         ]
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import _options
 from .._probe import BUSY_ABOVE, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Burst, Probe, why_above
 from .._timing import bursts_of
-from .._words import counted, percent
+from .._words import byte_count, counted, percent, rounded
 from .elements import NONE, operator_of
 from .ir import Node
 from .placement import JOINING
@@ -103,8 +103,8 @@ class NetworkReport:
         return why_above(node.how.startswith("winograd"), node.flops / node.seconds / peak)
 
     def __str__(self) -> str:
-        width = max([4, *(len(node.path) for node in self.nodes)])
-        ops = max([2, *(len(node.op) for node in self.nodes)])
+        width = max([5, *(len(node.path) for node in self.nodes)])
+        ops = max([4, *(len(node.op) for node in self.nodes)])
         lines = [
             f"{'layer':<{width}}  {'node':<{ops}}  {'output':>18}  {'ms':>8}  {'GFLOP/s':>8}  {'roofline':>8}   how"
         ]
@@ -126,13 +126,15 @@ class NetworkReport:
         lines += [UNSTEADY] * self.unsteady
         lines.append("")
         if self.seconds is not None:
-            rate = self.flops / self.seconds / 1e9
+            rate, where = self.flops / self.seconds / 1e9, f"{counted(self.threads, 'thread')} ({self.isa})"
             lines.append(
-                f"{self.seconds * 1e3:.2f} ms: {rate:.0f} GFLOP/s on {counted(self.threads, 'thread')} ({self.isa}); "
+                f"{rounded(self.seconds * 1e3)} ms a run, the median: {rate:.0f} GFLOP/s on {where}; "
                 f"this machine: {self.peak_gflops:.0f} GFLOP/s, {self.triad:.0f} GB/s"
             )
+            summed = sum(node.seconds or 0 for node in self.nodes)
+            lines.append(f"{rounded(summed * 1e3)} ms: all nodes above, of which each has its best time of all runs")
         parts = f"; in {self.parts} parts of the batch" if self.parts > 1 else ""
-        memory = f"arena {self.arena / 1e6:.3g} MB, scratch {self.workspace / 1e6:.3g} MB"
+        memory = f"arena {byte_count(self.arena)}, scratch {byte_count(self.workspace)}"
         lines.append(f"{self.flops / 1e9:.3g} GFLOP; {memory}{parts}")
         return "\n".join(lines)
 

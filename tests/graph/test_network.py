@@ -205,6 +205,9 @@ def test_explained_nodes_carry_their_time():
     told = models.lenet5(rng=0).prepare((1, 1, 32, 32)).explain()
     assert told.seconds > 0 and told.flops == 833_040 and told.as_dict()["nodes"][0]["op"] == "Conv+Tanh"
     assert all(node.seconds > 0 and node.roofline > 0 for node in told.nodes if node.how != "view")
+    heading, first, *_, total, summed, _ = str(told).splitlines()
+    assert heading.index("node") == first.index("Conv+Tanh") and " ms a run, the median: " in total
+    assert float(summed.split()[0]) * 1e-3 == pytest.approx(sum(node.seconds or 0 for node in told.nodes), rel=0.01)
 
 
 @pytest.mark.thorough
