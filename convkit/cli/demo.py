@@ -23,13 +23,14 @@ from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
 from ..benchmarks.report import notes
+from ..train.progress import lines
 from . import _pictures
 from ._arguments import whole
 from ._recipes import Settings, trainer
 
 KINDS = {
     "standard": "r50_3x3_64",
-    "1x1": "r50_1x1_256_1024",
+    "pointwise": "r50_1x1_256_1024",
     "grouped": "resnext_g32",
     "depthwise": "dw3_32_112",
     "dilated": "deeplab_d2",
@@ -50,9 +51,12 @@ def learn(seed: int, epochs: int, out: Path) -> None:
     trained = trainer(settings, split.x_train.shape[1:], 10, learned)
     model = trained.model
     print(f"{learned + held_out:,} handwritten digits of 8x8 pixels: {learned:,} to learn from, {held_out} held out")
-    print(f"4 convolutions and a linear layer, {sum(p.size for p in model.parameters()):,} parameters, seed {seed}")
+    parameters = sum(parameter.size for parameter in model.parameters())
+    print(f"4 convolutions and a linear layer, {parameters:,} parameters, seed {seed}", flush=True)
     begin = time.perf_counter()
-    history = trained.fit(split.x_train, split.y_train, epochs=epochs, batch_size=settings.batch_size)
+    history = trained.fit(
+        split.x_train, split.y_train, epochs=epochs, batch_size=settings.batch_size, callbacks=lines(epochs)
+    )
     seconds = time.perf_counter() - begin
     probabilities = softmax(model.predict(split.x_test))
     guesses = probabilities.argmax(axis=1)
@@ -76,20 +80,20 @@ def learn(seed: int, epochs: int, out: Path) -> None:
 def throughput() -> None:
     """Time one layer of each kind, forward and backward, and print a table."""
     threads = convkit.get_num_threads()
-    layers = {layer.name: layer for layer in LAYERS}
-    pairs = [(layers[name], direction) for name in KINDS.values() for direction in ("forward", "backward")]
+    named = {layer.name: layer for layer in LAYERS}
+    layers = {kind: named[name] for kind, name in KINDS.items()}
+    pairs = [(layer, direction) for layer in layers.values() for direction in ("forward", "backward")]
     probe = Probe("float32", threads)
-    rows = [
-        measure(layer, direction, Setting(threads=threads), {}, probe)
-        for layer, direction in _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)
-    ]
+    bar = _extras.need("tqdm", "train").tqdm(pairs, desc="timing", leave=False, disable=None)
+    if bar.disable:
+        print(f"timing {len(layers)} kinds of convolution, forward and backward: half a minute", flush=True)
+    rows = [measure(layer, direction, Setting(threads=threads), {}, probe) for layer, direction in bar]
     probe.renew()
     how = f"{convkit.isa()}, float32, {counted(threads, 'thread')}"
     print(f"this machine: {probe.best:.0f} GFLOP/s of multiply-adds ({how}), {probe.triad:.0f} GB/s of memory")
     print(f"{'':<44}{'forward':^28}{'backward':^28}".rstrip())
     print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
-    for (kind, name), *both in zip(KINDS.items(), rows[::2], rows[1::2], strict=True):
-        layer = layers[name]
+    for (kind, layer), *both in zip(layers.items(), rows[::2], rows[1::2], strict=True):
         size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
         shape = f"{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}"
         times = [f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{percent(row.share):>10}" for row in both]

@@ -22,6 +22,7 @@ from .. import _extras, data, distributed, nn
 from .._files import replacing
 from .._words import counted, percent
 from ..train import NonFiniteError, Trainer
+from ..train.progress import lines
 from ._arguments import reading
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 
@@ -75,8 +76,9 @@ def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) 
         first, second = (x.subset(part) if isinstance(x, data.ImageFolder) else x[part] for part in (~kept, kept))
         x, validation, y = first, (second, y[kept]), y[~kept]
     trained.fit(
-        x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation=validation, checkpoint=checkpoint
-    )
+        x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation=validation, checkpoint=checkpoint,
+        callbacks=lines(settings.epochs),
+    )  # fmt: skip
 
 
 def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None:

@@ -1,12 +1,30 @@
-"""A bar on the terminal."""
+"""A bar on the terminal; lines, where there is none."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from .. import _extras
 from .history import History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+_LINES = 8  # about so many of a training, however many epochs it has
+
+
+def _shown() -> Any:
+    """tqdm's bar, if it is installed and standard error is a terminal; else None."""
+    isatty = getattr(sys.stderr, "isatty", None)
+    if isatty is None or not isatty():
+        return None
+    try:
+        return _extras.need("tqdm", "train").tqdm
+    except _extras.MissingExtraError:
+        return None
 
 
 @contextmanager
@@ -15,14 +33,11 @@ def bar(done: int, total: int, show: bool) -> Iterator[Callable[..., None]]:
 
     What this yields is called after every step, ``tick()``, and after every epoch, ``tick(history)``.
     """
-    try:
-        tqdm = _extras.need("tqdm", "train").tqdm if show else None
-    except _extras.MissingExtraError:
-        tqdm = None
+    tqdm = _shown() if show else None
     if tqdm is None:
         yield lambda history=None: None
         return
-    with tqdm(initial=done, total=total, desc="training", unit="step", disable=None) as drawn:
+    with tqdm(initial=done, total=total, desc="training", unit="step") as drawn:
 
         def tick(history: History | None = None) -> None:
             if history is None:
@@ -31,3 +46,16 @@ def bar(done: int, total: int, show: bool) -> Iterator[Callable[..., None]]:
                 drawn.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items() if name != "lr"})
 
         yield tick
+
+
+def lines(epochs: int) -> list[Callable[[Trainer], None]]:
+    """Callbacks for `Trainer.fit`: where no bar is seen, as in a log, a line for every few of so many epochs."""
+    every = -(-epochs // _LINES)
+
+    def tell(trainer: Trainer) -> None:
+        if trainer.epoch % every == 0 or trainer.epoch == epochs:
+            figures = {name: values[-1] for name, values in trainer.history.items() if name not in ("epoch", "lr")}
+            words = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            print(f"epoch {trainer.epoch} of {epochs}: {words}", flush=True)
+
+    return [] if _shown() else [tell]

@@ -40,6 +40,7 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, unarranged, m
     out = tmp_path / "new" / "folder"
     assert main(["demo", "--epochs", "8", "--out", str(out)]) == 0
     text = capsys.readouterr().out
+    assert [*map(int, re.findall(r"^epoch (\d) of 8: loss \S+, accuracy \S+$", text, re.MULTILINE))] == [*range(1, 9)]
     (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", text, re.MULTILINE)
     assert 96 <= float(accuracy) <= 100
     assert (out / "weights.safetensors").stat().st_mode == (out / "curves.png").stat().st_mode
@@ -52,7 +53,7 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, unarranged, m
         r"^this machine: 100000 GFLOP/s of multiply-adds \(\w+, float32, \d+ threads?\), 20 GB/s", text, re.M
     )
     numbers = r"(?: +\d+\.\d\d +\d+ +\d+ %){2}(?:  unsteady)?$"
-    for kind in ("standard", "1x1", "grouped", "depthwise", "dilated"):
+    for kind in ("standard", "pointwise", "grouped", "depthwise", "dilated"):
         assert re.search(rf"^{kind} +\dx\d, \d+ to \d+, \d+x\d+, batch \d{numbers}", text, re.MULTILINE), kind
 
 

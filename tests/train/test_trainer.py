@@ -10,6 +10,7 @@ import pytest
 import convkit
 from convkit import nn, optim, train
 from convkit.nn.losses import Loss, l2_penalty, softmax_cross_entropy
+from convkit.train.progress import lines
 from missing import hide
 from nn_cases import needs_of
 from small_training import BATCH, N, fit, network, samples, trainer
@@ -263,6 +264,20 @@ def test_without_tqdm_there_is_no_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert trainer().fit(*samples(), epochs=1).epochs == 1
     assert capsys.readouterr().err == ""
+    assert len(lines(1)) == 1
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(1, [1]), (3, [1, 2, 3]), (20, [3, 6, 9, 12, 15, 18, 20])])
+def test_lines_where_there_is_no_bar(epochs, told, capsys):
+    fit(trainer(), epochs, callbacks=lines(epochs))
+    words = [line.partition(": loss ") for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in words] == [f"epoch {epoch} of {epochs}" for epoch in told]
+    assert all(line[2].partition(", ")[2].startswith("accuracy ") for line in words)
+
+
+def test_no_lines_beside_a_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert lines(5) == []
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
