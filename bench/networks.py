@@ -1,4 +1,4 @@
-"""Whole networks, prepared, for inference: `python bench/networks.py --against torch onnxruntime --only "* 1x*"`.
+"""Whole networks, prepared, for inference: `python bench/networks.py --against torch,onnxruntime --only "* 1x*"`.
 
 PyTorch runs the same graph eagerly, operator by operator, as its modules would; ONNX Runtime the file that convkit
 exports. All have the same weights, random ones, and batch normalisation random statistics.
@@ -15,6 +15,7 @@ from pytorch import installed
 
 from convkit import graph, models, nn, onnx_backend
 from convkit._extras import need
+from convkit.benchmarks.peers import torchvision_deform
 from convkit.benchmarks.tasks import Task, main
 
 
@@ -85,7 +86,7 @@ def _conv_transpose(torch: Any, attrs: dict, x: Any, weight: Any, bias: Any = No
 
 
 def _deform(torch: Any, attrs: dict, x: Any, weight: Any, offset: Any, bias: Any, mask: Any) -> Any:
-    return need("torchvision.ops", "bench").deform_conv2d(x, offset, weight, bias, **_moves(attrs), mask=mask)
+    return torchvision_deform()(x, offset, weight, bias, **_moves(attrs), mask=mask)
 
 
 def _norm(torch: Any, attrs: dict, x: Any, weight: Any, bias: Any, mean: Any, var: Any) -> Any:

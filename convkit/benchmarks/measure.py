@@ -11,7 +11,7 @@ from .._extras import MissingExtraError
 from .._probe import FEWER, Burst, Probe
 from .._timing import Contender, Race
 from .layers import Layer
-from .problem import Problem, Setting, difference, ours
+from .problem import NotOfferedError, Problem, Setting, difference, ours
 
 Build = Callable[[Problem], Contender]
 DISTURBED = 3  # times more that a layer is timed while the machine is not itself
@@ -141,6 +141,8 @@ def _agreeing(build: Build, problem: Problem, wanted: Mapping) -> tuple[Contende
         why = difference(peer.read(peer.call()), wanted)
     except MissingExtraError:
         raise
+    except NotOfferedError as error:
+        return None, str(error)
     except Exception as error:  # whatever a library says of what it cannot do; it is reported in its words
         return None, f"{type(error).__name__}: {error}"
     return (peer, "") if why is None else (None, f"its result differs: {why}")

@@ -103,9 +103,12 @@ def summary(table: Table, rows: Sequence[Row]) -> Iterator[str]:
     if len(roofs) > 1:
         yield "roof: " + ", ".join(f"{word} {percent(value)}" for word, value in quantiles(roofs))
     yield from _worst(table, rows)
+    refused: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for peer, why in row.refused.items():
-            yield f"{row.layer.name}: {peer} was not timed: {why.splitlines()[0][:200] if why else why}"
+            refused.setdefault((peer, (why.splitlines() or [""])[0][:200]), []).append(row.layer.name)
+    for (peer, why), names in refused.items():
+        yield f"{peer} was not timed on {', '.join(names)}: {why}"
 
 
 def notes(rows: Sequence[Row]) -> Iterator[str]:

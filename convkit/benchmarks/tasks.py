@@ -13,7 +13,8 @@ import convkit
 from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
 from .._words import counted
-from .problem import difference
+from .peers import add_against
+from .problem import NotOfferedError, difference
 from .report import mean
 
 
@@ -28,12 +29,16 @@ class Task:
 
 
 def compare(task: Task, probe: Probe) -> tuple[Race, list[str]]:
-    """Time a task; peers whose result differs are left out and named."""
+    """Time a task; peers that cannot do it, or whose result differs, are left out and named."""
     contenders, wrong = [Contender("convkit", task.call)], []
     with convkit.threads(probe.threads):
         wanted = task.read(task.call())
         for name, call in task.peers.items():
-            why = difference(task.read(call()), wanted)
+            try:
+                why = difference(task.read(call()), wanted)
+            except NotOfferedError as error:
+                wrong.append(f"{task.name}: {name} was not timed: {error}")
+                continue
             if why is None:
                 contenders.append(Contender(name, call))
             else:
@@ -52,7 +57,7 @@ def main(
     """The command line of a script; `tasks` is given the peers that are asked for, and the number of threads."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names of tasks, wildcards allowed")
-    parser.add_argument("--against", nargs="*", choices=peers, default=[], help="time these beside it")
+    add_against(parser, peers)
     parser.add_argument("--threads", type=int, default=convkit.get_num_threads())
     args = parser.parse_args(argv)
     probe, steady = Probe("float32", args.threads), True

@@ -44,14 +44,6 @@ def select(patterns: str | None) -> list[Layer]:
     return [layer for layer in (*LAYERS, *OTHERS) if fits(layer.name)]
 
 
-def _peers(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in peers.PEERS:
-            raise argparse.ArgumentTypeError(f"must be of {', '.join(peers.PEERS)}, got {name!r}")
-    return names
-
-
 def _output(text: str) -> str:
     return text if text == "-" else to_write(text)
 
@@ -66,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kind", default="*", metavar="PATTERN", help="kinds of layers alone, such as 'depthwise*,few inputs'")
     add("--sweep", type=whole(1), metavar="N", help="N random layers instead of the published ones")
     add("--seed", type=whole(0, math.inf), default=0, help="of the random layers (default: 0)")
-    add("--against", type=_peers, default=[], metavar="PEERS", help=f"comma-separated, of {', '.join(peers.PEERS)}")
+    peers.add_against(parser)
     add("--direction", nargs="+", choices=DIRECTIONS, default=["forward"], help="default: forward")
     add("--backward", action="store_const", const=["backward"], dest="direction", help="as --direction backward")
     add("--dtype", choices=("float32", "float64"), default="float32")

@@ -54,7 +54,7 @@ def test_who_agrees_is_timed_and_who_does_not_is_named(probe):
     assert set(row.refused) == set(peers) - {"right"}
     assert "result differs: y differs by" in row.refused["wrong"]
     assert "shape" in row.refused["other shape"]
-    assert row.refused["refuses"] == "NotOfferedError: no such operator"
+    assert row.refused["refuses"] == "no such operator"
 
 
 def test_a_peer_that_is_not_installed_is_no_refusal(probe):

@@ -1,5 +1,7 @@
 """SciPy as a peer, which is here wherever tests are; the others are in tests/peers."""
 
+import argparse
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from convkit.benchmarks import peers
 from convkit.benchmarks.layers import Layer
 from convkit.benchmarks.peers import scipy
 from convkit.benchmarks.problem import NotOfferedError, Problem, Setting, difference, ours
+from missing import hide
 
 LAYERS = (
     Layer("dense", "conv", 2, 4, (9, 10), 6, (3, 4), 2, (1, 2), 2),
@@ -49,3 +52,25 @@ def test_what_takes_too_much_memory_and_too_long_is_refused(monkeypatch):
     monkeypatch.setattr(scipy, "MOST_PAIRS", 10)
     with pytest.raises(NotOfferedError, match="memory"):
         scipy.build(Problem(LAYERS[0], "forward", Setting()))
+
+
+@pytest.mark.parametrize("words", ["torch,scipy", "torch scipy", "torch, scipy", "torch,scipy torch"])
+def test_commas_and_blanks_separate_peers(words):
+    parser = argparse.ArgumentParser()
+    peers.add_against(parser)
+    assert parser.parse_args([]).against == []
+    assert parser.parse_args(["--against", *words.split()]).against == ["torch", "scipy"]
+
+
+def test_a_peer_that_a_script_does_not_know_is_named(capsys):
+    parser = argparse.ArgumentParser()
+    peers.add_against(parser, ("torch",))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--against", "torch,scipy"])
+    assert "--against: must be of torch, got 'scipy'" in capsys.readouterr().err
+
+
+def test_without_torchvision_there_is_no_deformable_convolution(monkeypatch):
+    hide(monkeypatch, "torchvision")
+    with pytest.raises(NotOfferedError, match="is torchvision's, which does not load: torchvision is not installed"):
+        peers.torchvision_deform()

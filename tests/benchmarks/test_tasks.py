@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convkit.benchmarks.problem import NotOfferedError
 from convkit.benchmarks.tasks import Task, main
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -17,10 +18,14 @@ def numbers(first):
     return lambda: np.arange(first, first + 4.0)
 
 
+def refusing():
+    raise NotOfferedError("it has no numbers")
+
+
 def test_peers_that_agree_are_timed_and_others_are_named(brief, capsys):
     def tasks(against, threads):
         assert (list(against), threads) == (["torch"], 1)
-        peers = {"right": numbers(1), "wrong": numbers(2)}
+        peers = {"right": numbers(1), "wrong": numbers(2), "refuses": refusing}
         yield Task("counting", numbers(1), peers, lambda result: {"y": result})
         yield Task("left out", None)
 
@@ -28,6 +33,7 @@ def test_peers_that_agree_are_timed_and_others_are_named(brief, capsys):
     text = capsys.readouterr().out
     assert "1 thread, " in text and "counting " in text and " right " in text and "left out" not in text
     assert "counting: wrong was not timed: its result differs: y differs by" in text
+    assert "counting: refuses was not timed: it has no numbers" in text
     assert "against right: geometric mean " in text and "against wrong" not in text
 
 

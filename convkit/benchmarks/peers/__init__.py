@@ -7,11 +7,36 @@ operator it raises a `NotOfferedError`, or what the library raises; the command 
 
 from __future__ import annotations
 
+import argparse
 import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from ..._extras import need
 from ..measure import Build
+from ..problem import NotOfferedError
 
 PEERS = ("torch", "onnxruntime", "openvino", "ncnn", "mnn", "scipy")
+
+
+def add_against(parser: argparse.ArgumentParser, known: Sequence[str] = PEERS) -> None:
+    """The option that names peers, separated by commas or blanks; an empty list where it is not given."""
+
+    def names(text: str) -> list[str]:
+        found = [name for name in text.split(",") if name]
+        for name in found:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, got {name!r}")
+        return found
+
+    class Joined(argparse.Action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+            setattr(namespace, self.dest, list(dict.fromkeys(sum(values, []))))
+
+    parser.add_argument(
+        "--against", nargs="+", type=names, action=Joined, default=[], metavar="PEER,PEER",
+        help=f"time these beside it, comma-separated: {', '.join(known)}",
+    )  # fmt: skip
 
 
 def load(name: str) -> Build:
@@ -23,3 +48,17 @@ def load(name: str) -> Build:
         If the library is not installed.
     """
     return importlib.import_module(f".{name}", __name__).build
+
+
+def torchvision_deform() -> Callable[..., Any]:
+    """PyTorch's deformable convolution, which is torchvision's.
+
+    Raises
+    ------
+    NotOfferedError
+        If torchvision is not installed, or does not load beside this PyTorch.
+    """
+    try:
+        return need("torchvision.ops", "bench").deform_conv2d
+    except (ImportError, RuntimeError) as error:  # RuntimeError: it was built for another PyTorch
+        raise NotOfferedError(f"its deformable convolution is torchvision's, which does not load: {error}") from error

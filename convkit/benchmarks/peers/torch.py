@@ -11,6 +11,7 @@ from ..._extras import need
 from ..._timing import Contender
 from ..layers import DEFORMABLE
 from ..problem import IMAGES, Problem
+from . import torchvision_deform
 
 torch = need("torch", "bench")
 
@@ -58,7 +59,7 @@ def _arrays(names: Sequence[str], tensors: Sequence[Any]) -> dict[str, np.ndarra
 
 def _deformable(problem: Problem, data: dict) -> Contender:
     """torchvision's operator, whose gradients are all computed whichever is wanted; the graph is made once and kept."""
-    operator = need("torchvision.ops", "bench").deform_conv2d
+    operator = torchvision_deform()
     grad = data.pop("grad", None)
     leaves = {"x": data.pop("x"), **data}
 
