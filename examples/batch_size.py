@@ -91,12 +91,13 @@ def main(picture, quick):
         steps = -(-len(split.x_train) // (size or len(split.x_train))) * np.arange(epochs + 1)
         by_epoch.plot(courses[rate], "o-", color=colour, linewidth=2, label=f"{name}, rate {rate:g}")
         by_step.plot(np.maximum(steps, 0.5), courses[rate], "o-", color=colour, linewidth=2)
-    by_epoch.set(xlabel="epoch: samples looked at, in 1438", ylabel="training loss", yscale="log")
+    by_epoch.set(xlabel="epoch, each of 1438 samples", ylabel="training loss", yscale="log")
     by_epoch.legend(frameon=False)
-    by_step.set(xlabel="steps of the optimizer (the start drawn at 0.5)", xscale="log")
+    by_step.set(xlabel="steps of the optimizer; the start is drawn at 0.5", xscale="log")
     for ax in (by_epoch, by_step):
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def main(path):
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

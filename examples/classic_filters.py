@@ -100,6 +100,7 @@ def main(path):
     flip.suptitle("Correlation lays the kernel on as it is, convolution turns it by 180 degrees", fontsize=13)
     draw_flip(flip, photo)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def main(path):
     draw_transpose(figure, matrix)
     draw_gallery(figure)
     figure.savefig(path)
-    print(f"{path}: written")
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

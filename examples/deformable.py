@@ -122,6 +122,7 @@ def main(path):
     axes[0, 0].set_ylabel("where 30 outputs (+) look", fontsize=12, color=FAINT)
     axes[1, 0].set_ylabel("mean of the points, three times", fontsize=12, color=FAINT)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

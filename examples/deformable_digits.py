@@ -153,8 +153,9 @@ def main(picture, quick):
         ax.margins(x=0.3, y=0.12)
         ax.legend(frameon=False, loc="lower right")
         ax.spines[["top", "right"]].set_visible(False)
-    below.axes[0].set_ylabel(f"% right of {len(test[0])} warped digits not seen")
+    below.axes[0].set_ylabel(f"accuracy on {len(test[0])} warped digits, held out, %")
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

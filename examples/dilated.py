@@ -91,6 +91,7 @@ def main(path):
     draw_boards(boards)
     draw_photo(edges, photo)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -86,13 +86,14 @@ def main(picture, quick):
     course.set_title("digits, a fifth of the training labels random: held-out accuracy", loc="left")
     course.set(
         xlabel=f"epoch; thin: {len(runs)} seeds, thick: their mean",
-        ylabel="right, %",
+        ylabel="accuracy, %",
         xlim=(1, len(epochs)),
         xticks=epochs,
     )
     course.legend(frameon=False, loc="lower right")
     course.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def main(path):
     draw_valley(axes[2], 0.45, 20, ORANGE, "y swings, x is there")
     draw_valley(axes[3], 0.5, 20, RED, "x at once, y never")
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def main(path):
     )
     figure.text(0.034, 0.035, foot + "Bars: weights, to one scale.", va="center", fontsize=10, color=FAINT)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

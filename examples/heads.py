@@ -84,15 +84,17 @@ def main(picture, quick):
         ax.axvline(1, color="#222222", linewidth=1, linestyle=":", label="the hinge's margin")
         ax.set_title(f"{name}: {size} margins", loc="left")
         ax.set(xlabel="score of the true class above the best other", ylabel="samples")
+        ax.margins(y=0.2)  # the legend's room
         ax.legend(frameon=False, loc="upper right")
-    course.set_title("digits 5 to 9 right, held out, by features learned on 0 to 4", loc="left", fontsize=11)
-    course.set(xscale="log", xlabel=f"samples that the head learned from; thin: {seeds} seeds", ylabel="right, %")
+    course.set_title("held-out digits 5 to 9, by features learned on 0 to 4", loc="left", fontsize=11)
+    course.set(xscale="log", xlabel=f"samples that the head learned from; thin: {seeds} seeds", ylabel="accuracy, %")
     course.set_xticks(sizes, labels=sizes)
     course.minorticks_off()
     course.legend(frameon=False, loc="lower right")
     for ax in (course, *histograms):
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

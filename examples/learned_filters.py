@@ -108,6 +108,7 @@ def main(picture, quick):
     note = "Kernels: red looks for ink, blue for paper. Digits: held out. Frames: the window that excites."
     figure.text(0.5, 0.025, note, ha="center", fontsize=11.5, color=FAINT)
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

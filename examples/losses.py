@@ -74,6 +74,7 @@ def main(path):
     rows[1, 0].set_ylim(-0.1, 4.2)
     rows[1, 1].set_ylim(-3, 3)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ def main(path):
     axes["values"].legend(frameon=False, fontsize=9)
     axes["values"].spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

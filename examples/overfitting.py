@@ -80,6 +80,7 @@ def main(picture, quick):
     title += "a quarter of the training labels are random"
     figure.suptitle(title, x=0.005, ha="left", fontsize=11)
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ def main(path):
     note += "Effective field: where it is at least 4.55 % of its largest."
     below.supxlabel(note, fontsize=11, color=FAINT)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

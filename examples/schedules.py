@@ -52,6 +52,7 @@ def main(path):
         ax.spines[["top", "right"]].set_visible(False)
         ax.label_outer()
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

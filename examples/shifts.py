@@ -110,6 +110,7 @@ def main(path):
     draw_curves(left, right, photo)
     right.legend(frameon=False, fontsize=10.5)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

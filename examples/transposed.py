@@ -113,6 +113,7 @@ def main(path):
     note = f"Pattern: standard deviation over root mean square, mean of {LAYERS} layers of random weights"
     figure.supxlabel(note, fontsize=10, color=FAINT)
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

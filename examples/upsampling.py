@@ -114,6 +114,7 @@ def main(path):
     for ax in axes[1:, 4]:
         ax.axis("off")
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ def main(picture, quick):
     for ax in (signals, gradients, dead):
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":

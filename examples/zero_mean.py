@@ -83,6 +83,7 @@ def main(path):
     draw(above, x, RED, "Inputs between 0 and 1")
     draw(below, x - x.mean(axis=0), BLUE, "The same inputs less their mean")
     figure.savefig(path)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

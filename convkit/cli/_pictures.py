@@ -42,14 +42,14 @@ def curves(
     mark = "o" if len(losses) == 1 else None  # a line through one point would not be seen
     left.plot(epochs, losses, color=BLUE, marker=mark)
     log_axis(left)
-    left.set(title="Loss", xlabel="epoch", ylabel="softmax cross-entropy, mean (log scale)")
-    label = "training images, moved about, in each epoch"
+    left.set(title="Loss of the training images", xlabel="epoch", ylabel="mean cross-entropy (log scale)")
+    label = "training images, randomly moved, while it learns"
     right.plot(epochs, 100 * np.asarray(accuracies), color=BLUE, marker=mark, label=label)
     label = f"{held_out} held-out images, after the last epoch: {percent(test_accuracy, 1)}"
     right.plot(epochs[-1], 100 * test_accuracy, "D", color=ORANGE, markersize=7, label=label, clip_on=False, zorder=3)
     # The last percents are the interesting ones: a good run's first epochs may come in from below the frame.
     lowest = 80 if min(accuracies[-1], test_accuracy) > 0.9 else 0
-    right.set(title="Accuracy", xlabel="epoch", ylabel="right guesses, %")
+    right.set(title="Accuracy", xlabel="epoch", ylabel="images read right, %")
     right.set(yticks=range(lowest, 101, 5 if lowest else 20), ylim=(lowest, 100.4 if lowest else 102))
     right.legend(loc="best", frameon=False, fontsize="small")
     for ax in (left, right):

@@ -130,18 +130,23 @@ class History(dict[str, list[float]]):
 
     def _panel(self, ax: Any, title: str, names: list[str]) -> None:
         """Draw some of the quantities into one frame; a metric and its validation share a line style."""
+        metrics = {name.removeprefix("val_") for name in names}
         epochs = self.get("epoch", range(1, self.epochs + 1))
         styles: dict[str, str] = {}
         for name in names:
             style = styles.setdefault(name.removeprefix("val_"), ("-", "--", ":", "-.")[len(styles) % 4])
             colour = ORANGE if name.startswith("val_") else BLUE
             mark = "o" if self.epochs == 1 else None  # a line through one point would not be seen
-            ax.plot(epochs, self[name], style, color=colour, marker=mark, label=name)
+            label = "validation, after each epoch" if name.startswith("val_") else "training, while it learns"
+            if len(metrics) > 1:
+                label = f"{name.removeprefix('val_')}: {label}"
+            ax.plot(epochs, self[name], style, color=colour, marker=mark, label=label)
         values = [value for name in names for value in self[name]]
-        ax.set(title=title, xlabel="epoch", ylabel=", ".join(styles) if title == "metrics" else title)
+        words = {"metrics": ", ".join(styles), "loss": "mean", "learning rate": "of the epoch's last step"}
+        ax.set(title=title, xlabel="epoch", ylabel=words[title])
         if title == "loss" and min(values) > 0:
             log_axis(ax)
-            ax.set_ylabel("mean over the epoch (log scale)")
+            ax.set_ylabel("mean (log scale)")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)

@@ -238,8 +238,11 @@ def main():
     found = find(networks, picture)
     seconds = time.perf_counter() - begin
     for box, score in zip(found[0], found[1], strict=True):
-        print(f"a face at {', '.join(f'{edge:.0f}' for edge in box)}: {100 * score:.2f} %")
-    print(f"left over by the three networks: {', '.join(str(len(left)) for left in found[3])}; {1000 * seconds:.0f} ms")
+        left, top, right, bottom = box
+        print(f"a face from x={left:.0f}, y={top:.0f} (left, top) to ", end="")
+        print(f"x={right:.0f}, y={bottom:.0f} (right, bottom), in pixels: {100 * score:.2f} % sure")
+    print(f"places left over by the three networks: {', '.join(str(len(left)) for left in found[3])}; ", end="")
+    print(f"{1000 * seconds:.0f} ms")
     Path(options.picture).parent.mkdir(parents=True, exist_ok=True)
     draw(options.picture, picture, found, seconds)
     print(f"written: {options.picture}")

@@ -62,14 +62,25 @@ def test_the_picture(epochs, tmp_path):
     figure = history.plot(tmp_path / "curves.png")
     assert colours(imread(tmp_path / "curves.png")) > 20
     titles = {ax.get_title(): {line.get_label(): list(line.get_ydata()) for line in ax.lines} for ax in figure.axes}
-    assert titles["loss"] == {"loss": history["loss"], "val_loss": history["val_loss"]}
-    assert titles["metrics"] == {"accuracy": history["accuracy"]}
+    training, validation = "training, while it learns", "validation, after each epoch"
+    assert titles["loss"] == {training: history["loss"], validation: history["val_loss"]}
+    assert titles["metrics"] == {training: history["accuracy"]}
     rates = [list(lines.values()) for title, lines in titles.items() if title == "learning rate"]
     assert rates == [[history["lr"]]] * (epochs > 1)
     assert figure.axes[0].get_yscale() == "log"
-    labels = ["mean over the epoch (log scale)", "accuracy", "learning rate"]
+    labels = ["mean (log scale)", "accuracy", "of the epoch's last step"]
     assert [ax.get_ylabel() for ax in figure.axes] == labels[: 2 + (epochs > 1)]
     assert "$" not in "".join(label.get_text() for label in figure.axes[0].get_yticklabels(which="both"))
+
+
+def test_several_metrics_in_one_frame_are_named():
+    history = History({"epoch": [1, 2], "accuracy": [0.5, 0.6], "val_accuracy": [0.4, 0.5], "top_5": [0.8, 0.9]})
+    (frame,) = history.plot().axes
+    assert [line.get_label() for line in frame.lines] == [
+        "accuracy: training, while it learns", "accuracy: validation, after each epoch",
+        "top_5: training, while it learns",
+    ]  # fmt: skip
+    assert frame.get_ylabel() == "accuracy, top_5"
 
 
 def test_a_constant_learning_rate_is_no_curve():
