@@ -16,7 +16,7 @@ from ._probe import UNSTEADY, Probe, why_above
 from ._threads import current
 from ._timing import bursts_of
 from ._typing import Padding, Size
-from ._words import byte_count, counted, percent, rounded
+from ._words import byte_count, counted, dimensions, percent, rounded
 from .machine import isa
 from .ops import conv, conv_transpose
 from .ops._shared import ONLY_FOR, Plan, check_algorithm
@@ -109,7 +109,6 @@ class Explanation:
         return asdict(self)
 
     def __str__(self) -> str:
-        block = "x".join(map(str, self.block))
         estimates = ", ".join(f"{name} {cycles:.3g}" for name, cycles in self.estimates.items())
         work = f"{self.flops / 1e9:.3g} GFLOP, {byte_count(self.bytes)}"
         shared = [f"{self.shared_weights / 2**10:.0f} KiB of weights"] * (self.shared_weights > 0)
@@ -125,7 +124,7 @@ class Explanation:
             (
                 "blocks",
                 self.tasks
-                and f"{block} outputs, {counted(self.channels, 'channel')} at a time, "
+                and f"{dimensions(self.block)} outputs, {counted(self.channels, 'channel')} at a time, "
                 f"{counted(self.lanes, 'lane')} a tile",
             ),
             ("tasks", self.tasks and f"{self.tasks} on up to {counted(self.threads, 'thread')}"),

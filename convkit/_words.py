@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Iterable
 
 _COLUMNS = 120
+
+
+def dimensions(sizes: Iterable[int]) -> str:
+    """Sizes as one reads them: "3x224x224"."""
+    return "x".join(map(str, sizes))
 
 
 def counted(number: int, noun: str) -> str:

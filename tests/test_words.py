@@ -2,7 +2,7 @@
 
 import pytest
 
-from convkit._words import byte_count, counted, percent, rounded
+from convkit._words import byte_count, counted, dimensions, percent, rounded
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ def test_bytes_have_the_unit_that_suits_them(number, words):
 
 def test_shares_and_nouns():
     assert (percent(0.666), percent(0.9972, 1)) == ("67 %", "99.7 %")
+    assert (dimensions((3, 224, 224)), dimensions(())) == ("3x224x224", "")
     assert (counted(1, "thread"), counted(2, "thread"), counted(1234, "epoch")) == (
         "1 thread", "2 threads", "1,234 epochs",
     )  # fmt: skip

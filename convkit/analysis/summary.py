@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import _extras
-from .._words import byte_count
+from .._words import byte_count, dimensions
 from ..graph.network import Network
 from ..nn.module import Module
 from .counts import count_parameters
@@ -54,7 +54,7 @@ class Summary:
     def _table(self, style: str) -> str:
         headers = ("layer", "kind", "output", "parameters", "FLOPs", "sees")
         rows = [
-            (row.name, row.kind, _times(row.output_shape), row.parameters, row.flops, _times(row.field))
+            (row.name, row.kind, dimensions(row.output_shape), row.parameters, row.flops, dimensions(row.field or ()))
             for row in self.rows
         ]
         tabulate = _extras.need("tabulate", "analysis").tabulate
@@ -63,7 +63,7 @@ class Summary:
 
     def _totals(self) -> list[str]:
         return [
-            f"input {_times(self.input_shape)}; parameters {self.parameters:,}, of which {self.trainable:,} learn",
+            f"input {dimensions(self.input_shape)}; parameters {self.parameters:,}, of which {self.trainable:,} learn",
             f"FLOPs of the layers {self.flops:,} (one multiply-add = 2 FLOPs)",
             f"memory: parameters {byte_count(self.parameter_bytes)}, outputs {byte_count(self.output_bytes)}",
         ]
@@ -73,10 +73,6 @@ class Summary:
 
     def _repr_html_(self) -> str:
         return self._table("html") + "".join(f"<p>{line}</p>" for line in self._totals())
-
-
-def _times(sizes: tuple[int, ...] | None) -> str:
-    return "" if sizes is None else "x".join(map(str, sizes))
 
 
 def summary(model: Module | Network, input_shape: tuple[int, ...]) -> Summary:

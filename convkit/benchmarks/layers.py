@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .._words import dimensions
+
 DEFORMABLE = ("dcn", "dcn2")
 FEW_INPUTS, FEW_OUTPUTS = 4, 8
 
@@ -105,15 +107,11 @@ class Layer:
     def __str__(self) -> str:
         """The sizes in short, such as ``64->64 3x3 at 56x56 s2 p1 b8``: what is not said is 1, or 0 of padding."""
         words = [*([self.kind] if self.kind != "conv" else []), f"{self.c_in}->{self.c_out}"]
-        words += [_by(self.kernel), f"at {_by(self.spatial)}"]
+        words += [dimensions(self.kernel), f"at {dimensions(self.spatial)}"]
         words += [f"{letter}{value}" for letter, value in (("s", self.stride), ("d", self.dilation)) if value > 1]
-        words += [f"p{_by(self.pads) if len(set(self.pads)) > 1 else self.pads[0]}"] if any(self.pads) else []
+        words += [f"p{dimensions(self.pads) if len(set(self.pads)) > 1 else self.pads[0]}"] if any(self.pads) else []
         words += [f"g{self.groups}"] if self.groups > 1 else []
         return " ".join([*words, f"b{self.n}"])
-
-
-def _by(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))
 
 
 # fmt: off

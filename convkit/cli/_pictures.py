@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _extras
 from .._files import save_picture
-from .._words import percent
+from .._words import dimensions, percent
 from ..train.history import BLUE, ORANGE, log_axis
 
 DPI = 130
@@ -72,8 +72,8 @@ def filters(path: Path, kernels: np.ndarray, image: np.ndarray, responses: np.nd
     figure.suptitle("The first layer: what it looks for, and where it finds it")
     left, middle, right = figure.subfigures(1, 3, width_ratios=(4, 2, 4), wspace=0.03)
     bound, brightest = float(np.abs(kernels).max()), float(responses.max())
-    size = "x".join(map(str, kernels.shape[1:]))
-    _tiles(left, kernels, columns, f"weight of the {len(kernels)} learned kernels, {size}", "RdBu_r", -bound, bound)
+    label = f"weight of the {len(kernels)} learned kernels, {dimensions(kernels.shape[1:])}"
+    _tiles(left, kernels, columns, label, "RdBu_r", -bound, bound)
     ax = _grid(middle, 1, 1)[0]
     ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
     ax.set_title("a held-out digit", fontsize="medium")

@@ -18,7 +18,7 @@ import convkit
 
 from .. import _extras, data, nn
 from .._probe import UNSTEADY, Probe
-from .._words import counted, percent
+from .._words import counted, dimensions, percent
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
@@ -94,7 +94,7 @@ def throughput() -> None:
     print(f"{'':<44}{'forward':^28}{'backward':^28}".rstrip())
     print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
     for (kind, layer), *both in zip(layers.items(), rows[::2], rows[1::2], strict=True):
-        size, taps = "x".join(map(str, layer.spatial)), "x".join(map(str, layer.kernel))
+        size, taps = dimensions(layer.spatial), dimensions(layer.kernel)
         shape = f"{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}"
         times = [f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{percent(row.share):>10}" for row in both]
         print(f"{kind:<11}{shape:<33}{''.join(times)}{'' if all(row.steady for row in both) else '  unsteady'}")

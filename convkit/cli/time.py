@@ -14,7 +14,7 @@ import convkit
 from .. import models
 from .._probe import UNSTEADY, Probe
 from .._timing import bursts_of
-from .._words import rounded
+from .._words import dimensions, rounded
 from ._arguments import REFUSALS, add_threads, whole
 
 # The models that take pictures, and the size and channels that each is known for.
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.explain:
         print(explained, end="\n\n")
     print(
-        f"{args.model}, {'x'.join(map(str, shape))}: {rounded(seconds * 1e3)} ms, {shape[0] / seconds:,.1f} images/s, "
+        f"{args.model}, {dimensions(shape)}: {rounded(seconds * 1e3)} ms, {shape[0] / seconds:,.1f} images/s, "
         f"{explained.flops / seconds / 1e9:.0f} GFLOP/s; model, plan and first run took {rounded(ready)} s"
     )
     if unsteady:

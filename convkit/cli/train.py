@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import _extras, data, distributed, nn
 from .._files import replacing
-from .._words import counted, percent
+from .._words import counted, dimensions, percent
 from ..train import NonFiniteError, Trainer
 from ..train.progress import lines
 from ._arguments import reading
@@ -86,15 +86,14 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None
     images = load(settings)
     learned, held_out = len(images.y_train), len(images.y_test)
     image = images.x_train[:1].shape[1:]
-    size = "x".join(map(str, image))
-    print(f"{learned + held_out:,} images {size} in {len(images.classes)} classes: ", end="")
+    print(f"{learned + held_out:,} images {dimensions(image)} in {len(images.classes)} classes: ", end="")
     print(f"{learned:,} to learn from, {held_out:,} held out")
     samples = learned - learned // 5 if settings.validate else learned
     trained = trainer(settings, image, len(images.classes), samples, comm)
     first = trained.ranks.rank == 0
-    size = sum(parameter.size for parameter in trained.model.parameters())
-    print(f"{settings.model}, {size:,} parameters; {settings.loss}; {settings.optimizer} at {settings.lr:g}, ", end="")
-    print(f"{settings.schedule}; seed {settings.seed}", flush=True)
+    parameters = sum(parameter.size for parameter in trained.model.parameters())
+    print(f"{settings.model}, {parameters:,} parameters; {settings.loss}; {settings.optimizer} at ", end="")
+    print(f"{settings.lr:g}, {settings.schedule}; seed {settings.seed}", flush=True)
     if resume:
         trained.load(out / CHECKPOINT)
         if settings.epochs < trained.epoch:

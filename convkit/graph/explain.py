@@ -11,7 +11,7 @@ import numpy as np
 from .. import _options
 from .._probe import BUSY_ABOVE, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Burst, Probe, why_above
 from .._timing import bursts_of
-from .._words import byte_count, counted, percent, rounded
+from .._words import byte_count, counted, dimensions, percent, rounded
 from .elements import NONE, operator_of
 from .ir import Node
 from .placement import JOINING
@@ -110,7 +110,7 @@ class NetworkReport:
         ]
         marks: dict[str | None, str] = {None: " "}
         for node in self.nodes:
-            shape = "x".join(map(str, node.output_shape))
+            shape = dimensions(node.output_shape)
             spent = rate = share = ""
             if node.seconds is not None:
                 spent = f"{node.seconds * 1e3:.3f}"
