@@ -89,10 +89,10 @@ def interpolate(
     bicubic the four elements l-1..l+2 weighted by Keys' kernel with A = -0.75. Elements past the edge are the edge's;
     where t is 0 or 1 no other element than x[l] or x[l+1] counts, not even an infinite one.
 
-    With `antialias` each output is a mean of all elements j whose middles, j + 1/2, are nearer to
-    ``c = (i + 1/2) * in / out`` (with `scale_factor` over the scale, with `align_corners` times
-    (in - 1) / (out - 1)) than 1 ("bilinear") or 2 ("bicubic") times ``s = max(in / out, 1)``: with weights of 1 - d or
-    Keys' kernel with A = -0.5 at ``d = abs(j + 1/2 - c) / s``, divided by their sum. Those of no weight do not count.
+    With `antialias` each output is a weighted mean. Its centre is ``c = (i + 1/2) * in / out`` (with `scale_factor`
+    over the scale, with `align_corners` times (in - 1) / (out - 1)), and ``d = abs(j + 1/2 - c) / s`` is how far
+    element j is from it, with ``s = max(in / out, 1)``. Weights are 1 - d up to d = 1 ("bilinear"), or Keys' kernel
+    with A = -0.5 up to d = 2 ("bicubic"), divided by their sum. Elements of no weight do not count.
 
     "area" is the mean of all elements from floor(i * in / out) to ceil((i + 1) * in / out) - 1, as in
     `adaptive_avg_pool2d`.

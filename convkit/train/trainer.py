@@ -104,9 +104,9 @@ class Trainer:
     What is measured of a set, by `evaluate`, in the history, for early stopping, is what the set would measure as a
     single batch, to rounding.
 
-    A step is taken as a whole or not at all: where anything in it raises (loss, metric, guard, schedule, optimizer, a
-    file that cannot be read, Ctrl-C), parameters, gradients, buffers, averages, optimizer, generators and history are
-    as they were before it, and the next `fit` begins with the same batch. With an optimizer or an `EMA` that is none of
+    A step is taken as a whole or not at all. If anything in it raises (loss, metric, guard, schedule, optimizer, a file
+    that cannot be read, Ctrl-C), all is as it was before: parameters, gradients, buffers, averages, optimizer,
+    generators and history. The next `fit` begins with the same batch. With an optimizer or an `EMA` that is none of
     convkit's own, all that they could have changed is copied before every step.
 
     With `shards` the run follows from their number as well, and is the same to the bit on any number of ranks. Each

@@ -24,9 +24,9 @@ def softmax_cross_entropy(
     For a sample with scores s and true class c the loss is ``log(sum(exp(s))) - s[c]``, its gradient
     ``softmax(s) - onehot(c)``. The largest score is taken off first, so scores of 1e4 and more are safe.
 
-    Scores may be infinite: a class at minus infinity, a masked one, has no probability, one at infinity has it all,
-    and equal infinities are equal scores, so that several at infinity share it, and so do all classes where all are at
-    minus infinity. The loss is infinite where what the label asks for has no probability, the gradient always finite.
+    Scores may be infinite. A class at minus infinity, a masked one, has probability 0; a class at infinity has 1. Equal
+    infinities are equal scores: several classes at infinity share the probability, and so do all classes if all are at
+    minus infinity. The loss is infinite where the label's class has probability 0; the gradient is always finite.
 
     Parameters
     ----------
