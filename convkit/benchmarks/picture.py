@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _extras
 from .._words import counted
+from ..train.history import log_axis
 from .measure import Row
 
 COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#762a83", "#e08214", "#35978f", "#8c510a", "#c51b7d", "#666666", "#000000")
@@ -27,7 +28,9 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
     ends = np.array([min(intensity.min(), 1) / 1.5, max(intensity.max(), 4 * probe.best / probe.triad) * 1.5])
     corner = probe.best / probe.triad
     roof = f"roof: {probe.best:.0f} GFLOP/s, {probe.triad:.0f} GB/s"
-    axes.loglog([ends[0], corner, ends[1]], [ends[0] * probe.triad, probe.best, probe.best], color="black", label=roof)
+    axes.plot([ends[0], corner, ends[1]], [ends[0] * probe.triad, probe.best, probe.best], color="black", label=roof)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
     for family, colour in zip(families, COLOURS * 2, strict=False):
         members = [row for row in rows if row.layer.family == family]
         x = [row.flops / row.bytes for row in members]

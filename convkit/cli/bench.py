@@ -178,7 +178,9 @@ def _write(args: argparse.Namespace, document: dict, groups: Sequence[Sequence[R
     for group in groups if args.roofline else ():
         which = f"-{group[0].direction}-{group[0].setting.threads}" if len(groups) > 1 else ""
         path = Path(args.roofline)
-        picture.roofline(path.with_stem(path.stem + which), group)
+        path = path.with_stem(path.stem + which)
+        picture.roofline(path, group)
+        print(f"written: {path}", file=sys.stderr if args.json == "-" else sys.stdout)
 
 
 def _lines(

@@ -154,13 +154,14 @@ class History(dict[str, list[float]]):
             ax.legend(frameon=False, fontsize="small")
 
 
-def log_axis(axes: Any) -> None:
-    """A logarithmic y axis of a picture, with numbers as one reads them, 0.2 and not 2 x 10^-1."""
+def log_axis(axes: Any, name: str = "y") -> None:
+    """A logarithmic axis of a picture, with numbers as one reads them, 0.2 and not 2 x 10^-1."""
     ticker = _extras.need("matplotlib.ticker", "train")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _is_loss(name: str) -> bool:

@@ -245,7 +245,7 @@ def show(above, below, picture, lines, title):
     above.imshow(picture, extent=(0, width, height, 0))
     above.set_title(title, fontsize=11.5, loc="left")
     sure = [round(100 * line.sure) for line in lines]
-    below.set_title(f"what was read, each line sure to {min(sure)} or more of 100", fontsize=11.5, loc="left")
+    below.set_title(f"what was read, every line at least {min(sure)} % sure", fontsize=11.5, loc="left")
     for i, line in enumerate(lines):
         corners, colour = line.corners(), RED if line.turned else COLOURS[i % 2]
         above.fill(*corners.T, facecolor=(colour, 0.12), edgecolor=(colour, 0.8), linewidth=0.8)

@@ -165,6 +165,8 @@ def test_the_roofline_is_drawn_for_each_direction(brief, faked, unarranged, tmp_
     options = ["--layers", "call_*,tiny_*", "--batch", "1", "--threads", "1", "--against", "torch"]
     assert main(["bench", *options, "--direction", "forward", "x", "--roofline", str(path)]) == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["roof-forward-1.png", "roof-x-1.png"]
+    said = capsys.readouterr().out.splitlines()
+    assert [f"written: {tmp_path / name}" in said for name in ("roof-forward-1.png", "roof-x-1.png")] == [True, True]
     assert colours(imread(tmp_path / "roof-x-1.png")) > 20
 
 
