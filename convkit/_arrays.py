@@ -32,6 +32,7 @@ def as_array(value, name: str, first: np.ndarray | None = None, first_name: str 
 
 
 def _take_in(value, name: str) -> np.ndarray:
+    """`value` as a plain array of float32 or float64 in the machine's byte order."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a float32 or float64 array, got a MaskedArray, whose mask would be lost")
     # Looked up on the type: a class that defines __array__ is not itself an array.

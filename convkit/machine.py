@@ -226,6 +226,7 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
 
 
 def _config() -> dict[str, dict]:
+    """What `show_config` prints or returns, by section."""
     return {
         "versions": {"convkit": __version__, "numpy": np.__version__},
         "build": {

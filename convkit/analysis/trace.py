@@ -49,6 +49,7 @@ class _Watch(Tracer):
         self._error: Exception | None = None
 
     def call(self, module: Module, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Trace a call of a module; one that cannot be traced is run on zeros instead. The call of a layer is noted."""
         first, calls = len(self.graph.nodes), len(self.calls)
         values = [self._value(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
         try:

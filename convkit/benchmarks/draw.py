@@ -45,6 +45,7 @@ def _all(rng: np.random.Generator) -> Iterator[Layer]:
 
 
 def _draw(rng: np.random.Generator) -> Layer:
+    """One layer, without a name."""
     kind, nd = KINDS[rng.integers(len(KINDS))], DIMENSIONS[rng.integers(len(DIMENSIONS))]
     kernel = (1,) * nd if kind == "pointwise" else _kernel(rng, nd)
     one = math.prod(kernel) == 1
@@ -64,6 +65,7 @@ def _draw(rng: np.random.Generator) -> Layer:
 
 
 def _channels(rng: np.random.Generator, kind: str) -> dict[str, int]:
+    """Channels and groups of a layer of this kind."""
     if kind == "grouped":
         groups = _log_uniform(rng, *GROUPS)
         inputs, outputs = (

@@ -84,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _layers(args: argparse.Namespace) -> list[Layer]:
+    """The layers that the arguments ask for."""
     if args.prepared and args.direction != ["forward"]:
         raise ValueError(f"--direction must be forward with --prepared, got {' '.join(args.direction)}")
     named = _fitting(args.kind)

@@ -15,6 +15,7 @@ import convkit
 from .. import _extras
 from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
+from .._words import rounded
 from ..graph import Network
 from ._arguments import REFUSALS, add_threads, height_and_width, reading, real, several
 
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    """Load, run, and print what is asked for."""
     from .. import onnx_backend
 
     network = onnx_backend.load(args.model, fallback=args.fallback)
@@ -168,6 +170,7 @@ def _largest(y: np.ndarray, labels: list[str]) -> list[str]:
 
 
 def _time(path: str, network, inputs: dict[str, np.ndarray]) -> None:
+    """Time the network, in turn with ONNX Runtime where that is installed, and print both."""
     start = time.perf_counter()
     network(**inputs)
     once = time.perf_counter() - start
@@ -184,8 +187,8 @@ def _time(path: str, network, inputs: dict[str, np.ndarray]) -> None:
     race.run(_FEW_ROUNDS if once > 1 else None)
     probe.renew()
     ours, *theirs = (probe.best_of(race.bursts[each.name]).seconds for each in contenders)
-    print(f"convkit: {ours * 1e3:.2f} ms")
+    print(f"convkit: {rounded(ours * 1e3)} ms")
     for seconds in theirs:
-        print(f"{contenders[1].name}: {seconds * 1e3:.2f} ms; convkit takes {ours / seconds:.2f} of it")
+        print(f"{contenders[1].name}: {rounded(seconds * 1e3)} ms; convkit takes {ours / seconds:.2f} of it")
     if any(map(probe.unsteady, race.bursts.values())):
         print(UNSTEADY)

@@ -182,6 +182,7 @@ def _block_grad_bias(grad, y, *, operator, x_shape, weight_shape, **options):
 
 
 def _grad_x(call: Call, grad, y, weight, x, token, options) -> da.Array:
+    """The gradient of x, block by block, in the chunks of x; what lies on repeated padding is added to x."""
     batch, _, spatial = call.images.cuts(grad if x is None else x)
     if x is None:
         cuts = zip(_other_side(call, spatial, not call.large_is_x), *call.pads, strict=True)
@@ -198,6 +199,7 @@ def _grad_x(call: Call, grad, y, weight, x, token, options) -> da.Array:
 
 
 def _grad_weight(call: Call, grad, y, x, weight_shape, token, options) -> da.Array:
+    """The gradient of the weight: a sum for each block, and the total of these."""
     x = _with_padding(call, x)
     small, large, ys = (grad, x, (y, None)) if call.large_is_x else (x, grad, (None, y))
     batch, _, spatial = call.images.cuts(small)
@@ -218,6 +220,7 @@ def _grad_weight(call: Call, grad, y, x, weight_shape, token, options) -> da.Arr
 
 
 def _grad_bias(call: Call, grad, y, token, options) -> da.Array:
+    """The gradient of the bias: a sum for each block, and the total of these."""
     batch, _, spatial = call.images.cuts(grad)
     channels = call.channels[1]
     operator = getattr(convkit, f"conv{call.nd}d_backward")

@@ -175,6 +175,7 @@ def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad
 
 
 def _how(plan: Plan, node: Node) -> str:
+    """What `NodeReport.how` says of a node."""
     if node not in plan.steps:
         return "NumPy"
     first, end = plan.steps[node]

@@ -126,6 +126,7 @@ def _conv_transpose(attrs: Attrs, x, w, b=None, add=None) -> np.ndarray:
 
 
 def _lower_conv(transposed: bool) -> Callable[..., bool]:
+    """How `Conv`, or `ConvTranspose`, becomes a step of a program; False where it has to be a NumPy function."""
     plan_of = _transposed_plan if transposed else _conv_plan
 
     def lower(plan: Any, node: Any) -> bool:

@@ -370,6 +370,7 @@ class Network:
     def _run(
         self, plan: Plan, idle: list[np.ndarray], arrays: list[np.ndarray], seconds: np.ndarray | None = None
     ) -> list[np.ndarray]:
+        """Run a plan in the memory that lies idle, or in new memory."""
         try:
             arena = idle.pop()  # of several threads one gets it
         except IndexError:

@@ -133,6 +133,7 @@ class Placement:
     # ---------------------------------------------------------------- places
 
     def _place_all(self) -> list[_Block]:
+        """A place for every value: inputs and outputs where the caller has them, the others in blocks of the arena."""
         blocks = []
         for k, value in enumerate(self._graph.inputs):
             self._own(value, 1 + k, contiguous(self._infos[value]), blocks)
@@ -164,6 +165,7 @@ class Placement:
         self._places[value] = block, 0, strides
 
     def _place(self, value: Value, node: Node, output: int, blocks: list[_Block]) -> None:
+        """A place for one output of a node: inside another value, as a view of its input, or in a block of its own."""
         if value in self._inside:
             whole, axis, at, step = self._inside[value]
             if whole not in self._places:

@@ -66,6 +66,7 @@ class Sized:
 
 
 def _inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[list[Node], dict[Value, Info]]:
+    """The nodes that have to run, and what is known of every value, for inputs like these."""
     known, total = dict(zip(graph.inputs, given, strict=True)), 0
     known |= {value: value.info for value in graph.outputs if value.data is not None}
     for node in graph.nodes:

@@ -57,6 +57,8 @@ def _infer(op: str) -> Callable[..., list[Info]]:
 
 
 def _run(op: str) -> Callable[..., tuple[np.ndarray, ...]]:
+    """An operator's function: its step along the sequence, in each direction."""
+
     def run(attrs: Attrs, x, w, r, *others) -> tuple[np.ndarray, ...]:
         bias, lengths, *states = [*others, *(None,) * (5 - len(others))]
         turned = bool(attrs.get("layout", 0))
@@ -112,6 +114,7 @@ def _rnn(attrs: Attrs, functions: Sequence[Callable], w, r, bias, _) -> Callable
 
 
 def _gru(attrs: Attrs, functions: Sequence[Callable], w, r, bias, _) -> Callable:
+    """A step of one direction; the rows of its weights are those of update, reset and candidate."""
     hidden = w.shape[0] // 3
     wb, rb = bias[: 3 * hidden], bias[3 * hidden :]
     late = attrs.get("linear_before_reset", 0)
@@ -130,6 +133,7 @@ def _gru(attrs: Attrs, functions: Sequence[Callable], w, r, bias, _) -> Callable
 
 
 def _lstm(attrs: Attrs, functions: Sequence[Callable], w, r, bias, peepholes) -> Callable:
+    """A step of one direction; the rows of its weights are those of input, output, forget and cell."""
     half, hidden = len(bias) // 2, w.shape[0] // 4
     p = np.zeros((3, hidden), w.dtype) if peepholes is None else peepholes.reshape(3, hidden)  # of i, o, f
 

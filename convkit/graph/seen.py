@@ -103,6 +103,7 @@ def seen(graph: Graph, infos: Mapping[Value, Info], spatial_axes: range) -> dict
 
 
 def _through(node: Node, infos: Mapping[Value, Info], known: Mapping[Value, Lines]) -> Lines | None:
+    """The lines of a node's first output, from those of its inputs; None where they are not known."""
     x, out = node.inputs[0], infos[node.outputs[0]]
     taken = [None if value is None else infos.get(value) for value in node.inputs]
     if node.op == "Layer":  # of `convkit.analysis`: what a layer says of itself

@@ -77,6 +77,7 @@ def _shortcut(new: Layers, channels: int, out_channels: int, stride: int) -> nn.
 def _resnet(
     block: Callable[..., Block], widening: int, depths: tuple[int, ...], num_classes: int, in_channels: int, new: Layers
 ) -> nn.Sequential:
+    """Stem, four stages of so many blocks, and head; all stages but the first halve the image."""
     layers: dict[str, nn.Module] = {
         "conv1": new.conv(in_channels, 64, 7, 2, padding=3, bias=False),
         "bn1": new.batch_norm(64),

@@ -132,6 +132,7 @@ def _array(raw: np.ndarray, tensor: _Tensor, order: str) -> np.ndarray:
 
 
 def _read_zip(source: Source) -> tuple[Any, _Contents]:
+    """What a file of the present form holds, a zip archive: a tree of tensors, and the storages they lie in."""
     opened, members = archive(source)
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -154,6 +155,7 @@ def _read_zip(source: Source) -> tuple[Any, _Contents]:
 
 
 def _read_older(source: Source) -> tuple[Any, _Contents]:
+    """The same of the form before PyTorch 1.6: pickles one after the other, then the storages."""
     stream = io.BytesIO(source.file.read(_pickles.LONGEST))
     references = _References()
     run = partial(_pickles.run, stream, _NAMES, references)
@@ -208,6 +210,7 @@ class _References:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, kind: Any, metadata: Any) -> _Tensor:
+    """A tensor as a file describes it, once it is known to lie within its storage."""
     if [type(storage), type(shape), type(strides), type(kind)] != [_Storage, tuple, tuple, str] or kind not in KINDS:
         raise ValueError("a tensor is made of something else than a storage, sizes and strides")
     if metadata:  # conjugation or negation, put off until somebody reads it

@@ -56,6 +56,7 @@ class _Back:
             raise
 
     def _check(self, grad: Any) -> None:
+        """Whether a way back may be taken, and with this gradient of the output."""
         if not keeping():
             raise RuntimeError(f"{self._name}.backward: nothing is kept under inference()")
         if grad is None:

@@ -132,6 +132,7 @@ class Tensors:
         return array.astype(dtype) if array.dtype != dtype else array
 
     def _external(self, tensor: Any, count: int) -> np.ndarray:
+        """A tensor from a file beside the model's, which must be in the model's folder and long enough."""
         what = f"tensor {tensor.name!r}"
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")

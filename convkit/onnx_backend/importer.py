@@ -84,6 +84,7 @@ class Importer:
         return scope
 
     def _input(self, name: str, kind: Any) -> Value:
+        """The value of an input of the model, of its declared type and sizes."""
         sizes = None
         if kind.HasField("shape"):
             sizes = tuple(_size(dim) for dim in kind.shape.dim)
@@ -169,6 +170,7 @@ class Importer:
         self, node: Any, inputs: list[Value | None], scope: Scope, opsets: Mapping[str, int],
         given: Mapping[str, Any], depth: int,
     ) -> Sequence[Value | None]:  # fmt: skip
+        """The outputs of a node: an inlined function's, a branch's, or those of its operator in the newest form."""
         domain = _domain(node.domain)
         function = self._functions.get((domain, node.op_type, node.overload))
         if function is not None:
@@ -251,6 +253,7 @@ class Importer:
         return attrs
 
     def _attribute(self, attribute: Any, where: str) -> Any:
+        """An attribute's value as Python and NumPy have it."""
         kinds = self._onnx.AttributeProto
         kind = attribute.type
         if kind in (kinds.FLOAT, kinds.INT):

@@ -15,6 +15,7 @@ from ._shared import check_shape
 
 
 def _forward(nd, x, indices, kernel_size, stride, padding, output_size, layout, out):
+    """`max_unpool1d` to 3d: zeros, and at each index the element of x."""
     x, indices, last = as_array(x, "x"), as_indices(indices), _options.channel_last(layout)
     plane = _pool_shapes.unpooled(nd, x.shape, kernel_size, stride, padding, output_size, last)
     check_shape(indices, "indices", x.shape, "that of x")

@@ -183,12 +183,12 @@ def find(networks, picture):
         boxes, scores, shift = boxes[sure], face[sure, 1], shift[sure]
         places = marks[0][sure].reshape(-1, 2, 5).transpose(0, 2, 1) if marks else np.zeros((len(boxes), 5, 2))
         points = boxes[:, np.newaxis, :2] - 1 + places * (boxes[:, np.newaxis, 2:] - boxes[:, np.newaxis, :2] + 1)
-        boxes = (
-            moved(boxes, shift) if marks else boxes
-        )  # the last network's answer is compared, the others' moved after
+        if marks:  # the last network's boxes are moved before they are compared, the second's after
+            boxes = moved(boxes, shift)
         kept = strongest(boxes, scores, 0.7, of_smaller=bool(marks))
         boxes, scores, points = boxes[kept], scores[kept], points[kept]
-        boxes = boxes if marks else moved(boxes, shift[kept])
+        if not marks:
+            boxes = moved(boxes, shift[kept])
     return boxes, scores, points, [*stages, boxes]
 
 

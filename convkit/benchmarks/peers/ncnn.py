@@ -51,6 +51,7 @@ def build(problem: Problem) -> Contender:
 
 
 def _net(problem: Problem, inputs: list[str]) -> Any:
+    """A network of the one layer, with its weights."""
     net = ncnn.Net()
     net.opt.num_threads = problem.setting.threads
     for name in dir(net.opt):

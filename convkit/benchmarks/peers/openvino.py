@@ -42,6 +42,7 @@ def build(problem: Problem) -> Contender:
 
 
 def _convolution(problem: Problem, inputs: dict[str, Any]):
+    """The node of the layer, without its bias."""
     layer, sizes = problem.layer, problem.sizes()
     strides, pads, dilations = map(list, sizes.values())
     weight = problem.operands["weight"]

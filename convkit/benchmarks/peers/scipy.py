@@ -55,6 +55,7 @@ def _padded(array: np.ndarray, pads: tuple[int, ...]) -> np.ndarray:
 
 
 def _by_transforms(problem: Problem) -> list[Callable[[], np.ndarray]]:
+    """The call by Fourier transforms; none where they would take too much memory."""
     layer, data = problem.layer, problem.operands
     n, groups, threads, transposed = layer.n, layer.groups, problem.setting.threads, layer.kind == "convT"
     spans = [layer.dilation * (taps - 1) + 1 for taps in layer.kernel]
@@ -90,6 +91,7 @@ def _by_transforms(problem: Problem) -> list[Callable[[], np.ndarray]]:
 
 
 def _by_pairs(problem: Problem) -> list[Callable[[], np.ndarray]]:
+    """The call by one `ndimage.correlate` for each pair of channels; none where there are too many."""
     layer, data = problem.layer, problem.operands
     inputs, outputs = layer.c_in // layer.groups, layer.c_out // layer.groups
     if layer.kind == "convT" or layer.stride > 2 or layer.n * layer.c_out * inputs > MOST_PAIRS:
