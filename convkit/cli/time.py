@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.explain:
         print(explained, end="\n\n")
     print(
-        f"{args.model}, {dimensions(shape)}: {rounded(seconds * 1e3)} ms, {shape[0] / seconds:,.1f} images/s, "
+        f"{args.model}, {dimensions(shape)}: {rounded(seconds * 1e3)} ms a call, {shape[0] / seconds:,.1f} images/s, "
         f"{explained.flops / seconds / 1e9:.0f} GFLOP/s; model, plan and first run took {rounded(ready)} s"
     )
     if unsteady:
