@@ -69,6 +69,7 @@ As in the forward call, but neither "silu" nor "gelu" nor "hard_swish", whose de
         y*(1 - y); tanh, 1 - y*y; clip, 1 where lo < y < hi, else 0; hard_sigmoid, 1/6 where 0 < y < 1, else 0; elu, 1
         where y > 0, else y + alpha. Without it g = grad."""
 NO_ACTIVATION = (engine.IDENTITY, 0.0, 0.0)
+BOUNDS = frozenset((engine.IDENTITY, engine.RELU, engine.CLIP))  # codes of activations that are no more than these
 
 
 def one_of(value, choices: Collection[str], name: str) -> str:

@@ -329,7 +329,7 @@ enum { CK_SUM_NUMBERS = 4, CK_MAP_NUMBERS = 7 };
 /* Of (n, c, l) arrays, none of them empty, with xhat = (x * scale - shift) * slope + add:
  *   sums, no g   the sums over a channel of d = x * scale - shift, and of d^2     -> sums[c][2]
  *   sums, g      those of g and of g * xhat                                       -> sums[c][2]
- *   no sums      y = xhat or, with g, g * u + (xhat * v + w)
+ *   no sums      y = xhat within bounds or, with g, g * u + (xhat * v + w)
  * Sums are formed in double precision. y overlaps nothing. */
 typedef struct ck_channels {
   int64_t n, c, l;
@@ -339,6 +339,8 @@ typedef struct ck_channels {
   /* scale, shift, slope, add, u, v, w: [c] each, of the arrays' dtype; sums, and maps without g, take the first ones */
   const void *numbers[CK_MAP_NUMBERS];
   double *sums;
+  int activation; /* one that is bounds: CK_RELU, CK_CLIP or none, CK_IDENTITY */
+  double act_a, act_b;
   ck_run run;
 } ck_channels;
 

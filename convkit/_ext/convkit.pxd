@@ -249,6 +249,8 @@ cdef extern from "convkit.h" nogil:
         ck_strided x, g, y
         const void *numbers[7]
         double *sums
+        int activation
+        double act_a, act_b
         ck_run run
 
     int64_t ck_channels_workspace(const ck_channels *call) noexcept

@@ -223,7 +223,7 @@ def cross_entropy(
 ) -> None: ...
 def normal_forward(
     x: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray, epsilon: float,
-    weight: np.ndarray | None, bias: np.ndarray | None, threads: int,
+    weight: np.ndarray | None, bias: np.ndarray | None, activation: int, act_a: float, act_b: float, threads: int,
 ) -> bool: ...  # fmt: skip
 def normal_backward(
     x: np.ndarray, g: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray,

@@ -38,11 +38,13 @@ cdef int run_normal(ck.ck_normal *call, bint back) except -1:
 
 
 def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces, cnp.ndarray known not None,
-                   double epsilon, cnp.ndarray weight, cnp.ndarray bias, int threads):
+                   double epsilon, cnp.ndarray weight, cnp.ndarray bias, int activation, double act_a, double act_b,
+                   int threads):
     """What ck_normal says, (n, c, l) of x and y; whether a channel is extreme. The others are contiguous."""
     cdef ck.ck_normal call
     set_normal(&call, x, None, y, lanes, pieces, known, weight, threads)
     call.epsilon = epsilon
+    call.arrays.activation, call.arrays.act_a, call.arrays.act_b = activation, act_a, act_b
     if bias is not None:
         call.bias = cnp.PyArray_DATA(bias)
     run_normal(&call, False)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import _options
 from .._arrays import as_array, empty, same_dtype
 from .._numbers import number
 from .._options import channel_last, flag
 from .._shapes import at_least
-from ..ops import _channels, _moments
+from ..ops import _channels, _elementwise, _moments
 from . import _normal
 from ._describe import added, real
 from ._symbols import on_images
@@ -57,15 +58,20 @@ class _BatchNorm(ByElement):
 
         Back, the statistics are functions of the input where they were the batch's, and constants where not.
         """
-        x = self._checked(x)
+        return self._run_with(x)
+
+    def _run_with(self, x: np.ndarray, activation: str | tuple | None = None) -> tuple[np.ndarray, Way]:
+        """`activation`: that of a layer that follows in a `Sequential`, which goes back by itself."""
+        x, codes = self._checked(x), _options.activation(activation)
         y = empty(x.shape, x.dtype)
         planes, of_batch = self._planes(x), self.training or self.running_mean is None
         weight, bias = (None, None) if self.weight is None else (self.weight.data, self.bias.data)
         if of_batch:
-            standard = self._of_batch(planes, weight, bias, self._planes(y))
+            standard = self._of_batch(planes, weight, bias, self._planes(y), codes)
         else:
             standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
             _channels.apply(planes, standard.map(*(() if weight is None else (weight, bias))), self._planes(y))
+            y = y if activation is None else _elementwise.activate(y, codes)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grad = as_array(grad, "grad")
@@ -88,7 +94,7 @@ class _BatchNorm(ByElement):
         state = scale, bias, self.running_mean, self.running_var
         return on_images(x, x.ndim - 2, self.layout, lambda x: x.emit("BatchNormalization", *state, epsilon=self.eps))
 
-    def _of_batch(self, planes: np.ndarray, *numbers: np.ndarray | None) -> _moments.Standard:
+    def _of_batch(self, planes: np.ndarray, *more: Any) -> _moments.Standard:
         """Normalise by the batch's own statistics; the running ones move towards them."""
         count = planes.shape[0] * planes.shape[2]
         if count == 1:
@@ -96,7 +102,7 @@ class _BatchNorm(ByElement):
                 f"x must have more than one value per channel in training, got one; {type(self).__name__} can take "
                 "a larger batch, or single values after eval()"
             )
-        standard = _moments.standard(planes, self.eps, *numbers)
+        standard = _moments.standard(planes, self.eps, *more)
         if self.running_mean is not None and count:  # no values teach nothing
             self._follow(standard, count / (count - 1))
         return standard

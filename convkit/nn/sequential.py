@@ -7,7 +7,9 @@ from itertools import zip_longest
 from typing import Any, overload
 
 from .._mode import how
+from .._options import BOUNDS
 from .activations import FromResult
+from .batchnorm import BatchNorm2d
 from .conv import Convolution
 from .linear import Linear
 from .module import Module, Way, learns
@@ -97,12 +99,18 @@ _CALLS = frozenset(("begin", "run"))  # that an instance may have of its own
 
 def _is_one_pass(layer: Module, after: Module | None) -> bool:
     """Whether a layer's operator can compute the activation that follows, and nobody wants to see what lies between."""
-    if type(layer).run not in (Convolution.run, Linear.run) or after is None or type(after).run is not FromResult.run:
+    if after is None or type(after).run is not FromResult.run:
         return False
-    if any(type(each).begin is not Module.begin or not vars(each).keys().isdisjoint(_CALLS) for each in (layer, after)):
+    run = type(layer).run
+    if run not in (Convolution.run, Linear.run) and not (run is BatchNorm2d.run and after._activation[0] in BOUNDS):
         return False
     mode = how.get()
-    return layer.activation is None and not mode.hooks and mode.tracer is None
+    unseen = not mode.hooks and mode.tracer is None and _is_called_as_usual(layer) and _is_called_as_usual(after)
+    return unseen and getattr(layer, "activation", None) is None
+
+
+def _is_called_as_usual(layer: Module) -> bool:
+    return type(layer).begin is Module.begin and vars(layer).keys().isdisjoint(_CALLS)
 
 
 def lowest(layers: Sequence[Module], need_input: bool) -> int:

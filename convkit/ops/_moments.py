@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .._ext import engine
+from .._options import NO_ACTIVATION
 from .._threads import current
 from . import _channels
 from ._channels import Map
+from ._elementwise import Activation
 
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -76,8 +78,12 @@ def standard(
     weight: np.ndarray | None = None,
     bias: np.ndarray | None = None,
     out: np.ndarray | None = None,
+    bounds: Activation = NO_ACTIVATION,
 ) -> Standard:
-    """The map to mean 0 and variance ``var / (var + eps)``; and into `out`, if given, ``xhat * weight + bias``."""
+    """The map to mean 0 and variance ``var / (var + eps)``; and into `out`, if given, ``xhat * weight + bias``.
+
+    `bounds` is an activation that is no more than these.
+    """
     known = np.empty((engine.KNOWN, planes.shape[1]))
     known[engine.SCALE] = 1
     if planes.size == 0:
@@ -86,7 +92,8 @@ def standard(
         return Standard(known, planes.dtype)
     form = _channels.form_of(planes)
     x, y = _channels.arranged(planes, form), _channels.arranged(out, form)
-    more = form.lanes, form.pieces, known, eps, _numbers(weight, planes), _numbers(bias, planes), current()
+    numbers = _numbers(weight, planes), _numbers(bias, planes)
+    more = form.lanes, form.pieces, known, eps, *numbers, *bounds, current()
     if engine.normal_forward(x, y, *more):
         known[engine.SCALE] = _scales(planes, known[engine.EXTREME] > 0)
         engine.normal_forward(x, y, *more)

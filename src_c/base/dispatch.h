@@ -422,6 +422,7 @@ typedef struct ck_channel_map {
   const char *x, *g; /* g may be NULL */
   char *y;
   const void *numbers[CK_MAP_NUMBERS];
+  ck_bounds bounds; /* of y without g */
 } ck_channel_map;
 
 /* `rows` rows of c values, a vector of rows at most. With `along` the values of a row are adjacent, and each row has

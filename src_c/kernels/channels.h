@@ -121,7 +121,8 @@ CK_INLINE vreal number_at(const void *of, int64_t i, const int lanes) {
 
 /* At least a vector: the last one overlaps the one before. */
 CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, const REAL *const number[CK_MAP_NUMBERS],
-                       const int lanes, const int of_gradient) {
+                       const ck_bounds *bounds, const int lanes, const int of_gradient) {
+  const vreal low = v_set1((REAL)bounds->low), high = v_set1((REAL)bounds->high);
   vreal n[CK_MAP_NUMBERS];
   for (int k = 0; k < CK_MAP_NUMBERS; k++)
     n[k] = number_at(number[k < CK_SUM_NUMBERS || of_gradient ? k : 0], 0, lanes);
@@ -130,7 +131,8 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, con
     for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS) && lanes; k++)
       n[k] = number_at(number[k], i, 1);
     vreal xhat = (v_loadu(x + i) * n[0] - n[1]) * n[2] + n[3];
-    v_storeu(y + i, of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6]) : xhat);
+    v_storeu(y + i,
+             of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6]) : v_at_most(high, v_at_least(low, xhat)));
   }
 }
 
@@ -142,12 +144,12 @@ CK_INLINE void map_runs(const ck_channel_map *p, const int lanes, const int of_g
     for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS); k++)
       number[k] = (const REAL *)p->numbers[k] + (lanes ? 0 : r);
     if (p->count >= VL) {
-      map_run(x, g, y, p->count, number, lanes, of_gradient);
+      map_run(x, g, y, p->count, number, &p->bounds, lanes, of_gradient);
     } else if (!lanes) {
       memset(part, 0, sizeof(part));
       memcpy(part[0], x, (size_t)p->count * sizeof(REAL));
       memcpy(part[1], g, (size_t)p->count * sizeof(REAL));
-      map_run(part[0], part[1], part[2], VL, number, 0, of_gradient);
+      map_run(part[0], part[1], part[2], VL, number, &p->bounds, 0, of_gradient);
       memcpy(y, part[2], (size_t)p->count * sizeof(REAL));
     }
   }

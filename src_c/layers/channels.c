@@ -142,6 +142,7 @@ static void sum_rows(ck_worker *worker, void *context, int64_t index) {
 /* `runs` runs from (n, c, l) on, from one to the next along `axis`. */
 static void map_from(const ck_channels *call, int64_t n, int64_t c, int64_t l, int64_t count, int64_t runs, int axis) {
   ck_channel_map map = {.count = count, .runs = runs, .lanes = call->lanes};
+  map.bounds = ck_bounds_of(call->activation, call->act_a, call->act_b);
   map.x = at(&call->x, n, c, l);
   map.g = at(&call->g, n, c, l);
   map.y = at(&call->y, n, c, l);

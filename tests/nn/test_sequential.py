@@ -98,6 +98,36 @@ def test_an_activation_in_the_pass_of_the_layer_before_changes_no_bit(activation
     np.testing.assert_array_equal(model.predict(x), together[0])
 
 
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6(), nn.Hardsigmoid(), nn.Tanh()], ids=repr)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape", [(3, 4, 4, 9), (2, 20, 3, 6), (5, 20, 1, 2), (4, 20, 1, 1)])
+def test_an_activation_in_the_pass_of_a_normalisation_changes_no_bit(activation, layout, shape):
+    rng = np.random.default_rng(0)
+    layer = nn.BatchNorm2d(shape[1], layout=layout)
+    for parameter in layer.parameters():
+        parameter.data[:] = 3 * rng.standard_normal(parameter.shape)
+    shape = (shape[0], *shape[2:], shape[1]) if layout == "NHWC" else shape
+    x, grad = rng.standard_normal((2, *shape), np.float32)
+    x[(0, ..., 0) if layout == "NHWC" else (0, 0)] *= 1e30  # a channel that has to be scaled
+    x[(0, 0, 0, -1) if layout == "NHWC" else (0, -1, 0, 0)] = np.nan
+    model = nn.Sequential(layer, activation)
+
+    def both():
+        got = [model(x), model.backward(grad), layer.weight.grad, layer.bias.grad]
+        model.zero_grad()
+        return got
+
+    for mode in (False, True):
+        model.train(mode)
+        together = both()
+        with nn.hooks(forward=lambda *_: None):
+            apart = both()
+        for one, other in zip(together, apart, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(np.signbit(together[0]), np.signbit(apart[0]))
+
+
 @pytest.mark.parametrize(("of", "sizes"), [(nn.Linear, (3, 3)), (nn.Conv1d, (3, 3, 1))])
 def test_what_a_chain_tells_its_layers_is_no_argument_and_passes_over_no_run_of_ones_own(of, sizes):
     class Own(of):
