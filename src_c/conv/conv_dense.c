@@ -121,7 +121,7 @@ static void set_output(ck_dense *d, const ck_conv *call) {
   d->act_b = call->act_b;
 }
 
-ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
+ck_dense ck_conv_axes_dense(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = {.kernels = call->kernels,
                 .n = s->n,
@@ -138,6 +138,30 @@ ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
   add_from_memory(&d, call);
+  return d;
+}
+
+/* Of one tap, rows that follow one another in both arrays are one row, which may be cut anywhere. */
+static void join_rows(ck_dense *d) {
+  ck_axis *axis = d->source.axis;
+  for (int i = 1; i >= 0; i--) {
+    const ck_axis *row = &axis[2];
+    const int joined =
+        axis[i].taps == 1 && axis[i].step == 1 && axis[i].base == 0 && axis[i].outputs == axis[i].source &&
+        row->taps == 1 && row->step == 1 && row->base == 0 && row->outputs == row->source &&
+        d->source.tensor.stride[i + 2] == row->source * d->source.tensor.stride[4] &&
+        d->dst.stride[i + 2] == row->outputs * d->dst.stride[4] &&
+        (!d->source.act_y.data || d->source.act_y.stride[i + 2] == row->source * d->source.act_y.stride[4]);
+    if (!joined)
+      return;
+    axis[2].outputs = axis[2].source = axis[i].outputs * row->outputs;
+    axis[i].outputs = axis[i].source = 1;
+  }
+}
+
+ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
+  ck_dense d = ck_conv_axes_dense(call, transposed);
+  join_rows(&d);
   return d;
 }
 

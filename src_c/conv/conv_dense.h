@@ -15,6 +15,8 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
 /* The correlation that forward is, and that of the gradient of x over the box lo..hi-1 of padded coordinates: `fold` is
  * the padding mode through which it is added, or 0 to store it. */
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
+/* The former on the arrays' own axes, for positions of a sampler; its rows may be joined. */
+ck_dense ck_conv_axes_dense(const ck_conv *call, int transposed);
 ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold);
 
 /* Whether a correlation of this call is Winograd's, and not the engine's. */

@@ -6,7 +6,7 @@
 #include "dense/sampler.h"
 
 ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
-  ck_dense d = ck_conv_forward_dense(&call->conv, 0);
+  ck_dense d = ck_conv_axes_dense(&call->conv, 0);
   ck_sampler sampler = ck_sampler_make(d.kernels, call);
   ck_reduction blocks = ck_reduction_make(d.channels, call->conv.shape.kernel, ck_kblock_cap(d.kernels));
   int64_t vectors = blocks.parts[0] * d.kernels->vector;

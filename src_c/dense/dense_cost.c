@@ -52,7 +52,8 @@
   X(weight_stage, 0.3)                                                                                                 \
   X(weight_sums, 4)                                                                                                    \
   X(weight_swapped, 1.8)                                                                                               \
-  X(task, 2000)
+  X(task, 2000)                                                                                                        \
+  X(region, 10000)
 #define VALUE(name, ...) .name = __VA_ARGS__,
 #define COST(name, ...) {#name, offsetof(ck_costs, name), (int)(sizeof ck_cost.name / sizeof(double))},
 #define AND_BYTES(name, ...) +sizeof ck_cost.name
@@ -84,6 +85,8 @@ void ck_cost_set(int index, int i, double value) {
 }
 
 static double larger(double a, double b) { return a > b ? a : b; }
+
+double ck_region_cycles(const ck_run *run) { return run->threads > 1 ? ck_cost.region : 0; }
 
 double ck_tile_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile / ck_fma_pipes(kernels); }
 double ck_tile_weights_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile_weights / ck_fma_pipes(kernels); }

@@ -51,12 +51,15 @@ typedef struct ck_costs {
   double weight_pixel, weight_stage, weight_sums;
   double weight_swapped; /* lanes of channels: so many times the tiles' cycles, by 230 random layers */
   double task;
+  double region; /* for several threads to begin and end together, once more: some 3 us on a Zen 4 */
 } ck_costs;
 
 /* Changed by a fit alone, in a process that does nothing else; `changes` counts that, since plans that are remembered
  * follow from them. */
 extern ck_costs ck_cost;
 extern int64_t ck_cost_changes;
+
+double ck_region_cycles(const ck_run *run);
 
 /* Winograd's transform of a tile, and of a channel's weights. */
 double ck_tile_cycles(const ck_kernels *kernels);

@@ -134,6 +134,11 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
  * phase and, since blocks are then of whole rows or parts of one, row by row. */
 static int is_repeated(const ck_dense *d) { return d->fold == CK_REPLICATE; }
 
+/* After so many tasks that tiles are shared out to: the next number to try, at last one for each; or 0. */
+static int64_t next_parts(int64_t parts, int64_t tiles) {
+  return parts >= tiles ? 0 : parts < 4 ? parts + 1 : ck_min(2 * parts, tiles);
+}
+
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch. */
 static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
@@ -145,10 +150,12 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   ck_dense_plan trial = *p;
   double best = p->cycles > 0 ? p->cycles : -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
+  /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
+  const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
   const size_t begin = ck_dense_by_plane(d) || p->part_phases > 1 ? 0 : 3; /* phases pack as many panels again */
   for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
-    if (i > 3 && targets[i] < 56 && best >= 0)
-      break; /* blocks this small are for windows that fit no other way */
+    if (i > 3 && targets[i] < least && best >= 0)
+      break;
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
     for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || (p->grid.size[3] / cuts >= 28 && !is_repeated(d))); cuts *= 2) {
@@ -159,7 +166,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
       if (d->fold)
         block[0] = 1; /* padded positions of one image meet in one task */
       trial.taken = 0;
-      for (int64_t parts = 1; parts <= ck_max(1, p->tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
+      for (int64_t parts = 1; parts > 0; parts = next_parts(parts, p->tiles)) {
         set_block(d, &trial, run->threads, block, parts, edge);
         if (trial.bytes > limit)
           continue;
@@ -355,7 +362,7 @@ static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_ru
   trial.prepared = 1;
   ck_dense_plan plan = cheapest_plan(&trial, sharing, run);
   plan.packed = ck_round_up(ck_dense_panels(&trial, &plan), 64);
-  plan.cycles += ck_dense_pack_cycles(&trial, &plan) / run->threads;
+  plan.cycles += ck_dense_pack_cycles(&trial, &plan) / run->threads + ck_region_cycles(run);
   const int fits =
       plan.packed <= PACKED_BYTES && (!run->limit || plan.packed + run->threads * plan.bytes <= run->limit);
   if (!plan.packed || !fits || plan.cycles >= best.cycles)

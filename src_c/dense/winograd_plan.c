@@ -130,10 +130,11 @@ static double bytes_cycles(double bytes, int64_t level2) {
   return bytes * (bytes < 0.5 * (double)level2 ? ck_cost.level2 : ck_cost.level3);
 }
 
-static double shared_cycles(const ck_dense *d, const ck_winograd_plan *p, int threads) {
-  double tiles = (double)(p->direct.outer * p->direct.tiles) / threads;
+static double shared_cycles(const ck_dense *d, const ck_winograd_plan *p, const ck_run *run) {
+  double tiles = (double)(p->direct.outer * p->direct.tiles) / run->threads;
+  const double products = (double)(d->channels * p->window.taps[0]);
   return p->shared && !d->prepared
-             ? tiles * panel_cycles(d, (double)(d->channels * p->window.taps[0]), (double)p->direct.tile_lanes)
+             ? tiles * panel_cycles(d, products, (double)p->direct.tile_lanes) + ck_region_cycles(run)
              : 0;
 }
 
@@ -169,12 +170,12 @@ static double sum_cycles(const ck_dense *d, const ck_winograd_plan *p) {
 }
 
 static double all_cycles(const ck_dense *d, const ck_winograd_plan *p, const ck_run *run) {
-  const double inputs = input_cycles(d, p), sums = sum_cycles(d, p), weights = shared_cycles(d, p, run->threads);
+  const double inputs = input_cycles(d, p), sums = sum_cycles(d, p), weights = shared_cycles(d, p, run);
   if (!p->round)
     return (double)ck_ceil_div(p->tasks, run->threads) * (inputs + sums) + weights;
   const double rounds = (double)ck_ceil_div(p->boxes, p->round);
-  const double bring =
-      (double)ck_ceil_div(p->round * p->input_tasks, run->threads) * (inputs / (double)p->input_tasks + ck_cost.task);
+  const double tasks = (double)ck_ceil_div(p->round * p->input_tasks, run->threads);
+  const double bring = tasks * (inputs / (double)p->input_tasks + ck_cost.task) + ck_region_cycles(run);
   return rounds * (bring + (double)ck_ceil_div(p->round * p->tile_parts, run->threads) * sums) + weights;
 }
 
