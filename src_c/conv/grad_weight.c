@@ -202,7 +202,8 @@ int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_b
 static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char *panel) {
   const ck_conv *call = t->cut->call;
   const ck_kernels *k = t->cut->k;
-  int64_t first, step, lanes, ld = t->cut->ld;
+  const int64_t ld = ck_weight_ld(t->cut, tile);
+  int64_t first, step, lanes;
   ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
   const int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
   if (!call->activation || t->p->transposed)
@@ -223,11 +224,11 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   return k->pack(&same);
 }
 
-/* Rows first..first+rows-1 of dW's block over pixels pixel..pixel+k-1 of the chunk. */
-static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t pixel, int64_t k, const char *g,
+/* Rows first..first+rows-1 of dW's block, of `ld` lanes, over pixels pixel..pixel+k-1 of the chunk. */
+static void multiply_rows(const gw_task *t, int64_t ld, int64_t first, int64_t rows, int64_t pixel, int64_t k,
                           char *total, ck_chain mode) {
   const ck_weight_cut *cut = t->cut;
-  const int64_t row = cut->ld * cut->k->real_size;
+  const int64_t row = ld * cut->k->real_size;
   ck_row_panel *panels = first == 0 && rows == t->part.row_count ? t->b.panels : t->b.few_panels;
   if (panels == t->b.few_panels)
     ck_row_panels_set(cut->k, t->b.tap + first, rows, panels);
@@ -235,11 +236,11 @@ static void multiply_rows(const gw_task *t, int64_t first, int64_t rows, int64_t
                             .depth = cut->by_lanes,
                             .k = k,
                             .rows = rows,
-                            .ld = cut->ld,
+                            .ld = ld,
                             .data = t->b.window.data,
                             .ko = t->b.output + pixel,
                             .panels = panels,
-                            .panel = g + pixel * row,
+                            .panel = t->b.g + pixel * row,
                             .chain = mode == CK_GO_ON ? NULL : t->b.chain,
                             .total = total + first * row,
                             .mode = mode};
@@ -298,7 +299,7 @@ static void multiply_swapped(const gw_task *t, int64_t pixels, char *acc) {
 }
 
 /* A run of pixels that read inside the image for the same taps: the rows of these. */
-static void multiply_run(const gw_task *t, const ck_box *run, int64_t pixel, const char *g) {
+static void multiply_run(const gw_task *t, int64_t ld, const ck_box *run, int64_t pixel) {
   const int64_t *taps = t->part.rows.taps;
   int64_t first[3], end[3];
   for (int i = 0; i < 3; i++) {
@@ -311,16 +312,16 @@ static void multiply_run(const gw_task *t, const ck_box *run, int64_t pixel, con
   for (int64_t c = 0; c < t->part.rows.channels; c++)
     for (int64_t z = first[0]; z < end[0]; z++)
       for (int64_t y = first[1]; y < end[1]; y++)
-        multiply_rows(t, ((c * taps[0] + z) * taps[1] + y) * taps[2] + first[2], end[2] - first[2], pixel, run->size[3],
-                      g, t->b.chain, CK_GO_ON);
+        multiply_rows(t, ld, ((c * taps[0] + z) * taps[1] + y) * taps[2] + first[2], end[2] - first[2], pixel,
+                      run->size[3], t->b.chain, CK_GO_ON);
 }
 
 /* A gradient that is not all finite, where the window holds staged zeros: 0 * Inf would be NaN. Run after run of
  * pixels, the chains going on from one to the next. */
-static void multiply_runs(const gw_task *t, ck_worker *worker, const ck_box *box, const char *g, char *acc) {
+static void multiply_runs(const gw_task *t, int64_t ld, ck_worker *worker, const ck_box *box, char *acc) {
   const gw_plan *p = t->p;
   ck_box run = {.size = {1, 1, 1, 1}};
-  int64_t pixel = 0, elements = t->part.row_count * t->cut->ld;
+  int64_t pixel = 0, elements = t->part.row_count * ld;
   memset(t->b.chain, 0, (size_t)(elements * t->cut->k->real_size));
   for (run.first[0] = box->first[0]; run.first[0] < box->first[0] + box->size[0]; run.first[0]++) {
     for (run.first[1] = box->first[1]; run.first[1] < box->first[1] + box->size[1]; run.first[1]++) {
@@ -328,7 +329,7 @@ static void multiply_runs(const gw_task *t, ck_worker *worker, const ck_box *box
         int64_t end = box->first[3] + box->size[3];
         for (run.first[3] = box->first[3]; run.first[3] < end && !ck_stopped(worker); run.first[3] += run.size[3]) {
           run.size[3] = ck_axis_alike(&p->source.axis[2], run.first[3], end - run.first[3]);
-          multiply_run(t, &run, pixel, g);
+          multiply_run(t, ld, &run, pixel);
           pixel += run.size[3];
         }
       }
@@ -353,15 +354,16 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
   }
   for (int64_t tile = t->part.tile; tile < t->part.tile_end; tile++) {
     char *acc = ck_weight_tile(cut, &t->part, sums, tile);
+    const int64_t ld = ck_weight_ld(cut, tile);
     int nonfinite = pack_gradient(t, box, tile, t->b.g);
     if (rows && nonfinite && t->b.window.padded)
-      multiply_runs(t, worker, box, t->b.g, acc);
+      multiply_runs(t, ld, worker, box, acc);
     else if (rows && t->p->swapped)
       multiply_swapped(t, pixels, acc);
     else if (rows)
-      multiply_rows(t, 0, rows, 0, pixels, t->b.g, acc, CK_ADD);
+      multiply_rows(t, ld, 0, rows, 0, pixels, acc, CK_ADD);
     if (t->part.row_part == 0 && cut->call->bias)
-      cut->k->column_sums(t->b.g, pixels, cut->ld, acc + cut->max_rows * cut->ld * cut->k->real_size);
+      cut->k->column_sums(t->b.g, pixels, ld, acc + cut->max_rows * ld * cut->k->real_size);
   }
 }
 

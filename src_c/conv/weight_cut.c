@@ -104,6 +104,11 @@ void ck_weight_lanes(const ck_weight_cut *cut, const ck_weight_part *part, int64
   }
 }
 
+int64_t ck_weight_ld(const ck_weight_cut *cut, int64_t tile) {
+  const int64_t left = ck_round_up(cut->call->shape.c_out - tile * cut->ld, cut->k->vector);
+  return cut->by_lanes ? cut->ld : ck_min(cut->ld, left);
+}
+
 /* ---------------------------------------------------------------- sums */
 
 int64_t ck_weight_shared(const ck_weight_cut *cut) {
@@ -131,10 +136,11 @@ void ck_weight_store(const ck_weight_cut *cut, const ck_weight_part *t, int64_t 
   const ck_conv *call = cut->call;
   const int64_t *stride = call->weight.stride, *taps = t->rows.taps;
   int64_t first, step, lanes, item = cut->k->real_size;
+  const int64_t ld = ck_weight_ld(cut, tile);
   ck_weight_lanes(cut, t, tile, &first, &step, &lanes);
   if (t->row_part == 0 && call->bias) {
-    ck_drain bias = {.c = sums + cut->max_rows * cut->ld * item,
-                     .c_pixel = cut->ld,
+    ck_drain bias = {.c = sums + cut->max_rows * ld * item,
+                     .c_pixel = ld,
                      .c_lane = 1,
                      .count = 1,
                      .lanes = lanes,
@@ -149,7 +155,7 @@ void ck_weight_store(const ck_weight_cut *cut, const ck_weight_part *t, int64_t 
   while (whole > 0 && (size[whole - 1] == 1 || stride[whole] == run * stride[4]))
     run *= size[--whole];
   ck_drain drain = {.c = sums,
-                    .c_pixel = cut->ld,
+                    .c_pixel = ld,
                     .c_lane = 1,
                     .count = run,
                     .lanes = lanes,
@@ -162,7 +168,7 @@ void ck_weight_store(const ck_weight_cut *cut, const ck_weight_part *t, int64_t 
       for (int64_t y = 0; y < (whole > 2 ? size[2] : 1); y++) {
         drain.dst = base + c * stride[1] + z * stride[2] + y * stride[3];
         cut->k->drain(&drain);
-        drain.c = (const char *)drain.c + run * cut->ld * item;
+        drain.c = (const char *)drain.c + run * ld * item;
       }
     }
   }

@@ -233,18 +233,12 @@ static char *sums_of(const ww_task *t, int64_t tile) {
   return t->p->single ? t->sums : ck_weight_tile(t->cut, &t->part, t->sums, tile);
 }
 
-/* Lanes of a panel, and of the sums: the last tile may have one vector of them where others have two. */
-static int64_t panel_lanes(const ww_task *t, int64_t tile, int64_t *first, int64_t *lanes) {
-  int64_t step;
-  ck_weight_lanes(t->cut, &t->part, tile, first, &step, lanes);
-  return ck_round_up(*lanes, t->cut->k->vector);
-}
-
 /* One lane tile's products over a block of tiles. */
 static void multiply(const ww_task *t, const ck_box *tiles, int64_t tile, int go_on) {
   const ww_plan *p = t->p;
-  const int64_t item = t->cut->k->real_size, count = ck_box_count(tiles);
-  int64_t first, lanes, ld = panel_lanes(t, tile, &first, &lanes);
+  const int64_t item = t->cut->k->real_size, count = ck_box_count(tiles), ld = ck_weight_ld(t->cut, tile);
+  int64_t first, step, lanes;
+  ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
   const ck_winograd_load load = {.window = (ck_window *)&t->b.y,
                                  .transform = t->cut->k->winograd_grad,
                                  .planes = 1,
@@ -254,7 +248,7 @@ static void multiply(const ww_task *t, const ck_box *tiles, int64_t tile, int go
   ck_winograd_load_tiles(&load, tiles, first, lanes);
   if (t->part.row_part == 0 && t->cut->call->bias)
     t->cut->k->column_sums(t->b.q + MIDDLE * p->q_point * item, count, ld,
-                           sums_of(t, tile) + t->cut->max_rows * t->cut->ld * item);
+                           sums_of(t, tile) + t->cut->max_rows * ld * item);
   ck_row_product product = {.kernels = t->cut->k,
                             .k = count,
                             .rows = t->part.row_count / TAPS,
@@ -277,16 +271,16 @@ static void multiply(const ww_task *t, const ck_box *tiles, int64_t tile, int go
 static int end_chain(const ww_task *t, int64_t tile) {
   const ck_weight_cut *cut = t->cut;
   const int64_t item = cut->k->real_size, planes = t->p->x.taps[0], channels = t->part.rows.channels;
-  int64_t first, lanes, ld = panel_lanes(t, tile, &first, &lanes);
+  const int64_t ld = ck_weight_ld(cut, tile);
   int nonfinite = 0;
   for (int64_t z = 0; z < planes; z++) {
     const ck_winograd_taps taps = {.rows = channels,
                                    .from = points_of(t, tile) + z * channels * ld * item,
                                    .from_point = t->p->m_point,
                                    .from_ld = ld,
-                                   .to = sums_of(t, tile) + z * TAPS * cut->ld * item,
-                                   .to_row = planes * TAPS * cut->ld,
-                                   .to_ld = cut->ld};
+                                   .to = sums_of(t, tile) + z * TAPS * ld * item,
+                                   .to_row = planes * TAPS * ld,
+                                   .to_ld = ld};
     nonfinite |= cut->k->winograd_taps(&taps);
   }
   return nonfinite;
