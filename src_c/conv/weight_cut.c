@@ -7,6 +7,8 @@
 #include "dense/dense_cost.h"
 
 enum {
+  TILE_BYTES = 128, /* of the lanes of a register tile, and its rows, whatever the instruction set's */
+  TILE_ROWS = 14,
   FEW_TILES = 32,        /* fewer register tiles in dW than this: cut the pixels */
   SEGMENT_PIXELS = 4096, /* at least, in a segment */
   MAX_SEGMENTS = 16,
@@ -63,12 +65,16 @@ void ck_weight_cut_set(ck_weight_cut *cut, int64_t cap, int64_t tile_parts, ck_k
   cut->tasks = cut->segments * cut->outer * cut->row_parts * cut->tile_parts;
 }
 
-int64_t ck_weight_segments(const ck_weight_cut *cut, int64_t height_tiles, int64_t chunks) {
+int64_t ck_weight_segments(const ck_weight_cut *cut, int64_t rows, int64_t chunks) {
   const ck_conv_shape *s = &cut->call->shape;
-  const int64_t rows = cut->rows.channels * ck_taps_of(cut->rows.taps);
-  const int64_t bytes = cut->outer * cut->tiles * (rows + 1) * cut->ld * cut->k->real_size;
+  const int64_t most_lanes = TILE_BYTES / (int64_t)cut->k->real_size, vector = most_lanes / 2;
+  const int64_t lanes = cut->by_lanes || s->c_out <= vector ? vector : most_lanes;
+  const int64_t tiles =
+      cut->by_lanes ? ck_ceil_div(s->groups, vector) * s->c_out : s->groups * ck_ceil_div(s->c_out, lanes);
+  const int64_t all_rows = cut->rows.channels * ck_taps_of(cut->rows.taps);
+  const int64_t bytes = tiles * (all_rows + 1) * lanes * (int64_t)cut->k->real_size;
   const int64_t most = ck_min(MAX_SEGMENTS, s->n * s->out[0] * s->out[1] * s->out[2] / SEGMENT_PIXELS);
-  if (bytes == 0 || bytes > PARTIAL_BYTES || cut->outer * cut->tiles * height_tiles >= FEW_TILES)
+  if (bytes == 0 || bytes > PARTIAL_BYTES || tiles * ck_ceil_div(rows, TILE_ROWS) >= FEW_TILES)
     return 1;
   return ck_max(1, ck_min(most, ck_min(PARTIAL_BYTES / bytes, chunks)));
 }

@@ -35,8 +35,9 @@ ck_memo_key ck_weight_key(const ck_conv *call, int transposed);
 /* Cuts dW: about `cap` rows, and a share of the lane tiles; `largest` is the largest block of rows. */
 void ck_weight_cut_set(ck_weight_cut *cut, int64_t cap, int64_t tile_parts, ck_kblock *largest);
 
-/* Segments, of at most `chunks` that they consist of, where so many rows of register tiles are few. */
-int64_t ck_weight_segments(const ck_weight_cut *cut, int64_t height_tiles, int64_t chunks);
+/* Segments, of at most `chunks` that they consist of, where dW, of so many rows, is little. They decide bits, and so
+ * follow from shape and dtype alone: register tiles are counted as the widest instruction set has them. */
+int64_t ck_weight_segments(const ck_weight_cut *cut, int64_t rows, int64_t chunks);
 
 ck_weight_part ck_weight_part_at(const ck_weight_cut *cut, int64_t index);
 

@@ -188,7 +188,7 @@ static ww_plan fresh_plan(const ck_conv *call, int transposed) {
   p.chains = ck_grid_make(size, block);
   for (int i = 0; i < 4; i++)
     p.longest[i] = ck_grid_largest(&p.chains, i);
-  p.cut.segments = ck_weight_segments(&p.cut, ck_ceil_div(p.cut.rows.channels * s->kernel[0], p.cut.k->max_height),
+  p.cut.segments = ck_weight_segments(&p.cut, p.cut.rows.channels * s->kernel[0],
                                       ck_grid_count(&p.chains) * p.phases[0] * p.phases[1]);
   choose(&p, &call->run);
   return p;
