@@ -67,15 +67,31 @@ static void set_rows(gw_plan *p, int64_t cap, int64_t tile_parts) {
   p->cut.bytes = count.used;
 }
 
-/* With lanes of channels: tiles over all pixels for each tap, then their sums, chunk by chunk. */
+/* Whether the window holds the coordinates of the innermost axis one after the other. */
+static int is_hull(const gw_plan *p) {
+  const ck_axis *a = &p->source.axis[2];
+  return ck_axis_step(a, p->window.outputs[3], p->window.taps[2]) == a->step;
+}
+
+/* With lanes of channels: tiles over all pixels for each tap, or for a row of them, then their sums, chunk by chunk. */
 static double swapped_cycles(const gw_plan *p, double pixels) {
   const ck_kernels *k = p->cut.k;
+  const int64_t most = k->lane_vectors[ck_min(p->cut.call->shape.c_out, k->max_height)];
   const double lanes = (double)p->cut.call->shape.c_out, taps = (double)ck_taps_of(p->window.taps);
-  const int64_t vectors = ck_ceil_div(p->window.channels, k->vector);
-  const double strips = (double)ck_ceil_div(vectors, k->lane_vectors[ck_min(p->cut.call->shape.c_out, k->max_height)]);
+  int64_t vectors = ck_ceil_div(p->window.channels, k->vector);
+  const int64_t row = vectors <= most && p->source.axis[2].tap_step == 1 && is_hull(p) ? p->window.taps[2] : 1;
+  vectors *= row;
+  const double strips = (double)ck_ceil_div(vectors, most);
   const double each = ck_rows_cycles(k, lanes, (double)vectors / strips, pixels, 1);
   const double sums = ck_cost.drain_apart * lanes * (double)p->window.channels * pixels / (double)ck_max(1, p->pixels);
-  return ck_cost.weight_swapped * taps * (strips * each + sums);
+  return ck_cost.weight_swapped * taps * (strips * each / (double)row + sums);
+}
+
+/* Of an element of the window: planes are transposed for lanes of channels or, with holes between, read one by one. */
+static double stage_cycles(const gw_plan *p) {
+  if (!p->swapped || p->source.tensor.stride[1] == p->cut.k->real_size)
+    return ck_cost.weight_stage;
+  return is_hull(p) ? 2 * ck_cost.weight_stage : ck_cost.drain_apart;
 }
 
 /* Of one task, a cycle a row, pixel and tile. */
@@ -86,9 +102,8 @@ static double task_cycles(const gw_plan *p) {
   double tiles = (double)cut->part_tiles, panels = (double)ck_ceil_div(cut->max_rows, cut->k->max_height);
   double window = (double)ck_window_elements(cut->k, &p->source, &p->window);
   const double multiply = p->swapped ? swapped_cycles(p, pixels) : pixels * tiles * ((double)cut->max_rows + panels);
-  const double stage = p->swapped && p->source.tensor.stride[1] != cut->k->real_size ? 2 : 1;
   return multiply + pixels * tiles * ck_cost.weight_pixel +
-         stage * ck_cost.weight_stage * window * pixels / (double)ck_max(1, p->pixels) +
+         stage_cycles(p) * window * pixels / (double)ck_max(1, p->pixels) +
          ck_cost.weight_sums * (double)cut->max_rows * tiles + ck_cost.task;
 }
 
@@ -123,12 +138,11 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
   return best;
 }
 
-/* Whether the outputs are a vector or less, and channels can be lanes: neighbours, or planes to transpose, but not
- * those of a stride, whose elements would be taken one by one. */
+/* Whether the outputs are a vector or less, and channels can be lanes: neighbours, or planes to transpose. */
 static int can_swap(const gw_plan *p) {
   const ck_weight_cut *cut = &p->cut;
   const int few = !cut->by_lanes && cut->ld == cut->k->vector && cut->tiles > 0 && cut->rows.channels > 1;
-  return few && (p->source.order == CK_INTERLEAVED || (p->source.order == CK_PLANES && p->source.axis[2].step == 1));
+  return few && (p->source.order == CK_INTERLEAVED || p->source.order == CK_PLANES);
 }
 
 static gw_plan fresh_plan(const ck_conv *call, int transposed) {
@@ -142,7 +156,7 @@ static gw_plan fresh_plan(const ck_conv *call, int transposed) {
   for (int d = 0; d < 4; d++)
     p.pixels *= p.window.outputs[d] = ck_grid_largest(&p.chunks, d);
   const int64_t rows = p.cut.rows.channels * ck_taps_of(s->kernel);
-  p.cut.segments = ck_weight_segments(&p.cut, ck_ceil_div(rows, p.cut.k->max_height), ck_grid_count(&p.chunks));
+  p.cut.segments = ck_weight_segments(&p.cut, rows, ck_grid_count(&p.chunks));
   const double best = choose_tile(&p, -1, 0, &call->run);
   if (can_swap(&p) && best >= 0)
     choose_tile(&p, best, 1, &call->run);
@@ -247,31 +261,34 @@ static void multiply_rows(const gw_task *t, int64_t ld, int64_t first, int64_t r
   ck_multiply_rows(&product);
 }
 
-/* Sums of outputs from `output` on and channels from `channel` on, as the product has them: run after run of pixels,
- * whose part of the window stays in level 1 for all taps, the chains going on; then transposed to where they are added.
- */
+/* Sums of outputs from `output` on and channels from `channel` on, as the product has them for each of `beside` taps:
+ * run after run of pixels, whose part of the window stays in level 1 for all taps, the chains going on; then transposed
+ * to where they are added. */
 static void multiply_channels(const gw_task *t, ck_lane_product *product, int64_t output, int64_t channel,
-                              int64_t pixels, char *acc) {
+                              int64_t beside, int64_t pixels, char *acc) {
   const int64_t item = t->cut->k->real_size, row = t->cut->ld * item, taps = ck_taps_of(t->part.rows.taps);
-  const int64_t runs = ck_ceil_div(pixels, RUN_PIXELS), sums = product->height * product->ldc * item;
+  const int64_t runs = ck_ceil_div(pixels, RUN_PIXELS), lanes = product->lanes, width = product->ldc;
+  const int64_t sums = product->height * width * beside * item;
+  product->lanes += (beside - 1) * width;
+  product->ldc *= beside;
   for (int64_t i = 0; i < runs; i++) {
     const int64_t first = ck_part_start(pixels, runs, i);
     product->k = ck_part_start(pixels, runs, i + 1) - first;
     product->ko = t->b.output + first;
     product->panel = t->b.g + first * row + output * item;
     product->mode = i ? CK_GO_ON : CK_STORE;
-    for (int64_t tap = 0; tap < taps; tap++) {
+    for (int64_t tap = 0; tap < taps; tap += beside) {
       product->data = (char *)t->b.window.data + (t->b.tap[tap] + channel) * item;
-      product->total = t->b.chain + tap * sums;
+      product->total = t->b.chain + tap / beside * sums;
       ck_multiply_lanes(product);
     }
   }
   for (int64_t tap = 0; tap < taps; tap++) {
-    const ck_drain drain = {.c = t->b.chain + tap * sums,
+    const ck_drain drain = {.c = t->b.chain + tap / beside * sums + tap % beside * width * item,
                             .c_pixel = 1,
                             .c_lane = product->ldc,
                             .dst = acc + (channel * taps + tap) * row + output * item,
-                            .count = product->lanes,
+                            .count = lanes,
                             .lanes = product->height,
                             .dst_pixel = taps * row,
                             .dst_lane = item,
@@ -280,7 +297,17 @@ static void multiply_channels(const gw_task *t, ck_lane_product *product, int64_
   }
 }
 
-/* All rows of dW's block, in register tiles of outputs by channels. */
+/* Taps whose channels lie one after the other in the window: those of a row, or one. */
+static int64_t taps_beside(const gw_task *t) {
+  const int64_t across = t->part.rows.taps[2];
+  for (int64_t x = 1; x < across; x++)
+    if (t->b.tap[x] - t->b.tap[x - 1] != t->b.window.unit)
+      return 1;
+  return across;
+}
+
+/* All rows of dW's block, in register tiles of outputs by channels; by channels and taps, where one holds all channels:
+ * of one output and a vector of channels every product would wait for the one before. */
 static void multiply_swapped(const gw_task *t, int64_t pixels, char *acc) {
   const ck_kernels *k = t->cut->k;
   const int64_t outputs = t->cut->call->shape.c_out, channels = t->part.rows.channels;
@@ -293,7 +320,7 @@ static void multiply_swapped(const gw_task *t, int64_t pixels, char *acc) {
       const int64_t first = ck_part_start(vectors, strips, i), end = ck_part_start(vectors, strips, i + 1);
       product.lanes = ck_min(channels, end * k->vector) - first * k->vector;
       product.ldc = (end - first) * k->vector;
-      multiply_channels(t, &product, output, first * k->vector, pixels, acc);
+      multiply_channels(t, &product, output, first * k->vector, strips == 1 ? taps_beside(t) : 1, pixels, acc);
     }
   }
 }
