@@ -145,22 +145,33 @@ static int can_swap(const gw_plan *p) {
   return few && (p->source.order == CK_INTERLEAVED || p->source.order == CK_PLANES);
 }
 
-static gw_plan fresh_plan(const ck_conv *call, int transposed) {
+/* The best with lanes of groups, or without; so many segments, or 0: its own. What it takes. */
+static double plan_lanes(gw_plan *p, const ck_conv *call, int by_lanes, int64_t segments) {
   const ck_conv_shape *s = &call->shape;
-  gw_plan p = {.cut = ck_weight_cut_of(call, ck_conv_is_direct(call)), .transposed = transposed};
+  p->cut = ck_weight_cut_of(call, by_lanes);
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4];
   ck_row_block(size, CHUNK_PIXELS, 1, block);
-  set_source(&p);
-  p.chunks = ck_grid_make(size, block);
-  p.pixels = 1;
+  set_source(p);
+  p->chunks = ck_grid_make(size, block);
+  p->pixels = 1;
   for (int d = 0; d < 4; d++)
-    p.pixels *= p.window.outputs[d] = ck_grid_largest(&p.chunks, d);
-  const int64_t rows = p.cut.rows.channels * ck_taps_of(s->kernel);
-  p.cut.segments = ck_weight_segments(&p.cut, rows, ck_grid_count(&p.chunks));
-  const double best = choose_tile(&p, -1, 0, &call->run);
-  if (can_swap(&p) && best >= 0)
-    choose_tile(&p, best, 1, &call->run);
-  return p;
+    p->pixels *= p->window.outputs[d] = ck_grid_largest(&p->chunks, d);
+  const int64_t rows = p->cut.rows.channels * ck_taps_of(s->kernel);
+  p->cut.segments = segments ? segments : ck_weight_segments(&p->cut, rows, ck_grid_count(&p->chunks));
+  const double best = choose_tile(p, -1, 0, &call->run);
+  return best >= 0 && can_swap(p) ? choose_tile(p, best, 1, &call->run) : best;
+}
+
+/* Narrow groups may be lanes; of few of them most lanes would be empty. Which segments there are decides bits, and so
+ * does not follow from that. */
+static gw_plan fresh_plan(const ck_conv *call, int transposed) {
+  const int direct = ck_conv_is_direct(call);
+  gw_plan p = {.transposed = transposed}, apart = p;
+  const double best = plan_lanes(&p, call, direct, 0);
+  if (!direct || best < 0)
+    return p;
+  const double other = plan_lanes(&apart, call, 0, p.cut.segments);
+  return other >= 0 && other < best ? apart : p;
 }
 
 static gw_plan make_plan(const ck_conv *call, int transposed) {
