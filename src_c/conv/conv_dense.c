@@ -13,6 +13,11 @@
 
 enum { THREAD_PRODUCTS = 1 << 17 }; /* waking a thread takes about as long */
 
+/* Parts of a gradient of x have so many outputs on average, for which their weights are packed and their tables made;
+ * and are tried where no more of the taps are read. Below these the estimate seldom finds that they pay. */
+enum { PART_OUTPUTS = 32 };
+static const double MUCH_READ = 0.85;
+
 static ck_order order_for(const ck_tensor *tensor, int by_lanes, int64_t item) {
   return by_lanes ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
 }
@@ -264,6 +269,7 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
  * longer than to interleave a few more. Padding that repeats an element is added to it phase by phase, in an order that
  * must not follow from the size: there all are computed, but for a stride of so many that it would take for ever. */
 enum { ORDERED_PHASES = 64 };
+
 static void set_phases(ck_dense *d, const int64_t size[3]) {
   const ck_axis *axis = d->source.axis;
   int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
@@ -312,6 +318,64 @@ int ck_conv_region_threads(const ck_conv *call, const ck_dense *d) {
   return ck_conv_threads(call, outputs);
 }
 
+/* A box of padded coordinates, of which the gradient of x is asked for. */
+typedef struct region {
+  int64_t lo[3], hi[3];
+} region;
+
+/* The part of it from coordinate `first` of an axis on that reads the same taps along this. */
+static region part_from(const ck_axis *axis, const region *all, int i, int64_t first) {
+  region part = *all;
+  part.lo[i] = first;
+  part.hi[i] = first + ck_axis_alike(axis, first - all->lo[i], all->hi[i] - first);
+  return part;
+}
+
+/* Of the taps that some coordinate of an axis reads inside the gradient, the share that one does on average; 1 where
+ * parts would have too few outputs. */
+static double taps_read(const ck_axis *axis, const region *r, int i, int64_t outputs) {
+  double read = 0;
+  int64_t first, taken, some, parts = 0, size = r->hi[i] - r->lo[i];
+  for (int64_t at = r->lo[i]; at < r->hi[i]; parts++) {
+    const region part = part_from(axis, r, i, at);
+    ck_axis_taken(axis, at - r->lo[i], part.hi[i] - at, &first, &taken);
+    read += (double)(part.hi[i] - at) * (double)taken;
+    at = part.hi[i];
+  }
+  ck_axis_taken(axis, 0, size, &first, &some);
+  return outputs < parts * PART_OUTPUTS || some == 0 ? 1 : read / (double)(size * some);
+}
+
+static double region_cycles(const ck_conv *call, int transposed, const region *r) {
+  ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
+  ck_run run = call->run;
+  run.threads = ck_conv_region_threads(call, &d);
+  return ck_dense_make_plan(&d, &run).cycles;
+}
+
+/* Whether a region is better taken in parts along an axis: a block holds neighbouring rows of an image, some of which
+ * read taps that are padding for others; a part holds those of all images that read the same. */
+static int goes_in_parts(const ck_conv *call, int transposed, const region *r, int i) {
+  const ck_conv_shape *s = &call->shape;
+  const int one_phase = s->stride[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1;
+  if (!one_phase || s->kernel[i] == 1 || call->prepared || call->algorithm != CK_IMPLICIT_GEMM)
+    return 0;
+  const ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
+  const ck_axis *axis = &d.source.axis[i];
+  int64_t outputs = s->n;
+  for (int k = 0; k < 3; k++)
+    outputs *= r->hi[k] - r->lo[k];
+  if (taps_read(axis, r, i, outputs) > MUCH_READ)
+    return 0;
+  double cycles = 0;
+  for (int64_t at = r->lo[i]; at < r->hi[i];) {
+    const region part = part_from(axis, r, i, at);
+    cycles += region_cycles(call, transposed, &part);
+    at = part.hi[i];
+  }
+  return cycles < region_cycles(call, transposed, r);
+}
+
 static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
                                int64_t *bytes) {
   ck_dense d = ck_conv_region_dense(call, transposed, lo, hi, fold);
@@ -323,6 +387,24 @@ static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_
   return status == CK_OK ? visit(call, &d, &run, bytes) : status;
 }
 
+/* Axis `axis` and those after it, but for the innermost, cut into parts, where that takes less: parts of an image's
+ * rows would be stored by so few that it costs what they save. Bits are the same: a tap that is padding adds nothing.
+ */
+static ck_status grad_x_parts(const ck_conv *call, int transposed, const region *r, int axis, int64_t *bytes) {
+  if (axis == 2)
+    return grad_x_region(call, transposed, r->lo, r->hi, 0, bytes);
+  if (!goes_in_parts(call, transposed, r, axis))
+    return grad_x_parts(call, transposed, r, axis + 1, bytes);
+  const ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
+  ck_status status = CK_OK;
+  for (int64_t at = r->lo[axis]; at < r->hi[axis] && status == CK_OK;) {
+    const region part = part_from(&d.source.axis[axis], r, axis, at);
+    status = grad_x_parts(call, transposed, &part, axis + 1, bytes);
+    at = part.hi[axis];
+  }
+  return status;
+}
+
 ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
   const ck_conv_shape *s = &call->shape;
   int64_t edge[3][4]; /* the segments of each axis: before, inside, after */
@@ -332,8 +414,9 @@ ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
     edge[d][2] = edge[d][1] + s->in[d];
     edge[d][3] = edge[d][2] + s->pad_hi[d];
   }
-  int64_t lo[3] = {edge[0][1], edge[1][1], edge[2][1]}, hi[3] = {edge[0][2], edge[1][2], edge[2][2]};
-  ck_status status = grad_x_region(call, transposed, lo, hi, 0, bytes);
+  int64_t lo[3], hi[3];
+  const region inside = {{edge[0][1], edge[1][1], edge[2][1]}, {edge[0][2], edge[1][2], edge[2][2]}};
+  ck_status status = grad_x_parts(call, transposed, &inside, 0, bytes);
   for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
     int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
     for (int d = 0; d < 3; d++) {
