@@ -319,6 +319,8 @@ AWKWARD = (
     Problem("blocks_reflect_s2",  2,  16, (45, 47),    24, (5, 5), 2, 4, padding_mode="reflect"),
     Problem("blocks_circular_3d", 2,   8, (9, 14, 15), 12, (3, 3, 3), 1, 2, padding_mode="circular"),
     Problem("blocks_replicate_dw", 2, 40, (40, 41),    40, (7, 7), 1, 3, 1, 40, padding_mode="replicate"),
+    Problem("blocks_much_padding", 4, 40, (14, 14),    34, (5, 5)),
+    Problem("blocks_few_groups",  2,   6, (53, 53),    10, (5, 5), 3, 2, 1, 2),
 )
 
 EMPTY = (
