@@ -63,6 +63,7 @@ typedef struct ck_strip {
   const void *from;  /* or NULL */
   void *to;
   int64_t ldc, apart;
+  int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0 */
   int add;
   const ck_finish *finish; /* or NULL */
   const void *next;        /* row_strips fetch it from memory, so many bytes a product of each tile */

@@ -65,6 +65,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .height = t->lanes,
                              .lanes = runs->lanes,
                              .ldc = runs->runs * runs->row,
+                             .far = b->in_place,
                              .wide = b->b.window.bands.size / kernels->vector,
                              .apart = b->b.window.bands.apart,
                              .ko = p->ko,

@@ -39,6 +39,7 @@ void ck_multiply_rows(const ck_row_product *product);
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
+  int far;                       /* whether data lie in memory, not in scratch */
   int64_t wide, apart;           /* data in bands: vectors of one at most, and elements from one to the next; or 0 */
   const void *data;
   const int32_t *ko;
