@@ -6,6 +6,13 @@ static int64_t step_of(const ck_axis *axis, int64_t outputs, int64_t taps) {
   return ck_axis_step(axis, ck_max(1, outputs), ck_max(1, taps));
 }
 
+/* Whether so many runs of `lanes`, `step` apart, are no more vectors if they are one run. Runs of a vector or more go
+ * straight to the output by themselves; shorter ones leave lanes empty, and are too few sums for a tile. */
+static int fill_vectors(const ck_dense *d, int64_t runs, int64_t lanes, int64_t step) {
+  const int64_t vector = d->kernels->vector;
+  return !ck_dense_by_plane(d) && lanes < vector && (runs - 1) * step + lanes <= runs * vector;
+}
+
 ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int in_place, const int64_t size[4],
                                 const int64_t taps[3]) {
   const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
@@ -21,7 +28,8 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
   for (int i = 2; i >= 0 && whole == i + 1 && !cut; i--) {
     int beside = i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
     int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;
-    if (size[i] > 1 && (!beside || 4 * lanes > most * outputs * size[i]))
+    if (size[i] > 1 &&
+        (!beside || (4 * lanes > most * outputs * size[i] && !fill_vectors(d, size[i], runs.lanes, step[i]))))
       break;
     runs.lanes = size[i] > 1 ? lanes : runs.lanes;
     outputs *= size[i];
