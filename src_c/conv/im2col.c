@@ -41,6 +41,11 @@ static ck_window_size tile_size(const ck_grid *grid, const ck_reduction *rows) {
   return size;
 }
 
+/* Of one panel of weights, of so many channels. */
+static int64_t panel_bytes(const col_plan *p, int64_t channels) {
+  return channels * ck_round_up(p->k->max_height, p->k->vector) * p->k->real_size;
+}
+
 static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   const int64_t item = p->k->real_size;
   int64_t most = ck_max(p->max_rows, p->g_size.channels);
@@ -48,7 +53,7 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   if (p->g.tensor.data)
     ck_window_place(&b->g, p->k, &p->g, &p->g_size, arena);
   b->weight = ck_take(arena, p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item);
-  b->panel = ck_take(arena, p->g_size.channels * ck_round_up(p->k->max_height, p->k->vector) * item);
+  b->panel = ck_take(arena, ck_row_panel_count(p->k, p->max_rows) * panel_bytes(p, p->g_size.channels));
   b->ko = ck_take(arena, most * (int64_t)sizeof(int32_t));
   b->offset = ck_take(arena, most * (int64_t)sizeof(int64_t));
 }
@@ -66,7 +71,9 @@ static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed
   col_plan p = {.call = call, .k = call->kernels};
   int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, one[3] = {1, 1, 1}, block[4];
   ck_row_block(size, TILE_OUTPUTS, 1, block);
-  block[0] = 1;
+  /* Small images are taken together for a gradient of x, whose weights are then packed for all of them, as many as
+   * leave an image to each thread. */
+  block[0] = with_gradient ? ck_max(1, ck_min(block[0], s->n / ck_max(1, call->run.threads))) : 1;
   p.grid = ck_grid_make(size, block);
   p.x = ck_conv_x_source(call, 0, 0);
   p.x.order = CK_COLUMNS;
@@ -150,19 +157,20 @@ static void im2col_task(ck_worker *worker, void *context, int64_t index) {
   move_block(&t, &kb, 1);
 }
 
-/* What adds into the same elements is one task: an image and a block of channels of a group, all outputs and taps. */
-static int64_t add_back_tasks(const col_plan *p) { return p->call->shape.n * p->call->shape.groups * p->rows.parts[0]; }
+/* What adds into the same elements is one task: some images and a block of channels of a group, all outputs and taps.
+ */
+static int64_t add_back_tasks(const col_plan *p) { return p->grid.parts[0] * p->call->shape.groups * p->rows.parts[0]; }
 
 typedef void (*fill_tile)(col_tile *t, const ck_kblock *kb, int64_t group, ck_worker *worker);
 
 static void add_back(ck_worker *worker, const col_plan *p, int64_t index, fill_tile columns) {
   col_tile t = {.p = p};
   int64_t parts = p->rows.parts[0], taps = ck_reduction_count(&p->rows) / parts, part = index % parts;
-  int64_t group = index / parts % p->call->shape.groups, image = index / parts / p->call->shape.groups;
-  int64_t boxes = ck_grid_count(&p->grid) / ck_max(1, p->call->shape.n);
+  int64_t group = index / parts % p->call->shape.groups, images = index / parts / p->call->shape.groups;
+  int64_t boxes = ck_grid_count(&p->grid) / ck_max(1, p->grid.parts[0]);
   ck_arena arena = {.base = worker->scratch};
   place(p, &arena, &t.b);
-  for (int64_t i = image * boxes; i < (image + 1) * boxes; i++) {
+  for (int64_t i = images * boxes; i < (images + 1) * boxes; i++) {
     t.box = ck_grid_box(&p->grid, i);
     for (int64_t tap = 0; tap < taps && !ck_stopped(worker); tap++) {
       ck_kblock kb = ck_reduction_block(&p->rows, part * taps + tap);
@@ -263,23 +271,33 @@ static int rows_adjoin(const col_plan *p, const ck_kblock *kb) {
   return adjoin && (kb->channels == 1 || stride[1] == step);
 }
 
-/* panel[k][i] straight from the weights. */
-static void adjoining_panel(const col_tile *t, const ck_kblock *kb, const ck_kblock *out, int64_t group, int64_t first,
-                            int64_t height) {
+/* All panels[k][i], straight from the weights: of some channels at a time, since those may lie a page apart, and what
+ * is adjacent serves several panels. Panel after panel with all channels, 403 to 372 channels with 5x5 taps took as
+ * long to pack as to multiply. */
+enum { PAGES = 32 };
+static void adjoining_panels(const col_tile *t, const ck_kblock *kb, const ck_kblock *out, int64_t group, int64_t rows,
+                             int64_t panels) {
   static const int64_t none = 0;
   const ck_conv *call = t->p->call;
-  const int64_t *stride = call->weight.stride, channel = group * call->shape.c_out + out->channel;
-  ck_pack pack = {.panel = t->b.panel,
-                  .ld = ck_round_up(height, t->p->k->vector),
-                  .lanes = height,
-                  .lane_stride = t->p->k->real_size,
-                  .src = (const char *)call->weight.data + channel * stride[0] + kb->channel * stride[1] +
-                         first * t->p->k->real_size,
-                  .nc = out->channels,
-                  .c_stride = stride[0],
-                  .nt = 1,
-                  .t_off = &none};
-  t->p->k->pack(&pack);
+  const int64_t *stride = call->weight.stride, item = t->p->k->real_size, vector = t->p->k->vector;
+  const int64_t channel = group * call->shape.c_out + out->channel, step = panel_bytes(t->p, out->channels);
+  const char *src = (const char *)call->weight.data + channel * stride[0] + kb->channel * stride[1];
+  for (int64_t k = 0; k < out->channels; k += PAGES) {
+    for (int64_t i = 0; i < panels; i++) {
+      const int64_t first = ck_part_start(rows, panels, i), height = ck_part_start(rows, panels, i + 1) - first;
+      const int64_t ld = ck_round_up(height, vector);
+      ck_pack pack = {.panel = t->b.panel + i * step + k * ld * item,
+                      .ld = ld,
+                      .lanes = height,
+                      .lane_stride = item,
+                      .src = src + k * stride[0] + first * item,
+                      .nc = ck_min(PAGES, out->channels - k),
+                      .c_stride = stride[0],
+                      .nt = 1,
+                      .t_off = &none};
+      t->p->k->pack(&pack);
+    }
+  }
 }
 
 /* columns = transpose(weight) @ gradient, over one block of outputs. */
@@ -297,13 +315,13 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
     int64_t ld = ck_round_up(out.channels, k->vector), channel = group * call->shape.c_out;
     ck_window_fill(&t->b.g, &t->box, &out, channel * call->y.stride[1], channel * call->act_y.stride[1], 0);
     ck_window_tap_offsets(&t->b.g, t->b.ko);
-    if (!adjoin)
+    if (adjoin)
+      adjoining_panels(t, kb, &out, group, rows, panels);
+    else
       weight_tile(t, kb, &out, group, ld);
     for (int64_t i = 0; i < panels; i++) {
       int64_t first = ck_part_start(rows, panels, i), height = ck_part_start(rows, panels, i + 1) - first;
-      if (adjoin)
-        adjoining_panel(t, kb, &out, group, first, height);
-      else
+      if (!adjoin)
         row_panel(t, first, height, out.channels, ld);
       ck_lane_product product = {.kernels = k,
                                  .k = out.channels,
@@ -312,7 +330,7 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
                                  .ldc = column,
                                  .data = t->b.g.data,
                                  .ko = t->b.ko,
-                                 .panel = t->b.panel,
+                                 .panel = t->b.panel + (adjoin ? i * panel_bytes(p, out.channels) : 0),
                                  .total = (char *)t->b.x.data + first * column * k->real_size,
                                  .mode = CK_ADD};
       ck_multiply_lanes(&product);
