@@ -42,6 +42,14 @@ CK_INLINE void copy_every_second(REAL *dst, const char *src, int64_t n) {
   }
 }
 
+/* The same of more than half a vector and less than a whole one: what is read from both ends is enough. */
+CK_INLINE void copy_few_seconds(REAL *dst, const char *src, int64_t n) {
+  const int64_t half = VBYTES / 2, size = sizeof(REAL);
+  const vreal ends = SHUFFLE(v_loadu(src), v_loadu(src + (2 * n - 1 - VL) * size), EVEN_ODD);
+  __builtin_memcpy(dst, &ends, half);
+  __builtin_memcpy(dst + n - VL / 2, (const char *)&ends + half, half);
+}
+
 /* n of the even ones and n of the odd ones: what is read once serves both. */
 CK_INLINE void copy_evens_and_odds(REAL *evens, REAL *odds, const char *src, int64_t n) {
   for (int64_t next = 0; next < n; next += VL) {
@@ -64,6 +72,8 @@ CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
     copy_bytes((char *)dst, src, span.length * size);
   else if (span.src_step == 2 * size && span.length >= VL)
     copy_every_second(dst, src, span.length);
+  else if (span.src_step == 2 * size && span.length > VL / 2)
+    copy_few_seconds(dst, src, span.length);
   else
     copy_strided(dst, 1, src, span.src_step, span.length);
 }
@@ -226,8 +236,11 @@ static void CK_NAME(stage_band)(const ck_stage *p, REAL *to, int64_t at, const c
   const int64_t vectors = n / VL, rest = n % VL;
   to += at;
   if (step != sizeof(REAL)) {
-    for (int64_t c = 0; c < p->channels; c++)
-      copy_span(to + c * p->dst_channel, src + c * p->src_channel, (ck_span){.length = (int32_t)n, .src_step = step});
+    const ck_span span = {.length = (int32_t)n, .src_step = step};
+    for (int64_t c = 0; c < p->channels; c++, to += p->dst_channel, src += p->src_channel) {
+      prefetch(src + 4 * p->src_channel, n * step);
+      copy_span(to, src, span);
+    }
     return;
   }
   if (rest && at == 0)
