@@ -52,8 +52,11 @@ static void place(const col_plan *p, ck_arena *arena, col_buffers *b) {
   ck_window_place(&b->x, p->k, &p->x, &p->x_size, arena);
   if (p->g.tensor.data)
     ck_window_place(&b->g, p->k, &p->g, &p->g_size, arena);
-  b->weight = ck_take(arena, p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item);
-  b->panel = ck_take(arena, ck_row_panel_count(p->k, p->max_rows) * panel_bytes(p, p->g_size.channels));
+  /* Weights, or all their panels where those are made without. */
+  const int64_t rows = p->max_rows * ck_round_up(p->g_size.channels, p->k->vector) * item;
+  const int64_t panel = panel_bytes(p, p->g_size.channels);
+  b->weight = ck_take(arena, ck_max(rows, ck_row_panel_count(p->k, p->max_rows) * panel));
+  b->panel = ck_take(arena, panel);
   b->ko = ck_take(arena, most * (int64_t)sizeof(int32_t));
   b->offset = ck_take(arena, most * (int64_t)sizeof(int64_t));
 }
@@ -286,7 +289,7 @@ static void adjoining_panels(const col_tile *t, const ck_kblock *kb, const ck_kb
     for (int64_t i = 0; i < panels; i++) {
       const int64_t first = ck_part_start(rows, panels, i), height = ck_part_start(rows, panels, i + 1) - first;
       const int64_t ld = ck_round_up(height, vector);
-      ck_pack pack = {.panel = t->b.panel + i * step + k * ld * item,
+      ck_pack pack = {.panel = t->b.weight + i * step + k * ld * item,
                       .ld = ld,
                       .lanes = height,
                       .lane_stride = item,
@@ -330,7 +333,7 @@ static void multiply_columns(col_tile *t, const ck_kblock *kb, int64_t group, ck
                                  .ldc = column,
                                  .data = t->b.g.data,
                                  .ko = t->b.ko,
-                                 .panel = t->b.panel + (adjoin ? i * panel_bytes(p, out.channels) : 0),
+                                 .panel = adjoin ? t->b.weight + i * panel_bytes(p, out.channels) : t->b.panel,
                                  .total = (char *)t->b.x.data + first * column * k->real_size,
                                  .mode = CK_ADD};
       ck_multiply_lanes(&product);
