@@ -77,11 +77,9 @@ static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed
   /* Small images are taken together for a gradient of x, whose weights are then packed for all of them, as many as
    * leave an image to each thread. */
   block[0] = with_gradient ? ck_max(1, ck_min(block[0], s->n / ck_max(1, call->run.threads))) : 1;
-  p.grid = ck_grid_make(size, block);
   p.x = ck_conv_x_source(call, 0, 0);
   p.x.order = CK_COLUMNS;
   p.rows = ck_reduction_make(s->c_in, s->kernel, row_cap(call));
-  p.x_size = tile_size(&p.grid, &p.rows);
   ck_kblock largest = ck_reduction_largest(&p.rows);
   p.max_rows = ck_kblock_k(&largest);
   if (with_gradient) {
@@ -90,12 +88,19 @@ static col_plan make_plan(const ck_conv *call, int with_gradient, int transposed
     for (int d = 0; d < 3; d++)
       p.g.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->out[d], .step = 1, .taps = 1, .tap_step = 1};
     p.outputs = ck_reduction_make(s->c_out, one, ck_kblock_cap(p.k));
-    p.g_size = tile_size(&p.grid, &p.outputs);
   }
-  col_buffers b;
-  ck_arena count = {0};
-  place(&p, &count, &b);
-  p.bytes = count.used;
+  for (;; block[0] = (block[0] + 1) / 2) { /* fewer images where scratch would be too large */
+    col_buffers b;
+    ck_arena count = {0};
+    p.grid = ck_grid_make(size, block);
+    p.x_size = tile_size(&p.grid, &p.rows);
+    if (with_gradient)
+      p.g_size = tile_size(&p.grid, &p.outputs);
+    place(&p, &count, &b);
+    p.bytes = count.used;
+    if (block[0] <= 1 || p.bytes <= ck_thread_bytes(&call->run, CK_THREAD_BYTES))
+      break;
+  }
   return p;
 }
 
