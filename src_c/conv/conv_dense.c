@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dense/dense_cost.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/lines.h"
@@ -370,7 +371,7 @@ static int goes_in_parts(const ck_conv *call, int transposed, const region *r, i
   double cycles = 0;
   for (int64_t at = r->lo[i]; at < r->hi[i];) {
     const region part = part_from(axis, r, i, at);
-    cycles += region_cycles(call, transposed, &part);
+    cycles += region_cycles(call, transposed, &part) + 2 * ck_cost.task; /* 1 us to plan and begin (Zen 4) */
     at = part.hi[i];
   }
   return cycles < region_cycles(call, transposed, r);
