@@ -320,6 +320,8 @@ AWKWARD = (
     Problem("blocks_circular_3d", 2,   8, (9, 14, 15), 12, (3, 3, 3), 1, 2, padding_mode="circular"),
     Problem("blocks_replicate_dw", 2, 40, (40, 41),    40, (7, 7), 1, 3, 1, 40, padding_mode="replicate"),
     Problem("blocks_much_padding", 4, 40, (14, 14),    34, (5, 5)),
+    Problem("blocks_no_taps",   128,   5, (1, 5),       1, (3, 7), (2, 1), ((5, 8), (6, 1)), (4, 1),
+            padding_mode="replicate"),
     Problem("blocks_few_groups",  2,   6, (53, 53),    10, (5, 5), 3, 2, 1, 2),
 )
 

@@ -122,6 +122,19 @@ def test_panels_are_of_one_arrangement_or_of_winograds_algorithm():
             assert f(x).tobytes() == convkit.conv2d(x, weight, padding=1).tobytes(), f"{name}, {x.shape}"
 
 
+def test_weights_laid_out_once_change_no_order_of_the_source(costs):
+    """Groups as lanes may be the best where each task packs its weights, and pixels where they are packed for all."""
+    rng = np.random.default_rng(0)
+    grad, weight = rng.standard_normal((1, 16, 20, 11), np.float32), rng.standard_normal((16, 8, 2, 4), np.float32)
+    options = {"stride": (1, 2), "padding": (0, 4), "dilation": (1, 3), "groups": 8, "need": "x", "algorithm": "direct"}
+    few = {"stage": (4,), "stage_groups": (0.34, 0.037), "drain_groups": (0.14, 1.7, 0.098)}
+    expected = convkit.conv2d_backward(grad, (1, 64, 21, 22), weight, **options).x
+    for apart in np.geomspace(10, 1000, 40):
+        engine.set_costs(costs | few | {"drain_run": (apart,), "drain_groups_run": (0.8 * apart,)})
+        got = convkit.conv2d_backward(grad, (1, 64, 21, 22), weight, **options).x
+        np.testing.assert_array_equal(got, expected, err_msg=str(apart))
+
+
 def weight_forms(weight):
     """The same weight with rows, or columns, adjacent; with rows apart and backwards; starting anywhere in a line."""
     wide = np.full((2 * weight.shape[0], weight.shape[1] + 3), np.nan, weight.dtype)

@@ -354,11 +354,11 @@ int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
 enum { PACKED_BYTES = 8 * 1024 * 1024 };
 
 static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_run *run) {
+  ck_dense trial = *d; /* as it is before a plan arranges its source */
   const ck_dense_plan best = cheapest_plan(d, arrangements, run);
   const int sharing = shareable(d, arrangements);
   if (d->prepared || best.tasks == 0 || !sharing)
     return best;
-  ck_dense trial = *d;
   trial.prepared = 1;
   ck_dense_plan plan = cheapest_plan(&trial, sharing, run);
   plan.packed = ck_round_up(ck_dense_panels(&trial, &plan), 64);

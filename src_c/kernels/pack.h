@@ -100,6 +100,8 @@ static int CK_NAME(pack_column)(const ck_pack *p) {
 
 static int CK_NAME(pack)(const ck_pack *p) {
   const int64_t size = sizeof(REAL);
+  if (p->nc == 0 || p->nt == 0) /* a phase that no tap reaches */
+    return 0;
   if (p->ld == 1)
     return CK_NAME(pack_column)(p);
   int adjacent = p->ld % VL == 0;
