@@ -123,6 +123,8 @@ CK_INLINE vreal number_at(const void *of, int64_t i, const int lanes) {
 CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, const REAL *const number[CK_MAP_NUMBERS],
                        const ck_bounds *bounds, const int lanes, const int of_gradient) {
   const vreal low = v_set1((REAL)bounds->low), high = v_set1((REAL)bounds->high);
+  /* An activation gives 0 for -0, whether or not it is by itself; x alone keeps its sign. */
+  const vreal zero = v_set1(bounds->low > -INFINITY || bounds->high < INFINITY ? 0 : (REAL)-0.0);
   vreal n[CK_MAP_NUMBERS];
   for (int k = 0; k < CK_MAP_NUMBERS; k++)
     n[k] = number_at(number[k < CK_SUM_NUMBERS || of_gradient ? k : 0], 0, lanes);
@@ -131,8 +133,8 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, con
     for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS) && lanes; k++)
       n[k] = number_at(number[k], i, 1);
     vreal xhat = (v_loadu(x + i) * n[0] - n[1]) * n[2] + n[3];
-    v_storeu(y + i,
-             of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6]) : v_at_most(high, v_at_least(low, xhat)));
+    v_storeu(y + i, of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6])
+                                : v_at_most(high, v_at_least(low, xhat + zero)));
   }
 }
 

@@ -111,6 +111,8 @@ def test_an_activation_in_the_pass_of_a_normalisation_changes_no_bit(activation,
     x, grad = rng.standard_normal((2, *shape), np.float32)
     x[(0, ..., 0) if layout == "NHWC" else (0, 0)] *= 1e30  # a channel that has to be scaled
     x[(0, 0, 0, -1) if layout == "NHWC" else (0, -1, 0, 0)] = np.nan
+    x[(..., 1) if layout == "NHWC" else (slice(None), 1)] = -0.0
+    layer.weight.data[1], layer.bias.data[1] = 1, -0.0
     model = nn.Sequential(layer, activation)
 
     def both():
