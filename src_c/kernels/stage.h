@@ -237,8 +237,9 @@ static void CK_NAME(stage_band)(const ck_stage *p, REAL *to, int64_t at, const c
   to += at;
   if (step != sizeof(REAL)) {
     const ck_span span = {.length = (int32_t)n, .src_step = step};
+    const int64_t ahead = step <= 64 ? n * step : 0; /* farther apart, most of the lines between are not read */
     for (int64_t c = 0; c < p->channels; c++, to += p->dst_channel, src += p->src_channel) {
-      prefetch(src + 4 * p->src_channel, n * step);
+      prefetch(src + 4 * p->src_channel, ahead);
       copy_span(to, src, span);
     }
     return;
