@@ -147,21 +147,27 @@ ck_dense ck_conv_axes_dense(const ck_conv *call, int transposed) {
   return d;
 }
 
+/* Whether each coordinate of the output reads its own of the source, and nothing else. */
+static int is_itself(const ck_axis *a) {
+  return a->taps == 1 && a->step == 1 && a->base == 0 && a->outputs == a->source;
+}
+
+/* Whether along axis i each row, of so many elements, begins where the one before ends. */
+static int follows(const ck_tensor *tensor, int i, int64_t row) {
+  return tensor->stride[i + 2] == row * tensor->stride[4];
+}
+
 /* Of one tap, rows that follow one another in both arrays are one row, which may be cut anywhere. */
 static void join_rows(ck_dense *d) {
-  ck_axis *axis = d->source.axis;
-  for (int i = 1; i >= 0; i--) {
-    const ck_axis *row = &axis[2];
-    const int joined =
-        axis[i].taps == 1 && axis[i].step == 1 && axis[i].base == 0 && axis[i].outputs == axis[i].source &&
-        row->taps == 1 && row->step == 1 && row->base == 0 && row->outputs == row->source &&
-        d->source.tensor.stride[i + 2] == row->source * d->source.tensor.stride[4] &&
-        d->dst.stride[i + 2] == row->outputs * d->dst.stride[4] &&
-        (!d->source.act_y.data || d->source.act_y.stride[i + 2] == row->source * d->source.act_y.stride[4]);
-    if (!joined)
+  const ck_source *s = &d->source;
+  ck_axis *row = &d->source.axis[2];
+  for (int i = 1; i >= 0 && is_itself(row) && is_itself(&s->axis[i]); i--) {
+    const int64_t length = row->outputs;
+    if (!follows(&s->tensor, i, length) || !follows(&d->dst, i, length) ||
+        (s->act_y.data && !follows(&s->act_y, i, length)))
       return;
-    axis[2].outputs = axis[2].source = axis[i].outputs * row->outputs;
-    axis[i].outputs = axis[i].source = 1;
+    row->outputs = row->source = s->axis[i].outputs * length;
+    d->source.axis[i].outputs = d->source.axis[i].source = 1;
   }
 }
 
