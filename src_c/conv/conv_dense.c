@@ -360,15 +360,14 @@ static double region_cycles(const ck_conv *call, int transposed, const region *r
   return ck_dense_make_plan(&d, &run).cycles;
 }
 
-/* Whether a region is better taken in parts along an axis: a block holds neighbouring rows of an image, some of which
- * read taps that are padding for others; a part holds those of all images that read the same. */
-static int goes_in_parts(const ck_conv *call, int transposed, const region *r, int i) {
+/* Whether a region is better taken in parts along axis i, which reads as `axis` says: a block holds neighbouring rows
+ * of an image, some of which read taps that are padding for others; a part holds those of all images that read the
+ * same. */
+static int goes_in_parts(const ck_conv *call, int transposed, const region *r, const ck_axis *axis, int i) {
   const ck_conv_shape *s = &call->shape;
   const int one_phase = s->stride[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1;
   if (!one_phase || s->kernel[i] == 1 || call->prepared || call->algorithm != CK_IMPLICIT_GEMM)
     return 0;
-  const ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
-  const ck_axis *axis = &d.source.axis[i];
   int64_t outputs = s->n;
   for (int k = 0; k < 3; k++)
     outputs *= r->hi[k] - r->lo[k];
@@ -383,33 +382,41 @@ static int goes_in_parts(const ck_conv *call, int transposed, const region *r, i
   return cycles < region_cycles(call, transposed, r);
 }
 
-static ck_status grad_x_region(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold,
-                               int64_t *bytes) {
-  ck_dense d = ck_conv_region_dense(call, transposed, lo, hi, fold);
-  ck_status status = CK_OK;
-  if (d.tapped && !fold)
-    status = ck_conv_start_x(call, transposed, d.activation, bytes);
-  ck_run run = call->run;
-  run.threads = ck_conv_region_threads(call, &d);
-  return status == CK_OK ? visit(call, &d, &run, bytes) : status;
-}
-
-/* Axis `axis` and those after it, but for the innermost, cut into parts, where that takes less: parts of an image's
- * rows would be stored by so few that it costs what they save. Bits are the same: a tap that is padding adds nothing.
- */
-static ck_status grad_x_parts(const ck_conv *call, int transposed, const region *r, int axis, int64_t *bytes) {
+/* A region from `axis` on, but for the innermost, in parts where that takes less: parts of an image's rows would be
+ * stored by so few that it costs what they save. Bits are the same: a tap that is padding adds nothing. */
+static ck_status each_part(const ck_conv *call, int transposed, const region *r, int axis, ck_conv_part visit_part,
+                           void *context) {
+  ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
+  while (axis < 2 && !goes_in_parts(call, transposed, r, &d.source.axis[axis], axis))
+    axis++;
   if (axis == 2)
-    return grad_x_region(call, transposed, r->lo, r->hi, 0, bytes);
-  if (!goes_in_parts(call, transposed, r, axis))
-    return grad_x_parts(call, transposed, r, axis + 1, bytes);
-  const ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
+    return visit_part(call, transposed, &d, context);
   ck_status status = CK_OK;
   for (int64_t at = r->lo[axis]; at < r->hi[axis] && status == CK_OK;) {
     const region part = part_from(&d.source.axis[axis], r, axis, at);
-    status = grad_x_parts(call, transposed, &part, axis + 1, bytes);
+    status = each_part(call, transposed, &part, axis + 1, visit_part, context);
     at = part.hi[axis];
   }
   return status;
+}
+
+ck_status ck_conv_x_parts(const ck_conv *call, int transposed, ck_conv_part visit_part, void *context) {
+  const ck_conv_shape *s = &call->shape;
+  region inside;
+  for (int i = 0; i < 3; i++) {
+    inside.lo[i] = s->pad_lo[i];
+    inside.hi[i] = s->pad_lo[i] + s->in[i];
+  }
+  return each_part(call, transposed, &inside, 0, visit_part, context);
+}
+
+static ck_status grad_x_region(const ck_conv *call, int transposed, ck_dense *d, void *bytes) {
+  ck_status status = CK_OK;
+  if (d->tapped && !d->fold)
+    status = ck_conv_start_x(call, transposed, d->activation, bytes);
+  ck_run run = call->run;
+  run.threads = ck_conv_region_threads(call, d);
+  return status == CK_OK ? visit(call, d, &run, bytes) : status;
 }
 
 ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
@@ -422,8 +429,7 @@ ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
     edge[d][3] = edge[d][2] + s->pad_hi[d];
   }
   int64_t lo[3], hi[3];
-  const region inside = {{edge[0][1], edge[1][1], edge[2][1]}, {edge[0][2], edge[1][2], edge[2][2]}};
-  ck_status status = grad_x_parts(call, transposed, &inside, 0, bytes);
+  ck_status status = ck_conv_x_parts(call, transposed, grad_x_region, bytes);
   for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
     int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
     for (int d = 0; d < 3; d++) {
@@ -431,8 +437,10 @@ ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
       hi[d] = edge[d][part[d] + 1];
       empty |= lo[d] == hi[d];
     }
-    if (!empty)
-      status = grad_x_region(call, transposed, lo, hi, s->padding_mode, bytes);
+    if (empty)
+      continue;
+    ck_dense d = ck_conv_region_dense(call, transposed, lo, hi, s->padding_mode);
+    status = grad_x_region(call, transposed, &d, bytes);
   }
   return status;
 }
