@@ -357,7 +357,7 @@ static double region_cycles(const ck_conv *call, int transposed, const region *r
   ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
   ck_run run = call->run;
   run.threads = ck_conv_region_threads(call, &d);
-  return ck_dense_make_plan(&d, &run).cycles;
+  return ck_dense_make_plan(&d, &run).cycles + ck_region_cycles(&run);
 }
 
 /* Whether a region is better taken in parts along axis i, which reads as `axis` says: a block holds neighbouring rows
