@@ -195,10 +195,11 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
     -------
     dict of str to dict, or None
         None after printing. The keys: ``"versions"`` of convkit and NumPy; ``"build"``: the compiler, and the kinds of
-        threads and instruction sets built in; ``"isa"``: the one in force and the ones available; ``"threads"``: their
-        number, what decided it, who runs them (``"pool"`` or ``"openmp"``), whether that is OpenMP, and whether this is
-        a forked child, where it never is; ``"memory"``: how many bytes of freed results may be kept, and how many are
-        (printed in MiB).
+        threads and instruction sets built in; ``"isa"``: the one in force, the ones available, and how many vectors'
+        multiply-adds a core begins in a cycle with it, 1 or 2, which is timed and which plans follow from;
+        ``"threads"``: their number, what decided it, who runs them (``"pool"`` or ``"openmp"``), whether that is
+        OpenMP, and whether this is a forked child, where it never is; ``"memory"``: how many bytes of freed results may
+        be kept, and how many are (printed in MiB).
 
     Raises
     ------
@@ -234,7 +235,7 @@ def _config() -> dict[str, dict]:
             "threading": engine.built_threadings(),
             "isas": engine.built_isas(),
         },
-        "isa": {"current": isa(), "available": available_isas()},
+        "isa": {"current": isa(), "available": available_isas(), "fma_per_cycle": engine.fma_per_cycle()},
         "threads": {
             "number": _threads.get_num_threads(),
             "source": _threads.source(),

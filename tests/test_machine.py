@@ -115,6 +115,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
     dicts, _, text = done.stdout.partition("\n")
     config = json.loads(dicts)
     assert config["versions"] == {"convkit": convkit.__version__, "numpy": importlib.metadata.version("numpy")}
+    assert config["isa"].pop("fma_per_cycle") in (1, 2)
     assert config["isa"] == {"current": "generic", "available": ["generic"]}
     built = Path(engine.__file__).read_bytes()
     openmp = b"GOMP_parallel" in built or b"__kmpc_fork_call" in built  # what GCC's and Clang's code call
@@ -125,7 +126,12 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
     assert config["build"]["compiler"].split()[0] in ("gcc", "clang")
     assert "generic" in config["build"]["isas"]
     assert "memory:\n  cache_limit: 128 MiB\n  cached: 0 MiB\n" in text
-    assert "isa:\n  current: generic\n  available: generic\nthreads:\n  number: 3\n" in text
+    assert "isa:\n  current: generic\n  available: generic\n  fma_per_cycle: " in text
+    assert "\nthreads:\n  number: 3\n" in text
+
+
+def test_config_says_what_the_planner_counts_on(isa):
+    assert convkit.show_config("dicts")["isa"]["fma_per_cycle"] in (1, 2)
 
 
 @pytest.mark.parametrize("mode", ["dict", "", None])

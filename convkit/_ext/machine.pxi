@@ -74,6 +74,11 @@ def measure_fma(str dtype not None, int threads, double seconds):
     return rate
 
 
+def fma_per_cycle():
+    """Multiply-adds of vectors that a core begins in a cycle, as the planner has timed it: 1 or 2."""
+    return ck.ck_fma_per_cycle()
+
+
 def measure_triad(int64_t bytes_per_array, int threads, double seconds):
     """Bytes/s of a = b + s * c over three arrays of this size."""
     cdef Buffer buffer

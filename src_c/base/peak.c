@@ -82,6 +82,8 @@ int ck_fma_pipes(const ck_kernels *kernels) {
   return atomic_load_explicit(&known[kernels->isa], memory_order_relaxed);
 }
 
+int ck_fma_per_cycle(void) { return ck_fma_pipes(ck_kernels_for(CK_F32)); }
+
 /* ------------------------------------------------------------------ triad */
 
 enum { LINE = 64 };
