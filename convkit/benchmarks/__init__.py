@@ -6,6 +6,8 @@
 `problem`  a layer in one direction with its operands, and convkit's calls of it
 `peers`    the same call by other libraries, each loaded when it is asked for
 `measure`  one layer in one direction: peers checked for agreement, then all timed
+`tasks`    the same for what is no layer, named by a script in ``bench/``
+`fit`      the planner's costs, fitted to what layers take
 `report`   lines, means, quantiles and the worst of what was measured, and what has changed since an earlier run
 `picture`  all layers of a run on the roofline
 =========  ==================================================================================================

@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import convkit
-
 from .._ext import engine
 from .._probe import Probe
 from .._timing import Contender, Race
 from .._words import percent
 from .layers import DEFORMABLE, Layer
-from .problem import OPERATORS, Problem, Setting, ours
+from .problem import Problem, Setting, ours
 
 Costs = dict[str, tuple[float, ...]]
 ROUNDS = 3
@@ -38,26 +36,15 @@ class Sample:
 
     def estimates(self) -> np.ndarray:
         """Estimated cycles of the arrangements, in the order of `seconds`."""
-        cycles = _explained(self.problem).estimates
+        cycles = self.problem.explained(self.problem.direction).estimates
         return np.array([cycles[name] for name in self.seconds])
-
-
-def _explained(problem: Problem) -> convkit.Explanation:
-    layer, setting = problem.layer, problem.setting
-    x = layer.x_shape
-    if setting.layout == "NHWC":
-        x = (x[0], *x[2:], x[1])
-    return convkit.explain(
-        OPERATORS[layer.kind].format(layer.nd), x, layer.weight_shape, direction=problem.direction, dtype=setting.dtype,
-        groups=layer.groups, layout=setting.layout, algorithm=setting.algorithm, **problem.sizes(),
-    )  # fmt: skip
 
 
 def measure(layers: Sequence[Layer], direction: str, setting: Setting, probe: Probe) -> Iterator[Sample]:
     """The layers that may be arranged in several ways, timed in each."""
     for layer in layers:
         problem = _of_the_engine(layer, direction, setting)
-        names = [] if problem is None else [*_explained(problem).estimates]
+        names = [] if problem is None else [*problem.explained(direction).estimates]
         if problem is None or len(names) < 2:
             continue
         race = Race([_arranged(problem, name) for name in names], probe)
@@ -73,7 +60,7 @@ def _of_the_engine(layer: Layer, direction: str, setting: Setting) -> Problem | 
     if layer.kind in DEFORMABLE:
         return None
     problem = Problem(layer, direction, replace(setting, algorithm="auto"))
-    if _explained(problem).algorithm in ("winograd", "im2col"):
+    if problem.explained(direction).algorithm in ("winograd", "im2col"):
         return Problem(layer, direction, replace(setting, algorithm="implicit_gemm"))
     return problem
 

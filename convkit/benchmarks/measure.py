@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import convkit
 
-from .._extras import MissingExtraError
 from .._probe import FEWER, Burst, Probe
 from .._timing import Contender, Race
 from .layers import Layer
-from .problem import NotOfferedError, Problem, Setting, difference, ours
+from .problem import Problem, Setting, agreeing, ours
 
 Build = Callable[[Problem], Contender]
 DISTURBED = 3  # times more that a layer is timed while the machine is not itself
@@ -126,23 +126,9 @@ def _race(problem: Problem, peers: Mapping[str, Build], row: Row) -> Race:
         contenders = [*ours(problem)]
         wanted = contenders[0].read(contenders[0].call())
         for name, build in peers.items():
-            contender, why = _agreeing(build, problem, wanted)
+            contender, why = agreeing(partial(build, problem), wanted)
             if contender is None:
                 row.refused[name] = why
             else:
                 contenders.append(contender)
     return Race(contenders, row.probe, row.bursts)
-
-
-def _agreeing(build: Build, problem: Problem, wanted: Mapping) -> tuple[Contender | None, str]:
-    """A peer's contender, or None and why it is not timed."""
-    try:
-        peer = build(problem)
-        why = difference(peer.read(peer.call()), wanted)
-    except MissingExtraError:
-        raise
-    except NotOfferedError as error:
-        return None, str(error)
-    except Exception as error:  # whatever a library says of what it cannot do; it is reported in its words
-        return None, f"{type(error).__name__}: {error}"
-    return (peer, "") if why is None else (None, f"its result differs: {why}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _extras
+from .._files import save_picture
 from .._words import counted
 from ..train.history import log_axis
 from .measure import Row
@@ -54,4 +55,4 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
     )
     axes.grid(alpha=0.25, which="both")
     axes.legend(fontsize="small", frameon=False, loc="lower right")
-    figure.savefig(path, dpi=130)
+    save_picture(figure, path, 130)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 import convkit
 
+from .._extras import MissingExtraError
 from .._timing import Contender
 from .layers import DEFORMABLE, Layer
 
@@ -62,21 +63,10 @@ class Problem:
     @property
     def winograd(self) -> bool:
         """Whether Winograd's algorithm runs, for one gradient at least: with fewer products than `flops` counts."""
-        layer, setting = self.layer, self.setting
-        if layer.kind in DEFORMABLE:
+        if self.layer.kind in DEFORMABLE:
             return False
-        x_shape = layer.x_shape
-        if setting.layout == "NHWC":
-            x_shape = (x_shape[0], *x_shape[2:], x_shape[1])
         directions = ("x", "weight") if self.direction == "backward" else (self.direction,)
-        options = self.sizes() | {"layout": setting.layout, "groups": layer.groups, "algorithm": setting.algorithm}
-        return "winograd" in [
-            convkit.explain(
-                OPERATORS[layer.kind].format(layer.nd), x_shape, layer.weight_shape, direction=direction,
-                dtype=setting.dtype, **options,
-            ).algorithm
-            for direction in directions
-        ]  # fmt: skip
+        return "winograd" in [self.explained(direction).algorithm for direction in directions]
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -103,6 +93,17 @@ class Problem:
         if layer.kind == "dcn2":
             data["mask"] = rng.random((layer.n, taps, *layer.out_spatial), self.setting.dtype)
         return data
+
+    def explained(self, direction: str) -> convkit.Explanation:
+        """What `convkit.explain` says of the layer, which is none that is deformable, in one direction."""
+        layer, setting, x_shape = self.layer, self.setting, self.layer.x_shape
+        if setting.layout == "NHWC":
+            x_shape = (x_shape[0], *x_shape[2:], x_shape[1])
+        return convkit.explain(
+            OPERATORS[layer.kind].format(layer.nd), x_shape, layer.weight_shape, direction=direction,
+            dtype=setting.dtype, layout=setting.layout, algorithm=setting.algorithm, groups=layer.groups,
+            **self.sizes(),
+        )  # fmt: skip
 
     def sizes(self) -> dict[str, Any]:
         """stride, padding and dilation for each axis."""
@@ -163,3 +164,19 @@ def difference(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) 
         if not (norm <= NORM_DIFFERS * scale and largest <= LARGEST_DIFFERS * scale):
             return f"{name} differs by {norm / (scale or 1):.1e} of its norm, at most by {largest / (scale or 1):.1e}"
     return None
+
+
+def agreeing(
+    build: Callable[[], Contender], wanted: Mapping[str, np.ndarray]
+) -> tuple[Contender, None] | tuple[None, str]:
+    """A peer's contender, or why it is not timed: it cannot do the call, or its result differs from what is wanted."""
+    try:
+        peer = build()
+        why = difference(peer.read(peer.call()), wanted)
+    except MissingExtraError:
+        raise
+    except NotOfferedError as error:
+        return None, str(error)
+    except Exception as error:  # whatever a library says of what it cannot do; it is reported in its words
+        return None, f"{type(error).__name__}: {error}"
+    return (peer, None) if why is None else (None, f"its result differs: {why}")

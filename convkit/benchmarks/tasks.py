@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import convkit
@@ -14,7 +15,7 @@ from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
 from .._words import counted
 from .peers import add_against
-from .problem import NotOfferedError, difference
+from .problem import agreeing
 from .report import mean
 
 
@@ -34,15 +35,11 @@ def compare(task: Task, probe: Probe) -> tuple[Race, list[str]]:
     with convkit.threads(probe.threads):
         wanted = task.read(task.call())
         for name, call in task.peers.items():
-            try:
-                why = difference(task.read(call()), wanted)
-            except NotOfferedError as error:
-                wrong.append(f"{task.name}: {name} was not timed: {error}")
-                continue
-            if why is None:
-                contenders.append(Contender(name, call))
+            peer, why = agreeing(partial(Contender, name, call, task.read), wanted)
+            if peer is None:
+                wrong.append(f"{task.name}: {name} was not timed: {why}")
             else:
-                wrong.append(f"{task.name}: {name} was not timed: its result differs: {why}")
+                contenders.append(peer)
     race = Race(contenders, probe)
     race.run()
     return race, wrong

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import convkit
 
 from .._extras import MissingExtraError
+from ._arguments import INTERRUPTED
 
 COMMANDS = {
     "demo": "train a small network on real handwritten digits, draw what it learned, and time this machine",
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"convkit {args.command}: interrupted", file=sys.stderr)
-        return 130  # 128 + SIGINT, as shells have it
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

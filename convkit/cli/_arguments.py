@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+INTERRUPTED = 130  # the status of what Ctrl-C has ended: 128 + SIGINT, as shells have it
 REFUSALS = TypeError, ValueError, OverflowError, MemoryError  # what a line says of, rather than a traceback
 _INT, _LONG = 2**31 - 1, 2**63 - 1  # a C int, which threads and pixels are counted in, and what sizes are
 

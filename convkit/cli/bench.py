@@ -23,9 +23,8 @@ from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
-from ._arguments import reading, several, thread_count, to_write, whole
+from ._arguments import INTERRUPTED, reading, several, thread_count, to_write, whole
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 ROOFLINE = "convkit-roofline.png"
 FITTED = 60  # random layers that costs are fitted to where no others are asked for
 AGAIN, TIMES_MORE = 0.9, 3  # a layer that a peer beats by this ratio is timed so many more times
@@ -64,11 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=("float32", "float64"), default="float32")
     add("--layout", choices=LAYOUTS, default="NCHW")
     add("--algorithm", choices=ALGORITHMS, default="auto", help="of layers that are not deformable (default: auto)")
-    add(
-        "--prepared",
-        action="store_true",
-        help="weights laid out ahead of the calls, as other engines' sessions have them: without deformable layers",
-    )
+    ahead = "weights laid out ahead of the calls, as other engines' sessions have them: without deformable layers"
+    add("--prepared", action="store_true", help=ahead)
     add("--threads", type=several(thread_count), metavar="N[,N]", help="default: as convkit.get_num_threads()")
     add("--batch", type=whole(1), help="images per call instead of each layer's own")
     add("--roofline", nargs="?", const=ROOFLINE, type=to_write, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
@@ -76,11 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", nargs="?", const="-", type=_output, metavar="FILE", help=words)
     add("--save", type=to_write, metavar="FILE", help="as --json FILE: for a later --compare")
     add("--compare", metavar="FILE", help="say what has changed since the run that was saved there")
-    add(
-        "--fit",
-        action="store_true",
-        help="refit the planner's costs to the layers (default: 60 random ones), print them",
-    )
+    costs = f"refit the planner's costs to the layers (default: {FITTED} random ones), print them"
+    add("--fit", action="store_true", help=costs)
 
 
 def _layers(args: argparse.Namespace) -> list[Layer]:

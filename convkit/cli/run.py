@@ -29,23 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("model", metavar="MODEL.onnx", help="a model in ONNX's format")
     what = "a .npy file, or a picture, for each of the model's inputs (default: random numbers)"
     add("--input", action="append", metavar="[NAME=]FILE", help=what)
-    add(
-        "--size", type=height_and_width, metavar="HxW", help="pictures are scaled to it (default: what the model takes)"
-    )
-    add(
-        "--mean",
-        type=several(real()),
-        default=(0.0,),
-        metavar="M[,M,M]",
-        help="subtracted from pixels, which are 0 to 1",
-    )
-    add(
-        "--std",
-        type=several(real(zero=False)),
-        default=(1.0,),
-        metavar="S[,S,S]",
-        help="what pixels are then divided by",
-    )
+    size = "pictures are scaled to it (default: what the model takes)"
+    add("--size", type=height_and_width, metavar="HxW", help=size)
+    add("--mean", type=several(real()), default=(0.0,), metavar="M[,M,M]", help="subtracted from pixels, 0 to 1")
+    add("--std", type=several(real(zero=False)), default=(1.0,), metavar="S[,S,S]", help="they are then divided by it")
     add("--bgr", action="store_true", help="the model takes blue first")
     add("--labels", type=Path, metavar="FILE", help="a file with the name of a class in each line")
     add_threads(parser)

@@ -29,12 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add = parser.add_argument
     add("model", choices=sorted([*MODELS, "dcgan_generator"]), help="a model of convkit.models, with random weights")
-    add(
-        "--size",
-        type=whole(1),
-        metavar="S",
-        help="height and width of the images (default: what the model is known for)",
-    )
+    add("--size", type=whole(1), metavar="S", help="height and width (default: what the model is known for)")
     add("--batch", type=whole(1), default=1, metavar="N", help="images at a time (default: 1)")
     add_threads(parser)
     add("--explain", action="store_true", help="show the time of every node, what was fused and what was chosen")

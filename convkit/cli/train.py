@@ -23,7 +23,7 @@ from .._files import replacing
 from .._words import counted, dimensions, percent
 from ..train import NonFiniteError, Trainer
 from ..train.progress import lines
-from ._arguments import reading
+from ._arguments import INTERRUPTED, reading
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 
 CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
@@ -200,7 +200,7 @@ def run(args: argparse.Namespace) -> int:
             return 2
         except KeyboardInterrupt as stop:
             if comm is not None and not stop.args:  # with words all have stopped after the same step
-                comm.Abort(130)
+                comm.Abort(INTERRUPTED)
             raise
     return 0
 

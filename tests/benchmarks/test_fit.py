@@ -13,7 +13,7 @@ def samples(layers):
     """Layers that take as long as the estimates say."""
     for layer in layers:
         problem = Problem(layer, "forward", Setting(algorithm="implicit_gemm"))
-        estimates = fit._explained(problem).estimates
+        estimates = problem.explained(problem.direction).estimates
         if len(estimates) > 1:
             yield fit.Sample(problem, {name: cycles * SECONDS for name, cycles in estimates.items()})
 
@@ -35,11 +35,11 @@ def test_a_fit_finds_what_times_come_from(costs):
 
 def test_costs_are_what_plans_follow_from(costs):
     problem = Problem(draw.random_layers(1, 5)[0], "forward", Setting(algorithm="implicit_gemm"))
-    cycles = fit._explained(problem).estimate
+    cycles = problem.explained(problem.direction).estimate
     engine.set_costs(costs | {"task": (1e9,)})
-    assert fit._explained(problem).estimate > cycles + 9e8
+    assert problem.explained(problem.direction).estimate > cycles + 9e8
     engine.set_costs(costs)
-    assert fit._explained(problem).estimate == cycles
+    assert problem.explained(problem.direction).estimate == cycles
 
 
 def test_what_is_interrupted_leaves_the_best_costs_so_far(costs):
