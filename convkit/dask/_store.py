@@ -96,9 +96,8 @@ def to_zarr(array: da.Array, path: str | os.PathLike, **options: Any) -> Any:
         out = zarr.create_array(str(beside), shape=array.shape, dtype=array.dtype, **options)
         units = zip(out.shards or out.chunks, largest, strict=True)
         pieces = {axis: unit * max(1, size // unit) for axis, (unit, size) in enumerate(units)}
-        array.rechunk(pieces).store(
-            _UnderWay(out, str(path), beside), lock=False
-        )  # no chunk of it is written by two tasks
+        # No chunk of it is written by two tasks, so that no lock is needed.
+        array.rechunk(pieces).store(_UnderWay(out, str(path), beside), lock=False)
         beside.rename(path)
     except BaseException as error:
         _give_up(beside)

@@ -217,10 +217,8 @@ class Optimizer(Settings, ABC):
         """
         state = {name: np.array(getattr(holder, own), np.float64) for name, holder, own in self._all_numbers()}
         for i, (view, parameter, own) in enumerate(zip(self._views(), self.parameters, self.state, strict=True)):
-            if own:
-                own |= _missing(
-                    parameter, own, *view._used()
-                )  # zeros where a number was set since: it starts from them
+            if own:  # where a number was set since, it starts from zeros
+                own |= _missing(parameter, own, *view._used())
             state |= {f"{i}.{name}": np.asarray(value) for name, value in own.items()}
         return state
 
