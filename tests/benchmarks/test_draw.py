@@ -14,6 +14,8 @@ DRAWN = draw.random_layers(600, seed=3)
 def test_a_seed_gives_the_same_layers_however_many_are_asked_for():
     assert draw.random_layers(20, seed=3) == DRAWN[:20]
     assert draw.random_layers(20, seed=4) != DRAWN[:20]
+    # Figures name seeds: those of other versions are to be of the same layers.
+    assert [layer.name for layer in DRAWN[:2]] == ["4->58 2 at 1082 b1", "26->118 4x4x4 at 7x4x31 s2 p1 b54"]
     assert draw.random_layers(5, 3, lambda layer: layer.nd == 3) == [layer for layer in DRAWN if layer.nd == 3][:5]
 
 

@@ -169,3 +169,8 @@ def test_one_wrong_element_among_many_is_a_difference():
     assert difference({"y": got}, {"y": wanted}) is None
     got[777] += 0.04
     assert "at most by 5" in difference({"y": got}, {"y": wanted})
+
+
+def test_quantiles_are_values_that_are_there():
+    found = {"least": 1, "1 %": 2, "5 %": 6, "quarter": 26, "median": 51, "most": 100}
+    assert dict(report.quantiles(range(100, 0, -1))) == found
