@@ -16,11 +16,10 @@ import numpy as np
 import convkit
 
 from .. import _options, _shapes
-from .._arrays import same_dtype
 from .._results import ConvGrads
 from .._typing import Activation, Padding, Size
 from ..ops._docs import words
-from ..ops._shared import Family, Plan, check_algorithm, check_shape
+from ..ops._shared import Family, Plan, array_or_shape, check_algorithm, check_shape, taken_y
 from ..ops.conv import CONV
 from ..ops.conv_transpose import CONV_TRANSPOSE
 from ._axes import Axis, cuts_at
@@ -137,12 +136,11 @@ def _other_side(call: Call, cuts, to_small: bool):
 
 def forward(call_of, nd: int, sizes: tuple, x, weight, bias, activation, algorithm) -> da.Array:
     """The forward pass; `sizes` are what `call_of` takes after the shapes."""
-    x, weight = lazy(x, "x"), whole(weight, "weight")
-    same_dtype(weight, "weight", x, "x")
+    x = lazy(x, "x")
+    weight = whole(weight, "weight", x, "x")
     call = call_of(nd, x.shape, weight.shape, *sizes)
     if bias is not None:
-        bias = whole(bias, "bias")
-        same_dtype(bias, "bias", x, "x")
+        bias = whole(bias, "bias", x, "x")
         check_shape(bias, "bias", call.plan.bias_shape, "one per output channel")
     _options.activation(activation)
     check_algorithm(algorithm, call.plan)
@@ -242,19 +240,12 @@ def backward(call_of, nd: int, sizes: tuple, grad, x, weight, activation, y, nee
     """The gradients of `forward`, those that are needed."""
     need_x, need_weight, need_bias = _options.need(need, ConvGrads._fields)
     grad = lazy(grad, "grad")
-    x, x_shape = _array_or_shape(x, "x", "weight" if need_weight else None, grad, lazy)
-    weight, weight_shape = _array_or_shape(weight, "weight", "x" if need_x else None, grad, whole)
+    x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad, lazy)
+    weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad, whole)
     call = call_of(nd, x_shape, weight_shape, *sizes)
     check_shape(grad, "grad", call.plan.y_shape, "that of the output")
     _options.activation_backward(activation)
-    if activation is None:
-        y = None
-    elif y is None:
-        raise ValueError("y must be the output of the forward call where activation is given, got None")
-    else:
-        y = lazy(y, "y")
-        same_dtype(y, "y", grad, "grad")
-        check_shape(y, "y", grad.shape, "that of grad")
+    y = taken_y(y, activation, grad, lazy)
     if need_x or need_weight:
         check_algorithm(algorithm, call.plan)
     axis = call.images.channel_axis
@@ -269,24 +260,11 @@ def backward(call_of, nd: int, sizes: tuple, grad, x, weight, activation, y, nee
     )
 
 
-def _array_or_shape(value, name: str, needed_for: str | None, grad: da.Array, take):
-    """(array, shape) of an argument that may be given as its shape, unless a gradient needs its values."""
-    if not isinstance(value, (tuple, list)):
-        array = take(value, name)
-        same_dtype(array, name, grad, "grad")
-        return array, array.shape
-    if needed_for:
-        raise TypeError(
-            f"{name} must be an array where need includes {needed_for!r}, got {type(value).__name__} {value!r}"
-        )
-    return None, _shapes.array_shape(value, name)
-
-
 # ---------------------------------------------------------------- the public functions
 
 _BLOCKS_DOC = """
     algorithm : {{"implicit_gemm", "auto", "im2col", "direct", "winograd"}}
-        As in `convkit.{name}{nd}d`. The bits of "implicit_gemm", the default, do not depend on chunks; "auto" may take
+        As in `convkit.{name}`. The bits of "implicit_gemm", the default, do not depend on chunks; "auto" may take
         "winograd" where that is quicker, whose tiles begin at each block's first element.
 """
 
@@ -294,12 +272,12 @@ _ERRORS_DOC = """
     Raises
     ------
     TypeError, ValueError, OverflowError
-        As `convkit.{name}{nd}d`, at the call; ValueError too if chunk sizes are not known. What cannot be read or
+        As `convkit.{name}`, at the call; ValueError too if chunk sizes are not known. What cannot be read or
         allocated is an OSError or MemoryError when it is computed.
 """
 
 _FORWARD_DOC = """
-    `convkit.{name}{nd}d` of a Dask array, block by block.
+    `convkit.{name}` of a Dask array, block by block.
 
     Parameters
     ----------
@@ -310,7 +288,7 @@ _FORWARD_DOC = """
     bias : ndarray or Dask array, (C_out,), optional
         Added to every output of its channel.
     {sizes}, activation, layout
-        As in `convkit.{name}{nd}d`.
+        As in `convkit.{name}`.
 {blocks}
 
     Returns
@@ -329,13 +307,13 @@ _FORWARD_DOC = """
     --------
     >>> import numpy as np, convkit.dask, dask.array as da
     >>> x = da.ones({example_x}, dtype="float32", chunks={example_chunks})
-    >>> y = convkit.dask.{name}{nd}d(x, np.ones({example_weight}, np.float32), stride=2)
+    >>> y = convkit.dask.{name}(x, np.ones({example_weight}, np.float32), stride=2)
     >>> y.shape, y.chunks[-1]
     ({example_y}, {example_y_chunks})
 """
 
 _BACKWARD_DOC = """
-    Gradients of `convkit.dask.{name}{nd}d` with respect to its input, weight and bias.
+    Gradients of `convkit.dask.{name}` with respect to its input, weight and bias.
 
     Parameters
     ----------
@@ -367,8 +345,8 @@ _BACKWARD_DOC = """
     >>> import numpy as np, convkit.dask, dask.array as da
     >>> x = da.ones({example_x}, dtype="float32", chunks={example_chunks})
     >>> weight = np.ones({example_weight}, np.float32)
-    >>> grad = convkit.dask.{name}{nd}d(x, weight, stride=2)
-    >>> grads = convkit.dask.{name}{nd}d_backward(grad, x, weight, stride=2)
+    >>> grad = convkit.dask.{name}(x, weight, stride=2)
+    >>> grads = convkit.dask.{name}_backward(grad, x, weight, stride=2)
     >>> grads.x.chunks == x.chunks, grads.weight.compute().shape
     (True, {example_weight})
 """
@@ -378,19 +356,13 @@ def _document(template: str):
     """Decorator: the docstring that the functions of one family share, in the words of one of them."""
 
     def document(function):
-        name, nd = (
-            function.__name__.removesuffix("_backward")[:-2],
-            int(function.__name__.removesuffix("_backward")[-2]),
-        )
-        transposed = name == "conv_transpose"
+        name = function.__name__.removesuffix("_backward")
+        nd, transposed = int(name[-2]), name.startswith("conv_transpose")
         own = words(nd) | {"name": name}
         own["weight"] = own["w_transposed" if transposed else "w"]
-        own["sizes"] = (
-            "stride, padding, output_padding, groups, dilation, output_size"
-            if transposed
-            else "stride, padding, dilation, groups, padding_mode"
-        )
         own |= {
+            "sizes": "stride, padding, "
+            + ("output_padding, groups, dilation, output_size" if transposed else "dilation, groups, padding_mode"),
             "example_x": (1, 3, *[100] * nd),
             "example_chunks": (1, 3, *[50] * nd),
             "example_weight": (3, 8, *[3] * nd) if transposed else (8, 3, *[3] * nd),

@@ -17,7 +17,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from dask.task_spec import DataNode, List, Task, TaskRef
 
-from .._arrays import as_array, is_real
+from .._arrays import as_array, is_real, same_dtype
 from .._stored import Stored
 from .._threads import number_of_threads, threads
 
@@ -27,14 +27,16 @@ Span = tuple[int, int]
 # ---------------------------------------------------------------- arrays
 
 
-def lazy(value, name: str) -> da.Array:
-    """`value` as a Dask array of float32 or float64 whose chunk sizes are known."""
+def lazy(value, name: str, first: da.Array | None = None, first_name: str = "") -> da.Array:
+    """`value` as a Dask array of float32 or float64, of the dtype of `first`, whose chunk sizes are known."""
     if not isinstance(value, da.Array):
         if not hasattr(value, "chunks"):
-            return da.from_array(as_array(value, name))
+            return da.from_array(as_array(value, name, first, first_name))
         value = da.from_array(Stored(value, name), getattr(value, "shards", None) or value.chunks)
     if not is_real(value.dtype):
         raise TypeError(f"{name} must be float32 or float64, got dtype {value.dtype}")
+    if first is not None:
+        same_dtype(value, name, first, first_name)
     return known(value.astype(value.dtype.newbyteorder("=")), name)
 
 
@@ -45,11 +47,11 @@ def known(value: da.Array, name: str) -> da.Array:
     return value.rechunk(tuple(tuple(filter(None, sizes)) or (0,) for sizes in value.chunks))
 
 
-def whole(value, name: str) -> da.Array:
+def whole(value, name: str, first: da.Array | None = None, first_name: str = "") -> da.Array:
     """`value`, such as a weight, as a Dask array of one chunk, which every task reads."""
     if not isinstance(value, da.Array):
         value = da.from_array(as_array(value, name), chunks=-1)
-    return lazy(value, name).rechunk(-1)
+    return lazy(value, name, first, first_name).rechunk(-1)
 
 
 def together(array: da.Array, axis: int, name: str) -> da.Array:

@@ -16,7 +16,7 @@ from .._ext import engine
 from .._threads import current
 from .._typing import Size
 from ..ops._shared import check_shape
-from ..ops.resize import coordinates
+from ..ops.resize import coordinates, size_of
 from ._axes import cuts_at
 from ._graph import Layer, Span, lazy, sizes_of
 from ._sides import Blocks, Images, fitted, layer_of
@@ -206,11 +206,7 @@ def interpolate_backward(
     (50, 50)
     """
     grad, x_shape = lazy(grad, "grad"), _shapes.x_shape(x_shape)
-    if grad.ndim != len(x_shape):
-        raise ValueError(f"grad must have as many axes as x_shape, {len(x_shape)}, got shape {grad.shape}")
-    size = None
-    if scale_factor is None:
-        size = grad.shape[1:-1] if _options.channel_last(layout) else grad.shape[2:]
+    size = size_of(grad.shape, x_shape, scale_factor, layout)
     call = _call_of(x_shape, size, scale_factor, mode, align_corners, antialias, layout)
     check_shape(grad, "grad", call.y_shape, "that of the output")
     batch, channels, spatial = call.images.cuts(grad)

@@ -64,7 +64,7 @@ def check_shape(array: np.ndarray, name: str, shape: tuple[int, ...], why: str) 
         raise ValueError(f"{name} must have shape {shape}, {why}, got shape {array.shape}")
 
 
-def array_or_shape(value, name: str, needed_for: str | None, grad: np.ndarray):
+def array_or_shape(value, name: str, needed_for: str | None, grad, take: Callable = as_array):
     """(array, shape) of an argument that may be given as its shape, unless a gradient needs its values."""
     if isinstance(value, (tuple, list)):
         if needed_for:
@@ -72,17 +72,17 @@ def array_or_shape(value, name: str, needed_for: str | None, grad: np.ndarray):
                 f"{name} must be an array where need includes {needed_for!r}, got {type(value).__name__} {value!r}"
             )
         return None, _shapes.array_shape(value, name)
-    array = as_array(value, name, grad, "grad")
+    array = take(value, name, grad, "grad")
     return array, array.shape
 
 
-def taken_y(y, activation, grad: np.ndarray):
+def taken_y(y, activation, grad, take: Callable = as_array):
     """The forward's output, where the activation's derivative is to be formed from it."""
     if activation is None:
         return None
     if y is None:
         raise ValueError("y must be the output of the forward call where activation is given, got None")
-    y = as_array(y, "y", grad, "grad")
+    y = take(y, "y", grad, "grad")
     check_shape(y, "y", grad.shape, "that of grad")
     return y
 

@@ -61,6 +61,15 @@ def _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout
     return _plan((x_shape, size, scale_factor, *flags), (mode, layout))
 
 
+def size_of(grad_shape, x_shape, scale_factor, layout) -> tuple[int, ...] | None:
+    """The argument `size` of the call whose output has the shape of grad; None where it had a scale."""
+    if len(grad_shape) != len(x_shape):
+        raise ValueError(f"grad must have as many axes as x_shape, {len(x_shape)}, got shape {grad_shape}")
+    if scale_factor is not None:
+        return None
+    return grad_shape[1:-1] if _options.channel_last(layout) else grad_shape[2:]
+
+
 def _run(plan: _Plan, x: np.ndarray, y: np.ndarray, backward: bool) -> None:
     """y from x, or, backward, x, the gradient of the input, from y, that of the output."""
     if isinstance(plan.geometry, engine.PoolGeometry):
@@ -214,11 +223,7 @@ def interpolate_backward(
     """
     grad = as_array(grad, "grad")
     x_shape = _shapes.x_shape(x_shape)
-    if len(grad.shape) != len(x_shape):
-        raise ValueError(f"grad must have as many axes as x_shape, {len(x_shape)}, got shape {grad.shape}")
-    size = None
-    if scale_factor is None:
-        size = grad.shape[1:-1] if _options.channel_last(layout) else grad.shape[2:]
+    size = size_of(grad.shape, x_shape, scale_factor, layout)
     plan = _planned(x_shape, size, scale_factor, mode, align_corners, antialias, layout)
     check_shape(grad, "grad", plan.y_shape, "that of the output")
     dx = empty(x_shape, grad.dtype)
