@@ -19,7 +19,7 @@ TRANSPOSED_PADDING_NAMES = tuple(name for name in PADDING_NAMES if name != "full
 _AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
-class Window(NamedTuple):
+class Moves(NamedTuple):
     """How a kernel moves over the spatial axes; every field but the last is one int per axis."""
 
     in_: tuple[int, ...]
@@ -130,9 +130,6 @@ def array_shape(value, name: str) -> tuple[int, ...]:
     return shape
 
 
-# ---------------------------------------------------------------- paddings
-
-
 def x_shape(value, name: str = "x_shape") -> tuple[int, ...]:
     """The argument x_shape, or another that is a shape, as ints."""
     if not isinstance(value, (tuple, list)):
@@ -140,9 +137,7 @@ def x_shape(value, name: str = "x_shape") -> tuple[int, ...]:
     return array_shape(value, name)
 
 
-def output_size(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int) -> int:
-    """Outputs along one axis: floor((size + lo + hi - dilation*(kernel - 1) - 1) / stride) + 1."""
-    return (size + lo + hi - dilation * (kernel - 1) - 1) // stride + 1
+# ---------------------------------------------------------------- paddings
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -211,7 +206,12 @@ def _check_padding_mode(mode: str, in_, lo, hi) -> int:
 # ---------------------------------------------------------------- windows
 
 
-def window(in_, kernel, stride, padding, dilation, padding_mode: str, kernel_name: str, over: bool = False) -> Window:
+def output_size(size: int, kernel: int, stride: int, dilation: int, lo: int, hi: int) -> int:
+    """Outputs along one axis: floor((size + lo + hi - dilation*(kernel - 1) - 1) / stride) + 1."""
+    return (size + lo + hi - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def window(in_, kernel, stride, padding, dilation, padding_mode: str, kernel_name: str, over: bool = False) -> Moves:
     """All sizes of a moving window, checked; with `over` it may reach beyond the padding by less than a stride."""
     nd = len(in_)
     kernel = per_axis(kernel, nd, kernel_name, 1)
@@ -231,7 +231,7 @@ def window(in_, kernel, stride, padding, dilation, padding_mode: str, kernel_nam
             )
     mode = _check_padding_mode(padding_mode, in_, lo, hi)
     out = tuple(map(output_size, in_, kernel, stride, dilation, lo, hi))
-    return Window(in_, kernel, stride, dilation, lo, hi, out, mode)
+    return Moves(in_, kernel, stride, dilation, lo, hi, out, mode)
 
 
 def _image_text(nd: int, channel_last: bool) -> str:

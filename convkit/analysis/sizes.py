@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .. import _pool_shapes, _shapes
-
-Size = int | Sequence[int]
+from .._typing import Padding, Size
 
 
 def output_size(
     input_size: Size,
     kernel_size: Size,
     stride: Size = 1,
-    padding: int | str | Sequence = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     *,
     transposed: bool = False,
