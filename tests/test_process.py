@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -173,24 +174,17 @@ def test_python_threads():
     """Eight Python threads at once, each with its own number of threads, on shared operands: the bits of one alone."""
     cases = [random_data(problem, "float32") for problem in named("primes", "tails_65_153", "depthwise", "cifar_32")]
     expected = [everything(data) for data in cases]
-    barrier, failures = threading.Barrier(8), []
+    barrier = threading.Barrier(8)
 
     def call(number):
-        try:
-            barrier.wait()
-            for turn in range(12):
-                which = (number + turn) % len(cases)
-                with convkit.threads(1 + number % 3):
-                    assert_same_bits(everything(cases[which]), expected[which], f"thread {number}")
-        except BaseException as error:  # handed to the main thread
-            failures.append(error)
+        barrier.wait()
+        for turn in range(12):
+            which = (number + turn) % len(cases)
+            with convkit.threads(1 + number % 3):
+                assert_same_bits(everything(cases[which]), expected[which], f"thread {number}")
 
-    callers = [threading.Thread(target=call, args=(number,)) for number in range(8)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert not failures
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(call, range(8)))
 
 
 def ended_by_another_thread():

@@ -1,6 +1,6 @@
 """Who runs the threads, the pool or OpenMP: the same bits, and what the pool promises to callers, forks and exits."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,20 +45,14 @@ def way(request):
 
 def test_bits_of_many_callers(way):
     """One, with more threads than there are cores; then several at once, each with a number of its own."""
-    expected, failures = call(1), []
+    expected = call(1)
     assert [call(threads) for threads in (2, 3, 7, 2, 70)] == [expected] * 5
 
     def work(number):
-        for turn in range(3):
-            if call(1 + (number + turn) % 4) != expected:
-                failures.append(number)
+        assert [call(1 + (number + turn) % 4) for turn in range(3)] == [expected] * 3
 
-    callers = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert not failures
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
 
 
 def forks(way):

@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -215,19 +216,10 @@ def test_threads_share_a_network_and_shapes_take_turns():
     model = models.resnet18(rng=0).eval()
     network = model.prepare((1, 3, 64, 64))
     batches = [noise(*shape) for shape in ((1, 3, 64, 64), (2, 3, 64, 64), (1, 3, 96, 40), (3, 3, 33, 33))]
-    wanted, wrong = [network(x) for x in batches], []
-
-    def work():
-        for x, y in zip(batches, wanted, strict=True):
-            if not np.array_equal(network(x), y):
-                wrong.append(x.shape)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    wanted = [network(x) for x in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for results in pool.map(lambda _: [network(x) for x in batches], range(8)):
+            assert all(map(np.array_equal, results, wanted))
 
 
 def test_a_plan_in_the_making_keeps_no_call_of_another_shape_waiting(monkeypatch):
@@ -259,16 +251,13 @@ def test_a_plan_that_several_threads_want_is_made_once(monkeypatch):
         time.sleep(0.05)
         return row.lower(plan, node)
 
-    def work():
+    def work(_):
         together.wait()
         network(x)
 
     monkeypatch.setitem(OPS, "Conv", row._replace(lower=lower))
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(3)))
     assert len(planned) == 1
 
 
