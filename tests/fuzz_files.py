@@ -400,19 +400,21 @@ def child(names, first, count):
     print(json.dumps(results))
 
 
-def run(names, first, count):
-    """What came of these files in a child: for each format how many were "arrays", "refused" and, by number, wrong."""
+def in_child(script, first, count, *options):
+    """What a script says of so many numbers when it runs as a child, as JSON; or how it ended, as what is wrong."""
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "CONVKIT_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, __file__, "--child", "--first", str(first), "--count", str(count), "--formats", *names],
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(sys.path), "CONVKIT_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        [sys.executable, script, "--child", "--first", str(first), "--count", str(count), *options],
+        env=os.environ | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
         return {"child": {f"exit status {done.returncode} after {done.stderr[-2000:]}": 1}}
     return json.loads(done.stdout)
+
+
+def run(names, first, count):
+    """What came of these files in a child: for each format how many were "arrays", "refused" and, by number, wrong."""
+    return in_child(__file__, first, count, "--formats", *names)
 
 
 def main():

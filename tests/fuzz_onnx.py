@@ -14,7 +14,6 @@ import faulthandler
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,7 +25,7 @@ import onnx
 from onnx import helper, numpy_helper, parser
 
 from convkit import onnx_backend
-from fuzz_files import NUMBERS, by_bytes, pick
+from fuzz_files import NUMBERS, by_bytes, in_child, pick
 
 MEMORY, SECONDS, MAX_BYTES = 1 << 30, 30, 1 << 26
 SEEDS = [
@@ -82,9 +81,7 @@ def made(number: int, models: list[onnx.ModelProto]) -> bytes:
             content = by_bytes(content, rng, PIECES)
         return content
     for _ in range(rng.integers(1, 4)):
-        pick(rng, [changed_attribute, changed_inputs, changed_op, changed_tensor, changed_types, changed_nodes])(
-            model, rng
-        )
+        pick(rng, CHANGES)(model, rng)
     return model.SerializeToString()
 
 
@@ -245,20 +242,13 @@ def child(first: int, count: int) -> None:
             came[result if result in ("arrays", "refused") else f"{number}: {result}"] += 1
         faulthandler.cancel_dump_traceback_later()
         os.chdir("/")
-    print(json.dumps(came))
+    print(json.dumps({"models": came}))
 
 
 def run(first: int, count: int) -> dict[str, int]:
     """What came of these models in a child."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", "--first", str(first), "--count", str(count)],
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(sys.path), "CONVKIT_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        return {f"exit status {done.returncode} after {done.stderr[-2000:]}": 1}
-    return json.loads(done.stdout)
+    (came,) = in_child(__file__, first, count).values()
+    return came
 
 
 def main() -> None:

@@ -27,10 +27,8 @@ def _clip_code(attrs: Attrs, bounds: tuple) -> Code | None:
     known = [bound for bound in bounds if bound is not None]
     if not known or any(bound.data is None or not is_real(bound.dtype) for bound in known):
         return None
-    lo, hi = (*(None if bound is None or bound.data.size == 0 else float(bound.data) for bound in bounds), None, None)[
-        :2
-    ]
-    lo, hi = -math.inf if lo is None else lo, math.inf if hi is None else hi
+    given = (None if bound is None or bound.data.size == 0 else float(bound.data) for bound in (*bounds, None, None))
+    lo, hi = (far if bound is None else bound for bound, far in zip(given, (-math.inf, math.inf), strict=False))
     return _elementwise.clip(lo, hi) if lo <= hi else None
 
 
@@ -68,7 +66,6 @@ CODES: dict[str, Callable[[Attrs, tuple], Code | None]] = {
     ),
     "Softplus": lambda attrs, _: _elementwise.softplus(1.0, math.inf),
 }
-BOUNDS = (engine.IDENTITY, engine.RELU, engine.CLIP)  # what the engine applies to a sum with what is added to it
 # How ONNX says an activation: the operator, the attributes that its numbers are, and what else it is told.
 _OPERATORS: dict[int, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     engine.RELU: ("Relu", (), {}),

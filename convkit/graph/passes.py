@@ -10,8 +10,9 @@ from contextlib import suppress
 
 import numpy as np
 
+from .._options import BOUNDS
 from .axes import channels_second, join_transposes
-from .elements import ARITHMETIC, BOUNDS, CODES, NONE, code_of
+from .elements import ARITHMETIC, CODES, NONE, code_of
 from .ir import Graph, Node, Value
 from .maps import affine, by_channel
 from .patterns import fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
