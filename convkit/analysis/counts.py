@@ -47,5 +47,12 @@ def count_flops(model: Module | Network, input_shape: tuple[int, ...]) -> int:
     arithmetic.
 
     A backward pass costs the same once more for the input's gradient and once more for the weight's.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> conv = nn.Conv2d(3, 8, 3, padding=1, rng=0)
+    >>> analysis.count_parameters(conv), analysis.count_flops(conv, (1, 3, 10, 10))  # 216 weights at 100 positions
+    (224, 43200)
     """
     return sum(call.flops for call in trace(model, input_shape).calls)

@@ -97,6 +97,13 @@ def check_gradients(
     ------
     AssertionError
         If a gradient does not pass; the message is the report.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import analysis, nn
+    >>> analysis.check_gradients(nn.Conv2d(2, 3, 3, rng=0), np.random.default_rng(0).random((1, 2, 5, 5))).ok
+    True
     """
     rng = np.random.default_rng(rng)
     x = np.array(x, dtype=np.float64)

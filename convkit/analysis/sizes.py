@@ -49,6 +49,12 @@ def output_size(
     TypeError, ValueError
         As from the operator. Also if `output_padding` is given without `transposed`, or both `transposed` and
         `ceil_mode`.
+
+    Examples
+    --------
+    >>> from convkit import analysis
+    >>> analysis.output_size((224, 224), 7, stride=2, padding=3), analysis.output_size(7, 2, stride=2, transposed=True)
+    ((112, 112), 14)
     """
     given = _shapes.plain(input_size, "input_size")
     nd = 1 if isinstance(given, int) else len(given)

@@ -49,6 +49,13 @@ def digits_split() -> Split:
     -------
     Split
         ``(x_train, y_train, x_test, y_test)``.
+
+    Examples
+    --------
+    >>> from convkit import data
+    >>> split = data.digits_split()
+    >>> split.x_train.shape, split.y_test.shape
+    ((1438, 1, 8, 8), (359,))
     """
     x, y = digits()
     held_out = np.arange(len(x)) % 5 == 4

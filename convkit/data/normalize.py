@@ -108,6 +108,14 @@ class ZScore(_Affine):
         If called before `fit`.
     ValueError
         If `axis` is 0, there is nothing to fit, or the channels are not those that were fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> normal = data.ZScore().fit(np.array([[1.0], [3.0]]))
+    >>> normal(np.array([[5.0]])), normal.inverse(np.array([[3.0]]))
+    (array([[3.]]), array([[5.]]))
     """
 
     def __init__(self, axis: int | None = 1) -> None:

@@ -43,7 +43,7 @@ class Schedule(Settings, ABC):
     ----------
     lr : float, default 1
         The rate that the factors are shares of; `drive` sets it to the optimizer's. An attribute that may be set
-        between steps.
+        between steps. All schedules take it, by name.
 
     Attributes
     ----------
@@ -51,6 +51,11 @@ class Schedule(Settings, ABC):
         How often `step` has been called.
     span : float
         How far `plot` draws: where the schedule has shown what it does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument of any of them is no number, or out of its range.
     """
 
     numbers = {"lr": math.inf}

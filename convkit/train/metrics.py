@@ -171,6 +171,11 @@ def confusion_matrix(labels: np.ndarray, guesses: np.ndarray, classes: int | Non
         If an array is not of integers.
     ValueError
         If the shapes differ, or a number is no class.
+
+    Examples
+    --------
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1])).tolist()
+    [[1, 1], [0, 1]]
     """
     labels, guesses = _classes(labels, "labels"), _classes(guesses, "guesses")
     if labels.shape != guesses.shape:
