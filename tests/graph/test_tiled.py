@@ -24,6 +24,14 @@ def test_tiles_have_the_bits_of_the_whole(name):
             np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("name", ("strides", "rounding up", "modes"))
+def test_tiles_of_one_or_two_elements(name):
+    make, shape = TILED[name]
+    network, x = make().prepare(), np.random.default_rng(0).standard_normal((1, shape[1], 13, 14), np.float32)
+    for tile in (1, 2):
+        np.testing.assert_array_equal(network.tiled(x, tile), network(x))
+
+
 def test_numbers_of_channels_and_whatever_is_element_by_element():
     graph, x = Graph(), np.random.default_rng(0).standard_normal((1, 5, 20, 23), np.float32)
     graph.outputs = [graph.input("x").emit("ChannelNormalization", np.arange(5, dtype=np.float32)).emit("Floor")]
