@@ -112,6 +112,7 @@ NETWORKS = {
     "residual": (lambda: nn.Residual(nn.Sequential(conv(1, 1, 5, padding=2), conv(1, 1, 3, padding=1))), (1, 1, 12, 9)),
     "residual, strided": (lambda: nn.Residual(conv(1, 1, 5, 2, 2), conv(1, 1, 1, 2)), (1, 1, 12, 9)),
     "joined": (lambda: nn.Concat(conv(1, 1, 3, 2, 1), conv(1, 1, (1, 4), 2, (0, 1))), (1, 1, 11, 12)),
+    "joined, of two steps": (lambda: nn.Concat(conv(1, 1, 7, 7), nn.AdaptiveAvgPool2d(5)), (1, 1, 41, 41)),
     "in NumPy": (Shifted, (1, 1, 9, 8)),
     "normalised": (lambda: nn.Sequential(conv(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.Tanh()), (1, 1, 7, 7)),
     "separable": (lambda: nn.DepthwiseSeparableConv2d(1, 2, 3, padding=1, rng=0), (1, 1, 6, 7)),

@@ -37,6 +37,15 @@ def test_one_wrong_element_is_found_and_named(where, by):
         check_gradients(Wrong(where, by), X)
 
 
+def test_errors_are_shares_of_the_difference_and_of_a_floor():
+    """As rtol * |numeric| + atol has it: a gradient of 3.5 for 3, and one of 1e-8 where the difference is 0."""
+    allowed = {"rtol": 1e-2, "atol": 1e-4, "raise_error": False}
+    report = check_gradients(lambda x: (3 * x, np.array([3, 3, 3.5, 3])), X, **allowed)
+    assert report.error == pytest.approx(0.5 / (3 + 1e-2)) and report.entries[0].index == (2,)
+    report = check_gradients(lambda x: (0 * x, np.full(4, 1e-8)), X, **allowed)
+    assert report.ok and report.error == pytest.approx(1e-8 / 1e-2)
+
+
 def test_what_is_right_passes_far_within_the_tolerance():
     report = check_gradients(Wrong("input", 0.0), X)
     assert report.ok and report.error < 1e-7
