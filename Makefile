@@ -81,7 +81,7 @@ format: $(VENV)/lint
 
 clean:
 	rm -rf $(VENV) build dist convkit.egg-info convkit-demo convkit-train docs/gallery published \
-		.pytest_cache .ruff_cache
+		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find convkit -name '*.so' -delete
 

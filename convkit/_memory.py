@@ -16,7 +16,7 @@ _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB
 }  # fmt: skip
 
 
-def byte_count(value, name: str) -> int:
+def number_of_bytes(value, name: str) -> int:
     """A number of bytes: an int, or text such as "64MB" (of 1000s) or "1.5GiB" (of 1024s)."""
     if isinstance(value, str):
         parts = re.fullmatch(r"\s*(\d{1,19}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", value, re.ASCII)
@@ -67,7 +67,7 @@ def set_cache_limit(bytes: int | str) -> None:
     1073741824
     """
     global _limit
-    _limit = byte_count(bytes, "bytes")
+    _limit = number_of_bytes(bytes, "bytes")
     engine.set_cache_limit(_limit)
 
 
@@ -107,7 +107,7 @@ def _at_import(text: str) -> int:
     if not text.strip():
         return 128 * 2**20
     try:
-        return byte_count(text, "CONVKIT_CACHE_LIMIT")
+        return number_of_bytes(text, "CONVKIT_CACHE_LIMIT")
     except (ValueError, OverflowError) as error:
         raise RuntimeError(str(error)) from None
 
@@ -154,5 +154,5 @@ def workspace_limit(bytes: int | str) -> AbstractContextManager[None]:
     ...     convkit.conv2d(x, weight).shape
     (1, 64, 54, 54)
     """
-    limit = max(byte_count(bytes, "bytes"), 1)  # 0 would be none
+    limit = max(number_of_bytes(bytes, "bytes"), 1)  # 0 would be none
     return Held(engine.workspace_limit, lambda _: limit)

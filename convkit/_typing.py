@@ -1,4 +1,4 @@
-"""Types of the arguments that operators share."""
+"""Types of the arguments that operators, layers and transforms share."""
 
 from __future__ import annotations
 
@@ -18,3 +18,4 @@ Array = np.ndarray | HasArray
 Size = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
 Activation = str | tuple[Any, ...] | None
+Rng = np.random.Generator | int | None

@@ -14,7 +14,7 @@ import pytest
 import convkit
 from convkit._arrays import empty
 from convkit._ext import engine
-from convkit._memory import byte_count
+from convkit._memory import number_of_bytes
 
 MIB = 2**20
 
@@ -170,7 +170,7 @@ def test_bytes():
         0: 0, np.int32(7): 7, "12": 12, "12 B": 12, "3kB": 3000, "3KB": 3000, "3KiB": 3072, "64MB": 64_000_000,
         " 1.5 GiB ": 3 * 2**29, "2TB": 2 * 10**12, 2**63 - 1: 2**63 - 1,
     }.items():  # fmt: skip
-        assert byte_count(value, "bytes") == expected, value
+        assert number_of_bytes(value, "bytes") == expected, value
 
 
 @pytest.mark.parametrize(

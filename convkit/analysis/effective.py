@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._mode import entered
-from ..nn.init import Rng
+from .._typing import Rng
 from ..nn.module import Module
 from ..nn.parameter import dtype_of
 from .trace import checked_shape, spatial_axes

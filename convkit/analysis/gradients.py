@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._typing import Rng
 from ..nn.module import Module
 
 
@@ -59,7 +60,7 @@ def check_gradients(
     rtol: float = 1e-5,
     atol: float = 1e-7,
     max_elements: int | None = None,
-    rng: np.random.Generator | int | None = 0,
+    rng: Rng = 0,
     raise_error: bool = True,
 ) -> GradientReport:
     """Compare a layer's, a model's or a loss's gradients with central differences in float64.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._shapes import at_least, integer
+from .._typing import Rng
 from ..distributed import Ranks, split
 
 
@@ -112,7 +113,7 @@ def minibatches(
     y: Any,
     batch_size: int,
     *,
-    rng: np.random.Generator | int | None = None,
+    rng: Rng = None,
     shuffle: bool = True,
     drop_last: bool = False,
     ranks: Ranks | None = None,

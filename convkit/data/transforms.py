@@ -15,9 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .._numbers import number
 from .._shapes import at_least, per_axis
+from .._typing import Rng
 from ..ops.grid import grid_sample
-
-Rng = np.random.Generator | int | None
 
 
 class Compose:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _extras
 from .._files import replacing
-from .._memory import byte_count
+from .._memory import number_of_bytes
 from ._bounded import Refused, Source
 from ._plain_files import read_npz, read_safetensors
 from ._torch_files import read_torch
@@ -118,7 +118,7 @@ def load_state(
         read = partial(read_torch, key=key)
     elif key is not None:
         raise ValueError(f"key must be None but for .pt and .pth files, which may have several levels, got {key!r}")
-    limit = None if max_bytes is None else byte_count(max_bytes, "max_bytes")
+    limit = None if max_bytes is None else number_of_bytes(max_bytes, "max_bytes")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         source = Source(file, size, max(8 * size, 2**26) if limit is None else limit)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._typing import Rng
 from ._describe import generator, real
 from .parameter import Parameter
 
-Rng = np.random.Generator | int | None
 Initialiser = Callable[..., np.ndarray]
 
 

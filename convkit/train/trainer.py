@@ -14,6 +14,7 @@ import numpy as np
 from .. import __version__, machine
 from .._mode import inference
 from .._shapes import integer
+from .._typing import Rng
 from ..data.minibatches import Minibatches, minibatches
 from ..distributed import Ranks
 from ..nn.losses import Loss, Penalty, softmax_cross_entropy
@@ -140,7 +141,7 @@ class Trainer:
         ema: EMA | None = None,
         early_stopping: EarlyStopping | None = None,
         guard: bool = True,
-        rng: np.random.Generator | int | None = None,
+        rng: Rng = None,
         shards: int | None = None,
         comm: Any = None,
     ) -> None:
