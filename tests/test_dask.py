@@ -126,6 +126,7 @@ def test_channels_in_chunks_are_brought_together_and_it_is_said():
     with pytest.warns(da.PerformanceWarning, match="x has its 6 channels in 3 chunks") as warned:
         y = convkit.dask.conv2d(x, WEIGHT)
     assert warned[0].filename == __file__
+    assert y.npartitions >= x.npartitions  # chunks of no more bytes
     assert y.compute().tobytes() == convkit.conv2d(X, WEIGHT, algorithm="implicit_gemm").tobytes()
     assert convkit.dask.avg_pool2d(x, 2).chunks[1] == (2, 2, 2)
 

@@ -174,9 +174,8 @@ def test_im2col_and_col2im():
     x = np.array([[[1.0, 2, 3], [4, 5, 6]]])
     cols = reference.im2col(x, (2,))
     assert_array_equal(cols, [[[1, 2], [2, 3], [4, 5], [5, 6]]])
-    assert_array_equal(
-        reference.col2im(cols, (3,), (2,)), [[[1, 4, 3], [4, 10, 6]]]
-    )  # inner elements are in two patches
+    folded = [[[1, 4, 3], [4, 10, 6]]]  # inner elements are in two patches
+    assert_array_equal(reference.col2im(cols, (3,), (2,)), folded)
     padded = reference.im2col(x[:, :1], (2,), padding=((1, 0),), padding_mode="replicate")
     assert_array_equal(padded, [[[1, 1, 2], [1, 2, 3]]])
     assert_array_equal(reference.col2im(padded, (3,), (2,), padding=((1, 0),), padding_mode="replicate"), [[[3, 4, 3]]])

@@ -192,11 +192,8 @@ def _as_bias(maker: Node, added: np.ndarray) -> np.ndarray | None:
     weight = maker.inputs[1].data
     if weight is None or (maker.op == "Gemm" and maker.attrs.get("alpha", 1.0) != 1):
         return None
-    if maker.op == "MatMul":
-        channels, wanted = weight.shape[-1], (weight.shape[-1],)
-        return (
-            added if weight.ndim == 2 and added.shape == wanted else None
-        )  # more axes might be more than the product's
+    if maker.op == "MatMul":  # added of more axes might have more than the product
+        return added if weight.ndim == 2 and added.shape == weight.shape[1:] else None
     channels = weight.shape[0 if maker.attrs.get("transB", 0) else 1]
     return added.reshape(-1) if added.shape in ((channels,), (1, channels)) else None
 

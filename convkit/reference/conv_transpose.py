@@ -24,12 +24,8 @@ def _conv_transpose(nd, x, weight, bias, sizes, activation, layout, sums=conv.SU
 
 
 def _conv_transpose_backward(nd, grad, x, weight, sizes, activation, y, layout, need, sums=conv.SUMS) -> ConvGrads:
-    last, dtype, x_shape, weight_shape = (
-        _options.channel_last(layout),
-        conv._dtype(grad),
-        conv._shape_of(x),
-        conv._shape_of(weight),
-    )
+    last, dtype = _options.channel_last(layout), conv._dtype(grad)
+    x_shape, weight_shape = conv._shape_of(x), conv._shape_of(weight)
     need_x, need_weight, need_bias = _options.need(need, _NAMES)
     shape = _shapes.conv_transpose(nd, x_shape, weight_shape, *sizes, last)
     batched = len(x_shape) == nd + 2

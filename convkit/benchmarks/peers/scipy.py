@@ -79,9 +79,7 @@ def _by_transforms(problem: Problem) -> list[Callable[[], np.ndarray]]:
         xs, ws = spectrum(x), spectrum(_spread(data["weight"], layer.dilation))
         frequencies = xs.shape[2:]
         xs = xs.reshape(n, groups, -1, xs[0, 0].size)  # image, group, input, frequency
-        ws = ws.reshape(
-            groups, -1, *ws.shape[1:2], xs.shape[-1]
-        )  # group, output, input, frequency; transposed: input first
+        ws = ws.reshape(groups, -1, ws.shape[1], xs.shape[-1])  # group, output, input (transposed: input, output)
         ws = ws.swapaxes(1, 2) if transposed else ws.conj()
         ys = np.matmul(xs.transpose(3, 1, 0, 2), ws.transpose(3, 0, 2, 1))  # frequency, group, image, output
         ys = np.ascontiguousarray(ys.transpose(2, 1, 3, 0)).reshape(n, layer.c_out, *frequencies)
