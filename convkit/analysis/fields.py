@@ -79,6 +79,13 @@ def receptive_field(model: Module | Network, input_shape: tuple[int, ...]) -> Fi
     References
     ----------
     A. Araujo, W. Norris, J. Sim: Computing receptive fields of convolutional neural networks, Distill, 2019.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=0), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, rng=1))
+    >>> analysis.receptive_field(model, (1, 1, 16, 16))[-1]
+    Field(name='2', size=(8, 8), jump=(2, 2), start=(0, 0))
     """
     traced = trace(model, input_shape)
     found = (field_of(call.name, call.y, traced) for call in traced.calls)

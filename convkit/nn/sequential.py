@@ -23,6 +23,11 @@ class Sequential(Module):
     *layers : Module
         Named ``"0"``, ``"1"``... in `state_dict`; or one dict of names to modules.
 
+    Raises
+    ------
+    TypeError
+        If something is not a Module.
+
     Notes
     -----
     ``model[0]`` is a layer. ``model[:-1]`` is a Sequential of the same layers (shared, not copied) under the same
@@ -31,10 +36,13 @@ class Sequential(Module):
     A layer may stand in it twice: its parameters are learned once, by the sum of both gradients, and it has both names
     in `state_dict`.
 
-    Raises
-    ------
-    TypeError
-        If something is not a Module.
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> rng = np.random.default_rng(0)
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=rng), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 10, rng=rng))
+    >>> model(np.ones((5, 1, 8, 8), np.float32)).shape
+    (5, 10)
     """
 
     def __init__(self, *layers: Module | dict[str, Module]) -> None:

@@ -94,15 +94,15 @@ def grid_sample(
     MemoryError
         If the result cannot be allocated.
 
+    See Also
+    --------
+    interpolate : the same on a regular grid.
+
     Notes
     -----
     The coordinate c, and t, are by definition formed in the dtype of the call, every operation rounded in the order
     written here. N, C and the sizes of the output may be 0. Results have the same bits for any number of threads, and
     in both layouts.
-
-    See Also
-    --------
-    interpolate : the same on a regular grid.
 
     References
     ----------

@@ -145,15 +145,15 @@ def interpolate(
     MemoryError
         If the result cannot be allocated.
 
+    See Also
+    --------
+    grid_sample : samples at places that are given one by one.
+
     Notes
     -----
     Coordinates depend on sizes alone and not on the dtype of x: they are formed in float64, every operation rounded in
     the order written here, and the weights, formed from them in float64, are rounded once to the dtype of x. N and C
     may be 0. Results have the same bits for any number of threads, and in both layouts.
-
-    See Also
-    --------
-    grid_sample : samples at places that are given one by one.
 
     References
     ----------

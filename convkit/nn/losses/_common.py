@@ -35,7 +35,6 @@ class Loss(_ValueAndGradient):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from convkit.nn.losses import softmax_cross_entropy
     >>> loss = softmax_cross_entropy(np.zeros((3, 2)), np.array([0, -1, 1]), ignore_index=-1)
     >>> value, grad = loss
