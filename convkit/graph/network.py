@@ -209,7 +209,7 @@ class Network:
 
         Parameters
         ----------
-        *inputs : ndarray or tuple of int
+        *inputs, **named : ndarray or tuple of int
             As in a call, or their shapes, for normal deviates; by default those of the trace, or of the latest call.
         measure : bool, default True
             Whether to run it, and to measure the machine's peak before, between and after: about two seconds.
