@@ -41,10 +41,11 @@ def _moving(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequ
     nd, attrs = len(out), node.attrs
     kernel = infos[1].shape[2:] if node.op == "Conv" else tuple(attrs["kernel_shape"])
     stride, dilation = spatial(attrs, "strides", nd), spatial(attrs, "dilations", nd)
-    pads = _pads(attrs, infos[0].shape[2:], kernel, stride, dilation)
+    in_ = infos[0].shape[2:]
+    pads = paddings(padding(attrs, nd), in_, kernel, stride, dilation)
     ranges, lows, highs, crop, rounds_up, more = [], [], [], [], 0, False
     reflects = attrs.get("padding_mode") == "reflect"
-    axes = zip(out, sizes, infos[0].shape[2:], kernel, stride, dilation, *pads, strict=True)
+    axes = zip(out, sizes, in_, kernel, stride, dilation, *pads, strict=True)
     for span, whole, size, k, s, d, low, high in axes:
         first, end = _with_another(span, whole) if node.op == "AveragePool" else span
         reach, last = d * (k - 1) + 1, end == whole  # at the end the node's own padding, and rounding up, hold
@@ -76,10 +77,6 @@ def _with_another(span: Range, whole: int) -> Range:
     if end - first > 1 or whole == 1:
         return span
     return (first, end + 1) if end < whole else (first - 1, end)
-
-
-def _pads(attrs, in_, kernel, stride, dilation) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return paddings(padding(attrs, len(in_)), in_, kernel, stride, dilation)
 
 
 def _transposed(node: Node, infos: Sequence[Info], out: Sequence[Range], sizes: Sequence[int]) -> _Step:
