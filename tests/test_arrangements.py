@@ -135,6 +135,23 @@ def test_weights_laid_out_once_change_no_order_of_the_source(costs):
         np.testing.assert_array_equal(got, expected, err_msg=str(apart))
 
 
+@pytest.mark.usefixtures("isa")
+def test_points_that_each_task_forms_are_those_that_all_share(costs):
+    """A vector of products at a time, several, or all; channels and taps of the first axis fill none of them evenly."""
+    rng = np.random.default_rng(0)
+    for channels in (31, 50):
+        x = rng.standard_normal((1, channels, 4, 9, 10), np.float32)
+        weight = rng.standard_normal((37, channels, 3, 3, 3), np.float32)
+        with convkit.threads(2):
+            expected = convkit.conv3d(x, weight, padding=1, algorithm="winograd")
+            for cut in (0, 1, 1000):
+                engine.set_costs(costs | {"region": (1e12,), "strip": (cut,), "strip_vector": (0,)})
+                plan = convkit.explain("conv3d", x.shape, weight.shape, padding=1, algorithm="winograd")
+                assert plan.shared_weights == 0
+                got = convkit.conv3d(x, weight, padding=1, algorithm="winograd")
+                np.testing.assert_array_equal(got, expected)
+
+
 def weight_forms(weight):
     """The same weight with rows, or columns, adjacent; with rows apart and backwards; starting anywhere in a line."""
     wide = np.full((2 * weight.shape[0], weight.shape[1] + 3), np.nan, weight.dtype)

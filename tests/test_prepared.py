@@ -10,6 +10,7 @@ import pytest
 
 import convkit
 from cases import DTYPES, LAYOUTS, arrange, forward, in_turn, random_data
+from convkit._ext import engine
 from problems import Problem, Transposed, named
 
 SHAPES = [
@@ -59,6 +60,22 @@ def test_weights_of_a_few_pixels_are_not_laid_out(isa):
     tracemalloc.stop()
     assert np.all(y == 1024)
     assert peak < 2**20
+
+
+def test_winograds_weights_are_laid_out_as_points_or_as_taps(isa, costs):
+    """Points are four times as many bytes, which for a few tiles would come from memory; one function makes both."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((512, 512, 3, 3), np.float32)
+    f = convkit.prepare_conv2d(weight, padding=1)
+    for size, memory, least, most in ((7, 1, 9, 18), (28, 0, 36, 45), (7, 1, 0, 9)):
+        engine.set_costs(costs | {"memory": (memory,)})
+        x = rng.standard_normal((1, 512, size, size), np.float32)
+        tracemalloc.start()
+        y = f(x)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert least * 2**20 < peak < most * 2**20
+        assert y.tobytes() == convkit.conv2d(x, weight, padding=1).tobytes()
 
 
 @pytest.mark.parametrize("activation", (None, "relu", "tanh"))

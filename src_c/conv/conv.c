@@ -88,7 +88,8 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
     return (ck_panels){0};
   if (ck_conv_is_winograd(&here, &d)) {
     const ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
-    return (ck_panels){.kind = CK_WINOGRAD_PANELS, .bytes = ck_winograd_panels(&d, &plan)};
+    return (ck_panels){.kind = plan.shared ? CK_WINOGRAD_POINT_PANELS : CK_WINOGRAD_TAP_PANELS,
+                       .bytes = ck_winograd_panels(&d, &plan)};
   }
   const ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
   return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};

@@ -21,8 +21,8 @@ typedef enum ck_arrangement {
   CK_ARRANGEMENTS,
 } ck_arrangement;
 
-/* Panels of weights are of an arrangement's kind, or of this. */
-enum { CK_WINOGRAD_PANELS = CK_ARRANGEMENTS };
+/* Panels of weights are of an arrangement's kind, or, for Winograd's algorithm, points or taps. */
+enum { CK_WINOGRAD_POINT_PANELS = CK_ARRANGEMENTS, CK_WINOGRAD_TAP_PANELS };
 
 typedef struct ck_dense {
   const ck_kernels *kernels;

@@ -39,7 +39,9 @@
   X(level2, 0.015)                                                                                                     \
   X(level2_bands, 0.002)                                                                                               \
   X(level2_pixels, 0.08)                                                                                               \
+  X(level2_met, 0.2)                                                                                                   \
   X(level3, 0.08)                                                                                                      \
+  X(memory, 0.2)                                                                                                       \
   X(accumulators, 12 * 1024)                                                                                           \
   X(kept, {0.5, 0.75, 0.5})                                                                                            \
   X(tile, 75)                                                                                                          \
@@ -106,11 +108,22 @@ double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, do
   return panels * strip_cycles(kernels, rows / panels, vectors, k, pieces);
 }
 
+/* Whether the rows of a register tile lie a multiple of 4096 bytes apart: lines of one set of level 1, which holds as
+ * many as it has ways. */
+static int rows_meet(const ck_dense *d, const ck_dense_plan *p) {
+  const int axis = p->window.outputs[3] > 1 ? 2 : 1;
+  const int64_t apart = d->source.axis[axis].step * d->source.tensor.stride[axis + 2];
+  return d->in_place && d->arrangement == CK_BY_PIXEL && d->source.order == CK_INTERLEAVED && apart % 4096 == 0 &&
+         ck_min(p->pixels, d->kernels->max_height) > p->level1 / 4096;
+}
+
 /* What a pass over the source of one k-block waits for, one for each tile. */
 static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
   int64_t elements = p->pixels * p->window.channels;
   if (d->sampler)
     return 0;
+  if (rows_meet(d, p))
+    return (double)(elements * d->kernels->real_size) * ck_cost.level2_met;
   if (!d->in_place)
     elements = ck_window_elements(d->kernels, &d->source, &p->window);
   double bytes = (double)(elements * d->kernels->real_size);

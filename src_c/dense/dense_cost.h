@@ -36,8 +36,9 @@ typedef struct ck_costs {
   double drain_groups[3]; /* by group, of one phase, two, more */
   double drain_run;       /* a run of them */
   double drain_groups_run;
-  double level2, level3; /* a byte that comes from there; from bands, and of planes by pixel, in place */
+  double level2, level3, memory; /* a byte that comes from there; from bands, and of planes by pixel, in place */
   double level2_bands, level2_pixels;
+  double level2_met;   /* one of channels by pixel, in place, where rows meet in one set of level 1 */
   double accumulators; /* bytes of them that stay in level 1 */
   double kept[3];      /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
   double tile; /* Winograd's transforms, a vector, on two pipes: a tile's inputs, or outputs; a channel's weights */

@@ -79,14 +79,43 @@ void ck_multiply_rows(const ck_row_product *p) {
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
     set_place(&s, pieces, i, p->chain, p->total, 0, p->mode);
     set_next(&s, p, ck_part_start(p->k, pieces, i), row, panels);
+    s.ldc = (height + 1) * p->ld;
     if (taller)
       table[height + 1](&s);
     s.next = (const char *)s.next + taller * s.k * s.next_step;
     s.rows += taller;
     s.tiles = panels - taller;
+    s.ldc = height * p->ld;
     s.finish = finishing ? &rest : NULL;
     set_place(&s, pieces, i, p->chain, p->total, taller * (height + 1) * row, p->mode);
     table[height](&s);
+  }
+}
+
+void ck_multiply_points(const ck_point_product *p) {
+  const ck_kernels *kernels = p->kernels;
+  const int64_t item = kernels->real_size, panels = ck_row_panel_count(kernels, p->rows);
+  ck_strip s = {.k = p->k,
+                .tiles = p->points,
+                .s = p->data,
+                .ko = p->ko,
+                .rows = p->panels,
+                .panel = p->panel,
+                .from = p->go_on ? p->total : NULL,
+                .to = p->total,
+                .apart = p->panel_apart,
+                .ldc = p->total_apart,
+                .next = p->next ? p->next : p->panel};
+  if (p->next)
+    s.next_step = ck_ceil_div(p->next_bytes, p->k * p->points * panels);
+  for (int64_t i = 0; i < panels; i++) {
+    const int64_t height = p->rows / panels + (i < p->rows % panels);
+    kernels->row_strips[p->ld > kernels->vector][height](&s);
+    s.rows += p->points;
+    s.next = (const char *)s.next + p->points * s.k * s.next_step;
+    s.to = (char *)s.to + height * p->ld * item;
+    if (p->go_on)
+      s.from = s.to;
   }
 }
 

@@ -33,6 +33,23 @@ typedef struct ck_row_product {
 
 void ck_multiply_rows(const ck_row_product *product);
 
+/* The same of several products side by side, the points of Winograd's, over so few k that they are one run. */
+typedef struct ck_point_product {
+  const ck_kernels *kernels;
+  int64_t points, k, rows, ld;
+  const void *data;
+  const int32_t *ko;
+  const ck_row_panel *panels; /* [row panel][point] */
+  const void *panel;
+  void *total;
+  int64_t panel_apart, total_apart; /* elements, from point to point */
+  int go_on;                        /* from what total holds */
+  const void *next;                 /* what comes after the panel, from far away, or NULL */
+  int64_t next_bytes;
+} ck_point_product;
+
+void ck_multiply_points(const ck_point_product *product);
+
 /* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
  * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. With `finish` the
  * sums go there alone. */

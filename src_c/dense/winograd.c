@@ -31,64 +31,80 @@ typedef struct task {
 
 /* ---------------------------------------------------------------- weights */
 
-/* The 36 points of `channels` weights of a lane tile, from `channel` on. */
-static void transform_weights(const ck_dense *d, const ck_tile *t, int64_t channel, int64_t channels, int64_t point,
-                              char *weights, char *to) {
-  const int64_t item = d->kernels->real_size;
+/* Weights are taken a unit at a time: a vector of channels, one tap of the first axis. What lies ready of them is their
+ * points, or these units as they were packed, [channel][9 taps][ld]. */
+static int64_t unit_channels(const ck_dense *d, int64_t channel) {
+  return ck_min(d->kernels->vector, d->channels - channel);
+}
+
+static void pack_unit(const ck_dense *d, const ck_tile *t, int64_t channel, int64_t tap, char *to) {
   int64_t offsets[9];
   for (int i = 0; i < 9; i++)
     offsets[i] = i / 3 * d->w_tap[1] + i % 3 * d->w_tap[2];
-  ck_pack pack = {.panel = weights,
+  ck_pack pack = {.panel = to,
+                  .src = t->w + channel * d->w_channel + tap * d->w_tap[0],
                   .src_end = d->w_end,
                   .ld = t->ld,
                   .lanes = t->lanes,
                   .lane_stride = t->w_lane,
+                  .nc = unit_channels(d, channel),
                   .c_stride = d->w_channel,
                   .nt = 9,
                   .t_off = offsets};
-  ck_winograd_weights transform = {.ld = t->ld, .from = weights, .to = to, .to_point = point};
-  transform.flip_y = ck_tap_offset(&d->source.axis[1], 2) < ck_tap_offset(&d->source.axis[1], 0);
-  transform.flip_x = ck_tap_offset(&d->source.axis[2], 2) < ck_tap_offset(&d->source.axis[2], 0);
-  for (int64_t c = 0; c < channels; c += pack.nc) {
-    pack.nc = transform.channels = ck_min(d->kernels->vector, channels - c);
-    for (int64_t tap = 0; tap < d->source.axis[0].taps; tap++) {
-      pack.src = t->w + (channel + c) * d->w_channel + tap * d->w_tap[0];
-      d->kernels->pack(&pack);
-      d->kernels->winograd_panel(&transform);
-      transform.to = (char *)transform.to + pack.nc * t->ld * item;
+  d->kernels->pack(&pack);
+}
+
+static void transform_unit(const ck_dense *d, const ck_tile *t, int64_t channels, int64_t point, const char *from,
+                           char *to) {
+  const ck_winograd_weights transform = {
+      .ld = t->ld,
+      .channels = channels,
+      .from = from,
+      .to = to,
+      .to_point = point,
+      .flip_y = ck_tap_offset(&d->source.axis[1], 2) < ck_tap_offset(&d->source.axis[1], 0),
+      .flip_x = ck_tap_offset(&d->source.axis[2], 2) < ck_tap_offset(&d->source.axis[2], 0)};
+  d->kernels->winograd_panel(&transform);
+}
+
+/* All of a lane tile's. */
+static void pack_tile(const ck_dense *d, const ck_winograd_plan *p, void *scratch, int64_t index, char *panels) {
+  const int64_t item = d->kernels->real_size, taps = d->source.axis[0].taps;
+  ck_tile t = ck_dense_tile_at(d, &p->direct, index / p->direct.tiles, index % p->direct.tiles);
+  char *to = panels + index * ck_winograd_lane_tile(d, p);
+  ck_arena arena = {.base = scratch};
+  ck_winograd_buffers b;
+  ck_winograd_place(d, p, &arena, &b);
+  for (int64_t c = 0; c < d->channels; c += d->kernels->vector) {
+    const int64_t channels = unit_channels(d, c);
+    for (int64_t tap = 0; tap < taps; tap++) {
+      if (p->shared) {
+        pack_unit(d, &t, c, tap, b.weights);
+        transform_unit(d, &t, channels, p->u_point, b.weights, to);
+      } else {
+        pack_unit(d, &t, c, tap, to);
+      }
+      to += channels * (p->shared ? 1 : 9) * t.ld * item;
     }
   }
 }
 
-static void transform_tile(const ck_dense *d, const ck_winograd_plan *p, void *scratch, int64_t index, char *panels) {
-  ck_arena arena = {.base = scratch};
-  ck_winograd_buffers b;
-  ck_winograd_place(d, p, &arena, &b);
-  ck_tile t = ck_dense_tile_at(d, &p->direct, index / p->direct.tiles, index % p->direct.tiles);
-  const int64_t bytes = CK_WINOGRAD_POINTS * p->u_point * d->kernels->real_size;
-  transform_weights(d, &t, 0, d->channels, p->u_point, b.weights, panels + index * bytes);
-}
-
 void ck_winograd_pack(const ck_dense *d, const ck_winograd_plan *p, void *scratch, char *panels) {
   for (int64_t i = 0; i < p->direct.outer * p->direct.tiles; i++)
-    transform_tile(d, p, scratch, i, panels);
+    pack_tile(d, p, scratch, i, panels);
 }
 
 static void shared_task(ck_worker *worker, void *context, int64_t index) {
   const ck_winograd_call *call = context;
-  transform_tile(call->d, &call->plan, worker->scratch, index, call->shared);
+  pack_tile(call->d, &call->plan, worker->scratch, index, call->shared);
 }
 
-/* Points of the weights of a lane tile, from `channel` on. */
-static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, int64_t channel, int64_t channels) {
+/* What lies ready of a lane tile, from `channel` on: of the points, the first one's. */
+static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, int64_t channel) {
   const ck_winograd_plan *p = t->p;
-  const int64_t item = t->d.kernels->real_size;
-  if (!t->call->panels) {
-    transform_weights(&t->d, tile, channel, channels, p->u_point, t->b.weights, t->b.u);
-    return t->b.u;
-  }
-  int64_t all = t->block.outer * p->direct.tiles + index;
-  return t->call->panels + (all * CK_WINOGRAD_POINTS * p->u_point + channel * p->window.taps[0] * tile->ld) * item;
+  const int64_t all = t->block.outer * p->direct.tiles + index;
+  return t->call->panels + all * ck_winograd_lane_tile(&t->d, p) +
+         channel * p->window.taps[0] * (p->shared ? 1 : 9) * tile->ld * t->d.kernels->real_size;
 }
 
 /* ---------------------------------------------------------------- inputs, sums, outputs */
@@ -108,6 +124,21 @@ static void transform_inputs(task *t, int64_t channel, int64_t channels, char *t
   ck_winograd_load_tiles(&load, &t->box, t->block.outer * t->d.channels + channel, channels);
 }
 
+/* [row panel][point] where all points are multiplied side by side. */
+static void set_row_panels(const task *t) {
+  const int64_t panels = ck_row_panel_count(t->d.kernels, t->tiles);
+  ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, t->b.panels);
+  if (t->p->shared)
+    return;
+  for (int64_t i = panels - 1; i >= 0; i--) {
+    ck_row_panel *all = t->b.panels + i * CK_WINOGRAD_POINTS, first = t->b.panels[i];
+    for (int e = 0; e < CK_WINOGRAD_POINTS; e++) {
+      all[e] = first;
+      all[e].first += e * t->p->v_point;
+    }
+  }
+}
+
 /* Where the tiles' inputs lie among the transformed ones, and those of (channel, tap of the first axis), a vector of
  * channels after the other. */
 static void set_offsets(const task *t, int64_t channels) {
@@ -122,7 +153,7 @@ static void set_offsets(const task *t, int64_t channels) {
     for (int64_t tap = 0; tap < t->p->window.taps[0]; tap++)
       for (int64_t j = c; j < ck_min(c + vector, channels); j++)
         *ko++ = (int32_t)(w->axis_tap[0][tap] * plane * tile + j);
-  ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, t->b.panels);
+  set_row_panels(t);
 }
 
 /* Of one point; what is multiplied next is at `next`. */
@@ -138,11 +169,51 @@ static void multiply(const task *t, const ck_tile *tile, int64_t point, int64_t 
                                   .ko = t->b.ko,
                                   .panels = t->b.panels,
                                   .panel = panel,
-                                  .next = t->call->panels ? next : NULL,
+                                  .next = next,
                                   .chain = sums,
                                   .total = sums,
                                   .mode = channel ? CK_GO_ON : CK_STORE};
   ck_multiply_rows(&product);
+}
+
+/* Of all points: those of some units of weights, and what they are multiplied with, which then stay close. */
+static void multiply_units(const task *t, const ck_tile *tile, int64_t index, int64_t channel, int64_t channels,
+                           char *sums) {
+  const ck_winograd_plan *p = t->p;
+  const int64_t item = t->d.kernels->real_size, vector = t->d.kernels->vector, taps = p->window.taps[0];
+  const int64_t row = tile->ld * item, products = channels * taps;
+  const char *ready = t->call->panels ? panels_at(t, tile, index, channel) : NULL;
+  ck_point_product product = {.kernels = t->d.kernels,
+                              .points = CK_WINOGRAD_POINTS,
+                              .rows = t->tiles,
+                              .ld = tile->ld,
+                              .data = t->v + (p->round ? channel : 0) * item,
+                              .ko = t->b.ko,
+                              .panels = t->b.panels,
+                              .panel = t->b.u,
+                              .panel_apart = p->u_point,
+                              .total = sums,
+                              .total_apart = p->m_point,
+                              .go_on = channel > 0};
+  for (int64_t i = 0, done = 0; done < products; i++) {
+    const int64_t c = channel + i / taps * vector, k = unit_channels(&t->d, c);
+    const char *from = ready ? ready : t->b.weights;
+    if (!ready)
+      pack_unit(&t->d, tile, c, i % taps, t->b.weights);
+    else
+      ready += 9 * k * row;
+    transform_unit(&t->d, tile, k, p->u_point, from, t->b.u + product.k * row);
+    done += k;
+    product.k += k;
+    if (product.k + vector <= p->formed && done < products)
+      continue;
+    product.next = ready;
+    product.next_bytes = 9 * product.k * row;
+    ck_multiply_points(&product);
+    product.ko += product.k;
+    product.k = 0;
+    product.go_on = 1;
+  }
 }
 
 /* The outputs of tiles x..end-1 of row y of the task's tiles, counted over images and planes. */
@@ -244,17 +315,21 @@ static void compute_again(task *t) {
 static void run_chunk(task *t, int64_t channel, int64_t channels) {
   const ck_winograd_plan *p = t->p;
   const int64_t item = t->d.kernels->real_size, u = p->u_point * item, m = p->m_point * item;
-  const int by_point = p->sums > 1 && t->call->panels, last = channel + channels == t->d.channels;
+  const int by_point = p->sums > 1 && p->shared, last = channel + channels == t->d.channels;
   const int64_t points = by_point ? 1 : CK_WINOGRAD_POINTS;
   const int64_t back = (t->end_tile - t->first_tile - 1) * CK_WINOGRAD_POINTS;
   for (int64_t first = 0; first < CK_WINOGRAD_POINTS; first += points) {
     for (int64_t i = t->first_tile; i < t->end_tile && !ck_stopped(t->worker); i++) {
       const ck_tile tile = ck_dense_tile_at(&t->d, &p->direct, t->block.outer, i);
-      const char *panels = panels_at(t, &tile, i, channel, channels);
       char *sums = t->b.m + (p->sums > 1 ? (i - t->first_tile) * CK_WINOGRAD_POINTS * m : 0);
       const int64_t next = !by_point ? u : i + 1 < t->end_tile ? CK_WINOGRAD_POINTS * u : u - back * u;
-      for (int64_t e = first; e < first + points; e++)
-        multiply(t, &tile, e, channel, channels, panels + e * u, panels + e * u + next, sums + e * m);
+      if (p->shared) {
+        const char *panels = panels_at(t, &tile, i, channel);
+        for (int64_t e = first; e < first + points; e++)
+          multiply(t, &tile, e, channel, channels, panels + e * u, panels + e * u + next, sums + e * m);
+      } else {
+        multiply_units(t, &tile, i, channel, channels, sums);
+      }
       if (last && first + points == CK_WINOGRAD_POINTS)
         store(t, &tile, sums, t->b.again + (i - t->first_tile) * t->tiles);
     }
@@ -321,9 +396,9 @@ static void winograd_task(ck_worker *worker, void *context, int64_t index) {
 }
 
 ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
-  ck_winograd_call call = {
-      .d = d, .plan = ck_winograd_make_plan(d, run), .panels = ck_dense_ready(d, CK_WINOGRAD_PANELS)};
+  ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run)};
   const ck_winograd_plan *p = &call.plan;
+  call.panels = ck_dense_ready(d, p->shared ? CK_WINOGRAD_POINT_PANELS : CK_WINOGRAD_TAP_PANELS);
   const int64_t weights = ck_round_up(p->weight_bytes, 64), shared = weights + ck_round_up(p->input_bytes, 64);
   ck_status status = CK_OK;
   if (bytes) {

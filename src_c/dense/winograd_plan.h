@@ -13,15 +13,16 @@ typedef struct ck_winograd_plan {
   double cycles;        /* estimated */
   ck_dense_plan direct; /* of a row of tiles that are computed again; lane tiles are its */
   ck_window_size window;
-  ck_grid grid;                      /* of tiles, of the largest phase: images, planes, rows, columns */
-  int64_t phases[2], tiles;          /* tiles: of the largest box */
-  int64_t inputs;                    /* tiles of inputs for them: of planes that the first axis's taps reach, too */
-  int64_t tile_parts, part_tiles;    /* of lane tiles, as a dense plan's */
-  int64_t chunk;                     /* channels that are multiplied at a time, whole vectors */
-  int64_t v_tile;                    /* channels of an input tile that lie together: those of a chunk, or all */
+  ck_grid grid;                   /* of tiles, of the largest phase: images, planes, rows, columns */
+  int64_t phases[2], tiles;       /* tiles: of the largest box */
+  int64_t inputs;                 /* tiles of inputs for them: of planes that the first axis's taps reach, too */
+  int64_t tile_parts, part_tiles; /* of lane tiles, as a dense plan's */
+  int64_t chunk;                  /* channels that are multiplied at a time, whole vectors */
+  int64_t formed; /* products of each point that a task forms at a time, where weights are not shared: whole vectors */
+  int64_t v_tile; /* channels of an input tile that lie together: those of a chunk, or all */
   int64_t v_point, u_point, m_point; /* elements from point to point: of inputs, weights and sums */
   int64_t sums;                      /* lane tiles whose sums are kept at a time: those of the task, or one */
-  int shared;                        /* weights are transformed once, for all tasks, or lie ready; else by each */
+  int shared; /* weights are transformed once, for all tasks, or lie ready as points; else by each, or from taps */
   /* Inputs are transformed once, for all tasks of a round of so many boxes, by so many tasks a box; 0: by each task. */
   int64_t round, input_tasks;
   int64_t weight_bytes, input_bytes, bytes, boxes, tasks;
@@ -48,7 +49,8 @@ void ck_winograd_place(const ck_dense *dense, const ck_winograd_plan *plan, ck_a
 ck_dense ck_winograd_phase(const ck_dense *dense, const ck_winograd_plan *plan, int64_t phase);
 ck_source ck_winograd_source(const ck_dense *phase);
 
-/* Bytes of the points of all weights. */
+/* Bytes of a lane tile's weights, and of all: points where they are shared, or taps. */
+int64_t ck_winograd_lane_tile(const ck_dense *dense, const ck_winograd_plan *plan);
 int64_t ck_winograd_panels(const ck_dense *dense, const ck_winograd_plan *plan);
 
 #endif

@@ -77,9 +77,9 @@ static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors
 
 /* Rows at constant steps: a table of their offsets, reloaded for every k, is as much to do as the multiply-adds on a
  * machine that issues four instructions at a time (73 % of the peak against 84). `next`: to be fetched meanwhile. */
-CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const char *next,
-                            vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  const REAL *s = (const REAL *)p->s + rows->first, *panel = p->panel;
+CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const REAL *panel,
+                            const char *next, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const REAL *s = (const REAL *)p->s + rows->first;
   const int32_t *ko = p->ko, *end = ko + p->k;
   const int64_t step = rows->step, second = rows->second, next_step = p->next_step;
   for (; ko < end; ko++, panel += vectors * VL, next += next_step) {
@@ -99,9 +99,9 @@ CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck
   }
 }
 
-CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const ck_row_panel *rows,
+CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const REAL *panel,
                              vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
+  const REAL *row[CK_MAX_HEIGHT];
   const int32_t *ko = p->ko, *end = ko + p->k;
   CK_UNROLL
   for (int i = 0; i < height; i++)
@@ -123,21 +123,21 @@ CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const c
 }
 
 CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
-  const int64_t tile = height * vectors * VL;
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
+    const REAL *panel = (const REAL *)p->panel + t * p->apart;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
-    start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * tile : NULL, vectors * VL);
+    start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * p->ldc : NULL, vectors * VL);
     if (rows->ro)
-      rows_anywhere(height, vectors, p, rows, acc);
+      rows_anywhere(height, vectors, p, rows, panel, acc);
     else
-      rows_in_runs(height, vectors, p, rows, (const char *)p->next + t * p->k * p->next_step, acc);
+      rows_in_runs(height, vectors, p, rows, panel, (const char *)p->next + t * p->k * p->next_step, acc);
     if (p->finish && p->add)
-      add_tile(height, vectors, acc, (const REAL *)p->to + t * tile, vectors * VL);
+      add_tile(height, vectors, acc, (const REAL *)p->to + t * p->ldc, vectors * VL);
     if (p->finish)
       finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
     else
-      end_tile(height, vectors, acc, (REAL *)p->to + t * tile, vectors * VL, p->add);
+      end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
   }
 }
 

@@ -25,12 +25,12 @@ CK_INLINE void winograd_data(const vreal *d, int step, vreal *out, int out_step)
 /* Gg of three weights. */
 CK_INLINE void winograd_weights(const vreal *g, int step, vreal *out, int out_step) {
   const vreal g0 = g[0], g1 = g[step], g2 = g[2 * step];
-  const vreal ends = g0 + g2, far = times_add(4, g2, g0);
+  const vreal ends = g0 + g2, far = times_add(4, g2, g0), twice = g1 + g1;
   out[0] = g0 * (REAL)0.25;
   out[out_step] = (ends + g1) * (REAL)(-1.0 / 6);
   out[2 * out_step] = (ends - g1) * (REAL)(-1.0 / 6);
-  out[3 * out_step] = times_add(2, g1, far) * (REAL)(1.0 / 24);
-  out[4 * out_step] = times_add(-2, g1, far) * (REAL)(1.0 / 24);
+  out[3 * out_step] = (far + twice) * (REAL)(1.0 / 24);
+  out[4 * out_step] = (far - twice) * (REAL)(1.0 / 24);
   out[5 * out_step] = g2;
 }
 
@@ -143,25 +143,28 @@ static int CK_NAME(winograd_taps)(const ck_winograd_taps *p) {
 
 /* Of each channel's nine weights, [tap][ld] in scratch, their 36 points. */
 static void CK_NAME(winograd_panel)(const ck_winograd_weights *p) {
-  for (int64_t c = 0; c < p->channels; c++) {
-    for (int64_t j = 0; j < p->ld; j += VL) {
-      const REAL *from = (const REAL *)p->from + c * 9 * p->ld + j;
-      REAL *to = (REAL *)p->to + c * p->ld + j;
+  const int64_t ld = p->ld, point = p->to_point;
+  const int64_t across = p->flip_x ? -ld : ld, down = p->flip_y ? -3 * ld : 3 * ld;
+  const REAL *first = (const REAL *)p->from + (p->flip_x ? 2 * ld : 0) + (p->flip_y ? 6 * ld : 0);
+  REAL *to = p->to;
+  for (int64_t c = 0; c < p->channels; c++, first += 9 * ld, to += ld) {
+    for (int64_t j = 0; j < ld; j += VL) {
+      const REAL *from = first + j;
+      REAL *at = to + j;
       vreal column[18], out[6];
       CK_UNROLL
-      for (int x = 0; x < 3; x++) {
-        const int64_t at = (p->flip_x ? 2 - x : x) * p->ld, first = (p->flip_y ? 6 : 0) * p->ld;
-        const int64_t down = (p->flip_y ? -3 : 3) * p->ld;
-        const vreal g[3] = {v_load(from + at + first), v_load(from + at + first + down),
-                            v_load(from + at + first + 2 * down)};
+      for (int x = 0; x < 3; x++, from += across) {
+        for (int y = 0; y < 3; y++)
+          __builtin_prefetch(from + y * down + 36 * ld);
+        const vreal g[3] = {v_load(from), v_load(from + down), v_load(from + 2 * down)};
         winograd_weights(g, 1, column + x, 3);
       }
       CK_UNROLL
-      for (int y = 0; y < 6; y++) {
+      for (int y = 0; y < 6; y++, at += 6 * point) {
         winograd_weights(column + 3 * y, 1, out, 1);
         CK_UNROLL
         for (int x = 0; x < 6; x++)
-          v_store(to + (6 * y + x) * p->to_point, out[x]);
+          v_store(at + x * point, out[x]);
       }
     }
   }
