@@ -17,7 +17,8 @@ ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
   d.sampler = &sampler;
   if (!bytes)
     return ck_dense_run(&d, &call->conv.run);
-  *bytes = call->conv.run.threads * ck_dense_make_plan(&d, &call->conv.run).bytes;
+  const ck_dense_plan plan = ck_dense_make_plan(&d, &call->conv.run);
+  *bytes = plan.packed + call->conv.run.threads * plan.bytes;
   return CK_OK;
 }
 

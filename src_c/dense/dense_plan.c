@@ -337,15 +337,15 @@ int64_t ck_dense_panel_bytes(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 /* Of these arrangements those whose weights become panels that all tasks may share. */
-static int shareable(const ck_dense *d, int arrangements) {
-  return d->sampler ? 0 : arrangements & (1 << CK_BY_PIXEL | 1 << CK_BY_CHANNEL | 1 << CK_BY_GROUP);
+static int shareable(int arrangements) {
+  return arrangements & (1 << CK_BY_PIXEL | 1 << CK_BY_CHANNEL | 1 << CK_BY_GROUP);
 }
 
 int64_t ck_dense_panels(const ck_dense *d, const ck_dense_plan *p) {
   if (d->arrangement == CK_LINES)
     return ck_lines_panels(d);
   int64_t all[] = {p->outer, p->tiles, ck_reduction_count(&p->reduction), ck_dense_panel_bytes(d, p) + 1}, bytes;
-  const int none = p->phase_parts > 1 || !shareable(d, 1 << d->arrangement);
+  const int none = p->phase_parts > 1 || !shareable(1 << d->arrangement);
   return none || !ck_product(all, 4, &bytes) ? 0 : bytes;
 }
 
@@ -356,7 +356,7 @@ enum { PACKED_BYTES = 8 * 1024 * 1024 };
 static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_run *run) {
   ck_dense trial = *d; /* as it is before a plan arranges its source */
   const ck_dense_plan best = cheapest_plan(d, arrangements, run);
-  const int sharing = shareable(d, arrangements);
+  const int sharing = shareable(arrangements);
   if (d->prepared || best.tasks == 0 || !sharing)
     return best;
   trial.prepared = 1;

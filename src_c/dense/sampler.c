@@ -192,6 +192,16 @@ static ck_view view_of(const ck_samples *samples, const ck_tensor *tensor, int64
   return view;
 }
 
+/* The row that is staged so much later, of all lanes: they are more streams than the machine follows (a quarter of
+ * staging's time on a Zen 4, 256 channels at 28x28). */
+enum { ROWS_AHEAD = 2 };
+
+static void fetch_rows(const char *row, int64_t lane, int64_t lanes, int64_t bytes) {
+  for (int64_t i = 0; i < lanes; i++, row += lane)
+    for (int64_t at = 0; at < bytes; at += 64)
+      __builtin_prefetch(row + at);
+}
+
 ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t apart, int64_t lanes, char *image) {
   static const int32_t first_row = 0;
   const ck_sampler *sampler = samples->sampler;
@@ -217,6 +227,8 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t apa
                     .span = &span};
   for (int64_t i = 0; i < samples->box.size[0] * extent[0] * extent[1] && extent[2]; i++) {
     row = row_of(x, least, extent, i);
+    fetch_rows(from + row_of(x, least, extent, i + ROWS_AHEAD) + span.src, stage.src_lane, lanes,
+               extent[2] * span.src_step);
     for (int64_t v = 0; v < vectors; v++) {
       stage.dst = image + (i * extent[2] * place + v * k->vector) * k->real_size;
       stage.src = from + v * k->vector * stage.src_lane;
@@ -257,6 +269,20 @@ void ck_samples_add(const ck_samples *samples, const ck_tensor *tensor, int64_t 
   }
 }
 
+/* All taps of a run of pixels, then the next run's: what neighbours read of the image they read from level 1 for all
+ * taps in turn, and not from level 2 for each (64 channels at 56x56 take 0.97 of the time, Zen 4). */
+enum { RUN_PIXELS = 32 };
+
+static void sample_runs(const ck_kernels *k, ck_sample *sample) {
+  const int64_t pixels = sample->pixels, run = sample->pixel_step * k->real_size;
+  char *out = sample->out;
+  for (sample->pixel = 0; sample->pixel < pixels; sample->pixel += sample->pixels) {
+    sample->pixels = ck_min(RUN_PIXELS, pixels - sample->pixel);
+    sample->out = out + sample->pixel * run;
+    k->sample(sample);
+  }
+}
+
 void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock *kb, int64_t first_channel, char *image,
                         char *out) {
   const ck_sampler *sampler = samples->sampler;
@@ -275,7 +301,7 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
                         .out = out + (c - begin) * sampler->kernels->real_size,
                         .pixel_step = step * taps,
                         .tap_step = step};
-    sampler->kernels->sample(&sample);
+    sample_runs(sampler->kernels, &sample);
   }
 }
 
@@ -299,7 +325,7 @@ void ck_samples_group_columns(ck_samples *samples, const ck_box *box, const ck_k
                         .out = out + c * vector * sampler->kernels->real_size,
                         .pixel_step = step * taps,
                         .tap_step = step};
-    sampler->kernels->sample(&sample);
+    sample_runs(sampler->kernels, &sample);
   }
 }
 

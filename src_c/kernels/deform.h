@@ -144,27 +144,32 @@ CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, in
   CK_NAME(write_corner)(view, p, e, q, j, lanes);
 }
 
+/* Corners' places, and the vectors there, of an image that is staged; of one that is not, as above. What the loop reads
+ * is named beforehand: a store might change the tables, and all of it would be read again for each point. */
 CK_INLINE void sample_points(const ck_sample *s, const int nd, const int vectors, const int in_place) {
   const ck_points *p = s->points;
-  const int64_t points = p->taps * p->pixels;
+  const int64_t points = p->taps * p->pixels, count = s->pixels, step = s->pixel_step;
+  const REAL *image = (const REAL *)s->image.data;
   for (int64_t t = s->tap; t < s->tap + s->taps; t++) {
-    REAL *out = (REAL *)s->out + (t - s->tap) * s->tap_step;
+    REAL *restrict out = (REAL *)s->out + (t - s->tap) * s->tap_step;
     const int64_t first = t * p->pixels + s->pixel;
-    for (int64_t e = first; e < first + s->pixels; e++, out += s->pixel_step) {
-      const REAL *weight = (const REAL *)p->weight + e;
+    const REAL *mask = p->mask ? (const REAL *)p->mask + first : NULL, *weight = (const REAL *)p->weight + first;
+    const int32_t *at = p->at + first;
+    for (int64_t x = 0; x < count; x++, out += step) {
       vreal v[2];
       CK_UNROLL
-      for (int j = 0; j < vectors; j++)
-        v[j] = weight[0] * corner(&s->image, p, e, 0, j, in_place);
-      CK_UNROLL
-      for (int q = 1; q < 1 << nd; q++) {
+      for (int q = 0; q < 1 << nd; q++) {
+        const REAL share = weight[q * points + x];
+        const REAL *from = in_place ? NULL : image + at[q * points + x];
         CK_UNROLL
-        for (int j = 0; j < vectors; j++)
-          v[j] += weight[q * points] * corner(&s->image, p, e, q, j, in_place);
+        for (int j = 0; j < vectors; j++) {
+          const vreal c = in_place ? corner(&s->image, p, first + x, q, j, 1) : v_load(from + j * VL);
+          v[j] = q == 0 ? share * c : v[j] + share * c;
+        }
       }
       CK_UNROLL
       for (int j = 0; j < vectors; j++)
-        v_storeu(out + j * VL, p->mask ? ((const REAL *)p->mask)[e] * v[j] : v[j]);
+        v_storeu(out + j * VL, mask ? mask[x] * v[j] : v[j]);
     }
   }
 }
