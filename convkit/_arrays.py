@@ -7,8 +7,6 @@ of its own.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ._ext import engine
@@ -18,17 +16,15 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _OVERLAP_WORK = 100_000
 
 
-def as_array(value, name: str, first: np.ndarray | None = None, first_name: str = "") -> np.ndarray:
-    """`value` as a float32 or float64 ndarray, of the dtype of `first`; copied only if its byte order is foreign."""
-    if type(value) is np.ndarray:
-        dtype = value.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:  # the common ones, at no cost
-            if first is None or dtype is first.dtype:
-                return value
+def _as_array(value, name: str, first: np.ndarray | None, first_name: str) -> np.ndarray:
     array = _take_in(value, name)
     if first is not None:
         same_dtype(array, name, first, first_name)
     return array
+
+
+engine.take_in_by(_as_array)
+as_array, empty, fits_out = engine.as_array, engine.empty, engine.fits_out
 
 
 def _take_in(value, name: str) -> np.ndarray:
@@ -88,15 +84,6 @@ def same_dtype(array: np.ndarray, name: str, first: np.ndarray, first_name: str)
         raise TypeError(
             f"{name} must have the dtype of {first_name}, {first.dtype}, got {array.dtype}; astype converts either"
         )
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """np.empty, in memory that may have been kept; where it is refused, a MemoryError that says how many bytes."""
-    try:
-        return engine.empty(shape, dtype)
-    except (MemoryError, ValueError) as error:  # ValueError: more bytes than an address can count
-        size = math.prod(shape) * dtype.itemsize
-        raise MemoryError(f"cannot allocate {size} bytes for a {dtype} array of shape {shape}") from error
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> bool:

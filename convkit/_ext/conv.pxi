@@ -159,6 +159,34 @@ def conv_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray
     run_planned(&call, ck.CK_FORWARD)
 
 
+cdef inline void set_rows(ck.ck_tensor *tensor, cnp.ndarray array, int64_t rows) noexcept:
+    """Rows of features side by side as one image whose pixels they are."""
+    cdef int64_t item = cnp.PyArray_ITEMSIZE(array), row = item * cnp.PyArray_DIMS(array)[cnp.PyArray_NDIM(array) - 1]
+    tensor.data = cnp.PyArray_DATA(array)
+    tensor.stride[0], tensor.stride[1], tensor.stride[4] = rows * row, item, row
+
+
+def linear_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray weight not None, cnp.ndarray bias,
+                   cnp.ndarray y not None, int activation, double a, double b, int threads):
+    """y = activation(x @ weight.T + bias), the geometry being that of all rows in one axis; False, and nothing done,
+    where those of x or y are not side by side. Views of the arrays as images would take longer than a small product.
+    """
+    cdef ck.ck_conv call
+    if not cnp.PyArray_IS_C_CONTIGUOUS(x) or not cnp.PyArray_IS_C_CONTIGUOUS(y):
+        return False
+    set_call(&call, geometry, y, activation, a, b, ck.CK_AUTO, threads)
+    set_rows(&call.x, x, geometry.shape.out[2])
+    set_rows(&call.y, y, geometry.shape.out[2])
+    call.weight.data = cnp.PyArray_DATA(weight)
+    call.weight.stride[0], call.weight.stride[1] = cnp.PyArray_STRIDES(weight)[0], cnp.PyArray_STRIDES(weight)[1]
+    call.weight.stride[4] = cnp.PyArray_ITEMSIZE(weight)
+    if bias is not None:
+        set_bias(&call, bias)
+    plan_forward(geometry, &call, ck.CK_FORWARD)
+    run_planned(&call, ck.CK_FORWARD)
+    return True
+
+
 def conv_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
                 cnp.ndarray dx not None, int activation, double a, double b, cnp.ndarray act_y, bint channel_last,
                 int algorithm, int threads):

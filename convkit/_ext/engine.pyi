@@ -1,13 +1,15 @@
 """What `convkit.ops` and its like call; `tests/test_typing.py` compares it with the compiled module."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 
 # Where an array of a program lies, (base, offset, strides), bytes of an element last; or the array itself.
 _Spot = tuple[int, int, tuple[int, ...], int] | np.ndarray
 _Sizes = tuple[int, ...]
+_T = TypeVar("_T")
 _Activation = tuple[int, float, float]
 
 MAX_AXES: int
@@ -99,7 +101,14 @@ KNOWN: int
 
 # ---------------------------------------------------------------- sizes
 
-def plain(values: tuple[Any, ...]) -> bool: ...
+def take_in_by(otherwise: Callable[[Any, str, np.ndarray | None, str], np.ndarray]) -> None: ...
+def as_array(value: Any, name: str, first: np.ndarray | None = None, first_name: str = "") -> np.ndarray: ...
+def fits_out(
+    out: Any, shape: _Sizes, first: np.ndarray, second: np.ndarray | None = None, third: np.ndarray | None = None
+) -> bool: ...
+def remembered(
+    plan: Callable[..., _T], made_plain: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+) -> Callable[[tuple[Any, ...], tuple[Any, ...]], _T]: ...
 
 @final
 class Geometry:
@@ -136,6 +145,10 @@ def conv_forward(
     geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
     a: float, b: float, channel_last: bool, algorithm: int, threads: int,
 ) -> None: ...  # fmt: skip
+def linear_forward(
+    geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
+    a: float, b: float, threads: int,
+) -> bool: ...  # fmt: skip
 def conv_grad_x(
     geometry: Geometry, grad: np.ndarray, weight: np.ndarray, dx: np.ndarray, activation: int, a: float, b: float,
     act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,

@@ -143,7 +143,7 @@ cdef enum:
     MOST_AXES = 64  # NumPy's own limit
 
 
-def empty(tuple shape not None, cnp.dtype dtype not None):
+cdef object allocated(tuple shape, cnp.dtype dtype):
     """np.empty; in a block if it is large. To choose who allocates takes 0.3 us, which small arrays are spared."""
     cdef cnp.npy_intp sizes[MOST_AXES]
     cdef int nd = <int>len(shape), axis
@@ -160,6 +160,15 @@ def empty(tuple shape not None, cnp.dtype dtype not None):
         return cnp.PyArray_EMPTY(nd, sizes, dtype.type_num, 0)
     finally:
         PyDataMem_SetHandler(before)
+
+
+def empty(tuple shape not None, cnp.dtype dtype not None):
+    """np.empty, in memory that may have been kept; where it is refused, a MemoryError that says how many bytes."""
+    try:
+        return allocated(shape, dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: more bytes than an address can count
+        size = prod(shape) * dtype.itemsize
+        raise MemoryError(f"cannot allocate {size} bytes for a {dtype} array of shape {shape}") from error
 
 
 def set_cache_limit(int64_t bytes):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _shapes
-from .._arrays import as_out, empty, refuse_lazy
+from .._arrays import as_out, empty, fits_out, refuse_lazy
 from .._ext import engine
 from .._threads import current
 from ._shared import batch
@@ -38,9 +38,11 @@ def as_indices(value, name: str = "indices") -> np.ndarray:
 
 def pooled_out(out, shape, dtype, x: np.ndarray, return_indices: bool):
     """(y, indices or None) to fill: `out`, or the parts of it that are given, or new arrays."""
-    inputs = (("x", x),)
     if not return_indices:
-        return (empty(shape, dtype) if out is None else as_out(out, "out", shape, dtype, inputs)), None
+        if out is None:
+            return empty(shape, dtype), None
+        return out if fits_out(out, shape, x) else as_out(out, "out", shape, dtype, (("x", x),)), None
+    inputs = (("x", x),)
     if out is None:
         return empty(shape, dtype), empty(shape, INT64)
     if not isinstance(out, tuple):
@@ -64,7 +66,8 @@ def given(out, filled):
 
 def run(geometry: engine.PoolGeometry, op: int, x, y, indices, channel_last: bool, batched: bool) -> bool:
     """One call of the engine; arrays without a batch axis get one. Whether all indices lay inside."""
-    x, y, indices = batch(batched, x, y, indices)
+    if not batched:
+        x, y, indices = batch(False, x, y, indices)
     return engine.pool(geometry, op, x, y, indices, channel_last, current())
 
 

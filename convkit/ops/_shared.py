@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from .. import _options, _shapes
-from .._arrays import as_array, as_out, empty
+from .._arrays import as_array, as_out, empty, fits_out
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
@@ -23,28 +22,23 @@ from .._words import counted
 # ---------------------------------------------------------------- plans
 
 T = TypeVar("T")
+AUTO, NO_ACTIVATION = engine.AUTO, _options.NO_ACTIVATION
 _COUNTS = {3: "three", 5: "five"}
 
 
 def remembered(plan: Callable[..., T]) -> Callable[[tuple, tuple], T]:
     """Decorator: what a function finds from sizes alone is kept.
 
-    Its arguments come in two tuples: those that are plain for sure, such as an array's shape, and those that a caller
-    gave, which are made plain first where they are not ints, strings or None: then equal keys mean equal sizes.
+    Its arguments come in two tuples: those that are plain for sure, such as an array's shape, for which the array
+    itself may stand, and those that a caller gave, which are made plain first where they are not ints, strings or None:
+    then equal keys mean equal sizes.
     """
     names = tuple(inspect.signature(plan).parameters)
-    kept = lru_cache(maxsize=1024)(lambda known, given: plan(*known, *given))
 
-    def planned(known: tuple, given: tuple) -> T:
-        if not engine.plain(given):
-            given = tuple(map(_plain, given, names[len(known) :]))
-            try:
-                hash(given)
-            except TypeError:
-                return plan(*known, *given)  # which refuses it
-        return kept(known, given)
+    def made_plain(given: tuple) -> tuple:
+        return tuple(map(_plain, given, names[-len(given) :]))
 
-    return planned
+    return engine.remembered(plan, made_plain)
 
 
 def _plain(value, name: str):
@@ -171,19 +165,22 @@ def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm
     """The forward pass of a convolution of this family; `sizes` are what its plan takes."""
     x = as_array(x, "x")
     weight = as_array(weight, "weight", x, "x")
-    plan = family.plan((x.shape, weight.shape), sizes)
+    plan = family.plan((x, weight), sizes)
+    geometry, y_shape, bias_shape, batched, channel_last, _ = plan
     if bias is not None:
         bias = as_array(bias, "bias", x, "x")
-        check_shape(bias, "bias", plan.bias_shape, "one per output channel")
-    act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
-    code = check_algorithm(algorithm, plan)
+        check_shape(bias, "bias", bias_shape, "one per output channel")
+    act, a, b = NO_ACTIVATION if activation is None else _options.activation(activation)
+    code = AUTO if algorithm == "auto" else check_algorithm(algorithm, plan)
     if out is None:
-        y = out = empty(plan.y_shape, x.dtype)
+        y = out = empty(y_shape, x.dtype)
+    elif fits_out(out, y_shape, x, weight, bias):
+        y = out
     else:
-        y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
-    if not plan.batched:
+        y = as_out(out, "out", y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
+    if not batched:
         x, y = x[None], y[None]
-    family.forward(plan.geometry, x, weight, bias, y, act, a, b, plan.channel_last, code, current())
+    family.forward(geometry, x, weight, bias, y, act, a, b, channel_last, code, current())
     return out
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import _options, _shapes
-from .._arrays import as_array, as_out, empty
+from .._arrays import as_array, as_out, empty, fits_out
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
 from .._typing import Activation, Array
 from ._docs import documented
-from ._shared import CONV_GRADS, array_or_shape, check_shape, taken_y
+from ._shared import CONV_GRADS, array_or_shape, check_shape, remembered, taken_y
 
 _MOST_AXES = 4  # a batch axis and three spatial ones
 
@@ -33,8 +32,8 @@ class _Plan(NamedTuple):
         return self.folded if all(a is None or a.flags.c_contiguous for a in arrays) else self.others
 
 
-@lru_cache(maxsize=1024)
-def _plan(x_shape: tuple[int, ...], weight_shape: tuple[int, ...]) -> _Plan:
+@remembered
+def _plan(x_shape, weight_shape) -> _Plan:
     _shapes.check_features(x_shape, weight_shape)
     lead, rows = x_shape[:-1], _shapes.elements(x_shape[:-1], "x")
     folded = (1, rows) if rows else (0, 1)  # an empty batch: a convolution has no image without pixels
@@ -109,16 +108,20 @@ def linear(
 ) -> np.ndarray:  # fmt: skip
     x = as_array(x, "x")
     weight = as_array(weight, "weight", x, "x")
-    plan = _plan(x.shape, weight.shape)
+    plan = _plan((x, weight), ())
     if bias is not None:
         bias = as_array(bias, "bias", x, "x")
         check_shape(bias, "bias", weight.shape[:1], "one per output feature")
     act, a, b = _options.activation(activation)
     if out is None:
         y = out = empty(plan.y_shape, x.dtype)
+    elif fits_out(out, plan.y_shape, x, weight, bias):
+        y = out
     else:
         y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
-    lead, geometry = plan.form(x, y)
+    if engine.linear_forward(plan.folded[1], x, weight, bias, y, act, a, b, current()):
+        return out
+    lead, geometry = plan.others
     image, kernel = _as_image(y, lead), _as_kernel(weight, len(lead) - 1)
     engine.conv_forward(geometry, _as_image(x, lead), kernel, bias, image, act, a, b, True, engine.AUTO, current())
     if not (y.flags.c_contiguous or np.may_share_memory(image, y)):  # more axes than the engine has, that do not fold
@@ -179,7 +182,7 @@ def linear_backward(
     grad = as_array(grad, "grad")
     x, x_shape = array_or_shape(x, "x", "weight" if need_weight else None, grad)
     weight, weight_shape = array_or_shape(weight, "weight", "x" if need_x else None, grad)
-    plan = _plan(x_shape, weight_shape)
+    plan = _plan((x_shape, weight_shape), ())
     check_shape(grad, "grad", plan.y_shape, "that of the output")
     act, a, b = _options.activation_backward(activation)
     y = taken_y(y, activation, grad)

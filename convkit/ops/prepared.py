@@ -7,7 +7,7 @@ import copy
 import numpy as np
 
 from .. import _options
-from .._arrays import as_array, as_out, empty
+from .._arrays import as_array, as_out, empty, fits_out
 from .._ext import engine
 from .._threads import current
 from .._typing import Activation, Array, Padding, Size
@@ -44,6 +44,8 @@ class Prepared:
             check_shape(add, "add", plan.y_shape, "that of the result")
         if out is None:
             y = out = empty(plan.y_shape, x.dtype)
+        elif fits_out(out, plan.y_shape, x, add if apart else None):
+            y = out
         else:
             y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("add", add if apart else None)))
         if apart:

@@ -218,6 +218,11 @@ void ck_grid_part(const ck_grid *grid, int axis, int64_t index, int64_t *first, 
 ck_box ck_grid_box(const ck_grid *grid, int64_t index) {
   ck_box box;
   for (int d = 3; d >= 0; d--) {
+    if (grid->parts[d] == 1) {
+      box.first[d] = 0;
+      box.size[d] = grid->size[d];
+      continue;
+    }
     ck_grid_part(grid, d, index % grid->parts[d], &box.first[d], &box.size[d]);
     index /= grid->parts[d];
   }
@@ -273,9 +278,13 @@ int64_t ck_reduction_count(const ck_reduction *r) { return r->parts[0] * r->part
 ck_kblock ck_reduction_block(const ck_reduction *r, int64_t index) {
   ck_kblock block;
   for (int d = 3; d >= 0; d--) {
-    int64_t i = index % r->parts[d], size = d ? r->taps[d - 1] : r->channels;
-    index /= r->parts[d];
-    int64_t first = ck_part_start(size, r->parts[d], i), count = ck_part_start(size, r->parts[d], i + 1) - first;
+    int64_t i = 0, size = d ? r->taps[d - 1] : r->channels, first = 0, count = size;
+    if (r->parts[d] != 1) { /* each division takes as long as a product of a small tile */
+      i = index % r->parts[d];
+      index /= r->parts[d];
+      first = ck_part_start(size, r->parts[d], i);
+      count = ck_part_start(size, r->parts[d], i + 1) - first;
+    }
     if (d) {
       block.tap[d - 1] = first;
       block.taps[d - 1] = count;

@@ -28,13 +28,19 @@ static int take(entry *e) {
 
 static void give_back(entry *e) { atomic_store_explicit(&e->taken, 0, memory_order_release); }
 
+/* Words side by side do not wait for each other's products: in one chain, the hash took a fifth of finding a plan. */
 static int set_of(const ck_memo_key *key) {
-  uint64_t hash = (uint64_t)key->count;
+  uint64_t hash[4] = {(uint64_t)key->count, 1, 2, 3};
+  const uint64_t times[4] = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4fu, 0xff51afd7ed558ccdu, 0xc4ceb9fe1a85ec53u};
   for (int i = 0; i < key->count; i++) {
-    hash = (hash ^ (uint64_t)key->word[i]) * 0x9e3779b97f4a7c15u;
-    hash ^= hash >> 32;
+    const int j = i % 4;
+    hash[j] = (hash[j] ^ (uint64_t)key->word[i]) * times[j];
+    hash[j] ^= hash[j] >> 32;
   }
-  return (int)(hash % SETS);
+  uint64_t all = hash[0];
+  for (int j = 1; j < 4; j++)
+    all = (all ^ hash[j]) * times[0], all ^= all >> 32;
+  return (int)(all % SETS);
 }
 
 static int same(const ck_memo_key *a, const ck_memo_key *b) {
