@@ -325,20 +325,22 @@ ck_status ck_elementwise_run(const ck_elementwise *call);
 
 /* ------------------------------------------------------------------ channels */
 
-enum { CK_SUM_NUMBERS = 4, CK_MAP_NUMBERS = 7 };
+enum { CK_SUM_NUMBERS = 4, CK_MAP_NUMBERS = 7, CK_SLOPE_NUMBERS = 2, CK_CHANNEL_NUMBERS = 9 };
 
 /* Of (n, c, l) arrays, none of them empty, with xhat = (x * scale - shift) * slope + add:
  *   sums, no g   the sums over a channel of d = x * scale - shift, and of d^2     -> sums[c][2]
  *   sums, g      those of g and of g * xhat                                       -> sums[c][2]
  *   no sums      y = xhat within bounds or, with g, g * u + (xhat * v + w)
- * Sums are formed in double precision. y overlaps nothing. */
+ * With g and an activation, g is the gradient of its result: it is first multiplied by the derivative, which is 0 or 1
+ * by (x * scale - shift) * of_slope + of_add. Sums are formed in double precision. y overlaps nothing. */
 typedef struct ck_channels {
   int64_t n, c, l;
   int lanes; /* channels are adjacent, and at least 16; otherwise values are */
   const ck_kernels *kernels;
   ck_strided x, g, y; /* strides of n, c and l */
-  /* scale, shift, slope, add, u, v, w: [c] each, of the arrays' dtype; sums, and maps without g, take the first ones */
-  const void *numbers[CK_MAP_NUMBERS];
+  /* scale, shift, slope, add, u, v, w, of_slope, of_add: [c] each, of the arrays' dtype; sums, and maps without g, take
+   * the first four, and the last two where there are both g and an activation */
+  const void *numbers[CK_CHANNEL_NUMBERS];
   double *sums;
   int activation; /* one that is bounds: CK_RELU, CK_CLIP or none, CK_IDENTITY */
   double act_a, act_b;
@@ -359,7 +361,8 @@ typedef enum ck_known { CK_SCALE, CK_SHIFT, CK_REST, CK_INV_STD, CK_VARIANCE, CK
  *   forward   measures all but the scale; y = xhat * weight + bias, if there is a y
  *   backward  total and product: the sums of g, and of g * xhat, if there are such arrays;
  *             y = steep * (g * weight - mean(g * weight) - xhat * mean(g * weight * xhat)), steep = inv_std * scale,
- *             or where moments are `constant`, steep * g * weight, if there is a y */
+ *             or where moments are `constant`, steep * g * weight, if there is a y; where they are not, an activation
+ * may have followed, and g be the gradient of its result */
 typedef struct ck_normal {
   ck_channels arrays; /* numbers and sums are not looked at; of the workspace is said below */
   int64_t pieces, channels;

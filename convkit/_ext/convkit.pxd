@@ -247,7 +247,7 @@ cdef extern from "convkit.h" nogil:
         int lanes
         const ck_kernels *kernels
         ck_strided x, g, y
-        const void *numbers[7]
+        const void *numbers[9]
         double *sums
         int activation
         double act_a, act_b

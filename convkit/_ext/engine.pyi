@@ -240,7 +240,8 @@ def normal_forward(
 ) -> bool: ...  # fmt: skip
 def normal_backward(
     x: np.ndarray, g: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray,
-    weight: np.ndarray | None, total: np.ndarray | None, product: np.ndarray | None, constant: bool, threads: int,
+    weight: np.ndarray | None, bias: np.ndarray | None, total: np.ndarray | None, product: np.ndarray | None,
+    constant: bool, activation: int, act_a: float, act_b: float, threads: int,
 ) -> None: ...  # fmt: skip
 def follow(running: np.ndarray, known: np.ndarray, variance: bool, times: float, rate: float) -> None: ...
 def descend(steps: list[tuple[Any, ...]], threads: int) -> None: ...

@@ -52,8 +52,8 @@ def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces
 
 
 def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray y, bint lanes, int pieces,
-                    cnp.ndarray known not None, cnp.ndarray weight, cnp.ndarray total, cnp.ndarray product,
-                    bint constant, int threads):
+                    cnp.ndarray known not None, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray total,
+                    cnp.ndarray product, bint constant, int activation, double act_a, double act_b, int threads):
     """What ck_normal says of the way back."""
     cdef ck.ck_normal call
     set_normal(&call, x, g, y, lanes, pieces, known, weight, threads)
@@ -61,6 +61,9 @@ def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray 
         call.total = cnp.PyArray_DATA(total)
     if product is not None:
         call.product = cnp.PyArray_DATA(product)
+    if bias is not None:
+        call.bias = cnp.PyArray_DATA(bias)
+    call.arrays.activation, call.arrays.act_a, call.arrays.act_b = activation, act_a, act_b
     call.constant = constant
     run_normal(&call, True)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._options import NO_ACTIVATION
 from ..ops import _channels, _moments
 from ..ops._channels import Map
+from ..ops._elementwise import Activation
 from ..ops._moments import Standard, quiet
 from .parameter import Parameter
 
@@ -26,18 +28,23 @@ def go_back(
     by: Standard,
     weight: Parameter | None,
     bias: Parameter | None,
-    *,
-    constant: bool,
     out: np.ndarray | None,
+    activation: Activation = NO_ACTIVATION,
+    *,
+    constant: bool = False,
 ) -> None:
-    """Add to the gradients of weight and bias, where they learn; into `out`, if it is wanted, the input's."""
+    """Add to the gradients of weight and bias, where they learn; into `out`, if it is wanted, the input's.
+
+    Where moments are not `constant`, an activation that is no more than bounds may have followed.
+    """
     total, product = (
         np.zeros(parameter.shape, planes.dtype) if parameter is not None and parameter.trainable else None
         for parameter in (bias, weight)
     )
     if planes.size:
-        data = None if weight is None else weight.data
-        _moments.back(grads, planes, by, data, constant=constant, total=total, product=product, out=out)
+        numbers = (None if parameter is None else parameter.data for parameter in (weight, bias))
+        of = {"constant": constant, "total": total, "product": product, "out": out}
+        _moments.back(grads, planes, by, *numbers, activation, **of)
     for parameter, grad in ((weight, product), (bias, total)):
         if grad is not None:
             parameter.accumulate(grad)

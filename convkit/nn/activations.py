@@ -50,11 +50,8 @@ class FromResult(_Named):
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return the activation of each element; back, multiply by the derivative."""
-        return self._done(_elementwise.activate(x, self._activation))
-
-    def _done(self, y: np.ndarray) -> tuple[np.ndarray, Way]:
-        """`y`, which the layer before in a `Sequential` may have activated, and the way back."""
         activation = self._activation
+        y = _elementwise.activate(x, activation)
         return y, lambda grad, _: _elementwise.activate_backward(grad, y, activation)
 
 

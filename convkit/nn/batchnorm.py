@@ -61,7 +61,7 @@ class _BatchNorm(ByElement):
         return self._run_with(x)
 
     def _run_with(self, x: np.ndarray, activation: str | tuple | None = None) -> tuple[np.ndarray, Way]:
-        """`activation`: that of a layer that follows in a `Sequential`, which goes back by itself."""
+        """`activation`: that of a layer that follows in a `Sequential`, one that is bounds."""
         x, codes = self._checked(x), _options.activation(activation)
         y = empty(x.shape, x.dtype)
         planes, of_batch = self._planes(x), self.training or self.running_mean is None
@@ -72,15 +72,16 @@ class _BatchNorm(ByElement):
             standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
             _channels.apply(planes, standard.map(*(() if weight is None else (weight, bias))), self._planes(y))
             y = y if activation is None else _elementwise.activate(y, codes)
+        apart = None if of_batch or activation is None else y  # the activation's result, if it goes back by itself
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grad = as_array(grad, "grad")
             same_dtype(grad, "grad", x, "x")
             dx = empty(x.shape, x.dtype) if need_input else None
-            _normal.go_back(
-                self._planes(grad), planes, standard, self.weight, self.bias, constant=not of_batch,
-                out=None if dx is None else self._planes(dx),
-            )  # fmt: skip
+            out = None if dx is None else self._planes(dx)
+            grad = grad if apart is None else _elementwise.activate_backward(grad, apart, codes)
+            learned, through = (self.weight, self.bias), codes if apart is None else _options.NO_ACTIVATION
+            _normal.go_back(self._planes(grad), planes, standard, *learned, out, through, constant=not of_batch)
             return dx
 
         return y, back

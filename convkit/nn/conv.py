@@ -92,18 +92,18 @@ class Convolution(ForAxes):
         return self._run_with(x)
 
     def _run_with(self, x: np.ndarray, activation: str | tuple | None = None, **more: Any) -> tuple[np.ndarray, Way]:
-        """`activation`: that of a layer that follows in a `Sequential`, which goes back by itself; `more`: options."""
+        """`activation`: that of a layer that follows in a `Sequential`; `more`: options."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         options = self._chosen() | more
-        del options["activation"]
-        y = self._forward(x, weight, bias, activation=activation or fused(self.activation), **options)
+        activation = options.pop("activation") or activation
+        y = self._forward(x, weight, bias, activation=fused(activation), **options)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grads = self._backward(grad, x, weight, need=self.need(need_input), **options)
             self.accumulate(grads)
             return grads.x
 
-        return follow(y, back, self.activation)
+        return follow(y, back, activation)
 
     def symbolic(self, x: Any) -> Any:
         """A convolution of images, and its activation."""

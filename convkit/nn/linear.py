@@ -57,16 +57,17 @@ class Linear(Module):
         return self._run_with(x)
 
     def _run_with(self, x: np.ndarray, activation: str | tuple | None = None) -> tuple[np.ndarray, Way]:
-        """`activation`: that of a layer that follows in a `Sequential`, which goes back by itself."""
+        """`activation`: that of a layer that follows in a `Sequential`."""
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
-        y = linear(x, weight, bias, activation=activation or fused(self.activation))
+        activation = self.activation or activation
+        y = linear(x, weight, bias, activation=fused(activation))
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             grads = linear_backward(grad, x, weight, need=self.need(need_input))
             self.accumulate(grads)
             return grads.x
 
-        return follow(y, back, self.activation)
+        return follow(y, back, activation)
 
     def symbolic(self, x: Any) -> Any:
         """A product of matrices, and the activation."""

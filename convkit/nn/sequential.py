@@ -61,11 +61,10 @@ class Sequential(Module):
     def run(self, x: Any) -> tuple[Any, Way]:
         """Run the layers in order; the way back takes theirs in reverse, down to the lowest layer that learns."""
         layers, backs = list(self), []
-        done = False  # whether the layer before has computed this one, too
+        done = False  # whether the layer before does this one, too, there and back
         for layer, after in zip_longest(layers, layers[1:]):
             if done:
-                x, back = layer._begin(layer._done, x)
-                done = False
+                back, done = None, False
             elif done := _is_one_pass(layer, after):
                 x, back = layer._begin(layer._run_with, x, after.fused)
             else:
@@ -75,7 +74,8 @@ class Sequential(Module):
         def back_through(grad: Any, need_input: bool) -> Any:
             end = lowest(layers, need_input)
             while len(backs) > end:
-                grad = backs.pop()(grad, need_input or len(backs) > end)
+                if (back := backs.pop()) is not None:
+                    grad = back(grad, need_input or len(backs) > end)
             return grad
 
         return x, back_through

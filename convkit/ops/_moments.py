@@ -107,6 +107,8 @@ def back(
     planes: np.ndarray,
     by: Standard,
     weight: np.ndarray | None,
+    bias: np.ndarray | None = None,
+    bounds: Activation = NO_ACTIVATION,
     *,
     constant: bool,
     total: np.ndarray | None,
@@ -117,12 +119,13 @@ def back(
 
     `total` gets the sums of the gradient, `product` those of its product with xhat, and `out`, where moments are
     constants, not functions of x, ``steep * grad * weight``, else
-    ``steep * (grad * weight - mean(grad * weight) - xhat * mean(grad * weight * xhat))``.
+    ``steep * (grad * weight - mean(grad * weight) - xhat * mean(grad * weight * xhat))``. Then the gradient may be that
+    of an activation of ``xhat * weight + bias``, one that is no more than bounds.
     """
     form = _channels.form_of(planes)
     x, g, y = _channels.arranged(planes, form), _channels.arranged(grads, form), _channels.arranged(out, form)
-    known, weight = by.known, _numbers(weight, planes)
-    engine.normal_backward(x, g, y, form.lanes, form.pieces, known, weight, total, product, constant, current())
+    numbers = by.known, _numbers(weight, planes), _numbers(bias, planes), total, product
+    engine.normal_backward(x, g, y, form.lanes, form.pieces, *numbers, constant, *bounds, current())
     if out is not None:
         _channels.put_back(y, form, out)
 

@@ -28,6 +28,12 @@ static inline ck_bounds ck_bounds_of(int activation, double a, double b) {
   return (ck_bounds){clip ? a : activation == CK_RELU ? 0 : -INFINITY, clip ? b : INFINITY};
 }
 
+/* Where the derivative of such an activation is 1: above `low`, and not from `high` on, which NaN is no number for. */
+static inline ck_bounds ck_slope_of(int activation, double a, double b) {
+  const int clip = activation == CK_CLIP;
+  return (ck_bounds){clip ? a : 0, clip ? b : NAN};
+}
+
 /* Where the rows of a register tile lie: in two runs, the first the longer by at most one, row i of a run i * step
  * after the run's first; or where ro says. */
 typedef struct ck_row_panel {
@@ -411,8 +417,10 @@ typedef struct ck_channel_sums {
   int64_t groups, rest, runs, x_step, g_step, x_run, g_run; /* rest: only behind groups */
   int lanes;
   const char *x, *g; /* g may be NULL */
-  const void *numbers[CK_SUM_NUMBERS];
+  const void *numbers[CK_CHANNEL_NUMBERS];
   double *sums;
+  int sloped; /* g is to be multiplied by a derivative, which is 1 within `slope` */
+  ck_bounds slope;
 } ck_channel_sums;
 
 /* `runs` runs of `count` adjacent elements, so many bytes apart: each of one channel, the numbers being [runs], or with
@@ -422,8 +430,10 @@ typedef struct ck_channel_map {
   int lanes;
   const char *x, *g; /* g may be NULL */
   char *y;
-  const void *numbers[CK_MAP_NUMBERS];
+  const void *numbers[CK_CHANNEL_NUMBERS];
   ck_bounds bounds; /* of y without g */
+  int sloped;       /* as of sums */
+  ck_bounds slope;
 } ck_channel_map;
 
 /* `rows` rows of c values, a vector of rows at most. With `along` the values of a row are adjacent, and each row has

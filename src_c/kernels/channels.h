@@ -46,6 +46,11 @@ CK_INLINE group group_of(REAL a) {
   return g;
 }
 
+/* Of run r; of `lanes` those of 16 channels. */
+CK_INLINE group number_group(const REAL *of, int64_t r, const int lanes) {
+  return lanes ? group_at(of) : group_of(of[r]);
+}
+
 /* The last `rest` of them, and nothing. */
 CK_INLINE group last_of(group g, int64_t rest) {
   typedef lane_bits bits __attribute__((vector_size(sizeof(vnarrow)), may_alias, aligned(1)));
@@ -53,6 +58,23 @@ CK_INLINE group last_of(group g, int64_t rest) {
   CK_UNROLL
   for (int q = 0; q < WIDES; q++)
     g.of[q] = (vnarrow)((bits)g.of[q] & *(const bits *)(mask + rest + q * WIDE));
+  return g;
+}
+
+/* How a gradient comes in: not at all, as it is, or through an activation. */
+enum { NO_GRADIENT, GRADIENT, SLOPED };
+
+/* g times the derivative, which is 0 or 1, of an activation of x. Its argument is formed as forward forms it, bit by
+ * bit, which takes less time than to read its result: that is seldom in level 2 any more. */
+CK_INLINE group sloped(group x, group g, const group number[CK_SUM_NUMBERS], const group of[CK_SLOPE_NUMBERS],
+                       const ck_bounds *slope) {
+  typedef lane_bits bits __attribute__((vector_size(sizeof(vnarrow))));
+  const REAL low = (REAL)slope->low, high = (REAL)slope->high;
+  CK_UNROLL
+  for (int q = 0; q < WIDES; q++) {
+    const vnarrow v = (x.of[q] * number[0].of[q] - number[1].of[q]) * of[0].of[q] + of[1].of[q];
+    g.of[q] = (vnarrow)((bits)g.of[q] & (bits)(v > low) & ~(bits)(v >= high));
+  }
   return g;
 }
 
@@ -76,22 +98,28 @@ CK_INLINE void add_terms(group x, group g, const group number[CK_SUM_NUMBERS], v
 CK_INLINE void channel_run_sums(const ck_channel_sums *p, int64_t r, const int lanes, const int of_gradient) {
   const char *x = p->x + r * p->x_run, *g = of_gradient ? p->g + r * p->g_run : x;
   double *to = p->sums + r * 2 * CK_SUM_PARTS;
-  group number[CK_SUM_NUMBERS];
+  group number[CK_SUM_NUMBERS], of[CK_SLOPE_NUMBERS];
   vwide sums[2 * WIDES];
   CK_UNROLL
-  for (int k = 0; k < CK_SUM_NUMBERS; k++) {
-    const REAL *of = p->numbers[k < 2 || of_gradient ? k : 0];
-    number[k] = lanes ? group_at(of) : group_of(of[r]);
-  }
+  for (int k = 0; k < CK_SUM_NUMBERS; k++)
+    number[k] = number_group(p->numbers[k < 2 || of_gradient ? k : 0], r, lanes);
+  CK_UNROLL
+  for (int k = 0; k < CK_SLOPE_NUMBERS; k++)
+    of[k] = number_group(p->numbers[of_gradient == SLOPED ? CK_MAP_NUMBERS + k : 0], r, lanes);
   CK_UNROLL
   for (int q = 0; q < 2 * WIDES; q++)
     sums[q] = *(const vwide_u *)(to + q * WIDE);
-  for (int64_t i = 0; i < p->groups; i++, x += p->x_step, g += p->g_step)
-    add_terms(group_at(x), group_at(g), number, sums, of_gradient);
+  for (int64_t i = 0; i < p->groups; i++, x += p->x_step, g += p->g_step) {
+    const group values = group_at(x), grads = group_at(g);
+    const group through = of_gradient == SLOPED ? sloped(values, grads, number, of, &p->slope) : grads;
+    add_terms(values, through, number, sums, of_gradient);
+  }
   if (!lanes && p->rest) { /* the end of the run once more, of which what is new counts */
     const int64_t back = (p->rest - CK_SUM_PARTS) * (int64_t)sizeof(REAL);
+    const group values = group_at(x + back), grads = group_at(g + back);
+    const group through = of_gradient == SLOPED ? sloped(values, grads, number, of, &p->slope) : grads;
     number[1] = last_of(number[1], p->rest);
-    add_terms(last_of(group_at(x + back), p->rest), last_of(group_at(g + back), p->rest), number, sums, of_gradient);
+    add_terms(last_of(values, p->rest), last_of(through, p->rest), number, sums, of_gradient);
   }
   CK_UNROLL
   for (int q = 0; q < 2 * WIDES; q++)
@@ -104,14 +132,18 @@ CK_INLINE void channel_runs_sums(const ck_channel_sums *p, const int lanes, cons
 }
 
 static void CK_NAME(channel_sums)(const ck_channel_sums *p) {
-  if (p->lanes && p->g)
-    channel_runs_sums(p, 1, 1);
+  if (p->lanes && p->sloped)
+    channel_runs_sums(p, 1, SLOPED);
+  else if (p->lanes && p->g)
+    channel_runs_sums(p, 1, GRADIENT);
   else if (p->lanes)
-    channel_runs_sums(p, 1, 0);
+    channel_runs_sums(p, 1, NO_GRADIENT);
+  else if (p->sloped)
+    channel_runs_sums(p, 0, SLOPED);
   else if (p->g)
-    channel_runs_sums(p, 0, 1);
+    channel_runs_sums(p, 0, GRADIENT);
   else
-    channel_runs_sums(p, 0, 0);
+    channel_runs_sums(p, 0, NO_GRADIENT);
 }
 
 /* A channel's number, or those of a vector of channels. */
@@ -120,52 +152,62 @@ CK_INLINE vreal number_at(const void *of, int64_t i, const int lanes) {
 }
 
 /* At least a vector: the last one overlaps the one before. */
-CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count, const REAL *const number[CK_MAP_NUMBERS],
-                       const ck_bounds *bounds, const int lanes, const int of_gradient) {
+CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
+                       const REAL *const number[CK_CHANNEL_NUMBERS], const ck_channel_map *p, const int lanes,
+                       const int of_gradient) {
+  const ck_bounds *bounds = of_gradient ? &p->slope : &p->bounds;
+  const int numbers = of_gradient == SLOPED ? CK_CHANNEL_NUMBERS : of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS;
   const vreal low = v_set1((REAL)bounds->low), high = v_set1((REAL)bounds->high);
   /* An activation gives 0 for -0, whether or not it is by itself; x alone keeps its sign. */
   const vreal zero = v_set1(bounds->low > -INFINITY || bounds->high < INFINITY ? 0 : (REAL)-0.0);
-  vreal n[CK_MAP_NUMBERS];
-  for (int k = 0; k < CK_MAP_NUMBERS; k++)
-    n[k] = number_at(number[k < CK_SUM_NUMBERS || of_gradient ? k : 0], 0, lanes);
+  vreal n[CK_CHANNEL_NUMBERS];
+  for (int k = 0; k < CK_CHANNEL_NUMBERS; k++)
+    n[k] = number_at(number[k < numbers ? k : 0], 0, lanes);
   for (int64_t next = 0; next < count; next += VL) {
     const int64_t i = next + VL > count ? count - VL : next;
-    for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS) && lanes; k++)
+    for (int k = 0; k < numbers && lanes; k++)
       n[k] = number_at(number[k], i, 1);
-    vreal xhat = (v_loadu(x + i) * n[0] - n[1]) * n[2] + n[3];
-    v_storeu(y + i, of_gradient ? v_loadu(g + i) * n[4] + (xhat * n[5] + n[6])
-                                : v_at_most(high, v_at_least(low, xhat + zero)));
+    const vreal d = v_loadu(x + i) * n[0] - n[1], xhat = d * n[2] + n[3], v = d * n[7] + n[8];
+    vreal through = v_loadu(g + i);
+    if (of_gradient == SLOPED)
+      through = (vreal)((vmask)through & (v > low) & ~(v >= high));
+    v_storeu(y + i,
+             of_gradient ? through * n[4] + (xhat * n[5] + n[6]) : v_at_most(high, v_at_least(low, xhat + zero)));
   }
 }
 
 CK_INLINE void map_runs(const ck_channel_map *p, const int lanes, const int of_gradient) {
-  const REAL *number[CK_MAP_NUMBERS];
+  const REAL *number[CK_CHANNEL_NUMBERS];
   for (int64_t r = 0; r < p->runs; r++) {
     const REAL *x = (const REAL *)(p->x + r * p->x_step), *g = of_gradient ? (const REAL *)(p->g + r * p->g_step) : x;
     REAL *y = (REAL *)(p->y + r * p->y_step), part[3][VL];
-    for (int k = 0; k < (of_gradient ? CK_MAP_NUMBERS : CK_SUM_NUMBERS); k++)
-      number[k] = (const REAL *)p->numbers[k] + (lanes ? 0 : r);
+    for (int k = 0; k < CK_CHANNEL_NUMBERS; k++)
+      number[k] = p->numbers[k] ? (const REAL *)p->numbers[k] + (lanes ? 0 : r) : NULL;
     if (p->count >= VL) {
-      map_run(x, g, y, p->count, number, &p->bounds, lanes, of_gradient);
+      map_run(x, g, y, p->count, number, p, lanes, of_gradient);
     } else if (!lanes) {
       memset(part, 0, sizeof(part));
       memcpy(part[0], x, (size_t)p->count * sizeof(REAL));
       memcpy(part[1], g, (size_t)p->count * sizeof(REAL));
-      map_run(part[0], part[1], part[2], VL, number, &p->bounds, 0, of_gradient);
+      map_run(part[0], part[1], part[2], VL, number, p, 0, of_gradient);
       memcpy(y, part[2], (size_t)p->count * sizeof(REAL));
     }
   }
 }
 
 static void CK_NAME(channel_map)(const ck_channel_map *p) {
-  if (p->lanes && p->g)
-    map_runs(p, 1, 1);
+  if (p->lanes && p->sloped)
+    map_runs(p, 1, SLOPED);
+  else if (p->lanes && p->g)
+    map_runs(p, 1, GRADIENT);
   else if (p->lanes)
-    map_runs(p, 1, 0);
+    map_runs(p, 1, NO_GRADIENT);
+  else if (p->sloped)
+    map_runs(p, 0, SLOPED);
   else if (p->g)
-    map_runs(p, 0, 1);
+    map_runs(p, 0, GRADIENT);
   else
-    map_runs(p, 0, 0);
+    map_runs(p, 0, NO_GRADIENT);
 }
 
 #endif

@@ -26,10 +26,15 @@ static char *at(const ck_strided *array, int64_t n, int64_t c, int64_t l) {
   return array->data ? (char *)array->data + n * array->stride[0] + c * array->stride[1] + l * array->stride[2] : NULL;
 }
 
-static void set_numbers(const ck_channels *call, int64_t c, const void **to, int count) {
-  for (int k = 0; k < count; k++)
+static void set_numbers(const ck_channels *call, int64_t c, const void **to) {
+  for (int k = 0; k < CK_CHANNEL_NUMBERS; k++)
     to[k] = call->numbers[k] ? (const char *)call->numbers[k] + c * call->kernels->real_size : NULL;
 }
+
+/* Whether a gradient comes through an activation. */
+static int is_sloped(const ck_channels *call) { return call->g.data && call->activation != CK_IDENTITY; }
+
+static ck_bounds slope_of(const ck_channels *call) { return ck_slope_of(call->activation, call->act_a, call->act_b); }
 
 /* ---------------------------------------------------------------- sums, values adjacent */
 
@@ -55,7 +60,7 @@ static void sum_short(const ck_kernels *k, ck_channel_sums sums) {
     sums.x += sums.x_run;
     sums.g = sums.g ? sums.g + sums.g_run : NULL;
     one.sums += 2 * PARTS;
-    for (int i = 0; i < CK_SUM_NUMBERS; i++)
+    for (int i = 0; i < CK_CHANNEL_NUMBERS; i++)
       one.numbers[i] = one.numbers[i] ? (const char *)one.numbers[i] + k->real_size : NULL;
   }
 }
@@ -68,9 +73,10 @@ int64_t ck_channels_together(const ck_channels *call) {
  * channel, whose sums stay in registers. */
 void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
   double parts[CHANNELS][2][PARTS] = {{{0}}};
-  ck_channel_sums sums = {.rest = call->l % PARTS, .runs = count, .sums = parts[0][0]};
+  ck_channel_sums sums = {
+      .rest = call->l % PARTS, .runs = count, .sums = parts[0][0], .sloped = is_sloped(call), .slope = slope_of(call)};
   const int64_t images = call->l == PARTS ? TASK / PARTS : 1, step = PARTS * call->kernels->real_size;
-  set_numbers(call, first, sums.numbers, CK_SUM_NUMBERS);
+  set_numbers(call, first, sums.numbers);
   sums.x_step = images > 1 ? call->x.stride[0] : step;
   sums.g_step = images > 1 ? call->g.stride[0] : step;
   sums.x_run = call->x.stride[1];
@@ -121,8 +127,13 @@ static void sum_rows(ck_worker *worker, void *context, int64_t index) {
   for (int64_t r = rows * chunk / p->chunks; r < end && !ck_stopped(worker); r = next) {
     next = r + ck_min(ROWS, even_rows(call, r, end));
     for (int64_t i = 0; i < groups; i++) {
-      ck_channel_sums sums = {.groups = next - r, .runs = 1, .lanes = 1, .sums = parts[i]};
-      set_numbers(call, lane[i], sums.numbers, CK_SUM_NUMBERS);
+      ck_channel_sums sums = {.groups = next - r,
+                              .runs = 1,
+                              .lanes = 1,
+                              .sums = parts[i],
+                              .sloped = is_sloped(call),
+                              .slope = slope_of(call)};
+      set_numbers(call, lane[i], sums.numbers);
       sums.x = at(&call->x, r / call->l, lane[i], r % call->l);
       sums.g = at(&call->g, r / call->l, lane[i], r % call->l);
       sums.x_step = call->x.stride[axis];
@@ -141,7 +152,8 @@ static void sum_rows(ck_worker *worker, void *context, int64_t index) {
 
 /* `runs` runs from (n, c, l) on, from one to the next along `axis`. */
 static void map_from(const ck_channels *call, int64_t n, int64_t c, int64_t l, int64_t count, int64_t runs, int axis) {
-  ck_channel_map map = {.count = count, .runs = runs, .lanes = call->lanes};
+  ck_channel_map map = {
+      .count = count, .runs = runs, .lanes = call->lanes, .sloped = is_sloped(call), .slope = slope_of(call)};
   map.bounds = ck_bounds_of(call->activation, call->act_a, call->act_b);
   map.x = at(&call->x, n, c, l);
   map.g = at(&call->g, n, c, l);
@@ -149,7 +161,7 @@ static void map_from(const ck_channels *call, int64_t n, int64_t c, int64_t l, i
   map.x_step = call->x.stride[axis];
   map.g_step = call->g.stride[axis];
   map.y_step = call->y.stride[axis];
-  set_numbers(call, c, map.numbers, CK_MAP_NUMBERS);
+  set_numbers(call, c, map.numbers);
   call->kernels->channel_map(&map);
 }
 

@@ -48,14 +48,14 @@ int64_t ck_normal_workspace(const ck_normal *call) {
   double some;
   ck_channels sums = call->arrays;
   sums.sums = &some;
-  return sum_bytes(&sums) + CK_MAP_NUMBERS * number_bytes(&sums) + ck_channels_workspace(&sums);
+  return sum_bytes(&sums) + CK_CHANNEL_NUMBERS * number_bytes(&sums) + ck_channels_workspace(&sums);
 }
 
 static normal_call begin(const ck_normal *call) {
-  const int64_t before = sum_bytes(&call->arrays) + CK_MAP_NUMBERS * number_bytes(&call->arrays);
+  const int64_t before = sum_bytes(&call->arrays) + CK_CHANNEL_NUMBERS * number_bytes(&call->arrays);
   normal_call p = {.call = call, .sums = call->arrays};
   p.numbers = (char *)call->arrays.run.workspace + sum_bytes(&call->arrays);
-  for (int k = 0; k < CK_MAP_NUMBERS; k++)
+  for (int k = 0; k < CK_CHANNEL_NUMBERS; k++)
     p.sums.numbers[k] = p.numbers + k * number_bytes(&call->arrays);
   p.sums.run.workspace = (char *)call->arrays.run.workspace + before;
   p.sums.run.workspace_bytes -= before;
@@ -96,13 +96,24 @@ static void sums_of(const normal_call *p, int64_t channel, double sums[2]) {
   sums[1] = two;
 }
 
+static double bias_of(const ck_normal *call, int64_t channel) {
+  return call->bias ? real_at(call->bias, channel, (size_t)call->arrays.kernels->real_size) : 0;
+}
+
+/* The map from d to xhat * weight + bias: its two numbers lie behind each other, from the first of these places on. */
+enum { TO_XHAT = 2, TO_ACTIVATION = CK_MAP_NUMBERS };
+
+static void set_slope(const normal_call *p, int number, int64_t channel, double weight, double bias) {
+  const double slope = *known(p->call, CK_INV_STD, channel) * weight;
+  set_number(p, number, channel, slope);
+  set_number(p, number + 1, channel, bias - *known(p->call, CK_REST, channel) * slope);
+}
+
 /* The map from x to xhat * weight + bias. */
 static void set_map(const normal_call *p, int64_t channel, double weight, double bias) {
-  const double slope = *known(p->call, CK_INV_STD, channel) * weight;
   set_number(p, 0, channel, *known(p->call, CK_SCALE, channel));
   set_number(p, 1, channel, *known(p->call, CK_SHIFT, channel));
-  set_number(p, 2, channel, slope);
-  set_number(p, 3, channel, bias - *known(p->call, CK_REST, channel) * slope);
+  set_slope(p, TO_XHAT, channel, weight, bias);
 }
 
 /* What is done to channels first..end-1: a worker's block of them or, without a worker, all. */
@@ -184,7 +195,7 @@ static ck_status forward(const normal_call *p, ck_worker *worker, int64_t first,
       }
   }
   for (int64_t c = first; c < end; c++)
-    set_map(p, c, weight_of(call, c), call->bias ? real_at(call->bias, c, real_size) : 0);
+    set_map(p, c, weight_of(call, c), bias_of(call, c));
   return status == CK_OK ? run_map(p, worker, first, end) : status;
 }
 
@@ -253,8 +264,10 @@ static void take_sums(const normal_call *p, int64_t channel) {
 static ck_status backward(const normal_call *p, ck_worker *worker, int64_t first, int64_t end) {
   const ck_normal *call = p->call;
   if (!call->constant || call->total || call->product) {
-    for (int64_t c = first; c < end; c++)
+    for (int64_t c = first; c < end; c++) {
       set_map(p, c, 1, 0);
+      set_slope(p, TO_ACTIVATION, c, weight_of(call, c), bias_of(call, c)); /* bit by bit what forward had */
+    }
     const ck_status status = form_sums(p, worker, first, end);
     if (status != CK_OK)
       return status;
