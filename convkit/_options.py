@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from functools import lru_cache
 
 import numpy as np
 
@@ -151,6 +152,15 @@ def activation(value) -> tuple[int, float, float]:
         return NO_ACTIVATION
     if isinstance(value, str) and value in _PLAIN_ACTIVATIONS:
         return _PLAIN_ACTIVATIONS[value]
+    if type(value) is tuple:
+        try:
+            return _activation_of(*value)
+        except TypeError:  # one that has no hash, or is refused, as it is again
+            pass
+    return _parsed_activation(value)
+
+
+def _parsed_activation(value) -> tuple[int, float, float]:
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
         raise TypeError(f"activation must be {_forms(False)}, got {value!r}")
@@ -164,6 +174,10 @@ def activation(value) -> tuple[int, float, float]:
     if name == "clip" and not a <= b:
         raise ValueError(f"activation's lo must not exceed hi, got lo {a}, hi {b}")
     return code, a, 1.0 if name == "elu" else b  # the engine's ELU has a scale
+
+
+# Every step asks for each layer's again. Of numbers that are equal, such as 1 and True, each type is known by itself.
+_activation_of = lru_cache(maxsize=64, typed=True)(lambda *value: _parsed_activation(value))
 
 
 def of_result(value) -> bool:

@@ -68,8 +68,7 @@ def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray 
     run_normal(&call, True)
 
 
-def follow(cnp.ndarray running not None, cnp.ndarray known not None, bint variance, double times, double rate):
-    """What ck_follow says; running is (c,), of any stride."""
+cdef void follow_one(cnp.ndarray running, cnp.ndarray known, bint variance, double times, double rate) noexcept:
     cdef ck.ck_follow call
     call.known = <const double *>cnp.PyArray_DATA(known)
     call.channels = cnp.PyArray_DIMS(known)[1]
@@ -77,3 +76,10 @@ def follow(cnp.ndarray running not None, cnp.ndarray known not None, bint varian
     call.running = cnp.PyArray_DATA(running)
     call.stride, call.real_size = cnp.PyArray_STRIDES(running)[0], cnp.PyArray_ITEMSIZE(running)
     ck.ck_follow_run(&call)
+
+
+def follow(cnp.ndarray means not None, cnp.ndarray variances not None, cnp.ndarray known not None, double times,
+           double rate):
+    """What ck_follow says, of means and of variances, which are taken so many times; both are (c,), of any stride."""
+    follow_one(means, known, False, 1.0, rate)
+    follow_one(variances, known, True, times, rate)

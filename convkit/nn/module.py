@@ -42,9 +42,7 @@ class _Back:
 
     def __init__(self, module: Module, back: Way, args: tuple, y: Any) -> None:
         self._module, self._back, self._inputs, self._shape = module, back, _given(args), _wanted(y)
-        self._versions = [
-            (name, value, value.version) for name, value in vars(module).items() if isinstance(value, Parameter)
-        ]
+        self._versions = [(each, each.version) for each in vars(module).values() if isinstance(each, Parameter)]
 
     def __call__(self, grad: Any, need_input: bool = True) -> Any:
         try:
@@ -68,8 +66,9 @@ class _Back:
             raise RuntimeError(_NOTHING_DUE.format(self._name))
         if (got := _shape(grad)) != self._shape:
             raise ValueError(f"grad must have the output's shape {self._shape}, got {got} in {self._name}.backward")
-        for of, parameter, version in self._versions:
+        for parameter, version in self._versions:
             if parameter.version != version:
+                of = next((name for name, value in vars(self._module).items() if value is parameter), "a parameter")
                 raise RuntimeError(f"{self._name}.backward: {of} was changed after the forward; go back before a step")
 
     @property

@@ -59,7 +59,10 @@ class Sequential(Module):
         yield from self._layers.items()
 
     def run(self, x: Any) -> tuple[Any, Way]:
-        """Run the layers in order; the way back takes theirs in reverse, down to the lowest layer that learns."""
+        """Run the layers in order; the way back takes theirs in reverse, down to the lowest layer that learns.
+
+        A layer and the activation that follows go in one pass, there and back, where their operator has it.
+        """
         layers, backs = list(self), []
         done = False  # whether the layer before does this one, too, there and back
         for layer, after in zip_longest(layers, layers[1:]):

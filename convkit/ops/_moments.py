@@ -158,8 +158,7 @@ def follow(means: np.ndarray, variances: np.ndarray, by: Standard, times: float,
     for running in (means, variances):
         if running.shape != shape:
             raise ValueError(f"running statistics must have shape {shape}, got {running.shape}")
-    engine.follow(means, by.known, False, 1.0, rate)
-    engine.follow(variances, by.known, True, times, rate)
+    engine.follow(means, variances, by.known, times, rate)
 
 
 def plain(weight: np.ndarray, bias: np.ndarray | None = None) -> Map:

@@ -195,7 +195,7 @@ def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need,
     act, a, b = _options.activation_backward(activation)
     y = taken_y(y, activation, grad)
     code = check_algorithm(algorithm, plan) if need_x or need_weight else _options.algorithm(algorithm)
-    inputs = (("grad", grad), ("x", x), ("weight", weight), ("y", y))
+    inputs = () if out is None else (("grad", grad), ("x", x), ("weight", weight), ("y", y))
     grads, (dx, dw, db) = results(CONV_GRADS, needs, (x_shape, weight_shape, plan.bias_shape), grad.dtype, out, inputs)
     grad, x, dx, y = batch(plan.batched, grad, x, dx, y)
     if need_x:

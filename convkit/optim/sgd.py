@@ -130,7 +130,7 @@ class SGD(DescendingOptimizer):
         return Descent(
             parameter.data,
             grad,
-            m=state[self.arrays[0]] if momentum else None,
+            m=state[_MEMORY[self.form]] if momentum else None,
             rate=rate,
             keep=1 - lr * self.decoupled_weight_decay,
             l2=self.weight_decay,

@@ -113,6 +113,7 @@ def test_an_activation_in_the_pass_of_a_normalisation_changes_no_bit(activation,
     x[(0, 0, 0, -1) if layout == "NHWC" else (0, -1, 0, 0)] = np.nan
     x[(..., 1) if layout == "NHWC" else (slice(None), 1)] = -0.0
     layer.weight.data[1], layer.bias.data[1] = 1, -0.0
+    grad[(0, 0, 0, 2) if layout == "NHWC" else (0, 2, 0, 0)] = np.inf  # of which a constant piece lets nothing through
     model = nn.Sequential(layer, activation)
 
     def both():
