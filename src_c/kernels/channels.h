@@ -61,6 +61,10 @@ CK_INLINE group last_of(group g, int64_t rest) {
   return g;
 }
 
+/* Bytes: what sums read, and maps write, is seldom in level 2, and the machine's own fetching ends where a page does. A
+ * step of MobileNetV2 takes 0.96 to 0.98 of the time that it takes without; 2048 measured alike (Zen 4). */
+enum { FETCHED_AHEAD = 1024 };
+
 /* How a gradient comes in: not at all, as it is, or through an activation. */
 enum { NO_GRADIENT, GRADIENT, SLOPED };
 
@@ -110,6 +114,11 @@ CK_INLINE void channel_run_sums(const ck_channel_sums *p, int64_t r, const int l
   for (int q = 0; q < 2 * WIDES; q++)
     sums[q] = *(const vwide_u *)(to + q * WIDE);
   for (int64_t i = 0; i < p->groups; i++, x += p->x_step, g += p->g_step) {
+    if (!lanes) {
+      __builtin_prefetch(x + FETCHED_AHEAD);
+      if (of_gradient)
+        __builtin_prefetch(g + FETCHED_AHEAD);
+    }
     const group values = group_at(x), grads = group_at(g);
     const group through = of_gradient == SLOPED ? sloped(values, grads, number, of, &p->slope) : grads;
     add_terms(values, through, number, sums, of_gradient);
@@ -167,6 +176,7 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
     const int64_t i = next + VL > count ? count - VL : next;
     for (int k = 0; k < numbers && lanes; k++)
       n[k] = number_at(number[k], i, 1);
+    __builtin_prefetch((const void *)((uintptr_t)(y + i) + FETCHED_AHEAD), 1);
     const vreal d = v_loadu(x + i) * n[0] - n[1], xhat = d * n[2] + n[3], v = d * n[7] + n[8];
     vreal through = v_loadu(g + i);
     if (of_gradient == SLOPED)
