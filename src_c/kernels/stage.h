@@ -66,6 +66,37 @@ CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_
     dst[i * dst_step] = *(const real_u *)(src + i * src_step);
 }
 
+/* Element j of every third out of three vectors, of which the last one ends with it, and of every fourth out of four.
+ */
+#define THIRD_OF_TWO(j) (3 * (j) < 2 * VL ? 3 * (j) : 0)
+#define THIRD(j) (3 * (j) < 2 * VL ? (j) : VL + 3 * (j) - 2 * (VL - 1))
+#define FOURTH_LOW(j) (4 * (j) < 2 * VL ? 4 * (j) : 0)
+#define FOURTH_HIGH(j) (4 * (j) < 2 * VL ? 0 : 4 * (j) < 3 * VL ? 4 * (j) - 2 * VL : VL + 4 * (j) - 3 * (VL - 1))
+#define FOURTH(j) (4 * (j) < 2 * VL ? (j) : VL + (j))
+
+/* Every third or fourth element of at least a vector of them: none is read beyond the last. Of fewer, one by one is as
+ * fast as by masks (Zen 4). */
+CK_INLINE void copy_thirds(REAL *dst, const char *src, int64_t n) {
+  const int64_t size = sizeof(REAL);
+  for (int64_t next = 0; next < n; next += VL) {
+    const int64_t i = next + VL > n ? n - VL : next;
+    const char *s = src + 3 * i * size;
+    const vreal two = SHUFFLE(v_loadu(s), v_loadu(s + VBYTES), THIRD_OF_TWO);
+    v_storeu(dst + i, SHUFFLE(two, v_loadu(s + 2 * (VL - 1) * size), THIRD));
+  }
+}
+
+CK_INLINE void copy_fourths(REAL *dst, const char *src, int64_t n) {
+  const int64_t size = sizeof(REAL);
+  for (int64_t next = 0; next < n; next += VL) {
+    const int64_t i = next + VL > n ? n - VL : next;
+    const char *s = src + 4 * i * size;
+    const vreal low = SHUFFLE(v_loadu(s), v_loadu(s + VBYTES), FOURTH_LOW);
+    const vreal high = SHUFFLE(v_loadu(s + 2 * VBYTES), v_loadu(s + 3 * (VL - 1) * size), FOURTH_HIGH);
+    v_storeu(dst + i, SHUFFLE(low, high, FOURTH));
+  }
+}
+
 CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
   const int64_t size = sizeof(REAL);
   if (span.src_step == size)
@@ -74,8 +105,18 @@ CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
     copy_every_second(dst, src, span.length);
   else if (span.src_step == 2 * size && span.length > VL / 2)
     copy_few_seconds(dst, src, span.length);
+  else if (span.src_step == 3 * size && span.length >= VL)
+    copy_thirds(dst, src, span.length);
+  else if (VL > 2 && span.src_step == 4 * size && span.length >= VL) /* of two, the last vector but one is beyond */
+    copy_fourths(dst, src, span.length);
   else
     copy_strided(dst, 1, src, span.src_step, span.length);
+}
+
+/* Bytes from a run's first element to its last, where most lines between are read, and there are some. */
+CK_INLINE int64_t reach_of(const ck_span *span) {
+  const int64_t reach = span->length * span->src_step;
+  return span->src_step > 0 && span->src_step <= 64 && reach > 128 ? reach : 0;
 }
 
 /* Whether two runs are every second element, one beginning beside the other, long enough to read less. */
@@ -94,7 +135,8 @@ CK_INLINE void copy_pair(REAL *dst, const char *src, const ck_span *a, const ck_
   copy_strided(dst + odd->dst + n, 1, src + odd->src + n * both, both, odd->length - n);
 }
 
-/* Positions adjacent in the window, one plane a channel. */
+/* Positions adjacent in the window, one plane a channel. The first span that reads a row fetches that of the next
+ * channel. */
 CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL), rows = p->rows, spans = p->spans;
   const int32_t *row_dst = p->row_dst;
@@ -104,15 +146,22 @@ CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
       const ck_span span = p->span[i];
       REAL *d = dst + span.dst;
       const char *s = src + span.src;
-      if (i + 1 < spans && are_between(&span, &p->span[i + 1])) {
+      if (span.src_step != size && span.length <= VL / 2) { /* few: no choice for each row */
         for (int64_t r = 0; r < rows; r++)
+          copy_strided(d + row_dst[r], 1, s + row_src[r], span.src_step, span.length);
+        continue;
+      }
+      const int64_t ahead = span.src_step == size ? span.length * size : i == 0 ? reach_of(&span) : 0;
+      if (i + 1 < spans && are_between(&span, &p->span[i + 1])) {
+        for (int64_t r = 0; r < rows; r++) {
+          prefetch(s + row_src[r] + p->src_channel, ahead);
           copy_pair(dst + row_dst[r], src + row_src[r], &span, &p->span[i + 1]);
+        }
         i++;
         continue;
       }
       for (int64_t r = 0; r < rows; r++) {
-        if (span.src_step == size)
-          prefetch(s + row_src[r] + p->src_channel, span.length * size);
+        prefetch(s + row_src[r] + p->src_channel, ahead);
         copy_span(d + row_dst[r], s + row_src[r], span);
       }
     }
