@@ -126,6 +126,8 @@ typedef struct ck_sheet {
   ck_bounds bounds;
   char *to;
   int64_t to_row, alone;
+  const char *ahead,
+      *ahead_to; /* what is fetched meanwhile, for the plane to come, as many bytes as are read and stored */
 } ck_sheet;
 
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <
@@ -466,6 +468,7 @@ struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
   ck_strip_fn row_strips[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
+  ck_strip_fn narrow_strips[CK_MAX_HEIGHT + 1]; /* of one vector, of which no more than half is lanes; or NULL */
   ck_strip_fn depth_strips[CK_MAX_HEIGHT + 1];
   ck_strip_fn lane_strips[CK_MAX_HEIGHT + 1]
                          [CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */

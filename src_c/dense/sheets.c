@@ -184,6 +184,16 @@ static const char *weights_of(const ck_dense *d, const buffers *b, const char *w
   return b->weights;
 }
 
+/* From plane c of image n of a task to the one behind it, in the source and in the output, bytes; none from the last.
+ */
+static void to_next(const ck_dense *d, const ck_share *share, int64_t n, int64_t c, int64_t next[2]) {
+  const int64_t *from = d->source.tensor.stride, *to = d->dst.stride, end = share->box.first[0] + share->box.size[0];
+  const int last = c + 1 == share->end, none = last && n + 1 == end;
+  const int64_t images = none || !last ? 0 : 1, planes = none ? 0 : last ? share->first - c : 1;
+  next[0] = images * from[0] + planes / d->lanes * from[1];
+  next[1] = images * to[0] + planes * to[1];
+}
+
 void ck_sheets_task(ck_worker *worker, void *context, int64_t index) {
   const ck_dense_call *call = context;
   const ck_dense *d = call->d;
@@ -195,23 +205,29 @@ void ck_sheets_task(ck_worker *worker, void *context, int64_t index) {
   ck_arena arena = {.base = worker->scratch};
   const buffers b = place(d, &arena);
   ck_sheet sheet = sheet_of(d, &b);
-  int64_t at[2];
+  const int64_t vectors = vectors_of(d), vector = d->kernels->vector * size_of(d);
+  int64_t at[2], next[2];
   set_rows(d, &sheet, row, row_end, at);
   for (int64_t n = box->first[0]; n < box->first[0] + box->size[0]; n++) {
     for (int64_t c = share.first; c < share.end && ((c - share.first) % 16 || !ck_stopped(worker)); c++) {
       const int64_t group = c / d->lanes;
+      to_next(d, &share, n, c, next);
       const char *src = (const char *)d->source.tensor.data + n * from[0] + group * from[1] + deep * from[2];
       char *dst = (char *)d->dst.data + n * to[0] + c * to[1] + box->first[1] * to[2];
       sheet.weights = weights_of(d, &b, d->w + group * d->w_group + c % d->lanes * d->w_lane);
       sheet.bias = d->bias ? d->bias + c * d->bias_stride : NULL;
       for (int64_t z = 0; z < box->size[1]; z++, src += axis[0].step * from[2], dst += to[2]) {
         sheet.guarded = is_at_end(d, &sheet, src);
+        sheet.ahead = src + next[0] + ck_max(0, ck_axis_at(&axis[1], row, 0)) * from[3];
+        sheet.ahead_to = dst + next[1] + row * to[3];
         for (int64_t i = row; i < ck_min(row_end, row + distance); i++) {
           if (distance > 1)
             set_rows(d, &sheet, i, row_end, at);
           sheet.s = src + at[0];
           sheet.to = dst + at[1];
           d->kernels->sheet(&sheet);
+          sheet.ahead += vectors * (sheet.end - sheet.first) * sheet.step * vector;
+          sheet.ahead_to += vectors * sheet.rows * vector;
         }
         if (!ck_only_bounds(d->activation))
           ck_dense_activate_stored(d, dst + row * to[3], to[3], row_end - row, axis[2].outputs);

@@ -38,18 +38,19 @@ static __attribute__((noinline)) vreal CK_NAME(sheet_guarded)(const ck_sheet *p,
 /* One vector of columns on its way down: where it is, which row that is, counted from the first that is not padding,
  * and where and how many outputs are to come. */
 typedef struct sheet_walk {
-  const char *s, *mask;
+  const char *s, *mask, *ahead, *ahead_to;
   char *to;
   int64_t row, rows, left, columns;
   vreal bias, low, high;
 } sheet_walk;
 
 /* What the three tap columns read in a row. */
-CK_INLINE void sheet_row(const ck_sheet *p, const sheet_walk *k, int step, int how, vreal v[3]) {
-  const int64_t next = step * VBYTES > 64 ? step * VBYTES : 64;
-  __builtin_prefetch(k->s + next); /* for a walk to come: those of all rows are too many streams */
-  if (next > 64)
-    __builtin_prefetch(k->s + next + 64);
+CK_INLINE void sheet_row(const ck_sheet *p, sheet_walk *k, int step, int how, vreal v[3]) {
+  __builtin_prefetch(k->ahead, 0,
+                     2); /* of the plane to come, line after line: those of all rows are too many streams */
+  if (step * VBYTES > 64)
+    __builtin_prefetch(k->ahead + 64, 0, 2);
+  k->ahead += step * VBYTES;
   CK_UNROLL
   for (int t = 0; t < 3; t++) {
     const char *src = k->s + p->column[t];
@@ -83,6 +84,8 @@ CK_INLINE int sheet_end(const ck_sheet *p, sheet_walk *k, vreal sum) {
     store_part(k->to, v, k->columns);
   else
     v_storeu(k->to, v);
+  __builtin_prefetch(k->ahead_to, 1, 2);
+  k->ahead_to += VBYTES;
   k->to += p->to_row;
   return --k->left == 0;
 }
@@ -150,6 +153,8 @@ CK_INLINE void sheet_walks(const ck_sheet *sheet, int step) {
                   .rows = p->end - p->first,
                   .left = p->rows,
                   .columns = p->columns,
+                  .ahead = p->ahead,
+                  .ahead_to = p->ahead_to,
                   .bias = v_set1(p->bias ? *(const real_u *)p->bias : 0),
                   .low = v_set1((REAL)p->bounds.low),
                   .high = v_set1((REAL)p->bounds.high)};
@@ -171,6 +176,8 @@ CK_INLINE void sheet_walks(const ck_sheet *sheet, int step) {
     else
       sheet_walk_down(p, k, w, x, step, SHEET_ALL);
     k.mask += side ? 3 * VBYTES : 0;
+    k.ahead += k.rows * step * VBYTES;
+    k.ahead_to += k.left * VBYTES;
   }
 }
 
