@@ -55,6 +55,7 @@ CK_INLINE void put_strided(const ck_drain *p, const CK_NAME(bounds) * bounds, ch
  * it adds: then nothing may be touched twice. */
 static void CK_NAME(drain_transposed)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
+  const int adjacent = p->dst_pixel == sizeof(REAL) && !p->add;
   for (int64_t j = 0; j < p->lanes; j += VL) {
     int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
     const vreal bias = bias_of_lanes(p, j);
@@ -68,6 +69,17 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
       char *ahead = p->dst + j * p->dst_lane + (x + 4 * VL) * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++)
         __builtin_prefetch(ahead + q * p->dst_lane, 1);
+      if (adjacent && lanes == VL && count == VL) { /* without a test of each */
+        CK_UNROLL
+        for (int64_t q = 0; q < VL; q++)
+          r[q] = bounded(&bounds, v_load(c + q * p->c_pixel) + bias);
+        transpose(r);
+        char *dst = p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL);
+        CK_UNROLL
+        for (int64_t q = 0; q < VL; q++, dst += p->dst_lane)
+          v_storeu(dst, r[q]);
+        continue;
+      }
       CK_UNROLL
       for (int64_t q = 0; q < VL; q++)
         r[q] = q < count ? v_load(c + q * p->c_pixel) + bias : (vreal){0};
