@@ -110,6 +110,11 @@ static inline const char *ck_dense_ready(const ck_dense *d, int kind) {
 /* By channel and with one channel only, blocks are planes: rows of the output share the rows that they read. */
 static inline int ck_dense_by_plane(const ck_dense *d) { return d->arrangement == CK_BY_CHANNEL && d->lanes == 1; }
 
+/* Whether a tile of so many lanes, by pixel, has strips of its own. */
+static inline int ck_dense_is_narrow(const ck_kernels *k, int64_t lanes) {
+  return 2 * lanes <= k->vector && k->narrow_strips[1] != NULL;
+}
+
 /* Whether what a register tile reads of the source lies together, product after product. */
 static inline int ck_dense_is_sequential(const ck_dense *d) { return d->source.order == CK_BANDS; }
 

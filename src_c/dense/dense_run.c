@@ -94,6 +94,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
   ck_finish finish;
   ck_row_product product = {.kernels = kernels,
                             .depth = b->d->arrangement == CK_BY_GROUP,
+                            .narrow = b->d->arrangement == CK_BY_PIXEL && ck_dense_is_narrow(kernels, t->lanes),
                             .k = p->k,
                             .rows = b->pixels,
                             .ld = t->ld,

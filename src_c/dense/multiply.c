@@ -64,7 +64,9 @@ void ck_multiply_rows(const ck_row_product *p) {
   const ck_kernels *kernels = p->kernels;
   const int64_t row = p->ld * kernels->real_size, panels = ck_row_panel_count(kernels, p->rows);
   const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1;
-  const ck_strip_fn *table = p->depth ? kernels->depth_strips : kernels->row_strips[p->ld > kernels->vector];
+  const ck_strip_fn *table = p->depth    ? kernels->depth_strips
+                             : p->narrow ? kernels->narrow_strips
+                                         : kernels->row_strips[p->ld > kernels->vector];
   if (panels == 0)
     return;
   const int64_t height = p->rows / panels, taller = p->rows % panels;

@@ -19,6 +19,7 @@ typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 typedef struct ck_row_product {
   const ck_kernels *kernels;
   int depth;           /* rows are vectors: depth strips */
+  int narrow;          /* lanes are half a vector or fewer, and there are strips of them */
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
   const void *data;
   const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */

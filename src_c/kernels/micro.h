@@ -61,7 +61,32 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
   }
 }
 
-/* The same of a tile in scratch, of lanes; out of the way of the others, which are whole. */
+/* The same of lanes that end within the last vector. */
+#if VBYTES == 64 && defined(__AVX512F__)
+CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
+                            int64_t lanes) {
+  const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
+  const REAL *bias = f->bias;
+  const int64_t step = f->row, last = lanes - (vectors - 1) * VL;
+  const int add = f->add;
+  CK_UNROLL
+  for (int i = 0; i < rows; i++, dst += step) {
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++) {
+      char *to = dst + j * VBYTES;
+      vreal v = acc[i][j] + v_set1(bias[i]);
+      if (add)
+        v = (j + 1 < vectors ? v_loadu(to) : load_part(to, last)) + v;
+      v = v_at_most(high, v_at_least(low, v));
+      if (j + 1 < vectors)
+        v_storeu(to, v);
+      else
+        store_part(to, v, last);
+    }
+  }
+}
+#else
+/* By way of scratch: in registers, each vector would be code for every number of lanes. */
 static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors, const REAL *tile, const ck_finish *f,
                                                            char *dst, int64_t lanes) {
   const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
@@ -74,6 +99,14 @@ static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors
     }
   }
 }
+
+CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
+                            int64_t lanes) {
+  REAL tile[CK_MAX_HEIGHT * CK_MAX_LANE_VECTORS * VL];
+  end_tile(rows, vectors, acc, tile, vectors * VL, 0);
+  CK_NAME(finish_part)(rows, vectors, tile, f, dst, lanes);
+}
+#endif
 
 /* Rows at constant steps: a table of their offsets, reloaded for every k, is as much to do as the multiply-adds on a
  * machine that issues four instructions at a time (73 % of the peak against 84). `next`: to be fetched meanwhile. */
@@ -140,6 +173,59 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
       end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
   }
 }
+
+/* Up to half a vector of lanes: of vectors half as wide a Zen 4 begins two multiply-adds a cycle, of whole ones one. */
+#if VBYTES == 64
+typedef REAL vhalf __attribute__((vector_size(VBYTES / 2)));
+typedef REAL vhalf_a __attribute__((vector_size(VBYTES / 2), may_alias));
+
+CK_INLINE vhalf load_half(const REAL *p) { return *(const vhalf_a *)p; }
+
+CK_INLINE void narrow_strip(int height, const ck_strip *p) {
+  const int half = (height + 1) / 2;
+  for (int64_t t = 0; t < p->tiles; t++) {
+    const ck_row_panel *rows = p->rows + t;
+    const REAL *s = (const REAL *)p->s, *panel = p->panel, *from = p->from, *row[CK_MAX_HEIGHT];
+    const int32_t *ko = p->ko, *end = ko + p->k;
+    vhalf sum[CK_MAX_HEIGHT];
+    CK_UNROLL
+    for (int i = 0; i < height; i++)
+      sum[i] = from ? load_half(from + (t * height + i) * VL) : (vhalf){0};
+    if (rows->ro) {
+      CK_UNROLL
+      for (int i = 0; i < height; i++)
+        row[i] = s + rows->ro[i];
+      for (; ko < end; ko++, panel += VL) {
+        const vhalf b = load_half(panel);
+        CK_UNROLL
+        for (int i = 0; i < height; i++)
+          sum[i] += row[i][*ko] * b;
+      }
+    } else {
+      const int64_t step = rows->step, second = rows->second;
+      for (s += rows->first; ko < end; ko++, panel += VL) {
+        const REAL *at = s + *ko, *after = at + second;
+        const vhalf b = load_half(panel);
+        CK_UNROLL
+        for (int i = 0; i < height; i++) {
+          REAL a = i < half ? at[i * step] : after[(i - half) * step];
+          sum[i] += a * b;
+        }
+      }
+    }
+    vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
+    CK_UNROLL
+    for (int i = 0; i < height; i++)
+      acc[i][0] = __builtin_shufflevector(sum[i], (vhalf){0}, INDICES(IDENTITY));
+    if (p->finish && p->add)
+      add_tile(height, 1, acc, (const REAL *)p->to + t * height * VL, VL);
+    if (p->finish)
+      finish_tile(height, 1, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
+    else
+      end_tile(height, 1, acc, (REAL *)p->to + t * height * VL, VL, p->add);
+  }
+}
+#endif
 
 CK_INLINE void depth_strip(int height, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
@@ -216,13 +302,10 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       continue;
     }
     char *dst = p->finish->dst + beside * (int64_t)sizeof(REAL);
-    if (p->finish->lanes - beside >= vectors * VL) {
+    if (p->finish->lanes - beside >= vectors * VL)
       finish_tile(height, vectors, acc, p->finish, dst, vectors * VL, 0);
-    } else {
-      REAL tile[CK_MAX_HEIGHT * CK_MAX_LANE_VECTORS * VL];
-      end_tile(height, vectors, acc, tile, vectors * VL, 0);
-      CK_NAME(finish_part)(height, vectors, tile, p->finish, dst, p->finish->lanes - beside);
-    }
+    else
+      finish_lanes(height, vectors, acc, p->finish, dst, p->finish->lanes - beside);
   }
 }
 
@@ -234,9 +317,16 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   static void CK_NAME(lanes_##h##x##v)(const ck_strip *p) {                                                            \
     lanes_strip(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                     \
   }
+#if VBYTES == 64
+#define NARROW(h)                                                                                                      \
+  static void CK_NAME(narrow_##h)(const ck_strip *p) { narrow_strip(h, p); }
+#else
+#define NARROW(h)
+#endif
 #define HEIGHT(h)                                                                                                      \
   static void CK_NAME(rows_##h##x1)(const ck_strip *p) { rows_strip(h, 1, p); }                                        \
   static void CK_NAME(rows_##h##x2)(const ck_strip *p) { rows_strip(h, 2, p); }                                        \
+  NARROW(h)                                                                                                            \
   static void CK_NAME(depth_##h)(const ck_strip *p) { depth_strip(h, p); }                                             \
   LANES(h, 1) LANES(h, 2) LANES(h, 3) LANES(h, 4) LANES(h, 5) LANES(h, 6)
 
