@@ -6,6 +6,9 @@
 #include "dense_runs.h"
 #include "multiply.h"
 
+/* Of a vector's multiply-adds, where lanes are half a vector: loads bound them (Zen 4). */
+static const double NARROW_SAVES = 0.25;
+
 #define EACH_COST(X)                                                                                                   \
   X(issue, 4)                                                                                                          \
   X(latency, 4)                                                                                                        \
@@ -18,13 +21,14 @@
   X(pick, 0.12)                                                                                                        \
   X(panel, 500)                                                                                                        \
   X(tap, 60)                                                                                                           \
+  X(column, 250)                                                                                                       \
   X(stage_row, 8)                                                                                                      \
   X(stage, 0.15)                                                                                                       \
   X(stage_apart, 1.0)                                                                                                  \
   X(stage_turned, 0.35)                                                                                                \
   X(stage_bands, {0.4, 0.2})                                                                                           \
   X(stage_groups, {0.15, 0.5})                                                                                         \
-  X(stage_strided, 0.7)                                                                                                \
+  X(stage_strided, 0.4)                                                                                                \
   X(stage_second, 0.3)                                                                                                 \
   X(stage_run, 10)                                                                                                     \
   X(stage_alone, 4)                                                                                                    \
@@ -211,8 +215,45 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double pieces = blocks * (double)ck_ceil_div(p->kmax, piece);
   if (d->arrangement == CK_BY_GROUP) /* each product loads what it multiplies */
     return tiles * (1 + 1 / (double)kernels->max_height) * ck_rows_cycles(kernels, (double)p->pixels, 1, k, pieces);
-  double vectors = (double)ck_ceil_div(d->lanes, kernels->vector) / (double)ck_max(1, p->tiles);
+  const int64_t last = d->lanes - (p->tiles - 1) * p->tile_lanes;
+  double vectors = (double)ck_ceil_div(d->lanes, kernels->vector);
+  if (ck_dense_is_narrow(kernels, last))
+    vectors -= NARROW_SAVES;
+  vectors /= (double)ck_max(1, p->tiles);
   return tiles * ck_rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
+}
+
+/* An element of every so many-th along the innermost axis, in runs of so many. */
+static double strided_each(const ck_dense *d, int64_t step, int64_t run) {
+  if (d->source.tensor.stride[4] != d->kernels->real_size)
+    return ck_cost.stage_apart;
+  if (step == 1)
+    return ck_cost.stage;
+  if (step > 4 || run < d->kernels->vector)
+    return ck_cost.stage_apart;
+  return step == 2 ? ck_cost.stage_second : ck_cost.stage_strided;
+}
+
+/* A channel's rows of a window of planes. By channel columns of one residue of the stride lie together, a run each. */
+static double rows_cycles(const ck_dense *d, const ck_dense_plan *p, double rows, double elements) {
+  const ck_axis *x = &d->source.axis[2];
+  const int64_t outputs = ck_max(1, p->window.outputs[3]), taps = ck_max(1, p->window.taps[2]);
+  const int sorted = x->step > 1 && ck_axis_step(x, outputs, taps) == 1;
+  const double each = strided_each(d, sorted ? x->step : 1, outputs);
+  const int64_t period = x->step / ck_max(1, ck_gcd(x->step, x->tap_step));
+  if (!sorted || !x->adjacent)
+    return elements * each + rows * ck_cost.stage_row;
+  return elements * each + rows * (double)ck_min(period, taps) * ck_cost.stage_run;
+}
+
+/* Columns: a run for each row, tap and channel; and each tap has tables of its own. */
+static double columns_cycles(const ck_dense *d, const ck_dense_plan *p, double elements) {
+  const ck_axis *x = &d->source.axis[2];
+  const int64_t *o = p->window.outputs, taps = ck_taps_of(p->window.taps);
+  const double runs = (double)(p->window.channels * taps) * (double)(o[0] * o[1] * o[2]);
+  const double each = strided_each(d, x->step, o[3]);
+  const double tables = ck_cost.column + ck_cost.stage_row * (double)(o[1] + o[2] + o[3]);
+  return elements * each + runs * ck_cost.stage_run + (double)taps * tables;
 }
 
 /* The window of one k-block. */
@@ -234,6 +275,8 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {
+  case CK_COLUMNS:
+    return twice * columns_cycles(d, p, elements);
   case CK_BANDS: /* rows that follow one another are one run */
     apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
     rows = s->tensor.stride[3] == x * s->axis[2].step * s->tensor.stride[4] ? (double)p->window.outputs[0] : rows;
@@ -245,8 +288,8 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return twice * (elements * ck_cost.stage_groups[s->tensor.stride[1] != item] +
                     rows * (double)p->window.channels * ck_cost.stage_row);
   default:
-    return twice * (elements * (apart ? ck_cost.stage_apart : ck_cost.stage) +
-                    rows * (double)p->window.channels * ck_cost.stage_row);
+    return twice * (double)p->window.channels *
+           rows_cycles(d, p, rows, elements / (double)ck_max(1, p->window.channels));
   }
 }
 

@@ -18,6 +18,7 @@ typedef struct ck_costs {
   double pick;      /* one of a panel that lies ready, of whose taps some are not taken */
   double panel;     /* to begin one, and its tile */
   double tap;       /* by group, a product's place in the tables */
+  double column;    /* a tap's tables, of columns */
   double stage_row; /* a run of the window that is copied, and an element of it; also where elements lie apart */
   double stage;
   double stage_apart;

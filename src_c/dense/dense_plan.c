@@ -222,6 +222,17 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
 /* Whether the source can be copied in the bands that register tiles take. */
 static int fits_bands(const ck_dense *d) { return d->source.order == CK_PLANES && d->lanes > 1 && is_one_tap(d); }
 
+/* Where a plan has the source from: the window, the tensor itself, or columns, in which outputs whose rows a window
+ * keeps apart are neighbours. */
+typedef enum place { COPIED, IN_PLACE, COLUMNS } place;
+
+/* Whether by channel the source may be written out as columns. */
+static int fits_columns(const ck_dense *d) {
+  const ck_source *s = &d->source;
+  return s->order == CK_PLANES && d->lanes > 1 && d->n > 0 && !is_one_tap(d) && !d->sampler && !d->fold && !d->tapped &&
+         !s->act_y.data && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0;
+}
+
 static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
   const ck_kernels *k = d->kernels;
   const int by_channel = d->arrangement == CK_BY_CHANNEL;
@@ -232,13 +243,13 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
-static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_place) {
+static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, place from) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
   ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
   d->arrangement = arrangement;
-  d->source.order = order_for(d, arrangement);
-  d->in_place = arrangement == CK_UNPACKED || (in_place && reads_in_place(d));
+  d->source.order = from == COLUMNS ? CK_COLUMNS : order_for(d, arrangement);
+  d->in_place = arrangement == CK_UNPACKED || (from == IN_PLACE && reads_in_place(d));
   for (int i = 0; i < 3; i++) {
     taps[i] = d->source.axis[i].taps;
     p.sorted |= d->source.axis[i].stride > 1;
@@ -265,7 +276,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, int in_
 }
 
 ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
-  ck_dense_plan p = start_plan(d, CK_BY_PIXEL, 0);
+  ck_dense_plan p = start_plan(d, CK_BY_PIXEL, COPIED);
   const int64_t block[4] = {1, 1, ck_min(rows, p.grid.size[2]), ck_min(columns, p.grid.size[3])};
   const int64_t edge[4][2] = {{1, 1}, {1, 1}, {block[2], block[2]}, {block[3], block[3]}};
   memcpy(p.grid.size, block, sizeof block); /* no cuts, which would make all blocks alike, and smaller */
@@ -273,8 +284,8 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
   return p;
 }
 
-static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, int in_place, const ck_run *run) {
-  ck_dense_plan p = start_plan(d, arrangement, in_place);
+static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, place from, const ck_run *run) {
+  ck_dense_plan p = start_plan(d, arrangement, from);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
     return p;
@@ -299,19 +310,20 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, int in
 
 static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
   if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
-    ck_dense_plan p = start_plan(d, arrangement, 0);
+    ck_dense_plan p = start_plan(d, arrangement, COPIED);
     (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
     return p;
   }
-  ck_dense copying = *d;
-  const ck_dense_plan in_place = plan_source(d, arrangement, 1, run);
-  if (!d->in_place || arrangement == CK_UNPACKED)
-    return in_place;
-  const ck_dense_plan copied = plan_source(&copying, arrangement, 0, run);
-  if (copied.cycles >= in_place.cycles)
-    return in_place;
-  *d = copying;
-  return copied;
+  ck_dense other = *d;
+  const int columns = arrangement == CK_BY_CHANNEL && fits_columns(d);
+  const ck_dense_plan best = plan_source(d, arrangement, IN_PLACE, run);
+  if ((!d->in_place && !columns) || arrangement == CK_UNPACKED)
+    return best;
+  const ck_dense_plan plan = plan_source(&other, arrangement, columns ? COLUMNS : COPIED, run);
+  if (plan.cycles >= best.cycles)
+    return best;
+  *d = other;
+  return plan;
 }
 
 static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {

@@ -17,16 +17,18 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
                                 const int64_t taps[3]) {
   const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
   const int64_t most = ck_dense_by_plane(d) ? 4 : 5; /* quarters; rows of a plane do without what lies between them */
+  const int columns = d->source.order == CK_COLUMNS; /* with nothing between rows */
   int64_t step[4] = {1, 1, 1, 1}, whole = 3, outputs = size[3];
   ck_lane_runs runs = {.lanes = size[3], .runs = 1};
   for (int i = 2; i >= 0; i--)
-    step[i] = step[i + 1] * ck_axis_extent(&d->source.axis[i], ck_max(1, size[i + 1]), ck_max(1, taps[i]));
+    step[i] = step[i + 1] * (columns ? ck_max(1, size[i + 1])
+                                     : ck_axis_extent(&d->source.axis[i], ck_max(1, size[i + 1]), ck_max(1, taps[i])));
   for (int i = 1; i < 3 && in_place; i++)
     step[i] = stride[i + 1] / item;
   /* With a kernel that is cut windows change from k-block to k-block, and only rows are alike. */
-  const int cut = p->reduction.parts[1] * p->reduction.parts[2] * p->reduction.parts[3] > 1;
+  const int cut = !columns && p->reduction.parts[1] * p->reduction.parts[2] * p->reduction.parts[3] > 1;
   for (int i = 2; i >= 0 && whole == i + 1 && !cut; i--) {
-    int beside = i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
+    int beside = columns ? 1 : i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
     int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;
     if (size[i] > 1 &&
         (!beside || (4 * lanes > most * outputs * size[i] && !fill_vectors(d, size[i], runs.lanes, step[i]))))
