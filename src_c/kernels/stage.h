@@ -146,12 +146,19 @@ CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
       const ck_span span = p->span[i];
       REAL *d = dst + span.dst;
       const char *s = src + span.src;
-      if (span.src_step != size && span.length <= VL / 2) { /* few: no choice for each row */
+      if (span.src_step == size) {
+        for (int64_t r = 0; r < rows; r++) {
+          prefetch(s + row_src[r] + p->src_channel, span.length * size);
+          copy_bytes((char *)(d + row_dst[r]), s + row_src[r], span.length * size);
+        }
+        continue;
+      }
+      if (span.length <= VL / 2) { /* few: no choice for each row */
         for (int64_t r = 0; r < rows; r++)
           copy_strided(d + row_dst[r], 1, s + row_src[r], span.src_step, span.length);
         continue;
       }
-      const int64_t ahead = span.src_step == size ? span.length * size : i == 0 ? reach_of(&span) : 0;
+      const int64_t ahead = i == 0 ? reach_of(&span) : 0;
       if (i + 1 < spans && are_between(&span, &p->span[i + 1])) {
         for (int64_t r = 0; r < rows; r++) {
           prefetch(s + row_src[r] + p->src_channel, ahead);
