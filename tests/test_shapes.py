@@ -53,7 +53,7 @@ def test_an_equal_bool_is_not_let_through_by_a_remembered_int():
 
 
 def test_what_follows_from_sizes_is_found_under_equal_ones_alone():
-    """However they are written, and after as many others as are kept."""
+    """However they are written, and when others have been found since, more than are kept."""
     found = []
 
     def plan(*sizes):
@@ -64,11 +64,9 @@ def test_what_follows_from_sizes_is_found_under_equal_ones_alone():
         return tuple([v if v is None or isinstance(v, str) else _shapes.plain(v, "size") for v in given])
 
     planned = engine.remembered(plan, made_plain)
-    array, name = np.empty((2, 3)), "".join(["na", "me"])
-    for known in (((2, 3),), (array,)):
-        for given in ((1, 2, "name"), (1, np.int64(2), name), ([1, 1], 2, "name"), ((1, 1), 2, "name")):
-            expected = ((2, 3), (1, 1) if not isinstance(given[0], int) else 1, 2, "name")
-            assert planned(known, given) == expected
+    for given in ((1, 2, "name"), (1, np.int64(2), "name"), ([1, 1], 2, "name"), ((1, 1), 2, "name")):
+        expected = ((2, 3), (1, 1) if not isinstance(given[0], int) else 1, 2, "name")
+        assert planned(((2, 3),), given) == expected
     assert len(found) == 2
     different = [
         (1, (2,)),
@@ -79,13 +77,9 @@ def test_what_follows_from_sizes_is_found_under_equal_ones_alone():
         (1, 2),
         (None, 2),
         (0, 2),
-        (2**62, 1),
         ((),),
     ]
-    for _ in range(2):
-        for given in (*different, *((i, 0) for i in range(1, 1500))):
-            assert planned(((2, 3),), given)[1:] == given
-    for given in different:
+    for given in (*different, *((i, 0) for i in range(1, 1500)), *different):
         assert planned(((2, 3),), given)[1:] == given
 
 

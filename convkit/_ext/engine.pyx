@@ -1,10 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
 """The Cython boundary: buffers in, one call of the C library without the GIL, status out.
 
-Everything arrives checked by ``convkit.ops``; nothing is checked again here, but for what ``arguments.pxi`` has of these
-checks: as most calls are, in a fraction of the time.  Nothing is computed.  One extension
-module holds the whole C library, so that its kernels and its state exist once; each family of operators has its own
-``.pxi``, of the same stem as its Python and its C.
+Everything arrives checked by ``convkit.ops``, the usual case of it by ``arguments.pxi``; nothing is checked again here and
+nothing is computed.  One extension module holds the whole C library, so that its kernels and its state exist once; each
+family of operators has its own ``.pxi``, of the same stem as its Python and its C.
 """
 import os
 from contextvars import ContextVar
@@ -19,7 +18,7 @@ from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_XDECREF
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strcpy
 

@@ -1,9 +1,8 @@
 # Pooling: fills ck_pool and calls it.
 
 cdef struct PooledBefore:
-    ck.ck_pool asked  # with marks for pointers
+    ck.ck_pool asked  # with marks for pointers; at first all zeros, as no call is
     ck.ck_pool_op op
-    bint there
     int threads
     int64_t workspace_bytes
 
@@ -46,11 +45,11 @@ cdef int recall_pool(PoolGeometry geometry, ck.ck_pool *call, ck.ck_pool_op op) 
     cdef PooledBefore *latest = &geometry.latest
     cdef ck.ck_pool asked = call[0]
     asked.x.data, asked.y.data, asked.indices.data = mark(call.x.data), mark(call.y.data), mark(call.indices.data)
-    if latest.there and latest.op == op and memcmp(&latest.asked, &asked, sizeof(ck.ck_pool)) == 0:
+    if latest.op == op and memcmp(&latest.asked, &asked, sizeof(ck.ck_pool)) == 0:
         call.run.threads, call.run.workspace_bytes = latest.threads, latest.workspace_bytes
         return 0
     plan_pool(call, op)
-    latest.asked, latest.op, latest.there = asked, op, True
+    latest.asked, latest.op = asked, op
     latest.threads, latest.workspace_bytes = call.run.threads, call.run.workspace_bytes
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,8 @@ _MOST_AXES = 4  # a batch axis and three spatial ones
 _Form = tuple[tuple[int, ...], engine.Geometry]  # leading sizes that arrays are given, and the convolution of such
 
 
-class _Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Plan:
     y_shape: tuple[int, ...]
     folded: _Form  # for arrays that have all rows in one axis, which is best, and costs contiguous ones nothing
     others: _Form  # for arrays that keep their axes, so that none is copied, as long as the engine has axes enough
@@ -108,7 +109,7 @@ def linear(
 ) -> np.ndarray:  # fmt: skip
     x = as_array(x, "x")
     weight = as_array(weight, "weight", x, "x")
-    plan = _plan((x, weight), ())
+    plan = _plan((x.shape, weight.shape), ())
     if bias is not None:
         bias = as_array(bias, "bias", x, "x")
         check_shape(bias, "bias", weight.shape[:1], "one per output feature")

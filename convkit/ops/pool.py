@@ -26,16 +26,15 @@ def _plan(x_shape, name, ceil_mode, count_pad, nd, kernel_size, stride, padding,
     return Plan(engine.PoolGeometry(*shape, count_pad), y_shape, batched, last)
 
 
-def _planned(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name="x") -> Plan:
-    """`x`: the array, or its shape."""
+def _planned(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, layout, name="x") -> Plan:
     if type(ceil_mode) is not bool or type(count_pad) is not bool:
         ceil_mode, count_pad = _options.flag(ceil_mode, "ceil_mode"), _options.flag(count_pad, "count_include_pad")
-    return _plan((x, name, ceil_mode, count_pad), (nd, kernel_size, stride, padding, dilation, layout))
+    return _plan((x_shape, name, ceil_mode, count_pad), (nd, kernel_size, stride, padding, dilation, layout))
 
 
 def _max_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):
     x = as_array(x, "x")
-    sizes = _planned(nd, x, kernel_size, stride, padding, dilation, ceil_mode, False, layout)
+    sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, False, layout)
     with_indices = _options.flag(return_indices, "return_indices")
     y, indices = pooled_out(out, sizes.y_shape, x.dtype, x, with_indices)
     _pooling.run(sizes.geometry, engine.POOL_MAX, x, y, indices, sizes.channel_last, sizes.batched)
@@ -57,7 +56,7 @@ def max_backward(nd, grad, indices, x_shape, layout):
 
 def _avg_forward(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout, out):
     x = as_array(x, "x")
-    sizes = _planned(nd, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
+    sizes = _planned(nd, x.shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, layout)
     y, _ = pooled_out(out, sizes.y_shape, x.dtype, x, False)
     _pooling.run(sizes.geometry, engine.POOL_AVERAGE, x, y, None, sizes.channel_last, sizes.batched)
     return given(out, y)
