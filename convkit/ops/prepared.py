@@ -103,8 +103,8 @@ _DOC = """
     -----
     Weights are laid out at the first image, in the form that is fastest for its size; another size may need another
     form. A form takes as much memory as the weights; where a few pixels are computed from many channels, weights are
-    read as they are, and there is none. Transformed for "winograd" it is four times that, and kept only if
-    it fits half the last-level cache: else each call transforms them.
+    read as they are, and there is none. Transformed for "winograd" it is four times that; where a few tiles are
+    computed from many channels, it is not, and each call transforms them.
 
     Examples
     --------
