@@ -155,6 +155,16 @@ CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const c
   }
 }
 
+/* Of tile t of the strip. */
+CK_INLINE void end_rows(int height, int vectors, const ck_strip *p, int64_t t, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  if (p->finish && p->add)
+    add_tile(height, vectors, acc, (const REAL *)p->to + t * p->ldc, vectors * VL);
+  if (p->finish)
+    finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
+  else
+    end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
+}
+
 CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
@@ -165,12 +175,7 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
       rows_anywhere(height, vectors, p, rows, panel, acc);
     else
       rows_in_runs(height, vectors, p, rows, panel, (const char *)p->next + t * p->k * p->next_step, acc);
-    if (p->finish && p->add)
-      add_tile(height, vectors, acc, (const REAL *)p->to + t * p->ldc, vectors * VL);
-    if (p->finish)
-      finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
-    else
-      end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
+    end_rows(height, vectors, p, t, acc);
   }
 }
 
@@ -190,7 +195,7 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
     vhalf sum[CK_MAX_HEIGHT];
     CK_UNROLL
     for (int i = 0; i < height; i++)
-      sum[i] = from ? load_half(from + (t * height + i) * VL) : (vhalf){0};
+      sum[i] = from ? load_half(from + t * p->ldc + i * VL) : (vhalf){0};
     if (rows->ro) {
       CK_UNROLL
       for (int i = 0; i < height; i++)
@@ -217,14 +222,16 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
     CK_UNROLL
     for (int i = 0; i < height; i++)
       acc[i][0] = __builtin_shufflevector(sum[i], (vhalf){0}, INDICES(IDENTITY));
-    if (p->finish && p->add)
-      add_tile(height, 1, acc, (const REAL *)p->to + t * height * VL, VL);
-    if (p->finish)
-      finish_tile(height, 1, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
-    else
-      end_tile(height, 1, acc, (REAL *)p->to + t * height * VL, VL, p->add);
+    end_rows(height, 1, p, t, acc);
   }
 }
+
+#define NARROW(h)                                                                                                      \
+  static void CK_NAME(narrow_##h)(const ck_strip *p) { narrow_strip(h, p); }
+#define NARROW_STRIP(h) [h] = CK_NAME(narrow_##h),
+#else
+#define NARROW(h)
+#define NARROW_STRIP(h)
 #endif
 
 CK_INLINE void depth_strip(int height, const ck_strip *p) {
@@ -317,12 +324,6 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   static void CK_NAME(lanes_##h##x##v)(const ck_strip *p) {                                                            \
     lanes_strip(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                     \
   }
-#if VBYTES == 64
-#define NARROW(h)                                                                                                      \
-  static void CK_NAME(narrow_##h)(const ck_strip *p) { narrow_strip(h, p); }
-#else
-#define NARROW(h)
-#endif
 #define HEIGHT(h)                                                                                                      \
   static void CK_NAME(rows_##h##x1)(const ck_strip *p) { rows_strip(h, 1, p); }                                        \
   static void CK_NAME(rows_##h##x2)(const ck_strip *p) { rows_strip(h, 2, p); }                                        \

@@ -25,11 +25,6 @@
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
 #define ROWS_2(h) [h] = CK_NAME(rows_##h##x2),
 #define DEPTH(h) [h] = CK_NAME(depth_##h),
-#if VBYTES == 64
-#define NARROW_STRIP(h) [h] = CK_NAME(narrow_##h),
-#else
-#define NARROW_STRIP(h)
-#endif
 #define LANES_1(h, v) LANE_VECTORS(h) < v ? NULL : CK_NAME(lanes_##h##x##v)
 #define LANES_ALL(h) [h] = {LANES_1(h, 1), LANES_1(h, 2), LANES_1(h, 3), LANES_1(h, 4), LANES_1(h, 5), LANES_1(h, 6)},
 #define LANE_COUNT(h) [h] = LANE_VECTORS(h),
