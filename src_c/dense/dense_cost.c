@@ -1,19 +1,18 @@
 #include "dense_cost.h"
 
+#include <math.h>
 #include <stddef.h>
 
 #include "base/peak.h"
 #include "dense_runs.h"
 #include "multiply.h"
 
-/* Of a vector's multiply-adds, where lanes are half a vector: loads bound them (Zen 4). */
-static const double NARROW_SAVES = 0.25;
-
 #define EACH_COST(X)                                                                                                   \
   X(issue, 4)                                                                                                          \
   X(latency, 4)                                                                                                        \
   X(strip, 12)                                                                                                         \
   X(strip_vector, 1)                                                                                                   \
+  X(narrow, 0.25)                                                                                                      \
   X(plane, 100)                                                                                                        \
   X(plane_cut, 3)                                                                                                      \
   X(turn, 0.25)                                                                                                        \
@@ -90,8 +89,6 @@ void ck_cost_set(int index, int i, double value) {
   ck_cost_changes++;
 }
 
-static double larger(double a, double b) { return a > b ? a : b; }
-
 double ck_region_cycles(const ck_run *run) { return run->threads > 1 ? ck_cost.region : 0; }
 
 double ck_tile_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile / ck_fma_pipes(kernels); }
@@ -148,7 +145,7 @@ static double tile_cycles(const ck_kernels *kernels, int shared, double rows, do
   const double loads = shared ? (rows + down - 1) * vectors * line + rows * down : down * (rows * vectors * line + 1);
   const double issue = (shared ? (rows + down - 1) * (vectors + 6) + rows * down : adds + down * 5) + adds;
   const double chains = rows * vectors < 2 * ck_cost.latency ? down * ck_cost.latency : 0;
-  return across * larger(larger(adds, loads) / ck_fma_pipes(kernels), larger(issue / ck_cost.issue, chains));
+  return across * fmax(fmax(adds, loads) / ck_fma_pipes(kernels), fmax(issue / ck_cost.issue, chains));
 }
 
 /* How a plane's outputs are cut into tiles: which rows share what they read, in so many lines of them. */
@@ -218,7 +215,7 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const int64_t last = d->lanes - (p->tiles - 1) * p->tile_lanes;
   double vectors = (double)ck_ceil_div(d->lanes, kernels->vector);
   if (ck_dense_is_narrow(kernels, last))
-    vectors -= NARROW_SAVES;
+    vectors -= ck_cost.narrow;
   vectors /= (double)ck_max(1, p->tiles);
   return tiles * ck_rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
 }
@@ -234,20 +231,19 @@ static double strided_each(const ck_dense *d, int64_t step, int64_t run) {
   return step == 2 ? ck_cost.stage_second : ck_cost.stage_strided;
 }
 
-/* A channel's rows of a window of planes. By channel columns of one residue of the stride lie together, a run each. */
-static double rows_cycles(const ck_dense *d, const ck_dense_plan *p, double rows, double elements) {
+/* Rows of a window of planes. By channel columns of one residue of the stride lie together, a run each. */
+static double staged_rows(const ck_dense *d, const ck_dense_plan *p, double rows, double elements) {
   const ck_axis *x = &d->source.axis[2];
   const int64_t outputs = ck_max(1, p->window.outputs[3]), taps = ck_max(1, p->window.taps[2]);
   const int sorted = x->step > 1 && ck_axis_step(x, outputs, taps) == 1;
   const double each = strided_each(d, sorted ? x->step : 1, outputs);
   const int64_t period = x->step / ck_max(1, ck_gcd(x->step, x->tap_step));
-  if (!sorted || !x->adjacent)
-    return elements * each + rows * ck_cost.stage_row;
-  return elements * each + rows * (double)ck_min(period, taps) * ck_cost.stage_run;
+  const double row = sorted && x->adjacent ? (double)ck_min(period, taps) * ck_cost.stage_run : ck_cost.stage_row;
+  return elements * each + rows * row;
 }
 
 /* Columns: a run for each row, tap and channel; and each tap has tables of its own. */
-static double columns_cycles(const ck_dense *d, const ck_dense_plan *p, double elements) {
+static double staged_columns(const ck_dense *d, const ck_dense_plan *p, double elements) {
   const ck_axis *x = &d->source.axis[2];
   const int64_t *o = p->window.outputs, taps = ck_taps_of(p->window.taps);
   const double runs = (double)(p->window.channels * taps) * (double)(o[0] * o[1] * o[2]);
@@ -276,7 +272,7 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   }
   switch (s->order) {
   case CK_COLUMNS:
-    return twice * columns_cycles(d, p, elements);
+    return twice * staged_columns(d, p, elements);
   case CK_BANDS: /* rows that follow one another are one run */
     apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
     rows = s->tensor.stride[3] == x * s->axis[2].step * s->tensor.stride[4] ? (double)p->window.outputs[0] : rows;
@@ -288,8 +284,7 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return twice * (elements * ck_cost.stage_groups[s->tensor.stride[1] != item] +
                     rows * (double)p->window.channels * ck_cost.stage_row);
   default:
-    return twice * (double)p->window.channels *
-           rows_cycles(d, p, rows, elements / (double)ck_max(1, p->window.channels));
+    return twice * staged_rows(d, p, rows * (double)p->window.channels, elements);
   }
 }
 
@@ -325,11 +320,11 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
 static double unpacked_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const int64_t rows = p->pixels, turns = rows / 4 + rows % 4 / 2 + rows % 2, vector = d->kernels->vector;
   const double turned = (double)(turns * 2 * vector) * ck_cost.turn;
-  const double each = larger(turned + (double)rows, (double)turns * ck_cost.latency);
+  const double each = fmax(turned + (double)rows, (double)turns * ck_cost.latency);
   const double memory = (double)(2 * vector * d->kernels->real_size) * ck_cost.level3;
   const double begin = (double)(ck_reduction_count(&p->reduction) * turns) * 4 * ck_cost.strip;
   const double strips = (double)ck_ceil_div(d->lanes, 2 * vector) / (double)ck_max(1, p->tiles);
-  const double tile = strips * (larger(products(d, p) * each, products(d, p) * memory) + begin) + ck_cost.panel;
+  const double tile = strips * (fmax(products(d, p) * each, products(d, p) * memory) + begin) + ck_cost.panel;
   return ck_cost.task + (double)p->part_tiles * tile + drain_cycles(d, p);
 }
 

@@ -11,6 +11,7 @@ typedef struct ck_costs {
   double latency; /* of a multiply-add */
   double strip;   /* to start and end a register tile, and a vector of it */
   double strip_vector;
+  double narrow;    /* what half a vector of lanes saves of a vector's multiply-adds: loads bound it (Zen 4) */
   double plane;     /* by plane, rows that share what they read */
   double plane_cut; /* how many times as long it all takes where the kernel is cut: a window after the other */
   double turn;      /* an element that is transposed in registers, as it is read */
