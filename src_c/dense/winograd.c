@@ -71,19 +71,16 @@ static void transform_unit(const ck_dense *d, const ck_tile *t, int64_t channels
 static void pack_tile(const ck_dense *d, const ck_winograd_plan *p, void *scratch, int64_t index, char *panels) {
   const int64_t item = d->kernels->real_size, taps = d->source.axis[0].taps;
   ck_tile t = ck_dense_tile_at(d, &p->direct, index / p->direct.tiles, index % p->direct.tiles);
-  char *to = panels + index * ck_winograd_lane_tile(d, p);
+  char *to = panels + index * ck_winograd_tile_bytes(d, p);
   ck_arena arena = {.base = scratch};
   ck_winograd_buffers b;
   ck_winograd_place(d, p, &arena, &b);
   for (int64_t c = 0; c < d->channels; c += d->kernels->vector) {
     const int64_t channels = unit_channels(d, c);
     for (int64_t tap = 0; tap < taps; tap++) {
-      if (p->shared) {
-        pack_unit(d, &t, c, tap, b.weights);
+      pack_unit(d, &t, c, tap, p->shared ? b.weights : to);
+      if (p->shared)
         transform_unit(d, &t, channels, p->u_point, b.weights, to);
-      } else {
-        pack_unit(d, &t, c, tap, to);
-      }
       to += channels * (p->shared ? 1 : 9) * t.ld * item;
     }
   }
@@ -103,7 +100,7 @@ static void shared_task(ck_worker *worker, void *context, int64_t index) {
 static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, int64_t channel) {
   const ck_winograd_plan *p = t->p;
   const int64_t all = t->block.outer * p->direct.tiles + index;
-  return t->call->panels + all * ck_winograd_lane_tile(&t->d, p) +
+  return t->call->panels + all * ck_winograd_tile_bytes(&t->d, p) +
          channel * p->window.taps[0] * (p->shared ? 1 : 9) * tile->ld * t->d.kernels->real_size;
 }
 
@@ -124,7 +121,8 @@ static void transform_inputs(task *t, int64_t channel, int64_t channels, char *t
   ck_winograd_load_tiles(&load, &t->box, t->block.outer * t->d.channels + channel, channels);
 }
 
-/* [row panel][point] where all points are multiplied side by side. */
+/* [row panel][point] where all points are multiplied side by side: from the last on, for the first lie in their place.
+ */
 static void set_row_panels(const task *t) {
   const int64_t panels = ck_row_panel_count(t->d.kernels, t->tiles);
   ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, t->b.panels);

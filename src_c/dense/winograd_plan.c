@@ -1,5 +1,7 @@
 #include "winograd_plan.h"
 
+#include <math.h>
+
 #include "dense_cost.h"
 #include "multiply.h"
 
@@ -8,8 +10,6 @@
 enum { WEIGHT_BYTES = 4 * 1024 * 1024, INPUT_BYTES = 4 * 1024 * 1024 };
 /* Weights that level 3 may hold from call to call, with a network's others; more come from memory. */
 enum { LEVEL3_BYTES = 16 * 1024 * 1024 };
-
-static double larger(double a, double b) { return a > b ? a : b; }
 
 int ck_winograd_can(const ck_dense *d) {
   int can = !d->fold && !d->sampler && !d->tapped && d->channels > 0 && d->source.axis[0].taps > 0;
@@ -87,13 +87,13 @@ static void set_box(const ck_dense *d, ck_winograd_plan *p, int64_t target) {
   p->inputs = p->tiles / planes * ck_axis_extent(&d->source.axis[0], planes, p->window.taps[0]);
 }
 
-int64_t ck_winograd_lane_tile(const ck_dense *d, const ck_winograd_plan *p) {
+int64_t ck_winograd_tile_bytes(const ck_dense *d, const ck_winograd_plan *p) {
   const int64_t item = d->kernels->real_size, all = d->channels * p->window.taps[0] * p->direct.tile_lanes;
   return (p->shared ? CK_WINOGRAD_POINTS * ck_winograd_point(all, item) : 9 * all) * item;
 }
 
 int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
-  const int64_t all[] = {p->direct.outer, p->direct.tiles, ck_winograd_lane_tile(d, p)};
+  const int64_t all[] = {p->direct.outer, p->direct.tiles, ck_winograd_tile_bytes(d, p)};
   int64_t bytes;
   return ck_product(all, 3, &bytes) ? bytes : INT64_MAX;
 }
@@ -133,7 +133,7 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int rounds, const ck
 /* For `tile` bytes out of `all`, which come once for each box; the wait is hidden by what is multiplied meanwhile. */
 static double wait_cycles(double all, double tile, int64_t level2, double meanwhile) {
   const double each = all < 0.5 * (double)level2 ? 0 : all < LEVEL3_BYTES ? ck_cost.level3 : ck_cost.memory;
-  return tile * ck_cost.level2 + larger(0, tile * each - meanwhile);
+  return tile * ck_cost.level2 + fmax(0, tile * each - meanwhile);
 }
 
 /* Points of a lane tile's weights, from where they are. */
@@ -153,7 +153,7 @@ static double shared_cycles(const ck_dense *d, const ck_winograd_plan *p, const 
 /* The weights of a lane tile: what lies ready of them, and points that the task forms, which are written and read: the
  * more at a time, the fewer of them stay close. */
 static double panel_cycles(const ck_dense *d, const ck_winograd_plan *p, double meanwhile) {
-  const double tile = (double)ck_winograd_lane_tile(d, p), all = (double)ck_winograd_panels(d, p);
+  const double tile = (double)ck_winograd_tile_bytes(d, p), all = (double)ck_winograd_panels(d, p);
   const double ready = p->shared || d->prepared ? wait_cycles(all, tile, p->direct.level2, meanwhile) : 0;
   if (p->shared)
     return ready;

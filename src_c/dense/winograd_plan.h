@@ -50,7 +50,7 @@ ck_dense ck_winograd_phase(const ck_dense *dense, const ck_winograd_plan *plan, 
 ck_source ck_winograd_source(const ck_dense *phase);
 
 /* Bytes of a lane tile's weights, and of all: points where they are shared, or taps. */
-int64_t ck_winograd_lane_tile(const ck_dense *dense, const ck_winograd_plan *plan);
+int64_t ck_winograd_tile_bytes(const ck_dense *dense, const ck_winograd_plan *plan);
 int64_t ck_winograd_panels(const ck_dense *dense, const ck_winograd_plan *plan);
 
 #endif
