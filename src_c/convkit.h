@@ -362,7 +362,7 @@ typedef enum ck_known { CK_SCALE, CK_SHIFT, CK_REST, CK_INV_STD, CK_VARIANCE, CK
  *   backward  total and product: the sums of g, and of g * xhat, if there are such arrays;
  *             y = steep * (g * weight - mean(g * weight) - xhat * mean(g * weight * xhat)), steep = inv_std * scale,
  *             or where moments are `constant`, steep * g * weight, if there is a y; where they are not, an activation
- * may have followed, and g be the gradient of its result */
+ *             may have followed, and g be the gradient of its result */
 typedef struct ck_normal {
   ck_channels arrays; /* numbers and sums are not looked at; of the workspace is said below */
   int64_t pieces, channels;

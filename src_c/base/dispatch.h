@@ -126,8 +126,7 @@ typedef struct ck_sheet {
   ck_bounds bounds;
   char *to;
   int64_t to_row, alone;
-  const char *ahead,
-      *ahead_to; /* what is fetched meanwhile, for the plane to come, as many bytes as are read and stored */
+  const char *ahead, *ahead_to; /* of the plane to come, fetched meanwhile: as many bytes as are read and stored */
 } ck_sheet;
 
 /* panel[row[k]][j] = src[c * c_stride + t_off[t] + j * lane_stride], k = c * nt + t, j < lanes; zero for lanes <= j <

@@ -184,8 +184,7 @@ static const char *weights_of(const ck_dense *d, const buffers *b, const char *w
   return b->weights;
 }
 
-/* From plane c of image n of a task to the one behind it, in the source and in the output, bytes; none from the last.
- */
+/* Bytes from plane c of image n of a task to the next one, in the source and in the output; none from the last. */
 static void to_next(const ck_dense *d, const ck_share *share, int64_t n, int64_t c, int64_t next[2]) {
   const int64_t *from = d->source.tensor.stride, *to = d->dst.stride, end = share->box.first[0] + share->box.size[0];
   const int last = c + 1 == share->end, none = last && n + 1 == end;

@@ -11,7 +11,7 @@ typedef enum ck_order {
   CK_INTERLEAVED, /* the block's channels adjacent at each position */
   CK_VECTORS,     /* the same, up to a whole vector of them */
   CK_LANES,       /* one plane a channel, a vector of groups at each position */
-  CK_COLUMNS,     /* im2col: a row of the block's outputs for each (channel, tap) */
+  CK_COLUMNS,     /* as im2col has them: a row of the block's outputs for each (channel, tap) */
   CK_BANDS,       /* of one tap: the outputs that a register tile takes, channel after channel; then the next tile's */
 } ck_order;
 

@@ -44,10 +44,10 @@ typedef struct sheet_walk {
   vreal bias, low, high;
 } sheet_walk;
 
-/* What the three tap columns read in a row. */
+/* What the three tap columns read in a row. The plane to come is fetched line after line: the rows of this one that are
+ * to come are too many streams. */
 CK_INLINE void sheet_row(const ck_sheet *p, sheet_walk *k, int step, int how, vreal v[3]) {
-  __builtin_prefetch(k->ahead, 0,
-                     2); /* of the plane to come, line after line: those of all rows are too many streams */
+  __builtin_prefetch(k->ahead, 0, 2);
   if (step * VBYTES > 64)
     __builtin_prefetch(k->ahead + 64, 0, 2);
   k->ahead += step * VBYTES;

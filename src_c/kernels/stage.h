@@ -66,8 +66,7 @@ CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_
     dst[i * dst_step] = *(const real_u *)(src + i * src_step);
 }
 
-/* Element j of every third out of three vectors, of which the last one ends with it, and of every fourth out of four.
- */
+/* Element j of every third of three vectors, of which the last ends with the last of them; of every fourth of four. */
 #define THIRD_OF_TWO(j) (3 * (j) < 2 * VL ? 3 * (j) : 0)
 #define THIRD(j) (3 * (j) < 2 * VL ? (j) : VL + 3 * (j) - 2 * (VL - 1))
 #define FOURTH_LOW(j) (4 * (j) < 2 * VL ? 4 * (j) : 0)
