@@ -27,7 +27,7 @@ def samples(layers):
 def test_a_fit_finds_what_times_come_from(costs):
     true = costs | {"stage": (0.6,), "drain": (0.05,)}
     engine.set_costs(true)
-    given = list(samples(draw.random_layers(12, 5)))
+    given = list(samples(draw.random_layers(20, 5)))
     assert fit.quality(given).loss < 1e-9 and fit.quality(given).near == 1
     engine.set_costs(costs)
     before, lines = fit.quality(given), []
