@@ -8,7 +8,8 @@
 /* Weights that all tasks share, at most: more would come from memory, and each task's own transform takes no longer.
  * And inputs: level 3 has room for them. */
 enum { WEIGHT_BYTES = 4 * 1024 * 1024, INPUT_BYTES = 4 * 1024 * 1024 };
-/* Weights that level 3 may hold from call to call, with a network's others; more come from memory. */
+/* Weights that level 3 may hold from call to call, with a network's others; more come from memory. On a Zen 4 with 32
+ * MiB those of 9 MB (256 channels) came as fast in ResNet-50 as alone, those of 38 MB (512) took twice as long. */
 enum { LEVEL3_BYTES = 16 * 1024 * 1024 };
 
 int ck_winograd_can(const ck_dense *d) {
