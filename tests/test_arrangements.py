@@ -173,15 +173,18 @@ def test_weights_laid_out_once_change_no_order_of_the_source(costs):
 def test_points_that_each_task_forms_are_those_that_all_share(costs):
     """A vector of products at a time, several, or all; channels and taps of the first axis fill none of them evenly."""
     rng = np.random.default_rng(0)
-    for channels in (31, 50):
-        x = rng.standard_normal((1, channels, 4, 9, 10), np.float32)
-        weight = rng.standard_normal((37, channels, 3, 3, 3), np.float32)
+    for x_shape in ((1, 31, 4, 9, 10), (1, 50, 4, 9, 10), (6, 40, 1, 7, 7)):  # the last: rows at no even steps
+        x = rng.standard_normal(x_shape, np.float32)
+        weight = rng.standard_normal((37, x_shape[1], 3, 3, 3), np.float32)
+        engine.set_costs(costs)
         with convkit.threads(2):
             expected = convkit.conv3d(x, weight, padding=1, algorithm="winograd")
+            assert np.allclose(expected, convkit.conv3d(x, weight, padding=1, algorithm="im2col"), 0, 1e-2)
             for cut in (0, 1, 1000):
                 engine.set_costs(costs | {"region": (1e12,), "strip": (cut,), "strip_vector": (0,)})
                 plan = convkit.explain("conv3d", x.shape, weight.shape, padding=1, algorithm="winograd")
                 assert plan.shared_weights == 0
+                assert (plan.block[0] > 1) == (x_shape[0] > 1)
                 got = convkit.conv3d(x, weight, padding=1, algorithm="winograd")
                 np.testing.assert_array_equal(got, expected)
 

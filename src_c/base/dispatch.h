@@ -35,7 +35,7 @@ static inline ck_bounds ck_slope_of(int activation, double a, double b) {
 }
 
 /* Where the rows of a register tile lie: in two runs, the first the longer by at most one, row i of a run i * step
- * after the run's first; or where ro says. */
+ * after the run's first; or row i ro[i] after `first`. */
 typedef struct ck_row_panel {
   int64_t first, step, second; /* second: from the first run to the second */
   const int32_t *ro;           /* [height], or NULL */

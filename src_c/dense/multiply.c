@@ -25,7 +25,7 @@ static void set_place(ck_strip *s, int64_t pieces, int64_t i, char *chain, char 
   s->to = (i == pieces - 1 ? total : chain) + offset;
 }
 
-/* In two runs of one step, the first the longer by at most one, or anywhere. */
+/* In two runs of one step, the first the longer by at most one, or anywhere: then ro counts from `first`, too. */
 static ck_row_panel panel_of(const int32_t *ro, int64_t height) {
   int64_t half = (height + 1) / 2, even = 1;
   ck_row_panel p = {.first = ro[0]};
@@ -35,9 +35,7 @@ static ck_row_panel panel_of(const int32_t *ro, int64_t height) {
     even &= ro[i] - ro[i - 1] == p.step;
   for (int64_t i = half + 1; i < height; i++)
     even &= ro[i] - ro[i - 1] == p.step;
-  if (!even)
-    p.ro = ro;
-  return p;
+  return even ? p : (ck_row_panel){.ro = ro};
 }
 
 int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows) { return ck_ceil_div(rows, kernels->max_height); }

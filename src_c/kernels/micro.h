@@ -134,11 +134,11 @@ CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck
 
 CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const REAL *panel,
                              vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  const REAL *row[CK_MAX_HEIGHT];
+  const REAL *s = (const REAL *)p->s + rows->first, *row[CK_MAX_HEIGHT];
   const int32_t *ko = p->ko, *end = ko + p->k;
   CK_UNROLL
   for (int i = 0; i < height; i++)
-    row[i] = (const REAL *)p->s + rows->ro[i];
+    row[i] = s + rows->ro[i];
   for (; ko < end; ko++, panel += vectors * VL) {
     const int64_t at = *ko;
     vreal b[2];
@@ -190,7 +190,7 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
   const int half = (height + 1) / 2;
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
-    const REAL *s = (const REAL *)p->s, *panel = p->panel, *from = p->from, *row[CK_MAX_HEIGHT];
+    const REAL *s = (const REAL *)p->s + rows->first, *panel = p->panel, *from = p->from, *row[CK_MAX_HEIGHT];
     const int32_t *ko = p->ko, *end = ko + p->k;
     vhalf sum[CK_MAX_HEIGHT];
     CK_UNROLL
@@ -208,7 +208,7 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
       }
     } else {
       const int64_t step = rows->step, second = rows->second;
-      for (s += rows->first; ko < end; ko++, panel += VL) {
+      for (; ko < end; ko++, panel += VL) {
         const REAL *at = s + *ko, *after = at + second;
         const vhalf b = load_half(panel);
         CK_UNROLL
@@ -237,16 +237,15 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
 CK_INLINE void depth_strip(int height, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
-    const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
+    const REAL *first = (const REAL *)p->s + rows->first, *panel = p->panel, *row[CK_MAX_HEIGHT];
     const int32_t *ko = p->ko, *end = ko + p->k;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, 1, acc, p->from ? (const REAL *)p->from + t * height * VL : NULL, VL);
     if (rows->ro) {
       CK_UNROLL
       for (int i = 0; i < height; i++)
-        row[i] = (const REAL *)p->s + rows->ro[i];
+        row[i] = first + rows->ro[i];
     } else {
-      const REAL *first = (const REAL *)p->s + rows->first;
       CK_UNROLL
       for (int i = 0; i < height; i++) {
         int half = (height + 1) / 2;
