@@ -168,7 +168,8 @@ def _parsed_activation(value) -> tuple[int, float, float]:
     if not labels or len(parameters) != len(labels):
         raise ValueError(f"activation must be {_forms(False)}, got {value!r}")
     forms = zip(parameters, labels, strict=True)
-    a, b = (*(number(p, f"activation's {label}", "a real number", lambda _: True) for p, label in forms), 0.0, 0.0)[:2]
+    numbers = (number(p, f"activation's {label}", "a real number", lambda _: True) for p, label in forms)
+    a, b = (*(value + 0.0 for value in numbers), 0.0, 0.0)[:2]  # -0 as 0, for which it may be found
     if name in ("leaky_relu", "elu") and not (a >= 0 and math.isfinite(a)):
         raise ValueError(f"activation's {labels[0]} must be finite and at least 0, got {a}")
     if name == "clip" and not a <= b:

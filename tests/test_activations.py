@@ -79,6 +79,15 @@ def test_a_sum_of_minus_zero_is_stored_as_zero(isa):
         assert not np.signbit(activated(np.full(40, -1000.0), activation)).any()
 
 
+def test_bounds_of_zero_have_no_sign():
+    """Those of both signs are equal: one may be kept from an earlier call in place of the other."""
+    x = np.array([-1.0, 1.0])
+    for zero in (0.0, -0.0):
+        for activation in (("clip", zero, 2.0), ("clip", -2.0, zero), ["clip", zero, 2.0]):
+            got = activated(x, activation)
+            assert not np.signbit(got[got == 0]).any(), activation
+
+
 @pytest.mark.parametrize("activation", FORWARD_ONLY)
 def test_a_backward_refuses_what_is_no_function_of_the_result(activation):
     x, weight, offset = np.ones((1, 2, 4, 4)), np.ones((2, 2, 1, 1)), np.zeros((1, 2, 4, 4))
