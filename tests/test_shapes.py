@@ -52,6 +52,18 @@ def test_an_equal_bool_is_not_let_through_by_a_remembered_int():
         convkit.conv2d(x, w, groups=True)
 
 
+def test_an_array_is_not_let_through_by_a_remembered_tuple_of_its_shape():
+    x, w = np.ones((1, 1, 9, 9), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    for argument in ("stride", "padding", "dilation"):
+        convkit.conv2d(x, w, **{argument: (3, 2)})
+        for bad in (np.zeros((3, 2)), np.zeros((3, 2), np.int64)):
+            with pytest.raises(TypeError, match=f"^{argument} must be"):
+                convkit.conv2d(x, w, **{argument: bad})
+    convkit.max_pool2d(x, (3, 2))
+    with pytest.raises(TypeError, match="^kernel_size must be"):
+        convkit.max_pool2d(x, np.zeros((3, 2)))
+
+
 def test_what_follows_from_sizes_is_found_under_equal_ones_alone():
     """However they are written, and when others have been found since, more than are kept."""
     found = []
