@@ -525,7 +525,10 @@ int ck_after_fork(void);       /* 1 in a forked child */
 /* Multiply-add rate of the current instruction set, in FLOP/s, and triad bandwidth (a = b + s*c, three arrays of
  * `bytes` bytes each in `buffer`, write-allocate not counted), in bytes/s; best burst within `seconds`. */
 double ck_measure_fma(int dtype, int threads, double seconds);
-int ck_fma_per_cycle(void); /* of the current instruction set: how many vectors' the planner counts on, 1 or 2 */
 double ck_measure_triad(void *buffer, int64_t bytes, int threads, double seconds);
+/* Multiply-adds of vectors that a core begins in a cycle, one or two, which plans follow from: timed at the first call
+ * for an instruction set (less than 0.1 ms on a Zen 4). With AVX-512 one on a Zen 4, whose pipes are half as wide, and
+ * on small Xeons, which lack a pipe. */
+int ck_fma_per_cycle(const ck_kernels *kernels);
 
 #endif

@@ -378,5 +378,5 @@ cdef extern from "convkit.h" nogil:
     int ck_threading_set(int way) noexcept
     int ck_after_fork() noexcept
     double ck_measure_fma(int dtype, int threads, double seconds) noexcept
-    int ck_fma_per_cycle() noexcept
+    int ck_fma_per_cycle(const ck_kernels *kernels) noexcept
     double ck_measure_triad(void *buffer, int64_t bytes, int threads, double seconds) noexcept

@@ -76,7 +76,7 @@ def measure_fma(str dtype not None, int threads, double seconds):
 
 def fma_per_cycle():
     """Multiply-adds of vectors that a core begins in a cycle, as the planner has timed it: 1 or 2."""
-    return ck.ck_fma_per_cycle()
+    return ck.ck_fma_per_cycle(ck.ck_kernels_for(ck.CK_F32))
 
 
 def measure_triad(int64_t bytes_per_array, int threads, double seconds):

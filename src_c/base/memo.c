@@ -39,7 +39,8 @@ static int set_of(const ck_memo_key *key) {
   }
   uint64_t all = hash[0];
   for (int j = 1; j < 4; j++)
-    all = (all ^ hash[j]) * times[0], all ^= all >> 32;
+    all = (all ^ all >> 32 ^ hash[j]) * times[0];
+  all ^= all >> 32;
   return (int)(all % SETS);
 }
 

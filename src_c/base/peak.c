@@ -4,7 +4,7 @@
  * out: timing threads one by one would overstate a machine whose cores share power, pipes or a memory bus.  The best
  * round is the one that no interrupt and no neighbour disturbed. */
 
-#include "peak.h"
+#include "dispatch.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -74,15 +74,13 @@ static int measured_pipes(const ck_kernels *kernels) {
   return chain > 6 * burst ? 2 : 1;
 }
 
-int ck_fma_pipes(const ck_kernels *kernels) {
+int ck_fma_per_cycle(const ck_kernels *kernels) {
   static atomic_int known[CK_ISAS];
   int pipes = 0;
   if (atomic_load_explicit(&known[kernels->isa], memory_order_relaxed) == 0)
     atomic_compare_exchange_strong(&known[kernels->isa], &pipes, measured_pipes(kernels));
   return atomic_load_explicit(&known[kernels->isa], memory_order_relaxed);
 }
-
-int ck_fma_per_cycle(void) { return ck_fma_pipes(ck_kernels_for(CK_F32)); }
 
 /* ------------------------------------------------------------------ triad */
 

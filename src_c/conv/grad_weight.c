@@ -9,7 +9,6 @@
 
 #include "base/memo.h"
 #include "base/parallel.h"
-#include "base/peak.h"
 #include "conv_dense.h"
 #include "dense/dense_cost.h"
 #include "dense/multiply.h"
@@ -84,7 +83,7 @@ static double swapped_cycles(const gw_plan *p, double pixels) {
   vectors *= row;
   const double strips = (double)ck_ceil_div(vectors, most);
   /* For two pipes, as task_cycles has the other way. */
-  const double each = ck_rows_cycles(k, lanes, (double)vectors / strips, pixels, 1) * ck_fma_pipes(k) / 2;
+  const double each = ck_rows_cycles(k, lanes, (double)vectors / strips, pixels, 1) * ck_fma_per_cycle(k) / 2;
   const double sums = ck_cost.drain_apart * lanes * (double)p->window.channels * pixels / (double)ck_max(1, p->pixels);
   return ck_cost.weight_swapped * taps * (strips * each / (double)row + sums);
 }

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "base/peak.h"
 #include "dense_runs.h"
 #include "multiply.h"
 
@@ -91,12 +90,14 @@ void ck_cost_set(int index, int i, double value) {
 
 double ck_region_cycles(const ck_run *run) { return run->threads > 1 ? ck_cost.region : 0; }
 
-double ck_tile_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile / ck_fma_pipes(kernels); }
-double ck_tile_weights_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile_weights / ck_fma_pipes(kernels); }
+double ck_tile_cycles(const ck_kernels *kernels) { return 2 * ck_cost.tile / ck_fma_per_cycle(kernels); }
+double ck_tile_weights_cycles(const ck_kernels *kernels) {
+  return 2 * ck_cost.tile_weights / ck_fma_per_cycle(kernels);
+}
 
 /* One register tile over k products. */
 static double strip_cycles(const ck_kernels *kernels, double height, double vectors, double k, double pieces) {
-  double adds = height * vectors / ck_fma_pipes(kernels),
+  double adds = height * vectors / ck_fma_per_cycle(kernels),
          issue = (height * vectors + height + vectors + 4) / ck_cost.issue;
   double each = adds > issue ? adds : issue;
   if (each < ck_cost.latency)
@@ -145,7 +146,7 @@ static double tile_cycles(const ck_kernels *kernels, int shared, double rows, do
   const double loads = shared ? (rows + down - 1) * vectors * line + rows * down : down * (rows * vectors * line + 1);
   const double issue = (shared ? (rows + down - 1) * (vectors + 6) + rows * down : adds + down * 5) + adds;
   const double chains = rows * vectors < 2 * ck_cost.latency ? down * ck_cost.latency : 0;
-  return across * fmax(fmax(adds, loads) / ck_fma_pipes(kernels), fmax(issue / ck_cost.issue, chains));
+  return across * fmax(fmax(adds, loads) / ck_fma_per_cycle(kernels), fmax(issue / ck_cost.issue, chains));
 }
 
 /* How a plane's outputs are cut into tiles: which rows share what they read, in so many lines of them. */

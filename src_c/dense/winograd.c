@@ -38,8 +38,8 @@ static int64_t unit_channels(const ck_dense *d, int64_t channel) {
 }
 
 static void pack_unit(const ck_dense *d, const ck_tile *t, int64_t channel, int64_t tap, char *to) {
-  int64_t offsets[9];
-  for (int i = 0; i < 9; i++)
+  int64_t offsets[CK_WINOGRAD_TAPS];
+  for (int i = 0; i < CK_WINOGRAD_TAPS; i++)
     offsets[i] = i / 3 * d->w_tap[1] + i % 3 * d->w_tap[2];
   ck_pack pack = {.panel = to,
                   .src = t->w + channel * d->w_channel + tap * d->w_tap[0],
@@ -49,7 +49,7 @@ static void pack_unit(const ck_dense *d, const ck_tile *t, int64_t channel, int6
                   .lane_stride = t->w_lane,
                   .nc = unit_channels(d, channel),
                   .c_stride = d->w_channel,
-                  .nt = 9,
+                  .nt = CK_WINOGRAD_TAPS,
                   .t_off = offsets};
   d->kernels->pack(&pack);
 }
@@ -81,7 +81,7 @@ static void pack_tile(const ck_dense *d, const ck_winograd_plan *p, void *scratc
       pack_unit(d, &t, c, tap, p->shared ? b.weights : to);
       if (p->shared)
         transform_unit(d, &t, channels, p->u_point, b.weights, to);
-      to += channels * (p->shared ? 1 : 9) * t.ld * item;
+      to += channels * (p->shared ? 1 : CK_WINOGRAD_TAPS) * t.ld * item;
     }
   }
 }
@@ -101,7 +101,7 @@ static const char *panels_at(const task *t, const ck_tile *tile, int64_t index, 
   const ck_winograd_plan *p = t->p;
   const int64_t all = t->block.outer * p->direct.tiles + index;
   return t->call->panels + all * ck_winograd_tile_bytes(&t->d, p) +
-         channel * p->window.taps[0] * (p->shared ? 1 : 9) * tile->ld * t->d.kernels->real_size;
+         channel * p->window.taps[0] * (p->shared ? 1 : CK_WINOGRAD_TAPS) * tile->ld * t->d.kernels->real_size;
 }
 
 /* ---------------------------------------------------------------- inputs, sums, outputs */
@@ -199,14 +199,14 @@ static void multiply_units(const task *t, const ck_tile *tile, int64_t index, in
     if (!ready)
       pack_unit(&t->d, tile, c, i % taps, t->b.weights);
     else
-      ready += 9 * k * row;
+      ready += CK_WINOGRAD_TAPS * k * row;
     transform_unit(&t->d, tile, k, p->u_point, from, t->b.u + product.k * row);
     done += k;
     product.k += k;
     if (product.k + vector <= p->formed && done < products)
       continue;
     product.next = ready;
-    product.next_bytes = 9 * product.k * row;
+    product.next_bytes = CK_WINOGRAD_TAPS * product.k * row;
     ck_multiply_points(&product);
     product.ko += product.k;
     product.k = 0;

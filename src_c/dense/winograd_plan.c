@@ -67,7 +67,7 @@ void ck_winograd_place(const ck_dense *d, const ck_winograd_plan *p, ck_arena *a
   b->v = p->round ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->v_point * item);
   b->u = p->shared ? NULL : ck_take(arena, CK_WINOGRAD_POINTS * p->u_point * item);
   b->m = ck_take(arena, p->sums * CK_WINOGRAD_POINTS * p->m_point * item);
-  b->weights = ck_take(arena, k->vector * 9 * ld * item);
+  b->weights = ck_take(arena, k->vector * CK_WINOGRAD_TAPS * ld * item);
   b->out = ck_take(arena, CK_WINOGRAD_TILE * p->window.outputs[3] * ld * item);
   b->ko = ck_take(arena, p->chunk * p->window.taps[0] * (int64_t)sizeof(int32_t));
   b->ro = ck_take(arena, p->tiles * (int64_t)sizeof(int32_t));
@@ -90,7 +90,7 @@ static void set_box(const ck_dense *d, ck_winograd_plan *p, int64_t target) {
 
 int64_t ck_winograd_tile_bytes(const ck_dense *d, const ck_winograd_plan *p) {
   const int64_t item = d->kernels->real_size, all = d->channels * p->window.taps[0] * p->direct.tile_lanes;
-  return (p->shared ? CK_WINOGRAD_POINTS * ck_winograd_point(all, item) : 9 * all) * item;
+  return (p->shared ? CK_WINOGRAD_POINTS * ck_winograd_point(all, item) : CK_WINOGRAD_TAPS * all) * item;
 }
 
 int64_t ck_winograd_panels(const ck_dense *d, const ck_winograd_plan *p) {
@@ -140,7 +140,7 @@ static double wait_cycles(double all, double tile, int64_t level2, double meanwh
 /* Points of a lane tile's weights, from where they are. */
 static double form_cycles(const ck_dense *d, const ck_winograd_plan *p) {
   const double products = (double)(d->channels * p->window.taps[0]), ld = (double)p->direct.tile_lanes;
-  return products * (d->prepared ? 0 : 9 * ld * ck_cost.pack) +
+  return products * (d->prepared ? 0 : CK_WINOGRAD_TAPS * ld * ck_cost.pack) +
          products * ld / d->kernels->vector * ck_tile_weights_cycles(d->kernels);
 }
 

@@ -4,7 +4,7 @@
 
 #include "window.h"
 
-enum { CK_WINOGRAD_TILE = 4, CK_WINOGRAD_POINTS = 36, CK_WINOGRAD_MARGIN = 2 };
+enum { CK_WINOGRAD_TILE = 4, CK_WINOGRAD_POINTS = 36, CK_WINOGRAD_TAPS = 9, CK_WINOGRAD_MARGIN = 2 };
 
 /* Point e of channel c of tile t goes to e * to_point + t * to_tile + c; tiles of an image's planes follow one another,
  * of all planes that the first axis's taps reach. */

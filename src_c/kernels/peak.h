@@ -1,4 +1,4 @@
-/* The loops that machine_peak() and ck_fma_pipes() time.  The table takes them as CK_PEAK_KERNELS. */
+/* The loops that machine_peak() and ck_fma_per_cycle() time.  The table takes them as CK_PEAK_KERNELS. */
 #ifndef CK_KERNELS_PEAK_H
 #define CK_KERNELS_PEAK_H
 
