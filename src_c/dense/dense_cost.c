@@ -196,6 +196,11 @@ static double products(const ck_dense *d, const ck_dense_plan *p) {
   return (double)d->channels * (double)ck_taps_of(p->reduction.taps);
 }
 
+static int goes_straight(const ck_dense *d, const ck_dense_plan *p, const ck_lane_runs *runs) {
+  return (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1) &&
+         ck_dense_goes_straight(d, runs, p->window.outputs);
+}
+
 static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const ck_kernels *kernels = d->kernels;
   double k = products(d, p) * (double)p->part_phases / (double)p->phases; /* each tap is of one phase */
@@ -204,10 +209,11 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (ck_dense_by_plane(d))
     return plane_cycles(d, p);
   if (d->arrangement == CK_BY_CHANNEL) {
-    ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
-    int64_t vectors = ck_ceil_div(runs.lanes, kernels->vector), most = kernels->lane_vectors[p->tile_lanes];
-    double strips = (double)ck_ceil_div(vectors, most);
-    return tiles * (double)runs.runs * strips * strip_cycles(kernels, each, (double)vectors / strips, k, blocks);
+    const ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
+    const int64_t together = goes_straight(d, p, &runs) ? 1 : runs.runs, most = kernels->lane_vectors[p->tile_lanes];
+    const int64_t vectors = together * ck_ceil_div(runs.lanes, kernels->vector);
+    const double calls = (double)(runs.runs / together), strips = (double)ck_ceil_div(vectors, most);
+    return tiles * calls * strips * strip_cycles(kernels, each, (double)vectors / strips, k, blocks);
   }
   int64_t piece = ck_dense_is_sequential(d) ? p->kmax : ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size);
   double pieces = blocks * (double)ck_ceil_div(p->kmax, piece);
@@ -290,11 +296,9 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
-  if (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1) {
-    ck_lane_runs runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
-    if (ck_dense_goes_straight(d, &runs, p->window.outputs))
-      return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * ck_cost.drain_straight;
-  }
+  const ck_lane_runs lane_runs = ck_dense_lane_runs(d, p, d->in_place, p->window.outputs, p->window.taps);
+  if (goes_straight(d, p, &lane_runs))
+    return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * ck_cost.drain_straight;
   const int64_t item = d->kernels->real_size, *size = p->window.outputs;
   double elements = (double)p->pixels * (double)p->part_phases, rows = (double)(size[0] * size[1] * size[2]);
   int beside = d->dst.stride[4] == item && d->phases[2] == 1 && !d->tapped && !d->fold;

@@ -60,29 +60,29 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
   const ck_dense *d = b->d;
   const ck_kernels *kernels = d->kernels;
   const ck_lane_runs *runs = &b->runs;
+  const int64_t together = b->finishing ? 1 : runs->runs;
   ck_lane_product product = {.kernels = kernels,
                              .k = p->k,
                              .height = t->lanes,
-                             .lanes = runs->lanes,
+                             .lanes = together * runs->row - (runs->row - runs->lanes),
                              .ldc = runs->runs * runs->row,
                              .far = b->in_place,
                              .wide = b->b.window.bands.size / kernels->vector,
-                             .apart = b->b.window.bands.apart,
+                             .data = b->data,
                              .ko = p->ko,
                              .panel = p->panel,
                              .chain = b->b.chain,
                              .mode = p->accumulate ? CK_ADD : CK_STORE};
   if (b->finishing)
     ck_dense_load_bias(b, t);
-  for (int64_t r = 0; r < runs->runs; r++) {
-    int32_t at = b->b.ro[r * runs->outputs];
+  for (int64_t r = 0; r < runs->runs; r += together) {
     ck_finish finish;
     if (b->finishing) {
       finish = ck_dense_finish_at(b, t, r);
       product.finish = &finish;
     }
     product.total = p->acc + r * runs->row * kernels->real_size;
-    product.data = b->data + at * kernels->real_size;
+    product.vectors = b->b.vectors + r * runs->row / kernels->vector;
     ck_multiply_lanes(&product);
     if (b->finishing)
       ck_dense_activate_stored(d, finish.dst, finish.row, t->lanes, runs->lanes);
@@ -228,6 +228,18 @@ static void read_samples(ck_block *b, const ck_kblock *kb, int64_t channel, int6
                             b->b.ro, b->b.ko);
 }
 
+/* Of run after run. */
+static void set_vectors(const ck_block *b) {
+  const ck_lane_runs *runs = &b->runs;
+  const int banded = b->b.window.bands.count > 0;
+  int32_t *to = b->b.vectors;
+  for (int64_t r = 0; r < runs->runs; r++) {
+    const int32_t *at = b->b.ro + r * runs->outputs;
+    for (int64_t j = 0; j < runs->lanes; j += b->d->kernels->vector)
+      *to++ = banded ? at[j] : *at + (int32_t)j;
+  }
+}
+
 /* The window of a k-block, or what stands for it, and the tables of offsets into it; whether these changed. */
 static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
   const ck_dense *d = b->d;
@@ -253,6 +265,8 @@ static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
   }
   if (fresh && d->arrangement != CK_BY_CHANNEL)
     ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->b.panels);
+  else if (fresh && !ck_dense_by_plane(d))
+    set_vectors(b);
   return fresh;
 }
 

@@ -133,9 +133,9 @@ static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, i
     ck_finish finish;
     next = at < wider ? wider : strips;
     s->tiles = next - at;
-    s->s = (const char *)p->data + (p->apart ? at * p->apart : lane) * item;
-    s->apart = p->apart ? p->apart : wide * vector;
-    s->ahead = p->far ? s->apart : 0;
+    s->s = (const char *)p->data + (p->vectors ? 0 : lane) * item;
+    s->vectors = p->vectors ? p->vectors + lane / vector : NULL;
+    s->ahead = p->far ? wide * vector : 0;
     set_place(s, pieces, i, p->chain, p->total, lane * item, p->mode);
     s->finish = NULL;
     if (p->finish && i == pieces - 1) {

@@ -51,15 +51,16 @@ typedef struct ck_point_product {
 
 void ck_multiply_points(const ck_point_product *product);
 
-/* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j.
- * panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. With `finish` the
+/* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j; or of data[ko[k] + vectors[q]]
+ * and its neighbours, for the q-th vector of them. panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. With `finish` the
  * sums go there alone. */
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
   int far;                       /* whether data lie in memory, not in scratch */
-  int64_t wide, apart;           /* data in bands: vectors of one at most, and elements from one to the next; or 0 */
+  int64_t wide;                  /* data in bands: vectors of one at most; or 0 */
   const void *data;
+  const int32_t *vectors; /* or NULL */
   const int32_t *ko;
   const void *panel;
   void *chain, *total;

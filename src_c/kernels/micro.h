@@ -267,9 +267,9 @@ CK_INLINE void depth_strip(int height, const ck_strip *p) {
  * apart for the machine to guess. Without, 1x1 kernels that read in place waited for a line with each product: with
  * AVX-512 on a Zen 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41
  * 0.5. Data in scratch are closer, and tiles of two rows would take 1.2 times as long. */
-CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const REAL *s, int far,
+CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector, int far,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  const REAL *panel = p->panel;
+  const REAL *s = p->s, *panel = p->panel;
   const int32_t *ko = p->ko, *end = ko + p->k;
   const int64_t ahead = p->ahead;
   for (; ko < end; ko++, panel += (height + VL - 1) / VL * VL) {
@@ -277,9 +277,9 @@ CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const REAL 
     vreal b[CK_MAX_LANE_VECTORS];
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      b[j] = v_loadu(at + j * VL);
+      b[j] = v_loadu(at + vector[j]);
       if (far && j * VBYTES % 64 == 0)
-        __builtin_prefetch(at + ahead + j * VL);
+        __builtin_prefetch(at + ahead + vector[j]);
     }
     CK_UNROLL
     for (int i = 0; i < height; i++) {
@@ -294,13 +294,15 @@ CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const REAL 
 CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const int64_t beside = t * vectors * VL;
-    const REAL *s = (const REAL *)p->s + t * p->apart;
+    int64_t vector[CK_MAX_LANE_VECTORS];
+    for (int j = 0; j < vectors; j++)
+      vector[j] = p->vectors ? p->vectors[t * vectors + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
     if (p->ahead)
-      lane_sums(height, vectors, p, s, 1, acc);
+      lane_sums(height, vectors, p, vector, 1, acc);
     else
-      lane_sums(height, vectors, p, s, 0, acc);
+      lane_sums(height, vectors, p, vector, 0, acc);
     if (p->finish && p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (!p->finish) {
