@@ -29,6 +29,7 @@
   X(stage_strided, 0.4)                                                                                                \
   X(stage_second, 0.3)                                                                                                 \
   X(stage_run, 10)                                                                                                     \
+  X(stage_sorted, 5)                                                                                                   \
   X(stage_alone, 4)                                                                                                    \
   X(drain_straight, 0.1)                                                                                               \
   X(drain, 0.15)                                                                                                       \
@@ -243,10 +244,12 @@ static double staged_rows(const ck_dense *d, const ck_dense_plan *p, double rows
   const ck_axis *x = &d->source.axis[2];
   const int64_t outputs = ck_max(1, p->window.outputs[3]), taps = ck_max(1, p->window.taps[2]);
   const int sorted = x->step > 1 && ck_axis_step(x, outputs, taps) == 1;
-  const double each = strided_each(d, sorted ? x->step : 1, outputs);
-  const int64_t period = x->step / ck_max(1, ck_gcd(x->step, x->tap_step));
-  const double row = sorted && x->adjacent ? (double)ck_min(period, taps) * ck_cost.stage_run : ck_cost.stage_row;
-  return elements * each + rows * row;
+  const int64_t period = x->step / ck_max(1, ck_gcd(x->step, x->tap_step)), residues = ck_min(period, taps);
+  const int by_run = sorted && x->adjacent;
+  const int vectors = by_run && outputs < d->kernels->vector && 2 * residues >= x->step; /* of several rows at once */
+  const double each = strided_each(d, sorted ? x->step : 1, vectors ? d->kernels->vector : outputs);
+  const double run = vectors && x->step <= 4 ? ck_cost.stage_sorted : ck_cost.stage_run;
+  return elements * each + rows * (by_run ? (double)residues * run : ck_cost.stage_row);
 }
 
 /* Columns: a run for each row, tap and channel; and each tap has tables of its own. */

@@ -29,6 +29,7 @@ typedef struct ck_costs {
   double stage_strided;  /* elements of every second, third, ... column, run by run, and a run of them by plane */
   double stage_second;
   double stage_run;
+  double stage_sorted;   /* a run shorter than a vector, out of sorted lines */
   double stage_alone;    /* single elements of lines whose others are for other planes */
   double drain_straight; /* an element that the micro-kernel stores */
   double drain;          /* one that is stored from scratch; transposed; with others than its own neighbours */

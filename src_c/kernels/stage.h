@@ -134,12 +134,85 @@ CK_INLINE void copy_pair(REAL *dst, const char *src, const ck_span *a, const ck_
   copy_strided(dst + odd->dst + n, 1, src + odd->src + n * both, both, odd->length - n);
 }
 
+/* Rows shorter than a vector, of every second, third or fourth column: all that lies between the first and the last of
+ * some rows is sorted, in whole vectors, into as many lines as the step, out of which each row is a copy of neighbours.
+ */
+enum { SORTED = 2048, SORTED_RUNS = 256 };
+
+/* Bytes from a row's first element to behind its last. */
+CK_INLINE int64_t row_reach(const ck_stage *p) {
+  const ck_span *last = &p->span[p->spans - 1], *first = p->span;
+  int64_t end = 0;
+  for (; first <= last; first++)
+    end = first->src + (first->length - 1) * first->src_step > end ? first->src + (first->length - 1) * first->src_step
+                                                                   : end;
+  return end + (int64_t)sizeof(REAL);
+}
+
+/* The step, where at least half of what lies between is taken; or 0. */
+CK_INLINE int64_t sorted_step(const ck_stage *p) {
+  const int64_t size = sizeof(REAL);
+  int64_t taken = 0, step = 0;
+  for (int64_t i = 0; i < p->spans; i++) {
+    const ck_span *span = &p->span[i];
+    const int64_t each = span->src_step / size;
+    if (span->length >= VL || span->src % size || span->src_step % size)
+      return 0;
+    taken += span->length;
+    if (span->length == 1)
+      continue;
+    if (each < 2 || each > 4 || (step && each != step))
+      return 0;
+    step = each;
+  }
+  const int64_t apart = p->rows > 1 ? p->row_src[1] - p->row_src[0] : 0;
+  if (step == 0 || apart <= 0 || apart % size || p->spans > SORTED_RUNS)
+    return 0;
+  return 2 * taken * size >= apart && row_reach(p) <= (SORTED - step) * size ? step : 0;
+}
+
+/* As many rows from `row` on as fit; how many. */
+static int64_t CK_NAME(stage_sorted)(const ck_stage *p, REAL *dst, const char *src, int64_t row, int64_t step) {
+  const int64_t size = sizeof(REAL), line = SORTED / step, reach = row_reach(p), first = p->row_src[row];
+  int32_t from[SORTED_RUNS], to[SORTED_RUNS], count[SORTED_RUNS];
+  REAL lines[SORTED];
+  int64_t runs = 0, length = 0, end = row;
+  for (; end < p->rows && runs + p->spans <= SORTED_RUNS; end++) {
+    const int64_t beyond = p->row_src[end] - first, next = (beyond + reach) / size;
+    if (beyond % size || next < length || next > SORTED - step)
+      break;
+    length = next;
+    for (int64_t i = 0; i < p->spans; i++, runs++) {
+      const int64_t at = (beyond + p->span[i].src) / size;
+      from[runs] = (int32_t)(at % step * line + at / step);
+      to[runs] = p->row_dst[end] + p->span[i].dst;
+      count[runs] = p->span[i].length * (int32_t)size;
+    }
+  }
+  src += first;
+  for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {
+    prefetch(src + p->src_channel, length * size);
+    for (int64_t q = 0; q < step; q++) {
+      const ck_span span = {.length = (int32_t)((length - q + step - 1) / step), .src_step = step * size};
+      copy_span(lines + q * line, src + q * size, span);
+    }
+    for (int64_t i = 0; i < runs; i++)
+      copy_bytes((char *)(dst + to[i]), (const char *)(lines + from[i]), count[i]);
+  }
+  return end - row;
+}
+
 /* Positions adjacent in the window, one plane a channel. The first span that reads a row fetches that of the next
  * channel. */
 CK_INLINE void stage_planes(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t size = sizeof(REAL), rows = p->rows, spans = p->spans;
   const int32_t *row_dst = p->row_dst;
-  const int64_t *row_src = p->row_src;
+  const int64_t *row_src = p->row_src, sorted = sorted_step(p);
+  if (sorted) {
+    for (int64_t row = 0; row < rows;)
+      row += CK_NAME(stage_sorted)(p, dst, src, row, sorted);
+    return;
+  }
   for (int64_t c = 0; c < p->channels; c++, dst += p->dst_channel, src += p->src_channel) {
     for (int64_t i = 0; i < spans; i++) {
       const ck_span span = p->span[i];
