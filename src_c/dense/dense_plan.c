@@ -190,12 +190,17 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   }
 }
 
-/* Whether each output has one tap, which is never padding, and reads elements as they are. */
-static int is_one_tap(const ck_dense *d) {
-  int one = ck_dense_is_plain(d);
+/* Whether outputs read elements as they are, none of them padding. */
+static int is_unpadded(const ck_dense *d) {
+  int inside = ck_dense_is_plain(d);
   for (int i = 0; i < 3; i++)
-    one &= d->source.axis[i].taps == 1 && ck_axis_is_inside(&d->source.axis[i]);
-  return one;
+    inside &= ck_axis_is_inside(&d->source.axis[i]);
+  return inside;
+}
+
+static int is_one_tap(const ck_dense *d) {
+  const ck_axis *a = d->source.axis;
+  return is_unpadded(d) && a[0].taps * a[1].taps * a[2].taps == 1;
 }
 
 /* Whether the source can be read in place. */
@@ -204,9 +209,10 @@ static int reads_in_place(const ck_dense *d) {
   const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
   int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
   const int planes = s->order == CK_PLANES, pixels = d->arrangement == CK_BY_PIXEL;
-  int fits = (planes ? d->arrangement != CK_BY_GROUP : pixels && s->order == CK_INTERLEAVED) && is_one_tap(d);
-  for (int i = 0; i < 3; i++)
-    fits &= pixels || (s->axis[i].step == 1 && s->axis[i].outputs == s->axis[i].source);
+  int fits = (planes ? d->arrangement != CK_BY_GROUP : pixels && s->order == CK_INTERLEAVED) && is_unpadded(d);
+  fits &= pixels || s->axis[2].step == 1;
+  if (!is_one_tap(d))
+    fits &= d->lanes > 1 && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0 && stride[3] % 4096 != 0;
   for (int i = 0; i < 5 && fits; i++) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;
     reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
@@ -317,16 +323,21 @@ static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, c
     (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
     return p;
   }
-  ck_dense other = *d;
-  const int columns = arrangement == CK_BY_CHANNEL && fits_columns(d);
-  const ck_dense_plan best = plan_source(d, arrangement, IN_PLACE, run);
-  if ((!d->in_place && !columns) || arrangement == CK_UNPACKED)
-    return best;
-  const ck_dense_plan plan = plan_source(&other, arrangement, columns ? COLUMNS : COPIED, run);
-  if (plan.cycles >= best.cycles)
-    return best;
-  *d = other;
-  return plan;
+  const ck_dense as_it_is = *d;
+  ck_dense_plan best = plan_source(d, arrangement, IN_PLACE, run);
+  const int others[] = {[COPIED] = d->in_place && arrangement != CK_UNPACKED,
+                        [COLUMNS] = arrangement == CK_BY_CHANNEL && fits_columns(&as_it_is)};
+  for (place from = COPIED; from <= COLUMNS; from++) {
+    ck_dense other = as_it_is;
+    if (from == IN_PLACE || !others[from])
+      continue;
+    const ck_dense_plan plan = plan_source(&other, arrangement, from, run);
+    if (plan.cycles < best.cycles) {
+      best = plan;
+      *d = other;
+    }
+  }
+  return best;
 }
 
 static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {

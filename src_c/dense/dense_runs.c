@@ -26,9 +26,11 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
   for (int i = 1; i < 3 && in_place; i++)
     step[i] = stride[i + 1] / item;
   /* With a kernel that is cut windows change from k-block to k-block, and only rows are alike. */
-  const int cut = !columns && p->reduction.parts[1] * p->reduction.parts[2] * p->reduction.parts[3] > 1;
+  const int cut = !columns && !in_place && p->reduction.parts[1] * p->reduction.parts[2] * p->reduction.parts[3] > 1;
   for (int i = 2; i >= 0 && whole == i + 1 && !cut; i--) {
-    int beside = columns ? 1 : i > 0 ? step_of(&d->source.axis[i - 1], size[i], taps[i - 1]) == 1 : !in_place;
+    const ck_axis *axis = &d->source.axis[ck_max(i, 1) - 1];
+    const int beside =
+        columns || (in_place ? i > 0 && axis->step == 1 : i == 0 || step_of(axis, size[i], taps[i - 1]) == 1);
     int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;
     if (size[i] > 1 &&
         (!beside || (4 * lanes > most * outputs * size[i] && !fill_vectors(d, size[i], runs.lanes, step[i]))))
