@@ -18,6 +18,7 @@ DTYPES = ("float32", "float64")
 LAYOUTS = ("NCHW", "NHWC")
 ALGORITHMS = ("auto", "implicit_gemm", "im2col", "direct")
 GRADIENTS = ("x", "weight", "bias")
+FUSED = [isa for isa in convkit.available_isas() if isa != "generic"]  # which have fused multiply-adds
 EVERYWHERE = list(itertools.product(DTYPES, convkit.available_isas()))
 ACTIVATIONS = ("relu", ("leaky_relu", 0.125), "sigmoid", "tanh", ("clip", -0.75, 1.5))
 EVERY_ACTIVATION = (*ACTIVATIONS, ("leaky_relu", 0.1), "hard_sigmoid", ("elu", 0.75))

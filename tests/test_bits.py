@@ -1,11 +1,15 @@
 """Equal bits: whatever the threads, the run, the batch, the address, the route, or the instruction set."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import convkit
 from cases import (
+    ALGORITHMS,
     DTYPES,
+    FUSED,
     LAYOUTS,
     assert_same_bits,
     backward,
@@ -13,6 +17,7 @@ from cases import (
     everything,
     forward,
     in_turn,
+    possible,
     random_data,
     short_data,
 )
@@ -98,6 +103,17 @@ def test_instruction_sets_agree(problem, any_isa):
         for isa in others:
             convkit.set_isa(isa)
             assert_same_bits(everything(data, algorithm="implicit_gemm"), expected, f"{dtype}, {isa} and {first}")
+
+
+@each(CONVOLUTIONS + TRANSPOSED)
+def test_instruction_sets_that_fuse_agree(problem, any_isa):
+    """Of any numbers, and by every algorithm that adds in that order."""
+    dtype, layout = in_turn(problem, DTYPES, LAYOUTS)
+    data, expected = random_data(problem, dtype), {}
+    for isa, algorithm in itertools.product(FUSED, ALGORITHMS[1:]):
+        convkit.set_isa(isa)
+        got = possible(data, layout, algorithm)
+        assert_same_bits(got, expected.setdefault(algorithm, got), f"{dtype}, {algorithm}, {isa} and {FUSED[0]}")
 
 
 @pytest.mark.parametrize("problem", SUMS, ids=of)

@@ -384,7 +384,11 @@ def test_threads(problem, any_isa):
 
 
 @pytest.mark.parametrize(
-    "problem", named("d_odd_sizes", "d_small_images", "d_few_of_many", "d_halved", "d_3d_mixed"), ids=of
+    "problem",
+    named(
+        "d_odd_sizes", "d_small_images", "d_few_of_many", "d_few_of_few", "d_few_many_taps", "d_halved", "d_3d_mixed"
+    ),
+    ids=of,
 )
 def test_alone_or_in_a_batch(problem, isa):
     """What belongs to one image does not know the others."""

@@ -209,14 +209,16 @@ static int halve(const ck_box *box, ck_box half[2]) {
   return half[0].size[d] > 0;
 }
 
-/* One box; where the image around it is too large to be staged, and they are not tiny, its halves. */
+/* One box; where the image around it is too large to be staged, its halves, unless they are tiny parts of an image: of
+ * several images, each is staged or not as it is alone. */
 static ck_status run_box(ck_chunk *c, const ck_box *box, const ck_kblock *kblock) {
   ck_box half[2];
   int staged = 1;
   ck_status status = ck_chunk_load(c, box, kblock);
   for (int64_t i = 0; i < c->call->offset_groups && status == CK_OK; i++)
     staged &= c->samples[i].region > 0;
-  if (!staged && ck_box_count(box) >= FEWEST_PIXELS && halve(box, half) && status == CK_OK) {
+  const int halved = box->size[0] > 1 || ck_box_count(box) >= FEWEST_PIXELS;
+  if (!staged && halved && halve(box, half) && status == CK_OK) {
     status = run_box(c, &half[0], kblock);
     return status == CK_OK ? run_box(c, &half[1], kblock) : status;
   }

@@ -107,8 +107,8 @@ CK_INLINE char *place_of(const ck_view *view, const ck_points *p, int64_t e, int
   return at;
 }
 
-/* Vector j of one corner's channels, lane by lane. Out of line, so that the loops around it are the same code for an
- * image that is staged and one that is not: with the same multiply-adds, they give the same bits. */
+/* Vector j of one corner's channels, lane by lane. Only this differs between an image that is staged and one that is
+ * not, and it is out of line: the multiply-adds around it are the same, and so the bits. */
 static __attribute__((noinline)) void CK_NAME(read_corner)(const ck_view *view, const ck_points *p, int64_t e, int q,
                                                            int j, REAL *to) {
   const char *at = place_of(view, p, e, q);
@@ -120,7 +120,7 @@ static __attribute__((noinline)) void CK_NAME(write_corner)(const ck_view *view,
                                                             int j, const REAL *from) {
   char *at = place_of(view, p, e, q);
   for (int64_t i = 0; i < VL && i + j * VL < view->lanes && at; i++)
-    *(real_u *)(at + (j * VL + i) * view->lane_stride) += from[i];
+    *(real_u *)(at + (j * VL + i) * view->lane_stride) = from[i];
 }
 
 /* Vector j of one corner's channels. */
@@ -132,15 +132,15 @@ CK_INLINE vreal corner(const ck_view *view, const ck_points *p, int64_t e, int q
   return v_load(lanes);
 }
 
-CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, int q, int j, vreal v,
+CK_INLINE void add_corner(const ck_view *view, const ck_points *p, int64_t e, int q, int j, REAL share, vreal v,
                           const int in_place) {
+  const vreal sum = v_add_product(corner(view, p, e, q, j, in_place), v_set1(share), v);
   if (!in_place) {
-    REAL *to = (REAL *)view->data + p->at[q * p->taps * p->pixels + e] + j * VL;
-    v_store(to, v_load(to) + v);
+    v_store((REAL *)view->data + p->at[q * p->taps * p->pixels + e] + j * VL, sum);
     return;
   }
   REAL lanes[VL] __attribute__((aligned(VBYTES)));
-  v_store(lanes, v);
+  v_store(lanes, sum);
   CK_NAME(write_corner)(view, p, e, q, j, lanes);
 }
 
@@ -233,7 +233,7 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
       for (int q = 0; q < corners; q++) {
         CK_UNROLL
         for (int j = 0; j < vectors; j++)
-          add_corner(&b->dx, p, e, q, j, weight[q * points] * masked[j], in_place);
+          add_corner(&b->dx, p, e, q, j, weight[q * points], masked[j], in_place);
       }
     }
     if (!sums)
@@ -242,7 +242,7 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
     for (int q = 0; q < corners; q++) {
       vreal dot = g[0] * corner(&b->image, p, e, q, 0, in_place);
       if (vectors == 2)
-        dot += g[1] * corner(&b->image, p, e, q, 1, in_place);
+        dot += v_pinned(g[1] * corner(&b->image, p, e, q, 1, in_place));
       dots[filled++] = dot;
     }
     if (filled < DOTS && x + 1 < b->pixels)

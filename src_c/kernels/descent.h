@@ -42,7 +42,7 @@ CK_INLINE void descend_vector(const ck_descent *p, CK_NAME(descent_vector) * v, 
   vreal d = slope(p, v->w, v->g), root = v_set1(1);
   if (has_s) {
     d = huge ? squarable(d) : d;
-    v->s = (REAL)p->s_keep * v->s + (REAL)p->s_take * (d * d);
+    v->s = (REAL)p->s_keep * v->s + v_pinned((REAL)p->s_take * (d * d));
     root = (REAL)p->s_scale * square_root(v->s) + (REAL)p->eps;
     if ((REAL)p->eps == 0)
       root = v_select(root == 0, v_set1(1 / SQUARABLE), root);
@@ -50,12 +50,12 @@ CK_INLINE void descend_vector(const ck_descent *p, CK_NAME(descent_vector) * v, 
   if (has_s && s_first)
     d /= root;
   if (has_m) {
-    v->m = (REAL)p->m_keep * v->m + (REAL)p->m_take * d;
-    d = p->ahead != 0 ? (REAL)p->look * v->m + (REAL)p->ahead * d : (REAL)p->look * v->m;
+    v->m = (REAL)p->m_keep * v->m + v_pinned((REAL)p->m_take * d);
+    d = p->ahead != 0 ? (REAL)p->look * v->m + v_pinned((REAL)p->ahead * d) : (REAL)p->look * v->m;
   }
   if (has_s && !s_first)
     d /= root;
-  v->w = (REAL)p->keep * v->w - (REAL)p->rate * d;
+  v->w = (REAL)p->keep * v->w - v_pinned((REAL)p->rate * d);
 }
 
 /* Lanes that `squarable` would change, and some that it would not, infinity and NaN. */

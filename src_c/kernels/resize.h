@@ -10,22 +10,6 @@ enum { AHEAD = 2048 }; /* bytes between what is summed and what is prefetched */
 
 /* ---------------------------------------------------------------- elements */
 
-/* v, formed here: the compiler neither looks through it nor moves it. */
-CK_INLINE vreal v_pinned(vreal v) {
-#if defined(__x86_64__) || defined(__i386__)
-  __asm__("" : "+x"(v));
-#elif defined(__aarch64__)
-  __asm__("" : "+w"(v));
-#else
-  __asm__("" : "+m"(v));
-#endif
-  return v;
-}
-
-/* sum + a * b, rounded once where the machine can: unless pinned, a product may be moved into the branches that b comes
- * from, where GCC no longer fuses it with its sum, and bits would depend on the route. */
-CK_INLINE vreal v_add_product(vreal sum, vreal a, vreal b) { return sum + a * v_pinned(b); }
-
 CK_INLINE int is_outside(int64_t offset) { return offset < CK_NOWHERE / 2; }
 
 CK_INLINE REAL element(const char *src, int64_t offset, int checked) {

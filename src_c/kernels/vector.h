@@ -62,4 +62,21 @@ CK_INLINE void v_store(void *p, vreal v) { *(vreal_a *)p = v; }
 CK_INLINE void v_storeu(void *p, vreal v) { *(vreal_u *)p = v; }
 CK_INLINE vreal v_set1(REAL a) { return a - (vreal){0}; }
 
+/* v, formed here: the compiler neither looks through it nor moves it. Of a sum of two products, one is pinned: which of
+ * them is rounded before it is added would else be the compiler's choice, and another for each vector. */
+CK_INLINE vreal v_pinned(vreal v) {
+#if defined(__x86_64__) || defined(__i386__)
+  __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#else
+  __asm__("" : "+m"(v));
+#endif
+  return v;
+}
+
+/* sum + a * b, rounded once where the machine can: unless pinned, a product may be moved into the branches that b comes
+ * from, or sum, where GCC no longer fuses it with its sum, and bits would depend on the route. */
+CK_INLINE vreal v_add_product(vreal sum, vreal a, vreal b) { return sum + a * v_pinned(b); }
+
 #endif

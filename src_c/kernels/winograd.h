@@ -60,8 +60,8 @@ CK_INLINE void winograd_spread(const vreal *g, int step, vreal *out, int out_ste
 CK_INLINE void winograd_gather(const vreal *m, int step, vreal *out, int out_step) {
   const vreal near = m[step] + m[2 * step], odd = m[step] - m[2 * step];
   const vreal far = m[3 * step] + m[4 * step], far_odd = m[3 * step] - m[4 * step];
-  out[0] = times_add((REAL)0.25, m[0], times_add((REAL)(-1.0 / 6), near, far * (REAL)(1.0 / 24)));
-  out[out_step] = times_add((REAL)(-1.0 / 6), odd, far_odd * (REAL)(1.0 / 12));
+  out[0] = times_add((REAL)0.25, m[0], times_add((REAL)(1.0 / 24), far, v_pinned(near * (REAL)(-1.0 / 6))));
+  out[out_step] = times_add((REAL)(1.0 / 12), far_odd, v_pinned(odd * (REAL)(-1.0 / 6)));
   out[2 * out_step] = times_add((REAL)(1.0 / 6), far - near, m[5 * step]);
 }
 

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import convkit
+from cases import FUSED
 from convkit import nn, optim
 from convkit.optim import schedules
 from stepping import bits, give, parameters, run
@@ -63,7 +64,7 @@ def test_every_instruction_set_computes_the_same_formula(make, isa):
         np.testing.assert_allclose(one.data, other.data, rtol=1e-5, atol=1e-6)
 
 
-# Every coefficient a power of two: no product with one is rounded, so it does not matter whether it is fused.
+# Every coefficient a power of two: no product with one is rounded, so it does not matter whether any is fused.
 POWERS = {
     "momentum": lambda p: optim.SGD(p, 2**-3, 0.5, nesterov=True, weight_decay=2**-6),
     "classic": lambda p: optim.SGD(p, 2**-3, 0.5, form="classic"),
@@ -74,11 +75,15 @@ POWERS = {
 }
 
 
-@pytest.mark.parametrize("make", POWERS.values(), ids=POWERS)
+@pytest.mark.parametrize(
+    ("make", "isas"),
+    [(make, convkit.available_isas()) for make in POWERS.values()] + [(make, FUSED) for make in KINDS.values()],
+    ids=[f"{name}_by_powers" for name in POWERS] + list(KINDS),
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_instruction_sets_agree_to_the_bit(make, dtype, any_isa):
+def test_instruction_sets_agree_to_the_bit(make, isas, dtype, any_isa):
     expected = None
-    for name in convkit.available_isas():
+    for name in isas:
         convkit.set_isa(name)
         ps = parameters(dtype, ((1003,), (7,)))
         optimizer = make(ps)
@@ -88,7 +93,7 @@ def test_instruction_sets_agree_to_the_bit(make, dtype, any_isa):
                 parameter.grad = np.round(parameter.grad * 256) / 256 + np.asarray(2**-10, dtype)
             optimizer.step()
         expected = expected or bits(ps)
-        assert bits(ps) == expected, f"{name} and {convkit.available_isas()[0]}"
+        assert bits(ps) == expected, f"{name} and {isas[0]}"
 
 
 @EVERY
