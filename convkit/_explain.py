@@ -47,6 +47,9 @@ class Explanation:
         (pixels), "by_group" (groups) or "unpacked" (output channels, whose weights are read where they are, for a few
         pixels); or "sheets" (pixels) and "lines" (channels), depthwise convolution from memory to memory: with 3x3 taps
         of channels first, and of channels last. It never changes bits.
+    columns : bool
+        Whether tasks write out the columns of their blocks, as "im2col" always does and "by_channel" may, in place of
+        copying a window.
     estimates : dict of str to float
         Estimated cycles of every arrangement that the call may have, from which the least was taken; none where it may
         have "lines", which are always taken.
@@ -88,6 +91,7 @@ class Explanation:
     why: str
     rejected: dict[str, str]
     arrangement: str | None
+    columns: bool
     estimates: dict[str, float]
     estimate: float
     block: tuple[int, int, int, int]
@@ -123,7 +127,9 @@ class Explanation:
             *(("", f"not {name}: {reason}") for name, reason in self.rejected.items()),
             (
                 "arrangement",
-                self.arrangement and self.arrangement + (estimates and f" (estimated cycles: {estimates})"),
+                self.arrangement
+                and f"{self.arrangement}{', of columns' * self.columns}"
+                f"{estimates and f' (estimated cycles: {estimates})'}",
             ),
             (
                 "blocks",

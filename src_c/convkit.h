@@ -156,6 +156,7 @@ ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm);
 enum { CK_MOST_ARRANGEMENTS = 8 };
 typedef struct ck_explanation {
   int algorithm, arrangement, threads;
+  int columns; /* tasks write out the columns of their blocks */
   double cycles[CK_MOST_ARRANGEMENTS], chosen;
   int64_t block[4]; /* outputs of the largest block: images, planes, rows, columns */
   int64_t channels; /* reduced at a time */

@@ -287,6 +287,7 @@ cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
     return {
         "algorithm": e.algorithm,
         "arrangement": names[e.arrangement] if e.arrangement >= 0 else None,
+        "columns": bool(e.columns),
         "estimates": {name: e.cycles[i] for i, name in enumerate(names) if e.cycles[i] > 0},
         "estimate": e.chosen,
         "block": tuple(e.block[i] for i in range(4)),

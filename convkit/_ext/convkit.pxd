@@ -107,7 +107,7 @@ cdef extern from "convkit.h" nogil:
         CK_MOST_ARRANGEMENTS
 
     ctypedef struct ck_explanation:
-        int algorithm, arrangement, threads
+        int algorithm, arrangement, threads, columns
         double cycles[CK_MOST_ARRANGEMENTS]
         double chosen
         int64_t block[4]

@@ -88,8 +88,7 @@ ck_panels ck_conv_panels(const ck_conv *call, ck_conv_op op) {
     return (ck_panels){0};
   if (ck_conv_is_winograd(&here, &d)) {
     const ck_winograd_plan plan = ck_winograd_make_plan(&d, &here.run);
-    return (ck_panels){.kind = plan.shared ? CK_WINOGRAD_POINT_PANELS : CK_WINOGRAD_TAP_PANELS,
-                       .bytes = ck_winograd_panels(&d, &plan)};
+    return (ck_panels){.kind = ck_winograd_kind(&plan), .bytes = ck_winograd_panels(&d, &plan)};
   }
   const ck_dense_plan plan = ck_dense_make_plan(&d, &here.run);
   return (ck_panels){.kind = d.arrangement, .bytes = ck_dense_panels(&d, &plan)};
@@ -136,6 +135,7 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   const ck_kblock kb = ck_reduction_largest(&plan.reduction);
   const int groups = d->arrangement == CK_BY_GROUP || d->arrangement == CK_LINES;
   e->arrangement = d->arrangement;
+  e->columns = d->source.order == CK_COLUMNS;
   e->chosen = plan.cycles;
   for (int i = 0; i < 4; i++)
     e->block[i] = ck_grid_largest(&plan.grid, i);

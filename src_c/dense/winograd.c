@@ -396,7 +396,7 @@ static void winograd_task(ck_worker *worker, void *context, int64_t index) {
 ck_status ck_winograd(const ck_dense *d, const ck_run *run, int64_t *bytes) {
   ck_winograd_call call = {.d = d, .plan = ck_winograd_make_plan(d, run)};
   const ck_winograd_plan *p = &call.plan;
-  call.panels = ck_dense_ready(d, p->shared ? CK_WINOGRAD_POINT_PANELS : CK_WINOGRAD_TAP_PANELS);
+  call.panels = ck_dense_ready(d, ck_winograd_kind(p));
   const int64_t weights = ck_round_up(p->weight_bytes, 64), shared = weights + ck_round_up(p->input_bytes, 64);
   ck_status status = CK_OK;
   if (bytes) {

@@ -11,7 +11,7 @@
 
 #include "winograd_plan.h"
 
-/* Writes the points of all weights, for `prepared`; scratch is of plan->bytes. */
+/* Writes all weights as the plan has them ready, for `prepared`; scratch is of plan->bytes. */
 void ck_winograd_pack(const ck_dense *dense, const ck_winograd_plan *plan, void *scratch, char *panels);
 
 /* Plans (bytes != NULL: raises it to what is needed, touches nothing) or runs. */

@@ -49,7 +49,10 @@ void ck_winograd_place(const ck_dense *dense, const ck_winograd_plan *plan, ck_a
 ck_dense ck_winograd_phase(const ck_dense *dense, const ck_winograd_plan *plan, int64_t phase);
 ck_source ck_winograd_source(const ck_dense *phase);
 
-/* Bytes of a lane tile's weights, and of all: points where they are shared, or taps. */
+/* What lies ready of weights, points or taps, and its bytes: of a lane tile's, and of all. */
+static inline int ck_winograd_kind(const ck_winograd_plan *plan) {
+  return plan->shared ? CK_WINOGRAD_POINT_PANELS : CK_WINOGRAD_TAP_PANELS;
+}
 int64_t ck_winograd_tile_bytes(const ck_dense *dense, const ck_winograd_plan *plan);
 int64_t ck_winograd_panels(const ck_dense *dense, const ck_winograd_plan *plan);
 
