@@ -31,18 +31,34 @@ CK_INLINE void prefetch(const char *src, int64_t n) {
     __builtin_prefetch(src + i);
 }
 
-/* Every second element: none is read beyond the last. */
+/* Of `step` vectors' elements, of which the last vector ends with the last that is taken: every `step`th. */
 #define EVEN_ODD(j) ((j) < VL / 2 ? 2 * (j) : 2 * (j) + 1)
-CK_INLINE void copy_every_second(REAL *dst, const char *src, int64_t n) {
-  const int64_t size = sizeof(REAL);
+#define THIRD_OF_TWO(j) (3 * (j) < 2 * VL ? 3 * (j) : 0)
+#define THIRD(j) (3 * (j) < 2 * VL ? (j) : VL + 3 * (j) - 2 * (VL - 1))
+#define FOURTH_LOW(j) (4 * (j) < 2 * VL ? 4 * (j) : 0)
+#define FOURTH_HIGH(j) (4 * (j) < 2 * VL ? 0 : 4 * (j) < 3 * VL ? 4 * (j) - 2 * VL : VL + 4 * (j) - 3 * (VL - 1))
+#define FOURTH(j) (4 * (j) < 2 * VL ? (j) : VL + (j))
+CK_INLINE vreal every(const char *src, const int step) {
+  const vreal first = v_loadu(src), last = v_loadu(src + (step - 1) * (VL - 1) * (int64_t)sizeof(REAL));
+  if (step == 2)
+    return SHUFFLE(first, last, EVEN_ODD);
+  const vreal low = SHUFFLE(first, v_loadu(src + VBYTES), THIRD_OF_TWO);
+  if (step == 3)
+    return SHUFFLE(low, last, THIRD);
+  return SHUFFLE(SHUFFLE(first, v_loadu(src + VBYTES), FOURTH_LOW),
+                 SHUFFLE(v_loadu(src + 2 * VBYTES), last, FOURTH_HIGH), FOURTH);
+}
+
+/* At least a vector of them: none is read beyond the last. Of fewer thirds and fourths, one by one is as fast as by
+ * masks (Zen 4). */
+CK_INLINE void copy_every(REAL *dst, const char *src, int64_t n, const int step) {
   for (int64_t next = 0; next < n; next += VL) {
-    int64_t i = next + VL > n ? n - VL : next;
-    vreal low = v_loadu(src + 2 * i * size), high = v_loadu(src + (2 * i + VL - 1) * size);
-    v_storeu(dst + i, SHUFFLE(low, high, EVEN_ODD));
+    const int64_t i = next + VL > n ? n - VL : next;
+    v_storeu(dst + i, every(src + step * i * (int64_t)sizeof(REAL), step));
   }
 }
 
-/* The same of more than half a vector and less than a whole one: what is read from both ends is enough. */
+/* Every second of more than half a vector and less than a whole one: what is read from both ends is enough. */
 CK_INLINE void copy_few_seconds(REAL *dst, const char *src, int64_t n) {
   const int64_t half = VBYTES / 2, size = sizeof(REAL);
   const vreal ends = SHUFFLE(v_loadu(src), v_loadu(src + (2 * n - 1 - VL) * size), EVEN_ODD);
@@ -66,48 +82,18 @@ CK_INLINE void copy_strided(REAL *dst, int64_t dst_step, const char *src, int64_
     dst[i * dst_step] = *(const real_u *)(src + i * src_step);
 }
 
-/* Element j of every third of three vectors, of which the last ends with the last of them; of every fourth of four. */
-#define THIRD_OF_TWO(j) (3 * (j) < 2 * VL ? 3 * (j) : 0)
-#define THIRD(j) (3 * (j) < 2 * VL ? (j) : VL + 3 * (j) - 2 * (VL - 1))
-#define FOURTH_LOW(j) (4 * (j) < 2 * VL ? 4 * (j) : 0)
-#define FOURTH_HIGH(j) (4 * (j) < 2 * VL ? 0 : 4 * (j) < 3 * VL ? 4 * (j) - 2 * VL : VL + 4 * (j) - 3 * (VL - 1))
-#define FOURTH(j) (4 * (j) < 2 * VL ? (j) : VL + (j))
-
-/* Every third or fourth element of at least a vector of them: none is read beyond the last. Of fewer, one by one is as
- * fast as by masks (Zen 4). */
-CK_INLINE void copy_thirds(REAL *dst, const char *src, int64_t n) {
-  const int64_t size = sizeof(REAL);
-  for (int64_t next = 0; next < n; next += VL) {
-    const int64_t i = next + VL > n ? n - VL : next;
-    const char *s = src + 3 * i * size;
-    const vreal two = SHUFFLE(v_loadu(s), v_loadu(s + VBYTES), THIRD_OF_TWO);
-    v_storeu(dst + i, SHUFFLE(two, v_loadu(s + 2 * (VL - 1) * size), THIRD));
-  }
-}
-
-CK_INLINE void copy_fourths(REAL *dst, const char *src, int64_t n) {
-  const int64_t size = sizeof(REAL);
-  for (int64_t next = 0; next < n; next += VL) {
-    const int64_t i = next + VL > n ? n - VL : next;
-    const char *s = src + 4 * i * size;
-    const vreal low = SHUFFLE(v_loadu(s), v_loadu(s + VBYTES), FOURTH_LOW);
-    const vreal high = SHUFFLE(v_loadu(s + 2 * VBYTES), v_loadu(s + 3 * (VL - 1) * size), FOURTH_HIGH);
-    v_storeu(dst + i, SHUFFLE(low, high, FOURTH));
-  }
-}
-
 CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
   const int64_t size = sizeof(REAL);
   if (span.src_step == size)
     copy_bytes((char *)dst, src, span.length * size);
   else if (span.src_step == 2 * size && span.length >= VL)
-    copy_every_second(dst, src, span.length);
+    copy_every(dst, src, span.length, 2);
   else if (span.src_step == 2 * size && span.length > VL / 2)
     copy_few_seconds(dst, src, span.length);
   else if (span.src_step == 3 * size && span.length >= VL)
-    copy_thirds(dst, src, span.length);
+    copy_every(dst, src, span.length, 3);
   else if (VL > 2 && span.src_step == 4 * size && span.length >= VL) /* of two, the last vector but one is beyond */
-    copy_fourths(dst, src, span.length);
+    copy_every(dst, src, span.length, 4);
   else
     copy_strided(dst, 1, src, span.src_step, span.length);
 }
