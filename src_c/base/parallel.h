@@ -22,4 +22,10 @@ ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run 
 /* True once the call was interrupted.  Long tasks ask between blocks; on thread 0 this polls when 50 ms have passed. */
 int ck_stopped(ck_worker *worker);
 
+/* The same where steps are short, asked before every `each`th but for the first: a clock is read, and by a call of one
+ * step none is. */
+static inline int ck_stopped_at(ck_worker *worker, int64_t step, int64_t each) {
+  return step > 0 && step % each == 0 && ck_stopped(worker);
+}
+
 #endif

@@ -536,10 +536,6 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   *box = all;
 }
 
-/* The clock is read for every eighth group, but not for the first: where that is all there is, a call of one task reads
- * no clock. */
-static int goes_on(int64_t group, ck_worker *worker) { return group % 8 || group == 0 || !ck_stopped(worker); }
-
 static void dense_task(ck_worker *worker, void *context, int64_t index) {
   const ck_dense_call *call = context;
   const ck_dense_plan *p = &call->plan;
@@ -558,7 +554,7 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
     for (int64_t i = block; i < block + each && (i == block || !ck_stopped(worker)); i++) {
       b.box = ck_grid_box(&p->grid, i);
       b.settled = 0;
-      for (b.outer = outer; b.outer < outer_end && goes_on(b.outer - outer, worker); b.outer++)
+      for (b.outer = outer; b.outer < outer_end && !ck_stopped_at(worker, b.outer - outer, 8); b.outer++)
         ck_dense_run_block(&b, tile, tile_end);
     }
   }

@@ -208,7 +208,7 @@ void ck_sheets_task(ck_worker *worker, void *context, int64_t index) {
   int64_t at[2], next[2];
   set_rows(d, &sheet, row, row_end, at);
   for (int64_t n = box->first[0]; n < box->first[0] + box->size[0]; n++) {
-    for (int64_t c = share.first; c < share.end && ((c - share.first) % 16 || !ck_stopped(worker)); c++) {
+    for (int64_t c = share.first; c < share.end && !ck_stopped_at(worker, c - share.first, 16); c++) {
       const int64_t group = c / d->lanes;
       to_next(d, &share, n, c, next);
       const char *src = (const char *)d->source.tensor.data + n * from[0] + group * from[1] + deep * from[2];

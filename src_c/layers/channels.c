@@ -65,15 +65,9 @@ static void sum_short(const ck_kernels *k, ck_channel_sums sums) {
   }
 }
 
-/* Whether to stop after so many values more, asked once in TASK of them: to ask reads a clock, which takes as long as a
- * plane of 4x4, of 16 channels, does. */
-static int is_over(ck_worker *worker, int64_t *since, int64_t values) {
-  *since += values;
-  if (*since < TASK)
-    return 0;
-  *since = 0;
-  return ck_stopped(worker);
-}
+/* Steps of so many values between two questions whether to stop: one takes as long as a plane of 4x4, of 16 channels,
+ * does. */
+static int64_t steps_between(int64_t values) { return ck_max(1, TASK / ck_max(1, values)); }
 
 int64_t ck_channels_together(const ck_channels *call) {
   return ck_max(1, ck_min(ck_min(CHANNELS, TASK / (call->n * call->l)), call->c));
@@ -91,8 +85,8 @@ void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, 
   sums.g_step = images > 1 ? call->g.stride[0] : step;
   sums.x_run = call->x.stride[1];
   sums.g_run = call->g.stride[1];
-  int64_t since = 0;
-  for (int64_t n = 0; n < call->n && !is_over(worker, &since, images * count * call->l); n += images) {
+  const int64_t each = images * steps_between(images * count * call->l);
+  for (int64_t n = 0; n < call->n && !ck_stopped_at(worker, n, each); n += images) {
     sums.groups = call->l / PARTS * ck_min(images, call->n - n);
     sums.x = at(&call->x, n, first, 0);
     sums.g = at(&call->g, n, first, 0);
@@ -184,8 +178,8 @@ static void map_planes(ck_worker *worker, void *context, int64_t index) {
 }
 
 void ck_channels_map(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
-  int64_t since = 0;
-  for (int64_t n = 0; n < call->n && !is_over(worker, &since, count * call->l); n++)
+  const int64_t each = steps_between(count * call->l);
+  for (int64_t n = 0; n < call->n && !ck_stopped_at(worker, n, each); n++)
     map_from(call, n, first, 0, call->l, count, 1);
 }
 

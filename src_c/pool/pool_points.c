@@ -139,7 +139,7 @@ static void run_task(ck_worker *worker, void *context, int64_t index) {
       int64_t row = i / p->lines[2], x = i % p->lines[2];
       if (!visit(p, n, c0 + c, row / p->lines[1], row % p->lines[1], x, channels))
         shared->bad = 1;
-      if (++visited % POLL_LINES == 0 && ck_stopped(worker))
+      if (ck_stopped_at(worker, ++visited, POLL_LINES))
         return;
     }
   }

@@ -90,7 +90,7 @@ static int sum_scattered(const whole_plan *p, ck_worker *worker, whole_buffers *
       i += length;
     }
     p->k->pool_planes(partial, b->piece, 0, 1, count, b->piece + PIECE * item);
-    if (done / LONG != (done + PIECE) / LONG && ck_stopped(worker))
+    if (ck_stopped_at(worker, done + PIECE, LONG))
       return 0;
   }
   return 1;
