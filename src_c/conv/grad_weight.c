@@ -123,7 +123,7 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
   int64_t all = ck_max(1, rows->channels * ck_taps_of(rows->taps)), tiles = p->cut.tiles;
   for (int64_t cut = 1; cut <= all && (best < 0 || cut == 1 || cut * p->cut.k->max_height <= all);
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
-    for (int64_t parts = 1; parts <= ck_max(1, tiles); parts = parts < 4 ? parts + 1 : parts * 2) {
+    for (int64_t parts = 1; parts > 0; parts = ck_next_parts(parts, tiles)) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
       if (ck_weight_above(&trial.cut, ck_weight_shared(&trial.cut), run) && (cut < all || swapped))
         continue;

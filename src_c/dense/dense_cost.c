@@ -228,15 +228,15 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return tiles * ck_rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
 }
 
-/* An element of every so many-th along the innermost axis, in runs of so many. */
+/* An element of every so many-th, by vectors. */
+static double every(int64_t step) {
+  return step == 1 ? ck_cost.stage : step == 2 ? ck_cost.stage_second : ck_cost.stage_strided;
+}
+
+/* The same along the innermost axis, in runs of so many. */
 static double strided_each(const ck_dense *d, int64_t step, int64_t run) {
-  if (d->source.tensor.stride[4] != d->kernels->real_size)
-    return ck_cost.stage_apart;
-  if (step == 1)
-    return ck_cost.stage;
-  if (step > 4 || run < d->kernels->vector)
-    return ck_cost.stage_apart;
-  return step == 2 ? ck_cost.stage_second : ck_cost.stage_strided;
+  const int apart = d->source.tensor.stride[4] != d->kernels->real_size;
+  return apart || (step > 1 && (step > 4 || run < d->kernels->vector)) ? ck_cost.stage_apart : every(step);
 }
 
 /* Rows of a window of planes. By channel columns of one residue of the stride lie together, a run each. */
@@ -274,10 +274,7 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double twice = s->act_y.data ? 2.5 : 1;
   if (ck_dense_by_plane(d)) {
     const int64_t step = s->axis[2].step, runs = step > 1 ? ck_min(step, s->axis[2].taps) : 1;
-    const double each = s->tensor.stride[4] != item ? ck_cost.stage_alone
-                        : step == 1                 ? ck_cost.stage
-                        : step == 2                 ? ck_cost.stage_second
-                                                    : ck_cost.stage_strided;
+    const double each = s->tensor.stride[4] != item ? ck_cost.stage_alone : every(step);
     return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {

@@ -137,8 +137,7 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
  * phase and, since blocks are then of whole rows or parts of one, row by row. */
 static int is_repeated(const ck_dense *d) { return d->fold == CK_REPLICATE; }
 
-/* After so many tasks that tiles are shared out to: the next number to try, at last one for each; or 0. */
-static int64_t next_parts(int64_t parts, int64_t tiles) {
+int64_t ck_next_parts(int64_t parts, int64_t tiles) {
   return parts >= tiles ? 0 : parts < 4 ? parts + 1 : ck_min(2 * parts, tiles);
 }
 
@@ -169,7 +168,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
       if (d->fold)
         block[0] = 1; /* padded positions of one image meet in one task */
       trial.taken = 0;
-      for (int64_t parts = 1; parts > 0; parts = next_parts(parts, p->tiles)) {
+      for (int64_t parts = 1; parts > 0; parts = ck_next_parts(parts, p->tiles)) {
         set_block(d, &trial, run->threads, block, parts, edge);
         if (trial.bytes > limit)
           continue;

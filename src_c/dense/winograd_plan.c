@@ -254,9 +254,10 @@ static void choose(const ck_dense *d, ck_winograd_plan *p, const ck_run *run) {
     set_box(d, &trial, targets[i]);
     for (int64_t chunks = 1; chunks == 1 || d->channels / chunks >= 2 * vector; chunks *= 2) {
       trial.chunk = ck_round_up(ck_ceil_div(d->channels, chunks), vector);
-      for (trial.tile_parts = 1; trial.tile_parts <= tiles;
-           trial.tile_parts = trial.tile_parts < 4 ? trial.tile_parts + 1 : trial.tile_parts * 2)
+      for (int64_t parts = 1; parts > 0; parts = ck_next_parts(parts, tiles)) {
+        trial.tile_parts = parts;
         try_sharing(d, &trial, run, p);
+      }
     }
   }
 }
