@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from convkit.nn import losses
 
-RED, ORANGE, BLUE, GREEN, PURPLE, GREY = "#b2182b", "#d9780f", "#2166ac", "#1b7837", "#762a83", "#666666"
+RED, ORANGE, BLUE, GREEN, GREY = "#b2182b", "#d9780f", "#2166ac", "#1b7837", "#666666"
 SCORES = np.linspace(-3, 3, 1201)
 ERRORS = np.linspace(-3, 3, 1201)
 

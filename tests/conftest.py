@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -95,6 +96,14 @@ def any_isa():
     isa = convkit.isa()
     yield
     convkit.set_isa(isa)
+
+
+@pytest.fixture
+def control_c():
+    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

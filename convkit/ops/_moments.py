@@ -78,11 +78,11 @@ def standard(
     weight: np.ndarray | None = None,
     bias: np.ndarray | None = None,
     out: np.ndarray | None = None,
-    bounds: Activation = NO_ACTIVATION,
+    activation: Activation = NO_ACTIVATION,
 ) -> Standard:
     """The map to mean 0 and variance ``var / (var + eps)``; and into `out`, if given, ``xhat * weight + bias``.
 
-    `bounds` is an activation that is no more than these.
+    `activation` is one that is no more than bounds.
     """
     known = np.empty((engine.KNOWN, planes.shape[1]))
     known[engine.SCALE] = 1
@@ -93,7 +93,7 @@ def standard(
     form = _channels.form_of(planes)
     x, y = _channels.arranged(planes, form), _channels.arranged(out, form)
     numbers = _numbers(weight, planes), _numbers(bias, planes)
-    more = form.lanes, form.pieces, known, eps, *numbers, *bounds, current()
+    more = form.lanes, form.pieces, known, eps, *numbers, *activation, current()
     if engine.normal_forward(x, y, *more):
         known[engine.SCALE] = _scales(planes, known[engine.EXTREME] > 0)
         engine.normal_forward(x, y, *more)
@@ -108,7 +108,7 @@ def back(
     by: Standard,
     weight: np.ndarray | None,
     bias: np.ndarray | None = None,
-    bounds: Activation = NO_ACTIVATION,
+    activation: Activation = NO_ACTIVATION,
     *,
     constant: bool,
     total: np.ndarray | None,
@@ -125,7 +125,7 @@ def back(
     form = _channels.form_of(planes)
     x, g, y = _channels.arranged(planes, form), _channels.arranged(grads, form), _channels.arranged(out, form)
     numbers = by.known, _numbers(weight, planes), _numbers(bias, planes), total, product
-    engine.normal_backward(x, g, y, form.lanes, form.pieces, *numbers, constant, *bounds, current())
+    engine.normal_backward(x, g, y, form.lanes, form.pieces, *numbers, constant, *activation, current())
     if out is not None:
         _channels.put_back(y, form, out)
 

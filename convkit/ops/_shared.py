@@ -1,7 +1,8 @@
 """What operators share: sizes that are found once, what a call takes in and gives back.
 
 A call costs a few microseconds before any arithmetic, and on small images that is the whole cost. So all that depends
-on sizes alone is checked once and kept, under a key of plain ints; what is left each time is to look at the arrays.
+on sizes alone is checked once and kept, under a key of ints, names and tuples of such; what is left each time is to
+look at the arrays.
 """
 
 from __future__ import annotations

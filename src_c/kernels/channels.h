@@ -169,7 +169,7 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
   const vreal low = v_set1((REAL)bounds->low), high = v_set1((REAL)bounds->high);
   /* An activation gives 0 for -0, whether or not it is by itself; x alone keeps its sign. */
   const vreal zero = v_set1(bounds->low > -INFINITY || bounds->high < INFINITY ? 0 : (REAL)-0.0);
-  vreal n[CK_CHANNEL_NUMBERS];
+  vreal n[CK_CHANNEL_NUMBERS], *of = n + CK_MAP_NUMBERS; /* of the activation's argument */
   for (int k = 0; k < CK_CHANNEL_NUMBERS; k++)
     n[k] = number_at(number[k < numbers ? k : 0], 0, lanes);
   for (int64_t next = 0; next < count; next += VL) {
@@ -177,7 +177,7 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
     for (int k = 0; k < numbers && lanes; k++)
       n[k] = number_at(number[k], i, 1);
     __builtin_prefetch((const void *)((uintptr_t)(y + i) + FETCHED_AHEAD), 1);
-    const vreal d = v_loadu(x + i) * n[0] - n[1], xhat = d * n[2] + n[3], v = d * n[7] + n[8];
+    const vreal d = v_loadu(x + i) * n[0] - n[1], xhat = d * n[2] + n[3], v = d * of[0] + of[1];
     vreal through = v_loadu(g + i);
     if (of_gradient == SLOPED)
       through = (vreal)((vmask)through & (v > low) & ~(v >= high));

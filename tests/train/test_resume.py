@@ -14,14 +14,7 @@ from convkit.train.interrupt import held_back
 from small_training import fit, network, samples, trainer
 
 EPOCHS, STEPS = 3, 18
-
-
-@pytest.fixture(autouse=True)
-def control_c():
-    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("control_c")
 
 
 def interrupt_at(trained, step, times=1):

@@ -14,6 +14,7 @@ from convkit.train.interrupt import uninterrupted
 from small_training import BATCH, N, fit, samples, trainer
 
 STEPS = 6  # of an epoch
+pytestmark = pytest.mark.usefixtures("control_c")
 
 
 class Broken(RuntimeError):
@@ -162,14 +163,6 @@ CASES += [
     for kind in ("reading", "schedule", "guard", "optimizer")
     for step in (1, STEPS + 1)
 ]
-
-
-@pytest.fixture(autouse=True)
-def control_c_raises():
-    """However the tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("kind", "step"), CASES)
