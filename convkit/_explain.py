@@ -47,9 +47,9 @@ class Explanation:
         (pixels), "by_group" (groups) or "unpacked" (output channels, whose weights are read where they are, for a few
         pixels); or "sheets" (pixels) and "lines" (channels), depthwise convolution from memory to memory: with 3x3 taps
         of channels first, and of channels last. It never changes bits.
-    columns : bool
-        Whether tasks write out the columns of their blocks, as "im2col" always does and "by_channel" may, in place of
-        copying a window.
+    reads : str or None
+        What tasks with an arrangement read: a "window" of the input, copied, padding and all; the "input", in place;
+        "columns" of their blocks, which "im2col" always writes out and "by_channel" may; or "samples".
     estimates : dict of str to float
         Estimated cycles of every arrangement that the call may have, from which the least was taken; none where it may
         have "lines", which are always taken.
@@ -91,7 +91,7 @@ class Explanation:
     why: str
     rejected: dict[str, str]
     arrangement: str | None
-    columns: bool
+    reads: str | None
     estimates: dict[str, float]
     estimate: float
     block: tuple[int, int, int, int]
@@ -127,10 +127,9 @@ class Explanation:
             *(("", f"not {name}: {reason}") for name, reason in self.rejected.items()),
             (
                 "arrangement",
-                self.arrangement
-                and f"{self.arrangement}{', of columns' * self.columns}"
-                f"{estimates and f' (estimated cycles: {estimates})'}",
+                self.arrangement and self.arrangement + (estimates and f" (estimated cycles: {estimates})"),
             ),
+            ("reads", self.reads and _READS[self.reads]),
             (
                 "blocks",
                 self.tasks
@@ -240,6 +239,12 @@ def _check_unused(op: str, **options: Any) -> None:
             raise ValueError(f"{name} must be {usual[name]!r} for {op}, which takes none, got {value!r}")
 
 
+_READS = {
+    "window": "a window of the input, copied",
+    "input": "the input, in place",
+    "columns": "columns, written out block by block",
+    "samples": "samples of the input, written out block by block",
+}
 _WHY = {  # by the rule
     "implicit_gemm": "the engine, which does every shape",
     "im2col": "many channels to few, many phases or much padding: its columns are written out and added up",

@@ -154,9 +154,10 @@ ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm);
 /* What a call would do. Cycles are estimates, of all its threads together with its waits; 0 where an arrangement cannot
  * be. Without a correlation of its own (gradients of the weight, columns added back) arrangement is -1. */
 enum { CK_MOST_ARRANGEMENTS = 8 };
+typedef enum ck_reads { CK_READS_WINDOW, CK_READS_INPUT, CK_READS_COLUMNS, CK_READS_SAMPLES } ck_reads;
 typedef struct ck_explanation {
   int algorithm, arrangement, threads;
-  int columns; /* tasks write out the columns of their blocks */
+  ck_reads reads; /* of no meaning without an arrangement */
   double cycles[CK_MOST_ARRANGEMENTS], chosen;
   int64_t block[4]; /* outputs of the largest block: images, planes, rows, columns */
   int64_t channels; /* reduced at a time */
@@ -168,9 +169,10 @@ typedef struct ck_explanation {
 } ck_explanation;
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation);
 
-/* Which arrangements of the engine (the enum ck_arrangement, a bit each) are taken where a call may have one of them;
- * 0, the default: the cheapest. They never change bits: for tests, and for the fit of the planner's costs. */
-void ck_arrangements_take_only(int arrangements);
+/* Which arrangements of the engine (the enum ck_arrangement, a bit each) are taken where a call may have one of them,
+ * and what they read (ck_reads, alike) where they may; 0, the default: the cheapest. They never change bits: for tests,
+ * and for the fit of the planner's costs. */
+void ck_arrangements_take_only(int arrangements, int reads);
 const char *ck_arrangement_name(int arrangement); /* NULL past the last */
 
 /* What the planner's estimates are made of, by index: a name, or NULL past the last, of `count` numbers; the i-th of

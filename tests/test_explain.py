@@ -35,7 +35,9 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
     assert told.algorithm == algorithm
     assert set(told.rejected) == {"implicit_gemm", "im2col", "direct", "winograd"} - {algorithm}
     assert told.arrangement in arrangements
-    assert told.columns == (algorithm == "im2col" and told.arrangement is not None) or told.arrangement == "by_channel"
+    assert told.reads in {None: (None,), "lines": ("input",), "sheets": ("input",)}.get(
+        told.arrangement, ("columns",) if algorithm == "im2col" else ("window", "input", "columns")
+    )
     if told.arrangement == "lines":
         assert (told.estimates, told.estimate) == ({}, 0)
     elif told.arrangement:

@@ -394,6 +394,46 @@ def guarded_rows():
     print("unharmed")
 
 
+def guarded_in_place():
+    """Where nothing is padding, the input that is read where it is has the bits of a window, and no vector reaches
+    beyond it. Short rows, strides, dilation, a kernel that is cut."""
+    import itertools
+
+    import numpy as np
+
+    import convkit
+    from cases import LAYOUTS, arrange
+    from convkit._ext import engine
+    from guards import flush, release
+
+    layers = (
+        ((2, 6, 20, 23), (10, 3, 3, 2), {"groups": 2}),
+        ((1, 9, 40, 20), (3, 9, 6, 6), {"dilation": 2}),
+        ((1, 4, 9, 33), (2, 4, 2, 3), {"stride": (2, 1)}),
+        ((2, 5, 17, 31), (2, 5, 4, 5), {"stride": 3}),
+        ((1, 3, 700), (20, 3, 5), {}),
+        ((2, 3, 6, 7, 9), (5, 3, 2, 3, 2), {}),
+        ((1, 8, 30, 40), (4, 8, 21, 21), {}),
+    )
+    places = itertools.product(convkit.available_isas(), ("float32", "float64"), LAYOUTS, layers, (0, 1))
+    rng = np.random.default_rng(0)
+    for isa, dtype, layout, (x_shape, weight_shape, options), at_end in places:
+        convkit.set_isa(isa)
+        op = f"conv{len(x_shape) - 2}d"
+        options = options | {"layout": layout, "algorithm": "implicit_gemm"}
+        x = flush(arrange(rng.standard_normal(x_shape).astype(dtype), layout), at_end)
+        weight = rng.standard_normal(weight_shape).astype(dtype)
+        results = {}
+        for taken in itertools.product(("by_pixel", "by_channel"), ("window", "input")):
+            engine.take_arrangements(taken[0], reads=taken[1])
+            told = convkit.explain(op, x.shape, weight_shape, **options, dtype=dtype)
+            results[told.arrangement, told.reads] = getattr(convkit, op)(x, weight, **options).tobytes()
+        assert len(set(results.values())) == 1, f"{x_shape}, {weight_shape}, {options}, {dtype}, {isa}"
+        assert len(results) == 4 - (layout == "NHWC" or options.get("stride") == 3), str(list(results))
+        release()
+    print("unharmed")
+
+
 def guarded_sheets():
     """Sheets read planes where they are: vectors at the sides of the first and the last one reach beyond."""
     import itertools
@@ -431,7 +471,7 @@ def guarded_sheets():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("body", [guarded_rows, guarded_sheets])
+@pytest.mark.parametrize("body", [guarded_rows, guarded_in_place, guarded_sheets])
 def test_guard_pages_of_what_is_read_in_place(body):
     assert run(body).endswith("unharmed\n")
 

@@ -280,6 +280,9 @@ def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp
     return explained(&call, <ck.ck_conv_op>op)
 
 
+READS = ("window", "input", "columns", "samples")  # ck_reads
+
+
 cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
     cdef ck.ck_explanation e
     raise_status(ck.ck_conv_explain(call, op, &e))
@@ -287,7 +290,7 @@ cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
     return {
         "algorithm": e.algorithm,
         "arrangement": names[e.arrangement] if e.arrangement >= 0 else None,
-        "columns": bool(e.columns),
+        "reads": READS[e.reads] if e.arrangement >= 0 else None,
         "estimates": {name: e.cycles[i] for i, name in enumerate(names) if e.cycles[i] > 0},
         "estimate": e.chosen,
         "block": tuple(e.block[i] for i in range(4)),
@@ -345,13 +348,13 @@ def arrangements():
     return names
 
 
-def take_arrangements(*names):
+def take_arrangements(*names, reads=None):
     """From now on takes only these wherever a call may have one of them; none: the cheapest. For tests and fitting."""
     global plan_changes
     cdef int wanted = 0
     for name in names:
         wanted |= 1 << arrangements().index(name)
-    ck.ck_arrangements_take_only(wanted)
+    ck.ck_arrangements_take_only(wanted, 0 if reads is None else 1 << READS.index(reads))
     plan_changes += 1
 
 

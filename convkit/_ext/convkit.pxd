@@ -107,14 +107,14 @@ cdef extern from "convkit.h" nogil:
         CK_MOST_ARRANGEMENTS
 
     ctypedef struct ck_explanation:
-        int algorithm, arrangement, threads, columns
+        int algorithm, arrangement, threads, reads
         double cycles[CK_MOST_ARRANGEMENTS]
         double chosen
         int64_t block[4]
         int64_t channels, lanes, tasks, workspace, shared_weights, shared_inputs, rounds, parts
 
     ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation) noexcept
-    void ck_arrangements_take_only(int arrangements) noexcept
+    void ck_arrangements_take_only(int arrangements, int reads) noexcept
     const char *ck_arrangement_name(int arrangement) noexcept
     const char *ck_cost_name(int index, int *count) noexcept
     double ck_cost_at(int index, int i) noexcept

@@ -135,7 +135,10 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   const ck_kblock kb = ck_reduction_largest(&plan.reduction);
   const int groups = d->arrangement == CK_BY_GROUP || d->arrangement == CK_LINES;
   e->arrangement = d->arrangement;
-  e->columns = d->source.order == CK_COLUMNS;
+  e->reads = d->sampler                                                                 ? CK_READS_SAMPLES
+             : d->source.order == CK_COLUMNS                                            ? CK_READS_COLUMNS
+             : d->in_place || d->arrangement == CK_SHEETS || d->arrangement == CK_LINES ? CK_READS_INPUT
+                                                                                        : CK_READS_WINDOW;
   e->chosen = plan.cycles;
   for (int i = 0; i < 4; i++)
     e->block[i] = ck_grid_largest(&plan.grid, i);

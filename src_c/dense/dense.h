@@ -29,7 +29,7 @@ typedef struct ck_dense {
   int arrangements; /* those it may have, a bit each */
   /* Chosen by the plan, with the source's order. */
   ck_arrangement arrangement;
-  int in_place; /* one tap, no padding: the source is read where it is, and no window but of what lies at its end */
+  int in_place; /* nothing is padding: the source is read where it is, and no window but of what lies at its end */
   int64_t n, groups, channels, lanes; /* reduction channels and output channels, per group */
   ck_source source;                   /* whole tensor; the axes of this correlation */
   const ck_sampler *sampler; /* not NULL: columns come from deformed positions, and source only has the sizes */

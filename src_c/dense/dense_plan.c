@@ -16,9 +16,12 @@ enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
 /* A plan beyond a thread's scratch counts so many times: any that fits is better. */
 static const double NOT_FITTING = 1e9;
 
-static atomic_int only;
+static atomic_int only, only_reads;
 
-void ck_arrangements_take_only(int arrangements) { atomic_store_explicit(&only, arrangements, memory_order_relaxed); }
+void ck_arrangements_take_only(int arrangements, int reads) {
+  atomic_store_explicit(&only, arrangements, memory_order_relaxed);
+  atomic_store_explicit(&only_reads, reads, memory_order_relaxed);
+}
 
 /* Those that may be taken. Lines have no estimate, and are taken wherever they can be. */
 static int considered(const ck_dense *d) {
@@ -65,8 +68,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
   b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
   const int64_t vector = p->tile_lanes * d->kernels->vector * item;
-  b->vectors =
-      ck_take(arena, d->arrangement == CK_BY_CHANNEL ? p->acc_phase / vector * (int64_t)sizeof(int32_t) : 0);
+  b->vectors = ck_take(arena, d->arrangement == CK_BY_CHANNEL ? p->acc_phase / vector * (int64_t)sizeof(int32_t) : 0);
   b->panels = ck_take(arena, ck_row_panel_count(d->kernels, p->pixels) * (int64_t)sizeof(ck_row_panel));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {
@@ -203,21 +205,21 @@ static int is_one_tap(const ck_dense *d) {
 }
 
 /* Whether the source can be read in place. */
-static int reads_in_place(const ck_dense *d) {
+static int reads_in_place(const ck_dense *d, ck_arrangement arrangement) {
   const ck_source *s = &d->source;
   const int64_t item = d->kernels->real_size, *stride = s->tensor.stride;
   int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
-  const int planes = s->order == CK_PLANES, pixels = d->arrangement == CK_BY_PIXEL;
-  int fits = (planes ? d->arrangement != CK_BY_GROUP : pixels && s->order == CK_INTERLEAVED) && is_unpadded(d);
-  fits &= pixels || s->axis[2].step == 1;
+  const int pixels = arrangement == CK_BY_PIXEL && (s->order == CK_PLANES || s->order == CK_INTERLEAVED);
+  const int channels = arrangement == CK_BY_CHANNEL && s->axis[2].step == 1 && stride[4] == item;
+  int fits = (pixels || channels) && is_unpadded(d);
   if (!is_one_tap(d))
-    fits &= d->lanes > 1 && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0 && stride[3] % 4096 != 0;
+    fits &= d->lanes > 1 && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0 &&
+            (s->axis[1].taps == 1 || stride[3] % 4096 != 0);
   for (int i = 0; i < 5 && fits; i++) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;
     reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
   }
-  fits &= d->arrangement != CK_BY_CHANNEL || stride[4] == item;
-  /* Planes a multiple of 4096 bytes apart would meet in one cache set. */
+  /* Planes, or rows, a multiple of 4096 bytes apart would meet in one cache set. */
   return fits && (uintptr_t)s->tensor.data % (uintptr_t)item == 0 && stride[1] % 4096 != 0 && reach < INT32_MAX / 8;
 }
 
@@ -230,15 +232,20 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
 /* Whether the source can be copied in the bands that register tiles take. */
 static int fits_bands(const ck_dense *d) { return d->source.order == CK_PLANES && d->lanes > 1 && is_one_tap(d); }
 
-/* Where a plan has the source from: the window, the tensor itself, or columns, in which outputs whose rows a window
- * keeps apart are neighbours. */
-typedef enum place { COPIED, IN_PLACE, COLUMNS } place;
-
-/* Whether by channel the source may be written out as columns. */
+/* In columns outputs are neighbours whose rows a window keeps apart.  Whether by channel the source may be written out
+ * as columns. */
 static int fits_columns(const ck_dense *d) {
   const ck_source *s = &d->source;
   return s->order == CK_PLANES && d->lanes > 1 && d->n > 0 && !is_one_tap(d) && !d->sampler && !d->fold && !d->tapped &&
          !s->act_y.data && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0;
+}
+
+/* What tasks may read, a bit each. */
+static int may_read(const ck_dense *d, ck_arrangement arrangement) {
+  if (arrangement == CK_UNPACKED)
+    return 1 << CK_READS_INPUT;
+  return 1 << CK_READS_WINDOW | reads_in_place(d, arrangement) << CK_READS_INPUT |
+         (arrangement == CK_BY_CHANNEL && fits_columns(d)) << CK_READS_COLUMNS;
 }
 
 static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
@@ -251,13 +258,13 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
-static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, place from) {
+static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, ck_reads from) {
   const ck_kernels *k = d->kernels;
   int64_t taps[3];
   ck_dense_plan p = {.level1 = ck_cpu_cache(1), .level2 = ck_cpu_cache(2)};
   d->arrangement = arrangement;
-  d->source.order = from == COLUMNS ? CK_COLUMNS : order_for(d, arrangement);
-  d->in_place = arrangement == CK_UNPACKED || (from == IN_PLACE && reads_in_place(d));
+  d->source.order = from == CK_READS_COLUMNS ? CK_COLUMNS : order_for(d, arrangement);
+  d->in_place = from == CK_READS_INPUT;
   for (int i = 0; i < 3; i++) {
     taps[i] = d->source.axis[i].taps;
     p.sorted |= d->source.axis[i].stride > 1;
@@ -284,7 +291,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, place f
 }
 
 ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
-  ck_dense_plan p = start_plan(d, CK_BY_PIXEL, COPIED);
+  ck_dense_plan p = start_plan(d, CK_BY_PIXEL, CK_READS_WINDOW);
   const int64_t block[4] = {1, 1, ck_min(rows, p.grid.size[2]), ck_min(columns, p.grid.size[3])};
   const int64_t edge[4][2] = {{1, 1}, {1, 1}, {block[2], block[2]}, {block[3], block[3]}};
   memcpy(p.grid.size, block, sizeof block); /* no cuts, which would make all blocks alike, and smaller */
@@ -292,7 +299,7 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
   return p;
 }
 
-static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, place from, const ck_run *run) {
+static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_reads from, const ck_run *run) {
   ck_dense_plan p = start_plan(d, arrangement, from);
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
@@ -318,22 +325,21 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, place 
 
 static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
   if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
-    ck_dense_plan p = start_plan(d, arrangement, COPIED);
+    ck_dense_plan p = start_plan(d, arrangement, CK_READS_WINDOW);
     (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
     return p;
   }
+  const int may = may_read(d, arrangement), wanted = may & atomic_load_explicit(&only_reads, memory_order_relaxed);
   const ck_dense as_it_is = *d;
-  ck_dense_plan best = plan_source(d, arrangement, IN_PLACE, run);
-  const int others[] = {[COPIED] = d->in_place && arrangement != CK_UNPACKED,
-                        [COLUMNS] = arrangement == CK_BY_CHANNEL && fits_columns(&as_it_is)};
-  for (place from = COPIED; from <= COLUMNS; from++) {
-    ck_dense other = as_it_is;
-    if (from == IN_PLACE || !others[from])
+  ck_dense_plan best = {.cycles = -1};
+  for (ck_reads from = CK_READS_WINDOW; from <= CK_READS_COLUMNS; from++) {
+    ck_dense trial = as_it_is;
+    if (!((wanted ? wanted : may) & 1 << from))
       continue;
-    const ck_dense_plan plan = plan_source(&other, arrangement, from, run);
-    if (plan.cycles < best.cycles) {
+    const ck_dense_plan plan = plan_source(&trial, arrangement, from, run);
+    if (best.cycles < 0 || plan.cycles < best.cycles) {
       best = plan;
-      *d = other;
+      *d = trial;
     }
   }
   return best;
@@ -423,6 +429,7 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
                            d->prepared,
                            d->w_lane == item,
                            d->add,
+                           atomic_load_explicit(&only_reads, memory_order_relaxed),
                            ck_cost_changes};
   ck_key_add_all(key, words, sizeof words / sizeof *words);
   for (int i = 0; i < 3; i++) {

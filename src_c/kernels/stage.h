@@ -127,11 +127,11 @@ enum { SORTED = 2048, SORTED_RUNS = 256 };
 
 /* Bytes from a row's first element to behind its last. */
 CK_INLINE int64_t row_reach(const ck_stage *p) {
-  const ck_span *last = &p->span[p->spans - 1], *first = p->span;
   int64_t end = 0;
-  for (; first <= last; first++)
-    end = first->src + (first->length - 1) * first->src_step > end ? first->src + (first->length - 1) * first->src_step
-                                                                   : end;
+  for (int64_t i = 0; i < p->spans; i++) {
+    const int64_t last = p->span[i].src + (p->span[i].length - 1) * p->span[i].src_step;
+    end = last > end ? last : end;
+  }
   return end + (int64_t)sizeof(REAL);
 }
 
