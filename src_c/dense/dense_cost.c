@@ -120,15 +120,22 @@ static int rows_meet(const ck_dense *d, const ck_dense_plan *p) {
          ck_min(p->pixels, d->kernels->max_height) > p->level1 / 4096;
 }
 
+/* Between the first and the last of every row. */
+static int64_t elements_in_place(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_axis *a = d->source.axis;
+  const int64_t *o = p->window.outputs, *taps = p->window.taps;
+  const int64_t row = (o[3] - 1) * a[2].step + (taps[2] - 1) * a[2].tap_step + 1;
+  return p->window.channels * o[0] * ck_axis_extent(&a[0], o[1], taps[0]) * ck_axis_extent(&a[1], o[2], taps[1]) * row;
+}
+
 /* What a pass over the source of one k-block waits for, one for each tile. */
 static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
-  int64_t elements = p->pixels * p->window.channels;
   if (d->sampler)
     return 0;
   if (rows_meet(d, p))
-    return (double)(elements * d->kernels->real_size) * ck_cost.level2_met;
-  if (!d->in_place)
-    elements = ck_window_elements(d->kernels, &d->source, &p->window);
+    return (double)(p->pixels * p->window.channels * d->kernels->real_size) * ck_cost.level2_met;
+  const int64_t elements =
+      d->in_place ? elements_in_place(d, p) : ck_window_elements(d->kernels, &d->source, &p->window);
   double bytes = (double)(elements * d->kernels->real_size);
   if (bytes < ck_cost.kept[0] * (double)p->level1)
     return 0;

@@ -219,12 +219,13 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int
       }
     }
   }
-  int32_t *ko = b->b.ko;
-  for (int64_t c = 0; c < kb->channels; c++)
-    for (int64_t z = 0; z < kb->taps[0]; z++)
-      for (int64_t y = 0; y < kb->taps[1]; y++)
-        for (int64_t x = 0; x < kb->taps[2]; x++)
-          *ko++ = (int32_t)(c * plane + z * tap[0] + y * tap[1] + x * tap[2]);
+  const int64_t taps = ck_taps_of(kb->taps), across = kb->taps[2], down = kb->taps[1];
+  for (int64_t t = 0; t < taps; t++) {
+    const int64_t x = t % across, y = t / across % down, z = t / across / down;
+    const int32_t first = (int32_t)(z * tap[0] + y * tap[1] + x * tap[2]);
+    for (int64_t c = 0; c < kb->channels; c++)
+      b->b.ko[c * taps + t] = first + (int32_t)c * plane;
+  }
 }
 
 static void read_samples(ck_block *b, const ck_kblock *kb, int64_t channel, int64_t groups) {
