@@ -205,10 +205,10 @@ void ck_sheets_task(ck_worker *worker, void *context, int64_t index) {
   const buffers b = place(d, &arena);
   ck_sheet sheet = sheet_of(d, &b);
   const int64_t vectors = vectors_of(d), vector = d->kernels->vector * size_of(d);
-  int64_t at[2], next[2];
+  int64_t at[2], next[2], planes = 0;
   set_rows(d, &sheet, row, row_end, at);
   for (int64_t n = box->first[0]; n < box->first[0] + box->size[0]; n++) {
-    for (int64_t c = share.first; c < share.end && !ck_stopped_at(worker, c - share.first, 16); c++) {
+    for (int64_t c = share.first; c < share.end && !ck_stopped_at(worker, planes, 16); c++, planes++) {
       const int64_t group = c / d->lanes;
       to_next(d, &share, n, c, next);
       const char *src = (const char *)d->source.tensor.data + n * from[0] + group * from[1] + deep * from[2];

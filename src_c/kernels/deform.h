@@ -158,13 +158,14 @@ CK_INLINE void sample_points(const ck_sample *s, const int nd, const int vectors
     for (int64_t x = 0; x < count; x++, out += step) {
       vreal v[2];
       CK_UNROLL
-      for (int q = 0; q < 1 << nd; q++) {
+      for (int i = 0; i < 1 << nd; i++) {
+        const int q = i < 2 ? 1 - i : i; /* from the second corner on, whose product alone is rounded */
         const REAL share = weight[q * points + x];
         const REAL *from = in_place ? NULL : image + at[q * points + x];
         CK_UNROLL
         for (int j = 0; j < vectors; j++) {
           const vreal c = in_place ? corner(&s->image, p, first + x, q, j, 1) : v_load(from + j * VL);
-          v[j] = q == 0 ? share * c : v[j] + share * c;
+          v[j] = i == 0 ? v_pinned(share * c) : v[j] + share * c;
         }
       }
       CK_UNROLL
@@ -240,10 +241,11 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
       continue;
     CK_UNROLL
     for (int q = 0; q < corners; q++) {
-      vreal dot = g[0] * corner(&b->image, p, e, q, 0, in_place);
+      const vreal c = corner(&b->image, p, e, q, 0, in_place);
       if (vectors == 2)
-        dot += v_pinned(g[1] * corner(&b->image, p, e, q, 1, in_place));
-      dots[filled++] = dot;
+        dots[filled++] = v_add_product(v_pinned(g[1] * corner(&b->image, p, e, q, 1, in_place)), g[0], c);
+      else
+        dots[filled++] = g[0] * c;
     }
     if (filled < DOTS && x + 1 < b->pixels)
       continue;

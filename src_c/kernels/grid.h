@@ -83,11 +83,12 @@ CK_INLINE void cubic_weights(vreal t, vreal weight[4]) {
 }
 
 CK_INLINE void cubic_slopes(vreal t, vreal slope[4]) {
-  vreal s = 1 - t;
-  slope[0] = CUBIC_A * s * (1 - 3 * t);
-  slope[1] = t * (3 * (CUBIC_A + 2) * t - 2 * (CUBIC_A + 3));
-  slope[2] = -s * (3 * (CUBIC_A + 2) * s - 2 * (CUBIC_A + 3));
-  slope[3] = CUBIC_A * t * (2 - 3 * t);
+  const vreal s = 1 - t, thrice = v_pinned(3 * t);
+  const vreal sum = v_set1(-2 * (CUBIC_A + 3)), by = v_set1(3 * (CUBIC_A + 2));
+  slope[0] = CUBIC_A * s * (1 - thrice);
+  slope[1] = t * v_add_product(sum, by, t);
+  slope[2] = -s * v_add_product(sum, by, s);
+  slope[3] = CUBIC_A * t * (2 - thrice);
 }
 
 /* One vector of positions, whose fraction past the lower element is t. */
