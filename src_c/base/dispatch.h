@@ -73,8 +73,8 @@ typedef struct ck_strip {
   int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0 */
   int add;
   const ck_finish *finish; /* or NULL */
-  const void *next;        /* row_strips fetch it from memory, so many bytes a product of each tile */
-  int64_t next_step;
+  const void *next;        /* row_strips and lane_strips fetch a line of it with each product; bytes to the next one */
+  int64_t next_step, next_tile;
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
 

@@ -14,7 +14,8 @@ typedef struct ck_block {
   int64_t outer, pixels;  /* pixels: of the accumulators */
   const char *panels;     /* all, where weights lie ready, or NULL */
   const char *panel;      /* of the tile and k-block at work */
-  const char *next_panel; /* where weights lie ready, or NULL */
+  const char *next_panel; /* or of weights as they are, or NULL */
+  int64_t next_row;       /* their bytes from product to product; 0: of a panel */
   int64_t pitch;          /* of accumulators by pixel, from row to row: pixels of a row, or more */
   int settled;            /* what follows, until the phases, is the box's */
   int64_t kblocks, kept;  /* with taps, or before one that has; that of which the tables are, or -1 */

@@ -75,11 +75,13 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .data = b->data,
                              .ko = p->ko,
                              .panel = p->panel,
+                             .next_row = b->next_row,
                              .chain = b->b.chain,
                              .mode = p->accumulate ? CK_ADD : CK_STORE};
   if (b->finishing)
     ck_dense_load_bias(b, t);
   for (int64_t r = 0; r < runs->runs; r += together) {
+    product.next = b->next_row && r == 0 ? b->next_panel : NULL;
     ck_finish finish;
     if (b->finishing) {
       finish = ck_dense_finish_at(b, t, r);
@@ -107,6 +109,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
                             .panels = b->b.panels,
                             .panel = p->panel,
                             .next = b->next_panel,
+                            .next_row = b->next_row,
                             .chain = b->b.chain,
                             .total = p->acc,
                             .mode = p->accumulate ? CK_ADD : CK_STORE};
@@ -339,6 +342,14 @@ static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row,
   }
 }
 
+/* Weights that are to be packed next, for the register tiles to fetch. */
+static void set_next(ck_block *b, int64_t tile) {
+  const ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, tile);
+  const int64_t k = b->kblock.channels * b->taken, item = b->d->kernels->real_size;
+  b->next_panel = t.w + b->kblock.channel * b->d->w_channel + b->b.w_base;
+  b->next_row = t.w_lane == item ? b->d->w_channel / b->taken : t.lanes * t.w_lane / k;
+}
+
 /* Sets the block's panel: one that lies ready, or its rows, or packed here; and of what lies ready the one that comes
  * next, of tile `next`. Whether anything is not finite. */
 static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, int64_t next) {
@@ -348,6 +359,9 @@ static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, 
   const int nonfinite = panels && panels[panel_count(p) * bytes + at];
   b->panel = b->b.panel;
   b->next_panel = panels ? panels + panel_index(p, b->outer, next, index + (next <= tile)) * bytes : NULL;
+  b->next_row = 0;
+  if (!panels && next > tile)
+    set_next(b, next);
   if (!panels || (!b->whole && (nonfinite || p->sorted)))
     return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
   if (b->whole) {

@@ -25,7 +25,8 @@ typedef struct ck_row_product {
   const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
   const ck_row_panel *panels; /* ck_row_panels_set's of ro */
   const void *panel;
-  const void *next; /* panel, which may lie far away, or NULL */
+  const void *next; /* what comes after the panel, from far away, or NULL */
+  int64_t next_row; /* bytes of it for each product, whose lines are next to each other; 0: those of a panel, in turn */
   void *chain;      /* of total's size; NULL: k is too small to be cut */
   void *total;
   ck_chain mode;
@@ -63,6 +64,8 @@ typedef struct ck_lane_product {
   const int32_t *vectors; /* or NULL */
   const int32_t *ko;
   const void *panel;
+  const void *next; /* what comes after the panel, from far away, or NULL */
+  int64_t next_row; /* bytes from product to product */
   void *chain, *total;
   ck_chain mode;
   const ck_finish *finish; /* or NULL */
