@@ -125,6 +125,38 @@ def test_planes_are_stored_in_any_strides(activation, name):
         np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_phases_are_joined_into_rows_planes_and_images(activation):
+    """By pixel and by group those with taps, with the elements that have none; otherwise phase by phase."""
+    rng = np.random.default_rng(0)
+    layers = (  # rows, planes and images whole, or with a part beyond the output; in the last two most have no tap
+        ((2, 5, 7, 9), (5, 20, 3, 3), {"stride": 2, "padding": 1}),
+        ((3, 4, 4, 5), (4, 33, 3, 2), {"stride": (3, 4), "output_padding": (1, 2)}),
+        ((2, 3, 2, 3, 4), (3, 17, 1, 3, 2), {"stride": 2, "padding": (0, 1, 0)}),
+        ((2, 18, 6, 20), (18, 1, 3, 3), {"stride": 3, "groups": 18, "padding": 2}),
+        ((2, 5, 6, 7), (5, 9, 1, 1), {"stride": 2}),
+        ((1, 5, 6, 7), (5, 9, 3, 3), {"stride": 3, "dilation": 3}),
+    )
+    for isa, (x_shape, weight_shape, options) in itertools.product(convkit.available_isas(), layers):
+        convkit.set_isa(isa)
+        nd = len(x_shape) - 2
+        op, groups = f"conv_transpose{nd}d", options.get("groups", 1)
+        x, weight = rng.standard_normal(x_shape, np.float32), rng.standard_normal(weight_shape, np.float32)
+        bias = rng.standard_normal(groups * weight_shape[1], np.float32)
+        given = options | {"activation": activation}
+        results = []
+        for name in ("by_channel", "by_pixel", "by_group"):
+            if take(name, op, x_shape, weight_shape, **options):
+                results.append(getattr(convkit, op)(x, weight, bias, **given))
+                out = np.empty(results[0].shape[::-1], np.float32).transpose()
+                getattr(convkit, op)(x, weight, bias, **given, out=out)
+                results.append(out)
+        assert len(results) >= 4
+        for result in results[1:]:
+            np.testing.assert_array_equal(result, results[0], f"{x_shape}, {weight_shape}, {given}, {isa}")
+
+
 @pytest.mark.usefixtures("cheapest")
 def test_a_call_is_planned_again_once_plans_have_changed():
     rng = np.random.default_rng(0)

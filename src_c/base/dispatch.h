@@ -207,6 +207,8 @@ typedef struct ck_drain {
   /* Transposed convolution: pixel x of the run is pixel x / phases of accumulators c + (x % phases) * c_phase (bytes).
    * 0 and 1 both say that there is but one. */
   int64_t phases, c_phase;
+  /* Not NULL: pixel x's lanes are at c + places[x] (bytes), whatever its phase; dst's pixels are adjacent. */
+  const int32_t *places;
 } ck_drain;
 
 /* Deformable sampling points of one block: point t * pixels + p is tap t at pixel p.

@@ -7,6 +7,7 @@
 #include "dense/dense_cost.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
+#include "dense/dense_runs.h"
 #include "dense/lines.h"
 #include "dense/sheets.h"
 #include "dense/unpacked.h"
@@ -414,10 +415,14 @@ ck_status ck_conv_x_parts(const ck_conv *call, int transposed, ck_conv_part visi
 
 static ck_status grad_x_region(const ck_conv *call, int transposed, ck_dense *d, void *bytes) {
   ck_status status = CK_OK;
-  if (d->tapped && !d->fold)
-    status = ck_conv_start_x(call, transposed, d->activation, bytes);
   ck_run run = call->run;
   run.threads = ck_conv_region_threads(call, d);
+  if (d->tapped && !d->fold) {
+    ck_dense arranged = *d;
+    const ck_dense_plan plan = ck_dense_make_plan(&arranged, &run);
+    if (!ck_dense_joins_phases(&arranged, &plan))
+      status = ck_conv_start_x(call, transposed, d->activation, bytes);
+  }
   return status == CK_OK ? visit(call, d, &run, bytes) : status;
 }
 

@@ -321,7 +321,7 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
   else if (by_channel)
     each = ck_cost.drain_joined[d->phases[2] > 2];
   else if (by_group)
-    each = ck_cost.drain_groups[ck_min(d->phases[2], 3) - 1];
+    each = ck_cost.drain_groups[ck_dense_joins_phases(d, p) ? 1 : ck_min(d->phases[2], 3) - 1];
   double runs = rows * (double)p->part_phases;
   double bytes = elements * (double)ck_round_up((int64_t)lanes, by_channel ? 1 : d->kernels->vector) * (double)item;
   return (double)p->part_tiles *

@@ -36,7 +36,7 @@ typedef struct ck_costs {
   double drain_turned;
   double drain_apart;
   double drain_joined[2]; /* of two phases, of more, along a row */
-  double drain_groups[3]; /* by group, of one phase, two, more */
+  double drain_groups[3]; /* by group, of one phase, of several that are joined, of more */
   double drain_run;       /* a run of them */
   double drain_groups_run;
   double level2, level3, memory; /* a byte that comes from there; from bands, and of planes by pixel, in place */

@@ -156,6 +156,70 @@ static void drain_phases(const ck_block *b, ck_drain *drain, const layout *in, c
   }
 }
 
+/* Phases that are joined: how many elements along an axis the block stores, from `first` on. */
+static int64_t joined_at(const ck_block *b, int axis, int64_t *first) {
+  const ck_dense *d = b->d;
+  *first = b->box.first[axis + 1] * d->dst_step[axis];
+  return ck_max(0, ck_min(b->box.size[axis + 1] * d->dst_step[axis], d->dst_size[axis] - *first));
+}
+
+/* The phase of an element along an axis, or -1 where it has no tap. */
+static int64_t phase_at(const ck_dense *d, int axis, int64_t element) {
+  const int64_t residue = element % d->dst_step[axis];
+  int64_t f = residue;
+  if (d->tapped)
+    for (f = d->phases[axis] - 1; f >= 0 && ck_tap_phase(&d->source.axis[axis], f) != residue;)
+      f--;
+  return f;
+}
+
+/* The places of an image's elements, row after row. */
+static void set_places(const ck_block *b, const layout *in, const char *acc) {
+  const ck_dense *d = b->d;
+  enum { MOST_BESIDE = CK_MOST_JOINED * CK_TASK_PHASES };
+  const int64_t step = d->dst_step[2], none = b->b.none - acc;
+  int64_t first, beside[MOST_BESIDE], count[3];
+  int32_t *to = b->b.places;
+  for (int i = 0; i < 3; i++)
+    count[i] = joined_at(b, i, &first);
+  for (int64_t x = 0; x < step; x++)
+    beside[x] = phase_at(d, 2, x) * b->p->acc_phase;
+  for (int64_t z = 0; z < count[0]; z++) {
+    const int64_t phase_z = phase_at(d, 0, z);
+    for (int64_t y = 0; y < count[1]; y++, to += count[2]) {
+      const int64_t phase_y = phase_at(d, 1, y), taps = phase_z >= 0 && phase_y >= 0;
+      int64_t at = z / d->dst_step[0] * in->plane + y / d->dst_step[1] * in->row;
+      at += (phase_z * d->phases[1] + phase_y) * d->phases[2] * b->p->acc_phase;
+      for (int64_t x = 0; x < count[2]; x += step, at += in->pixel)
+        for (int64_t i = 0; i < step; i++)
+          to[x + i] = (int32_t)(taps && beside[i] >= 0 ? at + beside[i] : none);
+    }
+  }
+}
+
+/* Stores an image of all phases, in runs as long as the output's strides let them be. */
+static void drain_places(const ck_block *b, ck_drain *drain, const char *acc, char *image) {
+  const ck_dense *d = b->d;
+  const int64_t *stride = d->dst.stride;
+  int64_t first[3], count[3], whole = 2; /* axes from `whole` on are one run */
+  for (int i = 0; i < 3; i++)
+    count[i] = joined_at(b, i, &first[i]);
+  int64_t run = count[2];
+  while (whole > 0 && count[whole] == d->dst_size[whole] && stride[whole + 1] == run * stride[4])
+    run *= count[--whole];
+  drain->c = acc;
+  drain->count = run;
+  drain->places = b->b.places;
+  image += first[0] * stride[2] + first[1] * stride[3] + first[2] * stride[4];
+  for (int64_t z = 0; z < (whole > 0 ? count[0] : 1); z++) {
+    for (int64_t y = 0; y < (whole > 1 ? count[1] : 1); y++) {
+      drain->dst = image + z * stride[2] + y * stride[3];
+      drain_run(b, drain);
+      drain->places += run;
+    }
+  }
+}
+
 /* Bias and activation of a tile's sums in scratch, where the activation is more than bounds. */
 static void activate_sums(const ck_block *b, const ck_tile *t, const layout *in, char *acc) {
   const ck_dense *d = b->d;
@@ -171,6 +235,11 @@ static void activate_sums(const ck_block *b, const ck_tile *t, const layout *in,
     sums.c = acc;
     d->kernels->activate_sums(&sums);
   }
+  if (!ck_dense_joins_phases(d, b->p))
+    return;
+  sums.c = b->b.none;
+  sums.rows = 1;
+  d->kernels->activate_sums(&sums);
 }
 
 void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
@@ -186,7 +255,10 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
                     .bias = b->b.bias,
                     .bounds = &bounds,
                     .add = d->add || d->fold};
+  const int joins = ck_dense_joins_phases(d, b->p);
   ck_dense_load_bias(b, t);
+  if (joins)
+    memset(b->b.none, 0, (size_t)(t->ld * d->kernels->real_size));
   if (!ck_only_bounds(d->activation) && !d->add) {
     activate_sums(b, t, &in, acc);
     memset(b->b.bias, 0, (size_t)(t->ld * d->kernels->real_size));
@@ -194,6 +266,12 @@ void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
   for (int64_t n = 0; n < b->box.size[0]; n++) {
     char *image = t->dst + (b->box.first[0] + n) * d->dst.stride[0];
     const char *from = acc + n * in.image;
+    if (joins) {
+      if (n == 0 || d->tapped)
+        set_places(b, &in, from);
+      drain_places(b, &drain, from, image);
+      continue;
+    }
     for (int64_t f = b->phase, together = 1; f < b->phase_end; f += together, from += together * b->p->acc_phase) {
       int64_t phase[3];
       phases_of(d, f, phase);

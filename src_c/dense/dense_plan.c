@@ -79,6 +79,15 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
   }
   b->phase_taps = ck_take(arena, p->part_phases * (int64_t)sizeof(ck_phase_taps));
+  int64_t places = 0;
+  if (ck_dense_joins_phases(d, p)) {
+    places = 1;
+    for (int i = 0; i < 3; i++)
+      places *= p->window.outputs[i + 1] * d->dst_step[i];
+    places += d->dst_step[2]; /* of a last row that ends within an output's elements */
+  }
+  b->places = ck_take(arena, places * (int64_t)sizeof(int32_t));
+  b->none = ck_take(arena, places ? ld * item : 0);
 }
 
 /* Of all products of outputs and taps along the axes, the part whose tap is not padding for the whole block. */

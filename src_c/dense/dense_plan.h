@@ -26,6 +26,8 @@ typedef struct ck_buffers {
    * task's first; the panel row of each (channel, tap). Window offsets of all taps; each phase's first row. */
   int32_t *tap, *tap_phase, *row, *ko_all, *phase_start;
   ck_phase_taps *phase_taps; /* of each phase */
+  int32_t *places; /* of phases that are joined: of each output, from the accumulators on; and a row without sums */
+  char *none;
 } ck_buffers;
 
 void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);

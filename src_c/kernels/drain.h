@@ -183,30 +183,25 @@ static void CK_NAME(drain_one)(const ck_drain *p) {
     CK_NAME(drain_pixel)(p);
 }
 
-/* Two phases, pixels adjacent in memory: both transposed, then interleaved. */
-static void CK_NAME(drain_two_phases)(const ck_drain *p) {
+/* Pixels adjacent in memory, whose lanes lie anywhere in scratch. */
+static void CK_NAME(drain_places)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
-  for (int64_t j = 0; j < p->lanes; j += VL) {
-    int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
-    const vreal bias = bias_of_lanes(p, j);
-    for (int64_t x = 0; x < p->count; x += 2 * VL) {
-      int64_t count = p->count - x < 2 * VL ? p->count - x : 2 * VL;
-      const REAL *even = (const REAL *)p->c + x / 2 * p->c_pixel + j;
-      const REAL *odd = (const REAL *)((const char *)p->c + p->c_phase) + x / 2 * p->c_pixel + j;
-      vreal r[VL], s[VL];
+  for (int64_t x = 0; x < p->count; x += VL) {
+    const int64_t count = p->count - x < VL ? p->count - x : VL;
+    const char *from[VL];
+    for (int64_t q = 0; q < VL; q++)
+      from[q] = (const char *)p->c + p->places[x + (q < count ? q : 0)];
+    char *dst = p->dst + x * (int64_t)sizeof(REAL);
+    for (int64_t j = 0; j < p->lanes; j += VL) {
+      const int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+      const vreal bias = bias_of_lanes(p, j);
+      vreal r[VL];
       CK_UNROLL
-      for (int64_t q = 0; q < VL; q++) {
-        r[q] = 2 * q < count ? v_load(even + q * p->c_pixel) + bias : (vreal){0};
-        s[q] = 2 * q + 1 < count ? v_load(odd + q * p->c_pixel) + bias : (vreal){0};
-      }
+      for (int64_t q = 0; q < VL; q++)
+        r[q] = v_load((const REAL *)from[q] + j) + bias;
       transpose(r);
-      transpose(s);
-      char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
-      for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
-        put(p, &bounds, dst, SHUFFLE(r[q], s[q], INTERLEAVE), count);
-        if (count > VL)
-          put(p, &bounds, dst + VBYTES, SHUFFLE(r[q], s[q], INTERLEAVE_HIGH), count - VL);
-      }
+      for (int64_t q = 0; q < lanes; q++)
+        put(p, &bounds, dst + (j + q) * p->dst_lane, r[q], count);
     }
   }
 }
@@ -255,6 +250,10 @@ static void CK_NAME(drain_both)(const ck_drain *p) {
 }
 
 static void CK_NAME(drain)(const ck_drain *p) {
+  if (p->places) {
+    CK_NAME(drain_places)(p);
+    return;
+  }
   if (p->phases <= 1) {
     CK_NAME(drain_one)(p);
     return;
@@ -264,10 +263,6 @@ static void CK_NAME(drain)(const ck_drain *p) {
       CK_NAME(drain_both)(p);
     else
       CK_NAME(drain_interleaved)(p);
-    return;
-  }
-  if (p->phases == 2 && p->c_pixel != 1 && p->dst_pixel == sizeof(REAL) && p->count > 1) {
-    CK_NAME(drain_two_phases)(p);
     return;
   }
   for (int64_t f = 0; f < p->phases && f < p->count; f++) {
