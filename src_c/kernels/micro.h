@@ -267,9 +267,10 @@ CK_INLINE void depth_strip(int height, const ck_strip *p) {
  * apart for the machine to guess. Without, 1x1 kernels that read in place waited for a line with each product: with
  * AVX-512 on a Zen 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41
  * 0.5. Data in scratch are closer, and tiles of two rows would take 1.2 times as long. */
-CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector, const char *next, int far,
+CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector, int far,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   const REAL *s = p->s, *panel = p->panel;
+  const char *next = p->next;
   const int32_t *ko = p->ko, *end = ko + p->k;
   const int64_t ahead = p->ahead, next_step = p->next_step;
   for (; ko < end; ko++, panel += (height + VL - 1) / VL * VL, next += next_step) {
@@ -300,11 +301,10 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       vector[j] = p->vectors ? p->vectors[t * vectors + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
-    const char *next = (const char *)p->next + t * p->next_tile;
     if (p->ahead)
-      lane_sums(height, vectors, p, vector, next, 1, acc);
+      lane_sums(height, vectors, p, vector, 1, acc);
     else
-      lane_sums(height, vectors, p, vector, next, 0, acc);
+      lane_sums(height, vectors, p, vector, 0, acc);
     if (p->finish && p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (!p->finish) {
