@@ -206,39 +206,68 @@ typedef struct start {
   const ck_conv *call;
   const char *bias;
   int activation;
-  int64_t channels;
+  int64_t channels, each; /* each: of a task */
 } start;
 
-/* One pixel's values of `count` channels, again and again. */
-static void fill(const start *s, char *dst, int64_t channel, int64_t count, int64_t size) {
+static int is_zero(const start *s) { return !s->bias && s->activation == CK_IDENTITY; }
+
+/* Of `count` channels. */
+static void set_values(const start *s, char *values, int64_t channel, int64_t count) {
   const ck_conv *call = s->call;
   const int64_t item = call->kernels->real_size;
-  if (!s->bias && s->activation == CK_IDENTITY) {
-    memset(dst, 0, (size_t)size);
-    return;
-  }
-  memset(dst, 0, (size_t)(count * item));
+  memset(values, 0, (size_t)(count * item));
   for (int64_t i = 0; i < count && s->bias; i++)
-    memcpy(dst + i * item, s->bias + (channel + i) * call->bias_stride, (size_t)item);
+    memcpy(values + i * item, s->bias + (channel + i) * call->bias_stride, (size_t)item);
   if (s->activation == CK_IDENTITY) /* a clip that bounds nothing, after which no zero is -0 */
-    call->kernels->activate(dst, dst, count, CK_CLIP, -INFINITY, INFINITY);
+    call->kernels->activate(values, values, count, CK_CLIP, -INFINITY, INFINITY);
   else
-    call->kernels->activate(dst, dst, count, s->activation, call->act_a, call->act_b);
-  for (int64_t done = count * item; done < size; done *= 2)
-    memcpy(dst + done, dst, (size_t)ck_min(done, size - done));
+    call->kernels->activate(values, values, count, s->activation, call->act_a, call->act_b);
 }
 
-/* A channel of an image. */
-static void start_channel(ck_worker *worker, void *context, int64_t index) {
-  (void)worker;
-  const start *s = context;
+/* The same element again and again. Of a few, each call of memcpy takes as long as all of this. */
+static void repeat(char *dst, const char *value, int64_t item, int64_t count) {
+  uint64_t wide = 0;
+  uint32_t narrow = 0;
+  memcpy(item == sizeof wide ? (void *)&wide : &narrow, value, (size_t)item);
+  if (item == sizeof wide)
+    for (int64_t i = 0; i < count; i++)
+      memcpy(dst + i * (int64_t)sizeof wide, &wide, sizeof wide);
+  else
+    for (int64_t i = 0; i < count; i++)
+      memcpy(dst + i * (int64_t)sizeof narrow, &narrow, sizeof narrow);
+}
+
+/* Tasks of so many bytes: a small image's channel is less than it takes to begin one. Values are found for so many
+ * channels at a time. */
+enum { START_BYTES = 32 * 1024, START_VALUES = 64 };
+
+static void start_channel(const start *s, int64_t index, const char *value) {
   const ck_tensor *x = &s->call->x;
-  const int64_t *in = s->call->shape.in, *stride = x->stride, row = in[2] * stride[4], channel = index % s->channels;
-  const int whole = stride[3] == row && (in[0] == 1 || stride[2] == in[1] * row);
-  char *image = (char *)x->data + index / s->channels * stride[0] + channel * stride[1];
+  const int64_t *in = s->call->shape.in, *stride = x->stride, item = s->call->kernels->real_size;
+  const int whole = stride[3] == in[2] * item && (in[0] == 1 || stride[2] == in[1] * in[2] * item);
+  const int64_t count = whole ? in[0] * in[1] * in[2] : in[2];
+  char *image = (char *)x->data + index / s->channels * stride[0] + index % s->channels * stride[1];
   for (int64_t y = 0; y < (whole ? 1 : in[0] * in[1]); y++) {
     char *dst = image + y / in[1] * stride[2] + y % in[1] * stride[3];
-    fill(s, dst, channel, 1, whole ? in[0] * in[1] * row : row);
+    if (is_zero(s))
+      memset(dst, 0, (size_t)(count * item));
+    else
+      repeat(dst, value, item, count);
+  }
+}
+
+/* Some channels of the images. */
+static void start_channels(ck_worker *worker, void *context, int64_t index) {
+  (void)worker;
+  const start *s = context;
+  const int64_t item = s->call->kernels->real_size, all = s->call->shape.n * s->channels;
+  const int64_t end = ck_min(all, (index + 1) * s->each);
+  char values[START_VALUES * sizeof(double)];
+  for (int64_t i = index * s->each, count; i < end; i += count) {
+    count = ck_min(ck_min(START_VALUES, end - i), s->channels - i % s->channels);
+    set_values(s, values, i % s->channels, count);
+    for (int64_t j = 0; j < count; j++)
+      start_channel(s, i + j, values + j * item);
   }
 }
 
@@ -247,9 +276,15 @@ static void start_row(ck_worker *worker, void *context, int64_t index) {
   (void)worker;
   const start *s = context;
   const ck_tensor *x = &s->call->x;
-  const int64_t *in = s->call->shape.in, *stride = x->stride, z = index / in[1];
-  char *dst = (char *)x->data + z / in[0] * stride[0] + z % in[0] * stride[2] + index % in[1] * stride[3];
-  fill(s, dst, 0, s->channels, in[2] * stride[4]);
+  const int64_t *in = s->call->shape.in, z = index / in[1], size = in[2] * x->stride[4];
+  char *dst = (char *)x->data + z / in[0] * x->stride[0] + z % in[0] * x->stride[2] + index % in[1] * x->stride[3];
+  if (is_zero(s)) {
+    memset(dst, 0, (size_t)size);
+    return;
+  }
+  set_values(s, dst, 0, s->channels);
+  for (int64_t done = x->stride[4]; done < size; done *= 2)
+    memcpy(dst + done, dst, (size_t)ck_min(done, size - done));
 }
 
 /* By channels or rows where pixels are adjacent; else it is a correlation over no taps. */
@@ -260,9 +295,10 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
   const int some = in[0] && in[1] && in[2], last = channels > 1 && stride[1] == item && stride[4] == channels * item;
   ck_dense d = grad_x_dense(call, transposed);
   if (!d.add && (last || stride[4] == item)) {
-    start s = {call, d.bias, activation, channels};
-    const int64_t tasks = some ? shape->n * (last ? in[0] * in[1] : channels) : 0;
-    return bytes ? CK_OK : ck_parallel(tasks, last ? start_row : start_channel, &s, &call->run, NULL, 0);
+    const int64_t channel = ck_max(1, in[0] * in[1] * in[2] * item);
+    start s = {call, d.bias, activation, channels, ck_ceil_div(START_BYTES, channel)};
+    const int64_t tasks = !some ? 0 : last ? shape->n * in[0] * in[1] : ck_ceil_div(shape->n * channels, s.each);
+    return bytes ? CK_OK : ck_parallel(tasks, last ? start_row : start_channels, &s, &call->run, NULL, 0);
   }
   d.activation = activation;
   d.arrangements = 1 << CK_BY_PIXEL;
