@@ -269,6 +269,16 @@ static double staged_columns(const ck_dense *d, const ck_dense_plan *p, double e
   return elements * each + runs * ck_cost.stage_run + (double)taps * tables;
 }
 
+/* Whether the rows of an image that so many outputs of one tap read follow one another in memory. */
+static int rows_follow(const ck_source *s, const int64_t outputs[4]) {
+  const int64_t *stride = s->tensor.stride;
+  int64_t row = outputs[3] * s->axis[2].step * stride[4];
+  int follow = 1;
+  for (int i = 1; i >= 0; row *= outputs[i + 1], i--)
+    follow &= outputs[i + 1] == 1 || s->axis[i].step * stride[i + 2] == row;
+  return follow;
+}
+
 /* The window of one k-block. */
 static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const ck_source *s = &d->source;
@@ -289,7 +299,10 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return twice * staged_columns(d, p, elements);
   case CK_BANDS: /* rows that follow one another are one run */
     apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
-    rows = s->tensor.stride[3] == x * s->axis[2].step * s->tensor.stride[4] ? (double)p->window.outputs[0] : rows;
+    if (rows_follow(s, p->window.outputs))
+      rows = (double)p->window.outputs[0];
+    else if (s->axis[2].step > 1 && x <= d->kernels->vector / 2)
+      apart = 1; /* one by one */
     return elements * (apart ? ck_cost.stage_apart : ck_cost.stage_bands[d->arrangement == CK_BY_CHANNEL]) +
            rows * (double)p->window.channels * ck_cost.stage_row;
   case CK_INTERLEAVED: /* a run of channels at each position */
