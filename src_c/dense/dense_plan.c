@@ -60,8 +60,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = ck_taps_of(p->window.taps);
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
-  const int cut =
-      d->arrangement == CK_UNPACKED || (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
+  const int cut = d->arrangement == CK_UNPACKED || (p->streams && p->kmax > p->streams) ||
+                  (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
   b->chain = cut ? ck_take(arena, p->acc_phase) : NULL;
   b->panel = ck_take(arena, d->arrangement == CK_UNPACKED ? 0 : p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);
@@ -266,6 +266,20 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
   d->source.band = by_channel ? k->vector * k->lane_vectors[lanes] : k->max_height;
 }
 
+/* More bytes than that come from memory, by channel and in place so many planes at a time: of more the machine does not
+ * follow each, and memory is slower. Those that level 3 holds would take 1.15 times as long (Zen 4, one thread). */
+enum { FAR_BYTES = 12 * 1024 * 1024, STREAMS = 16 };
+
+static int64_t streams_of(const ck_dense *d) {
+  const ck_axis *a = d->source.axis;
+  const int64_t item = d->kernels->real_size;
+  const int64_t sizes[] = {d->n, d->groups, d->channels, a[0].source, a[1].source, a[2].source, item};
+  int64_t bytes;
+  const int far = !ck_product(sizes, 7, &bytes) || bytes >= FAR_BYTES;
+  return far && d->in_place && d->arrangement == CK_BY_CHANNEL && d->lanes > 1 && d->channels >= 2 * STREAMS ? STREAMS
+                                                                                                             : 0;
+}
+
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
 static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, ck_reads from) {
   const ck_kernels *k = d->kernels;
@@ -279,6 +293,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, ck_read
     p.sorted |= d->source.axis[i].stride > 1;
     p.grid.size[i + 1] = d->source.axis[i].outputs;
   }
+  p.streams = streams_of(d);
   p.grid.size[0] = d->n;
   p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
   int64_t most = (arrangement != CK_UNPACKED ? 2 : d->w_lane == k->real_size ? 32 : 8) * k->vector;

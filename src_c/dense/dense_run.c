@@ -71,6 +71,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .lanes = together * runs->row - (runs->row - runs->lanes),
                              .ldc = runs->runs * runs->row,
                              .far = b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS),
+                             .streams = b->in_place ? b->p->streams * ck_taps_of(b->kblock.taps) : 0,
                              .wide = b->b.window.bands.size / kernels->vector,
                              .data = b->data,
                              .ko = p->ko,

@@ -153,7 +153,8 @@ static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, i
 void ck_multiply_lanes(const ck_lane_product *p) {
   const ck_kernels *kernels = p->kernels;
   const int64_t row = ck_round_up(p->height, kernels->vector) * kernels->real_size;
-  const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1, vectors = ck_ceil_div(p->lanes, kernels->vector);
+  const int64_t vectors = ck_ceil_div(p->lanes, kernels->vector);
+  const int64_t pieces = p->streams ? ck_ceil_div(p->k, p->streams) : p->chain ? pieces_of(p->k, row) : 1;
   const int64_t strips = ck_ceil_div(vectors, p->wide ? p->wide : kernels->lane_vectors[p->height]);
   for (int64_t i = 0; i < pieces && strips > 0; i++) {
     ck_strip s = {.ldc = p->ldc, .next = p->panel};

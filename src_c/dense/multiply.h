@@ -59,6 +59,7 @@ typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
   int far;                       /* whether data lie in memory, not in scratch */
+  int64_t streams;               /* of these, how many are read at a time; 0: as many as k, or by the panel's size */
   int64_t wide;                  /* data in bands: vectors of one at most; or 0 */
   const void *data;
   const int32_t *vectors; /* or NULL */
