@@ -69,7 +69,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
   const int64_t vector = p->tile_lanes * d->kernels->vector * item;
   b->vectors = ck_take(arena, d->arrangement == CK_BY_CHANNEL ? p->acc_phase / vector * (int64_t)sizeof(int32_t) : 0);
-  b->panels = ck_take(arena, ck_row_panel_count(d->kernels, p->pixels) * (int64_t)sizeof(ck_row_panel));
+  b->panels = ck_take(arena, ck_row_panel_bound(d->kernels, p->pixels) * (int64_t)sizeof(ck_row_panel));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {
     b->tap = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));

@@ -105,6 +105,7 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
                             .k = p->k,
                             .rows = b->pixels,
                             .ld = t->ld,
+                            .height = b->height,
                             .data = b->data,
                             .ko = p->ko,
                             .panels = b->b.panels,
@@ -277,10 +278,13 @@ static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
       ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
     }
   }
-  if (fresh && d->arrangement != CK_BY_CHANNEL)
-    ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->b.panels);
-  else if (fresh && !ck_dense_by_plane(d))
+  if (fresh && d->arrangement != CK_BY_CHANNEL) {
+    const int one = d->arrangement == CK_BY_PIXEL && b->p->tile_lanes <= d->kernels->vector;
+    b->height = one ? ck_row_panel_height(d->kernels, b->b.ro, b->pixels) : 0;
+    ck_row_panels_cut(d->kernels, b->b.ro, b->pixels, b->height, b->b.panels);
+  } else if (fresh && !ck_dense_by_plane(d)) {
     set_vectors(b);
+  }
   return fresh;
 }
 

@@ -12,6 +12,13 @@
 int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows);
 void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels);
 
+/* The same with all but the last of one height, 0 being balanced; which that is for tiles of one vector of lanes, so
+ * that tiles end where runs of rows at one step do; and how many there may be. */
+void ck_row_panels_cut(const ck_kernels *kernels, const int32_t *ro, int64_t rows, int64_t height,
+                       ck_row_panel *panels);
+int64_t ck_row_panel_height(const ck_kernels *kernels, const int32_t *ro, int64_t rows);
+int64_t ck_row_panel_bound(const ck_kernels *kernels, int64_t rows);
+
 /* What becomes of a chain: it is stored, added to what is there, or goes on from it. */
 typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 
@@ -21,6 +28,7 @@ typedef struct ck_row_product {
   int depth;           /* rows are vectors: depth strips */
   int narrow;          /* lanes are half a vector or fewer, and there are strips of them */
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
+  int64_t height;      /* of all tiles but the last; 0: they are balanced */
   const void *data;
   const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
   const ck_row_panel *panels; /* ck_row_panels_set's of ro */
