@@ -62,7 +62,7 @@ typedef struct layout {
 } layout;
 
 static layout layout_of(const ck_axis *axis, int64_t n, int64_t m) {
-  if (hull(axis, n, m) <= n * m && !(axis->adjacent && axis->step > 1))
+  if (hull(axis, n, m) <= n * m * ck_max(1, axis->holes) && !(axis->adjacent && axis->step > 1))
     return (layout){.hull = 1};
   const int64_t common = ck_max(1, ck_gcd(axis->step, axis->tap_step));
   layout l = {.period = axis->step / common, .apart = axis->tap_step / common};

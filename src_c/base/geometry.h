@@ -34,6 +34,7 @@ typedef struct ck_axis {
   int64_t outputs, source, base, step, taps, tap_step, stride, shift;
   int mode;
   int adjacent; /* neighbouring outputs must have neighbouring window positions */
+  int holes;    /* a hull may have so many positions for each that is read; 0 is 1 */
 } ck_axis;
 
 int64_t ck_tap_offset(const ck_axis *axis, int64_t t);
@@ -47,7 +48,7 @@ int64_t ck_tapped_phases(const ck_axis *axis);
 int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode);
 
 /* Window positions that a block of n outputs and m taps needs: the hull of what it reads, or, where the hull is mostly
- * holes (large stride or dilation), one position for each output and tap. */
+ * holes (large stride or dilation; more than `holes` says), one position for each output and tap. */
 int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m);
 
 /* Window positions from one output to the next. */

@@ -242,8 +242,9 @@ static double every(int64_t step) {
 
 /* The same along the innermost axis, in runs of so many. */
 static double strided_each(const ck_dense *d, int64_t step, int64_t run) {
+  const int64_t fewest = step == 2 ? d->kernels->vector / 2 + 1 : d->kernels->vector;
   const int apart = d->source.tensor.stride[4] != d->kernels->real_size;
-  return apart || (step > 1 && (step > 4 || run < d->kernels->vector)) ? ck_cost.stage_apart : every(step);
+  return apart || (step > 1 && (step > 4 || run < fewest)) ? ck_cost.stage_apart : every(step);
 }
 
 /* Rows of a window of planes. By channel columns of one residue of the stride lie together, a run each. */
@@ -255,7 +256,9 @@ static double staged_rows(const ck_dense *d, const ck_dense_plan *p, double rows
   const int by_run = sorted && x->adjacent;
   const int vectors = by_run && outputs < d->kernels->vector && 2 * residues >= x->step; /* of several rows at once */
   const double each = strided_each(d, sorted ? x->step : 1, vectors ? d->kernels->vector : outputs);
-  const double run = vectors && x->step <= 4 ? ck_cost.stage_sorted : ck_cost.stage_run;
+  const double run = vectors && x->step <= 4            ? ck_cost.stage_sorted
+                     : 2 * outputs > d->kernels->vector ? ck_cost.stage_run
+                                                        : ck_cost.stage_row; /* a few take no choice */
   return elements * each + rows * (by_run ? (double)residues * run : ck_cost.stage_row);
 }
 
@@ -267,6 +270,14 @@ static double staged_columns(const ck_dense *d, const ck_dense_plan *p, double e
   const double each = strided_each(d, x->step, o[3]);
   const double tables = ck_cost.column + ck_cost.stage_row * (double)(o[1] + o[2] + o[3]);
   return elements * each + runs * ck_cost.stage_run + (double)taps * tables;
+}
+
+/* An element of groups on the lanes: as it lies, or transposed, by vectors where neighbours are. */
+static double staged_group(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_axis *x = &d->source.axis[2];
+  const int turned = d->source.tensor.stride[1] != d->kernels->real_size;
+  const int sorted = x->step > 1 && ck_axis_step(x, ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2])) == 1;
+  return turned && sorted ? ck_cost.stage_apart : ck_cost.stage_groups[turned];
 }
 
 /* Whether the rows of an image that so many outputs of one tap read follow one another in memory. */
@@ -291,7 +302,8 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double twice = s->act_y.data ? 2.5 : 1;
   if (ck_dense_by_plane(d)) {
     const int64_t step = s->axis[2].step, runs = step > 1 ? ck_min(step, s->axis[2].taps) : 1;
-    const double each = s->tensor.stride[4] != item ? ck_cost.stage_alone : every(step);
+    const double each =
+        s->tensor.stride[4] != item ? ck_cost.stage_alone : strided_each(d, step, ck_max(1, p->window.outputs[3]));
     return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {
@@ -301,15 +313,12 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
     if (rows_follow(s, p->window.outputs))
       rows = (double)p->window.outputs[0];
-    else if (s->axis[2].step > 1 && x <= d->kernels->vector / 2)
-      apart = 1; /* one by one */
     return elements * (apart ? ck_cost.stage_apart : ck_cost.stage_bands[d->arrangement == CK_BY_CHANNEL]) +
            rows * (double)p->window.channels * ck_cost.stage_row;
   case CK_INTERLEAVED: /* a run of channels at each position */
     return twice * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);
   case CK_LANES:
-    return twice * (elements * ck_cost.stage_groups[s->tensor.stride[1] != item] +
-                    rows * (double)p->window.channels * ck_cost.stage_row);
+    return twice * (elements * staged_group(d, p) + rows * (double)p->window.channels * ck_cost.stage_row);
   default:
     return twice * staged_rows(d, p, rows * (double)p->window.channels, elements);
   }
