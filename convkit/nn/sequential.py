@@ -61,14 +61,17 @@ class Sequential(Module):
     def run(self, x: Any) -> tuple[Any, Way]:
         """Run the layers in order; the way back takes theirs in reverse, down to the lowest layer that learns.
 
-        A layer and the activation that follows go in one pass, there and back, where their operator has it.
+        Where no hook sees it, a `Sequential` inside is its layers, and a layer and the activation that follows go in
+        one pass, there and back, if their operator has it.
         """
-        layers, backs = list(self), []
+        mode = how.get()
+        unseen = not mode.hooks and mode.tracer is None
+        layers, backs = _unfolded(self) if unseen else list(self), []
         done = False  # whether the layer before does this one, too, there and back
         for layer, after in zip_longest(layers, layers[1:]):
             if done:
                 back, done = None, False
-            elif done := _is_one_pass(layer, after):
+            elif done := unseen and _is_one_pass(layer, after):
                 x, back = layer._begin(layer._run_with, x, after.fused)
             else:
                 x, back = layer.begin(x)
@@ -108,16 +111,26 @@ class Sequential(Module):
 _CALLS = frozenset(("begin", "run"))  # that an instance may have of its own
 
 
+def _unfolded(chain: Sequential) -> list[Module]:
+    """Its layers and, in place of a chain among them, that one's."""
+    layers = []
+    for layer in chain:
+        if type(layer).run is Sequential.run and _is_called_as_usual(layer):
+            layers += _unfolded(layer)
+        else:
+            layers.append(layer)
+    return layers
+
+
 def _is_one_pass(layer: Module, after: Module | None) -> bool:
-    """Whether a layer's operator can compute the activation that follows, and nobody wants to see what lies between."""
+    """Whether a layer's operator can compute the activation that follows."""
     if after is None or type(after).run is not FromResult.run:
         return False
     run = type(layer).run
     if run not in (Convolution.run, Linear.run) and not (run is BatchNorm2d.run and after._activation[0] in BOUNDS):
         return False
-    mode = how.get()
-    unseen = not mode.hooks and mode.tracer is None and _is_called_as_usual(layer) and _is_called_as_usual(after)
-    return unseen and getattr(layer, "activation", None) is None
+    usual = _is_called_as_usual(layer) and _is_called_as_usual(after)
+    return usual and getattr(layer, "activation", None) is None
 
 
 def _is_called_as_usual(layer: Module) -> bool:
