@@ -37,17 +37,15 @@ def go_back(
 
     Where moments are not `constant`, an activation that is no more than bounds may have followed.
     """
-    total, product = (
-        np.zeros(parameter.shape, planes.dtype) if parameter is not None and parameter.trainable else None
-        for parameter in (bias, weight)
-    )
+    numbers = [each and each.data for each in (weight, bias)]
+    product, total = [np.zeros_like(each.data) if each and each.trainable else None for each in (weight, bias)]
     if planes.size:
-        numbers = (None if parameter is None else parameter.data for parameter in (weight, bias))
         of = {"constant": constant, "total": total, "product": product, "out": out}
         _moments.back(grads, planes, by, *numbers, activation, **of)
-    for parameter, grad in ((weight, product), (bias, total)):
-        if grad is not None:
-            parameter.accumulate(grad)
+    if product is not None:
+        weight.accumulate(product)
+    if total is not None:
+        bias.accumulate(total)
 
 
 @quiet

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._arrays import as_array, empty, same_dtype
+from .._arrays import as_array, empty
 from .._numbers import number
 from .._options import channel_last, flag
 from .._shapes import at_least
@@ -75,8 +75,7 @@ class _BatchNorm(ByElement):
         apart = None if of_batch or activation is None else y  # the activation's result, if it goes back by itself
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
-            grad = as_array(grad, "grad")
-            same_dtype(grad, "grad", x, "x")
+            grad = as_array(grad, "grad", x, "x")
             dx = empty(x.shape, x.dtype) if need_input else None
             out = None if dx is None else self._planes(dx)
             grad = grad if apart is None else _elementwise.activate_backward(grad, apart, codes)
@@ -121,9 +120,7 @@ class _BatchNorm(ByElement):
         var.version += 1
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
-        x = as_array(x, "x")
-        if self.weight is not None:
-            same_dtype(x, "x", self.weight.data, "the layer's weight")
+        x = as_array(x, "x", None if self.weight is None else self.weight.data, "the layer's weight")
         channels = "(N, *spatial, C)" if self.channel_last else "(N, C, *spatial)"
         if x.ndim not in self._ndims or x.shape[-1 if self.channel_last else 1] != self.num_features:
             raise ValueError(

@@ -103,7 +103,7 @@ def _nothing_kept(grad: Any, need_input: bool = True) -> None:
 
 def _shape(grad: Any) -> tuple:
     """A gradient's shape; of several a tuple of them."""
-    return tuple(map(np.shape, grad)) if isinstance(grad, tuple | list) else getattr(grad, "shape", ())
+    return tuple(map(np.shape, grad)) if isinstance(grad, (tuple, list)) else getattr(grad, "shape", ())
 
 
 def _given(args: tuple) -> tuple:
