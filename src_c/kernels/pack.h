@@ -44,9 +44,11 @@ static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
   return seen;
 }
 
-/* k adjacent in memory: VL x VL transposes.  A last block short of VL is moved back to overlap the one before. */
+/* k adjacent in memory: VL x VL transposes.  A last block short of VL is moved back to overlap the one before. What is
+ * read later is fetched: of rows that end before, the lanes to come. */
 static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, vreal seen) {
-  const int64_t size = sizeof(REAL), far = 4 * VL, ahead = far / nt * p->c_stride + far % nt * size;
+  const int64_t size = sizeof(REAL), far = 4 * VL;
+  const int64_t ahead = nc * nt > far ? far / nt * p->c_stride + far % nt * size : p->lanes * p->lane_stride;
   for (int64_t c = 0; c < nc; c++) {
     for (int64_t j = 0; j < p->ld; j += VL) {
       int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
