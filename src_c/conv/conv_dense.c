@@ -224,17 +224,25 @@ static void set_values(const start *s, char *values, int64_t channel, int64_t co
     call->kernels->activate(values, values, count, s->activation, call->act_a, call->act_b);
 }
 
-/* The same element again and again. Of a few, each call of memcpy takes as long as all of this. */
-static void repeat(char *dst, const char *value, int64_t item, int64_t count) {
+/* What the first `done` bytes hold, again and again. */
+static void repeat(char *dst, int64_t done, int64_t size) {
+  for (; done < size; done *= 2)
+    memcpy(dst + done, dst, (size_t)ck_min(done, size - done));
+}
+
+/* The same element again and again: of a few, each call of memcpy takes as long as these loops. */
+static void repeat_value(char *dst, const char *value, int64_t item, int64_t count) {
+  const int64_t few = ck_min(count, 64);
   uint64_t wide = 0;
   uint32_t narrow = 0;
   memcpy(item == sizeof wide ? (void *)&wide : &narrow, value, (size_t)item);
   if (item == sizeof wide)
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < few; i++)
       memcpy(dst + i * (int64_t)sizeof wide, &wide, sizeof wide);
   else
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < few; i++)
       memcpy(dst + i * (int64_t)sizeof narrow, &narrow, sizeof narrow);
+  repeat(dst, few * item, count * item);
 }
 
 /* Tasks of so many bytes: a small image's channel is less than it takes to begin one. Values are found for so many
@@ -252,7 +260,7 @@ static void start_channel(const start *s, int64_t index, const char *value) {
     if (is_zero(s))
       memset(dst, 0, (size_t)(count * item));
     else
-      repeat(dst, value, item, count);
+      repeat_value(dst, value, item, count);
   }
 }
 
@@ -283,8 +291,7 @@ static void start_row(ck_worker *worker, void *context, int64_t index) {
     return;
   }
   set_values(s, dst, 0, s->channels);
-  for (int64_t done = x->stride[4]; done < size; done *= 2)
-    memcpy(dst + done, dst, (size_t)ck_min(done, size - done));
+  repeat(dst, x->stride[4], size);
 }
 
 /* By channels or rows where pixels are adjacent; else it is a correlation over no taps. */
