@@ -196,7 +196,8 @@ static double plane_cycles(const ck_dense *d, const ck_dense_plan *p) {
                                   (double)t.vectors / (double)t.strips, taps[1], taps[2]);
   const double planes = (double)(runs.runs / t.rows) * phases;
   const double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
-  const double over = blocks > 1 ? ck_cost.plane_cut : 1;
+  const int64_t *parts = p->reduction.parts; /* of channels, whose windows are alike, and of the kernel's axes */
+  const double over = parts[1] * parts[2] * parts[3] > 1 ? ck_cost.plane_cut : 1;
   return over * planes * lines * (tiles * (double)t.strips * k * each + blocks * ck_cost.plane);
 }
 
