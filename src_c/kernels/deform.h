@@ -283,18 +283,19 @@ CK_INLINE void slopes_of(const ck_points *p, int64_t tap, const REAL *sums, REAL
   const int64_t first = tap * p->pixels;
   for (int64_t x = 0; x < p->pixels; x++) {
     const REAL *dot = sums + (x << nd), mask = p->mask ? ((const REAL *)p->mask)[first + x] : 1;
-    REAL slope[3] = {0}, value = 0, poison = 0; /* NaN where a coordinate is */
+    REAL slope[3] = {0}, fraction[3], value = 0, poison = 0; /* NaN where a coordinate is */
     CK_UNROLL
-    for (int d = 0; d < nd; d++)
-      poison += ((const REAL *)p->fraction[d])[first + x] * 0;
+    for (int d = 0; d < nd; d++) {
+      fraction[d] = ((const REAL *)p->fraction[d])[first + x];
+      poison += fraction[d] * 0;
+    }
     CK_UNROLL
     for (int q = 0; q < 1 << nd; q++) {
       REAL part[3] = {dot[q], dot[q], dot[q]}, share = dot[q];
       CK_UNROLL
       for (int d = 0; d < nd; d++) {
-        const REAL fraction = ((const REAL *)p->fraction[d])[first + x];
         const int upper = q >> (nd - 1 - d) & 1;
-        const REAL along = upper ? fraction : 1 - fraction;
+        const REAL along = upper ? fraction[d] : 1 - fraction[d];
         share *= along;
         CK_UNROLL
         for (int i = 0; i < nd; i++)
