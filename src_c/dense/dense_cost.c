@@ -342,7 +342,7 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
   else if ((by_channel && beside) || channels)
     each = ck_cost.drain;
   else if (by_channel)
-    each = ck_cost.drain_joined[d->phases[2] > 2];
+    each = ck_cost.drain_joined[d->phases[2] > 4];
   else if (by_group)
     each = ck_cost.drain_groups[ck_dense_joins_phases(d, p) ? 1 : ck_min(d->phases[2], 3) - 1];
   double runs = rows * (double)p->part_phases;

@@ -35,7 +35,7 @@ typedef struct ck_costs {
   double drain;          /* one that is stored from scratch; transposed; with others than its own neighbours */
   double drain_turned;
   double drain_apart;
-  double drain_joined[2]; /* of two phases, of more, along a row */
+  double drain_joined[2]; /* of up to four phases, of more, along a row */
   double drain_groups[3]; /* by group, of one phase, of several that are joined, of more */
   double drain_run;       /* a run of them */
   double drain_groups_run;

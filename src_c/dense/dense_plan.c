@@ -281,7 +281,8 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
 }
 
 /* More bytes than that come from memory, by channel and in place so many planes at a time: of more the machine does not
- * follow each, and memory is slower. Those that level 3 holds would take 1.15 times as long (Zen 4, one thread). */
+ * follow each, and memory is slower. Those that level 3 holds would take 1.15 times as long, and those of several tiles
+ * of outputs, of which all but the first find them in level 2, 1.2 (Zen 4, one thread). */
 enum { FAR_BYTES = 12 * 1024 * 1024, STREAMS = 16 };
 
 static int64_t streams_of(const ck_dense *d) {
@@ -290,8 +291,8 @@ static int64_t streams_of(const ck_dense *d) {
   const int64_t sizes[] = {d->n, d->groups, d->channels, a[0].source, a[1].source, a[2].source, item};
   int64_t bytes;
   const int far = !ck_product(sizes, 7, &bytes) || bytes >= FAR_BYTES;
-  return far && d->in_place && d->arrangement == CK_BY_CHANNEL && d->lanes > 1 && d->channels >= 2 * STREAMS ? STREAMS
-                                                                                                             : 0;
+  const int one_tile = d->lanes > 1 && d->lanes <= d->kernels->max_height;
+  return far && d->in_place && d->arrangement == CK_BY_CHANNEL && one_tile && d->channels >= 2 * STREAMS ? STREAMS : 0;
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */

@@ -206,7 +206,46 @@ static void CK_NAME(drain_places)(const ck_drain *p) {
   }
 }
 
+/* Element j of the v-th vector of three rows in turn: out of the first two rows, then out of these and the third. */
+#define THREE_FIRST(j, e) ((e) % 3 == 2 ? (j) : (e) % 3 * VL + (e) / 3)
+#define THREE_LAST(j, e) ((e) % 3 == 2 ? VL + (e) / 3 : (j))
+#define THREE_FIRST_0(j) THREE_FIRST(j, j)
+#define THREE_FIRST_1(j) THREE_FIRST(j, (j) + VL)
+#define THREE_FIRST_2(j) THREE_FIRST(j, (j) + 2 * VL)
+#define THREE_LAST_0(j) THREE_LAST(j, j)
+#define THREE_LAST_1(j) THREE_LAST(j, (j) + VL)
+#define THREE_LAST_2(j) THREE_LAST(j, (j) + 2 * VL)
+
+/* A vector of each of three or four rows, in turn. */
+CK_INLINE void interleave_three(REAL *row, const vreal r[3]) {
+  v_store(row, SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_0), r[2], THREE_LAST_0));
+  v_store(row + VL, SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_1), r[2], THREE_LAST_1));
+  v_store(row + 2 * VL, SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_2), r[2], THREE_LAST_2));
+}
+
+CK_INLINE void interleave_four(REAL *row, const vreal r[4]) {
+  const vreal low[2] = {SHUFFLE(r[0], r[2], INTERLEAVE), SHUFFLE(r[1], r[3], INTERLEAVE)};
+  const vreal high[2] = {SHUFFLE(r[0], r[2], INTERLEAVE_HIGH), SHUFFLE(r[1], r[3], INTERLEAVE_HIGH)};
+  v_store(row, SHUFFLE(low[0], low[1], INTERLEAVE));
+  v_store(row + VL, SHUFFLE(low[0], low[1], INTERLEAVE_HIGH));
+  v_store(row + 2 * VL, SHUFFLE(high[0], high[1], INTERLEAVE));
+  v_store(row + 3 * VL, SHUFFLE(high[0], high[1], INTERLEAVE_HIGH));
+}
+
+/* Of three and four phases whole vectors, also behind the last. */
 CK_INLINE void interleave(REAL *row, const char *c, int64_t c_phase, int64_t phases, int64_t count) {
+  if (phases == 3 || phases == 4) {
+    for (int64_t i = 0; i < count; i += phases * VL, row += phases * VL, c += VBYTES) {
+      vreal r[4] = {{0}};
+      for (int64_t f = 0; f < phases; f++)
+        r[f] = v_loadu(c + f * c_phase);
+      if (phases == 3)
+        interleave_three(row, r);
+      else
+        interleave_four(row, r);
+    }
+    return;
+  }
   for (int64_t f = 0; f < phases; f++, c += c_phase) {
     const REAL *from = (const REAL *)c;
     for (int64_t i = f; i < count; i += phases)
@@ -219,7 +258,7 @@ static void CK_NAME(drain_interleaved)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
   enum { ROOM = 32 * VL };
   REAL row[ROOM] __attribute__((aligned(VBYTES)));
-  const int64_t span = ROOM / p->phases * p->phases;
+  const int64_t span = ROOM / (p->phases * VL) * p->phases * VL;
   for (int64_t j = 0; j < p->lanes; j++) {
     const vreal bias = bias_of_lane(p, j);
     for (int64_t x = 0; x < p->count; x += span) {
