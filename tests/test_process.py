@@ -414,6 +414,11 @@ def guarded_in_place():
         ((1, 3, 700), (20, 3, 5), {}),
         ((2, 3, 6, 7, 9), (5, 3, 2, 3, 2), {}),
         ((1, 8, 30, 40), (4, 8, 21, 21), {}),
+        ((2, 5, 17, 19), (5, 1, 4, 3), {"groups": 5}),
+        ((2, 2, 11, 150), (2, 1, 3, 3), {"groups": 2}),
+        ((1, 2, 9, 70), (2, 1, 5, 5), {"groups": 2, "dilation": 2}),
+        ((2, 4, 15, 20), (1, 4, 3, 3), {"dilation": (2, 1)}),
+        ((1, 3, 5, 9, 13), (3, 1, 2, 3, 4), {"groups": 3, "stride": (1, 2, 1)}),
     )
     places = itertools.product(convkit.available_isas(), ("float32", "float64"), LAYOUTS, layers, (0, 1))
     rng = np.random.default_rng(0)

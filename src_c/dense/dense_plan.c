@@ -224,7 +224,7 @@ static int reads_in_place(const ck_dense *d, ck_arrangement arrangement) {
   const int channels = arrangement == CK_BY_CHANNEL && s->axis[2].step == 1 && stride[4] == item;
   int fits = (pixels || channels) && is_unpadded(d);
   if (!is_one_tap(d))
-    fits &= d->lanes > 1 && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0 &&
+    fits &= s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0 &&
             (s->axis[1].taps == 1 || stride[3] % 4096 != 0);
   for (int i = 0; i < 5 && fits; i++) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;

@@ -20,9 +20,13 @@ static void rows_there(const ck_window *w, int64_t *first, int64_t *end) {
 static void set_sharing(const ck_block *b, ck_phase_taps *taps, int64_t first_down) {
   const ck_window *w = &b->b.window;
   const int64_t rows = b->box.size[2], apart = taps->s_row ? taps->s_tap / taps->s_row : 0;
-  if (b->in_place || taps->down < 2 || apart * taps->s_row != taps->s_tap || apart >= rows || apart <= -rows)
+  if (taps->down < 2 || apart * taps->s_row != taps->s_tap || apart >= rows || apart <= -rows)
     return;
   taps->apart = apart;
+  if (b->in_place) { /* nothing is padding: beyond the last row that is read */
+    taps->end = rows * taps->s_row + taps->down * taps->s_tap;
+    return;
+  }
   rows_there(w, &taps->first, &taps->end);
   taps->first = (taps->first - w->axis_tap[1][first_down]) * w->extent[2];
   taps->end = (taps->end - w->axis_tap[1][first_down]) * w->extent[2];
