@@ -141,7 +141,7 @@ typedef struct ck_pack {
 } ck_pack;
 
 /* A few rows whose products are adjacent, against weights where they are: to[i][j] = chain over k of row i times
- * w[k * w_k + j * w_lane], or is added to. Either w_k is an element's bytes, with up to two vectors of lanes, or w_lane
+ * w[k * w_k + j * w_lane], or is added to. Either w_k is an element's bytes, with up to turned_lanes, or w_lane
  * is; k is at least a line of 64 bytes. */
 typedef struct ck_unpacked {
   int64_t k, rows, lanes;
@@ -479,6 +479,7 @@ struct ck_kernels {
   void (*line)(const ck_line *);
   void (*sheet)(const ck_sheet *);
   void (*unpacked)(const ck_unpacked *);
+  int turned_lanes; /* at most, of one of these calls whose products are adjacent */
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
   void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */

@@ -353,12 +353,12 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
 
 /* Weights are turned again for each 4 rows, or 2, or the last one; but they come from memory once. */
 static double unpacked_cycles(const ck_dense *d, const ck_dense_plan *p) {
-  const int64_t rows = p->pixels, turns = rows / 4 + rows % 4 / 2 + rows % 2, vector = d->kernels->vector;
-  const double turned = (double)(turns * 2 * vector) * ck_cost.turn;
+  const int64_t rows = p->pixels, turns = rows / 4 + rows % 4 / 2 + rows % 2, lanes = d->kernels->turned_lanes;
+  const double turned = (double)(turns * lanes) * ck_cost.turn;
   const double each = fmax(turned + (double)rows, (double)turns * ck_cost.latency);
-  const double memory = (double)(2 * vector * d->kernels->real_size) * ck_cost.level3;
+  const double memory = (double)(lanes * d->kernels->real_size) * ck_cost.level3;
   const double begin = (double)(ck_reduction_count(&p->reduction) * turns) * 4 * ck_cost.strip;
-  const double strips = (double)ck_ceil_div(d->lanes, 2 * vector) / (double)ck_max(1, p->tiles);
+  const double strips = (double)ck_ceil_div(d->lanes, lanes) / (double)ck_max(1, p->tiles);
   const double tile = strips * (fmax(products(d, p) * each, products(d, p) * memory) + begin) + ck_cost.panel;
   return ck_cost.task + (double)p->part_tiles * tile + drain_cycles(d, p);
 }

@@ -6,7 +6,7 @@ void ck_dense_sum_unpacked(const ck_block *b, const ck_tile *t) {
   const ck_dense *d = b->d;
   const ck_reduction *r = &b->p->reduction;
   const int64_t item = d->kernels->real_size, w_k = ck_unpacked_weight_step(d),
-                strip = w_k == item ? 2 * d->kernels->vector : t->lanes;
+                strip = w_k == item ? d->kernels->turned_lanes : t->lanes;
   const int64_t blocks = r->parts[0], channels = d->channels / blocks, more = d->channels % blocks;
   const int64_t taps = ck_taps_of(r->taps);
   ck_unpacked u = {.rows = b->pixels, .w_k = w_k, .w_lane = d->w_lane, .ld = t->ld};

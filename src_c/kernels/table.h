@@ -45,6 +45,7 @@ const ck_kernels CK_NAME(kernels) = {
     .line = CK_NAME(line),
     .sheet = CK_NAME(sheet),
     .unpacked = CK_NAME(unpacked),
+    .turned_lanes = UNPACKED_VECTORS * VL,
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
     .add_back = CK_NAME(add_back),
