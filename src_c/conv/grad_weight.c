@@ -11,6 +11,7 @@
 #include "base/parallel.h"
 #include "conv_dense.h"
 #include "dense/dense_cost.h"
+#include "dense/dense_plan.h"
 #include "dense/multiply.h"
 #include "weight_cut.h"
 #include "weight_winograd.h"

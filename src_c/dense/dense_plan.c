@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "dense_cost.h"
+#include "dense_runs.h"
 #include "lines.h"
 #include "multiply.h"
 #include "sheets.h"
