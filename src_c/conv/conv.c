@@ -126,6 +126,15 @@ static void explain_winograd(const ck_conv *call, ck_dense *d, ck_explanation *e
   e->rounds = plan.round ? ck_ceil_div(plan.boxes, plan.round) : 0;
 }
 
+static ck_reads what_is_read(const ck_dense *d) {
+  if (d->sampler)
+    return CK_READS_SAMPLES;
+  if (d->source.order == CK_COLUMNS)
+    return CK_READS_COLUMNS;
+  const int memory = d->in_place || d->arrangement == CK_SHEETS || d->arrangement == CK_LINES;
+  return memory ? CK_READS_INPUT : CK_READS_WINDOW;
+}
+
 static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   for (int i = 0; i < CK_ARRANGEMENTS; i++)
     e->cycles[i] = ck_dense_cycles(d, i, &call->run);
@@ -135,10 +144,7 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   const ck_kblock kb = ck_reduction_largest(&plan.reduction);
   const int groups = d->arrangement == CK_BY_GROUP || d->arrangement == CK_LINES;
   e->arrangement = d->arrangement;
-  e->reads = d->sampler                                                                 ? CK_READS_SAMPLES
-             : d->source.order == CK_COLUMNS                                            ? CK_READS_COLUMNS
-             : d->in_place || d->arrangement == CK_SHEETS || d->arrangement == CK_LINES ? CK_READS_INPUT
-                                                                                        : CK_READS_WINDOW;
+  e->reads = what_is_read(d);
   e->chosen = plan.cycles;
   for (int i = 0; i < 4; i++)
     e->block[i] = ck_grid_largest(&plan.grid, i);
