@@ -236,23 +236,25 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return tiles * ck_rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
 }
 
-/* An element of every so many-th, by vectors. */
-static double every(int64_t step) {
+/* An element of every so many-th along the innermost axis, in runs of so many: by vectors, or one by one. */
+static double strided_each(const ck_dense *d, int64_t step, int64_t run) {
+  const int64_t fewest = step == 2 ? d->kernels->vector / 2 + 1 : d->kernels->vector;
+  if (d->source.tensor.stride[4] != d->kernels->real_size || (step > 1 && (step > 4 || run < fewest)))
+    return ck_cost.stage_apart;
   return step == 1 ? ck_cost.stage : step == 2 ? ck_cost.stage_second : ck_cost.stage_strided;
 }
 
-/* The same along the innermost axis, in runs of so many. */
-static double strided_each(const ck_dense *d, int64_t step, int64_t run) {
-  const int64_t fewest = step == 2 ? d->kernels->vector / 2 + 1 : d->kernels->vector;
-  const int apart = d->source.tensor.stride[4] != d->kernels->real_size;
-  return apart || (step > 1 && (step > 4 || run < fewest)) ? ck_cost.stage_apart : every(step);
+/* Whether columns of one residue of the stride lie together in the window's rows. */
+static int is_sorted(const ck_dense *d, const ck_dense_plan *p) {
+  const ck_axis *x = &d->source.axis[2];
+  return x->step > 1 && ck_axis_step(x, ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2])) == 1;
 }
 
-/* Rows of a window of planes. By channel columns of one residue of the stride lie together, a run each. */
+/* Rows of a window of planes. By channel columns of one residue of the stride are a run each. */
 static double staged_rows(const ck_dense *d, const ck_dense_plan *p, double rows, double elements) {
   const ck_axis *x = &d->source.axis[2];
   const int64_t outputs = ck_max(1, p->window.outputs[3]), taps = ck_max(1, p->window.taps[2]);
-  const int sorted = x->step > 1 && ck_axis_step(x, outputs, taps) == 1;
+  const int sorted = is_sorted(d, p);
   const int64_t period = x->step / ck_max(1, ck_gcd(x->step, x->tap_step)), residues = ck_min(period, taps);
   const int by_run = sorted && x->adjacent;
   const int vectors = by_run && outputs < d->kernels->vector && 2 * residues >= x->step; /* of several rows at once */
@@ -275,10 +277,8 @@ static double staged_columns(const ck_dense *d, const ck_dense_plan *p, double e
 
 /* An element of groups on the lanes: as it lies, or transposed, by vectors where neighbours are. */
 static double staged_group(const ck_dense *d, const ck_dense_plan *p) {
-  const ck_axis *x = &d->source.axis[2];
   const int turned = d->source.tensor.stride[1] != d->kernels->real_size;
-  const int sorted = x->step > 1 && ck_axis_step(x, ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2])) == 1;
-  return turned && sorted ? ck_cost.stage_apart : ck_cost.stage_groups[turned];
+  return turned && is_sorted(d, p) ? ck_cost.stage_apart : ck_cost.stage_groups[turned];
 }
 
 /* Whether the rows of an image that so many outputs of one tap read follow one another in memory. */
