@@ -68,8 +68,8 @@ typedef struct ck_strip {
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */
   void *to;
-  int64_t ldc, apart;     /* of row_strips and depth_strips: elements from tile to tile of from and to, of the panel */
-  const int32_t *vectors; /* of lane_strips: where each vector of each tile lies, in elements, or NULL: side by side */
+  int64_t ldc, apart; /* of row_strips and depth_strips: elements from tile to tile of from and to, of the panel */
+  const int32_t *vo;  /* of lane_strips: where each vector of each tile lies, in elements, or NULL: side by side */
   int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0 */
   int add;
   const ck_finish *finish; /* or NULL */

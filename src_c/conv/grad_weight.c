@@ -258,7 +258,7 @@ static void multiply_rows(const gw_task *t, int64_t ld, int64_t first, int64_t r
   const int64_t row = ld * cut->k->real_size;
   ck_row_panel *panels = first == 0 && rows == t->part.row_count ? t->b.panels : t->b.few_panels;
   if (panels == t->b.few_panels)
-    ck_row_panels_set(cut->k, t->b.tap + first, rows, panels);
+    ck_row_panels_set(cut->k, t->b.tap + first, rows, 0, panels);
   ck_row_product product = {.kernels = cut->k,
                             .depth = cut->by_lanes,
                             .k = k,
@@ -389,7 +389,7 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
                        channel * source->act_y.stride[1], lanes)) {
       ck_window_output_offsets(&t->b.window, t->b.output);
       ck_window_tap_offsets(&t->b.window, t->b.tap);
-      ck_row_panels_set(cut->k, t->b.tap, rows, t->b.panels);
+      ck_row_panels_set(cut->k, t->b.tap, rows, 0, t->b.panels);
     }
   }
   for (int64_t tile = t->part.tile; tile < t->part.tile_end; tile++) {

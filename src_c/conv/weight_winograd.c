@@ -222,7 +222,7 @@ static void set_offsets(const ww_task *t, const ck_box *tiles) {
   for (int64_t tap = 0; tap < t->p->x.taps[0]; tap++)
     for (int64_t c = 0; c < t->part.rows.channels; c++)
       *ro++ = (int32_t)(w->axis_tap[0][tap] * plane * chunk + c);
-  ck_row_panels_set(t->cut->k, t->b.ro, t->part.row_count / TAPS, t->b.panels);
+  ck_row_panels_set(t->cut->k, t->b.ro, t->part.row_count / TAPS, 0, t->b.panels);
 }
 
 static char *points_of(const ww_task *t, int64_t tile) {

@@ -51,7 +51,7 @@ static void load_weights(const ck_chunk *c, ck_chunk_buffers *b, const ck_chunk_
 /* columns[pixel][lane] (+)= sum over output channels of weight * gradient. */
 static void gradient_columns(const ck_chunk *c, const ck_chunk_buffers *b, int64_t vectors, int64_t first,
                              int64_t outputs, int64_t pixel, int64_t pixels, const char *panel) {
-  ck_row_panels_set(c->k, b->pixel + pixel, pixels, b->rows);
+  ck_row_panels_set(c->k, b->pixel + pixel, pixels, 0, b->rows);
   ck_row_product product = {.kernels = c->k,
                             .k = outputs,
                             .rows = pixels,

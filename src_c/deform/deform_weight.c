@@ -13,7 +13,7 @@
 /* acc[output][lane] += sum over the run's pixels of g * sample. */
 static void add_products(const ck_chunk *c, const ck_chunk_buffers *b, int64_t vectors, int64_t first, int64_t outputs,
                          int64_t pixel, int64_t pixels, char *acc) {
-  ck_row_panels_set(c->k, b->output + first, outputs, b->rows);
+  ck_row_panels_set(c->k, b->output + first, outputs, 0, b->rows);
   ck_row_product product = {.kernels = c->k,
                             .k = pixels,
                             .rows = outputs,

@@ -39,6 +39,8 @@ typedef struct ck_tile {
   char *dst;
 } ck_tile;
 
+ck_tile ck_dense_tile_at(const ck_dense *dense, const ck_dense_plan *plan, int64_t outer, int64_t tile);
+
 /* One phase's part of the panel, and where its sums go. */
 typedef struct ck_part {
   int64_t k;

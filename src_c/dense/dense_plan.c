@@ -69,9 +69,9 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
   b->ro = ck_take(arena, ck_max(p->pixels, p->tile_lanes) * (int64_t)sizeof(int32_t));
   const int64_t vector = p->tile_lanes * d->kernels->vector * item;
-  b->vectors = ck_take(arena, d->arrangement == CK_BY_CHANNEL ? p->acc_phase / vector * (int64_t)sizeof(int32_t) : 0);
-  const int one = d->arrangement == CK_BY_PIXEL && p->tile_lanes <= d->kernels->vector;
-  const int64_t panels = one ? ck_row_panel_bound(d->kernels, p->pixels) : ck_row_panel_count(d->kernels, p->pixels);
+  b->vo = ck_take(arena, d->arrangement == CK_BY_CHANNEL ? p->acc_phase / vector * (int64_t)sizeof(int32_t) : 0);
+  const int64_t panels =
+      (ck_dense_ends_with_rows(d, p) ? ck_row_panel_bound : ck_row_panel_count)(d->kernels, p->pixels);
   b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {
@@ -211,6 +211,11 @@ static int is_unpadded(const ck_dense *d) {
   return inside;
 }
 
+/* Whether it is a transposed convolution, if of one phase. */
+static int has_phases(const ck_dense *d) {
+  return d->source.axis[0].stride + d->source.axis[1].stride + d->source.axis[2].stride > 0;
+}
+
 static int is_one_tap(const ck_dense *d) {
   const ck_axis *a = d->source.axis;
   return is_unpadded(d) && a[0].taps * a[1].taps * a[2].taps == 1;
@@ -223,10 +228,9 @@ static int reads_in_place(const ck_dense *d, ck_arrangement arrangement) {
   int64_t reach = 0, sizes[5] = {d->n, d->channels, s->axis[0].source, s->axis[1].source, s->axis[2].source};
   const int pixels = arrangement == CK_BY_PIXEL && (s->order == CK_PLANES || s->order == CK_INTERLEAVED);
   const int channels = arrangement == CK_BY_CHANNEL && s->axis[2].step == 1 && stride[4] == item;
+  const int rows_meet = s->axis[1].taps > 1 && stride[3] % 4096 == 0;
   int fits = (pixels || channels) && is_unpadded(d);
-  if (!is_one_tap(d))
-    fits &= s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0 &&
-            (s->axis[1].taps == 1 || stride[3] % 4096 != 0);
+  fits &= is_one_tap(d) || (!has_phases(d) && !rows_meet);
   for (int i = 0; i < 5 && fits; i++) {
     fits &= stride[i] >= 0 && stride[i] % item == 0;
     reach += fits ? ck_min(sizes[i], INT32_MAX) * ck_min(stride[i] / item, INT32_MAX) / 8 : 0;
@@ -244,12 +248,12 @@ static ck_order order_for(const ck_dense *d, ck_arrangement arrangement) {
 /* Whether the source can be copied in the bands that register tiles take. */
 static int fits_bands(const ck_dense *d) { return d->source.order == CK_PLANES && d->lanes > 1 && is_one_tap(d); }
 
-/* In columns outputs are neighbours whose rows a window keeps apart.  Whether by channel the source may be written out
- * as columns. */
+/* Whether by channel the source may be written out as columns, in which outputs are neighbours whose rows a window
+ * keeps apart. */
 static int fits_columns(const ck_dense *d) {
   const ck_source *s = &d->source;
   return s->order == CK_PLANES && d->lanes > 1 && d->n > 0 && !is_one_tap(d) && !d->sampler && !d->fold && !d->tapped &&
-         !s->act_y.data && s->axis[0].stride + s->axis[1].stride + s->axis[2].stride == 0;
+         !s->act_y.data && !has_phases(d);
 }
 
 /* What tasks may read, a bit each. */
@@ -291,9 +295,10 @@ static int64_t streams_of(const ck_dense *d) {
   const int64_t item = d->kernels->real_size;
   const int64_t sizes[] = {d->n, d->groups, d->channels, a[0].source, a[1].source, a[2].source, item};
   int64_t bytes;
-  const int far = !ck_product(sizes, 7, &bytes) || bytes >= FAR_BYTES;
   const int one_tile = d->lanes > 1 && d->lanes <= d->kernels->max_height;
-  return far && d->in_place && d->arrangement == CK_BY_CHANNEL && one_tile && d->channels >= 2 * STREAMS ? STREAMS : 0;
+  if (!d->in_place || d->arrangement != CK_BY_CHANNEL || !one_tile || d->channels < 2 * STREAMS)
+    return 0;
+  return !ck_product(sizes, 7, &bytes) || bytes >= FAR_BYTES ? STREAMS : 0;
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */

@@ -17,8 +17,7 @@ typedef struct ck_buffers {
   ck_samples samples; /* in place of the window, of a deformable one */
   char *image, *columns;
   char *acc, *chain, *panel, *bias;
-  int32_t *ko, *ro;
-  int32_t *vectors; /* by channel: where each vector of lanes begins */
+  int32_t *ko, *ro, *vo; /* vo: by channel, of each vector of lanes */
   ck_row_panel *panels;
   int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
   int64_t w_base;

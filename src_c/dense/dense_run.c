@@ -9,36 +9,6 @@
 #include "multiply.h"
 #include "sheets.h"
 
-ck_tile ck_dense_tile_at(const ck_dense *d, const ck_dense_plan *p, int64_t outer, int64_t tile) {
-  int64_t vector = d->kernels->vector, first, group, lane;
-  ck_tile t = {.ld = p->tile_lanes};
-  if (d->arrangement == CK_BY_GROUP) {
-    group = outer * vector;
-    lane = tile;
-    first = group * d->lanes + tile;
-    t.lanes = ck_min(vector, d->groups - group);
-    t.w_lane = d->w_group;
-    t.dst_lane = d->lanes * d->dst.stride[1];
-    t.bias_lane = d->lanes * d->bias_stride;
-  } else {
-    group = outer;
-    lane = tile * p->tile_lanes;
-    first = group * d->lanes + lane;
-    t.lanes = ck_min(p->tile_lanes, d->lanes - lane);
-    t.w_lane = d->w_lane;
-    t.dst_lane = d->dst.stride[1];
-    t.bias_lane = d->bias_stride;
-  }
-  if (ck_dense_by_plane(d))
-    t.ld = 1;
-  else if (d->arrangement == CK_BY_CHANNEL || t.lanes <= vector)
-    t.ld = ck_round_up(t.lanes, vector);
-  t.w = d->w + group * d->w_group + lane * d->w_lane;
-  t.dst = (char *)d->dst.data + first * d->dst.stride[1];
-  t.bias = d->bias ? d->bias + first * d->bias_stride : NULL;
-  return t;
-}
-
 static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps, char *panel) {
   ck_pack pack = {
       .panel = panel,
@@ -70,7 +40,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .height = t->lanes,
                              .lanes = together * runs->row - (runs->row - runs->lanes),
                              .ldc = runs->runs * runs->row,
-                             .far = b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS),
+                             .ahead = b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS),
                              .streams = b->in_place ? b->p->streams * ck_taps_of(b->kblock.taps) : 0,
                              .wide = b->b.window.bands.size / kernels->vector,
                              .data = b->data,
@@ -89,7 +59,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
       product.finish = &finish;
     }
     product.total = p->acc + r * runs->row * kernels->real_size;
-    product.vectors = b->b.vectors + r * runs->row / kernels->vector;
+    product.vo = b->b.vo + r * runs->row / kernels->vector;
     ck_multiply_lanes(&product);
     if (b->finishing)
       ck_dense_activate_stored(d, finish.dst, finish.row, t->lanes, runs->lanes);
@@ -243,11 +213,11 @@ static void read_samples(ck_block *b, const ck_kblock *kb, int64_t channel, int6
                             b->b.ro, b->b.ko);
 }
 
-/* Of run after run. */
+/* Where each vector of run after run begins. */
 static void set_vectors(const ck_block *b) {
   const ck_lane_runs *runs = &b->runs;
   const int banded = b->b.window.bands.count > 0;
-  int32_t *to = b->b.vectors;
+  int32_t *to = b->b.vo;
   for (int64_t r = 0; r < runs->runs; r++) {
     const int32_t *at = b->b.ro + r * runs->outputs;
     for (int64_t j = 0; j < runs->lanes; j += b->d->kernels->vector)
@@ -279,9 +249,8 @@ static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
     }
   }
   if (fresh && d->arrangement != CK_BY_CHANNEL) {
-    const int one = d->arrangement == CK_BY_PIXEL && b->p->tile_lanes <= d->kernels->vector;
-    b->height = one ? ck_row_panel_height(d->kernels, b->b.ro, b->pixels) : 0;
-    ck_row_panels_cut(d->kernels, b->b.ro, b->pixels, b->height, b->b.panels);
+    b->height = ck_dense_ends_with_rows(d, b->p) ? ck_row_panel_height(d->kernels, b->b.ro, b->pixels) : 0;
+    ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->height, b->b.panels);
   } else if (fresh && !ck_dense_by_plane(d)) {
     set_vectors(b);
   }
@@ -490,35 +459,6 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   return tile_end;
 }
 
-/* A tile of pixels that are lanes: each of what were lanes, with the bias of all of them. */
-static void drain_swapped(ck_block *b, ck_tile *t) {
-  const ck_dense *d = b->d;
-  const ck_box all = b->box;
-  const int64_t row = t->ld * d->kernels->real_size;
-  t->bias_lane = 0;
-  b->pixels = b->pitch = b->box.size[3] = 1;
-  for (int64_t i = 0; i < all.size[3]; i++) {
-    b->box.first[3] = all.first[3] + i;
-    t->bias = d->bias ? d->bias + b->box.first[3] * d->bias_stride : NULL;
-    ck_dense_drain(b, t, b->b.acc + i * row);
-  }
-  b->box = all;
-}
-
-/* Their weights may be anything: no tap is padding. */
-static void run_unpacked(ck_block *b, int64_t tile, int64_t tile_end) {
-  for (int64_t i = tile; i < tile_end && !ck_stopped(b->worker); i++) {
-    ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, i);
-    b->pixels = ck_box_count(&b->box);
-    b->pitch = b->box.size[3];
-    ck_dense_sum_unpacked(b, &t);
-    if (b->d->swapped)
-      drain_swapped(b, &t);
-    else
-      ck_dense_drain(b, &t, b->b.acc);
-  }
-}
-
 /* Of `left` outputs from `first` on along axis i, those within which every tap is padding for all or for none: one row
  * or plane by itself where these are added to one element, whose sum must not follow from who shares the tile. */
 static int64_t alike(const ck_dense *d, int i, int64_t first, int64_t left) {
@@ -531,7 +471,7 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   const ck_box all = b->box;
   ck_box *box = &b->box;
   if (b->d->arrangement == CK_UNPACKED) {
-    run_unpacked(b, tile, tile_end);
+    ck_dense_run_unpacked(b, tile, tile_end);
     return;
   }
   tile = run_tiles(b, tile, tile_end);

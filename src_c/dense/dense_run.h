@@ -9,8 +9,6 @@ ck_status ck_dense_run(ck_dense *dense, const ck_run *run);
 /* Writes ck_dense_panels' weights, for `prepared`; scratch is of plan->bytes. */
 void ck_dense_pack(const ck_dense *dense, const ck_dense_plan *plan, void *scratch, char *panels);
 
-ck_tile ck_dense_tile_at(const ck_dense *dense, const ck_dense_plan *plan, int64_t outer, int64_t tile);
-
 /* The block's box, for these tiles. Whoever has changed the box or the phases sets settled to 0. */
 void ck_dense_run_block(ck_block *block, int64_t tile, int64_t tile_end);
 

@@ -19,6 +19,11 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan
  * outputs of a run, there or here. By pixel: lanes are neighbours there, and pixels at one step. */
 int ck_dense_goes_straight(const ck_dense *dense, const ck_lane_runs *runs, const int64_t size[4]);
 
+/* Whether register tiles end where the rows of an image do, if they can: by pixel, of one vector of lanes. */
+static inline int ck_dense_ends_with_rows(const ck_dense *dense, const ck_dense_plan *plan) {
+  return dense->arrangement == CK_BY_PIXEL && plan->tile_lanes <= dense->kernels->vector;
+}
+
 /* By pixel and by group, whether all elements of the output are stored row by row, whatever their phase, also those
  * that have no tap: each vector of neighbours in memory is transposed at once, wherever its sums lie. */
 enum { CK_MOST_JOINED = 4 }; /* elements, for each of a phase */

@@ -4,7 +4,7 @@
 
 #include "dense_block.h"
 
-/* The tile of the block, whose pixels are set: summed into the accumulators, one k-block after the other. */
-void ck_dense_sum_unpacked(const ck_block *block, const ck_tile *tile);
+/* Tiles of a block, whose weights may be anything: no tap is padding. */
+void ck_dense_run_unpacked(ck_block *block, int64_t tile, int64_t tile_end);
 
 #endif

@@ -76,7 +76,7 @@ int64_t ck_row_panel_bound(const ck_kernels *kernels, int64_t rows) {
   return ck_ceil_div(rows, ck_min(FEWEST_ROWS, kernels->max_height));
 }
 
-void ck_row_panels_cut(const ck_kernels *kernels, const int32_t *ro, int64_t rows, int64_t height,
+void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, int64_t height,
                        ck_row_panel *panels) {
   const row_cut cut = cut_rows(kernels, rows, height);
   for (int part = 0; part < 2; part++)
@@ -84,17 +84,16 @@ void ck_row_panels_cut(const ck_kernels *kernels, const int32_t *ro, int64_t row
       *panels++ = panel_of(ro, cut.height[part]);
 }
 
-void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels) {
-  ck_row_panels_cut(kernels, ro, rows, 0, panels);
-}
-
 /* All tiles of a piece together fetch as much of the next panel as the piece has of its own, a few bytes for each
  * product: fetched all at once, lines wait for each other. One image of 512 channels on a Zen 3, by Winograd, whose
  * weights come from memory: 28x28 takes 0.9 of the time, 7x7 0.8; of a panel that is close it costs nothing. Where none
  * is next, the first line of this one stands in. */
 static void set_next(ck_strip *s, const ck_row_product *p, int64_t first, int64_t row, int64_t panels) {
-  s->next = p->next ? (const char *)p->next + first * (p->next_row ? p->next_row : row) : p->panel;
-  s->next_step = p->next_row ? p->next_row : p->next ? ck_ceil_div(row, panels) : 0;
+  s->next = p->panel;
+  if (!p->next)
+    return;
+  s->next = (const char *)p->next + first * (p->next_row ? p->next_row : row);
+  s->next_step = p->next_row ? p->next_row : ck_ceil_div(row, panels);
   s->next_tile = p->next_row ? LINE : s->k * s->next_step;
 }
 
@@ -173,9 +172,9 @@ static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, i
     ck_finish finish;
     next = at < wider ? wider : strips;
     s->tiles = next - at;
-    s->s = (const char *)p->data + (p->vectors ? 0 : lane) * item;
-    s->vectors = p->vectors ? p->vectors + lane / vector : NULL;
-    s->ahead = p->far ? wide * vector : 0;
+    s->s = (const char *)p->data + (p->vo ? 0 : lane) * item;
+    s->vo = p->vo ? p->vo + lane / vector : NULL;
+    s->ahead = p->ahead ? wide * vector : 0;
     set_place(s, pieces, i, p->chain, p->total, lane * item, p->mode);
     s->finish = NULL;
     if (p->finish && i == pieces - 1) {

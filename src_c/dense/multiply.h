@@ -10,12 +10,11 @@
 
 /* Of `rows` rows at offsets ro, all register tiles, those of larger height first; how many those are. */
 int64_t ck_row_panel_count(const ck_kernels *kernels, int64_t rows);
-void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, ck_row_panel *panels);
-
-/* The same with all but the last of one height, 0 being balanced; which that is for tiles of one vector of lanes, so
- * that tiles end where runs of rows at one step do; and how many there may be. */
-void ck_row_panels_cut(const ck_kernels *kernels, const int32_t *ro, int64_t rows, int64_t height,
+void ck_row_panels_set(const ck_kernels *kernels, const int32_t *ro, int64_t rows, int64_t height,
                        ck_row_panel *panels);
+
+/* The height of all but the last with which tiles of one vector of lanes end where runs of rows at one step do, or 0;
+ * and how many panels there may be of it. */
 int64_t ck_row_panel_height(const ck_kernels *kernels, const int32_t *ro, int64_t rows);
 int64_t ck_row_panel_bound(const ck_kernels *kernels, int64_t rows);
 
@@ -60,18 +59,17 @@ typedef struct ck_point_product {
 
 void ck_multiply_points(const ck_point_product *product);
 
-/* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j; or of data[ko[k] + vectors[q]]
- * and its neighbours, for the q-th vector of them. panel is [k][height rounded up to vectors]; whole vectors of data are read and of total written. With `finish` the
- * sums go there alone. */
+/* total[i][j] = chain over k of panel[k][i] * data[ko[k] + j], for `lanes` neighbours j; or, of the q-th vector of
+ * them, of data[ko[k] + vo[q]] and its neighbours. panel is [k][height rounded up to vectors]; whole vectors of data
+ * are read and of total written. With `finish` the sums go there alone. */
 typedef struct ck_lane_product {
   const ck_kernels *kernels;
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
-  int far;                       /* whether data lie in memory, not in scratch */
-  int64_t streams;               /* of these, how many are read at a time; 0: as many as k, or by the panel's size */
+  int ahead;                     /* whether what the next tile reads is fetched: of data in memory, not in scratch */
+  int64_t streams;               /* of k, how many at a time; 0: by the panel's size, if k may be cut */
   int64_t wide;                  /* data in bands: vectors of one at most; or 0 */
   const void *data;
-  const int32_t *vectors; /* or NULL */
-  const int32_t *ko;
+  const int32_t *ko, *vo; /* vo: or NULL */
   const void *panel;
   const void *next; /* what comes after the panel, from far away, or NULL */
   int64_t next_row; /* bytes from product to product */

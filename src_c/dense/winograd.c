@@ -125,7 +125,7 @@ static void transform_inputs(task *t, int64_t channel, int64_t channels, char *t
  */
 static void set_row_panels(const task *t) {
   const int64_t panels = ck_row_panel_count(t->d.kernels, t->tiles);
-  ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, t->b.panels);
+  ck_row_panels_set(t->d.kernels, t->b.ro, t->tiles, 0, t->b.panels);
   if (t->p->shared)
     return;
   for (int64_t i = panels - 1; i >= 0; i--) {

@@ -298,7 +298,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
     const int64_t beside = t * vectors * VL;
     int64_t vector[CK_MAX_LANE_VECTORS];
     for (int j = 0; j < vectors; j++)
-      vector[j] = p->vectors ? p->vectors[t * vectors + j] : beside + j * VL;
+      vector[j] = p->vo ? p->vo[t * vectors + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
     if (p->ahead)
