@@ -111,6 +111,43 @@ def test_outputs_of_rows_that_a_window_keeps_apart_are_neighbours_in_columns():
                 np.testing.assert_array_equal(result, results[0], f"{call}, {options}, {value}, {isa}")
 
 
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_planes_of_a_large_input_are_read_in_place_some_at_a_time():
+    """One tap and several, of channels that are no multiple of them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 37, 300, 305), np.float32)
+    for isa, taps in itertools.product(convkit.available_isas(), ((1, 1), (2, 2))):
+        convkit.set_isa(isa)
+        weight, results = rng.standard_normal((3, 37, *taps), np.float32), []
+        for name, reads in (("by_channel", "window"), ("by_channel", "input")):
+            assert take(name, "conv2d", x.shape, weight.shape, reads=reads, algorithm="implicit_gemm")
+            results.append(convkit.conv2d(x, weight, algorithm="implicit_gemm"))
+        np.testing.assert_array_equal(*results, f"{taps}, {isa}")
+
+
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_short_rows_of_a_stride_are_copied_alike():
+    """By channel of a vector's columns or fewer, out of lines of some rows, also of more rows than these hold."""
+    rng = np.random.default_rng(0)
+    layers = (
+        ((2, 3, 12, 13), (5, 3, 3, 3), {"stride": 2, "padding": 1}),
+        ((2, 4, 90, 29), (4, 1, 3, 4), {"stride": (1, 4), "groups": 4}),
+        ((1, 2, 70, 20), (3, 2, 2, 3), {"stride": (1, 3), "padding": 2, "padding_mode": "replicate"}),
+        ((1, 2, 9, 26), (3, 2, 2, 4), {"stride": 4, "dilation": 2, "padding": 1, "padding_mode": "reflect"}),
+        ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"stride": 2}),
+    )
+    for isa, dtype, layer in itertools.product(convkit.available_isas(), ("float32", "float64"), layers):
+        convkit.set_isa(isa)
+        x_shape, weight_shape, options = layer
+        op, options = f"conv{len(x_shape) - 2}d", options | {"algorithm": "implicit_gemm"}
+        x, weight = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(weight_shape).astype(dtype)
+        results = []
+        for name in ("by_pixel", "by_channel"):
+            assert take(name, op, x_shape, weight_shape, reads="window", dtype=dtype, **options)
+            results.append(getattr(convkit, op)(x, weight, **options))
+        np.testing.assert_array_equal(*results, f"{layer}, {dtype}, {isa}")
+
+
 @pytest.mark.parametrize("name", ["by_channel", "sheets"])
 @pytest.mark.parametrize("activation", [None, "relu", ("leaky_relu", 0.1), "tanh"])
 @pytest.mark.usefixtures("cheapest")

@@ -96,6 +96,9 @@ def test_an_activation_in_the_pass_of_the_layer_before_changes_no_bit(activation
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(np.signbit(together[0]), np.signbit(apart[0]))
     np.testing.assert_array_equal(model.predict(x), together[0])
+    model = nn.Sequential(nn.Sequential(layers[0]), nn.Sequential(activation, nn.Sequential(*layers[2:4])), *layers[4:])
+    for one, other in zip(together, both(), strict=True):  # chains inside are their layers
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("isa")
@@ -157,10 +160,12 @@ def test_a_chain_passes_over_no_call_of_ones_own():
 
     relu = nn.ReLU()
     relu.begin = lambda x: (seen.append("instance"), nn.ReLU.begin(relu, x))[1]
-    chain = nn.Sequential(Seen(3, 2, rng=0), nn.ReLU(), nn.Linear(2, 2, rng=1), relu)
+    inner = nn.Sequential(nn.Linear(2, 2, rng=1))
+    inner.begin = lambda x: (seen.append("chain"), nn.Sequential.begin(inner, x))[1]
+    chain = nn.Sequential(nn.Sequential(Seen(3, 2, rng=0), nn.ReLU()), inner, relu)
     y = chain(np.ones((1, 3), np.float32))
     assert (y >= 0).all()
-    assert seen == ["class", "instance"]
+    assert seen == ["class", "chain", "instance"]
 
 
 def test_what_is_no_chain():
