@@ -25,7 +25,7 @@ from setuptools.errors import CompileError, LinkError
 # off. Nothing that relaxes arithmetic further belongs here: the worst of those flags change the floating-point mode of
 # the whole process when the library is loaded. Nor does anything that ties the build to this machine's CPU.
 CFLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-CFLAGS += ["-fvisibility=hidden", "-g0", "-Wall", "-Wextra"]
+CFLAGS += ["-fvisibility=hidden", "-g0", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"]
 # Loops begin with a cache line: a micro-kernel's speed moved by 2 to 4 % with any change of the code before it.
 CFLAGS += ["-falign-loops=64"]
 
