@@ -55,6 +55,16 @@ def test_outputs_farther_apart_than_any_array_is_long(nd, mode):
     assert np.array_equal(dx.ravel(), matrix.T @ grad)
 
 
+@pytest.mark.parametrize("far", (2**63 - 1, 2**63 - 3))
+def test_the_longest_strides(far, isa):
+    """Rows of one output, whose taps lie in runs of their own: none is a stride before the first."""
+    x = np.arange(1.0, 49).reshape(2, 1, 3, 8)
+    for taps in (3, 7):
+        weight = 2.0 ** np.arange(taps).reshape(1, 1, 1, taps)
+        y = convkit.conv2d(x, weight, stride=(1, far))
+        assert np.array_equal(y, (x[..., :taps] * weight).sum(axis=-1, keepdims=True))
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("nd", (1, 2, 3))
 def test_padding_modes_are_numpys(mode, nd, isa):

@@ -65,7 +65,7 @@ static layout layout_of(const ck_axis *axis, int64_t n, int64_t m) {
   if (hull(axis, n, m) <= n * m * ck_max(1, axis->holes) && !(axis->adjacent && axis->step > 1))
     return (layout){.hull = 1};
   const int64_t common = ck_max(1, ck_gcd(axis->step, axis->tap_step));
-  layout l = {.period = axis->step / common, .apart = axis->tap_step / common};
+  layout l = {.period = ck_min(axis->step / common, ck_max(1, m)), .apart = axis->tap_step / common};
   if (!axis->adjacent || l.apart > n)
     l = (layout){.period = ck_max(1, m), .apart = n};
   return l;
