@@ -67,7 +67,7 @@ def swapped_bytes(array):
 
 def garbage_strides(array):
     """Axes of size 1 get absurd strides, which nobody may use."""
-    strides = (2**40 + 3 if size == 1 else stride for size, stride in zip(array.shape, array.strides, strict=True))
+    strides = (2**62 + 3 if size == 1 else stride for size, stride in zip(array.shape, array.strides, strict=True))
     return np.lib.stride_tricks.as_strided(array.copy(), array.shape, tuple(strides))
 
 

@@ -46,15 +46,23 @@ cdef class Geometry:
         fill_axes(self.shape.out, out, 1)
 
 
+cdef int64_t FARTHEST = 2**48  # between two bytes of memory
+
+
+cdef inline int64_t step_along(cnp.ndarray array, int axis) noexcept:
+    """The stride; of one element it may be anything, and addresses of the next ones, which are fetched, overflow."""
+    cdef int64_t step = cnp.PyArray_STRIDES(array)[axis]
+    return 0 if cnp.PyArray_DIMS(array)[axis] == 1 and not -FARTHEST < step < FARTHEST else step
+
+
 cdef inline void set_tensor(ck.ck_tensor *tensor, cnp.ndarray array, bint channel_last) noexcept:
     """Pointer and strides as (batch, channel, depth, height, width); axes that are not there get stride 0."""
     cdef int nd = cnp.PyArray_NDIM(array) - 2, i
-    cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(array)
     tensor.data = cnp.PyArray_DATA(array)
-    tensor.stride[0] = strides[0]
-    tensor.stride[1] = strides[nd + 1] if channel_last else strides[1]
+    tensor.stride[0] = step_along(array, 0)
+    tensor.stride[1] = step_along(array, nd + 1 if channel_last else 1)
     for i in range(3):
-        tensor.stride[2 + i] = 0 if i < 3 - nd else strides[i - (3 - nd) + (1 if channel_last else 2)]
+        tensor.stride[2 + i] = 0 if i < 3 - nd else step_along(array, i - (3 - nd) + (1 if channel_last else 2))
 
 
 cdef inline void set_call(ck.ck_conv *call, Geometry geometry, cnp.ndarray array, int activation, double a, double b,
