@@ -25,7 +25,7 @@ def samples(layers):
 
 @pytest.mark.thorough
 def test_a_fit_finds_what_times_come_from(costs):
-    true = costs | {"stage": (0.3,), "drain": (0.05,)}
+    true = costs | {"stage": (0.25,), "stage_row": (13,)}  # each within a fit's reach, 1.7 times as much
     engine.set_costs(true)
     given = list(samples(draw.random_layers(20, 5)))
     assert fit.quality(given).loss < 1e-9 and fit.quality(given).near == 1
@@ -34,7 +34,7 @@ def test_a_fit_finds_what_times_come_from(costs):
     found = fit.fit(given, lines.append)
     after = fit.quality(given)
     assert before.loss > 0.005 and after.loss < before.loss / 2 and len(lines) == len(fit.STEPS)
-    assert found["stage"][0] > 1.5 * costs["stage"][0]
+    assert found["stage_row"][0] > 1.3 * costs["stage_row"][0]
     assert any(line.startswith("X(stage, ") for line in fit.changed(found, costs))
 
 
