@@ -419,6 +419,7 @@ def guarded_in_place():
         ((1, 2, 9, 70), (2, 1, 5, 5), {"groups": 2, "dilation": 2}),
         ((2, 4, 15, 20), (1, 4, 3, 3), {"dilation": (2, 1)}),
         ((1, 3, 5, 9, 13), (3, 1, 2, 3, 4), {"groups": 3, "stride": (1, 2, 1)}),
+        *(((1, 2, 31 + taps), (2, 1, taps), {"groups": 2}) for taps in (5, 9, 17, 33)),  # a tap beyond some vectors
     )
     places = itertools.product(convkit.available_isas(), ("float32", "float64"), LAYOUTS, layers, (0, 1))
     rng = np.random.default_rng(0)

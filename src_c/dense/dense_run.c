@@ -391,7 +391,8 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   return tile;
 }
 
-/* By channel whole vectors are read, also those that a run only begins: behind the last plane there may be nothing. */
+/* By channel whole vectors are read, also those that a run only begins, and by plane those that taps only begin:
+ * behind the last plane there may be nothing. */
 static int reads_past_end(const ck_block *b) {
   const ck_source *s = &b->d->source;
   const int64_t *stride = s->tensor.stride;
@@ -401,7 +402,8 @@ static int reads_past_end(const ck_block *b) {
   const char *last = (const char *)s->tensor.data + (channels - 1) * stride[1] + at[0] * stride[0];
   for (int i = 0; i < 3; i++)
     last += ck_axis_at(&s->axis[i], at[i + 1], s->axis[i].taps - 1) * stride[i + 2];
-  return last + b->runs.row * b->d->kernels->real_size > s->end;
+  const int64_t taps = ck_dense_by_plane(b->d) ? b->d->kernels->vector : 0;
+  return last + (b->runs.row + taps) * b->d->kernels->real_size > s->end;
 }
 
 static void set_runs(ck_block *b) {
