@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import LAYOUTS, THOROUGH, assert_same_bits, each, everything, random_data
+from cases import LAYOUTS, THOROUGH, arrange, assert_same_bits, each, everything, random_data
 from convkit._ext import engine
 from problems import AWKWARD, AWKWARD_TRANSPOSED, PLANES, named, random_problem, random_transposed
 
@@ -123,6 +123,25 @@ def test_planes_of_a_large_input_are_read_in_place_some_at_a_time():
             assert take(name, "conv2d", x.shape, weight.shape, reads=reads, algorithm="implicit_gemm")
             results.append(convkit.conv2d(x, weight, algorithm="implicit_gemm"))
         np.testing.assert_array_equal(*results, f"{taps}, {isa}")
+
+
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_tiles_that_end_with_the_rows_of_an_image_have_the_bits_of_others():
+    """By pixel, of one vector of outputs or half of one: rows of which two fit, one, a part, or nothing that ends."""
+    rng = np.random.default_rng(0)
+    sizes = ((1, 3), (3, 5), (8, 7), (12, 8), (16, 13), (2, 14), (5, 15), (7, 16), (4, 18), (13, 28))
+    places = itertools.product(convkit.available_isas(), ("float32", "float64"), LAYOUTS, sizes)
+    for isa, dtype, layout, (c_out, columns) in places:
+        convkit.set_isa(isa)
+        x = arrange(rng.standard_normal((2, 3, 9, columns + 2)).astype(dtype), layout)
+        weight, bias = rng.standard_normal((c_out, 3, 3, 3)).astype(dtype), rng.standard_normal(c_out).astype(dtype)
+        options = {"layout": layout, "algorithm": "implicit_gemm"}
+        results = []
+        for name, reads in (("by_channel", "window"), ("by_pixel", "window"), ("by_pixel", "input")):
+            assert take(name, "conv2d", x.shape, weight.shape, reads=reads, dtype=dtype, **options)
+            results.append(convkit.conv2d(x, weight, bias, activation="relu", **options))
+        for result in results[1:]:
+            np.testing.assert_array_equal(result, results[0], f"{c_out}, {columns}, {dtype}, {layout}, {isa}")
 
 
 @pytest.mark.usefixtures("any_isa", "cheapest")

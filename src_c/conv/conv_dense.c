@@ -230,19 +230,18 @@ static void repeat(char *dst, int64_t done, int64_t size) {
     memcpy(dst + done, dst, (size_t)ck_min(done, size - done));
 }
 
-/* The same element again and again: of a few, each call of memcpy takes as long as these loops. */
+/* The same element again and again: of a few words, each call of memcpy takes as long as this loop. */
 static void repeat_value(char *dst, const char *value, int64_t item, int64_t count) {
-  const int64_t few = ck_min(count, 64);
-  uint64_t wide = 0;
-  uint32_t narrow = 0;
-  memcpy(item == sizeof wide ? (void *)&wide : &narrow, value, (size_t)item);
-  if (item == sizeof wide)
-    for (int64_t i = 0; i < few; i++)
-      memcpy(dst + i * (int64_t)sizeof wide, &wide, sizeof wide);
-  else
-    for (int64_t i = 0; i < few; i++)
-      memcpy(dst + i * (int64_t)sizeof narrow, &narrow, sizeof narrow);
-  repeat(dst, few * item, count * item);
+  enum { WORD = sizeof(uint64_t), HALF = WORD / 2, FEW = 32 };
+  const int64_t words = ck_min(count * item / WORD, FEW);
+  uint64_t word; /* one element, or two */
+  memcpy(&word, value, (size_t)item);
+  if (item == HALF)
+    memcpy((char *)&word + HALF, &word, HALF);
+  memcpy(dst, &word, HALF); /* of one element that is half a word */
+  for (int64_t i = 0; i < words; i++)
+    memcpy(dst + i * WORD, &word, WORD);
+  repeat(dst, ck_max(words * WORD, item), count * item);
 }
 
 /* Tasks of so many bytes: a small image's channel is less than it takes to begin one. Values are found for so many

@@ -373,7 +373,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   const ck_tile from = ck_dense_tile_at(d, b->p, b->outer, tile);
   const int64_t first_tile = tile;
   int64_t stored = 0; /* lanes, by pixel */
-  for (; tile < tile_end; tile++, acc += acc_step) {
+  for (; tile < tile_end && !ck_stopped_at(b->worker, tile - first_tile, 1); tile++, acc += acc_step) {
     ck_tile t = ck_dense_tile_at(d, b->p, b->outer, tile);
     if (panel_at(b, &t, tile, index, tile + 1 < tile_end ? tile + 1 : first_tile) && b->b.window.padded && !b->in_place)
       break;
@@ -383,8 +383,6 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
       stored += t.lanes;
     else if (last)
       ck_dense_drain(b, &t, acc);
-    if (tile + 1 < tile_end && ck_stopped(b->worker))
-      break;
   }
   if (stored > 0 && d->arrangement == CK_BY_PIXEL)
     ck_dense_activate_stored(d, ck_dense_finish_at(b, &from, 0).dst, d->dst.stride[4], b->pixels, stored);
@@ -513,7 +511,7 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   for (int64_t f = phase_part; f < (b.d->fold ? p->phase_parts : phase_part + 1); f++) {
     b.phase = f * p->part_phases;
     b.phase_end = ck_min(p->phases, b.phase + p->part_phases);
-    for (int64_t i = block; i < block + each && (i == block || !ck_stopped(worker)); i++) {
+    for (int64_t i = block; i < block + each && !ck_stopped_at(worker, i - block, 1); i++) {
       b.box = ck_grid_box(&p->grid, i);
       b.settled = 0;
       for (b.outer = outer; b.outer < outer_end && !ck_stopped_at(worker, b.outer - outer, 8); b.outer++)
