@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import convkit
+from convkit import nn
 from convkit._arrays import empty
 from convkit._ext import engine
 from convkit._memory import number_of_bytes
@@ -47,6 +48,15 @@ def test_a_freed_result_is_the_next_ones_memory():
     assert engine.cached_bytes() == x.nbytes
     assert place(convkit.conv2d(x, weight, padding=1)) == first
     assert place(convkit.conv2d_backward(x, x.shape, weight, padding=1, need="x").x) == first
+
+
+def test_normalisation_and_activation_in_evaluation_hold_two_activations():
+    """With three, ResNet-18's evaluation took 3.4 times its largest activation."""
+    x = np.ones((1, 4, 300, 300), np.float32)
+    for activation in (nn.ReLU(), nn.Sigmoid()):  # in the normalisation's pass, and apart
+        convkit.clear_cache()
+        shape = nn.Sequential(*[nn.BatchNorm2d(4), activation] * 3).predict(x).shape
+        assert shape == x.shape and engine.cached_bytes() == 2 * x.nbytes
 
 
 def test_the_documentation_says_from_which_size_on_memory_is_kept():

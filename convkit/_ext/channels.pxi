@@ -9,7 +9,7 @@ cdef int plan_channels(ck.ck_channels *call) except -1:
 
 
 def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray sums, bint lanes, tuple numbers,
-             int threads):
+             int activation, double act_a, double act_b, int threads):
     """Into y, (n, c, l), or into sums, (c, 2), what ck_channels says; the numbers are adjacent, (c,) each."""
     cdef ck.ck_channels call
     cdef ck.ck_status status
@@ -28,6 +28,7 @@ def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray s
         call.numbers[i] = cnp.PyArray_DATA(numbers[i])
     if sums is not None:
         call.sums = <double *>cnp.PyArray_DATA(sums)
+    call.activation, call.act_a, call.act_b = activation, act_a, act_b
     set_run(&call.run, threads)
     plan_channels(&call)
     take_workspace(&buffer, &call.run)

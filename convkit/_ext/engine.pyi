@@ -228,7 +228,7 @@ def elementwise(
 ) -> None: ...  # fmt: skip
 def channels(
     x: np.ndarray, g: np.ndarray | None, y: np.ndarray | None, sums: np.ndarray | None, lanes: bool,
-    numbers: tuple[np.ndarray, ...], threads: int,
+    numbers: tuple[np.ndarray, ...], activation: int, act_a: float, act_b: float, threads: int,
 ) -> None: ...  # fmt: skip
 def softmax(x: np.ndarray, y: np.ndarray, threads: int) -> None: ...
 def cross_entropy(

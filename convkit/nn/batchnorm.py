@@ -70,8 +70,8 @@ class _BatchNorm(ByElement):
             standard = self._of_batch(planes, weight, bias, self._planes(y), codes)
         else:
             standard = _moments.given(self.running_mean.data, self.running_var.data, self.eps, x.dtype)
-            _channels.apply(planes, standard.map(*(() if weight is None else (weight, bias))), self._planes(y))
-            y = y if activation is None else _elementwise.activate(y, codes)
+            by = standard.map(*(() if weight is None else (weight, bias)))
+            _channels.apply(planes, by, self._planes(y), codes)
         apart = None if of_batch or activation is None else y  # the activation's result, if it goes back by itself
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .._ext import engine
+from .._options import NO_ACTIVATION
 from .._threads import current
+from ._elementwise import Activation
 
 LANES = 16  # the fewest channels that the engine takes side by side
 FEW, LONG = 64, 1 << 16  # channels of LONG values are cut in pieces, up to FEW in all: threads share channels alone
@@ -35,9 +37,9 @@ def gradient_sums(grads: np.ndarray, planes: np.ndarray, by: Map) -> np.ndarray:
     return _sums(planes, grads, by)
 
 
-def apply(planes: np.ndarray, by: Map, out: np.ndarray) -> None:
-    """xhat into `out`, which overlaps nothing."""
-    _map(planes, None, by, out)
+def apply(planes: np.ndarray, by: Map, out: np.ndarray, activation: Activation = NO_ACTIVATION) -> None:
+    """xhat into `out`, which overlaps nothing; `activation` is one that is no more than bounds."""
+    _map(planes, None, by, out, activation)
 
 
 def gradient(
@@ -98,17 +100,23 @@ def _sums(planes: np.ndarray, grads: np.ndarray | None, by: tuple[np.ndarray, ..
     form = form_of(planes)
     sums = np.empty((channels * form.pieces, 2))
     x, g = arranged(planes, form), arranged(grads, form)
-    engine.channels(x, g, None, sums, form.lanes, _numbers(by, form), current())
+    engine.channels(x, g, None, sums, form.lanes, _numbers(by, form), *NO_ACTIVATION, current())
     # In their order, as sum(axis=1) does it, which takes ten times as long.
     return sums if form.pieces == 1 else np.einsum("cpk->ck", sums.reshape(channels, form.pieces, 2))
 
 
-def _map(planes: np.ndarray, grads: np.ndarray | None, numbers: tuple[np.ndarray, ...], out: np.ndarray) -> None:
+def _map(
+    planes: np.ndarray,
+    grads: np.ndarray | None,
+    numbers: tuple[np.ndarray, ...],
+    out: np.ndarray,
+    activation: Activation = NO_ACTIVATION,
+) -> None:
     if out.size == 0:
         return
     form = form_of(out)
     x, g, y = arranged(planes, form), arranged(grads, form), arranged(out, form)
-    engine.channels(x, g, y, None, form.lanes, _numbers(numbers, form), current())
+    engine.channels(x, g, y, None, form.lanes, _numbers(numbers, form), *activation, current())
     put_back(y, form, out)
 
 
