@@ -257,15 +257,24 @@ def image_shape(n: int, channels: int, spatial, channel_last: bool, batched: boo
     return (n, *image) if batched else image
 
 
-def _check_groups(groups, c_in: int, weight_shape) -> int:
+def _other_layout(channels: int, in_, channel_last: bool) -> str:
+    """What to add where these channels are found where the other layout has them."""
+    if channels != in_[0 if channel_last else -1]:
+        return ""
+    place, layout = ("first", "NCHW") if channel_last else ("last", "NHWC")
+    return f'; for channels {place} pass layout="{layout}"'
+
+
+def _check_groups(groups, c_in: int, in_, weight_shape, channel_last: bool) -> int:
     groups = at_least(groups, "groups")
     c_out, per_group = weight_shape[:2]
+    hint = _other_layout(per_group * groups, in_, channel_last)
     if c_in % groups:
-        raise ValueError(f"groups must divide the channels of x, got groups {groups} for {c_in} channels")
+        raise ValueError(f"groups must divide the channels of x, got groups {groups} for {c_in} channels{hint}")
     if c_in != per_group * groups:
         raise ValueError(
             f"x must have weight.shape[1] * groups = {per_group} * {groups} = {per_group * groups} channels, "
-            f"got {c_in} (weight has shape {weight_shape})"
+            f"got {c_in} (weight has shape {weight_shape}){hint}"
         )
     if c_out % groups:
         raise ValueError(f"groups must divide weight.shape[0], the output channels, got groups {groups} for {c_out}")
@@ -282,7 +291,7 @@ def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_m
     """Every size of a convolution, checked; an input without a batch axis counts as a batch of one."""
     n, c_in, in_ = split_image(x_shape, nd, "x", channel_last)
     _check_weight_axes(nd, weight_shape)
-    groups = _check_groups(groups, c_in, weight_shape)
+    groups = _check_groups(groups, c_in, in_, weight_shape, channel_last)
     moves = window(in_, weight_shape[2:], stride, padding, dilation, padding_mode, "weight.shape[2:]")
     elements((n, weight_shape[0], *moves.out), "the output")
     return ConvShape(n, groups, c_in // groups, weight_shape[0] // groups, *moves)

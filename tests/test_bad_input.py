@@ -471,3 +471,16 @@ def test_what_c_refuses_is_named():
     call = geometry, ones(1, 2, 4, 4), ones(3, 2, 1, 1), None, ones(1, 3, 4, 4), engine.IDENTITY, 0.0, 0.0, False
     with pytest.raises(RuntimeError, match="a fault in convkit, please report it: algorithm that cannot do this shape"):
         engine.conv_forward(*call, engine.WINOGRAD, 1)
+
+
+def test_a_picture_in_the_other_layout_is_told_which():
+    """The first mistake of who has a photograph: (height, width, 3)."""
+    photo, dense, each = ones(9, 8, 3), ones(2, 3, 3, 3), ones(3, 1, 3, 3)
+    for weight, groups in ((dense, 1), (each, 3)):
+        for x in (photo, photo[None], ones(10, 8, 3)):
+            with pytest.raises(ValueError, match=r'; for channels last pass layout="NHWC"$'):
+                convkit.conv2d(x, weight, groups=groups)
+        with pytest.raises(ValueError, match=r'; for channels first pass layout="NCHW"$'):
+            convkit.conv2d(ones(3, 9, 8), weight, groups=groups, layout="NHWC")
+    with pytest.raises(ValueError, match=r"got 9 \(weight has shape \(2, 3, 3, 3\)\)$"):
+        convkit.conv2d(ones(9, 3, 8), dense)
