@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,16 @@ class Stored:
             self.array[where] = part
         except Exception as error:
             raise self._failed("writable", where, error) from error
+
+    def let_go(self) -> None:
+        """Unmap the pages of a memmap, which the system keeps, and writes, as those of any file.
+
+        While they are mapped, all that was ever touched counts as the process's memory. A private copy stays.
+        """
+        mapped = getattr(self.array, "_mmap", None)
+        if isinstance(self.array, np.memmap) and mapped is not None and self.array.mode != "c":
+            if sys.platform == "linux":  # elsewhere the advice may mean that what was written is lost
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _failed(self, able: str, where: tuple[slice, ...], error: Exception) -> OSError:
         part = ", ".join(f"{side.start}:{side.stop}" for side in where)

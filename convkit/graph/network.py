@@ -323,6 +323,8 @@ class Network:
                 made = tiles.run(part, x[_slices(image, x.shape[1], part.reads)])
                 for each, ranges, result in zip(outs, block, made, strict=True):
                     each[_slices(image, each.shape[1], ranges)] = result
+                for each in (x, *outs):
+                    each.let_go()
         return tuple(results) if self.graph.several else results[0]
 
     # ---------------------------------------------------------------- plans
