@@ -6,6 +6,7 @@ inference  VGG-16 at 224x224, batch 1, under `nn.inference()`: peak beyond the m
 import     of convkit beyond NumPy's, and the modules that it loads besides
 """
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -81,8 +82,10 @@ ROWS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(ROWS[sys.argv[1]](), flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", nargs="?", choices=ROWS, help="this one alone")
+    if (chosen := parser.parse_args().row) is not None:
+        print(ROWS[chosen](), flush=True)
     else:  # each in a process of its own, whose memory is its own
         for row in ROWS:
             subprocess.run([sys.executable, __file__, row], check=True)
