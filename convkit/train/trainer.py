@@ -231,7 +231,7 @@ class Trainer:
             saves = checkpoint is not None and self.ranks.rank == 0
             if saves:
                 checkpoints.check_possible(checkpoint)
-            batches = self._batches(x, y, epochs, batch_size, shuffle=shuffle, drop_last=drop_last)
+            batches = self._batches(x, y, batch_size, shuffle=shuffle, drop_last=drop_last)
             if validation is not None and not len(minibatches(*validation, 1, shuffle=False)):
                 raise ValueError("validation must hold at least one sample, got none")
             self._check_ranks(epochs, validation, batches)
@@ -258,7 +258,7 @@ class Trainer:
             self.early_stopping.restore(self.model)
         return self.history
 
-    def _batches(self, x: Any, y: Any, epochs: int, batch_size: int, **order: bool) -> Minibatches:
+    def _batches(self, x: Any, y: Any, batch_size: int, **order: bool) -> Minibatches:
         """The batches, those that are left of an epoch first."""
         ranks = None if self.shards is None else self.ranks
         batches = minibatches(x, y, batch_size, rng=self.rng, ranks=ranks, **order)

@@ -19,6 +19,8 @@ typedef struct ck_block {
   int64_t next_row;       /* their bytes from product to product; 0: of a panel */
   int64_t pitch;          /* of accumulators by pixel, from row to row: pixels of a row, or more */
   int settled;            /* what follows, until the phases, is the box's */
+  const char *placed;     /* of phases that are joined: the accumulators, and bytes from pixel to pixel, that places */
+  int64_t placed_pixel;   /* are set for */
   int64_t kblocks, kept;  /* with taps, or before one that has; that of which the tables are, or -1 */
   ck_kblock kblock;       /* this one, and its taps */
   int64_t taken;

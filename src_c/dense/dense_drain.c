@@ -173,9 +173,13 @@ static int64_t phase_at(const ck_dense *d, int axis, int64_t element) {
   return f;
 }
 
-/* The places of an image's elements, row after row. */
-static void set_places(const ck_block *b, const layout *in, const char *acc) {
+/* The places of an image's elements, row after row. Most tiles, and groups, of a box have them alike. */
+static void set_places(ck_block *b, const layout *in, const char *acc) {
   const ck_dense *d = b->d;
+  if (b->placed == acc && b->placed_pixel == in->pixel)
+    return;
+  b->placed = acc;
+  b->placed_pixel = in->pixel;
   enum { MOST_BESIDE = CK_MOST_JOINED * CK_TASK_PHASES };
   const int64_t step = d->dst_step[2], none = b->b.none - acc;
   int64_t first, beside[MOST_BESIDE], count[3];
@@ -242,7 +246,7 @@ static void activate_sums(const ck_block *b, const ck_tile *t, const layout *in,
   d->kernels->activate_sums(&sums);
 }
 
-void ck_dense_drain(const ck_block *b, const ck_tile *t, char *acc) {
+void ck_dense_drain(ck_block *b, const ck_tile *t, char *acc) {
   const ck_dense *d = b->d;
   const ck_bounds bounds = ck_bounds_of(d->activation, d->act_a, d->act_b);
   layout in = layout_of(b, t);

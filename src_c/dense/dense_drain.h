@@ -12,6 +12,6 @@ void ck_dense_load_bias(const ck_block *block, const ck_tile *tile);
 
 /* Bias, activation and store of one tile, whose accumulators begin at acc, one phase after the other, and are done
  * with. */
-void ck_dense_drain(const ck_block *block, const ck_tile *tile, char *acc);
+void ck_dense_drain(ck_block *block, const ck_tile *tile, char *acc);
 
 #endif

@@ -424,6 +424,7 @@ static int has_taps(ck_block *b, int64_t index) {
 static void settle(ck_block *b) {
   const int64_t count = ck_reduction_count(&b->p->reduction);
   b->settled = 1;
+  b->placed = NULL;
   b->pixels = ck_box_count(&b->box);
   b->pitch = b->box.size[3];
   for (int i = 0; i < 3; i++) {

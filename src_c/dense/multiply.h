@@ -29,8 +29,8 @@ typedef struct ck_row_product {
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
   int64_t height;      /* of all tiles but the last; 0: they are balanced */
   const void *data;
-  const int32_t *ko, *ro;     /* [k] and [rows]: row i reads data[ro[i] + ko[k]] */
-  const ck_row_panel *panels; /* ck_row_panels_set's of ro */
+  const int32_t *ko;          /* [k]: row i reads data[ro[i] + ko[k]] ... */
+  const ck_row_panel *panels; /* ... of ck_row_panels_set's ro */
   const void *panel;
   const void *next; /* what comes after the panel, from far away, or NULL */
   int64_t next_row; /* bytes of it for each product, whose lines are next to each other; 0: those of a panel, in turn */
