@@ -216,45 +216,52 @@ static void CK_NAME(drain_places)(const ck_drain *p) {
 #define THREE_LAST_1(j) THREE_LAST(j, (j) + VL)
 #define THREE_LAST_2(j) THREE_LAST(j, (j) + 2 * VL)
 
-/* A vector of each of three or four rows, in turn. */
-CK_INLINE void interleave_three(REAL *row, const vreal r[3]) {
-  v_store(row, SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_0), r[2], THREE_LAST_0));
-  v_store(row + VL, SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_1), r[2], THREE_LAST_1));
-  v_store(row + 2 * VL, SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_2), r[2], THREE_LAST_2));
+/* A vector of each of two, three or four rows, in turn. */
+CK_INLINE void interleave_two(vreal x, vreal y, vreal *to) {
+  to[0] = SHUFFLE(x, y, INTERLEAVE);
+  to[1] = SHUFFLE(x, y, INTERLEAVE_HIGH);
 }
 
-CK_INLINE void interleave_four(REAL *row, const vreal r[4]) {
-  const vreal low[2] = {SHUFFLE(r[0], r[2], INTERLEAVE), SHUFFLE(r[1], r[3], INTERLEAVE)};
-  const vreal high[2] = {SHUFFLE(r[0], r[2], INTERLEAVE_HIGH), SHUFFLE(r[1], r[3], INTERLEAVE_HIGH)};
-  v_store(row, SHUFFLE(low[0], low[1], INTERLEAVE));
-  v_store(row + VL, SHUFFLE(low[0], low[1], INTERLEAVE_HIGH));
-  v_store(row + 2 * VL, SHUFFLE(high[0], high[1], INTERLEAVE));
-  v_store(row + 3 * VL, SHUFFLE(high[0], high[1], INTERLEAVE_HIGH));
+CK_INLINE void interleave(int phases, const vreal *r, vreal *to) {
+  if (phases == 2) {
+    interleave_two(r[0], r[1], to);
+  } else if (phases == 3) {
+    to[0] = SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_0), r[2], THREE_LAST_0);
+    to[1] = SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_1), r[2], THREE_LAST_1);
+    to[2] = SHUFFLE(SHUFFLE(r[0], r[1], THREE_FIRST_2), r[2], THREE_LAST_2);
+  } else {
+    vreal even[2], odd[2];
+    interleave_two(r[0], r[2], even);
+    interleave_two(r[1], r[3], odd);
+    interleave_two(even[0], odd[0], to);
+    interleave_two(even[1], odd[1], to + 2);
+  }
 }
 
-/* Of three and four phases whole vectors, also behind the last. */
-CK_INLINE void interleave(REAL *row, const char *c, int64_t c_phase, int64_t phases, int64_t count) {
-  if (phases == 3 || phases == 4) {
-    for (int64_t i = 0; i < count; i += phases * VL, row += phases * VL, c += VBYTES) {
-      vreal r[4] = {{0}};
-      for (int64_t f = 0; f < phases; f++)
-        r[f] = v_loadu(c + f * c_phase);
-      if (phases == 3)
-        interleave_three(row, r);
-      else
-        interleave_four(row, r);
+/* Scratch [lane][pixel] of a few phases, pixels adjacent in memory: interleaved in registers. Whole vectors are read,
+ * also behind a phase's last pixel. */
+CK_INLINE void drain_few(const ck_drain *p, int phases) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
+  for (int64_t j = 0; j < p->lanes; j++) {
+    const vreal bias = bias_of_lane(p, j);
+    const char *c = (const char *)((const REAL *)p->c + j * p->c_lane);
+    char *dst = p->dst + j * p->dst_lane;
+    for (int64_t x = 0; x < p->count; x += phases * VL, c += VBYTES, dst += phases * VBYTES) {
+      vreal r[4], row[4];
+      CK_UNROLL
+      for (int f = 0; f < phases; f++)
+        r[f] = v_loadu(c + f * p->c_phase) + bias;
+      interleave(phases, r, row);
+      CK_UNROLL
+      for (int f = 0; f < phases; f++)
+        if (x + f * VL < p->count)
+          put(p, &bounds, dst + f * VBYTES, row[f], p->count - x - f * VL);
     }
-    return;
-  }
-  for (int64_t f = 0; f < phases; f++, c += c_phase) {
-    const REAL *from = (const REAL *)c;
-    for (int64_t i = f; i < count; i += phases)
-      row[i] = *from++;
   }
 }
 
-/* Scratch [lane][pixel] of several phases, pixels adjacent in memory: interleaved in a row, then finished. */
-static void CK_NAME(drain_interleaved)(const ck_drain *p) {
+/* The same of more phases, by way of a row in scratch. */
+static void CK_NAME(drain_many)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
   enum { ROOM = 32 * VL };
   REAL row[ROOM] __attribute__((aligned(VBYTES)));
@@ -262,9 +269,13 @@ static void CK_NAME(drain_interleaved)(const ck_drain *p) {
   for (int64_t j = 0; j < p->lanes; j++) {
     const vreal bias = bias_of_lane(p, j);
     for (int64_t x = 0; x < p->count; x += span) {
-      int64_t count = p->count - x < span ? p->count - x : span;
+      const int64_t count = p->count - x < span ? p->count - x : span;
       const char *c = (const char *)((const REAL *)p->c + j * p->c_lane + x / p->phases);
-      interleave(row, c, p->c_phase, p->phases, count);
+      for (int64_t f = 0; f < p->phases; f++, c += p->c_phase) {
+        const REAL *from = (const REAL *)c;
+        for (int64_t i = f; i < count; i += p->phases)
+          row[i] = *from++;
+      }
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t i = 0; i < count; i += VL)
         put(p, &bounds, dst + i * (int64_t)sizeof(REAL), v_load(row + i) + bias, count - i);
@@ -272,20 +283,15 @@ static void CK_NAME(drain_interleaved)(const ck_drain *p) {
   }
 }
 
-/* The same of two phases, in registers. */
-static void CK_NAME(drain_both)(const ck_drain *p) {
-  const CK_NAME(bounds) bounds = bounds_of(p);
-  for (int64_t j = 0; j < p->lanes; j++) {
-    const vreal bias = bias_of_lane(p, j);
-    const REAL *even = (const REAL *)p->c + j * p->c_lane, *odd = (const REAL *)((const char *)even + p->c_phase);
-    char *dst = p->dst + j * p->dst_lane;
-    for (int64_t x = 0; x < p->count; x += 2 * VL, dst += 2 * VBYTES) {
-      const vreal a = v_loadu(even + x / 2) + bias, b = v_loadu(odd + x / 2) + bias;
-      put(p, &bounds, dst, SHUFFLE(a, b, INTERLEAVE), p->count - x);
-      if (p->count - x > VL)
-        put(p, &bounds, dst + VBYTES, SHUFFLE(a, b, INTERLEAVE_HIGH), p->count - x - VL);
-    }
-  }
+static void CK_NAME(drain_interleaved)(const ck_drain *p) {
+  if (p->phases == 2)
+    drain_few(p, 2);
+  else if (p->phases == 3)
+    drain_few(p, 3);
+  else if (p->phases == 4)
+    drain_few(p, 4);
+  else
+    CK_NAME(drain_many)(p);
 }
 
 static void CK_NAME(drain)(const ck_drain *p) {
@@ -298,10 +304,7 @@ static void CK_NAME(drain)(const ck_drain *p) {
     return;
   }
   if (p->c_pixel == 1 && p->dst_pixel == sizeof(REAL) && p->phases <= 2 * VL) {
-    if (p->phases == 2)
-      CK_NAME(drain_both)(p);
-    else
-      CK_NAME(drain_interleaved)(p);
+    CK_NAME(drain_interleaved)(p);
     return;
   }
   for (int64_t f = 0; f < p->phases && f < p->count; f++) {
