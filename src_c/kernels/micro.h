@@ -65,25 +65,9 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
 #if VBYTES == 64 && defined(__AVX512F__)
 CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                             int64_t lanes) {
-  const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
-  const REAL *bias = f->bias;
-  const int64_t step = f->row, last = lanes - (vectors - 1) * VL;
-  const int add = f->add;
-  CK_UNROLL
-  for (int i = 0; i < rows; i++, dst += step) {
-    CK_UNROLL
-    for (int j = 0; j < vectors; j++) {
-      char *to = dst + j * VBYTES;
-      vreal v = acc[i][j] + v_set1(bias[i]);
-      if (add)
-        v = (j + 1 < vectors ? v_loadu(to) : load_part(to, last)) + v;
-      v = v_at_most(high, v_at_least(low, v));
-      if (j + 1 < vectors)
-        v_storeu(to, v);
-      else
-        store_part(to, v, last);
-    }
-  }
+  if (lanes <= 0 || lanes >= vectors * VL)
+    __builtin_unreachable(); /* else the last vector would be code for whole ones, too */
+  finish_tile(rows, vectors, acc, f, dst, lanes, 0);
 }
 #else
 /* By way of scratch: in registers, each vector would be code for every number of lanes. */
