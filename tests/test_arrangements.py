@@ -368,6 +368,21 @@ def test_groups_of_a_task_share_its_tables():
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("cheapest")
+@pytest.mark.parametrize("stride", [1, 3])
+def test_planes_that_come_from_memory_have_the_bits_of_groups(stride):
+    """Of more bytes than level 3 holds, what comes next is fetched: also of an array whose planes lie apart."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((40, 80, 60, 80), np.float32), rng.standard_normal((40, 1, 3, 2), np.float32)
+    for source in (x[:, :40], x[:, ::2], x[:, 39::-1]):
+        results = []
+        for name in ("by_channel", "by_group"):
+            assert take(name, "conv2d", source.shape, weight.shape, stride=stride, groups=40, algorithm="direct")
+            results.append(convkit.conv2d(source, weight, stride=stride, groups=40, algorithm="direct"))
+        assert np.array_equal(*results)
+
+
+@pytest.mark.thorough
 @each(AWKWARD + AWKWARD_TRANSPOSED + RANDOM)
 @pytest.mark.usefixtures("any_isa", "cheapest")
 def test_they_never_change_bits(problem):

@@ -78,6 +78,13 @@ typedef struct ck_strip {
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
 
+/* What lies in memory and is wanted next: pieces of so many bytes, `apart`, of which `rate` sixteenths of a line are
+ * fetched with each vector of sums. The first one begins `first` bytes behind where the caller counts from. */
+typedef struct ck_ahead {
+  const char *at, *end;
+  int64_t first, bytes, apart, rate, owed;
+} ck_ahead;
+
 /* One channel's plane: output row r, column x is the sum over k of panel[k] * s[r * s_row + ko[k] + x], as one chain.
  * k runs over `planes` of taps_y by taps_x taps; from tap row to tap row ko rises by s_tap. Where s_row is s_tap too,
  * rows of the window are loaded once for all output rows that they reach, and those at s + q * s_tap outside first..end
@@ -91,6 +98,7 @@ typedef struct ck_plane {
   int64_t to_row;          /* bytes */
   int add;                 /* to what is there */
   const ck_finish *finish; /* its bias and bounds, if `to` is the user's; or NULL: then whole vectors are stored */
+  ck_ahead *ahead;         /* two, of what is read and what is written; or NULL */
 } ck_plane;
 
 /* One line of outputs whose channels are neighbours, of some vectors of them: output column o is the sum over tap

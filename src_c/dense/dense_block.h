@@ -24,11 +24,13 @@ typedef struct ck_block {
   int64_t kblocks, kept;  /* with taps, or before one that has; that of which the tables are, or -1 */
   ck_kblock kblock;       /* this one, and its taps */
   int64_t taken;
-  int whole;                /* it has all its taps */
-  const char *data;         /* that offsets count from: the window's, or the source's own */
-  ck_lane_runs runs;        /* by channel */
-  int in_place, straight;   /* straight: tiles are stored by the micro-kernel, without a drain */
-  int finishing;            /* now: this tile, with the last k-block */
+  int whole;              /* it has all its taps */
+  const char *data;       /* that offsets count from: the window's, or the source's own */
+  ck_lane_runs runs;      /* by channel */
+  int in_place, straight; /* straight: tiles are stored by the micro-kernel, without a drain */
+  int finishing;          /* now: this tile, with the last k-block */
+  int fetches;            /* by plane: whether what the next group reads and writes is fetched */
+  ck_ahead ahead[2];
   int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
   int64_t phase, phase_end; /* the phases of this task */
   ck_worker *worker;

@@ -8,4 +8,7 @@
 void ck_dense_set_phase_taps(const ck_block *block);
 void ck_dense_multiply_plane(ck_block *block, const ck_tile *tile, const ck_part *part);
 
+/* For a box: what is to be fetched for the next group. */
+void ck_dense_set_ahead(ck_block *block);
+
 #endif

@@ -438,6 +438,8 @@ static void settle(ck_block *b) {
     b->kblocks--;
   b->kept = -1;
   b->straight = ck_dense_goes_straight(b->d, &b->runs, b->box.size) && (b->kblocks == 1 || !ck_dense_by_plane(b->d));
+  if (ck_dense_by_plane(b->d))
+    ck_dense_set_ahead(b);
 }
 
 /* Returns the first tile that is not done. */

@@ -10,6 +10,17 @@
 
 enum { PLANE_ROWS = 6 };
 
+CK_INLINE void fetch_ahead(ck_ahead *a, int64_t vectors) {
+  for (a->owed += vectors * a->rate; a->owed >= 16; a->owed -= 16) {
+    __builtin_prefetch(a->at, 0, 2);
+    a->at += 64;
+    if (a->at >= a->end) {
+      a->end += a->apart;
+      a->at = a->end - a->bytes;
+    }
+  }
+}
+
 /* Tiles one below the other, each of neighbouring vectors in several rows. */
 typedef struct plane_tiles {
   const ck_plane *p;
@@ -126,6 +137,10 @@ CK_INLINE void plane_strip(const plane_tiles *t, int rows, int vectors, int shar
     else
       sum_apart(p, rows, vectors, s, t->last, acc);
     end_plane(p, rows, vectors, to, t->last, acc);
+    if (p->ahead) {
+      fetch_ahead(p->ahead, rows * vectors);
+      fetch_ahead(p->ahead + 1, rows * vectors);
+    }
   }
 }
 
