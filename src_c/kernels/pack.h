@@ -75,21 +75,29 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
   return seen;
 }
 
+/* What was just written of products first..end-1 is noted by vectors: element by element, each addition would wait for
+ * the one before (Zen 4: gradients of x of 207 to 82 channels, 5x5 with stride 3 on 7x7, take 0.82 of the time). */
+static vreal CK_NAME(note_rows)(const ck_pack *p, int64_t first, int64_t end, vreal seen) {
+  for (int64_t k = first; k < end; k++) {
+    const REAL *row = panel_row(p, k);
+    for (int64_t j = 0; j < p->ld; j += VL)
+      seen = note_nonfinite(seen, v_load(row + j));
+  }
+  return seen;
+}
+
 static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
-  REAL sum = 0;
   for (int64_t c = 0; c < p->nc; c++) {
     for (int64_t t = 0; t < p->nt; t++) {
       REAL *out = panel_row(p, c * p->nt + t);
       const char *src = p->src + c * p->c_stride + p->t_off[t];
-      for (int64_t j = 0; j < p->lanes; j++) {
+      for (int64_t j = 0; j < p->lanes; j++)
         out[j] = *(const real_u *)(src + j * p->lane_stride);
-        sum += out[j] * 0;
-      }
       for (int64_t j = p->lanes; j < p->ld; j++)
         out[j] = 0;
     }
   }
-  return note_nonfinite(seen, v_set1(sum));
+  return CK_NAME(note_rows)(p, 0, p->nc * p->nt, seen);
 }
 
 /* A single lane, one element after the other. */
