@@ -509,7 +509,8 @@ struct ck_kernels {
   void (*channel_sums)(const ck_channel_sums *);
   void (*channel_map)(const ck_channel_map *);
   void (*row_tile)(const ck_row_tile *);
-  /* sum[j] += panel[k][j] over k, in order */
+  /* sum[j] += what pack would write as panel[k][j], and sum[j] += panel[k][j], over k, in order */
+  void (*pack_sums)(const ck_pack *, void *sum);
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */
   void (*add)(void *dst, const void *src, int64_t count);

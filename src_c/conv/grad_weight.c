@@ -38,6 +38,9 @@ typedef struct gw_buffers {
   int64_t *act_off, *y_off;
 } gw_buffers;
 
+/* Whether what the lanes hold is to be multiplied by an activation's derivative. */
+static int has_activation(const gw_plan *p) { return p->cut.call->activation && !p->transposed; }
+
 static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const ck_weight_cut *cut = &p->cut;
   const int64_t item = cut->k->real_size, panels = ck_row_panel_count(cut->k, cut->max_rows);
@@ -46,7 +49,7 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   b->acc = ck_take(arena, cut->partial * item);
   b->chain = ck_take(arena, (cut->max_rows + more) * cut->ld * item);
   b->g = ck_take(arena, p->pixels * cut->ld * item);
-  b->y = ck_take(arena, cut->call->activation && !p->transposed ? p->pixels * cut->ld * item : 0);
+  b->y = ck_take(arena, has_activation(p) ? p->pixels * cut->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
   b->tap = ck_take(arena, cut->max_rows * (int64_t)sizeof(int32_t));
   b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
@@ -200,30 +203,52 @@ typedef struct gw_task {
   ck_weight_part part;
 } gw_task;
 
+/* Pixels of a box, but for where those of one of its planes begin. */
+static ck_pack pixels_of(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t step, int64_t lanes,
+                         int64_t ld, const int64_t *offset) {
+  const ck_conv_shape *s = &call->shape;
+  const int64_t *stride = tensor->stride;
+  int64_t sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
+  return (ck_pack){.src_end = ck_end(tensor->data, sizes, stride, 5, call->kernels->real_size),
+                   .ld = ld,
+                   .lanes = lanes,
+                   .lane_stride = step * stride[1],
+                   .nc = box->size[2],
+                   .c_stride = stride[3],
+                   .nt = box->size[3],
+                   .t_off = offset};
+}
+
+/* Plane `index` of all that a box has, of channel `first`. */
+static const char *plane_at(const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t index) {
+  const int64_t n = index / box->size[1], z = index % box->size[1], *stride = tensor->stride;
+  return (const char *)tensor->data + first * stride[1] + (box->first[0] + n) * stride[0] +
+         (box->first[1] + z) * stride[2] + box->first[2] * stride[3] + box->first[3] * stride[4];
+}
+
 int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
                         int64_t lanes, int64_t ld, const int64_t *offset, char *panel) {
-  const ck_conv_shape *s = &call->shape;
-  const ck_kernels *k = call->kernels;
-  const int64_t *stride = tensor->stride;
-  int64_t nonfinite = 0, sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
-  ck_pack pack = {.panel = panel,
-                  .ld = ld,
-                  .lanes = lanes,
-                  .lane_stride = step * stride[1],
-                  .nc = box->size[2],
-                  .c_stride = stride[3],
-                  .nt = box->size[3],
-                  .t_off = offset};
-  pack.src_end = ck_end(tensor->data, sizes, stride, 5, k->real_size);
-  for (int64_t n = 0; n < box->size[0]; n++) {
-    for (int64_t z = 0; z < box->size[1]; z++) {
-      pack.src = (const char *)tensor->data + first * stride[1] + (box->first[0] + n) * stride[0] +
-                 (box->first[1] + z) * stride[2] + box->first[2] * stride[3] + box->first[3] * stride[4];
-      nonfinite |= k->pack(&pack);
-      pack.panel = (char *)pack.panel + pack.nc * pack.nt * pack.ld * k->real_size;
-    }
+  ck_pack pack = pixels_of(call, tensor, box, step, lanes, ld, offset);
+  int nonfinite = 0;
+  for (int64_t i = 0; i < box->size[0] * box->size[1]; i++) {
+    pack.panel = panel + i * pack.nc * pack.nt * ld * call->kernels->real_size;
+    pack.src = plane_at(tensor, box, first, i);
+    nonfinite |= call->kernels->pack(&pack);
   }
-  return (int)nonfinite;
+  return nonfinite;
+}
+
+/* The bias alone: the sums of a box's gradients, where they are. Of a transposed convolution of 2 to 98 channels, 2x2x2
+ * on 13x13x13, weight and bias take 0.77 of the time that they took by way of a panel (Zen 4). */
+static void sum_gradient(const gw_task *t, const ck_box *box, int64_t tile, char *sums) {
+  const ck_conv *call = t->cut->call;
+  int64_t first, step, lanes;
+  ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
+  ck_pack pack = pixels_of(call, &call->y, box, step, lanes, ck_weight_ld(t->cut, tile), t->b.y_off);
+  for (int64_t i = 0; i < box->size[0] * box->size[1]; i++) {
+    pack.src = plane_at(&call->y, box, first, i);
+    call->kernels->pack_sums(&pack, sums);
+  }
 }
 
 static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char *panel) {
@@ -233,7 +258,7 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   int64_t first, step, lanes;
   ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
   const int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
-  if (!call->activation || t->p->transposed)
+  if (!has_activation(t->p))
     return nonfinite;
   const int64_t pixels = ck_box_count(box), none = 0;
   ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.act_off, t->b.y);
@@ -395,6 +420,11 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
   for (int64_t tile = t->part.tile; tile < t->part.tile_end; tile++) {
     char *acc = ck_weight_tile(cut, &t->part, sums, tile);
     const int64_t ld = ck_weight_ld(cut, tile);
+    char *bias = acc + cut->max_rows * ld * cut->k->real_size;
+    if (!rows && cut->call->bias && !has_activation(t->p)) {
+      sum_gradient(t, box, tile, bias);
+      continue;
+    }
     int nonfinite = pack_gradient(t, box, tile, t->b.g);
     if (rows && nonfinite && t->b.window.padded)
       multiply_runs(t, ld, worker, box, acc);
@@ -403,7 +433,7 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
     else if (rows)
       multiply_rows(t, ld, 0, rows, 0, pixels, acc, CK_ADD);
     if (t->part.row_part == 0 && cut->call->bias)
-      cut->k->column_sums(t->b.g, pixels, ld, acc + cut->max_rows * ld * cut->k->real_size);
+      cut->k->column_sums(t->b.g, pixels, ld, bias);
   }
 }
 

@@ -137,6 +137,55 @@ static int CK_NAME(pack)(const ck_pack *p) {
   return any_nonfinite(seen);
 }
 
+/* Of up to a vector of lanes from src on: their sums, which go on from `total`, over the `nt` elements of each. */
+CK_INLINE vreal sum_transposed(const ck_pack *p, const char *src, int64_t lanes, int64_t nt, vreal total) {
+  const int64_t size = sizeof(REAL), far = 4 * VL;
+  for (int64_t t = 0; t < nt; t += VL, src += VBYTES) {
+    const int64_t count = nt - t < VL ? nt - t : VL;
+    vreal r[VL];
+    for (int64_t q = 0; q < lanes; q++)
+      __builtin_prefetch(src + far * size + q * p->lane_stride);
+    CK_UNROLL
+    for (int64_t q = 0; q < VL; q++)
+      r[q] = q < lanes ? load_upto(src + q * p->lane_stride, count, p->src_end) : (vreal){0};
+    transpose(r);
+    for (int64_t q = 0; q < count; q++)
+      total += r[q];
+  }
+  return total;
+}
+
+/* The same of elements anywhere. */
+CK_INLINE vreal sum_any(const ck_pack *p, const char *src, int64_t lanes, vreal total) {
+  for (int64_t t = 0; t < p->nt; t++) {
+    vreal v = {0};
+    if (p->lane_stride == sizeof(REAL))
+      v = load_first(src + p->t_off[t], lanes);
+    else
+      for (int64_t q = 0; q < lanes; q++)
+        v[q] = *(const real_u *)(src + p->t_off[t] + q * p->lane_stride);
+    total += v;
+  }
+  return total;
+}
+
+/* sum[j] += what pack would write of lane j, product after product: column_sums without a panel. */
+static void CK_NAME(pack_sums)(const ck_pack *p, void *sum) {
+  const int64_t size = sizeof(REAL), joined = p->c_stride == p->nt * size;
+  int adjacent = p->lane_stride != size;
+  for (int64_t t = 0; t < p->nt; t++)
+    adjacent &= p->t_off[t] == t * size;
+  const int64_t runs = adjacent && joined ? 1 : p->nc, nt = runs == p->nc ? p->nt : p->nc * p->nt;
+  for (int64_t j = 0; j < p->lanes; j += VL) {
+    const int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+    const char *src = p->src + j * p->lane_stride;
+    vreal total = v_load((REAL *)sum + j);
+    for (int64_t c = 0; c < runs; c++, src += p->c_stride)
+      total = adjacent ? sum_transposed(p, src, lanes, nt, total) : sum_any(p, src, lanes, total);
+    v_store((REAL *)sum + j, total);
+  }
+}
+
 static void CK_NAME(column_sums)(const void *panel, int64_t k, int64_t ld, void *sum) {
   for (int64_t j = 0; j < ld; j += VL) {
     const REAL *row = (const REAL *)panel + j;

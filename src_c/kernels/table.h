@@ -62,6 +62,7 @@ const ck_kernels CK_NAME(kernels) = {
     .channel_sums = CK_NAME(channel_sums),
     .channel_map = CK_NAME(channel_map),
     .row_tile = CK_NAME(row_tile),
+    .pack_sums = CK_NAME(pack_sums),
     .column_sums = CK_NAME(column_sums),
     .add = CK_NAME(add),
     .locate = CK_NAME(locate),
