@@ -86,6 +86,25 @@ static vreal CK_NAME(note_rows)(const ck_pack *p, int64_t first, int64_t end, vr
   return seen;
 }
 
+/* Lanes a few elements apart, as the weights of a transposed convolution of as few taps lie: each row is every `step`th
+ * element. As rows of a transpose few taps would leave most of it empty. */
+CK_INLINE vreal pack_every(const ck_pack *p, vreal seen, const int step) {
+  const int64_t size = sizeof(REAL), whole = p->lanes / VL * VL;
+  for (int64_t c = 0; c < p->nc; c++) {
+    for (int64_t t = 0; t < p->nt; t++) {
+      REAL *out = panel_row(p, c * p->nt + t);
+      const char *src = p->src + c * p->c_stride + p->t_off[t];
+      for (int64_t j = 0; j < whole; j += VL)
+        v_store(out + j, every(src + j * step * size, step));
+      for (int64_t j = whole; j < p->lanes; j++)
+        out[j] = *(const real_u *)(src + j * step * size);
+      for (int64_t j = p->lanes; j < p->ld; j++)
+        out[j] = 0;
+    }
+  }
+  return CK_NAME(note_rows)(p, 0, p->nc * p->nt, seen);
+}
+
 static vreal CK_NAME(pack_any)(const ck_pack *p, vreal seen) {
   for (int64_t c = 0; c < p->nc; c++) {
     for (int64_t t = 0; t < p->nt; t++) {
@@ -125,9 +144,16 @@ static int CK_NAME(pack)(const ck_pack *p) {
   int adjacent = p->ld % VL == 0;
   for (int64_t t = 0; adjacent && t < p->nt; t++)
     adjacent = p->t_off[t] == t * size;
+  const int stepped = p->ld % VL == 0 && p->lanes >= VL;
   vreal seen = {0};
   if (p->lane_stride == size && p->ld % VL == 0)
     seen = CK_NAME(pack_lanes)(p, seen);
+  else if (stepped && p->lane_stride == 2 * size)
+    seen = pack_every(p, seen, 2);
+  else if (stepped && p->lane_stride == 3 * size)
+    seen = pack_every(p, seen, 3);
+  else if (stepped && VL > 2 && p->lane_stride == 4 * size) /* of two, the last vector but one is beyond */
+    seen = pack_every(p, seen, 4);
   else if (adjacent && (p->nc == 1 || p->c_stride == p->nt * size))
     seen = CK_NAME(pack_transposed)(p, 1, p->nc * p->nt, seen);
   else if (adjacent && p->nt > 1)

@@ -31,24 +31,6 @@ CK_INLINE void prefetch(const char *src, int64_t n) {
     __builtin_prefetch(src + i);
 }
 
-/* Of `step` vectors' elements, of which the last vector ends with the last that is taken: every `step`th. */
-#define EVEN_ODD(j) ((j) < VL / 2 ? 2 * (j) : 2 * (j) + 1)
-#define THIRD_OF_TWO(j) (3 * (j) < 2 * VL ? 3 * (j) : 0)
-#define THIRD(j) (3 * (j) < 2 * VL ? (j) : VL + 3 * (j) - 2 * (VL - 1))
-#define FOURTH_LOW(j) (4 * (j) < 2 * VL ? 4 * (j) : 0)
-#define FOURTH_HIGH(j) (4 * (j) < 2 * VL ? 0 : 4 * (j) < 3 * VL ? 4 * (j) - 2 * VL : VL + 4 * (j) - 3 * (VL - 1))
-#define FOURTH(j) (4 * (j) < 2 * VL ? (j) : VL + (j))
-CK_INLINE vreal every(const char *src, const int step) {
-  const vreal first = v_loadu(src), last = v_loadu(src + (step - 1) * (VL - 1) * (int64_t)sizeof(REAL));
-  if (step == 2)
-    return SHUFFLE(first, last, EVEN_ODD);
-  const vreal low = SHUFFLE(first, v_loadu(src + VBYTES), THIRD_OF_TWO);
-  if (step == 3)
-    return SHUFFLE(low, last, THIRD);
-  return SHUFFLE(SHUFFLE(first, v_loadu(src + VBYTES), FOURTH_LOW),
-                 SHUFFLE(v_loadu(src + 2 * VBYTES), last, FOURTH_HIGH), FOURTH);
-}
-
 /* At least a vector of them: none is read beyond the last. Of fewer thirds and fourths, one by one is as fast as by
  * masks (Zen 4). */
 CK_INLINE void copy_every(REAL *dst, const char *src, int64_t n, const int step) {
