@@ -80,6 +80,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
     b->row = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
     b->ko_all = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
     b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
+    b->ranks =
+        ck_take(arena, 2 * (p->window.taps[0] + p->window.taps[1] + p->window.taps[2]) * (int64_t)sizeof(int32_t));
   }
   b->phase_taps = ck_take(arena, p->part_phases * (int64_t)sizeof(ck_phase_taps));
   int64_t places = 0;

@@ -24,6 +24,7 @@ typedef struct ck_buffers {
   /* Sorted by phase only. Of the taps taken: which they are of the k-block's, and their phases, counted from the
    * task's first; the panel row of each (channel, tap). Window offsets of all taps; each phase's first row. */
   int32_t *tap, *tap_phase, *row, *ko_all, *phase_start;
+  int32_t *ranks;            /* of each axis's taps, their phases and which of them they are */
   ck_phase_taps *phase_taps; /* of each phase */
   int32_t *places; /* of phases that are joined: of each output, from the accumulators on; and a row without sums */
   char *none;

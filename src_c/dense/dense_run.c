@@ -316,6 +316,46 @@ static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row,
   }
 }
 
+/* Of an axis's taps of a whole k-block their phases, and which one of its phase each is; how many a phase has. */
+static void rank_taps(const ck_dense *d, const ck_kblock *all, int i, int32_t *phase, int32_t *rank, int64_t *count) {
+  memset(count, 0, CK_TASK_PHASES * sizeof *count);
+  for (int64_t t = 0; t < all->taps[i]; t++) {
+    const int64_t own = ck_dense_phase_of(d, i, all->tap[i] + t);
+    phase[t] = (int32_t)own;
+    rank[t] = own < d->phases[i] ? (int32_t)count[own]++ : 0;
+  }
+}
+
+/* The same of a panel that is sorted by phase, of a task that has all phases. */
+static void pick_sorted(const ck_block *b, const ck_kblock *all, int64_t row, const char *from, char *to) {
+  const ck_kblock *kb = &b->kblock;
+  const int64_t *phases = b->d->phases, channels = all->channels;
+  int64_t count[3][CK_TASK_PHASES], each[CK_TASK_PHASES], start[CK_TASK_PHASES + 1] = {0}, index = 0;
+  int32_t *phase[3], *rank[3], *ranks = b->b.ranks;
+  for (int i = 0; i < 3; ranks += 2 * all->taps[i++]) {
+    phase[i] = ranks;
+    rank[i] = ranks + all->taps[i];
+    rank_taps(b->d, all, i, phase[i], rank[i], count[i]);
+  }
+  for (int64_t f = 0; f < b->p->phases; f++) {
+    each[f] = count[0][f / phases[2] / phases[1]] * count[1][f / phases[2] % phases[1]] * count[2][f % phases[2]];
+    start[f + 1] = start[f] + each[f] * channels;
+  }
+  for (int64_t z = kb->tap[0] - all->tap[0], end_z = z + kb->taps[0]; z < end_z; z++) {
+    for (int64_t y = kb->tap[1] - all->tap[1], end_y = y + kb->taps[1]; y < end_y; y++) {
+      for (int64_t x = kb->tap[2] - all->tap[2], end_x = x + kb->taps[2]; x < end_x; x++) {
+        const int64_t fz = phase[0][z], fy = phase[1][y], fx = phase[2][x], f = (fz * phases[1] + fy) * phases[2] + fx;
+        if (fz >= phases[0] || fy >= phases[1] || fx >= phases[2])
+          continue;
+        const int64_t first = start[f] + (rank[0][z] * count[1][fy] + rank[1][y]) * count[2][fx] + rank[2][x];
+        for (int64_t c = 0; c < channels; c++)
+          memcpy(to + b->b.row[c * b->taken + index] * row, from + (first + c * each[f]) * row, (size_t)row);
+        index++;
+      }
+    }
+  }
+}
+
 /* Weights that are to be packed next, for the register tiles to fetch. */
 static void set_next(ck_block *b, int64_t tile) {
   const ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, tile);
@@ -336,13 +376,17 @@ static int panel_at(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, 
   b->next_row = 0;
   if (!panels && next > tile)
     set_next(b, next);
-  if (!panels || (!b->whole && (nonfinite || p->sorted)))
+  if (!panels || (!b->whole && nonfinite))
     return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
   if (b->whole) {
     b->panel = panels + at * bytes;
   } else {
     const ck_kblock all = ck_reduction_block(&p->reduction, index);
-    pick_rows(&all, &b->kblock, t->ld * b->d->kernels->real_size, panels + at * bytes, b->b.panel);
+    const int64_t row = t->ld * b->d->kernels->real_size;
+    if (p->sorted)
+      pick_sorted(b, &all, row, panels + at * bytes, b->b.panel);
+    else
+      pick_rows(&all, &b->kblock, row, panels + at * bytes, b->b.panel);
   }
   return nonfinite;
 }
