@@ -16,6 +16,7 @@
   X(plane_cut, 3)                                                                                                      \
   X(turn, 0.25)                                                                                                        \
   X(pack, 0.5)                                                                                                         \
+  X(pack_some, 1.0)                                                                                                    \
   X(pick, 0.12)                                                                                                        \
   X(panel, 500)                                                                                                        \
   X(tap, 60)                                                                                                           \
@@ -377,6 +378,16 @@ static double packing(const ck_dense *d, const ck_dense_plan *p, double each) {
   return each * (double)(ck_dense_by_plane(d) ? 1 : ck_round_up(p->tile_lanes, d->kernels->vector));
 }
 
+/* Of some of a volume's taps, which are no run of memory, weights are taken one by one; unless lanes are as close as
+ * those that registers take apart. */
+static double packed_element(const ck_dense *d, const ck_dense_plan *p) {
+  const int some = p->taken < 1, apart = d->w_lane > 4 * d->kernels->real_size && d->source.axis[0].taps > 1;
+  if (d->prepared)
+    return some ? ck_cost.pick : 0;
+  const double full = (double)ck_min(d->lanes, p->tile_lanes) / (double)ck_round_up(p->tile_lanes, d->kernels->vector);
+  return some && apart ? fmax(ck_cost.pack, ck_cost.pack_some * full) : ck_cost.pack;
+}
+
 double ck_dense_pack_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const double products_each = products(d, p) * packing(d, p, ck_cost.pack);
   return (double)(p->outer * p->tiles) * (products_each + ck_cost.panel) + ck_cost.task;
@@ -386,14 +397,15 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (d->arrangement == CK_UNPACKED)
     return unpacked_cycles(d, p);
   double k = products(d, p) * (double)p->part_phases / (double)p->phases;
-  const double element = !d->prepared ? ck_cost.pack : p->taken < 1 ? ck_cost.pick : 0;
-  const double pack = k * (double)p->part_tiles * packing(d, p, element);
+  const double pack = k * (double)p->part_tiles * packing(d, p, packed_element(d, p));
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
   double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
   const int by_plane = ck_dense_by_plane(d), by_group = d->arrangement == CK_BY_GROUP;
   double begin = by_plane || by_group ? ck_cost.group[by_group] : ck_cost.panel;
   begin *= blocks * (double)p->part_tiles;
+  if (p->sorted && p->taken < 1) /* rows are sorted, and picked, anew */
+    begin += blocks * (double)ck_taps_of(p->window.taps) * ck_cost.tap / 2;
   /* Tables of a single k-block serve all groups of a task. */
   double tables = by_plane || by_group ? (double)p->pixels * ck_cost.output : 0;
   tables += by_group ? k * ck_cost.tap * (blocks > 1 ? (double)p->each : 1) : 0;

@@ -16,6 +16,7 @@ typedef struct ck_costs {
   double plane_cut; /* how many times as long it all takes where the kernel is cut: a window after the other */
   double turn;      /* an element that is transposed in registers, as it is read */
   double pack;      /* an element of a panel, transposed on the way */
+  double pack_some; /* the same of some of the taps, one by one */
   double pick;      /* one of a panel that lies ready, of whose taps some are not taken */
   double panel;     /* to begin one, and its tile */
   double tap;       /* by group, a product's place in the tables */
