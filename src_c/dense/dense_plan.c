@@ -474,7 +474,8 @@ static ck_dense_plan cheapest_packing(ck_dense *d, int arrangements, const ck_ru
   plan.cycles += ck_dense_pack_cycles(&trial, &plan) / run->threads + ck_region_cycles(run);
   const int fits =
       plan.packed <= PACKED_BYTES && (!run->limit || plan.packed + run->threads * plan.bytes <= run->limit);
-  if (!plan.packed || !fits || plan.cycles >= best.cycles)
+  const int shared = plan.packed && ck_grid_count(&plan.grid) > 1; /* by several blocks */
+  if (!shared || !fits || plan.cycles >= best.cycles)
     return best;
   *d = trial;
   d->prepared = 0;
