@@ -16,11 +16,11 @@
 enum { THREAD_PRODUCTS = 1 << 17 }; /* waking a thread takes about as long */
 
 /* Parts of a gradient of x have so many outputs on average, for which their weights are packed and their tables made;
- * and are tried where no more of the taps are read. Of 1,500 random gradients without a stride 225 go in parts; 334
- * would go otherwise without these bounds, by estimate, but of those, every eighth timed, they took 0.98 of the time in
- * the mean and 1.23 at worst (Zen 4, one thread, AVX-512). */
-enum { PART_OUTPUTS = 32 };
-static const double MUCH_READ = 0.85;
+ * and are tried where no more of the taps are read. With four outputs in place of 32, 123 to 485 channels, 5x1 on 7x4,
+ * take 1.36 times as long. To ask what each takes is work, too: of columns, which are short runs to store, it is asked
+ * where each may save so many cycles, and they are to take no more than this share (Zen 4, one thread, AVX-512). */
+enum { PART_OUTPUTS = 32, PART_CYCLES = 32000 };
+static const double MUCH_READ = 0.85, COLUMNS_SHARE = 0.8;
 
 static ck_order order_for(const ck_tensor *tensor, int by_lanes, int64_t item) {
   return by_lanes ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
@@ -387,18 +387,19 @@ static region part_from(const ck_axis *axis, const region *all, int i, int64_t f
 }
 
 /* Of the taps that some coordinate of an axis reads inside the gradient, the share that one does on average; 1 where
- * parts would have too few outputs. */
-static double taps_read(const ck_axis *axis, const region *r, int i, int64_t outputs) {
+ * parts would have too few outputs. How many parts there are. */
+static double taps_read(const ck_axis *axis, const region *r, int i, int64_t outputs, int64_t *parts) {
   double read = 0;
-  int64_t first, taken, some, parts = 0, size = r->hi[i] - r->lo[i];
-  for (int64_t at = r->lo[i]; at < r->hi[i]; parts++) {
+  int64_t first, taken, some, size = r->hi[i] - r->lo[i];
+  *parts = 0;
+  for (int64_t at = r->lo[i]; at < r->hi[i]; ++*parts) {
     const region part = part_from(axis, r, i, at);
     ck_axis_taken(axis, at - r->lo[i], part.hi[i] - at, &first, &taken);
     read += (double)(part.hi[i] - at) * (double)taken;
     at = part.hi[i];
   }
   ck_axis_taken(axis, 0, size, &first, &some);
-  return outputs < parts * PART_OUTPUTS || some == 0 ? 1 : read / (double)(size * some);
+  return outputs < *parts * PART_OUTPUTS || some == 0 ? 1 : read / (double)(size * some);
 }
 
 static double region_cycles(const ck_conv *call, int transposed, const region *r) {
@@ -416,10 +417,19 @@ static int goes_in_parts(const ck_conv *call, int transposed, const region *r, c
   const int one_phase = s->stride[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1;
   if (!one_phase || s->kernel[i] == 1 || call->prepared || call->algorithm != CK_IMPLICIT_GEMM)
     return 0;
-  int64_t outputs = s->n;
+  int64_t outputs = s->n, parts;
   for (int k = 0; k < 3; k++)
     outputs *= r->hi[k] - r->lo[k];
-  if (taps_read(axis, r, i, outputs) > MUCH_READ)
+  /* Columns are not even counted where as many parts as there are taps are too many: that takes 10 us of 25 taps. */
+  const double products = (double)outputs * (double)ck_taps_of(s->kernel) * (double)s->c_in * (double)s->c_out;
+  const double least = (double)(s->kernel[i] * PART_CYCLES * call->kernels->vector);
+  if (i == 2 && (outputs < s->kernel[i] * PART_OUTPUTS || products < least))
+    return 0;
+  const double share = taps_read(axis, r, i, outputs, &parts);
+  if (share > MUCH_READ)
+    return 0;
+  const double whole = region_cycles(call, transposed, r);
+  if (i == 2 && (1 - share) * whole < (double)(parts * PART_CYCLES))
     return 0;
   double cycles = 0;
   for (int64_t at = r->lo[i]; at < r->hi[i];) {
@@ -427,17 +437,16 @@ static int goes_in_parts(const ck_conv *call, int transposed, const region *r, c
     cycles += region_cycles(call, transposed, &part) + 2 * ck_cost.task; /* 1 us to plan and begin (Zen 4) */
     at = part.hi[i];
   }
-  return cycles < region_cycles(call, transposed, r);
+  return cycles < (i == 2 ? COLUMNS_SHARE : 1) * whole;
 }
 
-/* A region from `axis` on, but for the innermost, in parts where that takes less: parts of an image's rows would be
- * stored by so few that it costs what they save. Bits are the same: a tap that is padding adds nothing. */
+/* A region from `axis` on in parts where that takes less. Bits are the same: a tap that is padding adds nothing. */
 static ck_status each_part(const ck_conv *call, int transposed, const region *r, int axis, ck_conv_part visit_part,
                            void *context) {
   ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
-  while (axis < 2 && !goes_in_parts(call, transposed, r, &d.source.axis[axis], axis))
+  while (axis < 3 && !goes_in_parts(call, transposed, r, &d.source.axis[axis], axis))
     axis++;
-  if (axis == 2)
+  if (axis == 3)
     return visit_part(call, transposed, &d, context);
   ck_status status = CK_OK;
   for (int64_t at = r->lo[axis]; at < r->hi[axis] && status == CK_OK;) {

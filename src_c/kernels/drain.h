@@ -167,22 +167,6 @@ static void CK_NAME(drain_any)(const ck_drain *p) {
   }
 }
 
-static void CK_NAME(drain_one)(const ck_drain *p) {
-  const int64_t size = sizeof(REAL);
-  if (p->c_pixel == 1 && p->dst_pixel == size)
-    CK_NAME(drain_rows)(p);
-  else if (p->c_pixel == 1)
-    CK_NAME(drain_any)(p);
-  else if (p->dst_lane == size && p->lanes > 1)
-    CK_NAME(drain_lanes)(p);
-  else if (p->count > 1 && p->count < VL && p->dst_pixel == size && p->dst_lane == p->count * size)
-    CK_NAME(drain_joined)(p);
-  else if (p->count > 1)
-    CK_NAME(drain_transposed)(p);
-  else
-    CK_NAME(drain_pixel)(p);
-}
-
 /* Pixels adjacent in memory, whose lanes lie anywhere in scratch. */
 static void CK_NAME(drain_places)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
@@ -236,6 +220,52 @@ CK_INLINE void interleave(int phases, const vreal *r, vreal *to) {
     interleave_two(even[0], odd[0], to);
     interleave_two(even[1], odd[1], to + 2);
   }
+}
+
+/* Rows of two to four pixels: of a vector of lanes interleaved, and then stored run by run. */
+CK_INLINE void drain_short(const ck_drain *p, const int count) {
+  const CK_NAME(bounds) bounds = bounds_of(p);
+  const int64_t run = count * (int64_t)sizeof(REAL);
+  vreal r[4], row[4];
+  for (int64_t j = 0; j < p->lanes; j += VL) {
+    const int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
+    const vreal bias = bias_of_lanes(p, j);
+    const REAL *c = (const REAL *)p->c + j;
+    char *dst = p->dst + j * p->dst_lane;
+    CK_UNROLL
+    for (int q = 0; q < count; q++)
+      r[q] = bounded(&bounds, v_load(c + q * p->c_pixel) + bias);
+    interleave(count, r, row);
+    for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane)
+      __builtin_memcpy(dst, (const char *)row + q * run, run);
+  }
+}
+
+static void CK_NAME(drain_short_rows)(const ck_drain *p) {
+  if (p->count == 2)
+    drain_short(p, 2);
+  else if (p->count == 3)
+    drain_short(p, 3);
+  else
+    drain_short(p, 4);
+}
+
+static void CK_NAME(drain_one)(const ck_drain *p) {
+  const int64_t size = sizeof(REAL);
+  if (p->c_pixel == 1 && p->dst_pixel == size)
+    CK_NAME(drain_rows)(p);
+  else if (p->c_pixel == 1)
+    CK_NAME(drain_any)(p);
+  else if (p->dst_lane == size && p->lanes > 1)
+    CK_NAME(drain_lanes)(p);
+  else if (p->count > 1 && p->count < VL && p->dst_pixel == size && p->dst_lane == p->count * size)
+    CK_NAME(drain_joined)(p);
+  else if (p->count > 1 && p->count <= 4 && p->dst_pixel == size && VL > 4 && !p->add)
+    CK_NAME(drain_short_rows)(p);
+  else if (p->count > 1)
+    CK_NAME(drain_transposed)(p);
+  else
+    CK_NAME(drain_pixel)(p);
 }
 
 /* Scratch [lane][pixel] of a few phases, pixels adjacent in memory: interleaved in registers. Whole vectors are read,
