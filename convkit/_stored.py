@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import sys
 from typing import Any
@@ -40,7 +41,8 @@ class Stored:
         mapped = getattr(self.array, "_mmap", None)
         if isinstance(self.array, np.memmap) and mapped is not None and self.array.mode != "c":
             if sys.platform == "linux":  # elsewhere the advice may mean that what was written is lost
-                mapped.madvise(mmap.MADV_DONTNEED)
+                with contextlib.suppress(OSError):  # locked pages are to stay
+                    mapped.madvise(mmap.MADV_DONTNEED)
 
     def _failed(self, able: str, where: tuple[slice, ...], error: Exception) -> OSError:
         part = ", ".join(f"{side.start}:{side.stop}" for side in where)

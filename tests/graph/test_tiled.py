@@ -1,5 +1,7 @@
 """Tiles: the whole network's bits, whatever the tile, the layers and the borders."""
 
+import ctypes
+
 import numpy as np
 import pytest
 import zarr
@@ -211,3 +213,14 @@ assert (private[..., :9, :9, :9] == 3).all() and y.tobytes() == network(np.asarr
     ran = python(code)
     assert ran.returncode == 0, ran.stderr
     assert int(ran.stdout) < 150e6  # 384 MB together
+
+
+def test_files_whose_pages_are_locked(tmp_path):
+    """As after mlockall; the system refuses to unmap them."""
+    network, shape = nn.Conv2d(1, 1, 1, rng=0).prepare(), (1, 1, 32, 32)
+    x, y = (np.memmap(tmp_path / name, np.float32, "w+", shape=shape) for name in "xy")
+    x[...] = 2
+    for array in (x, y):
+        assert ctypes.CDLL(None).mlock(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)) == 0
+    network.tiled(x, 16, out=y)
+    np.testing.assert_array_equal(y, network(np.asarray(x)))
