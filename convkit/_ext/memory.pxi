@@ -7,7 +7,8 @@ cdef extern from "stdlib.h" nogil:
 # ---------------------------------------------------------------- workspace
 
 # KEPT: calls at once that find a buffer of before. With more, each would free its own, from a heap that malloc has for
-# its thread: with 4, eight threads on one network took 2 MB more every 64 calls, from 205 MB to 250 after 1,500.
+# its thread: with 4, eight threads on one network took 2 MB more every 64 calls, from 205 MB to 250 after 1,500
+# (ResNet-18 in four shapes, glibc 2.36).
 cdef enum:
     KEPT = 16
 

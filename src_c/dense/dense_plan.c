@@ -194,17 +194,20 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
   /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
   const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
+  const int may_cut = !by_row && !is_repeated(d);
   const size_t begin = ck_dense_by_plane(d) || p->part_phases > 1 ? 0 : 3; /* phases pack as many panels again */
   for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
     if (i > 3 && targets[i] < least && best >= 0)
       break;
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
-    for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || (p->grid.size[3] / cuts >= 28 && !is_repeated(d))); cuts *= 2) {
+    for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || (may_cut && p->grid.size[3] / cuts >= 28)); cuts *= 2) {
+      const int64_t target = ck_max(1, targets[i] / p->part_phases);
       int64_t block[4];
-      ck_row_block(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
       if (by_row)
-        image_rows_block(p->grid.size, ck_max(1, targets[i] / p->part_phases), block);
+        image_rows_block(p->grid.size, target, block);
+      else
+        ck_row_block(p->grid.size, target, cuts, block);
       if (d->sampler) /* the image around a block is staged */
         ck_square_block(p->grid.size, targets[i], 4, block);
       if (d->fold)

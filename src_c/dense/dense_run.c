@@ -326,7 +326,8 @@ static void rank_taps(const ck_dense *d, const ck_kblock *all, int i, int32_t *p
   }
 }
 
-/* The same of a panel that is sorted by phase, of a task that has all phases. */
+/* The same of a panel that is sorted by phase. It has all phases, and so has the task: of more than a task takes no
+ * panels lie ready. */
 static void pick_sorted(const ck_block *b, const ck_kblock *all, int64_t row, const char *from, char *to) {
   const ck_kblock *kb = &b->kblock;
   const int64_t *phases = b->d->phases, channels = all->channels;
