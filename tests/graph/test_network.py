@@ -11,7 +11,7 @@ import pytest
 import convkit
 from bounds import assert_within_bound
 from convkit import _probe, graph, models, nn
-from convkit.graph import OPS, Graph, Info, Network, ir
+from convkit.graph import Graph, Info, Network, ir
 from convkit.graph.placement import Spot, view_of
 from graph_cases import bound, random_model
 from nn_cases import with_numbers
