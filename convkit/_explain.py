@@ -249,7 +249,7 @@ _WHY = {  # by the rule
     "implicit_gemm": "the engine, which does every shape",
     "im2col": "many channels to few, many phases or much padding: its columns are written out and added up",
     "direct": "groups too narrow to fill the lanes of a dense tile",
-    "winograd": "3x3 taps of the last two axes, no stride, channels and tiles enough: a quarter of the products",
+    "winograd": "3x3 taps of the last two axes, no stride, channels and full tiles enough: a quarter of the products",
 }
 _WHY_NOT_THE_ENGINE = {  # by what the rule takes instead
     "im2col": "with so few channels on one side most of its lanes would be empty",
@@ -258,7 +258,7 @@ _WHY_NOT_THE_ENGINE = {  # by what the rule takes instead
 }
 _WHY_NOT = {  # by the rule, of what could run
     "im2col": "writing out all columns pays only for gradients of x and transposed convolution of many channels to few",
-    "winograd": "it pays only for 16 channels or more in and out of a group, and for images of several tiles of 4x4",
+    "winograd": "with so few channels, or outputs that fill so little of its tiles of 4x4, it would take longer",
 }
 
 
