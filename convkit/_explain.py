@@ -247,17 +247,17 @@ _READS = {
 }
 _WHY = {  # by the rule
     "implicit_gemm": "the engine, which does every shape",
-    "im2col": "many channels to few, many phases or much padding: its columns are written out and added up",
+    "im2col": "its columns are multiplied for all taps and phases at once, then added up, in fewer products",
     "direct": "groups too narrow to fill the lanes of a dense tile",
     "winograd": "3x3 taps of the last two axes, no stride, channels and full tiles enough: a quarter of the products",
 }
 _WHY_NOT_THE_ENGINE = {  # by what the rule takes instead
-    "im2col": "with so few channels on one side most of its lanes would be empty",
+    "im2col": "it would multiply padding, or with lanes that are empty",
     "direct": "groups this narrow would leave most of its lanes empty",
     "winograd": "it takes up to four times the products",
 }
 _WHY_NOT = {  # by the rule, of what could run
-    "im2col": "writing out all columns pays only for gradients of x and transposed convolution of many channels to few",
+    "im2col": "columns pay only for gradients of x and transposed convolution, of many channels to few or much padding",
     "winograd": "with so few channels, or outputs that fill so little of its tiles of 4x4, it would take longer",
 }
 

@@ -22,7 +22,7 @@ CASES = [  # op, x, weight, options; algorithm, arrangement among
     (("conv_transpose2d", (1, 96, 9, 9), (96, 3, 8, 8), {"stride": 4}), "im2col", (None,)),
     (("conv_transpose2d", (1, 8, 9, 9), (8, 3, 8, 8), {"stride": 4}), "implicit_gemm", ("by_pixel", "by_channel")),
     (("conv1d", (2, 2, 34), (96, 2, 10), {"dilation": 2, "direction": "x"}), "im2col", (None,)),
-    (("conv1d", (2, 2, 34), (96, 2, 9), {"padding": 4, "direction": "x"}), "implicit_gemm", ("by_channel",)),
+    (("conv1d", (2, 8, 34), (96, 8, 9), {"padding": 4, "direction": "x"}), "implicit_gemm", ("by_channel",)),
     (("conv_transpose2d", (1, 16, 12, 12), (16, 16, 3, 3), {"direction": "x"}), "winograd", (None,)),
 ]
 
@@ -56,7 +56,7 @@ def test_what_it_says_is_what_runs(asked, algorithm, arrangements):
 @pytest.mark.parametrize(
     ("options", "why", "rejected"),
     [
-        ({}, "3x3 taps", {"im2col": "it could run, but writing out", "direct": "it does only depthwise"}),
+        ({}, "3x3 taps", {"im2col": "it could run, but columns pay only", "direct": "it does only depthwise"}),
         ({"algorithm": "im2col"}, "asked for", {"implicit_gemm": "it could run, but im2col was asked for"}),
         ({"direction": "weight"}, "3x3 taps", {"implicit_gemm": "it could run, but it takes up to four times"}),
         ({"stride": 2}, "the engine", {"winograd": "it does only kernels of 3x3 taps along the last two axes"}),

@@ -219,6 +219,24 @@ typedef struct ck_drain {
   const int32_t *places;
 } ck_drain;
 
+/* Columns added up along one row of sums: for each lane, element j of `count` is +0, or what it was, plus element j of
+ * each tap's column in each row, in turn: at from + row[r] + tap[t].at + j elements. Of a tap only elements
+ * first..end-1 are added. Whole vectors are stored, and of columns read, up to VL - 1 elements before and after them.
+ */
+typedef struct ck_column_tap {
+  int64_t at, first, end; /* at: bytes */
+} ck_column_tap;
+typedef struct ck_column_rows {
+  int64_t lanes, count, rows, taps;
+  const char *from;
+  int64_t from_lane;  /* bytes; so is row */
+  const int64_t *row; /* [rows] */
+  const ck_column_tap *tap;
+  void *to;
+  int64_t to_lane; /* elements */
+  int go_on;
+} ck_column_rows;
+
 /* Deformable sampling points of one block: point t * pixels + p is tap t at pixel p.
  * coordinate = (real)(base[d][p] + tap[d][t]) + offset, rounded once; low = its floor, fraction what is left. Reals
  * hold whole coordinates exactly: they are floors of reals. */
@@ -490,7 +508,7 @@ struct ck_kernels {
   int turned_lanes; /* at most, of one of these calls whose products are adjacent */
   int (*pack)(const ck_pack *);
   void (*stage)(const ck_stage *);
-  void (*add_back)(const ck_stage *); /* src += dst, one plane a channel: the stage's adjoint */
+  void (*col2im)(const ck_column_rows *);
   void (*drain)(const ck_drain *);
   void (*winograd_in)(const ck_winograd_tiles *);
   void (*winograd_panel)(const ck_winograd_weights *);

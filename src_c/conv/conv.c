@@ -1,5 +1,6 @@
 /* The entry points of the convolution family: which driver a call goes to, what it needs, what it would do. */
 #include "base/cpu.h"
+#include "col2im.h"
 #include "conv_dense.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
@@ -15,7 +16,7 @@ static ck_status route(const ck_conv *call, ck_conv_op op, int64_t *bytes) {
   case CK_GRAD_X:
   case CK_TRANSPOSED:
     if (call->algorithm == CK_IM2COL)
-      return ck_im2col_grad_x(call, op == CK_TRANSPOSED, bytes);
+      return ck_col2im_grad_x(call, op == CK_TRANSPOSED, bytes);
     return ck_conv_grad_x(call, op == CK_TRANSPOSED, bytes);
   case CK_GRAD_WEIGHT:
   case CK_TRANSPOSED_GRAD_WEIGHT:

@@ -10,26 +10,25 @@ static int direct_can(const ck_conv_shape *s) {
   return s->groups > 1 && (s->c_in == 1 || (s->c_in <= NARROW && s->c_out <= NARROW));
 }
 
-/* A gradient of x, or a transposed convolution, by way of its columns: one product for all phases and taps, whose
- * panels are full where few channels leave others empty; then all of it is added, element by element, which few sums do
- * not repay. It gains with the phases, of which each sees few taps, and where outputs read much padding, as when a
- * small gradient without padding makes a larger image. On 2,500 random layers (Zen 3, one thread) the rule takes 1.039
- * times as long as always the faster way; columns wherever there are 16 phases or more take 1.097, nowhere 1.087, and
- * one layer 167 times as long. */
-enum { FEW_CHANNELS = 6, MANY_PHASES = 16, SUMS_OF_PHASES = 1536, MANY_SUMS = 48, FEW_POSITIONS = 4 };
-static const double MUCH_PADDING = 1.25;
+/* A gradient of x, or a transposed convolution, by way of its columns takes one product at each position of y for all
+ * phases and taps, and in panels that are full; the engine takes some at each output of every phase, padding too, and
+ * as if there were a few more channels. But columns are added up, element by element. Returned is the share of
+ * implicit_gemm's time, counted in products. Fitted to 350 random layers and gradients with AVX-512; on 250 others the
+ * rule takes 1.022 times as long as always the faster way, on 220 with AVX2 1.020, at worst 2.5; never columns takes
+ * 1.139 and 1.068, at worst 14 (one thread of a Zen 4). */
+enum { MORE_CHANNELS = 4, ADDED_PRODUCTS = 36, STORED_PRODUCTS = 8 };
+static const double COLUMN_PRODUCTS = 1.2;
 
-static int columns_pay(const ck_conv_shape *s) {
-  const double sums = (double)s->c_out;
+static double columns_share(const ck_conv_shape *s) {
+  const double sums = (double)s->c_out, taps = (double)ck_taps_of(s->kernel);
   double phases = 1, positions = 1, outputs = 1;
   for (int i = 0; i < 3; i++) {
     phases *= (double)ck_min(s->stride[i], s->in[i]);
     positions *= (double)s->out[i];
     outputs *= (double)s->in[i];
   }
-  return s->c_in <= FEW_CHANNELS && positions >= FEW_POSITIONS &&
-         ((phases >= MANY_PHASES && phases * sums >= SUMS_OF_PHASES) ||
-          (sums >= MANY_SUMS && outputs >= MUCH_PADDING * phases * positions));
+  const double engine = outputs / phases * taps * sums * (1 + MORE_CHANNELS / (double)s->c_in);
+  return (COLUMN_PRODUCTS * positions * taps * (sums + ADDED_PRODUCTS) + STORED_PRODUCTS * outputs) / engine;
 }
 
 static int winograd_can(const ck_conv_shape *s) {
@@ -37,37 +36,35 @@ static int winograd_can(const ck_conv_shape *s) {
          s->stride[2] == 1;
 }
 
-/* Counted in outputs of the engine that take as long: a phase (of a dilated kernel) for its weights and its few rows, a
- * tile for its products, and for transforms, which channels share. Fitted to 9,000 random layers: 3 to 40 wide of 5 to
- * 400 channels, larger ones of few, and volumes; 1 to 32 images, all operators, both dtypes; one thread of a Zen 4,
- * AVX-512 and AVX2. On 2,953 others the rule takes 1.016 times as long as always the faster way, at worst 1.9 (timed
- * again); the one before, 16 channels and four half-full tiles, took 1.054, at worst 2.9. */
+/* The share of implicit_gemm's time, counted in outputs of it: a phase (of a dilated kernel) for its weights and its
+ * few rows, a tile for its products, and for transforms, which channels share. Fitted to 9,000 random layers: 3 to 40
+ * wide of 5 to 400 channels, larger ones of few, and volumes; 1 to 32 images, all operators, both dtypes; one thread of
+ * a Zen 4, AVX-512 and AVX2. On 2,953 others the rule takes 1.016 times as long as always the faster way, at worst 1.9
+ * (timed again); the one before, 16 channels and four half-full tiles, took 1.054, at worst 2.9. */
 enum { PHASE_OUTPUTS = 12, TILE_OUTPUTS = 3, TRANSFORM_OUTPUTS = 60, WEIGHT_TRANSFORM_OUTPUTS = 40 };
 
-/* Multiplied by all channels, so that all numbers are whole, and exact. */
-static int winograd_pays(const ck_conv_shape *s, ck_conv_op op) {
+static double winograd_share(const ck_conv_shape *s, ck_conv_op op) {
   const int64_t *outputs = op == CK_GRAD_X || op == CK_TRANSPOSED ? s->in : s->out;
-  if (!winograd_can(s))
-    return 0;
+  const double transform = op == CK_GRAD_WEIGHT ? WEIGHT_TRANSFORM_OUTPUTS : TRANSFORM_OUTPUTS;
   double positions = (double)outputs[0], tiles = positions; /* of the smallest phase, and of the largest */
   for (int i = 1; i < 3; i++) {
     const int64_t least = outputs[i] / s->dilation[i], most = least + (outputs[i] % s->dilation[i] > 0);
     positions *= (double)least;
     tiles *= (double)ck_ceil_div(most, CK_WINOGRAD_TILE);
   }
-  const double products = (double)s->kernel[0] * (double)s->c_in * (double)s->c_out;
-  const double transforms =
-      ((double)s->c_in + (double)s->c_out) * (op == CK_GRAD_WEIGHT ? WEIGHT_TRANSFORM_OUTPUTS : TRANSFORM_OUTPUTS);
-  return (positions - PHASE_OUTPUTS) * products > tiles * (TILE_OUTPUTS * products + transforms);
+  const double transforms = transform * (1 / (double)s->c_in + 1 / (double)s->c_out) / (double)s->kernel[0];
+  return (PHASE_OUTPUTS + tiles * (TILE_OUTPUTS + transforms)) / positions;
 }
 
-/* Columns first: 3x3 layers of 5 or 6 channels that columns repay, too, take 0.87 of Winograd's time with them. */
+/* Shares of nothing are infinite, or no number, and less than none. */
 int ck_conv_rule(const ck_conv_shape *s, ck_conv_op op) {
   if (direct_can(s))
     return CK_DIRECT;
-  if ((op == CK_GRAD_X || op == CK_TRANSPOSED) && columns_pay(s))
+  const double columns = op == CK_GRAD_X || op == CK_TRANSPOSED ? columns_share(s) : 1;
+  const double winograd = winograd_can(s) ? winograd_share(s, op) : 1;
+  if (columns < 1 && !(winograd < columns))
     return CK_IM2COL;
-  return winograd_pays(s, op) ? CK_WINOGRAD : CK_IMPLICIT_GEMM;
+  return winograd < 1 ? CK_WINOGRAD : CK_IMPLICIT_GEMM;
 }
 
 ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm) {

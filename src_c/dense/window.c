@@ -222,29 +222,20 @@ static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end,
 }
 
 /* One row of columns at a time: a window of a single tap is that row, for every channel. */
-static void each_column(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data,
-                        void (*move)(const ck_stage *)) {
+static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {
   static const int64_t one[3] = {1, 1, 1};
   const ck_kblock *kb = &w->kblock;
   int64_t column = column_of(w->kernels, w->box.size), item = w->kernels->real_size, index = 0, tap[3];
+  memset(data, 0, (size_t)(kb->channels * w->plane * item));
   for (tap[0] = kb->tap[0]; tap[0] < kb->tap[0] + kb->taps[0]; tap[0]++) {
     for (tap[1] = kb->tap[1]; tap[1] < kb->tap[1] + kb->taps[1]; tap[1]++) {
       for (tap[2] = kb->tap[2]; tap[2] < kb->tap[2] + kb->taps[2]; tap[2]++, index++) {
         set_axes(w, &w->box, tap, one);
         ck_stage stage = stage_of(w, tensor, end, channel_offset, (char *)data + index * column * item);
-        move(&stage);
+        w->kernels->stage(&stage);
       }
     }
   }
-}
-
-static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {
-  memset(data, 0, (size_t)(w->kblock.channels * w->plane * w->kernels->real_size));
-  each_column(w, tensor, end, channel_offset, data, w->kernels->stage);
-}
-
-void ck_window_add_back(ck_window *w, int64_t channel_offset) {
-  each_column(w, &w->source->tensor, w->source->end, channel_offset, w->data, w->kernels->add_back);
 }
 
 static void fill(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {

@@ -69,10 +69,6 @@ int ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock
 /* The same choice of block without reading anything. */
 void ck_window_set(ck_window *window, const ck_box *box, const ck_kblock *kblock);
 
-/* For CK_COLUMNS, the way back, col2im: every column entry in w->data is added to the element of the source's tensor
- * that it stands for. */
-void ck_window_add_back(ck_window *window, int64_t channel_offset);
-
 /* Offsets of the outputs, images first, and of the (channel, tap) pairs, channels first. */
 void ck_window_output_offsets(const ck_window *window, int32_t *offsets);
 void ck_window_tap_offsets(const ck_window *window, int32_t *offsets);

@@ -17,6 +17,23 @@ typedef uint64_t lane_bits;
 #endif
 typedef lane_bits vbits __attribute__((vector_size(VBYTES)));
 
+typedef __typeof__(((vmask){0})[0]) lane_int; /* an integer as wide as a real */
+
+typedef union lanes {
+  vreal v;
+  vmask m;
+  REAL real[VL];
+  lane_int integer[VL];
+} lanes;
+
+/* Whether lane j < n. */
+CK_INLINE vmask lanes_below(int64_t n) {
+  lanes lane;
+  for (int j = 0; j < VL; j++)
+    lane.integer[j] = j;
+  return lane.m < (lane_int)(n < VL ? n : VL);
+}
+
 CK_INLINE vreal v_select(vmask where, vreal yes, vreal no) {
   return (vreal)((where & (vmask)yes) | (~where & (vmask)no));
 }

@@ -22,23 +22,6 @@ CK_INLINE vreal v_larger(vreal a, vreal b) {
 #endif
 }
 
-typedef __typeof__(((vmask){0})[0]) lane_int; /* an integer as wide as a real */
-
-typedef union lanes {
-  vreal v;
-  vmask m;
-  REAL real[VL];
-  lane_int integer[VL];
-} lanes;
-
-/* Whether lane j < n. */
-CK_INLINE vmask lanes_below(int64_t n) {
-  lanes lane;
-  for (int j = 0; j < VL; j++)
-    lane.integer[j] = j;
-  return lane.m < (lane_int)(n < VL ? n : VL);
-}
-
 CK_INLINE vmask load_codes(const char *at) {
   vmask codes;
   memcpy(&codes, at, sizeof(codes));

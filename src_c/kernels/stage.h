@@ -430,33 +430,4 @@ static void CK_NAME(stage)(const ck_stage *p) {
   }
 }
 
-CK_INLINE void add_run(char *dst, const REAL *src, int64_t n) {
-  int64_t i = 0;
-  for (; i + VL <= n; i += VL)
-    v_storeu(dst + i * (int64_t)sizeof(REAL), v_loadu(dst + i * (int64_t)sizeof(REAL)) + v_loadu(src + i));
-  for (; i < n; i++)
-    *(real_u *)(dst + i * (int64_t)sizeof(REAL)) += src[i];
-}
-
-static void CK_NAME(add_back)(const ck_stage *p) {
-  for (int64_t i = 0; i < p->images; i++) {
-    for (int64_t c = 0; c < p->channels; c++) {
-      const REAL *from = (const REAL *)p->dst + i * p->dst_image + c * p->dst_channel;
-      char *to = p->src + i * p->src_image + c * p->src_channel;
-      for (int64_t r = 0; r < p->rows; r++) {
-        for (int64_t q = 0; q < p->spans; q++) {
-          ck_span span = p->span[q];
-          const REAL *d = from + p->row_dst[r] + span.dst;
-          char *s = to + p->row_src[r] + span.src;
-          if (span.src_step == sizeof(REAL))
-            add_run(s, d, span.length);
-          else
-            for (int64_t x = 0; x < span.length; x++, s += span.src_step)
-              *(real_u *)s += d[x];
-        }
-      }
-    }
-  }
-}
-
 #endif

@@ -3,6 +3,7 @@
 
 #include "activation.h"
 #include "channels.h"
+#include "col2im.h"
 #include "deform.h"
 #include "descent.h"
 #include "drain.h"
@@ -48,7 +49,7 @@ const ck_kernels CK_NAME(kernels) = {
     .turned_lanes = UNPACKED_VECTORS * VL,
     .pack = CK_NAME(pack),
     .stage = CK_NAME(stage),
-    .add_back = CK_NAME(add_back),
+    .col2im = CK_NAME(col2im),
     .drain = CK_NAME(drain),
     .winograd_in = CK_NAME(winograd_in),
     .winograd_panel = CK_NAME(winograd_panel),

@@ -1,0 +1,128 @@
+#include "col2im_axis.h"
+
+ck_col2im_axis ck_col2im_axis_make(const ck_conv_shape *s, int d) {
+  return (ck_col2im_axis){.in = s->in[d],
+                          .out = s->out[d],
+                          .pad_lo = s->pad_lo[d],
+                          .pad_hi = s->pad_hi[d],
+                          .stride = s->stride[d],
+                          .dilation = s->dilation[d],
+                          .mode = s->padding_mode};
+}
+
+int64_t ck_col2im_repeat(const ck_col2im_axis *a, int64_t i, int64_t q) {
+  const int64_t end = ck_col2im_end(a);
+  if (a->mode == CK_ZEROS)
+    return end;
+  for (q = q == i ? -a->pad_lo : q + 1; q < end; q++) {
+    q = q == 0 ? a->in : q; /* what lies inside is no padding */
+    if (q < end && ck_map_axis(q, a->in, a->mode) == i)
+      return q;
+  }
+  return end;
+}
+
+/* Positions low..high-1 of y reach coordinates q..last, none where low >= high. */
+static void reach(const ck_col2im_axis *a, int64_t q, int64_t last, int64_t *low, int64_t *high) {
+  const int64_t from = q + a->pad_lo - (a->tap + a->taps - 1) * a->dilation;
+  const int64_t to = last + a->pad_lo - a->tap * a->dilation;
+  *low = from > 0 ? ck_ceil_div(from, a->stride) : 0;
+  *high = to < 0 ? 0 : ck_min(a->out, to / a->stride + 1);
+}
+
+int64_t ck_col2im_positions(const ck_col2im_axis *a, int64_t size, int64_t taps) {
+  return a->mode != CK_ZEROS ? a->out : ck_min(a->out, (size - 1 + (taps - 1) * a->dilation) / a->stride + 1);
+}
+
+void ck_col2im_axis_set(ck_col2im_axis *a, int64_t first, int64_t size, int64_t tap, int64_t taps) {
+  int64_t end, low, high;
+  a->first = first;
+  a->size = size;
+  a->tap = tap;
+  a->taps = taps;
+  reach(a, first, first + size - 1, &a->low, &end);
+  for (int64_t i = first; i < first + size && a->mode != CK_ZEROS; i++) {
+    for (int64_t q = ck_col2im_repeat(a, i, i); q < ck_col2im_end(a); q = ck_col2im_repeat(a, i, q)) {
+      reach(a, q, q, &low, &high);
+      if (low >= high)
+        continue;
+      a->low = a->low < end ? ck_min(a->low, low) : low;
+      end = ck_max(end, high);
+    }
+  }
+  a->positions = ck_max(0, end - a->low);
+}
+
+void ck_col2im_place_links(ck_col2im_axis *a, int64_t size, int64_t taps, ck_arena *arena) {
+  a->begin = ck_take(arena, (size + 1) * (int64_t)sizeof(int32_t));
+  a->link = ck_take(arena, ck_col2im_positions(a, size, taps) * taps * (int64_t)sizeof(ck_col2im_link));
+}
+
+void ck_col2im_place_phases(ck_col2im_axis *a, int64_t size, int64_t taps, ck_arena *arena) {
+  a->begin = ck_take(arena, (ck_min(a->stride, size) + 2) * (int64_t)sizeof(int32_t));
+  a->phase_taps = ck_take(arena, taps * (int64_t)sizeof(ck_column_tap));
+  a->single = ck_take(arena, taps * (int64_t)sizeof(ck_column_tap));
+}
+
+/* The position that reaches coordinate q by way of tap t of those taken, or -1. */
+static int64_t position_of(const ck_col2im_axis *a, int64_t q, int64_t t) {
+  const int64_t at = q + a->pad_lo - (a->tap + t) * a->dilation;
+  return at < 0 || at % a->stride || at / a->stride >= a->out ? -1 : at / a->stride;
+}
+
+void ck_col2im_set_links(ck_col2im_axis *a) {
+  int32_t count = 0;
+  for (int64_t i = 0; i < a->size; i++) {
+    const int64_t element = a->first + i;
+    a->begin[i] = count;
+    for (int64_t q = element; q < ck_col2im_end(a); q = ck_col2im_repeat(a, element, q)) {
+      for (int64_t t = 0; t < a->taps; t++) {
+        const int64_t at = position_of(a, q, t);
+        if (at >= 0)
+          a->link[count++] = (ck_col2im_link){(int32_t)t, (int32_t)(at - a->low)};
+      }
+    }
+  }
+  a->begin[a->size] = count;
+}
+
+/* Tap t of phase f: how far the position of the phase's first element is from the first that is taken. */
+static ck_column_tap tap_of(const ck_col2im_axis *a, int64_t t, int64_t f, int64_t column, int64_t item) {
+  const int64_t count = (a->size - f - 1) / a->stride + 1;
+  const int64_t at = (a->first + f + a->pad_lo - (a->tap + t) * a->dilation) / a->stride; /* exact */
+  return (ck_column_tap){
+      .at = t * column + (at - a->low) * item, .first = ck_max(0, -at), .end = ck_min(count, a->out - at)};
+}
+
+static int64_t phase_of(const ck_col2im_axis *a, int64_t t) {
+  const int64_t at = (a->tap + t) * a->dilation - a->first - a->pad_lo;
+  return at - ck_floor_div(at, a->stride) * a->stride;
+}
+
+/* Sorted by phase, those of a phase in order: `begin` of a phase, while it is filled, is that of the one before. */
+void ck_col2im_set_phases(ck_col2im_axis *a, int64_t column, int64_t item) {
+  int32_t *next = a->begin + 1;
+  a->phases = ck_min(a->stride, a->size);
+  for (int64_t f = 0; f <= a->phases; f++)
+    next[f - 1] = next[f] = 0;
+  for (int64_t t = 0; t < a->taps; t++)
+    if (phase_of(a, t) < a->phases)
+      next[phase_of(a, t) + 1]++;
+  for (int64_t f = 1; f <= a->phases; f++)
+    next[f] += next[f - 1];
+  for (int64_t t = 0; t < a->taps; t++) {
+    const int64_t f = phase_of(a, t);
+    if (f < a->phases)
+      a->phase_taps[next[f]++] = tap_of(a, t, f, column, item);
+  }
+}
+
+int64_t ck_col2im_set_single(ck_col2im_axis *a, int64_t q, int64_t column, int64_t item) {
+  int64_t count = 0;
+  for (int64_t t = 0; t < a->taps; t++) {
+    const int64_t at = position_of(a, q, t);
+    if (at >= 0)
+      a->single[count++] = (ck_column_tap){.at = t * column + (at - a->low) * item, .end = 1};
+  }
+  return count;
+}
