@@ -3,7 +3,7 @@
 #include "col2im.h"
 #include "conv_dense.h"
 #include "dense/dense_plan.h"
-#include "dense/dense_run.h"
+#include "dense/dense_ready.h"
 #include "dense/winograd.h"
 #include "grad_weight.h"
 #include "im2col.h"

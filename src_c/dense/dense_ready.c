@@ -1,0 +1,209 @@
+/* The caller's weights as panels: which taps a panel has and in which rows, and all panels laid ready ahead of tasks.
+ */
+#include "dense_ready.h"
+
+#include <string.h>
+
+#include "lines.h"
+
+static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps, char *panel) {
+  ck_pack pack = {
+      .panel = panel,
+      .src = t->w + kb->channel * b->d->w_channel + b->b.w_base,
+      .src_end = b->d->w_end,
+      .ld = t->ld,
+      .lanes = t->lanes,
+      .lane_stride = t->w_lane,
+      .nc = kb->channels,
+      .c_stride = b->d->w_channel,
+      .nt = taps,
+      .t_off = b->b.w_off,
+      .row = b->p->sorted ? b->b.row : NULL,
+  };
+  return b->d->kernels->pack(&pack);
+}
+
+static void take_tap(ck_buffers *u, int64_t count, int64_t w_off, int64_t index, int64_t phase) {
+  if (count == 0)
+    u->w_base = w_off;
+  u->w_off[count] = w_off - u->w_base;
+  if (u->tap) {
+    u->tap[count] = (int32_t)index;
+    u->tap_phase[count] = (int32_t)phase;
+  }
+}
+
+int64_t ck_dense_take_taps(ck_block *b, const ck_kblock *kb) {
+  const ck_dense *d = b->d;
+  int64_t count = 0, at[3];
+  for (at[0] = 0; at[0] < kb->taps[0]; at[0]++) {
+    int64_t z = kb->tap[0] + at[0], phase_z = ck_dense_phase_of(d, 0, z);
+    for (at[1] = 0; at[1] < kb->taps[1]; at[1]++) {
+      int64_t y = kb->tap[1] + at[1], phase_y = ck_dense_phase_of(d, 1, y);
+      int64_t row = (phase_z * d->phases[1] + phase_y) * d->phases[2];
+      if (phase_z >= d->phases[0] || phase_y >= d->phases[1] || row >= b->phase_end || row + d->phases[2] <= b->phase)
+        continue;
+      for (at[2] = 0; at[2] < kb->taps[2]; at[2]++) {
+        int64_t x = kb->tap[2] + at[2], phase_x = ck_dense_phase_of(d, 2, x), phase = row + phase_x;
+        if (phase_x >= d->phases[2] || phase < b->phase || phase >= b->phase_end)
+          continue;
+        int64_t w_off = z * d->w_tap[0] + y * d->w_tap[1] + x * d->w_tap[2];
+        take_tap(&b->b, count++, w_off, (at[0] * kb->taps[1] + at[1]) * kb->taps[2] + at[2], phase - b->phase);
+      }
+    }
+  }
+  return count;
+}
+
+void ck_dense_sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) {
+  const ck_buffers *u = &b->b;
+  int64_t all = ck_taps_of(kb->taps), phases = b->phase_end - b->phase;
+  memset(u->phase_start, 0, (size_t)(phases + 1) * sizeof *u->phase_start);
+  for (int64_t t = 0; t < taps; t++)
+    u->phase_start[u->tap_phase[t] + 1] += (int32_t)kb->channels;
+  for (int64_t f = 0; f < phases; f++)
+    u->phase_start[f + 1] += u->phase_start[f];
+  for (int64_t c = 0; c < kb->channels; c++) {
+    for (int64_t t = 0; t < taps; t++) { /* phase_start[f] runs ahead as rows are handed out */
+      int32_t row = u->phase_start[u->tap_phase[t]]++;
+      u->row[c * taps + t] = row;
+      u->ko[row] = u->ko_all[c * all + u->tap[t]];
+    }
+  }
+  for (int64_t f = phases; f > 0; f--)
+    u->phase_start[f] = u->phase_start[f - 1];
+  u->phase_start[0] = 0;
+}
+
+/* Behind all panels there is a byte for each: whether anything in it is not finite. */
+
+static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, int64_t kblock) {
+  return (outer * p->tiles + tile) * ck_reduction_count(&p->reduction) + kblock;
+}
+
+static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles * ck_reduction_count(&p->reduction); }
+
+static void pack_panel(const ck_dense *d, const ck_dense_plan *p, void *scratch, int64_t index, char *panels) {
+  ck_block b = {.d = d, .p = p, .phase_end = p->phases};
+  ck_arena arena = {.base = scratch};
+  const int64_t count = ck_reduction_count(&p->reduction), bytes = ck_dense_panel_bytes(d, p);
+  ck_dense_place(d, p, &arena, &b.b);
+  if (p->sorted)
+    memset(b.b.ko_all, 0, (size_t)p->kmax * sizeof *b.b.ko_all);
+  const ck_kblock kb = ck_reduction_block(&p->reduction, index % count);
+  const ck_tile t = ck_dense_tile_at(d, p, index / count / p->tiles, index / count % p->tiles);
+  const int64_t taps = ck_dense_take_taps(&b, &kb);
+  if (p->sorted)
+    ck_dense_sort_by_phase(&b, &kb, taps);
+  panels[panel_count(p) * bytes + index] = (char)pack_weights(&b, &t, &kb, taps, panels + index * bytes);
+}
+
+void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, char *panels) {
+  if (d->arrangement == CK_LINES)
+    ck_lines_pack(d, scratch, panels);
+  else
+    for (int64_t i = 0; i < panel_count(p); i++)
+      pack_panel(d, p, scratch, i, panels);
+}
+
+/* Of the panel of a whole k-block the rows of those taps that are taken. */
+static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row, const char *from, char *to) {
+  const int64_t *taps = all->taps, run = taken->taps[2] * row;
+  int64_t first[3];
+  for (int i = 0; i < 3; i++)
+    first[i] = taken->tap[i] - all->tap[i];
+  for (int64_t c = 0; c < all->channels; c++) {
+    for (int64_t z = 0; z < taken->taps[0]; z++) {
+      const int64_t plane = (c * taps[0] + first[0] + z) * taps[1] + first[1];
+      for (int64_t y = 0; y < taken->taps[1]; y++, to += run)
+        memcpy(to, from + ((plane + y) * taps[2] + first[2]) * row, (size_t)run);
+    }
+  }
+}
+
+/* Of an axis's taps of a whole k-block their phases, and which one of its phase each is; how many a phase has. */
+static void rank_taps(const ck_dense *d, const ck_kblock *all, int i, int32_t *phase, int32_t *rank, int64_t *count) {
+  memset(count, 0, CK_TASK_PHASES * sizeof *count);
+  for (int64_t t = 0; t < all->taps[i]; t++) {
+    const int64_t own = ck_dense_phase_of(d, i, all->tap[i] + t);
+    phase[t] = (int32_t)own;
+    rank[t] = own < d->phases[i] ? (int32_t)count[own]++ : 0;
+  }
+}
+
+/* The same of a panel that is sorted by phase. It has all phases, and so has the task: of more than a task takes no
+ * panels lie ready. */
+static void pick_sorted(const ck_block *b, const ck_kblock *all, int64_t row, const char *from, char *to) {
+  const ck_kblock *kb = &b->kblock;
+  const int64_t *phases = b->d->phases, channels = all->channels;
+  int64_t count[3][CK_TASK_PHASES], each[CK_TASK_PHASES], start[CK_TASK_PHASES + 1] = {0}, index = 0;
+  int32_t *phase[3], *rank[3], *ranks = b->b.ranks;
+  for (int i = 0; i < 3; ranks += 2 * all->taps[i++]) {
+    phase[i] = ranks;
+    rank[i] = ranks + all->taps[i];
+    rank_taps(b->d, all, i, phase[i], rank[i], count[i]);
+  }
+  for (int64_t f = 0; f < b->p->phases; f++) {
+    each[f] = count[0][f / phases[2] / phases[1]] * count[1][f / phases[2] % phases[1]] * count[2][f % phases[2]];
+    start[f + 1] = start[f] + each[f] * channels;
+  }
+  for (int64_t z = kb->tap[0] - all->tap[0], end_z = z + kb->taps[0]; z < end_z; z++) {
+    for (int64_t y = kb->tap[1] - all->tap[1], end_y = y + kb->taps[1]; y < end_y; y++) {
+      for (int64_t x = kb->tap[2] - all->tap[2], end_x = x + kb->taps[2]; x < end_x; x++) {
+        const int64_t fz = phase[0][z], fy = phase[1][y], fx = phase[2][x], f = (fz * phases[1] + fy) * phases[2] + fx;
+        if (fz >= phases[0] || fy >= phases[1] || fx >= phases[2])
+          continue;
+        const int64_t first = start[f] + (rank[0][z] * count[1][fy] + rank[1][y]) * count[2][fx] + rank[2][x];
+        for (int64_t c = 0; c < channels; c++)
+          memcpy(to + b->b.row[c * b->taken + index] * row, from + (first + c * each[f]) * row, (size_t)row);
+        index++;
+      }
+    }
+  }
+}
+
+/* Weights that are to be packed next, for the register tiles to fetch. */
+static void set_next(ck_block *b, int64_t tile) {
+  const ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, tile);
+  const int64_t k = b->kblock.channels * b->taken, item = b->d->kernels->real_size;
+  b->next_panel = t.w + b->kblock.channel * b->d->w_channel + b->b.w_base;
+  b->next_row = t.w_lane == item ? b->d->w_channel / b->taken : t.lanes * t.w_lane / k;
+}
+
+int ck_dense_set_panel(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, int64_t next) {
+  const ck_dense_plan *p = b->p;
+  const char *panels = b->panels;
+  const int64_t at = panel_index(p, b->outer, tile, index), bytes = ck_dense_panel_bytes(b->d, p);
+  const int nonfinite = panels && panels[panel_count(p) * bytes + at];
+  b->panel = b->b.panel;
+  b->next_panel = panels ? panels + panel_index(p, b->outer, next, index + (next <= tile)) * bytes : NULL;
+  b->next_row = 0;
+  if (!panels && next > tile)
+    set_next(b, next);
+  if (!panels || (!b->whole && nonfinite))
+    return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
+  if (b->whole) {
+    b->panel = panels + at * bytes;
+  } else {
+    const ck_kblock all = ck_reduction_block(&p->reduction, index);
+    const int64_t row = t->ld * b->d->kernels->real_size;
+    if (p->sorted)
+      pick_sorted(b, &all, row, panels + at * bytes, b->b.panel);
+    else
+      pick_rows(&all, &b->kblock, row, panels + at * bytes, b->b.panel);
+  }
+  return nonfinite;
+}
+
+static void pack_task(ck_worker *worker, void *context, int64_t index) {
+  const ck_dense_call *call = context;
+  pack_panel(call->d, &call->plan, worker->scratch, index, call->packed);
+}
+
+ck_status ck_dense_pack_shared(ck_dense_call *call, const ck_run *run) {
+  const ck_dense_plan *p = &call->plan;
+  if (run->workspace_bytes < p->packed)
+    return CK_WORKSPACE;
+  call->panels = call->packed = run->workspace;
+  return ck_parallel(panel_count(p), pack_task, call, run, call->packed + p->packed, p->bytes);
+}

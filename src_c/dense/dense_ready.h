@@ -1,0 +1,24 @@
+/* Weights as panels: packed for the block at work, or of all tiles and k-blocks, laid ready ahead of the tasks. */
+#ifndef CK_DENSE_READY_H
+#define CK_DENSE_READY_H
+
+#include "dense_block.h"
+
+/* Takes the taps of the k-block that are of the task's phases: all of them, where there is one phase. How many. */
+int64_t ck_dense_take_taps(ck_block *block, const ck_kblock *kblock);
+
+/* Sorts (channel, tap) rows by phase, channels outermost within one as everywhere, and their window offsets with them.
+ */
+void ck_dense_sort_by_phase(const ck_block *block, const ck_kblock *kblock, int64_t taps);
+
+/* Sets the block's panel: one that lies ready, or its rows, or packed here; and of what lies ready the one that comes
+ * next, of tile `next`. Whether anything is not finite. */
+int ck_dense_set_panel(ck_block *block, const ck_tile *tile, int64_t index, int64_t kblock, int64_t next);
+
+/* Writes ck_dense_panels' weights, for `prepared`; scratch is of plan->bytes. */
+void ck_dense_pack(const ck_dense *dense, const ck_dense_plan *plan, void *scratch, char *panels);
+
+/* The same by tasks, into the call's workspace, for all tasks that follow. */
+ck_status ck_dense_pack_shared(ck_dense_call *call, const ck_run *run);
+
+#endif
