@@ -14,12 +14,6 @@
 
 enum { POLL_ELEMENTS = 1 << 20 };
 
-typedef struct pool_task {
-  ck_pool_block block;
-  int64_t until_poll;
-  int stopped;
-} pool_task;
-
 static char *at(const ck_pool_block *t, const ck_pool_side *side, int64_t plane, int64_t z, int64_t y, int64_t x) {
   return side->data + t->image * side->image + (t->first_plane + plane) * side->plane + t->element * side->inner +
          z * side->space[0] + y * side->space[1] + x * side->space[2];
@@ -201,11 +195,11 @@ static const char *gather_lines(ck_pool_block *t, int64_t z, int64_t first, int6
   return t->b.raw;
 }
 
-static int stopped(pool_task *t, int64_t elements) {
+static int stopped(ck_pool_block *t, int64_t elements) {
   t->until_poll -= elements;
   if (t->until_poll <= 0) {
     t->until_poll = POLL_ELEMENTS;
-    t->stopped = ck_stopped(t->block.worker);
+    t->stopped = ck_stopped(t->worker);
   }
   return t->stopped;
 }
@@ -224,8 +218,7 @@ static const char *take_lines(ck_pool_block *t, int64_t z, int64_t first, int64_
 }
 
 /* All lines of a plane, folded along x into rows, or, fused, along y too. */
-static void fold_lines(pool_task *task, int64_t z, char *rows) {
-  ck_pool_block *t = &task->block;
+static void fold_lines(ck_pool_block *t, int64_t z, char *rows) {
   const ck_pool_plan *p = t->p;
   const ck_pool_span *y = &t->span[1];
   const int64_t each = p->fused ? p->axis[1].step : 1, more = p->fused ? y->hull - (y->n - 1) * each - 1 : 0;
@@ -235,7 +228,7 @@ static void fold_lines(pool_task *task, int64_t z, char *rows) {
     all = (t->planes - 1) * (y->length / each) + y->n;
   else if (!ck_pool_is_trivial(&p->axis[1]))
     all += y->lead; /* which the last plane's windows may reach */
-  for (int64_t first = 0; first < all && !stopped(task, p->line * p->lines); first += count) {
+  for (int64_t first = 0; first < all && !stopped(t, p->line * p->lines); first += count) {
     count = ck_min(at_once, all - first);
     const char *src = take_lines(t, z, first * each, (count - 1) * each + 1 + more, &step);
     ck_pool_fold_axis(t, 2, src, step, count, t->inner, rows + first * t->row * p->k->real_size);
@@ -245,19 +238,18 @@ static void fold_lines(pool_task *task, int64_t z, char *rows) {
 /* ---------------------------------------------------------------- a part of the windows */
 
 /* Results of one part, [depth][plane][height][width]. */
-static const char *fold_part(pool_task *task) {
-  ck_pool_block *t = &task->block;
+static const char *fold_part(ck_pool_block *t) {
   const ck_pool_plan *p = t->p;
   const ck_pool_span *z = &t->span[0];
   const int64_t item = p->k->real_size, whole = t->planes * t->plane;
   int flat = p->fused || ck_pool_is_trivial(&p->axis[1]);
-  for (int64_t i = 0; i < z->hull && !task->stopped; i++) {
+  for (int64_t i = 0; i < z->hull && !t->stopped; i++) {
     char *plane = t->b.planes + i * whole * item, *rows = flat ? plane : t->b.rows;
     if (i < z->lead || i >= z->end) {
       fill_neutral(t, plane, whole);
       continue;
     }
-    fold_lines(task, ck_pool_source(z, &p->axis[0], i), rows);
+    fold_lines(t, ck_pool_source(z, &p->axis[0], i), rows);
     if (!flat)
       ck_pool_fold_axis(t, 1, rows, t->span[1].length * t->row * item, t->planes, t->row, plane);
   }
@@ -455,8 +447,7 @@ static void copy_indices(const ck_pool_block *t, int64_t row) {
   settle_indices(t, dst, z, y);
 }
 
-static void run_parts(pool_task *task) {
-  ck_pool_block *t = &task->block;
+static void run_parts(ck_pool_block *t) {
   const ck_pool_plan *p = t->p;
   int64_t first[3], end[3], part[3], tap[3] = {0}, all = t->box.size[1] * t->box.size[2] * t->box.size[3] * t->inner;
   for (int d = 0; d < 3; d++)
@@ -467,15 +458,15 @@ static void run_parts(pool_task *task) {
   ck_pool_block_set(t, tap);
   for (part[0] = first[0]; part[0] < end[0]; part[0]++) {
     for (part[1] = first[1]; part[1] < end[1]; part[1]++) {
-      for (part[2] = first[2]; part[2] < end[2] && !task->stopped; part[2]++) {
+      for (part[2] = first[2]; part[2] < end[2] && !t->stopped; part[2]++) {
         for (int d = 0; d < 3; d++)
           tap[d] = part[d] * p->axis[d].segment;
         ck_pool_block_set(t, tap);
-        add_part(t, fold_part(task));
+        add_part(t, fold_part(t));
       }
     }
   }
-  if (task->stopped)
+  if (t->stopped)
     return;
   store_results(t, t->b.sum, width(t), t->span[1].n * width(t));
   for (int64_t i = 0; p->indexed && i < t->span[0].n * t->span[1].n; i++)
@@ -486,8 +477,7 @@ static void run_parts(pool_task *task) {
 
 static void run_task(ck_worker *worker, void *context, int64_t index) {
   const ck_pool_plan *p = context;
-  pool_task task = {.block = {.p = p, .worker = worker}, .until_poll = POLL_ELEMENTS};
-  ck_pool_block *t = &task.block;
+  ck_pool_block block = {.p = p, .worker = worker, .until_poll = POLL_ELEMENTS}, *t = &block;
   ck_arena arena = {worker->scratch, 0};
   const int64_t none[3] = {0};
   ck_pool_place(p, &arena, &t->b);
@@ -504,12 +494,12 @@ static void run_task(ck_worker *worker, void *context, int64_t index) {
     elements *= p->axis[d].in;
   }
   if (p->parts > 1) {
-    run_parts(&task);
+    run_parts(t);
     return;
   }
   ck_pool_block_set(t, none);
-  const char *result = fold_part(&task);
-  if (task.stopped)
+  const char *result = fold_part(t);
+  if (t->stopped)
     return;
   for (int64_t i = 0; p->indexed && i < t->span[0].n * t->planes; i++)
     store_indices(t, result, i / t->planes, i % t->planes);

@@ -9,6 +9,8 @@ typedef struct ck_pool_block {
   const ck_pool_plan *p;
   ck_pool_buffers b;
   ck_worker *worker;
+  int64_t until_poll; /* elements */
+  int stopped;
   ck_box box;                                         /* of results */
   int64_t image, first_plane, planes, element, inner; /* the box's unit; gathered, `inner` is of whole vectors */
   int64_t lanes;                                      /* of `inner` elements those that there are */
