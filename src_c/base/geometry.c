@@ -36,7 +36,7 @@ int64_t ck_tap_offset(const ck_axis *axis, int64_t t) {
 
 int64_t ck_tap_phase(const ck_axis *axis, int64_t t) {
   int64_t at = t * axis->tap_step - axis->shift;
-  return axis->stride ? at - ck_floor_div(at, axis->stride) * axis->stride : 0;
+  return axis->stride > 1 ? at - ck_floor_div(at, axis->stride) * axis->stride : 0;
 }
 
 int64_t ck_axis_at(const ck_axis *axis, int64_t o, int64_t t) {

@@ -132,8 +132,7 @@ static ck_reads what_is_read(const ck_dense *d) {
     return CK_READS_SAMPLES;
   if (d->source.order == CK_COLUMNS)
     return CK_READS_COLUMNS;
-  const int memory = d->in_place || d->arrangement == CK_SHEETS || d->arrangement == CK_LINES;
-  return memory ? CK_READS_INPUT : CK_READS_WINDOW;
+  return d->in_place ? CK_READS_INPUT : CK_READS_WINDOW;
 }
 
 static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {

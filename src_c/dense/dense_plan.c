@@ -75,14 +75,14 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {
-    b->tap = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
-    b->tap_phase = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
     b->row = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
     b->ko_all = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
-    b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
-    b->ranks =
-        ck_take(arena, 2 * (p->window.taps[0] + p->window.taps[1] + p->window.taps[2]) * (int64_t)sizeof(int32_t));
   }
+  b->tap = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
+  b->tap_phase = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int32_t));
+  b->phase_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
+  b->whole_start = ck_take(arena, (p->part_phases + 1) * (int64_t)sizeof(int32_t));
+  b->picked = ck_take(arena, 2 * (taps + 1) * (int64_t)sizeof(int32_t));
   b->phase_taps = ck_take(arena, p->part_phases * (int64_t)sizeof(ck_phase_taps));
   int64_t places = 0;
   if (ck_dense_joins_phases(d, p)) {
@@ -164,6 +164,14 @@ static void image_rows_block(const int64_t size[4], int64_t target, int64_t bloc
   block[0] = ck_max(1, ck_min(size[0], target / ck_max(1, block[3])));
 }
 
+static int64_t source_bytes(const ck_dense *d) {
+  const ck_axis *a = d->source.axis;
+  const int64_t item = d->kernels->real_size;
+  const int64_t sizes[] = {d->n, d->groups, d->channels, a[0].source, a[1].source, a[2].source, item};
+  int64_t bytes;
+  return ck_product(sizes, 7, &bytes) ? bytes : INT64_MAX;
+}
+
 /* A row reads no tap that is padding for all of it: of rows of several images weights are used as often as of whole
  * ones. But each reads again what others have read, and stores to lines that others store to, too: so these are for
  * sources of few bytes and for many products, and only if an estimate is so many times less. The random layers that
@@ -173,11 +181,7 @@ enum { ROWS_BYTES = 4 * 1024 * 1024, ROWS_PRODUCTS = 100 };
 static const double ROWS_APART = 1.15;
 
 static int may_go_by_row(const ck_dense *d, const ck_dense_plan *p) {
-  const ck_axis *a = d->source.axis;
-  const int64_t sizes[] = {
-      d->n, d->groups, d->channels, a[0].source, a[1].source, a[2].source, (int64_t)d->kernels->real_size};
-  int64_t bytes;
-  return !d->fold && !d->sampler && ck_product(sizes, 7, &bytes) && bytes <= ROWS_BYTES &&
+  return !d->fold && !d->sampler && source_bytes(d) <= ROWS_BYTES &&
          d->channels * ck_taps_of(p->reduction.taps) >= ROWS_PRODUCTS * p->phases;
 }
 
@@ -289,7 +293,7 @@ static int fits_columns(const ck_dense *d) {
 
 /* What tasks may read, a bit each. */
 static int may_read(const ck_dense *d, ck_arrangement arrangement) {
-  if (arrangement == CK_UNPACKED)
+  if (arrangement == CK_UNPACKED || arrangement == CK_SHEETS || arrangement == CK_LINES)
     return 1 << CK_READS_INPUT;
   return 1 << CK_READS_WINDOW | reads_in_place(d, arrangement) << CK_READS_INPUT |
          (arrangement == CK_BY_CHANNEL && fits_columns(d)) << CK_READS_COLUMNS;
@@ -322,14 +326,10 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
 enum { FAR_BYTES = 12 * 1024 * 1024, STREAMS = 16 };
 
 static int64_t streams_of(const ck_dense *d) {
-  const ck_axis *a = d->source.axis;
-  const int64_t item = d->kernels->real_size;
-  const int64_t sizes[] = {d->n, d->groups, d->channels, a[0].source, a[1].source, a[2].source, item};
-  int64_t bytes;
   const int one_tile = d->lanes > 1 && d->lanes <= d->kernels->max_height;
   if (!d->in_place || d->arrangement != CK_BY_CHANNEL || !one_tile || d->channels < 2 * STREAMS)
     return 0;
-  return !ck_product(sizes, 7, &bytes) || bytes >= FAR_BYTES ? STREAMS : 0;
+  return source_bytes(d) >= FAR_BYTES ? STREAMS : 0;
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
@@ -377,6 +377,10 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
 
 static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_reads from, const ck_run *run) {
   ck_dense_plan p = start_plan(d, arrangement, from);
+  if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
+    (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
+    return p;
+  }
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
     return p;
@@ -404,42 +408,24 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_rea
   return p;
 }
 
-static ck_dense_plan plan_arrangement(ck_dense *d, ck_arrangement arrangement, const ck_run *run) {
-  if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
-    ck_dense_plan p = start_plan(d, arrangement, CK_READS_WINDOW);
-    (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
-    return p;
-  }
-  const int may = may_read(d, arrangement), wanted = may & atomic_load_explicit(&only_reads, memory_order_relaxed);
+/* Of each of these arrangements with each way to read that it may have. */
+static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {
+  const int reads = atomic_load_explicit(&only_reads, memory_order_relaxed);
   const ck_dense as_it_is = *d;
-  ck_dense_plan best = {.cycles = -1};
-  for (ck_reads from = CK_READS_WINDOW; from <= CK_READS_COLUMNS; from++) {
-    ck_dense trial = as_it_is;
-    if (!((wanted ? wanted : may) & 1 << from))
-      continue;
-    const ck_dense_plan plan = plan_source(&trial, arrangement, from, run);
-    if (best.cycles < 0 || plan.cycles < best.cycles) {
+  ck_dense_plan best = {0};
+  for (int a = 0; a < CK_ARRANGEMENTS; a++) {
+    const int may = arrangements & 1 << a ? may_read(&as_it_is, a) : 0, wanted = may & reads;
+    for (ck_reads from = CK_READS_WINDOW; from <= CK_READS_COLUMNS; from++) {
+      if (!((wanted ? wanted : may) & 1 << from))
+        continue;
+      ck_dense trial = as_it_is;
+      const ck_dense_plan plan = plan_source(&trial, a, from, run);
+      if (best.cycles > 0 && plan.cycles >= best.cycles)
+        continue;
       best = plan;
       *d = trial;
     }
   }
-  return best;
-}
-
-static ck_dense_plan cheapest_plan(ck_dense *d, int arrangements, const ck_run *run) {
-  ck_dense_plan best = {0};
-  ck_dense chosen = *d;
-  for (int a = 0; a < CK_ARRANGEMENTS; a++) {
-    ck_dense trial = *d;
-    if (!(arrangements & 1 << a))
-      continue;
-    ck_dense_plan plan = plan_arrangement(&trial, a, run);
-    if (best.cycles == 0 || plan.cycles < best.cycles) {
-      best = plan;
-      chosen = trial;
-    }
-  }
-  *d = chosen;
   return best;
 }
 

@@ -21,10 +21,13 @@ typedef struct ck_buffers {
   ck_row_panel *panels;
   int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
   int64_t w_base;
-  /* Sorted by phase only. Of the taps taken: which they are of the k-block's, and their phases, counted from the
-   * task's first; the panel row of each (channel, tap). Window offsets of all taps; each phase's first row. */
-  int32_t *tap, *tap_phase, *row, *ko_all, *phase_start;
-  int32_t *ranks;            /* of each axis's taps, their phases and which of them they are */
+  /* Of the taps taken: which they are of the k-block's, and their phases, counted from the task's first; each phase's
+   * first row of the panel. */
+  int32_t *tap, *tap_phase, *phase_start;
+  /* Where weights lie ready, of the whole k-block's panel: each phase's first row, and of its taps those that are
+   * taken, in runs: the first one, and how many. */
+  int32_t *whole_start, *picked;
+  int32_t *row, *ko_all; /* sorted by phase only: the panel row of each (channel, tap); window offsets of all taps */
   ck_phase_taps *phase_taps; /* of each phase */
   int32_t *places; /* of phases that are joined: of each output, from the accumulators on; and a row without sums */
   char *none;

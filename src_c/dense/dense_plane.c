@@ -38,8 +38,7 @@ void ck_dense_set_phase_taps(const ck_block *b) {
   const ck_lane_runs *runs = &b->runs;
   for (int64_t f = b->phase; f < b->phase_end; f++) {
     ck_phase_taps *taps = &b->b.phase_taps[f - b->phase];
-    const int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
-    const int64_t k = b->p->sorted ? b->b.phase_start[f - b->phase + 1] - first : kb->channels * b->taken;
+    const int64_t first = b->b.phase_start[f - b->phase], k = b->b.phase_start[f - b->phase + 1] - first;
     const int32_t *ko = b->b.ko + first;
     int64_t first_down = 0;
     *taps = (ck_phase_taps){0};

@@ -27,10 +27,8 @@ static void take_tap(ck_buffers *u, int64_t count, int64_t w_off, int64_t index,
   if (count == 0)
     u->w_base = w_off;
   u->w_off[count] = w_off - u->w_base;
-  if (u->tap) {
-    u->tap[count] = (int32_t)index;
-    u->tap_phase[count] = (int32_t)phase;
-  }
+  u->tap[count] = (int32_t)index;
+  u->tap_phase[count] = (int32_t)phase;
 }
 
 int64_t ck_dense_take_taps(ck_block *b, const ck_kblock *kb) {
@@ -55,8 +53,13 @@ int64_t ck_dense_take_taps(ck_block *b, const ck_kblock *kb) {
   return count;
 }
 
-void ck_dense_sort_by_phase(const ck_block *b, const ck_kblock *kb, int64_t taps) {
+void ck_dense_set_rows(const ck_block *b, const ck_kblock *kb, int64_t taps) {
   const ck_buffers *u = &b->b;
+  if (!b->p->sorted) {
+    u->phase_start[0] = 0;
+    u->phase_start[1] = (int32_t)(kb->channels * taps);
+    return;
+  }
   int64_t all = ck_taps_of(kb->taps), phases = b->phase_end - b->phase;
   memset(u->phase_start, 0, (size_t)(phases + 1) * sizeof *u->phase_start);
   for (int64_t t = 0; t < taps; t++)
@@ -93,8 +96,7 @@ static void pack_panel(const ck_dense *d, const ck_dense_plan *p, void *scratch,
   const ck_kblock kb = ck_reduction_block(&p->reduction, index % count);
   const ck_tile t = ck_dense_tile_at(d, p, index / count / p->tiles, index / count % p->tiles);
   const int64_t taps = ck_dense_take_taps(&b, &kb);
-  if (p->sorted)
-    ck_dense_sort_by_phase(&b, &kb, taps);
+  ck_dense_set_rows(&b, &kb, taps);
   panels[panel_count(p) * bytes + index] = (char)pack_weights(&b, &t, &kb, taps, panels + index * bytes);
 }
 
@@ -106,58 +108,70 @@ void ck_dense_pack(const ck_dense *d, const ck_dense_plan *p, void *scratch, cha
       pack_panel(d, p, scratch, i, panels);
 }
 
-/* Of the panel of a whole k-block the rows of those taps that are taken. */
-static void pick_rows(const ck_kblock *all, const ck_kblock *taken, int64_t row, const char *from, char *to) {
-  const int64_t *taps = all->taps, run = taken->taps[2] * row;
-  int64_t first[3];
-  for (int i = 0; i < 3; i++)
-    first[i] = taken->tap[i] - all->tap[i];
-  for (int64_t c = 0; c < all->channels; c++) {
-    for (int64_t z = 0; z < taken->taps[0]; z++) {
-      const int64_t plane = (c * taps[0] + first[0] + z) * taps[1] + first[1];
-      for (int64_t y = 0; y < taken->taps[1]; y++, to += run)
-        memcpy(to, from + ((plane + y) * taps[2] + first[2]) * row, (size_t)run);
+/* Taps that follow one another are one run: the first one, and how many. `last`: the one before, or none yet. */
+static void add_run(int32_t **last, int64_t first, int64_t count) {
+  int32_t *run = *last;
+  if (run[1] && run[0] + run[1] == first) {
+    run[1] += (int32_t)count;
+    return;
+  }
+  *last = run += run[1] ? 2 : 0;
+  run[0] = (int32_t)first;
+  run[1] = (int32_t)count;
+}
+
+/* That panel has all phases, and so has the task: of more than a task takes no panels lie ready. */
+void ck_dense_set_picked(const ck_block *b, int64_t index) {
+  const ck_buffers *u = &b->b;
+  const ck_kblock all = ck_reduction_block(&b->p->reduction, index), *kb = &b->kblock;
+  const int64_t *phases = b->d->phases;
+  int64_t every[3], before[3], count[3][CK_TASK_PHASES] = {{0}}, row[CK_TASK_PHASES], plane[CK_TASK_PHASES];
+  int32_t *to[CK_TASK_PHASES];
+  for (int i = 0; i < 3; i++) {
+    before[i] = kb->tap[i] - all.tap[i];
+    every[i] = ck_max(1, ck_tapped_phases(&b->d->source.axis[i])); /* taps from one to the next of its phase */
+    for (int64_t t = 0; t < ck_min(every[i], all.taps[i]); t++) {
+      const int64_t f = ck_dense_phase_of(b->d, i, all.tap[i] + t);
+      if (f < phases[i])
+        count[i][f] = ck_ceil_div(all.taps[i] - t, every[i]);
+    }
+  }
+  u->whole_start[0] = 0;
+  for (int64_t f = 0; f < b->p->phases; f++) {
+    row[f] = count[2][f % phases[2]];
+    plane[f] = row[f] * count[1][f / phases[2] % phases[1]];
+    const int64_t taps = plane[f] * count[0][f / phases[2] / phases[1]];
+    u->whole_start[f + 1] = u->whole_start[f] + (int32_t)(all.channels * taps);
+    to[f] = u->picked + 2 * (u->phase_start[f] / all.channels);
+    to[f][1] = 0;
+  }
+  int64_t taken = 0, tap = 0;
+  for (int64_t z = before[0]; z < before[0] + kb->taps[0]; z++) {
+    for (int64_t y = before[1]; y < before[1] + kb->taps[1]; y++) {
+      if (!b->p->sorted)
+        add_run(&to[0], z * plane[0] + y * row[0] + before[2], kb->taps[2]);
+      for (int64_t x = before[2]; x < before[2] + kb->taps[2] && b->p->sorted; x++, tap++) {
+        if (taken == b->taken || u->tap[taken] != tap)
+          continue;
+        const int64_t f = u->tap_phase[taken++];
+        add_run(&to[f], z / every[0] * plane[f] + y / every[1] * row[f] + x / every[2], 1);
+      }
     }
   }
 }
 
-/* Of an axis's taps of a whole k-block their phases, and which one of its phase each is; how many a phase has. */
-static void rank_taps(const ck_dense *d, const ck_kblock *all, int i, int32_t *phase, int32_t *rank, int64_t *count) {
-  memset(count, 0, CK_TASK_PHASES * sizeof *count);
-  for (int64_t t = 0; t < all->taps[i]; t++) {
-    const int64_t own = ck_dense_phase_of(d, i, all->tap[i] + t);
-    phase[t] = (int32_t)own;
-    rank[t] = own < d->phases[i] ? (int32_t)count[own]++ : 0;
-  }
-}
-
-/* The same of a panel that is sorted by phase. It has all phases, and so has the task: of more than a task takes no
- * panels lie ready. */
-static void pick_sorted(const ck_block *b, const ck_kblock *all, int64_t row, const char *from, char *to) {
-  const ck_kblock *kb = &b->kblock;
-  const int64_t *phases = b->d->phases, channels = all->channels;
-  int64_t count[3][CK_TASK_PHASES], each[CK_TASK_PHASES], start[CK_TASK_PHASES + 1] = {0}, index = 0;
-  int32_t *phase[3], *rank[3], *ranks = b->b.ranks;
-  for (int i = 0; i < 3; ranks += 2 * all->taps[i++]) {
-    phase[i] = ranks;
-    rank[i] = ranks + all->taps[i];
-    rank_taps(b->d, all, i, phase[i], rank[i], count[i]);
-  }
+static void pick_rows(const ck_block *b, int64_t row, const char *from) {
+  const ck_buffers *u = &b->b;
+  const int64_t channels = b->kblock.channels;
+  char *to = u->panel;
   for (int64_t f = 0; f < b->p->phases; f++) {
-    each[f] = count[0][f / phases[2] / phases[1]] * count[1][f / phases[2] % phases[1]] * count[2][f % phases[2]];
-    start[f + 1] = start[f] + each[f] * channels;
-  }
-  for (int64_t z = kb->tap[0] - all->tap[0], end_z = z + kb->taps[0]; z < end_z; z++) {
-    for (int64_t y = kb->tap[1] - all->tap[1], end_y = y + kb->taps[1]; y < end_y; y++) {
-      for (int64_t x = kb->tap[2] - all->tap[2], end_x = x + kb->taps[2]; x < end_x; x++) {
-        const int64_t fz = phase[0][z], fy = phase[1][y], fx = phase[2][x], f = (fz * phases[1] + fy) * phases[2] + fx;
-        if (fz >= phases[0] || fy >= phases[1] || fx >= phases[2])
-          continue;
-        const int64_t first = start[f] + (rank[0][z] * count[1][fy] + rank[1][y]) * count[2][fx] + rank[2][x];
-        for (int64_t c = 0; c < channels; c++)
-          memcpy(to + b->b.row[c * b->taken + index] * row, from + (first + c * each[f]) * row, (size_t)row);
-        index++;
-      }
+    const int64_t count = (u->phase_start[f + 1] - u->phase_start[f]) / channels;
+    const int64_t channel = (u->whole_start[f + 1] - u->whole_start[f]) / channels * row;
+    const char *src = from + u->whole_start[f] * row;
+    for (int64_t c = 0; c < channels; c++, src += channel) {
+      const int32_t *run = u->picked + 2 * (u->phase_start[f] / channels);
+      for (int64_t done = 0; done < count; done += run[1], to += run[1] * row, run += 2)
+        memcpy(to, src + run[0] * row, (size_t)(run[1] * row));
     }
   }
 }
@@ -182,16 +196,10 @@ int ck_dense_set_panel(ck_block *b, const ck_tile *t, int64_t tile, int64_t inde
     set_next(b, next);
   if (!panels || (!b->whole && nonfinite))
     return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
-  if (b->whole) {
+  if (b->whole)
     b->panel = panels + at * bytes;
-  } else {
-    const ck_kblock all = ck_reduction_block(&p->reduction, index);
-    const int64_t row = t->ld * b->d->kernels->real_size;
-    if (p->sorted)
-      pick_sorted(b, &all, row, panels + at * bytes, b->b.panel);
-    else
-      pick_rows(&all, &b->kblock, row, panels + at * bytes, b->b.panel);
-  }
+  else
+    pick_rows(b, t->ld * b->d->kernels->real_size, panels + at * bytes);
   return nonfinite;
 }
 

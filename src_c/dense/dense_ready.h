@@ -7,9 +7,14 @@
 /* Takes the taps of the k-block that are of the task's phases: all of them, where there is one phase. How many. */
 int64_t ck_dense_take_taps(ck_block *block, const ck_kblock *kblock);
 
-/* Sorts (channel, tap) rows by phase, channels outermost within one as everywhere, and their window offsets with them.
+/* Says where each phase's rows of a panel begin. If there are several phases, sorts (channel, tap) rows by them,
+ * channels outermost within one as everywhere, and their window offsets with them. */
+void ck_dense_set_rows(const ck_block *block, const ck_kblock *kblock, int64_t taps);
+
+/* Of a block that does not take all taps of a k-block: which rows its panel has of that of all, where weights lie
+ * ready.
  */
-void ck_dense_sort_by_phase(const ck_block *block, const ck_kblock *kblock, int64_t taps);
+void ck_dense_set_picked(const ck_block *block, int64_t kblock);
 
 /* Sets the block's panel: one that lies ready, or its rows, or packed here; and of what lies ready the one that comes
  * next, of tile `next`. Whether anything is not finite. */

@@ -78,12 +78,11 @@ static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
 }
 
 /* Every phase of the task: its rows of the panel into its accumulators. */
-static void multiply(ck_block *b, const ck_tile *t, int64_t k, char *acc, int accumulate) {
+static void multiply(ck_block *b, const ck_tile *t, char *acc, int accumulate) {
   const int64_t row = t->ld * b->d->kernels->real_size;
   for (int64_t f = b->phase; f < b->phase_end; f++, acc += b->p->acc_phase) {
-    int64_t first = b->p->sorted ? b->b.phase_start[f - b->phase] : 0;
-    int64_t end = b->p->sorted ? b->b.phase_start[f - b->phase + 1] : k;
-    ck_part p = {.k = end - first,
+    const int64_t first = b->b.phase_start[f - b->phase];
+    ck_part p = {.k = b->b.phase_start[f - b->phase + 1] - first,
                  .taps = &b->b.phase_taps[f - b->phase],
                  .panel = b->panel + first * row,
                  .ko = b->b.ko + first,
@@ -213,8 +212,9 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
   if (b->taken == 0)
     return -1;
   if (read_source(b, &b->kblock, kept) || !kept) {
-    if (b->p->sorted)
-      ck_dense_sort_by_phase(b, &b->kblock, b->taken);
+    ck_dense_set_rows(b, &b->kblock, b->taken);
+    if (b->panels && !b->whole)
+      ck_dense_set_picked(b, index);
     if (ck_dense_by_plane(d))
       ck_dense_set_phase_taps(b);
   }
@@ -229,7 +229,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
         !b->in_place)
       break;
     b->finishing = last && b->straight;
-    multiply(b, &t, b->kblock.channels * b->taken, acc, !first);
+    multiply(b, &t, acc, !first);
     if (b->finishing)
       stored += t.lanes;
     else if (last)
