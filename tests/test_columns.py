@@ -103,3 +103,33 @@ def test_nan_and_inf_are_copied_and_padding_is_zero(isa):
     )
     cols = np.array([[[np.nan, 1, 2, 3], [4, 5, 6, np.inf]]], np.float32)  # the NaN and the Inf lie in the padding
     assert convkit.col2im(cols, (3,), (2,), padding=1).tolist() == [[[5, 7, 9]]]
+
+
+# ---------------------------------------------------------------- transposed convolution by way of its columns
+
+ADDED = {  # x, weight, options: what is cut when scratch is scarce
+    "boxes that share positions": ((2, 9, 30, 31), (9, 3, 5, 5), {"dilation": 2, "padding": 3}),
+    "taps of a large kernel": ((1, 5, 400), (5, 2, 300), {"stride": 3}),
+    "taps along two axes": ((1, 4, 12, 14), (4, 1, 20, 15), {"stride": (2, 3), "padding": 4}),
+    "products of many channels": ((1, 300, 6, 7), (300, 4, 3, 3), {"stride": 2, "padding": 1}),
+    "volumes": ((3, 6, 4, 5, 6), (6, 2, 5, 5, 5), {"stride": (1, 2, 4), "dilation": (2, 1, 1), "groups": 3}),
+    "phases without a tap": ((2, 4, 3, 5), (4, 2, 2, 2), {"stride": 7}),
+}
+
+
+@pytest.mark.parametrize("case", ADDED)
+def test_how_columns_are_cut_leaves_the_bits_alone(case, isa):
+    x_shape, weight_shape, options = ADDED[case]
+    rng = np.random.default_rng(0)
+    name = f"conv_transpose{len(x_shape) - 2}d"
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, weight_shape))
+    bias = rng.standard_normal(weight_shape[1] * options.get("groups", 1)).astype(np.float32)
+    views = (weight, np.asfortranarray(weight))  # whose rows lie apart
+    got = set()
+    for threads, limit, each in itertools.product((1, 3), ("1GiB", 100_000, 400_000), views):
+        with convkit.threads(threads), convkit.workspace_limit(limit):
+            y = getattr(convkit, name)(x, each, bias, algorithm="im2col", **options)
+        got.add(y.tobytes())
+    assert len(got) == 1
+    expected = getattr(convkit.reference, name)(x, weight, bias, **options)
+    assert_within_bound(y, expected, convkit.reference.bound(name, x, weight, bias, **options))

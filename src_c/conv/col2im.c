@@ -16,9 +16,9 @@
 #include "conv_dense.h"
 #include "dense/multiply.h"
 
-/* (channel, tap) rows of a task, and panels of them that are packed together: what is read of a product's weights,
- * which may lie a page from the next one's, serves all of these. */
-enum { MOST_ROWS = 256, PANELS = 4 };
+/* Panels that are packed together: what is read of a product's weights, which may lie a page from the next one's, then
+ * serves all of these. */
+enum { PANELS = 4 };
 
 typedef struct add_plan {
   const ck_conv *call;
@@ -55,7 +55,7 @@ static int has_parts(const add_plan *p) { return ck_reduction_count(&p->rows) > 
 static void place(const add_plan *p, ck_arena *arena, add_task *t) {
   const int64_t item = p->k->real_size, vector = p->k->vector * item;
   const ck_kblock kb = ck_reduction_largest(&p->rows);
-  int64_t size[3], links = 0;
+  int64_t size[3];
   for (int d = 0; d < 3; d++) {
     size[d] = ck_grid_largest(&p->grid, d + 1);
     t->axis[d] = p->axis[d];
@@ -64,12 +64,13 @@ static void place(const add_plan *p, ck_arena *arena, add_task *t) {
     else
       ck_col2im_place_links(&t->axis[d], size[d], kb.taps[d], arena);
   }
-  links = ck_col2im_positions(&p->axis[1], size[1], kb.taps[1]) * kb.taps[1];
+  const int64_t links = ck_col2im_positions(&p->axis[1], size[1], kb.taps[1]) * kb.taps[1];
   t->offset = ck_take(arena, ck_max(links, ck_max(p->most_rows, p->size.channels)) * (int64_t)sizeof(int64_t));
   t->bias = ck_take(arena, p->most_channels * item);
   const int64_t rows = has_parts(p) ? ck_grid_largest(&p->grid, 0) * size[0] * size[1] : 1;
   t->sums = ck_take(arena, rows * p->row * item + vector);
   ck_window_place(&t->y, p->k, &p->y, &p->size, arena);
+  t->columns = t->y.data;
   if (!p->multiplied)
     return;
   t->columns = ck_take(arena, p->most_rows * p->column * item + vector);
@@ -139,30 +140,36 @@ static int64_t tasks_of(const add_plan *p) {
   return ck_grid_count(&p->grid) * p->call->shape.groups * p->rows.parts[0];
 }
 
-/* Boxes as large as scratch allows, and as many as there are threads. */
+/* What the thread with the most tasks takes, in products: a task packs its panels, and each block of rows copies y, as
+ * some more positions and rows would take. */
+static double cost_of(const add_plan *p) {
+  enum { PACKED = 4, COPIED = 8 };
+  const int64_t *size = p->size.outputs, parts = ck_reduction_count(&p->rows) / ck_max(1, p->rows.parts[0]);
+  const double positions = (double)(size[0] * size[1]) * (double)(size[2] * size[3]);
+  const double rounds = (double)ck_ceil_div(tasks_of(p), p->call->run.threads);
+  return rounds * (double)parts * (positions + PACKED) * (double)(p->most_rows + COPIED);
+}
+
+static int fits(const add_plan *p) { return p->bytes <= ck_thread_bytes(&p->call->run, CK_THREAD_BYTES); }
+
+/* Boxes of the least cost that scratch allows: smaller ones share out better, but need more positions twice. */
 static void set_boxes(add_plan *p) {
-  enum { MOST_ELEMENTS = 1 << 17, FEWEST_ELEMENTS = 16 };
+  enum { MOST_ELEMENTS = 1 << 17 };
   const ck_conv_shape *s = &p->call->shape;
   const int64_t size[4] = {s->n, s->in[0], s->in[1], s->in[2]};
+  add_plan other = *p;
+  p->bytes = INT64_MAX;
   for (int64_t target = MOST_ELEMENTS; target > 0; target /= 2) {
     add_task t = {0};
     ck_arena count = {0};
-    set_grid(p, size, target);
-    place(p, &count, &t);
-    p->bytes = count.used;
-    if (p->bytes <= ck_thread_bytes(&p->call->run, CK_THREAD_BYTES) &&
-        (tasks_of(p) >= p->call->run.threads || target <= FEWEST_ELEMENTS))
+    set_grid(&other, size, target);
+    place(&other, &count, &t);
+    other.bytes = count.used;
+    if (fits(p) && cost_of(&other) > cost_of(p))
       return;
+    if (!fits(p) || cost_of(&other) < cost_of(p))
+      *p = other;
   }
-}
-
-/* What a plan takes, by its columns: those of positions that several boxes need are made for each, and each block of
- * rows copies y, as a few more rows would take. */
-static double work_of(const add_plan *p) {
-  enum { COPY = 8 };
-  const int64_t *size = p->size.outputs;
-  return (double)ck_grid_count(&p->grid) * (double)(size[0] * size[1]) * (double)(size[2] * size[3]) *
-         (1 + COPY / (double)p->most_rows);
 }
 
 /* As many rows at a time as make the least work: of large kernels, all columns of a position may leave room for few
@@ -189,7 +196,7 @@ static add_plan make_plan(const ck_conv *call, int multiplied, int transposed) {
     add_plan other = p;
     set_rows(&other, cap);
     set_boxes(&other);
-    if (work_of(&other) >= work_of(&p))
+    if (fits(&p) && cost_of(&other) >= cost_of(&p))
       break;
     p = other;
   }
@@ -307,7 +314,6 @@ static void load_columns(add_task *t, const ck_kblock *kb) {
                          .channels = ck_kblock_k(kb),
                          .taps = {1, 1, 1}};
   ck_window_fill(&t->y, &t->positions, &all, 0, 0, 0);
-  t->columns = t->y.data;
   t->column = t->y.channel_step;
 }
 
@@ -397,8 +403,14 @@ static void add_row(add_task *t, int64_t image, int64_t z, int64_t y, char *sums
   } while (++link < end);
 }
 
-/* The taps of a block, and which positions of y reach the box by way of them. */
-static void set_axes(add_task *t, const ck_kblock *kb) {
+/* A block's channels and their bias, its taps, and which positions of y reach the box by way of them. */
+static void set_block(add_task *t, const ck_kblock *kb) {
+  const ck_conv *call = t->p->call;
+  const int64_t item = t->p->k->real_size, channel = t->group * call->shape.c_in + kb->channel;
+  const char *bias = t->p->transposed ? call->bias : NULL;
+  t->lanes = kb->channels;
+  for (int64_t c = 0; c < kb->channels && bias; c++)
+    memcpy(t->bias + c * item, bias + (channel + c) * call->bias_stride, (size_t)item);
   for (int d = 0; d < 3; d++) {
     ck_col2im_axis_set(&t->axis[d], t->box.first[d + 1], t->box.size[d + 1], kb->tap[d], kb->taps[d]);
     t->positions.first[d + 1] = t->axis[d].low;
@@ -442,8 +454,7 @@ static void add_block(add_task *t, const ck_kblock *kb, int first, int last) {
 
 static void add_up(ck_worker *worker, void *context, int64_t index) {
   const add_plan *p = context;
-  const ck_conv *call = p->call;
-  const int64_t item = p->k->real_size, channels = p->rows.parts[0], parts = ck_reduction_count(&p->rows) / channels;
+  const int64_t channels = p->rows.parts[0], parts = ck_reduction_count(&p->rows) / channels;
   const int64_t boxes = ck_grid_count(&p->grid), channel = index / boxes % channels;
   add_task t = {
       .p = p, .column = p->column, .group = index / boxes / channels, .box = ck_grid_box(&p->grid, index % boxes)};
@@ -451,18 +462,12 @@ static void add_up(ck_worker *worker, void *context, int64_t index) {
   place(p, &arena, &t);
   for (int64_t i = 0; i < parts && !ck_stopped(worker); i++) {
     const ck_kblock kb = ck_reduction_block(&p->rows, channel * parts + i);
-    for (int64_t c = 0; c < kb.channels && p->transposed && call->bias; c++)
-      memcpy(t.bias + c * item,
-             (const char *)call->bias + (t.group * call->shape.c_in + kb.channel + c) * call->bias_stride,
-             (size_t)item);
-    t.lanes = kb.channels;
-    set_axes(&t, &kb);
-    if (ck_box_count(&t.positions) == 0) {
-    } else if (p->multiplied) {
+    set_block(&t, &kb);
+    const int reached = ck_box_count(&t.positions) > 0;
+    if (reached && p->multiplied)
       multiply_columns(&t, &kb, worker);
-    } else {
+    else if (reached)
       load_columns(&t, &kb);
-    }
     set_sums(&t);
     add_block(&t, &kb, i == 0, i == parts - 1);
   }
