@@ -351,21 +351,22 @@ static void store_row(const add_task *t, const ck_kblock *kb, char *sums, char *
   p->k->drain(&drain);
 }
 
-/* What padding along the innermost axis repeats. */
-static void add_repeated(add_task *t, ck_column_rows *sum) {
+/* What padding along the innermost axis repeats: one element and tap at a time. */
+static void add_repeated(const add_task *t, const ck_column_rows *sum) {
   const add_plan *p = t->p;
   const int64_t item = p->k->real_size;
-  ck_col2im_axis *a = &t->axis[2];
+  const ck_col2im_axis *a = &t->axis[2];
+  ck_column_tap tap = {.end = 1};
   ck_column_rows one = *sum;
-  one.count = one.go_on = 1;
-  one.tap = a->single;
-  for (int64_t i = 0; i < a->size && a->mode != CK_ZEROS; i++) {
+  one.count = one.taps = one.go_on = 1;
+  one.tap = &tap;
+  for (ck_col2im_repeat r = {0, -1, 0}; ck_col2im_next_repeat(a, &r);) {
+    const int64_t i = r.element - a->first;
+    if (i < 0 || i >= a->size)
+      continue;
+    tap.at = (r.tap * t->column + r.at - a->low) * item;
     one.to = (char *)sum->to + (i % a->stride * p->pitch + i / a->stride) * item;
-    for (int64_t q = ck_col2im_repeat(a, a->first + i, a->first + i); q < ck_col2im_end(a);
-         q = ck_col2im_repeat(a, a->first + i, q)) {
-      one.taps = ck_col2im_set_single(a, q, t->column * item, item);
-      p->k->col2im(&one);
-    }
+    p->k->col2im(&one);
   }
 }
 

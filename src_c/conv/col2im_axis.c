@@ -10,19 +10,24 @@ ck_col2im_axis ck_col2im_axis_make(const ck_conv_shape *s, int d) {
                           .mode = s->padding_mode};
 }
 
-int64_t ck_col2im_repeat(const ck_col2im_axis *a, int64_t i, int64_t q) {
-  const int64_t end = ck_col2im_end(a);
-  if (a->mode == CK_ZEROS)
-    return end;
-  for (q = q == i ? -a->pad_lo : q + 1; q < end; q++) {
-    q = q == 0 ? a->in : q; /* what lies inside is no padding */
-    if (q < end && ck_map_axis(q, a->in, a->mode) == i)
-      return q;
+int ck_col2im_next_repeat(const ck_col2im_axis *a, ck_col2im_repeat *r) {
+  for (; a->mode != CK_ZEROS && r->tap < a->taps; r->tap++, r->at = -1) {
+    const int64_t offset = (a->tap + r->tap) * a->dilation - a->pad_lo;
+    while (++r->at < a->out) {
+      const int64_t q = r->at * a->stride + offset;
+      r->element = ck_map_axis(q, a->in, a->mode);
+      if (q >= 0 && q < a->in) /* no padding; nor is any up to the last position that is not */
+        r->at = ck_ceil_div(a->in - offset, a->stride) - 1;
+      else if (r->element >= 0)
+        return 1;
+    }
   }
-  return end;
+  return 0;
 }
 
-/* Positions low..high-1 of y reach coordinates q..last, none where low >= high. */
+static int has(const ck_col2im_axis *a, int64_t element) { return element >= a->first && element < a->first + a->size; }
+
+/* Positions low..high-1 of y reach elements q..last, padding apart; none where low >= high. */
 static void reach(const ck_col2im_axis *a, int64_t q, int64_t last, int64_t *low, int64_t *high) {
   const int64_t from = q + a->pad_lo - (a->tap + a->taps - 1) * a->dilation;
   const int64_t to = last + a->pad_lo - a->tap * a->dilation;
@@ -35,20 +40,17 @@ int64_t ck_col2im_positions(const ck_col2im_axis *a, int64_t size, int64_t taps)
 }
 
 void ck_col2im_axis_set(ck_col2im_axis *a, int64_t first, int64_t size, int64_t tap, int64_t taps) {
-  int64_t end, low, high;
+  int64_t end;
   a->first = first;
   a->size = size;
   a->tap = tap;
   a->taps = taps;
   reach(a, first, first + size - 1, &a->low, &end);
-  for (int64_t i = first; i < first + size && a->mode != CK_ZEROS; i++) {
-    for (int64_t q = ck_col2im_repeat(a, i, i); q < ck_col2im_end(a); q = ck_col2im_repeat(a, i, q)) {
-      reach(a, q, q, &low, &high);
-      if (low >= high)
-        continue;
-      a->low = a->low < end ? ck_min(a->low, low) : low;
-      end = ck_max(end, high);
-    }
+  for (ck_col2im_repeat r = {0, -1, 0}; ck_col2im_next_repeat(a, &r);) {
+    if (!has(a, r.element))
+      continue;
+    a->low = a->low < end ? ck_min(a->low, r.at) : r.at;
+    end = ck_max(end, r.at + 1);
   }
   a->positions = ck_max(0, end - a->low);
 }
@@ -61,7 +63,6 @@ void ck_col2im_place_links(ck_col2im_axis *a, int64_t size, int64_t taps, ck_are
 void ck_col2im_place_phases(ck_col2im_axis *a, int64_t size, int64_t taps, ck_arena *arena) {
   a->begin = ck_take(arena, (ck_min(a->stride, size) + 2) * (int64_t)sizeof(int32_t));
   a->phase_taps = ck_take(arena, taps * (int64_t)sizeof(ck_column_tap));
-  a->single = ck_take(arena, taps * (int64_t)sizeof(ck_column_tap));
 }
 
 /* The position that reaches coordinate q by way of tap t of those taken, or -1. */
@@ -75,13 +76,14 @@ void ck_col2im_set_links(ck_col2im_axis *a) {
   for (int64_t i = 0; i < a->size; i++) {
     const int64_t element = a->first + i;
     a->begin[i] = count;
-    for (int64_t q = element; q < ck_col2im_end(a); q = ck_col2im_repeat(a, element, q)) {
-      for (int64_t t = 0; t < a->taps; t++) {
-        const int64_t at = position_of(a, q, t);
-        if (at >= 0)
-          a->link[count++] = (ck_col2im_link){(int32_t)t, (int32_t)(at - a->low)};
-      }
+    for (int64_t t = 0; t < a->taps; t++) {
+      const int64_t at = position_of(a, element, t);
+      if (at >= 0)
+        a->link[count++] = (ck_col2im_link){(int32_t)t, (int32_t)(at - a->low)};
     }
+    for (ck_col2im_repeat r = {0, -1, 0}; ck_col2im_next_repeat(a, &r);)
+      if (r.element == element)
+        a->link[count++] = (ck_col2im_link){(int32_t)r.tap, (int32_t)(r.at - a->low)};
   }
   a->begin[a->size] = count;
 }
@@ -115,14 +117,4 @@ void ck_col2im_set_phases(ck_col2im_axis *a, int64_t column, int64_t item) {
     if (f < a->phases)
       a->phase_taps[next[f]++] = tap_of(a, t, f, column, item);
   }
-}
-
-int64_t ck_col2im_set_single(ck_col2im_axis *a, int64_t q, int64_t column, int64_t item) {
-  int64_t count = 0;
-  for (int64_t t = 0; t < a->taps; t++) {
-    const int64_t at = position_of(a, q, t);
-    if (at >= 0)
-      a->single[count++] = (ck_column_tap){.at = t * column + (at - a->low) * item, .end = 1};
-  }
-  return count;
 }

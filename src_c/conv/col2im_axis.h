@@ -19,9 +19,9 @@ typedef struct ck_col2im_axis {
   int32_t *begin;
   ck_col2im_link *link;
   /* Of the innermost one: element first + i is sum i / stride of phase i % stride, of `phases`, whose taps are
-   * phase_taps[begin[phase]] .. phase_taps[begin[phase + 1] - 1]; single: those of one element that padding repeats. */
+   * phase_taps[begin[phase]] .. phase_taps[begin[phase + 1] - 1]. */
   int64_t phases;
-  ck_column_tap *phase_taps, *single;
+  ck_column_tap *phase_taps;
 } ck_col2im_axis;
 
 ck_col2im_axis ck_col2im_axis_make(const ck_conv_shape *shape, int d);
@@ -39,11 +39,11 @@ void ck_col2im_axis_set(ck_col2im_axis *axis, int64_t first, int64_t size, int64
 void ck_col2im_set_links(ck_col2im_axis *axis);
 void ck_col2im_set_phases(ck_col2im_axis *axis, int64_t column, int64_t item);
 
-/* Padding that repeats an element: the next coordinate after q that stands for element i, or ck_col2im_end; q = i
- * begins. */
-static inline int64_t ck_col2im_end(const ck_col2im_axis *axis) { return axis->in + axis->pad_hi; }
-int64_t ck_col2im_repeat(const ck_col2im_axis *axis, int64_t i, int64_t q);
-/* Writes the taps of such a coordinate; how many those are. */
-int64_t ck_col2im_set_single(ck_col2im_axis *axis, int64_t q, int64_t column, int64_t item);
+/* A tap that reads padding at a position of y, and the element that it repeats there: from {0, -1} on, each in turn,
+ * until 0 is returned. */
+typedef struct ck_col2im_repeat {
+  int64_t tap, at, element;
+} ck_col2im_repeat;
+int ck_col2im_next_repeat(const ck_col2im_axis *axis, ck_col2im_repeat *repeat);
 
 #endif
