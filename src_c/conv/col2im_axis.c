@@ -88,12 +88,15 @@ void ck_col2im_set_links(ck_col2im_axis *a) {
   a->begin[a->size] = count;
 }
 
-/* Tap t of phase f: how far the position of the phase's first element is from the first that is taken. */
+/* Tap t of phase f: how far the position of the phase's first element is from the first that is taken; of a tap that
+ * reaches none of its elements that may not fit. */
 static ck_column_tap tap_of(const ck_col2im_axis *a, int64_t t, int64_t f, int64_t column, int64_t item) {
   const int64_t count = (a->size - f - 1) / a->stride + 1;
   const int64_t at = (a->first + f + a->pad_lo - (a->tap + t) * a->dilation) / a->stride; /* exact */
-  return (ck_column_tap){
-      .at = t * column + (at - a->low) * item, .first = ck_max(0, -at), .end = ck_min(count, a->out - at)};
+  ck_column_tap tap = {.first = ck_max(0, -at), .end = ck_min(count, a->out - at)};
+  if (tap.first < tap.end)
+    tap.at = t * column + (at - a->low) * item;
+  return tap;
 }
 
 static int64_t phase_of(const ck_col2im_axis *a, int64_t t) {
