@@ -133,3 +133,18 @@ def test_how_columns_are_cut_leaves_the_bits_alone(case, isa):
     assert len(got) == 1
     expected = getattr(convkit.reference, name)(x, weight, bias, **options)
     assert_within_bound(y, expected, convkit.reference.bound(name, x, weight, bias, **options))
+
+
+@pytest.mark.parametrize("mode", ("reflect", "replicate"))
+def test_boxes_are_small_where_padding_repeats_what_is_near(mode):
+    """All positions of so large an image, or all boxes' columns of them, would take 17 MiB and more."""
+    grad, weight = np.ones((1, 64, 260, 260), np.float32), np.ones((64, 3, 3, 3), np.float32)
+    options = {"padding": 1, "padding_mode": mode, "need": "x"}
+    x_shape = (1, 3, 260, 260)
+    assert (
+        convkit.explain("conv2d", x_shape, weight.shape, direction="x", padding=1, padding_mode=mode).algorithm
+        != "im2col"
+    )
+    with convkit.threads(1), convkit.workspace_limit("1MiB"):
+        got = convkit.conv2d_backward(grad, x_shape, weight, algorithm="im2col", **options).x
+    assert np.array_equal(got, convkit.conv2d_backward(grad, x_shape, weight, algorithm="implicit_gemm", **options).x)

@@ -152,23 +152,34 @@ static double cost_of(const add_plan *p) {
 
 static int fits(const add_plan *p) { return p->bytes <= ck_thread_bytes(&p->call->run, CK_THREAD_BYTES); }
 
+/* Whether boxes are better than others: those that fit, then those of less cost. Where none fit, as padding that goes
+ * round is read from afar, smaller ones save little and cost much, unless memory is what is asked for. */
+static int is_better(const add_plan *p, const add_plan *other) {
+  if (fits(p) != fits(other))
+    return fits(p);
+  if (fits(p))
+    return cost_of(p) < cost_of(other);
+  if (p->call->run.limit)
+    return p->bytes < other->bytes;
+  return (double)p->bytes * cost_of(p) < (double)other->bytes * cost_of(other);
+}
+
 /* Boxes of the least cost that scratch allows: smaller ones share out better, but need more positions twice. */
 static void set_boxes(add_plan *p) {
   enum { MOST_ELEMENTS = 1 << 17 };
   const ck_conv_shape *s = &p->call->shape;
   const int64_t size[4] = {s->n, s->in[0], s->in[1], s->in[2]};
   add_plan other = *p;
-  p->bytes = INT64_MAX;
   for (int64_t target = MOST_ELEMENTS; target > 0; target /= 2) {
     add_task t = {0};
     ck_arena count = {0};
     set_grid(&other, size, target);
     place(&other, &count, &t);
     other.bytes = count.used;
-    if (fits(p) && cost_of(&other) > cost_of(p))
-      return;
-    if (!fits(p) || cost_of(&other) < cost_of(p))
+    if (target == MOST_ELEMENTS || is_better(&other, p))
       *p = other;
+    else if (fits(p) && cost_of(&other) > cost_of(p))
+      return;
   }
 }
 
@@ -196,7 +207,7 @@ static add_plan make_plan(const ck_conv *call, int multiplied, int transposed) {
     add_plan other = p;
     set_rows(&other, cap);
     set_boxes(&other);
-    if (fits(&p) && cost_of(&other) >= cost_of(&p))
+    if (!is_better(&other, &p))
       break;
     p = other;
   }

@@ -9,7 +9,7 @@ ck_col2im_axis ck_col2im_axis_make(const ck_conv_shape *s, int d) {
                           .pad_hi = s->pad_hi[d],
                           .stride = s->stride[d],
                           .dilation = s->dilation[d],
-                          .mode = s->padding_mode};
+                          .mode = s->pad_lo[d] || s->pad_hi[d] ? s->padding_mode : CK_ZEROS};
 }
 
 int ck_col2im_next_repeat(const ck_col2im_axis *a, ck_col2im_repeat *r) {
@@ -37,8 +37,16 @@ static void reach(const ck_col2im_axis *a, int64_t q, int64_t last, int64_t *low
   *high = to < 0 ? 0 : ck_min(a->out, to / a->stride + 1);
 }
 
+/* Padding that reflects is read from as far inside as it is long, and that which replicates from the edge; what goes
+ * round may come from anywhere. Halves are divided apart, since their sum may not fit. */
 int64_t ck_col2im_positions(const ck_col2im_axis *a, int64_t size, int64_t taps) {
-  return a->mode != CK_ZEROS ? a->out : ck_min(a->out, (size - 1 + (taps - 1) * a->dilation) / a->stride + 1);
+  const int64_t reach = (taps - 1) * a->dilation, padding = a->pad_lo + a->pad_hi;
+  if (a->mode == CK_ZEROS)
+    return ck_min(a->out, (size - 1 + reach) / a->stride + 1);
+  if (a->mode == CK_CIRCULAR)
+    return a->out;
+  const int64_t repeated = a->mode == CK_REFLECT ? 2 * padding : padding;
+  return ck_min(a->out, (size - 1 + repeated) / a->stride + reach / a->stride + 2);
 }
 
 void ck_col2im_axis_set(ck_col2im_axis *a, int64_t first, int64_t size, int64_t tap, int64_t taps) {

@@ -34,6 +34,14 @@ static double columns_share(const ck_conv_shape *s) {
   return (columns + stored) / (outputs / phases * taps * sums * (1 + more));
 }
 
+/* Of padding that repeats elements, boxes of columns need positions from afar. */
+static int columns_may(const ck_conv_shape *s, ck_conv_op op) {
+  int64_t padding = 0;
+  for (int i = 0; i < 3; i++)
+    padding |= s->pad_lo[i] | s->pad_hi[i];
+  return (op == CK_GRAD_X || op == CK_TRANSPOSED) && (s->padding_mode == CK_ZEROS || padding == 0);
+}
+
 static int winograd_can(const ck_conv_shape *s) {
   return s->kernel[0] > 0 && s->kernel[1] == 3 && s->kernel[2] == 3 && s->stride[0] == 1 && s->stride[1] == 1 &&
          s->stride[2] == 1;
@@ -63,7 +71,7 @@ static double winograd_share(const ck_conv_shape *s, ck_conv_op op) {
 int ck_conv_rule(const ck_conv_shape *s, ck_conv_op op) {
   if (direct_can(s))
     return CK_DIRECT;
-  const double columns = op == CK_GRAD_X || op == CK_TRANSPOSED ? columns_share(s) : 1;
+  const double columns = columns_may(s, op) ? columns_share(s) : 1;
   const double winograd = winograd_can(s) ? winograd_share(s, op) : 1;
   if (columns < 1 && !(winograd < columns))
     return CK_IM2COL;
