@@ -137,7 +137,7 @@ def test_how_columns_are_cut_leaves_the_bits_alone(case, isa):
 
 @pytest.mark.parametrize("mode", ("reflect", "replicate"))
 def test_boxes_are_small_where_padding_repeats_what_is_near(mode):
-    """All positions of so large an image, or all boxes' columns of them, would take 17 MiB and more."""
+    """Of so large an image all positions would take 17 MiB."""
     grad, weight = np.ones((1, 64, 260, 260), np.float32), np.ones((64, 3, 3, 3), np.float32)
     options = {"padding": 1, "padding_mode": mode, "need": "x"}
     x_shape = (1, 3, 260, 260)

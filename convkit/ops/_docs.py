@@ -20,9 +20,8 @@ algorithm : {{"auto", "implicit_gemm", "im2col", "direct", "winograd"}}
         at most 2e-5 of the result in the L2 norm for normal deviates, but no bound element by element, nor exact
         integers. "auto" is one of them by a rule of one image's shape: "direct" where it can; "winograd" where
         a count of outputs, tiles of 4x4 of them, and channels in and out (of a group) says that it takes less time, as
-        for 16 channels on 8x8; for transposed convolutions and gradients of x of many channels to 6 or fewer, "im2col"
-        where a stride has 16 phases or more, or outputs read much padding. One that cannot do the shape is a
-        ValueError.""",
+        for 16 channels on 8x8; "im2col" for transposed convolutions and gradients of x, to few channels or of outputs
+        that read much padding, where columns take fewer products. One that cannot do the shape is a ValueError.""",
     "layout": """\
 layout : {{"NCHW", "NHWC"}}
         "NHWC" has the channel axis of arrays last: {x_last}.""",

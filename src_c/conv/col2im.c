@@ -183,6 +183,11 @@ static void set_boxes(add_plan *p) {
   }
 }
 
+/* Whether padding of any axis repeats elements. */
+static int repeats(const add_plan *p) {
+  return p->axis[0].mode != CK_ZEROS || p->axis[1].mode != CK_ZEROS || p->axis[2].mode != CK_ZEROS;
+}
+
 /* As many rows at a time as make the least work: of large kernels, all columns of a position may leave room for few
  * positions. Where padding repeats elements, in which order those are added depends on how taps are cut: there it must
  * not follow from scratch. */
@@ -203,7 +208,7 @@ static add_plan make_plan(const ck_conv *call, int multiplied, int transposed) {
   }
   set_rows(&p, MOST_ROWS);
   set_boxes(&p);
-  for (int64_t cap = MOST_ROWS / 2; cap >= FEWEST_ROWS && s->padding_mode == CK_ZEROS; cap /= 2) {
+  for (int64_t cap = MOST_ROWS / 2; cap >= FEWEST_ROWS && !repeats(&p); cap /= 2) {
     add_plan other = p;
     set_rows(&other, cap);
     set_boxes(&other);

@@ -38,15 +38,15 @@ static void reach(const ck_col2im_axis *a, int64_t q, int64_t last, int64_t *low
 }
 
 /* Padding that reflects is read from as far inside as it is long, and that which replicates from the edge; what goes
- * round may come from anywhere. Halves are divided apart, since their sum may not fit. */
+ * round may come from anywhere. What padding and taps add is divided apart: their sum may not fit. */
 int64_t ck_col2im_positions(const ck_col2im_axis *a, int64_t size, int64_t taps) {
-  const int64_t reach = (taps - 1) * a->dilation, padding = a->pad_lo + a->pad_hi;
+  const int64_t extent = (taps - 1) * a->dilation, padding = a->pad_lo + a->pad_hi;
   if (a->mode == CK_ZEROS)
-    return ck_min(a->out, (size - 1 + reach) / a->stride + 1);
+    return ck_min(a->out, (size - 1 + extent) / a->stride + 1);
   if (a->mode == CK_CIRCULAR)
     return a->out;
   const int64_t repeated = a->mode == CK_REFLECT ? 2 * padding : padding;
-  return ck_min(a->out, (size - 1 + repeated) / a->stride + reach / a->stride + 2);
+  return ck_min(a->out, (size - 1 + repeated) / a->stride + extent / a->stride + 2);
 }
 
 void ck_col2im_axis_set(ck_col2im_axis *a, int64_t first, int64_t size, int64_t tap, int64_t taps) {
@@ -66,7 +66,7 @@ void ck_col2im_axis_set(ck_col2im_axis *a, int64_t first, int64_t size, int64_t 
 }
 
 void ck_col2im_place_links(ck_col2im_axis *a, int64_t size, int64_t taps, ck_arena *arena) {
-  a->begin = ck_take(arena, (size + 1) * (int64_t)sizeof(int32_t));
+  a->begin = ck_take(arena, (size + 2) * (int64_t)sizeof(int32_t));
   a->link = ck_take(arena, ck_col2im_positions(a, size, taps) * taps * (int64_t)sizeof(ck_col2im_link));
 }
 
@@ -81,33 +81,35 @@ static int64_t position_of(const ck_col2im_axis *a, int64_t q, int64_t t) {
   return at < 0 || at % a->stride || at / a->stride >= a->out ? -1 : at / a->stride;
 }
 
+/* From how many there are of number i, at next[i + 1], to where those begin, at next[i]; which runs ahead as they are
+ * written, to where the next ones begin: `begin` of a table is the entry before. */
+static void begin_each(int32_t *next, int64_t count) {
+  for (int64_t i = 1; i <= count; i++)
+    next[i] += next[i - 1];
+}
+
 /* One walk over all repeats, not one for each element: 1,000 elements with 500 of padding took 49 ms so, and 0.6 ms
- * this way (a Zen 4). They come after the taps that reach an element itself, in order. `begin` of an element runs ahead
- * as its links are written. */
+ * this way (a Zen 4). They come after the taps that reach an element itself, in order. */
 void ck_col2im_set_links(ck_col2im_axis *a) {
-  int32_t *begin = a->begin;
-  memset(begin, 0, (size_t)(a->size + 1) * sizeof *begin);
+  int32_t *next = a->begin + 1;
+  memset(a->begin, 0, (size_t)(a->size + 2) * sizeof *a->begin);
   for (int64_t i = 0; i < a->size; i++)
     for (int64_t t = 0; t < a->taps; t++)
-      begin[i + 1] += position_of(a, a->first + i, t) >= 0;
+      next[i + 1] += position_of(a, a->first + i, t) >= 0;
   for (ck_col2im_repeat r = {0, -1, 0}; ck_col2im_next_repeat(a, &r);)
     if (has(a, r.element))
-      begin[r.element - a->first + 1]++;
-  for (int64_t i = 0; i < a->size; i++)
-    begin[i + 1] += begin[i];
+      next[r.element - a->first + 1]++;
+  begin_each(next, a->size);
   for (int64_t i = 0; i < a->size; i++) {
     for (int64_t t = 0; t < a->taps; t++) {
       const int64_t at = position_of(a, a->first + i, t);
       if (at >= 0)
-        a->link[begin[i]++] = (ck_col2im_link){(int32_t)t, (int32_t)(at - a->low)};
+        a->link[next[i]++] = (ck_col2im_link){(int32_t)t, (int32_t)(at - a->low)};
     }
   }
   for (ck_col2im_repeat r = {0, -1, 0}; ck_col2im_next_repeat(a, &r);)
     if (has(a, r.element))
-      a->link[begin[r.element - a->first]++] = (ck_col2im_link){(int32_t)r.tap, (int32_t)(r.at - a->low)};
-  for (int64_t i = a->size; i > 0; i--)
-    begin[i] = begin[i - 1];
-  begin[0] = 0;
+      a->link[next[r.element - a->first]++] = (ck_col2im_link){(int32_t)r.tap, (int32_t)(r.at - a->low)};
 }
 
 /* Tap t of phase f: how far the position of the phase's first element is from the first that is taken; of a tap that
@@ -126,17 +128,15 @@ static int64_t phase_of(const ck_col2im_axis *a, int64_t t) {
   return at - ck_floor_div(at, a->stride) * a->stride;
 }
 
-/* Sorted by phase, those of a phase in order: `begin` of a phase, while it is filled, is that of the one before. */
+/* Sorted by phase, those of a phase in order. */
 void ck_col2im_set_phases(ck_col2im_axis *a, int64_t column, int64_t item) {
   int32_t *next = a->begin + 1;
   a->phases = ck_min(a->stride, a->size);
-  for (int64_t f = 0; f <= a->phases; f++)
-    next[f - 1] = next[f] = 0;
+  memset(a->begin, 0, (size_t)(a->phases + 2) * sizeof *a->begin);
   for (int64_t t = 0; t < a->taps; t++)
     if (phase_of(a, t) < a->phases)
       next[phase_of(a, t) + 1]++;
-  for (int64_t f = 1; f <= a->phases; f++)
-    next[f] += next[f - 1];
+  begin_each(next, a->phases);
   for (int64_t t = 0; t < a->taps; t++) {
     const int64_t f = phase_of(a, t);
     if (f < a->phases)

@@ -13,12 +13,12 @@ static int direct_can(const ck_conv_shape *s) {
 /* A gradient of x, or a transposed convolution, by way of its columns takes one product at each position of y for all
  * phases and taps, and in panels that are full; the engine takes some at each output of every phase, padding too, as if
  * there were a few channels more, of which two phases side by side share the cost, and rows a little longer. But
- * columns are added up, element by element. Returned is the share of implicit_gemm's time, counted in products. Fitted
+ * columns have to be added up. Returned is the share of implicit_gemm's time, counted in products. Fitted
  * to 350 random layers and gradients with AVX-512 and 220 with AVX2: the rule takes 1.023 and 1.019 times as long as
  * always the faster way, and 1.026 on 200 others, at worst 2.5; never columns takes 1.105, 1.068 and 1.139, at worst 14
  * (one thread of a Zen 4). A bound on channels and phases alone, 6 and 16, took 1.115 on those others. */
 enum { ADDED_PRODUCTS = 36, STORED_PRODUCTS = 16, MORE_CHANNELS = 5 };
-static const double COLUMN_PRODUCTS = 1.25, MORE_COLUMNS = 0.5;
+static const double COLUMN_PRODUCTS = 1.25, MORE_OF_ROWS = 0.5;
 
 static double columns_share(const ck_conv_shape *s) {
   const double sums = (double)s->c_out, taps = (double)ck_taps_of(s->kernel), step = (double)s->stride[2];
@@ -30,7 +30,7 @@ static double columns_share(const ck_conv_shape *s) {
   }
   const double columns = COLUMN_PRODUCTS * positions * taps * (sums + ADDED_PRODUCTS);
   const double stored = phases > 1 ? 0 : STORED_PRODUCTS * outputs; /* the engine stores phases no faster */
-  const double more = MORE_CHANNELS / ((double)s->c_in * (step > 1 ? 2 : 1)) + MORE_COLUMNS * step / (double)s->in[2];
+  const double more = MORE_CHANNELS / ((double)s->c_in * (step > 1 ? 2 : 1)) + MORE_OF_ROWS * step / (double)s->in[2];
   return (columns + stored) / (outputs / phases * taps * sums * (1 + more));
 }
 
@@ -67,7 +67,7 @@ static double winograd_share(const ck_conv_shape *s, ck_conv_op op) {
   return (PHASE_OUTPUTS + tiles * (TILE_OUTPUTS + transforms)) / positions;
 }
 
-/* Shares of nothing are infinite, or no number, and less than none. */
+/* The share of nothing is infinite or NaN: not less than 1. */
 int ck_conv_rule(const ck_conv_shape *s, ck_conv_op op) {
   if (direct_can(s))
     return CK_DIRECT;
