@@ -65,9 +65,9 @@ class Explanation:
         Of the scratch memory, bytes that hold the weights, packed or transformed once for all tasks; and those that
         hold the inputs that "winograd" transforms once for all tasks of a round, and how many rounds there are. 0 where
         each task has its own.
-    parts : int
-        The gradient of x, and transposed convolution, may go part by part, each of the rows that read the same taps.
-        Estimates and tasks are then those of all parts, the arrangement and the blocks those of the longest.
+    patches : int
+        Where much padding is read, the boxes into which a block's outputs are cut at most, each of which is multiplied
+        by the taps alone that it reads inside the image. 1 where a block is not cut.
     flops, bytes : int
         Floating-point operations of the textbook's sum, a multiply-add being two, and bytes of the operands and the
         result, each once. Their ratio is the arithmetic intensity.
@@ -103,7 +103,7 @@ class Explanation:
     shared_weights: int
     shared_inputs: int
     rounds: int
-    parts: int
+    patches: int
     flops: int
     bytes: int
     peak_gflops: float | None = None
@@ -136,7 +136,7 @@ class Explanation:
                 and f"{dimensions(self.block)} outputs, {counted(self.channels, 'channel')} at a time, "
                 f"{counted(self.lanes, 'lane')} a tile",
             ),
-            ("parts", self.parts > 1 and f"{self.parts}, one after the other; blocks are those of the longest"),
+            ("patches", self.patches > 1 and f"up to {self.patches} of a block, each with the taps alone that it reads"),
             ("tasks", self.tasks and f"{self.tasks} on up to {counted(self.threads, 'thread')}"),
             ("workspace", f"{self.workspace / 2**10:.0f} KiB"),
             ("shared", shared and f"laid out once for all tasks: {' and '.join(shared)}"),

@@ -165,7 +165,7 @@ typedef struct ck_explanation {
   int64_t tasks, workspace;
   int64_t shared_weights, shared_inputs; /* bytes that are laid out once for all tasks, of inputs those of a round */
   int64_t rounds;                        /* in which the inputs are; 0: each task has its own */
-  int64_t parts; /* of a gradient of x, one after the other; cycles and tasks are of all, the rest of the longest */
+  int64_t patches; /* of a block at most, each multiplied by the taps alone that it reads inside */
 } ck_explanation;
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation);
 

@@ -186,11 +186,11 @@ def test_the_command(capsys):
         assert message in capsys.readouterr().err
 
 
-def test_a_gradient_in_parts():
-    """Each row of a small image reads other taps of a large kernel, so each is a part; forward it is one."""
-    shapes, options = ((16, 64, 7, 7), (64, 64, 7, 7)), {"padding": 3, "algorithm": "implicit_gemm"}
-    told, whole = (convkit.explain("conv2d", *shapes, **options, direction=way) for way in ("x", "forward"))
-    assert (told.parts, told.block[2], whole.parts) == (7, 1, 1)
-    assert told.tasks >= told.parts
-    assert "7, one after the other" in str(told)
-    assert "one after the other" not in str(whole)
+@pytest.mark.parametrize("direction", ["forward", "x"])
+def test_patches(direction):
+    """Each pixel of a small image reads other taps of a large kernel; of a large image, nearly all read the same."""
+    weight, options = (64, 64, 7, 7), {"padding": 3, "algorithm": "implicit_gemm", "direction": direction}
+    small, large = (convkit.explain("conv2d", (16, 64, n, n), weight, **options) for n in (7, 112))
+    assert (small.patches, large.patches) == (49, 1)
+    assert "up to 49 of a block" in str(small)
+    assert "patches" not in str(large)

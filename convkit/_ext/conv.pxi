@@ -310,7 +310,7 @@ cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):
         "shared_weights": e.shared_weights,
         "shared_inputs": e.shared_inputs,
         "rounds": e.rounds,
-        "parts": e.parts,
+        "patches": e.patches,
     }
 
 

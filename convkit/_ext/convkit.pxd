@@ -111,7 +111,7 @@ cdef extern from "convkit.h" nogil:
         double cycles[CK_MOST_ARRANGEMENTS]
         double chosen
         int64_t block[4]
-        int64_t channels, lanes, tasks, workspace, shared_weights, shared_inputs, rounds, parts
+        int64_t channels, lanes, tasks, workspace, shared_weights, shared_inputs, rounds, patches
 
     ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *explanation) noexcept
     void ck_arrangements_take_only(int arrangements, int reads) noexcept

@@ -56,14 +56,17 @@ typedef struct ck_finish {
  * row i times lane j; stored in `to`, or added to what that holds; or, with `finish`, stored there alone, what `to`
  * holds having been added first: not of depth_strips.
  *   row_strips    acc[i][j] += s[r(i) + ko[k]] * panel[k][j]      rows are scalars, broadcast, lanes vectors
+ *   picked_strips the same of some of the panel's rows, k of each channel: s[r(i) + c * s_channel + ko[k]] *
+ *                 panel[c * panel_channel + po[k]][j], in elements
  *   depth_strips  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]  both are vectors, one of lanes
  *   lane_strips   acc[i][j] += panel[k][i] * s[ko[k] + j]         lanes are neighbours, rows come from the panel
- * Of the first two, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
+ * Of the first three, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
  * last, the next tile lies beside, its s `apart` elements on, and from and to are [height][ldc]. */
 typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
-  const int32_t *ko; /* [k] */
+  const int32_t *ko, *po; /* [k] */
+  int64_t channels, s_channel, panel_channel;
   const ck_row_panel *rows;
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */
@@ -73,7 +76,8 @@ typedef struct ck_strip {
   int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0 */
   int add;
   const ck_finish *finish; /* or NULL */
-  const void *next;        /* row_strips and lane_strips fetch a line of it with each product; bytes to the next one */
+  const void
+      *next; /* row_strips, picked_strips and lane_strips fetch a line of it with each product; bytes to the next one */
   int64_t next_step, next_tile;
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
@@ -496,6 +500,7 @@ struct ck_kernels {
   int isa, dtype, real_size, vector; /* vector: reals in one */
   int max_height;
   ck_strip_fn row_strips[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
+  ck_strip_fn picked_strips[2][CK_MAX_HEIGHT + 1];
   ck_strip_fn narrow_strips[CK_MAX_HEIGHT + 1]; /* of one vector, of which no more than half is lanes; or NULL */
   ck_strip_fn depth_strips[CK_MAX_HEIGHT + 1];
   ck_strip_fn lane_strips[CK_MAX_HEIGHT + 1]

@@ -61,17 +61,13 @@ static ck_conv sized(const ck_conv *call, ck_conv_op op) {
 
 /* The one correlation that a call is, or its main one where padding is folded; 0 if it is none. */
 static int one_dense(ck_conv *call, ck_conv_op op, ck_dense *d) {
-  const ck_conv_shape *s = &call->shape;
   if (op == CK_FORWARD || op == CK_TRANSPOSED_GRAD_X) {
     *d = ck_conv_forward_dense(call, op == CK_TRANSPOSED_GRAD_X);
     return 1;
   }
   if ((op != CK_GRAD_X && op != CK_TRANSPOSED) || call->algorithm == CK_IM2COL)
     return 0;
-  int64_t hi[3];
-  for (int i = 0; i < 3; i++)
-    hi[i] = s->pad_lo[i] + s->in[i];
-  *d = ck_conv_region_dense(call, op == CK_TRANSPOSED, s->pad_lo, hi, 0);
+  *d = ck_conv_inside_dense(call, op == CK_TRANSPOSED);
   call->run.threads = ck_conv_region_threads(call, d);
   return 1;
 }
@@ -152,48 +148,16 @@ static void explain_dense(const ck_conv *call, ck_dense *d, ck_explanation *e) {
   e->lanes = ck_min(plan.tile_lanes, groups ? d->groups : d->lanes);
   e->tasks = plan.tasks;
   e->shared_weights = plan.packed;
-}
-
-typedef struct told {
-  ck_explanation *e;
-  double longest; /* cycles of the part that it tells of; at first less than any has */
-} told;
-
-/* Cycles and tasks are added up, the rest is the longest part's. An arrangement has an estimate where all parts may
- * have it. */
-static ck_status explain_part(const ck_conv *call, int transposed, ck_dense *d, void *context) {
-  (void)transposed;
-  told *t = context;
-  ck_explanation before = *t->e, part = {.algorithm = before.algorithm, .arrangement = -1, .parts = 1};
-  ck_conv here = *call;
-  here.run.threads = ck_conv_region_threads(call, d);
-  explain_dense(&here, d, &part);
-  const int first = t->longest < 0;
-  if (part.chosen > t->longest) {
-    t->longest = part.chosen;
-    *t->e = part;
-  }
-  if (first)
-    return CK_OK;
-  for (int i = 0; i < CK_ARRANGEMENTS; i++)
-    t->e->cycles[i] = before.cycles[i] > 0 && part.cycles[i] > 0 ? before.cycles[i] + part.cycles[i] : 0;
-  t->e->chosen = before.chosen + part.chosen;
-  t->e->tasks = before.tasks + part.tasks;
-  t->e->shared_weights = ck_max(before.shared_weights, part.shared_weights);
-  t->e->parts = before.parts + 1;
-  return CK_OK;
+  e->patches = ck_max(1, plan.patching.most);
 }
 
 ck_status ck_conv_explain(const ck_conv *call, ck_conv_op op, ck_explanation *e) {
   ck_conv here = sized(call, op);
   ck_dense d;
-  told t = {.e = e, .longest = -1};
-  *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1, .parts = 1};
+  *e = (ck_explanation){.algorithm = here.algorithm, .arrangement = -1, .patches = 1};
   if (!writes_nothing(call, op) && one_dense(&here, op, &d)) {
     if (ck_conv_is_winograd(&here, &d))
       explain_winograd(&here, &d, e);
-    else if (op == CK_GRAD_X || op == CK_TRANSPOSED)
-      ck_conv_x_parts(&here, op == CK_TRANSPOSED, explain_part, &t);
     else
       explain_dense(&here, &d, e);
   }

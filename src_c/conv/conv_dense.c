@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "dense/dense_cost.h"
 #include "dense/dense_plan.h"
 #include "dense/dense_run.h"
 #include "dense/dense_runs.h"
@@ -14,13 +13,6 @@
 #include "dense/winograd.h"
 
 enum { THREAD_PRODUCTS = 1 << 17 }; /* waking a thread takes about as long */
-
-/* Parts of a gradient of x have so many outputs on average, for which their weights are packed and their tables made;
- * and are tried where no more of the taps are read. With four outputs in place of 32, 123 to 485 channels, 5x1 on 7x4,
- * take 1.36 times as long. To ask what each takes is work, too: of columns, which are short runs to store, it is asked
- * where each may save so many cycles, and they are to take no more than this share (Zen 4, one thread, AVX-512). */
-enum { PART_OUTPUTS = 32, PART_CYCLES = 32000 };
-static const double MUCH_READ = 0.85, COLUMNS_SHARE = 0.8;
 
 static ck_order order_for(const ck_tensor *tensor, int by_lanes, int64_t item) {
   return by_lanes ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
@@ -341,8 +333,9 @@ static void set_phases(ck_dense *d, const int64_t size[3]) {
     memcpy(d->phases, tapped, sizeof tapped);
 }
 
-/* Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
-ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold) {
+/* That of the gradient of x over the box lo..hi-1 of padded coordinates: `fold` is the padding mode through which it is
+ * added, or 0 to store it. Coordinate p and tap t meet in output (p - t * dilation) / stride, where that is whole. */
+static ck_dense region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold) {
   const ck_conv_shape *s = &call->shape;
   ck_dense d = grad_x_dense(call, transposed);
   d.fold = fold;
@@ -367,107 +360,21 @@ ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t
   return d;
 }
 
+ck_dense ck_conv_inside_dense(const ck_conv *call, int transposed) {
+  const ck_conv_shape *s = &call->shape;
+  int64_t hi[3];
+  for (int i = 0; i < 3; i++)
+    hi[i] = s->pad_lo[i] + s->in[i];
+  return region_dense(call, transposed, s->pad_lo, hi, 0);
+}
+
 int ck_conv_region_threads(const ck_conv *call, const ck_dense *d) {
   const ck_axis *axis = d->source.axis;
   const int64_t outputs[3] = {axis[0].outputs, axis[1].outputs, axis[2].outputs};
   return ck_conv_threads(call, outputs);
 }
 
-/* A box of padded coordinates, of which the gradient of x is asked for. */
-typedef struct region {
-  int64_t lo[3], hi[3];
-} region;
-
-/* The part of it from coordinate `first` of an axis on that reads the same taps along this. */
-static region part_from(const ck_axis *axis, const region *all, int i, int64_t first) {
-  region part = *all;
-  part.lo[i] = first;
-  part.hi[i] = first + ck_axis_alike(axis, first - all->lo[i], all->hi[i] - first);
-  return part;
-}
-
-/* Of the taps that some coordinate of an axis reads inside the gradient, the share that one does on average; 1 where
- * parts would have too few outputs. How many parts there are. */
-static double taps_read(const ck_axis *axis, const region *r, int i, int64_t outputs, int64_t *parts) {
-  double read = 0;
-  int64_t first, taken, some, size = r->hi[i] - r->lo[i];
-  *parts = 0;
-  for (int64_t at = r->lo[i]; at < r->hi[i]; ++*parts) {
-    const region part = part_from(axis, r, i, at);
-    ck_axis_taken(axis, at - r->lo[i], part.hi[i] - at, &first, &taken);
-    read += (double)(part.hi[i] - at) * (double)taken;
-    at = part.hi[i];
-  }
-  ck_axis_taken(axis, 0, size, &first, &some);
-  return outputs < *parts * PART_OUTPUTS || some == 0 ? 1 : read / (double)(size * some);
-}
-
-static double region_cycles(const ck_conv *call, int transposed, const region *r) {
-  ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
-  ck_run run = call->run;
-  run.threads = ck_conv_region_threads(call, &d);
-  return ck_dense_make_plan(&d, &run).cycles + ck_region_cycles(&run);
-}
-
-/* Whether a region is better taken in parts along axis i, which reads as `axis` says: a block holds neighbouring rows
- * of an image, some of which read taps that are padding for others; a part holds those of all images that read the
- * same. */
-static int goes_in_parts(const ck_conv *call, int transposed, const region *r, const ck_axis *axis, int i) {
-  const ck_conv_shape *s = &call->shape;
-  const int one_phase = s->stride[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1;
-  if (!one_phase || s->kernel[i] == 1 || call->prepared || call->algorithm != CK_IMPLICIT_GEMM)
-    return 0;
-  int64_t outputs = s->n, parts;
-  for (int k = 0; k < 3; k++)
-    outputs *= r->hi[k] - r->lo[k];
-  /* Columns are not even counted where as many parts as there are taps are too many: that takes 10 us of 25 taps. */
-  const double products = (double)outputs * (double)ck_taps_of(s->kernel) * (double)s->c_in * (double)s->c_out;
-  const double least = (double)(s->kernel[i] * PART_CYCLES * call->kernels->vector);
-  if (i == 2 && (outputs < s->kernel[i] * PART_OUTPUTS || products < least))
-    return 0;
-  const double share = taps_read(axis, r, i, outputs, &parts);
-  if (share > MUCH_READ)
-    return 0;
-  const double whole = region_cycles(call, transposed, r);
-  if (i == 2 && (1 - share) * whole < (double)(parts * PART_CYCLES))
-    return 0;
-  double cycles = 0;
-  for (int64_t at = r->lo[i]; at < r->hi[i];) {
-    const region part = part_from(axis, r, i, at);
-    cycles += region_cycles(call, transposed, &part) + 2 * ck_cost.task; /* 1 us to plan and begin (Zen 4) */
-    at = part.hi[i];
-  }
-  return cycles < (i == 2 ? COLUMNS_SHARE : 1) * whole;
-}
-
-/* A region from `axis` on in parts where that takes less. Bits are the same: a tap that is padding adds nothing. */
-static ck_status each_part(const ck_conv *call, int transposed, const region *r, int axis, ck_conv_part visit_part,
-                           void *context) {
-  ck_dense d = ck_conv_region_dense(call, transposed, r->lo, r->hi, 0);
-  while (axis < 3 && !goes_in_parts(call, transposed, r, &d.source.axis[axis], axis))
-    axis++;
-  if (axis == 3)
-    return visit_part(call, transposed, &d, context);
-  ck_status status = CK_OK;
-  for (int64_t at = r->lo[axis]; at < r->hi[axis] && status == CK_OK;) {
-    const region part = part_from(&d.source.axis[axis], r, axis, at);
-    status = each_part(call, transposed, &part, axis + 1, visit_part, context);
-    at = part.hi[axis];
-  }
-  return status;
-}
-
-ck_status ck_conv_x_parts(const ck_conv *call, int transposed, ck_conv_part visit_part, void *context) {
-  const ck_conv_shape *s = &call->shape;
-  region inside;
-  for (int i = 0; i < 3; i++) {
-    inside.lo[i] = s->pad_lo[i];
-    inside.hi[i] = s->pad_lo[i] + s->in[i];
-  }
-  return each_part(call, transposed, &inside, 0, visit_part, context);
-}
-
-static ck_status grad_x_region(const ck_conv *call, int transposed, ck_dense *d, void *bytes) {
+static ck_status grad_x_region(const ck_conv *call, int transposed, ck_dense *d, int64_t *bytes) {
   ck_status status = CK_OK;
   ck_run run = call->run;
   run.threads = ck_conv_region_threads(call, d);
@@ -490,7 +397,8 @@ ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
     edge[d][3] = edge[d][2] + s->pad_hi[d];
   }
   int64_t lo[3], hi[3];
-  ck_status status = ck_conv_x_parts(call, transposed, grad_x_region, bytes);
+  ck_dense inside = ck_conv_inside_dense(call, transposed);
+  ck_status status = grad_x_region(call, transposed, &inside, bytes);
   for (int i = 0; i < 27 && status == CK_OK && s->padding_mode != CK_ZEROS; i++) {
     int part[3] = {i / 9, i / 3 % 3, i % 3}, empty = i == 13;
     for (int d = 0; d < 3; d++) {
@@ -500,7 +408,7 @@ ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes) {
     }
     if (empty)
       continue;
-    ck_dense d = ck_conv_region_dense(call, transposed, lo, hi, s->padding_mode);
+    ck_dense d = region_dense(call, transposed, lo, hi, s->padding_mode);
     status = grad_x_region(call, transposed, &d, bytes);
   }
   return status;

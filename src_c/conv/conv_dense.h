@@ -12,17 +12,12 @@ ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 /* Zeros, or the bias and then `activation`, in all of x. */
 ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes);
 
-/* The correlation that forward is, and that of the gradient of x over the box lo..hi-1 of padded coordinates: `fold` is
- * the padding mode through which it is added, or 0 to store it. */
+/* The correlations that forward and the gradient of x are; what falls on padding that repeats elements is more of them,
+ * which are added to the latter. */
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed);
-ck_dense ck_conv_region_dense(const ck_conv *call, int transposed, const int64_t lo[3], const int64_t hi[3], int fold);
+ck_dense ck_conv_inside_dense(const ck_conv *call, int transposed);
 /* Forward's on the arrays' own axes, for the positions of a sampler; the other may have rows joined. */
 ck_dense ck_conv_axes_dense(const ck_conv *call, int transposed);
-
-/* The correlations that the gradient of x is, padding that is folded apart: one or, where rows of an image read much
- * padding, one for each part of x that reads the same taps; until a status is not CK_OK. */
-typedef ck_status (*ck_conv_part)(const ck_conv *call, int transposed, ck_dense *dense, void *context);
-ck_status ck_conv_x_parts(const ck_conv *call, int transposed, ck_conv_part visit_part, void *context);
 
 /* Whether a correlation of this call is Winograd's, and not the engine's. */
 int ck_conv_is_winograd(const ck_conv *call, const ck_dense *dense);

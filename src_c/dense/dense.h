@@ -55,11 +55,20 @@ typedef struct ck_dense {
   int64_t fold_first[3], fold_size[3];
 } ck_dense;
 
+/* Patches that blocks have: at most; on average along each axis, and in all; and which share of all products they take
+ * (dense_patch.h). */
+typedef struct ck_patching {
+  int64_t most;
+  double along[3], mean, taken;
+} ck_patching;
+
 /* How a dense correlation is cut: every field but the reduction may change without changing bits. */
 typedef struct ck_dense_plan {
   double cycles;          /* estimated */
   int64_t level1, level2; /* bytes of the caches that it was made for */
   double taken;           /* share of the products that are taken, the others being padding */
+  int patch_axes;         /* along which blocks are cut into patches (dense_patch.h), a bit each */
+  ck_patching patching;   /* what that comes to */
   ck_reduction reduction;
   ck_grid grid;
   ck_window_size window;

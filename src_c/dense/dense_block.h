@@ -11,8 +11,9 @@ typedef struct ck_block {
   const ck_dense_plan *p;
   ck_buffers b;
   ck_box box;
-  int64_t outer, pixels;  /* pixels: of the accumulators */
-  int64_t height;         /* of tiles that end where rows do; or 0 */
+  int64_t outer, pixels; /* pixels: of the accumulators */
+  int64_t patches;       /* by pixel and by group; resorted: whose rows are not those that the tables are for */
+  int resorted;
   const char *panels;     /* all, where weights lie ready, or NULL */
   const char *panel;      /* of the tile and k-block at work */
   const char *next_panel; /* or of weights as they are, or NULL */

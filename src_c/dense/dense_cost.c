@@ -19,6 +19,9 @@
   X(pack_some, 1.0)                                                                                                    \
   X(pick, 0.12)                                                                                                        \
   X(panel, 500)                                                                                                        \
+  X(picked, 1.25)                                                                                                      \
+  X(patch, 150)                                                                                                        \
+  X(patch_tap, 3)                                                                                                      \
   X(tap, 60)                                                                                                           \
   X(column, 250)                                                                                                       \
   X(stage_row, 8)                                                                                                      \
@@ -108,7 +111,7 @@ static double strip_cycles(const ck_kernels *kernels, double height, double vect
 }
 
 double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, double k, double pieces) {
-  double panels = (double)ck_ceil_div((int64_t)rows, kernels->max_height);
+  double panels = fmax(1, ceil(rows / (double)kernels->max_height));
   return panels * strip_cycles(kernels, rows / panels, vectors, k, pieces);
 }
 
@@ -231,10 +234,12 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return tiles * (1 + 1 / (double)kernels->max_height) * ck_rows_cycles(kernels, (double)p->pixels, 1, k, pieces);
   const int64_t last = d->lanes - (p->tiles - 1) * p->tile_lanes;
   double vectors = (double)ck_ceil_div(d->lanes, kernels->vector);
-  if (ck_dense_is_narrow(kernels, last))
+  if (ck_dense_is_narrow(kernels, last) && p->patching.most == 1)
     vectors -= ck_cost.narrow;
   vectors /= (double)ck_max(1, p->tiles);
-  return tiles * ck_rows_cycles(kernels, (double)p->pixels, vectors, k, pieces);
+  const double patches = p->patching.mean, rows = (double)p->pixels / patches;
+  const double picked = p->patching.most > 1 && p->tile_lanes <= kernels->vector ? ck_cost.picked : 1;
+  return picked * tiles * patches * ck_rows_cycles(kernels, rows, vectors, k, pieces);
 }
 
 /* An element of every so many-th along the innermost axis, in runs of so many: by vectors, or one by one. */
@@ -341,6 +346,8 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return (double)(p->part_tiles * p->tile_lanes) * (double)p->pixels * ck_cost.drain_straight;
   const int64_t item = d->kernels->real_size, *size = p->window.outputs;
   double elements = (double)p->pixels * (double)p->part_phases, rows = (double)(size[0] * size[1] * size[2]);
+  const double along = d->arrangement == CK_BY_PIXEL ? p->patching.along[2] : 1; /* runs of a row */
+  const int64_t run_of = ck_max(1, (int64_t)((double)size[3] / along));
   int beside = d->dst.stride[4] == item && d->phases[2] == 1 && !d->tapped && !d->fold;
   int joined = d->dst.stride[4] == item && !d->tapped;
   int by_channel = d->arrangement == CK_BY_CHANNEL, by_group = d->arrangement == CK_BY_GROUP;
@@ -356,8 +363,8 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
   else if (by_group)
     each = ck_cost.drain_groups[ck_dense_joins_phases(d, p) ? 1 : ck_min(d->phases[2], 3) - 1];
   else if (beside && size[3] > 0)
-    each *= turned_run(d, size[3]) / (double)size[3];
-  double runs = rows * (double)p->part_phases;
+    each *= turned_run(d, run_of) / (double)run_of;
+  double runs = rows * (double)p->part_phases * along;
   double bytes = elements * (double)ck_round_up((int64_t)lanes, by_channel ? 1 : d->kernels->vector) * (double)item;
   return (double)p->part_tiles *
          (elements * lanes * each + runs * run + (bytes > ck_cost.accumulators ? 2 * bytes * ck_cost.level2 : 0));
@@ -404,6 +411,17 @@ double ck_dense_pack_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return (double)(p->outer * p->tiles) * (products_each + ck_cost.panel) + ck_cost.task;
 }
 
+/* What patches of a block take besides their products: tables of their taps, and to begin a tile. */
+static double patch_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  if (p->patching.most == 1)
+    return 0;
+  const double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
+  const double taps = p->patching.taken * (double)ck_taps_of(p->window.taps);
+  const double panel = p->patching.taken * products(d, p) * packing(d, p, (double)d->kernels->real_size);
+  const double each = blocks * (ck_cost.patch + ck_cost.patch_tap * taps) + ck_cost.panel / 2;
+  return (double)p->part_tiles * p->patching.mean * (each + panel * ck_cost.level2);
+}
+
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (d->arrangement == CK_UNPACKED)
     return unpacked_cycles(d, p);
@@ -420,7 +438,8 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   /* Tables of a single k-block serve all groups of a task. */
   double tables = by_plane || by_group ? (double)p->pixels * ck_cost.output : 0;
   tables += by_group ? k * ck_cost.tap * (blocks > 1 ? (double)p->each : 1) : 0;
-  double group = p->taken * (multiply_cycles(d, p) + pack) + begin + passes + stage + drain_cycles(d, p);
+  double group = p->patching.taken * multiply_cycles(d, p) + p->taken * pack + patch_cycles(d, p) + begin + passes +
+                 stage + drain_cycles(d, p);
   group += waiting_cycles(d, p);
   return (double)p->each * group + ck_cost.task + tables;
 }

@@ -19,6 +19,9 @@ typedef struct ck_costs {
   double pack_some; /* the same of some of the taps, one by one */
   double pick;      /* one of a panel that lies ready, of whose taps some are not taken */
   double panel;     /* to begin one, and its tile */
+  double picked;    /* a product of a patch's rows, of one vector, for one of a whole block's */
+  double patch;     /* to begin one of a block's patches; and a tap of it */
+  double patch_tap;
   double tap;       /* by group, a product's place in the tables */
   double column;    /* a tap's tables, of columns */
   double stage_row; /* a run of the window that is copied, and an element of it; also where elements lie apart */

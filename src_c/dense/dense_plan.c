@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "dense_cost.h"
+#include "dense_patching.h"
 #include "dense_runs.h"
 #include "lines.h"
 #include "multiply.h"
@@ -61,9 +62,9 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   int64_t kept = ck_reduction_count(&p->reduction) > 1 ? p->part_tiles : 1;
   int64_t taps = ck_taps_of(p->window.taps);
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
-  const int cut = d->arrangement == CK_UNPACKED || (p->streams && p->kmax > p->streams) ||
-                  (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
-  b->chain = cut ? ck_take(arena, p->acc_phase) : NULL;
+  const int in_pieces = d->arrangement == CK_UNPACKED || (p->streams && p->kmax > p->streams) ||
+                        (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
+  b->chain = in_pieces ? ck_take(arena, p->acc_phase) : NULL;
   b->panel = ck_take(arena, d->arrangement == CK_UNPACKED ? 0 : p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);
   b->ko = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
@@ -72,7 +73,12 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->vo = ck_take(arena, d->arrangement == CK_BY_CHANNEL ? p->acc_phase / vector * (int64_t)sizeof(int32_t) : 0);
   const int64_t panels =
       (ck_dense_ends_with_rows(d, p) ? ck_row_panel_bound : ck_row_panel_count)(d->kernels, p->pixels);
-  b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
+  const int64_t patches = ck_max(1, p->patching.most), cut = patches > 1;
+  b->panels = ck_take(arena, (panels + patches) * (int64_t)sizeof(ck_row_panel));
+  b->patches = ck_take(arena, patches * (int64_t)sizeof(ck_patch));
+  b->patch_po = ck_take(arena, cut * taps * (int64_t)sizeof(int32_t));
+  b->patch_ko = ck_take(arena, cut * taps * (int64_t)sizeof(int32_t));
+  b->ro_all = ck_take(arena, cut * p->pixels * (int64_t)sizeof(int32_t));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {
     b->row = ck_take(arena, p->kmax * (int64_t)sizeof(int32_t));
@@ -128,8 +134,11 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
   p->pixels = 1;
   for (int i = 0; i < 4; i++)
     p->pixels *= p->window.outputs[i];
-  if (p->taken == 0)
+  if (p->taken == 0) {
     p->taken = d->sampler ? 1 : taken_share(d, &p->grid);
+    p->patching = p->patch_axes ? ck_dense_patching(d, p->patch_axes, &p->grid)
+                                : (ck_patching){.most = 1, .along = {1, 1, 1}, .mean = 1, .taken = p->taken};
+  }
   p->tile_parts = ck_min(tile_parts, ck_max(1, p->tiles));
   p->part_tiles = ck_ceil_div(p->tiles, p->tile_parts);
   p->kmax = ck_max(1, p->window.channels * ck_taps_of(p->window.taps));
@@ -157,13 +166,6 @@ int64_t ck_next_parts(int64_t parts, int64_t tiles) {
   return parts >= tiles ? 0 : parts < 4 ? parts + 1 : ck_min(2 * parts, tiles);
 }
 
-/* About `target` outputs: one row, or a part of it, of as many images. */
-static void image_rows_block(const int64_t size[4], int64_t target, int64_t block[4]) {
-  block[1] = block[2] = 1;
-  block[3] = ck_min(size[3], target);
-  block[0] = ck_max(1, ck_min(size[0], target / ck_max(1, block[3])));
-}
-
 static int64_t source_bytes(const ck_dense *d) {
   const ck_axis *a = d->source.axis;
   const int64_t item = d->kernels->real_size;
@@ -172,22 +174,13 @@ static int64_t source_bytes(const ck_dense *d) {
   return ck_product(sizes, 7, &bytes) ? bytes : INT64_MAX;
 }
 
-/* A row reads no tap that is padding for all of it: of rows of several images weights are used as often as of whole
- * ones. But each reads again what others have read, and stores to lines that others store to, too: so these are for
- * sources of few bytes and for many products, and only if an estimate is so many times less. The random layers that
- * they change, 25 of 600, take 0.9 of the time in the mean, 33 to 18 channels, 5x5x5 to 3x3x3, 0.55; 1 to 481, 4x4,
- * would take 1.7 (Zen 4, one thread, AVX-512). */
-enum { ROWS_BYTES = 4 * 1024 * 1024, ROWS_PRODUCTS = 100 };
-static const double ROWS_APART = 1.15;
-
-static int may_go_by_row(const ck_dense *d, const ck_dense_plan *p) {
-  return !d->fold && !d->sampler && source_bytes(d) <= ROWS_BYTES &&
-         d->channels * ck_taps_of(p->reduction.taps) >= ROWS_PRODUCTS * p->phases;
-}
+/* Patches are taken only where they are estimated to take so many times less: of 110 random layers that read much
+ * padding none but small ones then takes more than 1.13 times as long as without (Zen 4, AVX-512). */
+static const double PATCHED = 1.1;
 
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
- * a thread's scratch. Blocks are of whole rows, planes and images or, `by_row`, of a row of each image. */
-static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2], int by_row) {
+ * a thread's scratch. */
+static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
   static const int64_t windows[] = {6272, 3136, 1568, 896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
   static const int64_t columns[] = {0,   0,   0,   392, 336, 280, 224, 196,
                                     168, 140, 112, 84,  56,  28,  14,  1}; /* nine times as large */
@@ -198,7 +191,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
   /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
   const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
-  const int may_cut = !by_row && !is_repeated(d);
+  const int may_cut = !is_repeated(d);
   const size_t begin = ck_dense_by_plane(d) || p->part_phases > 1 ? 0 : 3; /* phases pack as many panels again */
   for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
     if (i > 3 && targets[i] < least && best >= 0)
@@ -206,12 +199,8 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
     for (int64_t cuts = 1; cuts <= 4 && (cuts == 1 || (may_cut && p->grid.size[3] / cuts >= 28)); cuts *= 2) {
-      const int64_t target = ck_max(1, targets[i] / p->part_phases);
       int64_t block[4];
-      if (by_row)
-        image_rows_block(p->grid.size, target, block);
-      else
-        ck_row_block(p->grid.size, target, cuts, block);
+      ck_row_block(p->grid.size, ck_max(1, targets[i] / p->part_phases), cuts, block);
       if (d->sampler) /* the image around a block is staged */
         ck_square_block(p->grid.size, targets[i], 4, block);
       if (d->fold)
@@ -222,7 +211,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
         if (trial.bytes > limit)
           continue;
         double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, run->threads);
-        double time = waves * cycles * (by_row ? ROWS_APART : 1);
+        double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1);
         if (best < 0 || time < best) {
           best = time;
           *p = trial;
@@ -375,7 +364,34 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
   return p;
 }
 
+/* Of the axes along which padding is read by more than a few outputs, a bit each; and where blocks then end. */
+static int padded_axes(const ck_dense *d, const ck_dense_plan *p, int64_t edge[4][2]) {
+  int axes = 0;
+  for (int i = 0; i < 3; i++) {
+    int64_t first, end, outputs = p->grid.size[i + 1];
+    ck_axis_inner(&d->source.axis[i], &first, &end);
+    if (p->reduction.taps[i] < 2 || (end - first) * FEW_PADDED > outputs * (FEW_PADDED - 1))
+      continue;
+    edge[i + 1][0] = ck_min(first, end);
+    edge[i + 1][1] = ck_max(first, end);
+    axes |= 1 << i;
+  }
+  return axes;
+}
+
+/* With blocks that are cut into patches along these axes. */
+static void choose_patches(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t whole[4][2],
+                           int axes) {
+  ck_dense_plan trial = *p;
+  trial.patch_axes = axes;
+  trial.patching.most = 1;
+  choose_block(d, &trial, run, whole);
+  if (trial.patching.most > 1)
+    *p = trial;
+}
+
 static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_reads from, const ck_run *run) {
+  enum { ROWS = 1 << 0 | 1 << 1 };
   ck_dense_plan p = start_plan(d, arrangement, from);
   if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
     (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
@@ -384,27 +400,19 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_rea
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
   if (all == 0)
     return p;
-  const int64_t *taps = p.reduction.taps;
-  int64_t edge[4][2];
-  int padded = 0, rows = 0;
+  int64_t whole[4][2], edge[4][2];
   for (int i = 0; i < 4; i++)
-    edge[i][0] = edge[i][1] = p.grid.size[i];
-  choose_block(d, &p, run, edge, 0);
-  for (int i = 0; i < 3; i++) { /* blocks that end where the padding that is read does */
-    int64_t first, end, outputs = p.grid.size[i + 1];
-    ck_axis_inner(&d->source.axis[i], &first, &end);
-    if (taps[i] < 2 || (end - first) * FEW_PADDED > outputs * (FEW_PADDED - 1))
-      continue;
-    edge[i + 1][0] = ck_min(first, end);
-    edge[i + 1][1] = ck_max(first, end);
-    padded = 1;
-    rows |= i < 2;
-  }
-  if (padded && !d->fold && !d->sampler)
-    choose_block(d, &p, run, edge, 0);
-  edge[3][0] = edge[3][1] = p.grid.size[3];
-  if (rows && may_go_by_row(d, &p))
-    choose_block(d, &p, run, edge, 1);
+    whole[i][0] = whole[i][1] = edge[i][0] = edge[i][1] = p.grid.size[i];
+  choose_block(d, &p, run, whole);
+  const int axes = d->fold || d->sampler ? 0 : padded_axes(d, &p, edge), rows = axes & ROWS;
+  if (!axes)
+    return p;
+  choose_block(d, &p, run, edge);
+  if (arrangement != CK_BY_PIXEL || p.phases > 1 || p.sorted)
+    return p;
+  choose_patches(d, &p, run, whole, axes);
+  if (rows && rows != axes) /* of whole rows, which are longer runs to store */
+    choose_patches(d, &p, run, whole, rows);
   return p;
 }
 

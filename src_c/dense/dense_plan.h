@@ -12,6 +12,14 @@ typedef struct ck_phase_taps {
   int64_t across, down, planes, s_tap, s_row, apart, first, end;
 } ck_phase_taps;
 
+/* Outputs of a block that read the same taps, a box, and which these are: its rows of the block's, and their tiles. */
+typedef struct ck_patch {
+  ck_box box;
+  int64_t tap[3], taps[3];
+  int64_t row, rows, height; /* height: of tiles that end where rows of an image do; or 0 */
+  ck_row_panel *panels;
+} ck_patch;
+
 typedef struct ck_buffers {
   ck_window window;
   ck_samples samples; /* in place of the window, of a deformable one */
@@ -19,6 +27,9 @@ typedef struct ck_buffers {
   char *acc, *chain, *panel, *bias;
   int32_t *ko, *ro, *vo; /* vo: by channel, of each vector of lanes */
   ck_row_panel *panels;
+  ck_patch *patches;
+  int32_t *patch_po, *patch_ko; /* what one takes of a channel's rows of the panel, and of its window */
+  int32_t *ro_all;              /* rows before they are sorted by patches */
   int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
   int64_t w_base;
   /* Of the taps taken: which they are of the k-block's, and their phases, counted from the task's first; each phase's

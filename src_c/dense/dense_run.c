@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dense_drain.h"
+#include "dense_patch.h"
 #include "dense_plane.h"
 #include "dense_ready.h"
 #include "dense_unpacked.h"
@@ -50,31 +51,53 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
   }
 }
 
-static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
+/* Of what is wanted next, which all patches of a block fetch, a patch's share. */
+static void fetch_share(const ck_block *b, const ck_tile *t, int64_t k, const ck_patch *patch, ck_row_product *p) {
+  const int64_t each = b->next_row ? b->next_row : t->ld * b->d->kernels->real_size;
+  const int64_t bytes = k * each / b->patches;
+  if (!p->next || p->k == 0)
+    return;
+  p->next = b->next_panel + (patch - b->b.patches) * bytes;
+  p->next_row = ck_ceil_div(bytes, p->k);
+}
+
+static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, const ck_patch *patch) {
   const ck_kernels *kernels = b->d->kernels;
+  ck_picked picked;
   ck_finish finish;
   ck_row_product product = {.kernels = kernels,
                             .depth = b->d->arrangement == CK_BY_GROUP,
                             .narrow = b->d->arrangement == CK_BY_PIXEL && ck_dense_is_narrow(kernels, t->lanes),
                             .k = p->k,
-                            .rows = b->pixels,
+                            .rows = patch->rows,
                             .ld = t->ld,
-                            .height = b->height,
+                            .height = patch->height,
                             .data = b->data,
                             .ko = p->ko,
-                            .panels = b->b.panels,
+                            .panels = patch->panels,
                             .panel = p->panel,
                             .next = b->next_panel,
                             .next_row = b->next_row,
                             .chain = b->b.chain,
-                            .total = p->acc,
+                            .total = p->acc + patch->row * t->ld * kernels->real_size,
                             .mode = p->accumulate ? CK_ADD : CK_STORE};
+  if (b->patches > 1) {
+    picked = ck_dense_patch_taps(b, t, patch);
+    product.k = picked.k * picked.channels;
+    product.picked = product.k < p->k ? &picked : NULL;
+    fetch_share(b, t, p->k, patch, &product);
+  }
   if (b->finishing) {
     ck_dense_load_bias(b, t);
     finish = ck_dense_finish_at(b, t, 0);
     product.finish = &finish;
   }
   ck_multiply_rows(&product);
+}
+
+static void multiply_by_pixel(ck_block *b, const ck_tile *t, const ck_part *p) {
+  for (int64_t i = 0; i < b->patches; i++)
+    multiply_patch(b, t, p, &b->b.patches[i]);
 }
 
 /* Every phase of the task: its rows of the panel into its accumulators. */
@@ -169,20 +192,25 @@ static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
     read_samples(b, kb, channel, lanes);
     b->data = b->b.columns;
   } else {
-    fresh =
-        ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1], channel * s->act_y.stride[1], lanes);
+    fresh = b->resorted | ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1],
+                                         channel * s->act_y.stride[1], lanes);
     if (fresh) {
-      ck_window_output_offsets(&b->b.window, b->b.ro);
+      ck_window_output_offsets(&b->b.window, b->patches > 1 ? b->b.ro_all : b->b.ro);
       ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
     }
   }
-  if (fresh && d->arrangement != CK_BY_CHANNEL) {
-    b->height = ck_dense_ends_with_rows(d, b->p) ? ck_row_panel_height(d->kernels, b->b.ro, b->pixels) : 0;
-    ck_row_panels_set(d->kernels, b->b.ro, b->pixels, b->height, b->b.panels);
-  } else if (fresh && !ck_dense_by_plane(d)) {
+  if (fresh && d->arrangement != CK_BY_CHANNEL)
+    ck_dense_set_patch_rows(b);
+  else if (fresh && !ck_dense_by_plane(d))
     set_vectors(b);
-  }
   return fresh;
+}
+
+static void drain(ck_block *b, const ck_tile *t, char *acc) {
+  if (b->patches > 1)
+    ck_dense_drain_patches(b, t, acc);
+  else
+    ck_dense_drain(b, t, acc);
 }
 
 /* The k-block less the taps that are padding for the whole block. */
@@ -233,7 +261,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (b->finishing)
       stored += t.lanes;
     else if (last)
-      ck_dense_drain(b, &t, acc);
+      drain(b, &t, acc);
   }
   if (stored > 0 && d->arrangement == CK_BY_PIXEL)
     ck_dense_activate_stored(d, ck_dense_finish_at(b, &from, 0).dst, d->dst.stride[4], b->pixels, stored);
@@ -285,10 +313,13 @@ static void settle(ck_block *b) {
       ck_axis_taken(axis, b->box.first[i + 1], b->box.size[i + 1], &b->tap[i], &b->taps[i]);
   }
   set_runs(b);
+  if (b->d->arrangement != CK_BY_CHANNEL)
+    ck_dense_set_patches(b);
   for (b->kblocks = count; b->kblocks > 0 && !has_taps(b, b->kblocks - 1);)
     b->kblocks--;
   b->kept = -1;
-  b->straight = ck_dense_goes_straight(b->d, &b->runs, b->box.size) && (b->kblocks == 1 || !ck_dense_by_plane(b->d));
+  b->straight = b->patches < 2 && ck_dense_goes_straight(b->d, &b->runs, b->box.size) &&
+                (b->kblocks == 1 || !ck_dense_by_plane(b->d));
   if (ck_dense_by_plane(b->d))
     ck_dense_set_ahead(b);
 }
@@ -308,7 +339,7 @@ static int64_t run_tiles(ck_block *b, int64_t tile, int64_t tile_end) {
   for (; tile < tile_end && count == 0; tile++) { /* nothing to sum: the bias alone */
     ck_tile t = ck_dense_tile_at(b->d, b->p, b->outer, tile);
     memset(b->b.acc, 0, (size_t)(b->p->part_phases * b->p->acc_phase));
-    ck_dense_drain(b, &t, b->b.acc);
+    drain(b, &t, b->b.acc);
   }
   return tile_end;
 }

@@ -116,13 +116,23 @@ CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck
   }
 }
 
+/* Where each row begins. */
+CK_INLINE void row_pointers(int height, const ck_row_panel *rows, const REAL *s, const REAL **row) {
+  const int half = (height + 1) / 2;
+  s += rows->first;
+  CK_UNROLL
+  for (int i = 0; i < height && rows->ro; i++)
+    row[i] = s + rows->ro[i];
+  CK_UNROLL
+  for (int i = 0; i < height && !rows->ro; i++)
+    row[i] = i < half ? s + i * rows->step : s + rows->second + (i - half) * rows->step;
+}
+
 CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const REAL *panel,
                              vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  const REAL *s = (const REAL *)p->s + rows->first, *row[CK_MAX_HEIGHT];
+  const REAL *row[CK_MAX_HEIGHT];
   const int32_t *ko = p->ko, *end = ko + p->k;
-  CK_UNROLL
-  for (int i = 0; i < height; i++)
-    row[i] = s + rows->ro[i];
+  row_pointers(height, rows, p->s, row);
   for (; ko < end; ko++, panel += vectors * VL) {
     const int64_t at = *ko;
     vreal b[2];
@@ -159,6 +169,35 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
       rows_anywhere(height, vectors, p, rows, panel, acc);
     else
       rows_in_runs(height, vectors, p, rows, panel, (const char *)p->next + t * p->next_tile, acc);
+    end_rows(height, vectors, p, t, acc);
+  }
+}
+
+CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
+  for (int64_t t = 0; t < p->tiles; t++) {
+    const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
+    const char *next = (const char *)p->next + t * p->next_tile;
+    vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
+    start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * p->ldc : NULL, vectors * VL);
+    row_pointers(height, p->rows + t, p->s, row);
+    for (int64_t c = 0; c < p->channels; c++, panel += p->panel_channel) {
+      for (int64_t k = 0; k < p->k; k++, next += p->next_step) {
+        const int64_t at = c * p->s_channel + p->ko[k];
+        const REAL *lanes = panel + p->po[k];
+        vreal b[2];
+        __builtin_prefetch(next);
+        CK_UNROLL
+        for (int j = 0; j < vectors; j++)
+          b[j] = v_load(lanes + j * VL);
+        CK_UNROLL
+        for (int i = 0; i < height; i++) {
+          REAL a = row[i][at];
+          CK_UNROLL
+          for (int j = 0; j < vectors; j++)
+            acc[i][j] += a * b[j];
+        }
+      }
+    }
     end_rows(height, vectors, p, t, acc);
   }
 }
@@ -221,21 +260,11 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
 CK_INLINE void depth_strip(int height, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
-    const REAL *first = (const REAL *)p->s + rows->first, *panel = p->panel, *row[CK_MAX_HEIGHT];
+    const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
     const int32_t *ko = p->ko, *end = ko + p->k;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, 1, acc, p->from ? (const REAL *)p->from + t * height * VL : NULL, VL);
-    if (rows->ro) {
-      CK_UNROLL
-      for (int i = 0; i < height; i++)
-        row[i] = first + rows->ro[i];
-    } else {
-      CK_UNROLL
-      for (int i = 0; i < height; i++) {
-        int half = (height + 1) / 2;
-        row[i] = i < half ? first + i * rows->step : first + rows->second + (i - half) * rows->step;
-      }
-    }
+    row_pointers(height, rows, p->s, row);
     for (; ko < end; ko++, panel += VL) {
       const int64_t at = *ko;
       vreal b = v_load(panel);
@@ -314,6 +343,8 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
 #define HEIGHT(h)                                                                                                      \
   static void CK_NAME(rows_##h##x1)(const ck_strip *p) { rows_strip(h, 1, p); }                                        \
   static void CK_NAME(rows_##h##x2)(const ck_strip *p) { rows_strip(h, 2, p); }                                        \
+  static void CK_NAME(picked_##h##x1)(const ck_strip *p) { picked_strip(h, 1, p); }                                    \
+  static void CK_NAME(picked_##h##x2)(const ck_strip *p) { picked_strip(h, 2, p); }                                    \
   NARROW(h)                                                                                                            \
   static void CK_NAME(depth_##h)(const ck_strip *p) { depth_strip(h, p); }                                             \
   LANES(h, 1) LANES(h, 2) LANES(h, 3) LANES(h, 4) LANES(h, 5) LANES(h, 6)

@@ -25,6 +25,8 @@
 
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
 #define ROWS_2(h) [h] = CK_NAME(rows_##h##x2),
+#define PICKED_1(h) [h] = CK_NAME(picked_##h##x1),
+#define PICKED_2(h) [h] = CK_NAME(picked_##h##x2),
 #define DEPTH(h) [h] = CK_NAME(depth_##h),
 #define LANES_1(h, v) LANE_VECTORS(h) < v ? NULL : CK_NAME(lanes_##h##x##v)
 #define LANES_ALL(h) [h] = {LANES_1(h, 1), LANES_1(h, 2), LANES_1(h, 3), LANES_1(h, 4), LANES_1(h, 5), LANES_1(h, 6)},
@@ -38,6 +40,7 @@ const ck_kernels CK_NAME(kernels) = {
     .vector = VL,
     .max_height = MAX_HEIGHT,
     .row_strips = {{FOR_EACH_HEIGHT(ROWS_1)}, {FOR_EACH_HEIGHT(ROWS_2)}},
+    .picked_strips = {{FOR_EACH_HEIGHT(PICKED_1)}, {FOR_EACH_HEIGHT(PICKED_2)}},
     .narrow_strips = {FOR_EACH_HEIGHT(NARROW_STRIP)},
     .depth_strips = {FOR_EACH_HEIGHT(DEPTH)},
     .lane_strips = {FOR_EACH_HEIGHT(LANES_ALL)},

@@ -1,0 +1,17 @@
+/* Patches of a block: boxes of its outputs within which every tap is padding for all or for none. Each is multiplied by
+ * the taps that it reads alone, while the block's panel is at hand. A block's rows are patch after patch. */
+#ifndef CK_DENSE_PATCH_H
+#define CK_DENSE_PATCH_H
+
+#include "dense_block.h"
+#include "multiply.h"
+
+/* Those of the block's box; where its tables are new, their rows; and the part of the tile's panel that one takes. */
+void ck_dense_set_patches(ck_block *block);
+void ck_dense_set_patch_rows(ck_block *block);
+ck_picked ck_dense_patch_taps(const ck_block *block, const ck_tile *tile, const ck_patch *patch);
+
+/* Bias, activation and store of a tile. */
+void ck_dense_drain_patches(ck_block *block, const ck_tile *tile, char *acc);
+
+#endif
