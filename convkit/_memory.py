@@ -154,5 +154,5 @@ def workspace_limit(bytes: int | str) -> AbstractContextManager[None]:
     ...     convkit.conv2d(x, weight).shape
     (1, 64, 54, 54)
     """
-    limit = max(number_of_bytes(bytes, "bytes"), 1)  # 0 would be none
+    limit = number_of_bytes(bytes, "bytes")
     return Held(engine.workspace_limit, lambda _: limit)

@@ -247,6 +247,27 @@ def test_a_limit_leaves_the_bits_alone(name, shape, weight_shape, options):
             assert forward(x, weight, **options).tobytes() == y.tobytes()
 
 
+LEAST = [  # other arrangements than the fastest take less
+    ("conv_transpose2d", (20, 12, 12), (20, 33, 3, 3), {"stride": (1, 2)}),
+    ("conv_transpose2d", (90, 17, 17), (90, 4, 7, 7), {"stride": 3, "dilation": 2, "padding": 6}),
+    ("conv2d", (64, 20, 20), (3, 64, 3, 3), {}),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "weight_shape", "options"), LEAST)
+def test_what_a_memory_error_names_is_the_least(name, shape, weight_shape, options):
+    x, weight = np.ones((1, *shape), np.float32), np.ones(weight_shape, np.float32)
+    call = functools.partial(getattr(convkit, name), x, weight, algorithm="implicit_gemm", **options)
+    with convkit.workspace_limit(0), pytest.raises(MemoryError, match=r"(\d+) bytes, over its limit of 0$") as refusal:
+        call()
+    least = int(re.search(r"(\d+) bytes", str(refusal.value))[1])
+    for part in (0.5, 0.9, 1):
+        with convkit.workspace_limit(int(least * part) - 1), pytest.raises(MemoryError, match=f"of {least} bytes"):
+            call()
+    with convkit.workspace_limit(least):
+        call()
+
+
 JOINED = [  # gradients of weights whose sums over parts of the pixels are joined
     ("conv1d", (9, 48, 1472), (27, 16, 3), {"padding": 1, "groups": 3}),
     ("conv_transpose2d", (9, 39, 68, 3), (3, 40, 1, 2), {"stride": 3, "layout": "NHWC"}),

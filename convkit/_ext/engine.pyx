@@ -74,10 +74,11 @@ flush_denormals = flushing
 
 
 cdef inline void set_run(ck.ck_run *run, int threads) noexcept:
-    """How a call runs."""
+    """How a call runs. A limit of 0 allows what 1 does: scratch is taken in larger steps, and 0 is none."""
+    cdef int64_t limit = value_of(workspace_limit)
     run.threads = threads
     run.flush_denormals = value_of(flushing)
-    run.limit = value_of(workspace_limit)
+    run.limit = 0 if limit < 0 else max(limit, 1)
     run.poll = poll_signals
 
 

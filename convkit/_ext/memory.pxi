@@ -72,7 +72,7 @@ cdef int give_back(Buffer *buffer) except -1:
     return 0
 
 
-workspace_limit = ContextVar("convkit_workspace_limit", default=0)  # bytes; 0: none
+workspace_limit = ContextVar("convkit_workspace_limit", default=-1)  # bytes; below 0: none
 
 
 cdef bint fits(ck.ck_run *run) except -1:
@@ -80,7 +80,8 @@ cdef bint fits(ck.ck_run *run) except -1:
     if run.limit == 0 or run.workspace_bytes <= run.limit:
         return True
     if run.threads == 1:
-        raise MemoryError(f"the call needs a workspace of {run.workspace_bytes} bytes, over its limit of {run.limit}")
+        limit = value_of(workspace_limit)  # a run's is at least 1
+        raise MemoryError(f"the call needs a workspace of {run.workspace_bytes} bytes, over its limit of {limit}")
     run.threads = <int>max(1, min(run.threads - 1, run.threads * run.limit // run.workspace_bytes))
     return False
 

@@ -15,8 +15,17 @@
 enum { FEW_PADDED = 8 };
 enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
 
-/* A plan beyond a thread's scratch counts so many times: any that fits is better. */
+/* A plan beyond a thread's scratch counts so many times: any that fits is better. Of those beyond a caller's limit that
+ * of the fewest bytes is, since he is told how many. */
 static const double NOT_FITTING = 1e9;
+
+static int exceeds(const ck_dense_plan *p, const ck_run *run) {
+  return run->limit && p->bytes > run->limit / run->threads;
+}
+
+static double not_fitting(const ck_dense_plan *p, double cycles, const ck_run *run) {
+  return NOT_FITTING * (exceeds(p, run) ? NOT_FITTING * (double)p->bytes : cycles);
+}
 
 static atomic_int only, only_reads;
 
@@ -223,7 +232,8 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   if (best < 0) { /* nothing fits: the smallest block there is, for want of an arrangement that does */
     int64_t one[4] = {1, 1, 1, 1};
     set_block(d, p, run->threads, one, p->tiles, edge);
-    p->cycles = NOT_FITTING * (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
+    const double cycles = (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
+    p->cycles = not_fitting(p, cycles, run);
   }
 }
 
@@ -395,6 +405,8 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_rea
   ck_dense_plan p = start_plan(d, arrangement, from);
   if (arrangement == CK_SHEETS || arrangement == CK_LINES) {
     (arrangement == CK_SHEETS ? ck_sheets_plan : ck_lines_plan)(d, run, &p);
+    if (p.cycles > 0 && exceeds(&p, run))
+      p.cycles = not_fitting(&p, p.cycles, run);
     return p;
   }
   int64_t all = p.grid.size[0] * p.grid.size[1] * p.grid.size[2] * p.grid.size[3];
