@@ -384,3 +384,13 @@ def test_documentation_and_signatures(nd, operator):
         assert [p for p in inspect.signature(function).parameters if p != "out"] == list(
             inspect.signature(reference).parameters
         )
+
+
+def test_taps_that_lie_closer_than_all_of_a_kernel(isa):
+    """Of a row's four taps, 4 apart, two are no padding; the hull of those is longer than four positions."""
+    shapes = (3, 9, 25, 6), (3, 9, 6, 4)
+    x, weight = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) % 7 for shape in shapes)
+    options = {"stride": (1, 5), "padding": ((5, 2), (4, 4)), "dilation": (3, 4)}
+    for channels in (1, 9):
+        some = x[:, :channels], weight[:, :channels]
+        assert np.array_equal(convkit.conv2d(*some, **options), convkit.reference.conv2d(*some, **options))

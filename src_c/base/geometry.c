@@ -79,6 +79,12 @@ int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m) {
   return runs * n + (m - runs) * l.apart;
 }
 
+/* Where all taps have positions of their own, a hull of fewer may be short enough, and longer than those. */
+int64_t ck_axis_bound(const ck_axis *axis, int64_t n, int64_t m) {
+  const int64_t extent = ck_axis_extent(axis, n, m);
+  return axis->holes > 1 ? ck_max(extent, ck_min(hull(axis, n, m), n * m * axis->holes)) : extent;
+}
+
 int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m) { return layout_of(axis, n, m).hull ? axis->step : 1; }
 
 int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_t m, int64_t *source, int32_t *output,

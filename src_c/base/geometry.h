@@ -51,6 +51,9 @@ int64_t ck_map_axis(int64_t coordinate, int64_t size, int mode);
  * holes (large stride or dilation; more than `holes` says), one position for each output and tap. */
 int64_t ck_axis_extent(const ck_axis *axis, int64_t n, int64_t m);
 
+/* The most that it is of up to n outputs and m taps. */
+int64_t ck_axis_bound(const ck_axis *axis, int64_t n, int64_t m);
+
 /* Window positions from one output to the next. */
 int64_t ck_axis_step(const ck_axis *axis, int64_t n, int64_t m);
 

@@ -10,7 +10,7 @@ enum { SHORT_ROW = 128 }; /* bytes */
 static int64_t positions_of(const ck_source *source, const ck_window_size *size, int64_t extent[3]) {
   int64_t positions = 1;
   for (int d = 0; d < 3; d++) {
-    extent[d] = ck_axis_extent(&source->axis[d], ck_max(1, size->outputs[d + 1]), ck_max(1, size->taps[d]));
+    extent[d] = ck_axis_bound(&source->axis[d], ck_max(1, size->outputs[d + 1]), ck_max(1, size->taps[d]));
     positions *= extent[d];
   }
   return positions;
