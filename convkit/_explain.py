@@ -136,7 +136,7 @@ class Explanation:
                 and f"{dimensions(self.block)} outputs, {counted(self.channels, 'channel')} at a time, "
                 f"{counted(self.lanes, 'lane')} a tile",
             ),
-            ("patches", self.patches > 1 and f"up to {self.patches} of a block, each with the taps alone that it reads"),
+            ("patches", self.patches > 1 and f"up to {self.patches} of a block, each with the taps that it reads"),
             ("tasks", self.tasks and f"{self.tasks} on up to {counted(self.threads, 'thread')}"),
             ("workspace", f"{self.workspace / 2**10:.0f} KiB"),
             ("shared", shared and f"laid out once for all tasks: {' and '.join(shared)}"),
