@@ -13,15 +13,18 @@ static int direct_can(const ck_conv_shape *s) {
 /* A gradient of x, or a transposed convolution, by way of its columns takes one product at each position of y for all
  * phases and taps, and in panels that are full; the engine takes some at each output of every phase, padding too, as if
  * there were a few channels more, of which two phases side by side share the cost, and rows a little longer. But
- * columns have to be added up. Returned is the share of implicit_gemm's time, counted in products. Fitted
- * to 350 random layers and gradients with AVX-512 and 220 with AVX2: the rule takes 1.023 and 1.019 times as long as
- * always the faster way, and 1.026 on 200 others, at worst 2.5; never columns takes 1.105, 1.068 and 1.139, at worst 14
- * (one thread of a Zen 4). A bound on channels and phases alone, 6 and 16, took 1.115 on those others. */
-enum { ADDED_PRODUCTS = 36, STORED_PRODUCTS = 16, MORE_CHANNELS = 5 };
+ * columns have to be added up, and to begin takes longer. Returned is the share of implicit_gemm's time, counted in
+ * products. Fitted to random layers and gradients, with AVX-512 and AVX2: of 800 like those of `convkit bench --sweep`
+ * the rule takes 1.029, 1.020 and 1.052 times as long as always the faster way, of 3,841 of any shape, most of them
+ * below 100 us, 1.042 and 1.053, at worst 6.3; never columns takes 1.12, 1.09, 1.09, 1.09 and 1.06, at worst 11 (one
+ * thread of a Zen 4). What was fitted to layers of sweeps alone took up to 17 times as long on the others: the engine
+ * leaves phases without a tap to a fill, and small calls have no time for boxes. */
+enum { ADDED_PRODUCTS = 36, STORED_PRODUCTS = 16, MORE_CHANNELS = 5, CALL_PRODUCTS = 60000 };
 static const double COLUMN_PRODUCTS = 1.25, MORE_OF_ROWS = 0.5;
 
 static double columns_share(const ck_conv_shape *s) {
   const double sums = (double)s->c_out, taps = (double)ck_taps_of(s->kernel), step = (double)s->stride[2];
+  const double begin = CALL_PRODUCTS / (double)s->c_in;
   double phases = 1, positions = 1, outputs = 1;
   for (int i = 0; i < 3; i++) {
     phases *= (double)ck_min(s->stride[i], s->in[i]);
@@ -31,7 +34,7 @@ static double columns_share(const ck_conv_shape *s) {
   const double columns = COLUMN_PRODUCTS * positions * taps * (sums + ADDED_PRODUCTS);
   const double stored = phases > 1 ? 0 : STORED_PRODUCTS * outputs; /* the engine stores phases no faster */
   const double more = MORE_CHANNELS / ((double)s->c_in * (step > 1 ? 2 : 1)) + MORE_OF_ROWS * step / (double)s->in[2];
-  return (columns + stored) / (outputs / phases * taps * sums * (1 + more));
+  return taps < phases ? 1 : (begin + columns + stored) / (outputs / phases * taps * sums * (1 + more));
 }
 
 /* Of padding that repeats elements, boxes of columns need positions from afar. */
