@@ -41,6 +41,16 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
   }
 }
 
+/* A tile's last vector, of which n elements are there, one at least. With a mask whole ones are no case of their own,
+ * which would be as much code again for each row. */
+#if VBYTES == 64 && defined(__AVX512F__)
+CK_INLINE vreal load_last(const char *src, int64_t n) { return load_part(src, n); }
+CK_INLINE void store_last(char *dst, vreal v, int64_t n) { store_part(dst, v, n); }
+#else
+CK_INLINE vreal load_last(const char *src, int64_t n) { return load_first(src, n); }
+CK_INLINE void store_last(char *dst, vreal v, int64_t n) { store_first(dst, v, n); }
+#endif
+
 /* The first `lanes` of the tile: all but for a part of its last vector. */
 CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                            int64_t lanes, int bias_of_lanes) {
@@ -52,25 +62,29 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
   for (int i = 0; i < rows; i++, dst += step) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      const int64_t n = j + 1 < vectors ? VL : last;
+      const int whole = j + 1 < vectors;
+      char *to = dst + j * VBYTES;
       vreal v = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
       if (add)
-        v = load_first(dst + j * VBYTES, n) + v;
-      store_first(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)), n);
+        v = (whole ? v_loadu(to) : load_last(to, last)) + v;
+      v = v_at_most(high, v_at_least(low, v));
+      if (whole)
+        v_storeu(to, v);
+      else
+        store_last(to, v, last);
     }
   }
 }
 
-/* The same of lanes that end within the last vector. */
+/* The same of lane strips. */
 #if VBYTES == 64 && defined(__AVX512F__)
 CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                             int64_t lanes) {
-  if (lanes <= 0 || lanes >= vectors * VL)
-    __builtin_unreachable(); /* else the last vector would be code for whole ones, too */
-  finish_tile(rows, vectors, acc, f, dst, lanes, 0);
+  finish_tile(rows, vectors, acc, f, dst, lanes < vectors * VL ? lanes : vectors * VL, 0);
 }
 #else
-/* By way of scratch: in registers, each vector would be code for every number of lanes. */
+/* By way of scratch where they end within the last vector: in registers, each vector would be code for every number of
+ * lanes. */
 static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors, const REAL *tile, const ck_finish *f,
                                                            char *dst, int64_t lanes) {
   const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
@@ -87,6 +101,10 @@ static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors
 CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                             int64_t lanes) {
   REAL tile[CK_MAX_HEIGHT * CK_MAX_LANE_VECTORS * VL];
+  if (lanes >= vectors * VL) {
+    finish_tile(rows, vectors, acc, f, dst, vectors * VL, 0);
+    return;
+  }
   end_tile(rows, vectors, acc, tile, vectors * VL, 0);
   CK_NAME(finish_part)(rows, vectors, tile, f, dst, lanes);
 }
@@ -198,7 +216,7 @@ CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
         }
       }
     }
-    end_rows(height, vectors, p, t, acc);
+    end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
   }
 }
 
@@ -325,10 +343,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       continue;
     }
     char *dst = p->finish->dst + beside * (int64_t)sizeof(REAL);
-    if (p->finish->lanes - beside >= vectors * VL)
-      finish_tile(height, vectors, acc, p->finish, dst, vectors * VL, 0);
-    else
-      finish_lanes(height, vectors, acc, p->finish, dst, p->finish->lanes - beside);
+    finish_lanes(height, vectors, acc, p->finish, dst, p->finish->lanes - beside);
   }
 }
 
