@@ -64,6 +64,20 @@ def test_a_peak_that_moves_is_noted_and_the_highest_taken(monkeypatch, later, mo
     assert (probe.best, probe.triad, probe.disturbed) == (max(100, later[0]), max(10, later[1]), moved)
 
 
+def test_a_roof_is_settled_by_measurements_that_find_nothing_higher_and_raised_at_the_end_alone(monkeypatch):
+    rates = iter([(100, 10), (90, 12), (100, 12), (130, 9), (130, 12), (130.1, 12), (99, 9), (130.2, 12), (140, 11)])
+    peaks = (convkit.Peak("", {"float32": {1: rate}}, triad) for rate, triad in rates)
+    monkeypatch.setattr(_probe, "machine_peak", lambda **options: next(peaks))
+    monkeypatch.setattr(engine, "measure_fma", lambda *_: 150e9)
+    probe = _probe.Probe("float32", 1)
+    roof = probe.settle()
+    assert roof is probe.roof and str(roof) == "peak 130 GFLOP/s, triad 12 GB/s"
+    assert not probe.renew() and roof.gflops == 130.1
+    probe()
+    assert (probe.best, roof.gflops) == (150, 130.1)
+    assert probe.renew() and roof == _probe.Roof(150, 12)
+
+
 @pytest.mark.parametrize(
     ("interruptions", "disturbed"), [([0, 0], False), ([99, 0], False), ([0, 99], False), ([99, 99], True)]
 )

@@ -8,7 +8,7 @@ from functools import partial
 
 import convkit
 
-from .._probe import FEWER, Burst, Probe
+from .._probe import FEWER, Burst, Probe, Roof, why_above
 from .._timing import Contender, Race
 from .layers import Layer
 from .problem import Problem, Setting, agreeing, ours
@@ -23,7 +23,7 @@ class Row:
 
     `winograd` says that Winograd's algorithm runs, which takes down to a quarter of the products that `flops` counts.
     `bursts` are by contender: ``"convkit"`` (with `out=`), ``"fresh"`` (convkit's results allocated by each call), then
-    the peers. `refused` says why a peer was not timed.
+    the peers. `refused` says why a peer was not timed. Shares are of `roof`, the probe's when the row was begun.
     """
 
     layer: Layer
@@ -36,6 +36,10 @@ class Row:
     bursts: dict[str, list[Burst]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     winograd: bool = False
+    roof: Roof = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.roof = self.probe.roof
 
     def best(self, name: str = "convkit") -> Burst:
         """A contender's fastest burst of those that count, or of all where none does."""
@@ -49,7 +53,8 @@ class Row:
     @property
     def steady(self) -> bool:
         """Whether every contender's best burst had the machine for itself, and has been repeated."""
-        return self.share <= (FEWER if self.winograd else 1) and all(map(self.probe.steady, self.bursts.values()))
+        possible = self.gflops <= (FEWER if self.winograd else 1) * self.probe.best
+        return possible and all(map(self.probe.steady, self.bursts.values()))
 
     @property
     def gflops(self) -> float:
@@ -58,13 +63,18 @@ class Row:
 
     @property
     def share(self) -> float:
-        """convkit's share of the highest multiply-add peak of the run."""
-        return self.gflops / self.probe.best
+        """convkit's share of the multiply-add peak."""
+        return self.gflops / self.roof.gflops
 
     @property
     def roofline(self) -> float:
         """The least time that peak and memory allow, over convkit's; above one where caches spare the memory."""
-        return max(self.flops / self.probe.best, self.bytes / self.probe.triad) / 1e9 / self.best().seconds
+        return max(self.flops / self.roof.gflops, self.bytes / self.roof.triad) / 1e9 / self.best().seconds
+
+    @property
+    def why_above(self) -> str | None:
+        """Why it is above the roofline; None where it is not."""
+        return why_above(self.winograd, self.share) if self.roofline > 1 else None
 
     def ratio(self, name: str = "convkit") -> float | None:
         """How many times faster than the fastest peer a way of calling convkit is; None without a peer."""
@@ -89,8 +99,8 @@ class Row:
             "bursts": {name: [asdict(burst) for burst in bursts] for name, bursts in self.bursts.items()},
             "refused": self.refused,
             "gflops": self.gflops,
-            "peak_gflops": self.probe.best,
-            "triad_gbs": self.probe.triad,
+            "peak_gflops": self.roof.gflops,
+            "triad_gbs": self.roof.triad,
             "share": self.share,
             "roofline": self.roofline,
             "ratio": self.ratio(),

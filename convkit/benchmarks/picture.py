@@ -22,14 +22,14 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
 
     The rows are of one direction on one number of threads. Those farthest under the roof are named.
     """
-    probe, families = rows[0].probe, sorted({row.layer.family for row in rows})
+    roof, families = rows[0].roof, sorted({row.layer.family for row in rows})
     figure = _extras.need("matplotlib.figure", "bench").Figure(figsize=(11, 7), layout="constrained")
     axes = figure.subplots()
     intensity = np.array([row.flops / row.bytes for row in rows])
-    ends = np.array([min(intensity.min(), 1) / 1.5, max(intensity.max(), 4 * probe.best / probe.triad) * 1.5])
-    corner = probe.best / probe.triad
-    roof = f"roof: {probe.best:.0f} GFLOP/s, {probe.triad:.0f} GB/s"
-    axes.plot([ends[0], corner, ends[1]], [ends[0] * probe.triad, probe.best, probe.best], color="black", label=roof)
+    ends = np.array([min(intensity.min(), 1) / 1.5, max(intensity.max(), 4 * roof.gflops / roof.triad) * 1.5])
+    heights = np.minimum(roof.gflops, [ends[0] * roof.triad, roof.gflops, roof.gflops])
+    label = f"roof: {roof.gflops:.0f} GFLOP/s, {roof.triad:.0f} GB/s"
+    axes.plot([ends[0], roof.gflops / roof.triad, ends[1]], heights, color="black", label=label)
     log_axis(axes, "x")
     log_axis(axes, "y")
     for family, colour in zip(families, COLOURS * 2, strict=False):

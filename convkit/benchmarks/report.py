@@ -29,7 +29,7 @@ def legend(peers: bool = True, backward: bool = True) -> list[str]:
     sentences = [
         "ms: convkit's time of a call with out=.",
         f"GFLOP/s: a multiply-add counts as two operations, on padding too{both}.",
-        "peak: GFLOP/s as a share of the highest multiply-add peak that was measured during the run.",
+        "peak: GFLOP/s as a share of the multiply-add peak, the highest that was measured.",
         "roof: the least time that peak and memory bandwidth allow, as a share of ms; at most 100 % in means.",
         "fresh: as ms, but each call allocates its results.",
     ]
@@ -46,14 +46,14 @@ class Table:
 
     def heading(self) -> str:
         """The line of names."""
-        names = [f"{'ms':>10}{'GFLOP/s':>9}{'peak':>7}{'roof':>7}{'fresh':>10}"]
+        names = [f"{'ms':>10}{'GFLOP/s':>9}{'peak':>7}{'roof':>7}{'fresh':>11}"]
         names += [f"{peer:>12}" for peer in self.peers]
         names += [f"{'ratio':>8}{'(fresh)':>9}"] if self.peers else []
         return f"{'layer':<{self.labels}}" + "".join(names)
 
     def line(self, row: Row) -> str:
         """A row's line."""
-        shares = f"{percent(row.share):>7}{percent(row.roofline):>7}"
+        shares = f"{percent(row.share):>7}{percent(row.roofline):>7}{mark(row)}"
         figures = f"{row.best().seconds * 1e3:>10.4g}{row.gflops:>9.1f}{shares}"
         words = [f"{row.layer.name:<{self.labels}}", figures, f"{row.best('fresh').seconds * 1e3:>10.4g}"]
         words += [f"{row.best(p).seconds * 1e3:>12.4g}" if p in row.bursts else f"{'-':>12}" for p in self.peers]
@@ -63,6 +63,11 @@ class Table:
             words.append(f"{'-':>8}{'-':>9}")
         return "".join(words) + ("" if row.steady else "  unsteady")
 
+    def lines(self, rows: Iterable[Row]) -> Iterator[str]:
+        """The line of names, and those of the rows."""
+        yield self.heading()
+        yield from map(self.line, rows)
+
     def means(self, title: str, rows: Sequence[Row]) -> str:
         """A line of geometric means, without the times."""
         share, roof = (mean(min(value(row), 1) for row in rows) for value in (lambda r: r.share, lambda r: r.roofline))
@@ -70,7 +75,7 @@ class Table:
         raced = [row for row in rows if row.peers]
         if raced:
             ratios = [mean(row.ratio(name) for row in raced) for name in ("convkit", "fresh")]
-            text += f"{'':>{10 + 12 * len(self.peers)}}{ratios[0]:>8.2f}{ratios[1]:>9.2f}"
+            text += f"{'':>{11 + 12 * len(self.peers)}}{ratios[0]:>8.2f}{ratios[1]:>9.2f}"
         return text
 
 
@@ -111,10 +116,16 @@ def summary(table: Table, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{peer} was not timed on {', '.join(names)}: {why}"
 
 
-def notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What is to be said of shares of the peak."""
-    if any(row.winograd and row.share > 1 for row in rows):
-        yield f"peak {_probe.WINOGRAD_ABOVE}"
+def mark(row: Row, roof: bool = True) -> str:
+    """What stands behind a share of the roofline, or of the peak alone, that is above 100 %."""
+    why = row.why_above if roof or row.share > 1 else None
+    return " " if why is None else _probe.MARKS[why]
+
+
+def notes(rows: Sequence[Row], roof: bool = True) -> Iterator[str]:
+    """What the marks mean, and whether the machine was disturbed."""
+    found = {mark(row, roof) for row in rows}
+    yield from (f"{sign} {why}" for why, sign in _probe.MARKS.items() if sign in found)
     if any(row.probe.disturbed for row in rows) and all(row.steady for row in rows):  # which say so themselves
         yield _probe.UNSTEADY
 

@@ -186,9 +186,10 @@ def _lines(
         probe = Probe(args.dtype, threads)
         for direction in args.direction:
             groups.append([])
+            probe.settle()
             words = args.dtype, args.layout, counted(threads, "thread"), f"algorithm {args.algorithm}", convkit.isa()
             words += ("prepared",) if args.prepared else ()
-            yield f"{direction}: {', '.join(words)}, {probe}"
+            yield f"{direction}: {', '.join(words)}, {probe.roof}"
             table = report.Table(layers, builders)
             try:
                 yield from _group(table, layers, direction, setting, builders, probe, groups[-1])
@@ -196,8 +197,11 @@ def _lines(
                 if groups[-1]:
                     yield "interrupted; so far:"
                     yield from report.summary(table, groups[-1])
+                    yield from report.notes(groups[-1])
                 raise
-            probe.renew()
+            if probe.renew():  # shares above and below must be of one roof
+                yield f"by the end the machine had shown {probe.roof}; all lines once more, as shares of that:"
+                yield from table.lines(groups[-1])
             yield from report.summary(table, groups[-1])
             yield from report.notes(groups[-1])
 

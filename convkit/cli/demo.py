@@ -22,7 +22,7 @@ from .._words import counted, dimensions, percent
 from ..benchmarks.layers import LAYERS
 from ..benchmarks.measure import measure
 from ..benchmarks.problem import Setting
-from ..benchmarks.report import notes
+from ..benchmarks.report import mark, notes
 from ..ops._rows import softmax
 from ..train.progress import lines
 from . import _pictures
@@ -85,16 +85,22 @@ def throughput() -> None:
     rows = [measure(layer, direction, Setting(threads=threads), {}, probe) for layer, direction in bar]
     probe.renew()
     how = f"{convkit.isa()}, float32, {counted(threads, 'thread')}"
-    print(f"this machine: {probe.best:.0f} GFLOP/s of multiply-adds ({how}), {probe.triad:.0f} GB/s of memory")
-    print(f"{'':<44}{'forward':^28}{'backward':^28}".rstrip())
-    print(f"{'convolution':<44}" + f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}" * 2)
+    roof = probe.roof
+    print(f"this machine: {roof.gflops:.0f} GFLOP/s of multiply-adds ({how}), {roof.triad:.0f} GB/s of memory")
+    print(f"{'':<44}{'forward':^29}{'backward':^28}".rstrip())
+    columns = f"{'ms':>8}{'GFLOP/s':>10}{'of peak':>10}"
+    print(f"{'convolution':<44}{columns} {columns}")
     for (kind, layer), *both in zip(layers.items(), rows[::2], rows[1::2], strict=True):
         size, taps = dimensions(layer.spatial), dimensions(layer.kernel)
         shape = f"{taps}, {layer.c_in} to {layer.c_out}, {size}, batch {layer.n}"
-        times = [f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{percent(row.share):>10}" for row in both]
-        print(f"{kind:<11}{shape:<33}{''.join(times)}{'' if all(row.steady for row in both) else '  unsteady'}")
+        times = [
+            f"{row.best().seconds * 1e3:>8.2f}{row.gflops:>10.0f}{percent(row.share):>10}{mark(row, roof=False)}"
+            for row in both
+        ]
+        unsteady = "" if all(row.steady for row in both) else "  unsteady"
+        print(f"{kind:<11}{shape:<33}{''.join(times).rstrip()}{unsteady}")
     print("a multiply-add is 2 FLOPs; backward is all three gradients; the peak is the highest measured during the run")
-    for note in notes(rows):
+    for note in notes(rows, roof=False):
         print(note)
     if not all(row.steady for row in rows):
         print(UNSTEADY)

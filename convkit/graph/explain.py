@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._probe import BUSY_ABOVE, CACHES_ABOVE, UNSTEADY, WINOGRAD_ABOVE, Burst, Probe, why_above
+from .._probe import MARKS, UNSTEADY, Burst, Probe, why_above
 from .._timing import bursts_of
 from .._words import byte_count, counted, dimensions, percent, rounded
 from .elements import NONE, operator_of
@@ -19,7 +19,6 @@ from .plan import Plan
 from .table import OPS, bytes_of
 
 _BURST_SECONDS = 0.2
-_MARKS = {WINOGRAD_ABOVE: "*", CACHES_ABOVE: "+", BUSY_ABOVE: "!"}  # of nodes above the roofline
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class NetworkReport:
                 rate = f"{node.flops / node.seconds / 1e9:.0f}" if node.flops and node.seconds else ""
                 share = "" if node.roofline is None else percent(node.roofline)
             if (why := self._why_above(node)) is not None:
-                marks[why] = _MARKS[why]
+                marks[why] = MARKS[why]
             lines.append(
                 f"{node.path:<{width}}  {node.op:<{ops}}  {shape:>18}  {spent:>8}  {rate:>8}  {share:>8}{marks[why]}  "
                 f"{node.how}"

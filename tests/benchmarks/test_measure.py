@@ -141,18 +141,25 @@ def test_shares_are_of_the_peak_and_of_the_roofline(probe):
     row = measure(PLAIN, "forward", Setting(), {}, probe)
     assert row.gflops == pytest.approx(PLAIN.flops / row.best().seconds / 1e9)
     assert row.share == pytest.approx(row.gflops / probe.best)
-    probe.triad = 1e-9  # memory so slow that it alone decides
+    roof = probe.roof
+    roof.triad = 1e-9  # memory so slow that it alone decides
     assert row.roofline == pytest.approx(row.bytes / row.best().seconds)
-    probe.triad = 1e9
+    roof.triad = 1e9
     assert row.roofline == pytest.approx(row.share)
     assert row.ratio() is None and row.peers == []
-    probe.best = row.gflops / 2  # no machine does more than its peak
+    probe.best = roof.gflops = row.gflops / 2  # no machine does more than its peak
     assert not row.steady
-    assert list(report.notes([row])) == []
+    table = report.Table([PLAIN], [])
+    assert list(report.notes([row])) == ["! above 100 %: other work was using the machine while its peak was measured"]
+    assert " 200 %  200 %! " in table.line(row)
     row.winograd = probe.disturbed = True  # but of the products that are counted; and the machine was busy in between
     assert row.steady
     above, unsteady = report.notes([row])
-    assert "above 100 %: Winograd's algorithm" in above and unsteady.startswith("unsteady: other work")
+    assert above.startswith("* above 100 %: Winograd's algorithm") and unsteady.startswith("unsteady: other work")
+    roof.gflops = 1e9
+    roof.triad = row.bytes / row.best().seconds / 1.5e9
+    assert report.mark(row, roof=False) == " "  # its share of the peak is as it should be
+    assert " 150 %+ " in table.line(row) and next(report.notes([row])).startswith("+ above the roofline: data")
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

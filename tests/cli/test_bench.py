@@ -6,7 +6,9 @@ import pytest
 from matplotlib.image import imread
 
 import convkit
+from convkit._ext import engine
 from convkit._timing import Contender
+from convkit._words import percent
 from convkit.benchmarks import peers, report
 from convkit.benchmarks.layers import LAYERS, OTHERS
 from convkit.benchmarks.problem import DIRECTIONS, NotOfferedError, ours
@@ -99,6 +101,35 @@ def test_a_sweep_has_quantiles_kinds_and_the_worst(brief, faked, monkeypatch, ca
     assert "ratio: least " in text and "fresh: least " in text and "roof: least " in text
     ratios = [float(line.split()[-2]) for line in text.split("worst first:\n")[1].splitlines()[:3]]
     assert ratios == sorted(ratios)
+
+
+def test_all_of_an_output_is_of_one_roof(brief, monkeypatch, capsys):
+    """Whatever is seen meanwhile, and what is higher at the end has all lines printed once more."""
+    later = 1.0
+    monkeypatch.setattr(engine, "measure_fma", lambda dtype, threads, seconds: later * 1e14)
+    monkeypatch.setattr(engine, "measure_triad", lambda nbytes, threads, seconds: later * 1e9)
+    monkeypatch.setattr(report, "WORST", 1)
+    measure = bench.measure
+
+    def rising(*args):
+        nonlocal later
+        row = measure(*args)
+        later *= rise
+        return row
+
+    monkeypatch.setattr(bench, "measure", rising)
+    for rise, roofs in ((1.002, [100]), (2, [100, 400])):
+        later = 1.0
+        rows, text = run_json(capsys, "--layers", "tiny_digits,call_1x1x8x8", "--batch", "1")
+        heading, *tables = [part for part in text.split("\nlayer ") if part]
+        assert len(tables) == len(roofs) and "triad 1 GB/s" in heading
+        assert ("once more" in text) == (rise == 2)
+        for row in rows:
+            assert (row["peak_gflops"], row["triad_gbs"]) == pytest.approx((1e3 * roofs[-1], 1e-2 * roofs[-1]))
+            share = max(row["bytes"] / row["triad_gbs"], row["flops"] / row["peak_gflops"]) / 1e9
+            assert row["roofline"] == pytest.approx(share / row["seconds"]["convkit"])
+            shown = [line for line in tables[-1].splitlines() if line.startswith(row["name"])]
+            assert shown and all(f" {percent(row['roofline'])}" in line for line in shown)
 
 
 def test_refusals_are_said_in_the_peers_words(brief, monkeypatch, capsys):
