@@ -69,7 +69,7 @@ def machine_peak(
     Raises
     ------
     ValueError
-        If a dtype is neither of the two, or there is no number of threads, or one is below 1.
+        If a dtype is neither of the two, or there is no number of threads, or one is below 1 or above 1024.
     MemoryError
         If the 192 MiB of the triad's arrays are refused.
 
@@ -86,8 +86,8 @@ def machine_peak(
     True
     """
     counts = sorted({1, _threads.get_num_threads()} if threads is None else set(threads))
-    if not counts or counts[0] < 1:
-        raise ValueError(f"threads must be numbers of threads from 1 up, got {threads!r}")
+    if not counts or counts[0] < 1 or counts[-1] > _threads.MOST:
+        raise ValueError(f"threads must be numbers of threads from 1 to {_threads.MOST}, got {threads!r}")
     for dtype in dtypes:
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtypes must be of 'float32' and 'float64', got {dtype!r}")

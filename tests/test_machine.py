@@ -94,8 +94,9 @@ def test_a_peak_that_was_always_interrupted_is_noted(monkeypatch, interruptions,
     ("arguments", "message"),
     [
         ({"dtypes": ["float16"]}, "dtypes must be of 'float32' and 'float64', got 'float16'"),
-        ({"threads": []}, r"threads must be numbers of threads from 1 up, got \[\]"),
-        ({"threads": [2, 0]}, r"threads must be numbers of threads from 1 up, got \[2, 0\]"),
+        ({"threads": []}, r"threads must be numbers of threads from 1 to 1024, got \[\]"),
+        ({"threads": [2, 0]}, r"threads must be numbers of threads from 1 to 1024, got \[2, 0\]"),
+        ({"threads": [2000]}, r"threads must be numbers of threads from 1 to 1024, got \[2000\]"),
     ],
 )
 def test_peak_refuses(arguments, message):

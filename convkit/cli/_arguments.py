@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from .. import _threads
+
 T = TypeVar("T")
 INTERRUPTED = 130  # the status of what Ctrl-C has ended: 128 + SIGINT, as shells have it
 REFUSALS = TypeError, ValueError, OverflowError, MemoryError  # what a line says of, rather than a traceback
-_INT, _LONG = 2**31 - 1, 2**63 - 1  # a C int, which threads and pixels are counted in, and what sizes are
+_INT, _LONG = 2**31 - 1, 2**63 - 1  # a C int, which pixels are counted in, and what sizes are
 
 
 def whole(least: int, most: float = _LONG) -> Callable[[str], int]:
@@ -89,7 +91,7 @@ def to_write(text: str) -> str:
     raise argparse.ArgumentTypeError(f"must be a file that can be written, got {text!r}: {why}")
 
 
-thread_count = whole(1, _INT)
+thread_count = whole(1, _threads.MOST)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

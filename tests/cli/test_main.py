@@ -35,7 +35,7 @@ def test_no_command_is_an_error_that_shows_what_there_is(capsys):
     assert said.out == "" and all(re.search(rf"^ +{name} ", said.err, re.MULTILINE) for name in COMMANDS)
 
 
-WHOLE, THREADS = "must be a whole number ", "must be a whole number from 1 to 2147483647, got "
+WHOLE, THREADS = "must be a whole number ", "must be a whole number from 1 to 1024, got "
 
 
 @pytest.mark.parametrize(
