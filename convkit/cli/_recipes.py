@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import data, models, nn, optim
+from .._shapes import integer
 from ..nn import losses
 from ..optim import schedules
 from ..train import Trainer
@@ -51,6 +52,8 @@ class Settings:
             least = 1 if field.name in ("epochs", "batch_size", "shards") else 0
             if kind in (int, float) and not least <= value < math.inf:
                 raise ValueError(f"{name} must be a finite number of at least {least}, got {value!r}")
+            if kind is int and field.name != "seed":  # which may be of any length
+                integer(value, name)
 
 
 # ---------------------------------------------------------------- networks

@@ -21,10 +21,12 @@ import numpy as np
 from .. import _extras, data, distributed, nn
 from .._files import replacing
 from .._words import counted, dimensions, percent
+from ..ops.resize import interpolate
 from ..train import NonFiniteError, Trainer
 from ..train.progress import lines
 from ._arguments import INTERRUPTED, reading
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
+from .time import MODELS
 
 CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
 
@@ -43,7 +45,7 @@ class Images(NamedTuple):
 def load(settings: Settings) -> Images:
     """Read and split the images; normalisation is fitted on those to learn from."""
     if settings.data == "digits":
-        split, classes = data.digits_split(), [str(digit) for digit in range(10)]
+        split, classes = _resized(data.digits_split(), settings.size), [str(digit) for digit in range(10)]
     else:
         with reading("--data", "digits or a folder with a subfolder of images for each class", settings.data):
             folder = data.ImageFolder(settings.data, settings.size or None, "L" if settings.grey else "RGB")
@@ -58,6 +60,17 @@ def load(settings: Settings) -> Images:
     return Images(x_train, split.y_train, x_test, split.y_test, classes, normalizer)
 
 
+def _resized(split: data.Split, size: int) -> data.Split:
+    """The digits at so many pixels, square; as they are for 0."""
+    if not size:
+        return split
+    try:
+        x_train, x_test = (interpolate(x, size, mode="bilinear", antialias=True) for x in (split.x_train, split.x_test))
+    except (OverflowError, MemoryError) as error:
+        raise ValueError(f"--size must give images that fit memory, got {size}: {error}") from error
+    return split._replace(x_train=x_train, x_test=x_test)
+
+
 def _normalized(x: Any, normalizer: data.Normalizer | None) -> Any:
     """Images after normalisation; those of a folder when they are read."""
     if normalizer is None:
@@ -66,6 +79,18 @@ def _normalized(x: Any, normalizer: data.Normalizer | None) -> Any:
         x.transform = normalizer
         return x
     return normalizer(x)
+
+
+def _check_size(model: nn.Module, image: np.ndarray, settings: Settings) -> None:
+    """Refuse images that the network cannot take, before anything is written."""
+    try:
+        model.predict(image)
+    except ValueError as error:
+        usual = MODELS.get(settings.model, (0, 0))[1]
+        known = f", such as {usual}, its usual one" if usual else ""
+        why = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        expected = f"--size must be one that {settings.model} takes{known}"
+        raise ValueError(f"{expected}; got images of {dimensions(image.shape[1:])}: {why}") from error
 
 
 def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) -> None:
@@ -90,6 +115,7 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None
     print(f"{learned:,} to learn from, {held_out:,} held out")
     samples = learned - learned // 5 if settings.validate else learned
     trained = trainer(settings, image, len(images.classes), samples, comm)
+    _check_size(trained.model, images.x_train[:1], settings)
     first = trained.ranks.rank == 0
     parameters = sum(parameter.size for parameter in trained.model.parameters())
     print(f"{settings.model}, {parameters:,} parameters; {settings.loss}; {settings.optimizer} at ", end="")
@@ -100,6 +126,7 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None
             raise ValueError(f"--epochs must be at least the {trained.epoch} trained already, got {settings.epochs}")
         print(f"going on after step {trained.step}", flush=True)
     if first:
+        out.mkdir(parents=True, exist_ok=True)
         write_settings(out / SETTINGS, settings, images)
     begin = time.perf_counter()
     try:
@@ -156,8 +183,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **more)
 
     option("data", "digits, or a folder with a subfolder of images for each class (default: digits)")
-    option("size", "bring a folder's images to so many pixels, square (default: they have one size)", type=int)
-    option("grey", "read a folder's images as grey ones", action="store_true")
+    option("size", "bring the images to so many pixels, square (default: as they are: the digits have 8)", type=int)
+    option("grey", "read a folder's images as grey ones, as the digits are", action="store_true")
     option("normalize", "fitted on the images to learn from (default: none, values from 0 to 1)")
     option("augment", f"what is done to every image each time it comes by (default: {usual.augment})")
     option("validate", "measure after every epoch on a fifth of the images to learn from", action="store_true")
@@ -206,13 +233,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace, given: dict[str, Any], first: bool) -> Settings:
-    """Those of a new training, for which there is a folder then, or of the one to go on with."""
+    """Those of a new training, or of the one to go on with."""
     if args.resume:
         return read_settings(args.out / SETTINGS, given)
     usual_rate = OPTIMIZERS[given.get("optimizer", Settings.optimizer)][1]
     settings = Settings(**{"lr": usual_rate} | given)
-    if first:
-        args.out.mkdir(parents=True, exist_ok=True)
-        if not args.overwrite and (args.out / CHECKPOINT).exists():
-            raise ValueError(f"{args.out} holds a training already: --resume goes on, --overwrite begins anew")
+    if first and not args.overwrite and (args.out / CHECKPOINT).exists():
+        raise ValueError(f"{args.out} holds a training already: --resume goes on, --overwrite begins anew")
     return settings

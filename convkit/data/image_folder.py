@@ -159,7 +159,7 @@ class ImageFolder:
             image = ops.fit(image, self.size[::-1], method=pillow.Resampling.BILINEAR)
         if shape is not None and image.size != shape[::-1]:
             raise ValueError(
-                f"{path} must be {shape[0]}x{shape[1]} pixels as the images before it (or give size=), "
+                f"{path} must be {shape[0]}x{shape[1]} pixels as the images before it, or a size be given; "
                 f"got {image.size[1]}x{image.size[0]}"
             )
         return np.asarray(image, np.uint8).reshape(*image.size[::-1], MODES[self.mode])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from convkit import data, distributed, nn, train
 from convkit.cli import _recipes, main
-from convkit.cli.train import CHECKPOINT, SETTINGS
+from convkit.cli.train import CHECKPOINT, SETTINGS, _resized
 from missing import hide
 from pictures import colours
 
@@ -121,6 +121,19 @@ def test_published_networks(model, photographs, tmp_path, capsys, undrawn):
 
 
 @pytest.mark.thorough
+def test_digits_of_another_size(tmp_path, capsys, short_split, undrawn):
+    options = ["--model", "lenet5", "--size", "32", "--epochs", "1", "--validate", "--lr", "0.05"]
+    assert main(["train", *options, "--out", str(tmp_path / "out")]) == 0
+    assert "599 images 1x32x32 in 10 classes" in capsys.readouterr().out
+    split = data.digits_split()
+    for x, size in ((split.x_train, 32), (split.x_test, 5)):
+        resized = _resized(split, size)._asdict()["x_train" if x is split.x_train else "x_test"]
+        assert resized.shape == (len(x), 1, size, size)
+        assert 0 <= resized.min() and resized.max() <= 1 and resized.mean() == pytest.approx(x.mean(), rel=0.03)
+    assert _resized(split, 0) is split
+
+
+@pytest.mark.thorough
 def test_every_network_is_built():
     for name, make in _recipes.NETWORKS.items():
         if name not in ("alexnet", "vgg16"):  # a hundred million numbers to draw; the table's line is the others'
@@ -198,14 +211,19 @@ def test_a_rank_that_is_interrupted_outside_of_the_training_ends_all(tmp_path, m
     ("options", "message"),
     [
         (["--epochs", "0"], "--epochs must be a finite number of at least 1, got 0"),
-        (["--epochs", "9" * 20], "epochs must fit a 64-bit integer, got 999"),
+        (["--epochs", "9" * 20], "--epochs must fit a 64-bit integer, got 999"),
         (["--seed", "-1"], "--seed must be a finite number of at least 0, got -1"),
         (["--lr", "nan"], "--lr must be a finite number of at least 0, got nan"),
         (["--batch-size", "0"], "--batch-size must be a finite number of at least 1, got 0"),
         (["--shards", "0"], "--shards must be a finite number of at least 1, got 0"),
         (["--data", "."], "--data must be digits or a folder with a subfolder of images for each class, got '.': "),
         (["--data", "/nonexistent"], "No such file or directory: '/nonexistent'"),
-        (["--model", "lenet5"], "in layer"),
+        (
+            ["--model", "lenet5"],
+            "--size must be one that lenet5 takes, such as 32, its usual one; got images of 1x8x8: ",
+        ),
+        (["--model", "lenet5", "--size", "28"], "got images of 1x28x28: x must have weight.shape[1] = 400"),
+        (["--size", "9" * 12], "--size must "),
         (["--lr", "1e30"], "is the first whose"),
         (["--resume"], "must be the folder of a training to resume"),
     ],
@@ -214,6 +232,8 @@ def test_bad_arguments(options, message, tmp_path, capsys, short_split):
     assert main(["train", *options, "--out", str(tmp_path / "out")]) == 2
     text = capsys.readouterr().err
     assert text.startswith("convkit train: ") and message in text and text.count("\n") == 1
+    if "1e30" not in options:  # of which some steps were done
+        assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out" / "weights.safetensors").exists()
 
 
