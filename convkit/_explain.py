@@ -16,7 +16,7 @@ from ._probe import UNSTEADY, Probe, why_above
 from ._threads import current
 from ._timing import bursts_of
 from ._typing import Padding, Size
-from ._words import byte_count, counted, dimensions, percent, rounded
+from ._words import brief, byte_count, counted, dimensions, percent, rounded
 from .machine import isa
 from .ops import conv, conv_transpose
 from .ops._shared import ONLY_FOR, Plan, check_algorithm
@@ -235,8 +235,9 @@ def _check_unused(op: str, **options: Any) -> None:
     (nd, family), usual = _OPS[op], {"output_padding": 0, "output_size": None, "padding_mode": "zeros"}
     for name, value in options.items():
         taken = (name == "padding_mode") == (family is CONV)
-        if not taken and value not in (usual[name], (0,) * nd):
-            raise ValueError(f"{name} must be {usual[name]!r} for {op}, which takes none, got {value!r}")
+        left_out = isinstance(value, (str, int, tuple, type(None))) and value in (usual[name], (0,) * nd)
+        if not taken and not left_out:
+            raise ValueError(f"{name} must be {usual[name]!r} for {op}, which takes none, got {brief(value)}")
 
 
 _READS = {

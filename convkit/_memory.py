@@ -10,6 +10,7 @@ from fractions import Fraction
 from ._ext import engine
 from ._held import Held
 from ._shapes import INT64_MAX, integer
+from ._words import brief
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40
@@ -21,14 +22,14 @@ def number_of_bytes(value, name: str) -> int:
     if isinstance(value, str):
         parts = re.fullmatch(r"\s*(\d{1,19}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", value, re.ASCII)
         if not parts or parts[2] not in _UNITS:
-            raise ValueError(f'{name} must be a number of bytes such as "64MB" or "64MiB", got {value!r}')
+            raise ValueError(f'{name} must be a number of bytes such as "64MB" or "64MiB", got {brief(value)}')
         count = int(Fraction(parts[1]) * _UNITS[parts[2]])
     else:
         count = integer(value, name, 'a number of bytes, or text such as "64MB" or "64MiB"')
     if count < 0:
-        raise ValueError(f"{name} must be at least 0 bytes, got {value!r}")
+        raise ValueError(f"{name} must be at least 0 bytes, got {brief(value)}")
     if count > INT64_MAX:
-        raise OverflowError(f"{name} must be at most 2**63 - 1 bytes, got {value!r}")
+        raise OverflowError(f"{name} must be at most 2**63 - 1 bytes, got {brief(value)}")
     return count
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ._ext import engine
 from ._numbers import number
+from ._words import brief, with_type
 
 LAYOUTS = ("NCHW", "NHWC")
 PADDING_MODES = {
@@ -77,9 +78,9 @@ def one_of(value, choices: Collection[str], name: str) -> str:
     """A plain name, of those that an argument may have."""
     expected = f"{name} must be one of {', '.join(choices)}"
     if not isinstance(value, str):
-        raise TypeError(f"{expected}, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{expected}, got {with_type(value)}")
     if value not in choices:
-        raise ValueError(f"{expected}, got {value!r}")
+        raise ValueError(f"{expected}, got {brief(value)}")
     return str(value)
 
 
@@ -112,7 +113,9 @@ def interpolation_for(nd: int, mode: str, align_corners: bool, antialias: bool) 
     """Refuse a mode that is for another number of spatial axes, whose elements have no corners, or no antialiasing."""
     axes = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode, nd)
     if axes != nd:
-        raise ValueError(f"mode must be for {nd} spatial axes, as many as x has, got {mode!r}, which is for {axes}")
+        raise ValueError(
+            f"mode must be for {nd} spatial axes, as many as x has, got {brief(mode)}, which is for {axes}"
+        )
     interpolation_flags(mode, align_corners, antialias)
 
 
@@ -142,7 +145,7 @@ def grid_padding(mode) -> int:
 def flag(value, name: str) -> bool:
     """`value` as a plain bool; numbers are not taken for one."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a bool, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be a bool, got {with_type(value)}")
     return bool(value)
 
 
@@ -163,10 +166,10 @@ def activation(value) -> tuple[int, float, float]:
 def _parsed_activation(value) -> tuple[int, float, float]:
     name, *parameters = value if isinstance(value, (tuple, list)) and value else (value,)
     if not isinstance(name, str):
-        raise TypeError(f"activation must be {_forms(False)}, got {value!r}")
+        raise TypeError(f"activation must be {_forms(False)}, got {brief(value)}")
     code, labels, _ = _ACTIVATIONS.get(name, (engine.IDENTITY, (), False))
     if not labels or len(parameters) != len(labels):
-        raise ValueError(f"activation must be {_forms(False)}, got {value!r}")
+        raise ValueError(f"activation must be {_forms(False)}, got {brief(value)}")
     forms = zip(parameters, labels, strict=True)
     numbers = (number(p, f"activation's {label}", "a real number", lambda _: True) for p, label in forms)
     a, b = (*(value + 0.0 for value in numbers), 0.0, 0.0)[:2]  # -0 as 0, for which it may be found
@@ -191,8 +194,8 @@ def activation_backward(value) -> tuple[int, float, float]:
     codes = activation(value)
     if not of_result(value):
         raise ValueError(
-            f"activation must be {_forms(True)} in a backward call, got {value!r}, whose derivative is no function "
-            "of y: leave it out of both calls and apply it apart"
+            f"activation must be {_forms(True)} in a backward call, got {brief(value)}, whose derivative is no "
+            "function of y: leave it out of both calls and apply it apart"
         )
     return codes
 
@@ -206,7 +209,7 @@ def need(value, names: tuple[str, ...]) -> tuple[bool, ...]:
     try:
         chosen = (value,) if isinstance(value, str) else tuple(value)
     except TypeError:
-        raise TypeError(f"need must be one or several of {', '.join(names)}, got {value!r}") from None
+        raise TypeError(f"need must be one or several of {', '.join(names)}, got {brief(value)}") from None
     for name in chosen:
         if type(name) is not str or name not in names:
             one_of(name, names, "need")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import _shapes
+from ._words import brief
 
 
 class PoolShape(NamedTuple):
@@ -67,10 +68,11 @@ def adaptive_out(in_, output_size) -> tuple[int, ...]:
     nd = len(in_)
     sizes = output_size if isinstance(output_size, tuple) else (output_size,) * nd
     if len(sizes) != nd:
-        raise ValueError(f"output_size must be one int or {nd} ints, one per spatial dimension, got {output_size}")
+        expected = f"one int or {nd} ints, one per spatial dimension"
+        raise ValueError(f"output_size must be {expected}, got {brief(output_size)}")
     out = tuple(size if wanted is None else wanted for size, wanted in zip(in_, sizes, strict=True))
     if any(size < 0 for size in out):
-        raise ValueError(f"output_size must be at least 0, got {output_size}")
+        raise ValueError(f"output_size must be at least 0, got {brief(output_size)}")
     return out
 
 
@@ -86,7 +88,7 @@ def unpooled(nd, shape, kernel_size, stride, padding, output_size, channel_last)
     kernel = _shapes.per_axis(kernel_size, nd, "kernel_size", 1)
     stride = kernel if stride is None else _shapes.per_axis(stride, nd, "stride", 1)
     if isinstance(padding, str) and padding != "valid":
-        raise ValueError(f"padding must be an int, ints, (lo, hi) pairs or 'valid', got {padding!r}")
+        raise ValueError(f"padding must be an int, ints, (lo, hi) pairs or 'valid', got {brief(padding)}")
     lo, hi = _shapes.paddings(padding, in_, kernel, stride, (1,) * nd)
     axes = zip(in_, kernel, stride, lo, hi, strict=True)
     default = tuple((size - 1) * s - a - b + k for size, k, s, a, b in axes)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _shapes
+from ._words import brief, with_type
 
 
 class ResizeShape(NamedTuple):
@@ -38,9 +39,7 @@ def plain_scale(value):
     if isinstance(value, (tuple, list)):
         return tuple(map(plain_scale, value))
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"scale_factor must be a real number, or a tuple of them, got {value!r} of type {type(value).__name__}"
-        )
+        raise TypeError(f"scale_factor must be a real number, or a tuple of them, got {with_type(value)}")
     try:
         return float(value)
     except OverflowError as error:
@@ -51,9 +50,9 @@ def _scales(scale_factor, nd: int) -> tuple[float, ...]:
     scale_factor = plain_scale(scale_factor)
     scales = scale_factor if isinstance(scale_factor, tuple) else (scale_factor,) * nd
     if len(scales) != nd or any(isinstance(scale, tuple) for scale in scales):
-        raise ValueError(f"scale_factor must be one number or {nd}, one per spatial axis, got {scale_factor}")
+        raise ValueError(f"scale_factor must be one number or {nd}, one per spatial axis, got {brief(scale_factor)}")
     if not all(0 < scale < math.inf for scale in scales):
-        raise ValueError(f"scale_factor must be positive and finite, got {scale_factor}")
+        raise ValueError(f"scale_factor must be positive and finite, got {brief(scale_factor)}")
     return scales
 
 

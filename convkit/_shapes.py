@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _options
 from ._ext import engine
+from ._words import brief, with_type
 
 INT64_MAX = 2**63 - 1
 PADDING_NAMES = ("valid", "full", "same", "same_upper", "same_lower")
@@ -59,10 +60,10 @@ class ConvShape(NamedTuple):
 def integer(value, name: str, expected: str = "an int") -> int:
     """`value` as a plain int that fits 64 bits. A bool is not an int; a NumPy integer is."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be {expected}, got {with_type(value)}")
     value = int(value)
     if not -INT64_MAX - 1 <= value <= INT64_MAX:
-        raise OverflowError(f"{name} must fit a 64-bit integer, got {value}")
+        raise OverflowError(f"{name} must fit a 64-bit integer, got {brief(value)}")
     return value
 
 
@@ -70,7 +71,7 @@ def at_least(value, name: str, least: int = 1) -> int:
     """`value` as a plain int that is so large."""
     value = integer(value, name)
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise ValueError(f"{name} must be at least {least}, got {brief(value)}")
     return value
 
 
@@ -104,18 +105,18 @@ def per_axis(value, nd: int, name: str, least: int) -> tuple[int, ...]:
     value = plain(value, name)
     values = (value,) * nd if isinstance(value, int) else value
     if any(isinstance(item, tuple) for item in values):
-        raise TypeError(f"{name} must be one int or {nd} ints, one per spatial dimension, got {value}")
+        raise TypeError(f"{name} must be one int or {nd} ints, one per spatial dimension, got {brief(value)}")
     if len(values) != nd:
-        raise ValueError(f"{name} must be one int or {nd} ints, one per spatial dimension, got {value}")
+        raise ValueError(f"{name} must be one int or {nd} ints, one per spatial dimension, got {brief(value)}")
     if any(item < least for item in values):
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise ValueError(f"{name} must be at least {least}, got {brief(value)}")
     return values
 
 
 def elements(shape, name: str) -> int:
     """Number of elements of `shape`, and a promise that every partial product of its sizes fits 64 bits too."""
     if math.prod(size or 1 for size in shape) > INT64_MAX:
-        raise OverflowError(f"{name} of shape {tuple(shape)} must have fewer than 2**63 elements")
+        raise OverflowError(f"{name} of shape {brief(tuple(shape))} must have fewer than 2**63 elements")
     return math.prod(shape)
 
 
@@ -123,9 +124,9 @@ def array_shape(value, name: str) -> tuple[int, ...]:
     """A shape that stands for an array: a tuple or list of ints that an array could have."""
     shape = plain(value, name)
     if any(isinstance(size, tuple) for size in shape):
-        raise TypeError(f"{name} as a shape must be a tuple of ints, got {value!r}")
+        raise TypeError(f"{name} as a shape must be a tuple of ints, got {brief(value)}")
     if any(size < 0 for size in shape):
-        raise ValueError(f"{name} as a shape must have sizes of at least 0, got {shape}")
+        raise ValueError(f"{name} as a shape must have sizes of at least 0, got {brief(shape)}")
     elements(shape, name)
     return shape
 
@@ -133,7 +134,7 @@ def array_shape(value, name: str) -> tuple[int, ...]:
 def x_shape(value, name: str = "x_shape") -> tuple[int, ...]:
     """The argument x_shape, or another that is a shape, as ints."""
     if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{name} must be a tuple of ints, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be a tuple of ints, got {with_type(value)}")
     return array_shape(value, name)
 
 
@@ -148,7 +149,9 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]
 
 def _named_padding(name: str, in_, kernel, stride, dilation, names) -> list[tuple[int, int]]:
     if name not in names:
-        raise ValueError(f"padding must be an int, ints, (lo, hi) pairs or one of {', '.join(names)}, got {name!r}")
+        raise ValueError(
+            f"padding must be an int, ints, (lo, hi) pairs or one of {', '.join(names)}, got {brief(name)}"
+        )
     if name == "valid":
         return [(0, 0)] * len(in_)
     if name == "full":
@@ -164,14 +167,14 @@ def _counted_padding(padding: tuple, nd: int) -> list[tuple[int, int]]:
         return [(item, item) for item in padding]
     if len(padding) == nd and all(nested) and all(len(item) == 2 for item in padding):
         if any(isinstance(side, tuple) for item in padding for side in item):
-            raise ValueError(f"padding must not be nested deeper than (lo, hi) pairs, got {padding}")
+            raise ValueError(f"padding must not be nested deeper than (lo, hi) pairs, got {brief(padding)}")
         return list(padding)
     hint = ""
     if not any(nested) and len(padding) == 2 * nd:
         pairs = tuple(zip(padding[::2], padding[1::2], strict=True))
         hint = f"; different sides are written as pairs, such as {pairs}"
     expected = f"one int, {nd} ints" if nd > 1 else "one int"
-    raise ValueError(f"padding must be {expected} or {nd} (lo, hi) pair{'s' * (nd > 1)}, got {padding}{hint}")
+    raise ValueError(f"padding must be {expected} or {nd} (lo, hi) pair{'s' * (nd > 1)}, got {brief(padding)}{hint}")
 
 
 def paddings(padding, in_, kernel, stride, dilation, names=PADDING_NAMES) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -182,7 +185,7 @@ def paddings(padding, in_, kernel, stride, dilation, names=PADDING_NAMES) -> tup
     else:
         pairs = [(padding, padding)] * nd if isinstance(padding, int) else _counted_padding(padding, nd)
     if any(side < 0 for pair in pairs for side in pair):
-        raise ValueError(f"padding must be at least 0, got {padding}")
+        raise ValueError(f"padding must be at least 0, got {brief(padding)}")
     return tuple(lo for lo, _ in pairs), tuple(hi for _, hi in pairs)
 
 
@@ -346,7 +349,9 @@ def _transposed_out(reach, kernel, stride, dilation, size, padding, output_paddi
         most = tuple(max(step, gap) - 1 for step, gap in zip(stride, dilation, strict=True))
     out = _lengthened(shortest, most, output_padding, output_size, same)
     if min(out) < 1:
-        raise ValueError(f"padding must leave an output of at least 1 element per axis, got {padding}, leaving {out}")
+        raise ValueError(
+            f"padding must leave an output of at least 1 element per axis, got {brief(padding)}, leaving {out}"
+        )
     return lo, out
 
 
@@ -447,7 +452,7 @@ def columns(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, c
 def _check_axes(nd: int, name: str, value) -> None:
     """Whether an argument that says how many spatial axes there are says one, two or three."""
     if nd not in _AXES:
-        raise ValueError(f"{name} must be an int, or a tuple of 1, 2 or 3 ints, got {value}")
+        raise ValueError(f"{name} must be an int, or a tuple of 1, 2 or 3 ints, got {brief(value)}")
 
 
 def unfolded(ndim: int, kernel_size) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ._ext import engine
 from ._held import Held
 from ._shapes import integer
+from ._words import brief
 
 MOST = 1024  # more than cores share work well; tens of thousands, of 8 MiB of stack each, may end the process
 _OPENMPS_MOST = 2**31 - 1
@@ -197,7 +198,7 @@ def _at_import() -> tuple[int, str]:
     if own:
         n = _number(own, MOST)
         if n is None:
-            raise RuntimeError(f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {MOST}, got {own!r}")
+            raise RuntimeError(f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {MOST}, got {brief(own)}")
         return n, "CONVKIT_NUM_THREADS"
     # OpenMP's variable is a list, one number per level of nesting; a value OpenMP could not read is not ours to report.
     openmp = _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0], _OPENMPS_MOST)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 _COLUMNS = 120
+_SHOWN, _FEW = 80, 8  # characters of a value in an error; elements of an array that are shown one by one
 
 
 def dimensions(sizes: Iterable[int]) -> str:
@@ -39,3 +44,25 @@ def byte_count(number: int) -> str:
 def wrapped(text: str) -> str:
     """Lines that fit the terminal; of 120 columns at most, as where there is none."""
     return textwrap.fill(text, min(shutil.get_terminal_size((_COLUMNS, 0)).columns, _COLUMNS))
+
+
+def brief(value: Any) -> str:
+    """A value as an error shows it: on one line, what is long cut off, and of an array what it is.
+
+    Whoever passes an array for a number would else get pages of digits, in which the error's own words are lost.
+    """
+    if isinstance(value, np.ndarray) and value.size > _FEW:
+        return f"an ndarray of {value.dtype} and shape {value.shape}"
+    if type(value) in (list, tuple, str, bytes):  # of which this many are too long in any case
+        value = value[: _SHOWN + 1]
+    try:
+        text = re.sub(r"\s*\n\s*", " ", repr(value))
+    except Exception as error:  # such as an int of more digits than Python shows, or an object's own
+        return f"what has no text ({type(error).__name__})"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}..."
+
+
+def with_type(value: Any) -> str:
+    """A value as an error about its type shows it."""
+    text = brief(value)
+    return text if text.startswith("an ndarray") else f"{text} of type {type(value).__name__}"

@@ -12,6 +12,7 @@ import numpy as np
 from . import _memory, _threads
 from ._ext import engine
 from ._version import __version__
+from ._words import brief
 
 _PEAK_BURSTS = 5  # of multiply-adds, with a rest between them, so that few moments are too busy for all
 _TRIAD_BYTES = 64 * 2**20  # each of three arrays, together several times the cache that two cores share
@@ -87,10 +88,10 @@ def machine_peak(
     """
     counts = sorted({1, _threads.get_num_threads()} if threads is None else set(threads))
     if not counts or counts[0] < 1 or counts[-1] > _threads.MOST:
-        raise ValueError(f"threads must be numbers of threads from 1 to {_threads.MOST}, got {threads!r}")
+        raise ValueError(f"threads must be numbers of threads from 1 to {_threads.MOST}, got {brief(threads)}")
     for dtype in dtypes:
         if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtypes must be of 'float32' and 'float64', got {dtype!r}")
+            raise ValueError(f"dtypes must be of 'float32' and 'float64', got {brief(dtype)}")
     gflops = {dtype: dict.fromkeys(counts, 0.0) for dtype in dtypes}
     for _ in range(_PEAK_BURSTS):
         for dtype, rates in gflops.items():
@@ -150,7 +151,7 @@ def set_isa(name: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, got {type(name).__name__}")
     if name not in _available:
-        raise ValueError(f"name must be an instruction set available here ({_listed(_available)}), got {name!r}")
+        raise ValueError(f"name must be an instruction set available here ({_listed(_available)}), got {brief(name)}")
     engine.set_isa(name)
 
 
@@ -163,7 +164,9 @@ def _capped(available: tuple[str, ...], cap: str) -> tuple[str, ...]:
     if not cap:
         return available
     if cap not in available:
-        raise RuntimeError(f"CONVKIT_ISA must be an instruction set available here ({_listed(available)}), got {cap!r}")
+        raise RuntimeError(
+            f"CONVKIT_ISA must be an instruction set available here ({_listed(available)}), got {brief(cap)}"
+        )
     return available[: available.index(cap) + 1]
 
 
@@ -171,7 +174,7 @@ def _chosen_threading(name: str) -> str:
     """Who runs the threads: `name`, the value of CONVKIT_THREADING; if that is empty, OpenMP where it was built in."""
     built = engine.built_threadings()
     if name and name not in built:
-        raise RuntimeError(f"CONVKIT_THREADING must be one that was built in ({_listed(built)}), got {name!r}")
+        raise RuntimeError(f"CONVKIT_THREADING must be one that was built in ({_listed(built)}), got {brief(name)}")
     return name or built[-1]
 
 
@@ -214,7 +217,7 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
     PyTorch, with which convkit shares OpenMP's threads.
     """
     if mode not in ("stdout", "dicts"):
-        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
+        raise ValueError(f"mode must be 'stdout' or 'dicts', got {brief(mode)}")
     config = _config()
     if mode == "dicts":
         return config

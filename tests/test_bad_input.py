@@ -465,6 +465,26 @@ def test_only_documented_exceptions(name):
     assert results > 2
 
 
+LONG = {"array": np.zeros((50, 100)), "list": [*range(5000)], "text": "NCHW" * 1000, "number": 10**4000}
+
+
+@pytest.mark.parametrize("value", LONG.values(), ids=LONG)
+def test_what_is_long_is_cut(value):
+    """No page of numbers in an error, whichever argument they were given for."""
+    for name in OPERATORS:
+        function, arguments = good_call(name)
+        for option in inspect.signature(function).parameters:
+            try:
+                function(**arguments | {option: value})
+            except (TypeError, ValueError, OverflowError) as error:
+                assert len(str(error)) < 300 and "truth value" not in str(error), (name, option)
+    for option in inspect.signature(convkit.explain).parameters.keys() - {"measure"}:
+        try:
+            convkit.explain(**{"op": "conv1d", "x_shape": (1, 2, 9), "weight_shape": (3, 2, 3)} | {option: value})
+        except (TypeError, ValueError, OverflowError) as error:
+            assert str(error).startswith(option) and len(str(error)) < 300
+
+
 def test_what_c_refuses_is_named():
     """Past convkit's own checks it would be a fault, and says which."""
     geometry = engine.Geometry(1, 1, 2, 3, (4, 4), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0), (4, 4), engine.ZEROS)

@@ -1,8 +1,9 @@
 """Numbers in sentences and tables."""
 
+import numpy as np
 import pytest
 
-from convkit._words import byte_count, counted, dimensions, percent, rounded
+from convkit._words import brief, byte_count, counted, dimensions, percent, rounded, with_type
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,30 @@ def test_shares_and_nouns():
     assert (counted(1, "thread"), counted(2, "thread"), counted(1234, "epoch")) == (
         "1 thread", "2 threads", "1,234 epochs",
     )  # fmt: skip
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (7, "7"),
+        ("two", "'two'"),
+        ((1, (2, 3)), "(1, (2, 3))"),
+        (np.float64(0.5), "np.float64(0.5)"),
+        (np.arange(3), "array([0, 1, 2])"),
+        (np.eye(2), "array([[1., 0.], [0., 1.]])"),
+        (np.zeros((2, 9), np.float32), "an ndarray of float32 and shape (2, 9)"),
+        ([*range(10**6)], "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 2..."),
+        ("a" * 10**6, f"'{75 * 'a'}..."),
+        (10**10_000, "what has no text (ValueError)"),
+        (Unspeakable(), "what has no text (RuntimeError)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_in_an_error_is_brief(value, words):
+    assert brief(value) == words
+    assert with_type(value) == words + (f" of type {type(value).__name__}" if "ndarray" not in words else "")

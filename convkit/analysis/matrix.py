@@ -18,6 +18,7 @@ import convkit
 from .. import _extras, _options, _shapes
 from .._arrays import as_array, empty, same_dtype
 from .._typing import Array
+from .._words import brief
 from ..reference import conv, deform
 
 _NOT_LINEAR = ("bias", "activation", "out")  # arguments of operators that a matrix has no place for
@@ -138,7 +139,7 @@ def _name_of(op) -> str:
     """The name of an operator that is given by itself or by its name."""
     name = op if isinstance(op, str) else getattr(op, "__name__", None)
     if name not in _OPERATORS or not (isinstance(op, str) or op is getattr(convkit, name)):
-        raise ValueError(f"op must be one of convkit's {', '.join(_OPERATORS)}, or its name, got {op!r}")
+        raise ValueError(f"op must be one of convkit's {', '.join(_OPERATORS)}, or its name, got {brief(op)}")
     return name
 
 

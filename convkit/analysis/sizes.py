@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import _pool_shapes, _shapes
 from .._typing import Padding, Size
+from .._words import brief
 
 
 def output_size(
@@ -63,7 +64,7 @@ def output_size(
     if transposed and ceil_mode:
         raise ValueError("ceil_mode must be False where transposed is True, got True")
     if not transposed and output_padding != 0:
-        raise ValueError(f"output_padding must be 0 where transposed is False, got {output_padding!r}")
+        raise ValueError(f"output_padding must be 0 where transposed is False, got {brief(output_padding)}")
     x, weight = (1, 1, *sizes), (1, 1, *kernel)
     if transposed:
         shape = _shapes.conv_transpose(nd, x, weight, stride, padding, output_padding, 1, dilation, None, False)

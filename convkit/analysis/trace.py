@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import _shapes
 from .._mode import entered
+from .._words import with_type
 from ..graph.ir import Graph, Node, Value
 from ..graph.network import Network
 from ..graph.seen import Lines, seen
@@ -184,9 +185,7 @@ def of_batch(input_shape: tuple[int, ...]) -> Iterator[None]:
 def checked_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """The argument `input_shape`, as ints."""
     if not isinstance(input_shape, tuple | list):
-        raise TypeError(
-            f"input_shape must be a tuple of ints, got {input_shape!r} of type {type(input_shape).__name__}"
-        )
+        raise TypeError(f"input_shape must be a tuple of ints, got {with_type(input_shape)}")
     return _shapes.array_shape(input_shape, "input_shape")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _extras
 from .._shapes import per_axis
+from .._words import brief
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MODES = {"RGB": 3, "L": 1}
@@ -104,7 +105,7 @@ class ImageFolder:
     ) -> None:
         _extras.need("PIL.Image", "train")  # not kept: modules cannot be pickled
         if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {brief(mode)}")
         self.size = None if size is None else per_axis(size, 2, "size", 1)
         self.mode, self.transform = mode, transform
         folders = sorted(entry for entry in _entries(Path(root)) if entry.is_dir())
@@ -132,7 +133,7 @@ class ImageFolder:
         """Return the images at an array of indices, or of a slice, as float32 ``(N, C, H, W)``, 0 to 1."""
         indices = np.arange(len(self))[chosen]
         if indices.ndim != 1:
-            raise TypeError(f"indices must be a slice or an array of ints, got {chosen!r}")
+            raise TypeError(f"indices must be a slice or an array of ints, got {brief(chosen)}")
         shape, images = self.size, []
         for i in indices:
             images.append(self._read(self.paths[i], shape))

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._shapes import at_least, integer
 from .._typing import Rng
+from .._words import brief
 from ..distributed import Ranks, split
 
 
@@ -92,7 +93,7 @@ class Minibatches:
             If the state is of another set or batch size, or no such state. Nothing has changed then.
         """
         if not isinstance(state, Mapping) or not {"done", "batch_size", "order"} <= state.keys():
-            raise ValueError(f"state must be what state_dict returned, got {state!r}")
+            raise ValueError(f"state must be what state_dict returned, got {brief(state)}")
         if state["order"] is None:
             self._order, self.done, self._resumed = None, 0, False
             return
@@ -102,7 +103,7 @@ class Minibatches:
                 f"batch_size must be {state['batch_size']}, as in the epoch to go on with, got {self.batch_size}"
             )
         if order.shape != (n,) or order.dtype.kind != "i" or not np.array_equal(np.sort(order), np.arange(n)):
-            raise ValueError(f"state['order'] must be an order of the set's {n} samples, got {order!r}")
+            raise ValueError(f"state['order'] must be an order of the set's {n} samples, got {brief(order)}")
         if not 0 <= done <= len(self):
             raise ValueError(f"state['done'] must be a number of batches from 0 to {len(self)}, got {done}")
         self._order, self.done, self._resumed = order.copy(), done, True
@@ -162,7 +163,8 @@ def minibatches(
     for name, value in (("x", x), ("y", y)):
         if isinstance(value, list | tuple) or not hasattr(value, "__len__"):
             raise TypeError(
-                f"{name} must be an array, or have a length and take an array of indices as one does, got {value!r:.60}"
+                f"{name} must be an array, or have a length and take an array of indices as one does, "
+                f"got {brief(value)}"
             )
     if len(x) != len(y):
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, empty
+from .._words import brief
 
 BLOCK = 256  # samples looked at in one go: float64 copies stay small, and images of a folder need not fit in memory
 
@@ -172,7 +173,9 @@ class MinMax(_Affine):
         super().__init__(None if self.given else axis)
         if self.given:
             if lo is None or hi is None or not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-                raise ValueError(f"lo and hi must be two finite numbers, lo < hi, or both None, got {lo!r} and {hi!r}")
+                raise ValueError(
+                    f"lo and hi must be two finite numbers, lo < hi, or both None, got {brief(lo)} and {brief(hi)}"
+                )
             self._set(np.array([float(lo)]), np.array([float(hi - lo)]))
 
     def fit(self, x: Any) -> MinMax:
@@ -200,7 +203,7 @@ class Log(Normalizer):
 
     def __init__(self, base: float = 10.0) -> None:
         if not (0 < base < math.inf and base != 1):
-            raise ValueError(f"base must be a finite number above 0 and not 1, got {base!r}")
+            raise ValueError(f"base must be a finite number above 0 and not 1, got {brief(base)}")
         self.base = float(base)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

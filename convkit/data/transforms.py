@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from .._numbers import number
 from .._shapes import at_least, per_axis
 from .._typing import Rng
+from .._words import brief
 from ..ops.grid import grid_sample
 
 
@@ -131,9 +132,9 @@ def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = 
     """
     _spatial(x)
     if axis not in (-1, -2):
-        raise ValueError(f"axis must be -1 (left and right) or -2 (top and bottom), got {axis!r}")
+        raise ValueError(f"axis must be -1 (left and right) or -2 (top and bottom), got {brief(axis)}")
     if not 0 <= probability <= 1:
-        raise ValueError(f"probability must be a number from 0 to 1, got {probability!r}")
+        raise ValueError(f"probability must be a number from 0 to 1, got {brief(probability)}")
     chosen = np.random.default_rng(rng).random(len(x)) < probability
     y = x.copy()
     y[chosen] = np.flip(x[chosen], axis)
@@ -239,7 +240,7 @@ def _angles(degrees: float | tuple[float, float], n: int, rng: np.random.Generat
     """So many angles in radians, ``(n, 1, 1)``."""
     lo, hi = degrees if isinstance(degrees, tuple | list) else (-degrees, degrees)
     if not -math.inf < lo <= hi < math.inf:
-        raise ValueError(f"degrees must be a finite number of at least 0, or two in rising order, got {degrees!r}")
+        raise ValueError(f"degrees must be a finite number of at least 0, or two in rising order, got {brief(degrees)}")
     return np.radians(rng.uniform(lo, hi, n)).reshape(-1, 1, 1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._words import brief
 from .elements import broadcast, same
 from .table import OPS, Attrs, Info, Op, op
 
@@ -95,7 +96,9 @@ def _einsum_infer(attrs: Attrs, *infos: Info) -> list[Info]:
         before, dots, after = term.partition("...")
         wide = len(info.shape) - len(before) - len(after)
         if wide < 0 or (wide and not dots):
-            raise ValueError(f"equation must have a letter for each axis, got {attrs['equation']!r} for {info.shape}")
+            raise ValueError(
+                f"equation must have a letter for each axis, got {brief(attrs['equation'])} for {info.shape}"
+            )
         rest = np.broadcast_shapes(rest, info.shape[len(before) : len(before) + wide])
         for letter, size in [
             *zip(before, info.shape, strict=False),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._words import brief
 from .table import Attrs
 
 
@@ -72,7 +73,7 @@ def _coordinates(axis: _Axis, mode: str) -> np.ndarray:
     if mode == "half_pixel_symmetric":
         return middle + size / 2 * (1 - axis.out / length)
     if mode not in ("half_pixel", "pytorch_half_pixel"):
-        raise ValueError(f"coordinate_transformation_mode must be one of ONNX's, got {mode!r}")
+        raise ValueError(f"coordinate_transformation_mode must be one of ONNX's, got {brief(mode)}")
     return middle
 
 

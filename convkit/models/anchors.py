@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import _shapes
+from .._words import brief
 
 _RATIOS = (0.5, 1.0, 2.0)
 
@@ -35,7 +36,7 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float] = _RATIOS, *, d
     """
     for name, values in (("sizes", sizes), ("ratios", ratios)):
         if not len(values) or not all(value > 0 for value in values):
-            raise ValueError(f"{name} must be one or several positive numbers, got {values!r}")
+            raise ValueError(f"{name} must be one or several positive numbers, got {brief(values)}")
     root = np.sqrt(np.asarray(ratios, dtype))[:, np.newaxis]
     sizes = np.asarray(sizes, dtype)
     half = np.stack([(1 / root * sizes).ravel(), (root * sizes).ravel()], axis=1) / 2

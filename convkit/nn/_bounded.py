@@ -10,6 +10,8 @@ from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
 
+from .._words import brief
+
 _PIECE = 2**20  # bytes read at a time: a stream of compressed ones never unfolds to more
 AXES = 64  # as many as NumPy's arrays have
 _RATIO = 1032  # bytes that one byte of deflate's can stand for, at most
@@ -39,8 +41,7 @@ class Source(NamedTuple):
 def shown(names: Iterable[object]) -> str:
     """Names for a message, which hold whatever a file's author put there: a few of them, none too long."""
     names = list(names)
-    texts = [text if len(text := repr(name)) <= 80 else f"{text[:76]}..." for name in names[:8]]
-    return ", ".join(texts) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(map(brief, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 # ---------------------------------------------------------------- numbers

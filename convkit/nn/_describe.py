@@ -11,6 +11,7 @@ import numpy as np
 
 from .._arrays import is_real
 from .._numbers import number
+from .._words import brief
 
 
 def added(eps: float) -> float:
@@ -25,7 +26,7 @@ def real(dtype: Any) -> Any:
     except TypeError:
         found = None
     if dtype is None or found is None or not is_real(found):  # NumPy takes None for float64
-        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+        raise TypeError(f"dtype must be float32 or float64, got {brief(dtype)}")
     return dtype
 
 
@@ -36,7 +37,9 @@ def generator(rng: Any) -> np.random.Generator:
             raise TypeError
         return np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"rng must be a numpy.random.Generator, an int of at least 0 or None, got {rng!r}") from None
+        raise type(error)(
+            f"rng must be a numpy.random.Generator, an int of at least 0 or None, got {brief(rng)}"
+        ) from None
 
 
 def unusual(options: Mapping[str, Any], operator: Callable) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 from .._arrays import is_real
 from .._range import converted
 
+_NAMED = 20  # entries that an error names: a state of another model has hundreds that do not fit
+
 
 def fitting(
     own: dict[str, np.ndarray], state: Mapping[str, np.ndarray], alone: tuple[Sequence[str], Sequence[str]] | None
@@ -32,7 +34,8 @@ def fitting(
         wrong += [f"{name!r}: expected shape {own[name].shape}, got no such key" for name in alone[0]]
         wrong += [f"{name!r}: expected no such key, got shape {np.shape(state[name])}" for name in alone[1]]
     if wrong:
-        raise ValueError("state must fit the model; " + "; ".join(wrong))
+        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise ValueError(f"state must fit the model; {'; '.join(wrong[:_NAMED])}{more}")
     homes = {id(_home(array)) for array in own.values()}
     return {name: value.copy() if id(_home(value)) in homes else value for name, value in new.items()}
 

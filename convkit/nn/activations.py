@@ -19,6 +19,7 @@ from .._arrays import as_array, same_dtype
 from .._limits import log_softmax, share
 from .._numbers import number
 from .._shapes import at_least, integer
+from .._words import brief
 from ..ops import _elementwise, _rows
 from ._describe import real
 from .module import ByElement, Way
@@ -335,7 +336,7 @@ class GELU(_FromArgument):
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):
-            raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+            raise ValueError(f"approximate must be 'none' or 'tanh', got {brief(approximate)}")
         self.approximate = approximate
 
     def _parameters(self) -> tuple[int, float, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from .. import _extras
 from .._files import replacing
 from .._memory import number_of_bytes
+from .._words import brief
 from ._bounded import Refused, Source
 from ._plain_files import read_npz, read_safetensors
 from ._torch_files import read_torch
@@ -53,7 +54,7 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
         if (
             "\0" in name or name == "__metadata__"
         ):  # npz would cut the name there; safetensors has it for something else
-            raise ValueError(f"state must have names that files can hold, got {name!r}")
+            raise ValueError(f"state must have names that files can hold, got {brief(name)}")
     write(state, path)
 
 
@@ -113,11 +114,13 @@ def load_state(
     if read is None:
         raise ValueError(f"path must end in .safetensors, .npz, .pt or .pth, got {os.fspath(path)!r}")
     if key is not None and not isinstance(key, str):
-        raise TypeError(f"key must be text or None, got {key!r}")
+        raise TypeError(f"key must be text or None, got {brief(key)}")
     if read is read_torch:
         read = partial(read_torch, key=key)
     elif key is not None:
-        raise ValueError(f"key must be None but for .pt and .pth files, which may have several levels, got {key!r}")
+        raise ValueError(
+            f"key must be None but for .pt and .pth files, which may have several levels, got {brief(key)}"
+        )
     limit = None if max_bytes is None else number_of_bytes(max_bytes, "max_bytes")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

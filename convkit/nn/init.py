@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._typing import Rng
+from .._words import brief
 from ._describe import generator, real
 from .parameter import Parameter
 
@@ -148,7 +149,7 @@ def get(init: str | Initialiser) -> Initialiser:
     if callable(init):
         return init
     if not isinstance(init, str) or init not in BY_NAME:
-        raise ValueError(f"init must be one of {', '.join(map(repr, BY_NAME))} or a function, got {init!r}")
+        raise ValueError(f"init must be one of {', '.join(map(repr, BY_NAME))} or a function, got {brief(init)}")
     return BY_NAME[init]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from .._mode import entered, how, keeping
 from .._windows import Window
+from .._words import brief
 from ._gradients import whole
 from ._loading import fitting, kind_of
 from .parameter import Buffer, Parameter, dtype_of
@@ -265,7 +266,7 @@ class Module(_Part, ABC):
             self._note_layer(error)
             raise
         if not (type(result) is tuple and len(result) == 2 and (result[1] is None or callable(result[1]))):
-            raise TypeError(f"{type(self).__name__}.run must return the output and the way back, got {result!r:.60}")
+            raise TypeError(f"{type(self).__name__}.run must return the output and the way back, got {brief(result)}")
         y, back = result
         for hook in now.hooks:
             if hook.forward is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._words import brief
 from ..graph import Network
 from .files import UnsupportedError, onnx, read
 from .importer import Importer
@@ -157,7 +158,7 @@ def prepare(model: Any, device: str = "CPU", **options: Any) -> Prepared:
     (array([-1., -1.], dtype=float32),)
     """
     if not supports_device(device):
-        raise ValueError(f"device must be 'CPU', got {device!r}")
+        raise ValueError(f"device must be 'CPU', got {brief(device)}")
     return Prepared(load(model, **options))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from .._extras import need
 from .._files import replacing
 from .._version import __version__
+from .._words import brief
 from ..graph import Graph, Info, Network, Node, Value, trace
 from ..graph.plan import Sized
 from ..graph.table import Undetermined
@@ -87,11 +88,11 @@ def export(
 def _shapes(input_shape: Any) -> list[tuple[int, ...]]:
     """A shape, or several, as several."""
     if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
-        raise TypeError(f"input_shape must be a shape, or a sequence of shapes, got {input_shape!r}")
+        raise TypeError(f"input_shape must be a shape, or a sequence of shapes, got {brief(input_shape)}")
     alone = all(isinstance(size, (int, np.integer)) for size in input_shape)
     shapes = [tuple(map(int, shape)) for shape in ([input_shape] if alone else input_shape)]
     if any(not shape or min(shape) < 1 for shape in shapes):
-        raise ValueError(f"input_shape must have a batch axis, and sizes of at least 1, got {input_shape}")
+        raise ValueError(f"input_shape must have a batch axis, and sizes of at least 1, got {brief(input_shape)}")
     return shapes
 
 

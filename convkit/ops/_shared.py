@@ -19,11 +19,12 @@ from .._arrays import as_array, as_out, empty, fits_out
 from .._ext import engine
 from .._results import ConvGrads
 from .._threads import current
-from .._words import counted
+from .._words import brief, counted
 
 # ---------------------------------------------------------------- plans
 
 T = TypeVar("T")
+_AUTO = "auto"  # the default, known by identity at no cost: an array would not even say whether it equals a name
 _COUNTS = {3: "three", 5: "five"}
 
 
@@ -64,7 +65,7 @@ def array_or_shape(value, name: str, needed_for: str | None, grad, take: Callabl
     if isinstance(value, (tuple, list)):
         if needed_for:
             raise TypeError(
-                f"{name} must be an array where need includes {needed_for!r}, got {type(value).__name__} {value!r}"
+                f"{name} must be an array where need includes {needed_for!r}, got {type(value).__name__} {brief(value)}"
             )
         return None, _shapes.array_shape(value, name)
     array = take(value, name, grad, "grad")
@@ -154,10 +155,8 @@ def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> dict[str, str]:
 
 def check_algorithm(name, plan: Plan) -> int:
     """The engine's code of an algorithm, once it is found to do this shape."""
-    if name == "auto":
-        return engine.AUTO
     code = _options.algorithm(name)
-    if not engine.conv_supports(plan.geometry, code):
+    if code != engine.AUTO and not engine.conv_supports(plan.geometry, code):
         raise ValueError(
             f"algorithm must be another than {name!r}, which does only {ONLY_FOR[name]}; got {plan.words[name]}"
         )
@@ -174,7 +173,7 @@ def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm
         bias = as_array(bias, "bias", x, "x")
         check_shape(bias, "bias", plan.bias_shape, "one per output channel")
     act, a, b = _options.NO_ACTIVATION if activation is None else _options.activation(activation)
-    code = engine.AUTO if algorithm == "auto" else check_algorithm(algorithm, plan)
+    code = engine.AUTO if algorithm is _AUTO else check_algorithm(algorithm, plan)
     if out is None:
         y = out = empty(plan.y_shape, x.dtype)
     elif fits_out(out, plan.y_shape, x, weight, bias):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._words import brief
 from ..nn.module import Parameter
 from ._settings import check_rate
 from .descent import Descent
@@ -77,7 +78,7 @@ class _Adam(DescendingOptimizer):
 def _two(betas: tuple[float, float]) -> tuple[float, float]:
     """Return `betas` if they are two."""
     if not isinstance(betas, tuple | list) or len(betas) != 2:
-        raise TypeError(f"betas must be two numbers, got {betas!r}")
+        raise TypeError(f"betas must be two numbers, got {brief(betas)}")
     return betas[0], betas[1]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .._range import p_norm
+from .._words import brief
 from ..nn.module import Parameter
 from ._settings import check_rate
 from .optimizer import unique_parameters
@@ -53,7 +54,7 @@ def clip_grad_norm(
     if max_norm != math.inf:
         max_norm = check_rate("max_norm", max_norm)
     if norm_type != math.inf and not check_rate("norm_type", norm_type):
-        raise ValueError(f"norm_type must be above 0, got {norm_type!r}")
+        raise ValueError(f"norm_type must be above 0, got {brief(norm_type)}")
     root, scale = p_norm(grads, norm_type)
     norm = root * scale
     if error_if_nonfinite and not math.isfinite(norm):

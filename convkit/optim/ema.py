@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import writable
 from .._range import converted
+from .._words import brief
 from ..nn.module import Module
 from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
@@ -69,7 +70,7 @@ class EMA(Settings):
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, got {type(model).__name__}")
         if buffers not in ("average", "copy"):
-            raise ValueError(f"buffers must be 'average' or 'copy', got {buffers!r}")
+            raise ValueError(f"buffers must be 'average' or 'copy', got {brief(buffers)}")
         self.model, self.decay, self.buffers = model, decay, buffers
         self.updates = 0
         self.shadow = _copies(model.state_dict())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import writable
+from .._words import brief
 from ..nn.module import Module, Parameter
 from ._settings import Settings, check_rate
 from ._state import check_keys, check_mapping, take_array, take_number
@@ -85,7 +86,7 @@ class Optimizer(Settings, ABC):
         groups = []
         for entry in parameters:
             if not isinstance(entry, Mapping) or "params" not in entry:
-                raise TypeError(f"parameters must be Parameters, or dicts with 'params', got {entry!r:.60}")
+                raise TypeError(f"parameters must be Parameters, or dicts with 'params', got {brief(entry)}")
             own = self._spelled({name: value for name, value in entry.items() if name != "params"})
             if own.keys() - self.numbers.keys():
                 names = ", ".join(["params", *self.numbers])

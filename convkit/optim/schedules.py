@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from .. import _extras
+from .._words import brief, with_type
 from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
 from .optimizer import Optimizer
@@ -323,9 +324,9 @@ class Product(Schedule):
 def _count(name: str, value: int) -> int:
     """Return `value` if it is a whole number above 0, else raise."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an int, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be an int, got {with_type(value)}")
     if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value!r}")
+        raise ValueError(f"{name} must be at least 1, got {brief(value)}")
     return int(value)
 
 
@@ -333,7 +334,7 @@ def _rising(milestones: Ordered[int]) -> tuple[int, ...]:
     """Return milestones if they rise and there is one."""
     marks = tuple(_count("milestones", mark) for mark in milestones)
     if not marks or any(a >= b for a, b in zip(marks, marks[1:], strict=False)):
-        raise ValueError(f"milestones must be at least one, in rising order, got {milestones!r}")
+        raise ValueError(f"milestones must be at least one, in rising order, got {brief(milestones)}")
     return marks
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._words import brief
 from ..nn.module import Parameter
 from .descent import Descent
 from .optimizer import DescendingOptimizer, Optimizer, Parameters
@@ -87,7 +88,7 @@ class SGD(DescendingOptimizer):
         decoupled_weight_decay: float = 0.0,
     ) -> None:
         if form not in _MEMORY:
-            raise ValueError(f"form must be one of {', '.join(_MEMORY)}, got {form!r}")
+            raise ValueError(f"form must be one of {', '.join(_MEMORY)}, got {brief(form)}")
         super().__init__(
             parameters,
             lr=lr,

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import _extras
 from .._files import replacing
+from .._words import brief, with_type
 from ..nn.module import Module
 
 VERSION = 1
@@ -81,7 +82,7 @@ def read(path: str | Path) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {})[_KEY])
             if about["version"] != VERSION:
-                raise ValueError(f"its version must be {VERSION}, got {about['version']!r}")
+                raise ValueError(f"its version must be {VERSION}, got {brief(about['version'])}")
             arrays = {name: file.get_tensor(name) for name in list(file.keys())}
         digest = _digest(about["tree"], arrays)
         if about.get("digest", digest) != digest:  # convkit 0.1 wrote none
@@ -114,7 +115,7 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"state{path} must have keys of type str, got {key!r} of type {type(key).__name__}")
+                raise TypeError(f"state{path} must have keys of type str, got {with_type(key)}")
         return {key: _pack(item, f"{path}/{key}", arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_pack(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
@@ -166,4 +167,4 @@ def set_generator_states(sources: Mapping[str, np.random.Generator], states: Map
         try:
             source.bit_generator.state = states[name]
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise ValueError(f"the random generator {name} cannot be set to {states[name]!r}: {error}") from error
+            raise ValueError(f"the random generator {name} cannot be set to {brief(states[name])}: {error}") from error

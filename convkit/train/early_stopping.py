@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._shapes import at_least
+from .._words import brief
 from ..nn.module import Module
 
 
@@ -56,9 +57,9 @@ class EarlyStopping:
     ) -> None:
         at_least(patience, "patience")
         if not 0 <= min_delta < math.inf:
-            raise ValueError(f"min_delta must be a number in [0, inf), got {min_delta!r}")
+            raise ValueError(f"min_delta must be a number in [0, inf), got {brief(min_delta)}")
         if mode not in ("min", "max", None):
-            raise ValueError(f"mode must be 'min', 'max' or None, got {mode!r}")
+            raise ValueError(f"mode must be 'min', 'max' or None, got {brief(mode)}")
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
         self.sign = -1 if mode == "max" or (mode is None and not monitor.endswith("loss")) else 1
         self.best, self.best_epoch = self.sign * math.inf, 0
@@ -86,7 +87,7 @@ class EarlyStopping:
         names = list(names)
         if self.monitor not in names:
             raise ValueError(
-                f"monitor must be one of {', '.join(names)}, got {self.monitor!r} (is there a validation set?)"
+                f"monitor must be one of {', '.join(names)}, got {brief(self.monitor)} (is there a validation set?)"
             )
 
     def restore(self, model: Module) -> None:

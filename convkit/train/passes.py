@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._words import with_type
 from ..data.minibatches import Share
 from ..nn.losses import Loss, NothingCountsError
 from ..nn.module import Buffer
@@ -194,7 +195,7 @@ def lose(loss: Callable[..., Any], scores: Any, y: Any) -> tuple[Loss | None, Fi
     except NothingCountsError as nothing:
         return None, Figure.of("loss", nothing, len(y))
     if not hasattr(found, "grad"):
-        raise TypeError(f"loss must return a Loss, got {found!r:.60} of type {type(found).__name__}")
+        raise TypeError(f"loss must return a Loss, got {with_type(found)}")
     return found, Figure.of("loss", found, len(y))
 
 

@@ -15,6 +15,7 @@ from .. import __version__, machine
 from .._mode import inference
 from .._shapes import integer
 from .._typing import Rng
+from .._words import brief
 from ..data.minibatches import Minibatches, minibatches
 from ..distributed import Ranks
 from ..nn.losses import Loss, Penalty, softmax_cross_entropy
@@ -148,7 +149,7 @@ class Trainer:
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, got {type(model).__name__}")
         if schedule_per not in ("step", "epoch"):
-            raise ValueError(f"schedule_per must be 'step' or 'epoch', got {schedule_per!r}")
+            raise ValueError(f"schedule_per must be 'step' or 'epoch', got {brief(schedule_per)}")
         if shards is None and comm is not None:
             raise ValueError("shards must be given with comm, for results follow from it, got None")
         self.model, self.optimizer, self.loss = model, optimizer, loss
@@ -499,7 +500,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._optional().items():
             if (state[name] is None) != (part is None):
-                raise ValueError(f"{name} must be there in both or in neither, got {part!r}")
+                raise ValueError(f"{name} must be there in both or in neither, got {brief(part)}")
             if part is not None:
                 part.load_state_dict(state[name])
         checkpoints.set_generator_states(checkpoints.generators(self.rng, self.model), state["generators"])

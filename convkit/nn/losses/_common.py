@@ -11,6 +11,7 @@ import numpy as np
 from ..._arrays import is_real, native
 from ..._mode import keeping
 from ..._numbers import number
+from ..._words import brief
 
 
 class _ValueAndGradient(NamedTuple):
@@ -109,7 +110,7 @@ def reduce(
         A ValueError, if a mean of no samples, or of none that counts, is asked for.
     """
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {brief(reduction)}")
     if not keeping():
         grad = None
     elif callable(grad):
@@ -154,7 +155,7 @@ def check_held(name: str, value: float, dtype: np.dtype) -> float:
     with np.errstate(over="ignore", under="ignore"):
         held = float(dtype.type(value))
     if not 0 < held < math.inf:
-        raise ValueError(f"{name} must be a number above 0 that {dtype} can hold, got {value!r}")
+        raise ValueError(f"{name} must be a number above 0 that {dtype} can hold, got {brief(value)}")
     return value
 
 
