@@ -81,9 +81,11 @@ def writable(value):
 def same_dtype(array: np.ndarray, name: str, first: np.ndarray, first_name: str) -> None:
     """All arrays of a call share one dtype; there is no silent promotion."""
     if array.dtype != first.dtype:
-        raise TypeError(
+        error = TypeError(
             f"{name} must have the dtype of {first_name}, {first.dtype}, got {array.dtype}; astype converts either"
         )
+        error.differing = name, array.dtype, first_name, first.dtype  # for a layer, to which its parameters are given
+        raise error
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> bool:

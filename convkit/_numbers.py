@@ -24,3 +24,15 @@ def number(value: Any, name: str, expected: str = "a finite number", fits: Calla
     if not fits(plain):
         raise ValueError(f"{name} must be {expected}, got {brief(value)}")
     return plain
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The source of random numbers that is given, or one of that seed."""
+    try:
+        if isinstance(rng, bool | np.bool_):
+            raise TypeError
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"rng must be a numpy.random.Generator, an int of at least 0 or None, got {brief(rng)}"
+        ) from None

@@ -50,7 +50,7 @@ def windows(nd, shape, kernel_size, stride, padding, dilation, ceil_mode, channe
             )
     axes = zip(in_, kernel, moves.stride, moves.dilation, moves.pad_lo, moves.pad_hi, strict=True)
     out = tuple(_axis_out(*axis, ceil_mode) for axis in axes)
-    _shapes.elements((n, channels, *out), "the output")
+    _shapes.output_elements((n, channels, *out), "x, kernel_size and padding")
     return PoolShape(n, channels, in_, out, kernel, moves.stride, moves.dilation, moves.pad_lo, moves.pad_hi)
 
 

@@ -84,7 +84,7 @@ def resized(x_shape, size, scale_factor, channel_last: bool) -> ResizeShape:
         raise ValueError(f"size or scale_factor must be given, one of the two, got {given}")
     scales = None if scale_factor is None else _scales(scale_factor, nd)
     out = _shapes.per_axis(size, nd, "size", 1) if scales is None else tuple(map(_scaled, in_, scales))
-    _shapes.elements((n, channels, *out), "the output")
+    _shapes.output_elements((n, channels, *out), f"x and {'size' if scales is None else 'scale_factor'}")
     return ResizeShape(n, channels, in_, out, scales)
 
 
@@ -107,5 +107,5 @@ def grid(x_shape, grid_shape, channel_last: bool) -> GridShape:
         raise ValueError(f"grid must have as many images as x, {n}, got shape {tuple(grid_shape)}")
     _not_empty(in_, x_shape)
     out = tuple(grid_shape[-nd - 1 : -1])
-    _shapes.elements((n, channels, *out), "the output")
+    _shapes.output_elements((n, channels, *out), "x and grid")
     return GridShape(n, channels, in_, out)

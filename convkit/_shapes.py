@@ -116,8 +116,15 @@ def per_axis(value, nd: int, name: str, least: int) -> tuple[int, ...]:
 def elements(shape, name: str) -> int:
     """Number of elements of `shape`, and a promise that every partial product of its sizes fits 64 bits too."""
     if math.prod(size or 1 for size in shape) > INT64_MAX:
-        raise OverflowError(f"{name} of shape {brief(tuple(shape))} must have fewer than 2**63 elements")
+        raise OverflowError(f"{name} must have fewer than 2**63 elements, got shape {brief(tuple(shape))}")
     return math.prod(shape)
+
+
+def output_elements(shape, names: str) -> None:
+    """The promise of `elements` for what follows from these arguments."""
+    if math.prod(size or 1 for size in shape) > INT64_MAX:
+        got = brief(tuple(shape))
+        raise OverflowError(f"{names} must give an output of fewer than 2**63 elements, got one of shape {got}")
 
 
 def array_shape(value, name: str) -> tuple[int, ...]:
@@ -296,7 +303,7 @@ def conv(nd, x_shape, weight_shape, stride, padding, dilation, groups, padding_m
     _check_weight_axes(nd, weight_shape)
     groups = _check_groups(groups, c_in, in_, weight_shape, channel_last)
     moves = window(in_, weight_shape[2:], stride, padding, dilation, padding_mode, "weight.shape[2:]")
-    elements((n, weight_shape[0], *moves.out), "the output")
+    output_elements((n, weight_shape[0], *moves.out), "x, weight and padding")
     return ConvShape(n, groups, c_in // groups, weight_shape[0] // groups, *moves)
 
 
@@ -374,7 +381,7 @@ def conv_transpose(
             f"got stride {stride}, dilation {dilation} for in {size}, kernel {kernel}"
         )
     lo, out = _transposed_out(reach, kernel, stride, dilation, size, padding, output_padding, output_size)
-    elements((n, groups * weight_shape[1], *out), "the output")
+    output_elements((n, groups * weight_shape[1], *out), "x, weight, stride and dilation")
     hi = tuple(length - a - count for length, a, count in zip(reach, lo, out, strict=True))
     return ConvShape(
         n, groups, weight_shape[1], c_in // groups, out, kernel, stride, dilation, lo, hi, size, engine.ZEROS
@@ -445,7 +452,7 @@ def columns(nd, x_shape, kernel_size, stride, padding, dilation, padding_mode, c
     """Every size of im2col and col2im, whose columns have shape (n, c_in * prod(kernel), prod(out))."""
     n, channels, in_ = split_image(x_shape, nd, "x", channel_last)
     moves = window(in_, kernel_size, stride, padding, dilation, padding_mode, "kernel_size")
-    elements((n, channels, *moves.kernel, *moves.out), "cols")
+    output_elements((n, channels, *moves.kernel, *moves.out), "x, kernel_size and padding")
     return ConvShape(n, 1, channels, 1, *moves)
 
 
@@ -481,7 +488,7 @@ def folded_image(cols_shape, kernel, spatial, channel_last: bool) -> tuple[tuple
         raise ValueError(f"cols must have a multiple of prod(kernel_size) = {taps} rows, got shape {tuple(cols_shape)}")
     batched = len(cols_shape) == 3
     shape = image_shape(cols_shape[0] if batched else 1, rows // taps, spatial, channel_last, True)
-    elements(shape, "the output")
+    output_elements(shape, "cols and output_size")
     return shape, batched
 
 
@@ -506,4 +513,4 @@ def check_features(x_shape, weight_shape) -> None:
         raise ValueError("x must have shape (*, in), got shape ()")
     if x_shape[-1] != weight_shape[1]:
         raise ValueError(f"x must have weight.shape[1] = {weight_shape[1]} features, got shape {tuple(x_shape)}")
-    elements((*x_shape[:-1], weight_shape[0]), "the output")
+    output_elements((*x_shape[:-1], weight_shape[0]), "x and weight")

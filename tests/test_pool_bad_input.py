@@ -110,7 +110,7 @@ OTHERS = [
     ("adaptive_avg_pool2d", {"output_size": (1, 2, 3)}, ValueError, "output_size must be one int or 2 ints"),
     ("adaptive_avg_pool2d", {"output_size": 1.5}, TypeError, "output_size must be an int.*, got 1.5"),
     ("adaptive_avg_pool2d", {"x": X[:, :, :0]}, ValueError, r"x must have spatial sizes of at least 1, got shape"),
-    ("adaptive_avg_pool2d", {"output_size": 2**40}, OverflowError, r"the output of shape .* fewer than 2\*\*63"),
+    ("adaptive_avg_pool2d", {"output_size": 2**40}, OverflowError, r"x and output_size must give an output of fewer"),
     ("avg_pool2d_backward", {"grad": Y[:, :, :2]}, ValueError, r"grad must have shape \(2, 4, 3, 3\), .*, got shape"),
     ("avg_pool2d_backward", {"x_shape": 5}, TypeError, "x_shape must be a tuple of ints, got 5 of type int"),
     ("avg_pool2d_backward", {"x_shape": (4, 6, 6)}, ValueError, r"grad must have shape \(4, 3, 3\), .*, got shape"),

@@ -325,7 +325,7 @@ def test_gradients_of_far_steps(nd, operator, algorithm, isa):
         ({"stride": 2**63}, "stride"),
         ({"padding": 2**63}, "padding"),
         ({"padding": 2**62}, "padding"),
-        ({"padding": 2**61}, "the output"),
+        ({"padding": 2**61}, "x, weight and padding"),
         ({"dilation": 2**63}, "dilation"),
         ({"dilation": 2**62}, "dilation"),
         ({"dilation": 2**62, "padding": "full"}, "padding"),
@@ -335,7 +335,7 @@ def test_gradients_of_far_steps(nd, operator, algorithm, isa):
 )
 def test_sizes_past_64_bits(nd, arguments, name):
     x, w = np.ones((2, 1) + (5,) * nd), np.ones((1, 1) + (3,) * nd)
-    with pytest.raises(OverflowError, match=f"^{name} (must|of shape)"):
+    with pytest.raises(OverflowError, match=f"^{name} must"):
         getattr(convkit, f"conv{nd}d")(x, w, **arguments)
 
 
@@ -344,18 +344,18 @@ def test_virtual_arrays_of_too_many_elements(nd):
     """Arrays of stride 0 are as large as one likes; nothing is allocated before the sizes are known to fit."""
     x = np.broadcast_to(np.float32(1), (2**31, 1) + (5,) * nd)
     w = np.broadcast_to(np.float32(1), (2**32, 1) + (3,) * nd)
-    with pytest.raises(OverflowError, match=r"^the output of shape \(2147483648, 4294967296, .* fewer than 2\*\*63"):
+    with pytest.raises(OverflowError, match=r"^x, weight and padding must give .* \(2147483648, 4294967296, "):
         getattr(convkit, f"conv{nd}d")(x, w)
     with pytest.raises(MemoryError, match=r"^cannot allocate \d{16,} bytes for a float32 array of shape \("):
         getattr(convkit, f"conv{nd}d")(x[: 2**29], w[: 2**26])
     g = np.broadcast_to(np.float32(1), (1, 1) + (3,) * nd)
-    with pytest.raises(OverflowError, match="^x of shape .* must have fewer than"):
+    with pytest.raises(OverflowError, match="^x must have fewer than .*, got shape"):
         getattr(convkit, f"conv{nd}d_backward")(g, (2**40, 2**40) + (5,) * nd, g, need="x")
-    with pytest.raises(OverflowError, match="^weight of shape .* must have fewer than"):
+    with pytest.raises(OverflowError, match="^weight must have fewer than .*, got shape"):
         getattr(convkit, f"conv{nd}d_backward")(g, g, (2**40, 2**40) + (1,) * nd, need="bias")
     with pytest.raises(MemoryError, match=r"^cannot allocate \d{16,} bytes"):
         convkit.linear(x.reshape(-1, 1)[: 2**29], w.reshape(-1, 1)[: 2**26])
-    with pytest.raises(OverflowError, match="^cols of shape"):
+    with pytest.raises(OverflowError, match="^x, kernel_size and padding must give an output of fewer"):
         convkit.im2col(np.broadcast_to(np.float32(1), (2**40, 1) + (5,) * nd), (5,) * nd, padding=2**20)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._mode import entered
+from .._numbers import generator
 from .._typing import Rng
 from ..nn.module import Module
 from ..nn.parameter import dtype_of
@@ -67,7 +68,7 @@ def effective_receptive_field(
     networks, NIPS 2016, arXiv:1701.04128.
     """
     shape = checked_shape(input_shape)
-    x = np.random.default_rng(rng).standard_normal(shape).astype(dtype_of(model.parameters()))
+    x = generator(rng).standard_normal(shape).astype(dtype_of(model.parameters()))
     axes = spatial_axes(model, len(shape))
     with entered(keeping=True, evaluating=True), _frozen(model):
         y, back = model.begin(x)

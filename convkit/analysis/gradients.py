@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._numbers import generator
 from .._typing import Rng
 from ..nn.module import Module
 
@@ -106,7 +107,7 @@ def check_gradients(
     >>> analysis.check_gradients(nn.Conv2d(2, 3, 3, rng=0), np.random.default_rng(0).random((1, 2, 5, 5))).ok
     True
     """
-    rng = np.random.default_rng(rng)
+    rng = generator(rng)
     x = np.array(x, dtype=np.float64)
     arrays, gradients, value = (_of_module if isinstance(target, Module) else _of_function)(target, x, args, rng)
     entries = []

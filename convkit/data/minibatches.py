@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._numbers import generator
 from .._shapes import at_least, integer
 from .._typing import Rng
 from .._words import brief
@@ -168,4 +169,4 @@ def minibatches(
             )
     if len(x) != len(y):
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")
-    return Minibatches(x, y, at_least(batch_size, "batch_size"), np.random.default_rng(rng), shuffle, drop_last, ranks)
+    return Minibatches(x, y, at_least(batch_size, "batch_size"), generator(rng), shuffle, drop_last, ranks)

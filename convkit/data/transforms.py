@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .._numbers import number
+from .._numbers import generator, number
 from .._shapes import at_least, per_axis
 from .._typing import Rng
 from .._words import brief
@@ -34,7 +34,7 @@ class Compose:
 
     def __call__(self, x: np.ndarray, *, rng: Rng = None) -> np.ndarray:
         """Return `x` after all of them."""
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         for transform in self.transforms:
             x = transform(x, rng=rng)
         return x
@@ -70,7 +70,7 @@ def crop(x: np.ndarray, size: int | tuple[int, int], *, padding: int = 0, rng: R
     size = per_axis(size, 2, "size", 1)
     if size[0] > height or size[1] > width:
         raise ValueError(f"size must be at most {height}x{width}, the padded image's, got {size[0]}x{size[1]}")
-    rng, n = np.random.default_rng(rng), len(x)
+    rng, n = generator(rng), len(x)
     top, left = (
         rng.integers(0, available - wanted + 1, n) for available, wanted in ((height, size[0]), (width, size[1]))
     )
@@ -135,7 +135,7 @@ def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = 
         raise ValueError(f"axis must be -1 (left and right) or -2 (top and bottom), got {brief(axis)}")
     if not 0 <= probability <= 1:
         raise ValueError(f"probability must be a number from 0 to 1, got {brief(probability)}")
-    chosen = np.random.default_rng(rng).random(len(x)) < probability
+    chosen = generator(rng).random(len(x)) < probability
     y = x.copy()
     y[chosen] = np.flip(x[chosen], axis)
     return y
@@ -171,7 +171,7 @@ def rotate(
         If `x` is not 4-dimensional, `degrees` is not finite or not in rising order, or `mode` is unknown.
     """
     _spatial(x)
-    return _moved(x, _angles(degrees, len(x), np.random.default_rng(rng)), mode)
+    return _moved(x, _angles(degrees, len(x), generator(rng)), mode)
 
 
 def affine(
@@ -229,7 +229,7 @@ def affine(
     most = {"pixels": pixels, "scale": scale, "shear": shear}
     for name, value in most.items():
         most[name] = number(value, name, "a finite number of at least 0", lambda value: 0 <= value < math.inf)
-    rng, each = np.random.default_rng(rng), (len(x), 1, 1)
+    rng, each = generator(rng), (len(x), 1, 1)
     angles = _angles(degrees, len(x), rng)
     move = rng.uniform(-most["pixels"], most["pixels"], (2, *each))
     factors = np.exp(rng.uniform(-1, 1, (2, *each)) * math.log1p(most["scale"]))

@@ -24,6 +24,7 @@ from .passes import allocated, optimise
 from .plan import Plan, Sized, refused
 from .table import OPS, Info, Undetermined, results_of
 from .tiled import Part, Range, Tiling
+from .trace import misfit
 
 _PLANS = 8  # that are kept
 _TILE_PLANS = 64  # corners, edges and insides, of several sizes
@@ -341,8 +342,19 @@ class Network:
             plan = self._plan(graph, arrays, now)
         except Undetermined:
             return None
+        except ValueError as error:
+            self._blame_inputs(error, arrays)
+            raise
         _check_promises(graph, [info.shape for info in plan.results()])
         return plan, []
+
+    def _blame_inputs(self, error: ValueError, arrays: list[np.ndarray]) -> None:
+        """Raise an error that speaks of the inputs, where they have other shapes than those of a model's trace."""
+        shapes = [array.shape for array in arrays]
+        traced = [value.info and value.info.shape for value in self.graph.inputs]
+        if not self.graph.declared and None not in traced and traced != shapes:  # a file declares what it takes
+            known = ", ".join(map(str, traced))
+            raise misfit(error, shapes, "the network", f", such as {known}, for which it was made") from error
 
     def _plan(self, graph: Graph, arrays: list[np.ndarray], now: _Circumstances) -> Plan:
         whole = Sized(graph, [Info(array.shape, array.dtype) for array in arrays], self._max_bytes)

@@ -21,6 +21,8 @@ _TURNED = (False, "Gemm", True)  # the form of a weight (in, out)
 
 def _gemm_infer(attrs: Attrs, a: Info, b: Info, c: Info | None = None, add: Info | None = None) -> list[Info]:
     one_dtype(a, b, c, add)
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise ValueError(f"factors must be matrices, got shapes {a.shape} and {b.shape}")
     rows, inner = a.shape[::-1] if attrs.get("transA", 0) else a.shape
     depth, columns = b.shape[::-1] if attrs.get("transB", 0) else b.shape
     if inner != depth:

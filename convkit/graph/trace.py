@@ -38,6 +38,17 @@ class Tracer:
             self.graph.path = before
 
 
+def misfit(error: ValueError, shapes: Sequence[tuple[int, ...]], who: str, known: str = "") -> ValueError:
+    """The error of some layer or node as one that speaks of the inputs, which is what a caller has given."""
+    several = "s" if len(shapes) > 1 else ""
+    got = ", ".join(str(tuple(shape)) for shape in shapes)
+    expected = f"input{several} must have {'shapes' if several else 'a shape'} that {who} takes{known}"
+    refused = ValueError(f"{expected}, got {got}: {error}")
+    for note in getattr(error, "__notes__", ()):
+        refused.add_note(note)
+    return refused
+
+
 def trace(model: Model, shapes: Sequence[tuple[int, ...]], dtype: Any) -> Graph:
     """The graph of a model in evaluation, for inputs of these shapes and dtype.
 
@@ -70,7 +81,10 @@ def trace(model: Model, shapes: Sequence[tuple[int, ...]], dtype: Any) -> Graph:
     names = ["input"] if len(shapes) == 1 else [f"input{i}" for i in range(len(shapes))]
     inputs = [graph.input(name, Info(tuple(shape), dtype)) for name, shape in zip(names, shapes, strict=True)]
     with entered(keeping=False, evaluating=True, hooks=(), tracer=Tracer(model, graph)):
-        result = model.begin(*inputs)[0]
+        try:
+            result = model.begin(*inputs)[0]
+        except ValueError as error:
+            raise misfit(error, shapes, "the model") from error
     outputs = list(result) if isinstance(result, (tuple, list)) else [result]
     if not all(isinstance(value, Value) for value in outputs):
         raise TypeError(f"the model must give arrays that follow from its input, got {type(result).__name__}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from .. import nn
+from .._numbers import generator
 from ..nn.init import Initialiser, Rng
 
 
@@ -14,7 +13,7 @@ class Layers:
     """Constructors of the layers of one model: one initialiser, one source of numbers, one dtype."""
 
     def __init__(self, init: str | Initialiser, rng: Rng, dtype: str) -> None:
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         learned = {"init": init, "rng": rng, "dtype": dtype}
         self.conv = partial(nn.Conv2d, **learned)
         self.conv_transpose = partial(nn.ConvTranspose2d, **learned)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from .. import nn
+from .._numbers import generator
 from ..nn.init import Initialiser, Rng
 from ._layers import Layers
 
 
 def _narrow(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
     """Draw from N(0, 0.02**2), what the paper's networks start from."""
-    return np.random.default_rng(rng).normal(0.0, 0.02, shape).astype(dtype)
+    return generator(rng).normal(0.0, 0.02, shape).astype(dtype)
 
 
 def dcgan_generator(

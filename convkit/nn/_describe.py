@@ -30,18 +30,6 @@ def real(dtype: Any) -> Any:
     return dtype
 
 
-def generator(rng: Any) -> np.random.Generator:
-    """The source of random numbers that is given, or one of that seed."""
-    try:
-        if isinstance(rng, bool | np.bool_):
-            raise TypeError
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"rng must be a numpy.random.Generator, an int of at least 0 or None, got {brief(rng)}"
-        ) from None
-
-
 def unusual(options: Mapping[str, Any], operator: Callable) -> str:
     """``", name=value"`` for every option that is not the operator's default; one number for axes that are alike."""
     defaults = inspect.signature(operator).parameters

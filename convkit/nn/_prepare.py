@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._shapes import x_shape
 from ..graph import Graph, Network, trace
 from .parameter import dtype_of
 
@@ -18,7 +19,7 @@ class Source:
 
     def __init__(self, model: Module) -> None:
         self.model = model
-        self.dtype = dtype_of(model.parameters())
+        self.dtype, self._learned = dtype_of(model.parameters()), any(True for _ in model.parameters())
         self._kept = [(name, own, own.version) for name, own in (*model.named_parameters(), *model.named_buffers())]
 
     def check(self) -> None:
@@ -29,10 +30,13 @@ class Source:
 
     def trace(self, shapes: list[tuple[int, ...]], dtype: np.dtype) -> Graph:
         """The model's graph for inputs of these shapes."""
+        if self._learned and dtype != self.dtype:
+            raise TypeError(f"input must have dtype {self.dtype}, got {dtype}; astype converts it")
         return trace(self.model, shapes, dtype)
 
 
 def prepare(model: Module, input_shape: tuple[int, ...] | None) -> Network:
     """See `Module.prepare`."""
     source = Source(model)
-    return Network(None if input_shape is None else source.trace([tuple(input_shape)], source.dtype), source)
+    shapes = [] if input_shape is None else [x_shape(input_shape, "input_shape")]
+    return Network(source.trace(shapes, source.dtype) if shapes else None, source)

@@ -87,8 +87,10 @@ class _BatchNorm(ByElement):
 
     def symbolic(self, x: Any) -> Any:
         """Normalisation by the running statistics."""
-        if self.running_mean is None or x.ndim not in self._ndims:
-            raise TypeError(f"{type(self).__name__} can be traced with running statistics, for images as it takes them")
+        if self.running_mean is None:
+            raise TypeError(f"{type(self).__name__} can be traced with running statistics, got none")
+        if x.ndim not in self._ndims:
+            self._check_shape(x.shape)  # asked for no sooner: a graph that looks at sizes is good for these alone
         ones = np.ones(self.num_features, self.running_var.dtype)
         scale, bias = (ones, np.zeros_like(ones)) if self.weight is None else (self.weight, self.bias)
         state = scale, bias, self.running_mean, self.running_var
@@ -121,13 +123,16 @@ class _BatchNorm(ByElement):
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = as_array(x, "x", None if self.weight is None else self.weight.data, "the layer's weight")
+        self._check_shape(x.shape)
+        return x
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
         channels = "(N, *spatial, C)" if self.channel_last else "(N, C, *spatial)"
-        if x.ndim not in self._ndims or x.shape[-1 if self.channel_last else 1] != self.num_features:
+        if len(shape) not in self._ndims or shape[-1 if self.channel_last else 1] != self.num_features:
             raise ValueError(
                 f"x must have shape {channels} with C = {self.num_features} and "
-                f"{' or '.join(map(str, self._ndims))} axes, got shape {x.shape}"
+                f"{' or '.join(map(str, self._ndims))} axes, got shape {shape}"
             )
-        return x
 
     def _planes(self, array: np.ndarray) -> np.ndarray:
         """``(N, C, L)`` of the array: a view, unless its memory is in another order."""

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._numbers import number
+from .._numbers import generator, number
 from . import init
-from ._describe import generator
 from .module import ByElement, Way
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._numbers import generator
 from .._typing import Rng
 from .._words import brief
-from ._describe import generator, real
+from ._describe import real
 from .parameter import Parameter
 
 Initialiser = Callable[..., np.ndarray]

@@ -323,11 +323,19 @@ class Module(_Part, ABC):
 
     def _note_layer(self, error: Exception) -> None:
         """Let the error's note say which layer of this module it came from, by its path in `state_dict`."""
+        if "layer" not in vars(error):
+            self._blame_input(error)
         layer = vars(error).setdefault("layer", self)
         path = next((path for path, module in self.named_modules() if module is layer), "")
         if path:
             notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith("in layer ")]
             error.__notes__ = [*notes, f"in layer {path!r}: {type(layer).__name__}({layer.describe()})"]
+
+    def _blame_input(self, error: Exception) -> None:
+        """Of two dtypes that differ an operator blames the second; to a layer its parameters are what is given."""
+        name, dtype, first, got = getattr(error, "differing", (None, None, None, None))
+        if name in vars(self) and first == "x":
+            error.args = (f"x must have the dtype of the layer's {name}, {dtype}, got {got}; astype converts either",)
 
     # ---------------------------------------------------------------- for the author of a layer
 

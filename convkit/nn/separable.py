@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._numbers import generator
 from . import init as initialisers
-from ._describe import generator
 from .conv import Conv2d
 from .sequential import Sequential
 

@@ -24,7 +24,7 @@ def _plan(nd, x_shape, output_size, name, layout) -> Plan:
     n, channels, in_ = _shapes.split_image(x_shape, nd, name, last)
     _pool_shapes.check_not_empty(in_, name, x_shape)
     out = _pool_shapes.adaptive_out(in_, output_size)
-    _shapes.elements((n, channels, *out), "the output")
+    _shapes.output_elements((n, channels, *out), "x and output_size")
     batched = len(x_shape) == nd + 2
     y_shape = _shapes.image_shape(n, channels, out, last, batched)
     return Plan(engine.PoolGeometry(n, channels, in_, out), y_shape, batched, last)

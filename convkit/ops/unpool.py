@@ -21,7 +21,7 @@ def _forward(nd, x, indices, kernel_size, stride, padding, output_size, layout, 
     check_shape(indices, "indices", x.shape, "that of x")
     n, channels, _ = _shapes.split_image(x.shape, nd, "x", last)
     y_shape = _shapes.image_shape(n, channels, plane, last, x.ndim == nd + 2)
-    _shapes.elements(y_shape, "the output")
+    _shapes.output_elements(y_shape, "x and output_size")
     geometry, batched = point_geometry(nd, x.shape, y_shape, "x", "the output", last)
     if out is None:
         y = empty(y_shape, x.dtype)

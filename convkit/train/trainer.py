@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import __version__, machine
 from .._mode import inference
+from .._numbers import generator
 from .._shapes import integer
 from .._typing import Rng
 from .._words import brief
@@ -156,7 +157,7 @@ class Trainer:
         self.schedule, self.schedule_per = schedule, schedule_per
         self.transform, self.metrics, self.penalty = transform, metrics, penalty
         self.clip_norm, self.ema = clip_norm, ema
-        self.early_stopping, self.guard, self.rng = early_stopping, guard, np.random.default_rng(rng)
+        self.early_stopping, self.guard, self.rng = early_stopping, guard, generator(rng)
         self.shards, self.ranks = shards, Ranks(1 if shards is None else shards, comm)
         self.run = None if shards is None else int(self.rng.integers(2**63))  # what generators of shards start from
         self.history, self.epoch, self.step = History(), 0, 0

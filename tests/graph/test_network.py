@@ -459,7 +459,29 @@ def test_a_wrong_size_names_the_node(layer, shape, other, message):
     network(noise(*shape))
     with pytest.raises(ValueError, match=message) as caught:
         network(noise(*other))
+    assert str(caught.value).startswith("input must have a shape that the network takes, such as ")
+    assert f", for which it was made, got {other}: " in str(caught.value)
     assert caught.value.__notes__[-1].startswith("in node ") and caught.value.__notes__[-1].endswith(" '2'")
+
+
+@pytest.mark.parametrize("make", (models.lenet5, lambda rng: models.resnet18(in_channels=1, rng=rng)))
+def test_errors_of_a_first_call_speak_of_the_input(make):
+    """No layer's word comes first, where only the network's input was given."""
+    model = make(rng=0).eval()
+    network = model.prepare()
+    with pytest.raises(TypeError, match="^input must have dtype float32, got float64; astype converts it$"):
+        network(np.zeros((1, 1, 32, 32)))
+    message = r"^input must have a shape that the model takes, got \(1, 32, 32\): .*"
+    for call in (network, lambda x: model.prepare(x.shape)):
+        with pytest.raises(ValueError, match=message) as caught:
+            call(noise(1, 32, 32))
+        assert caught.value.__notes__[-1].startswith("in layer ")
+    for bad in ("1", [1, 2.0], 5, (1, -1)):
+        with pytest.raises((TypeError, ValueError), match="^input_shape "):
+            model.prepare(bad)
+    assert network(noise(1, 1, 32, 32)).shape[0] == 1
+    no_parameters = nn.Sequential(nn.ReLU()).prepare()
+    assert no_parameters(np.zeros(2)).dtype == np.float64
 
 
 def test_where_a_view_lies_is_asked_without_its_memory():

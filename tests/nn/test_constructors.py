@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convkit
-from convkit import nn
+from convkit import analysis, data, models, nn, optim, train
 from nn_cases import batch
 
 
@@ -179,3 +179,37 @@ def test_a_parameter_is_an_array_for_numpy_and_for_convkit():
     assert np.asarray(weight) is weight.data
     x = batch((1, 1, 4, 4))
     np.testing.assert_array_equal(convkit.conv2d(x, weight), convkit.conv2d(x, weight.data))
+
+
+X, Y = np.zeros((5, 1, 4, 4), np.float32), np.zeros(5, np.int64)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        models.alexnet, models.dcgan_generator, models.lenet5, models.mobilenet_v2, models.resnet18, models.unet,
+        models.vgg16,
+        lambda rng: data.minibatches(X, Y, 2, rng=rng),
+        lambda rng: data.flip(X, rng=rng),
+        lambda rng: data.shift(X, rng=rng),
+        lambda rng: train.Trainer(
+            (layer := nn.Linear(2, 2, rng=0)), optim.SGD(layer.parameters(), 0.1), nn.losses.l2, rng=rng
+        ),
+        lambda rng: analysis.check_gradients(nn.Linear(2, 2, rng=0), X, rng=rng),
+    ],
+)  # fmt: skip
+def test_every_rng_is_refused_by_name(make):
+    for rng, error in (("a", TypeError), (-1, ValueError), (True, TypeError), ({}, TypeError)):
+        with pytest.raises(error, match=r"^rng must be a numpy.random.Generator, an int of at least 0 or None, got "):
+            make(rng=rng)
+
+
+def test_a_layer_given_another_dtype_speaks_of_x():
+    """An operator's first array settles the dtype; a layer's weights do, which nobody passed with this call."""
+    layers = nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.Flatten(), nn.Linear(8, 2, rng=0))
+    for model, where in ((layers, "0"), (layers[1:], "2"), (nn.ConvTranspose2d(1, 2, 3, rng=0), "")):
+        x = np.zeros((1, 8) if where == "2" else (1, 1, 4, 4))
+        message = "^x must have the dtype of the layer's weight, float32, got float64; astype converts either"
+        with pytest.raises(TypeError, match=message) as caught:
+            model(x)
+        assert (f"in layer '{where}'" in str(getattr(caught.value, "__notes__", ""))) == bool(where)
