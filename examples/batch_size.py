@@ -8,7 +8,7 @@ step an epoch; in between lies what is used. The same optimizer does all three: 
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -101,7 +101,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw what the size of a batch does.")
-    parser.add_argument("picture", nargs="?", default="batch_size.png")
-    parser.add_argument("--quick", action="store_true", help="one rate, two epochs")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="one rate, two epochs")

@@ -8,7 +8,7 @@ weights have added up to 1 - 0.9^t after t steps; divided by that, it is a true 
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def descend(**options):
     return path
 
 
-def main(path):
+def main(picture):
     steps = np.arange(1, STEPS + 1)
     truth = 2 + np.sin(steps / 9)
     gradients = truth + np.random.default_rng(0).normal(0, 0.5, STEPS)
@@ -69,9 +69,9 @@ def main(path):
     axes[2].set(xlabel="step", ylabel="x", xlim=(0, STEPS // 2), ylim=(0, 10.5))
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "bias_correction.png")
+    picture_script(main, __doc__)

@@ -9,7 +9,7 @@ first; in convkit that is a view, weight[..., ::-1, ::-1].
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ def draw_flip(figure, photo):
     show_kernel(axes[3], EMBOSS, size=8.5)
 
 
-def main(path):
+def main(picture):
     photo = (data.camera()[40:250, 90:370] / 255).astype(np.float32)
     figure = Figure(figsize=(11, 8.9), dpi=130, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
@@ -99,9 +99,9 @@ def main(path):
     draw_filters(filters, photo)
     flip.suptitle("Correlation lays the kernel on as it is, convolution turns it by 180 degrees", fontsize=13)
     draw_flip(flip, photo)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "classic_filters.png")
+    picture_script(main, __doc__)

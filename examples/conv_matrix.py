@@ -9,7 +9,7 @@ pattern.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.colors import ListedColormap, to_rgb
@@ -153,15 +153,15 @@ def draw_gallery(figure):
         ax.set_title(f"{title}   {rows}x{columns}", fontsize=10, color=INK, pad=4, loc="left")
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120, facecolor="white")
     matrix = conv_matrix("conv2d", (1, 4, 4), KERNEL).toarray()
     draw_forward(figure, matrix)
     draw_transpose(figure, matrix)
     draw_gallery(figure)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "conv_matrix.png")
+    picture_script(main, __doc__)

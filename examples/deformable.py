@@ -13,7 +13,7 @@ J. Dai et al.: Deformable convolutional networks, ICCV 2017, arXiv:1703.06211; X
 CVPR 2019, arXiv:1811.11168.
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def draw_points(ax, photo, points, mask):
         ax.plot(x, y, "+", color="#0b3c6f", markersize=7, markeredgewidth=1.4)
 
 
-def main(path):
+def main(picture):
     photo = data.chelsea()[45:255, 95:333].transpose(2, 0, 1) / 255
     grey = photo.mean(axis=0)
     plain = np.broadcast_to(TAPS[:, :, np.newaxis, np.newaxis], (9, 2, *grey.shape))
@@ -121,9 +121,9 @@ def main(path):
         show(below, smoothed(photo, points, mask), PHOTO)
     axes[0, 0].set_ylabel("where 30 outputs (+) look", fontsize=12, color=FAINT)
     axes[1, 0].set_ylabel("mean of the points, three times", fontsize=12, color=FAINT)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "deformable.png")
+    picture_script(main, __doc__)

@@ -10,7 +10,7 @@ Where it is the third and sees most of it anyway, they gain next to nothing: a t
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -159,7 +159,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Compare a deformable layer with a plain one on warped digits.")
-    parser.add_argument("picture", nargs="?", default="deformable_digits.png")
-    parser.add_argument("--quick", action="store_true", help="one size of each, two seeds, one epoch")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="one size of each, two seeds, one epoch")

@@ -11,7 +11,7 @@ needs `pip install ".[docs]"`
 F. Yu, V. Koltun: Multi-scale context aggregation by dilated convolutions, ICLR 2016, arXiv:1511.07122.
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -83,16 +83,16 @@ def draw_photo(figure, photo):
         ax.spines[:].set_visible(False)
 
 
-def main(path):
+def main(picture):
     photo = data.coffee()[20:380, 100:560].mean(axis=2, dtype=np.float32)[np.newaxis] / 255
     figure = Figure(figsize=(11, 9.4), dpi=130, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
     boards, edges = figure.subfigures(2, 1, height_ratios=(6.8, 2.4))
     draw_boards(boards)
     draw_photo(edges, photo)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "dilated.png")
+    picture_script(main, __doc__)

@@ -9,7 +9,7 @@ training.
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -97,7 +97,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw what averaging the weights does.")
-    parser.add_argument("picture", nargs="?", default="ema.png")
-    parser.add_argument("--quick", action="store_true", help="one seed, three epochs")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="one seed, three epochs")

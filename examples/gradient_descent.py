@@ -8,7 +8,7 @@ and 1.1 flies off. On x^2 + 2 y^2 both directions share one rate, so the steeper
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def draw_valley(ax, rate, steps, colour, says):
     ax.set(xlim=(-4.4, 4.4), ylim=(-4.4, 4.4), aspect="equal")
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(13, 7.4), dpi=120, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.12))
     above.suptitle("$x^2$ from 10: twenty steps", x=0.008, ha="left", fontsize=14, weight="bold")
@@ -73,9 +73,9 @@ def main(path):
     draw_valley(axes[1], 0.1, 20, GREEN, "bends to the middle")
     draw_valley(axes[2], 0.45, 20, ORANGE, "y swings, x is there")
     draw_valley(axes[3], 0.5, 20, RED, "x at once, y never")
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "gradient_descent.png")
+    picture_script(main, __doc__)

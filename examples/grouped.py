@@ -9,7 +9,7 @@ each channel, which needs a 1x1 convolution behind it if channels are to meet at
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib import colormaps
@@ -62,7 +62,7 @@ def colour_of(group, groups):
     return np.array(colormaps["turbo"](0.12 + 0.76 * group / max(groups - 1, 1))[:3]) * 0.92
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(11, 6.6), dpi=130)
     kinds = (
         ("groups=1", "every output sees\nevery input", [(1, 3)]),
@@ -95,9 +95,9 @@ def main(path):
         "Lines and squares: which of 8 input channels (left; across) reach which of 8 output channels (right; down). "
     )
     figure.text(0.034, 0.035, foot + "Bars: weights, to one scale.", va="center", fontsize=10, color=FAINT)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "grouped.png")
+    picture_script(main, __doc__)

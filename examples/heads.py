@@ -10,7 +10,7 @@ often; with few, the softmax does better here.
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -98,7 +98,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Compare a softmax head with an SVM on extracted features.")
-    parser.add_argument("picture", nargs="?", default="heads.png")
-    parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="one seed, two epochs")

@@ -8,7 +8,7 @@ gaps and edges, though nobody asked for any: the loss did. Each is best describe
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -112,7 +112,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw what the first layer learns to look for.")
-    parser.add_argument("picture", nargs="?", default="learned_filters.png")
-    parser.add_argument("--quick", action="store_true", help="train for one epoch only")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="train for one epoch only")

@@ -10,7 +10,7 @@ question is how much an outlier may pull.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def draw(row, x, curves, label, titles, places):
         ax.legend(facecolor="white", framealpha=1, edgecolor="white", fontsize=10.5, loc=places[what])
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(11, 8), dpi=120, layout="constrained")
     rows = figure.subplots(2, 2)
     titles = ("Two classes: loss of a positive sample", "its gradient: below 0 it pushes the score up")
@@ -73,9 +73,9 @@ def main(path):
     rows[0, 1].set_ylim(-1.8, 0.2)  # with room for the legend
     rows[1, 0].set_ylim(-0.1, 4.2)
     rows[1, 1].set_ylim(-3, 3)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "losses.png")
+    picture_script(main, __doc__)

@@ -10,7 +10,7 @@ start and 200 steps: another valley has another winner.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def best(make):
     return min(whole, key=lambda entry: np.log(valley(*entry[1][-STEPS // 4 :].T)).mean())
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(13, 7.6), dpi=120, layout="constrained")
     axes = figure.subplot_mosaic([[*range(3)], [3, 4, "values"]])
     x, y = np.meshgrid(np.linspace(LEFT, RIGHT, 300), np.linspace(BOTTOM, TOP, 300))
@@ -76,9 +76,9 @@ def main(path):
     axes["values"].set(xlabel="step; in the pictures a dot every ten", xlim=(0, STEPS))
     axes["values"].legend(frameon=False, fontsize=9)
     axes["values"].spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "optimizers.png")
+    picture_script(main, __doc__)

@@ -9,7 +9,7 @@ on each other, and wrong labels are no longer worth the effort.
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -84,7 +84,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw over-fitting, with and without a cure.")
-    parser.add_argument("picture", nargs="?", default="overfitting.png")
-    parser.add_argument("--quick", action="store_true", help="one seed, five epochs")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="one seed, five epochs")

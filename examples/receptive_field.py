@@ -12,7 +12,7 @@ W. Luo et al.: Understanding the effective receptive field in deep convolutional
 arXiv:1701.04128.
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def draw_field(ax, photo, depth, window, field):
     ax.spines[:].set_visible(False)
 
 
-def main(path):
+def main(picture):
     photo = data.astronaut()[60:155, 176:271].mean(axis=2) / 255
     windows, effective, sides = zip(*map(fields, DEPTHS), strict=True)
     figure = Figure(figsize=(12, 7.6), dpi=130, layout="constrained")
@@ -116,9 +116,9 @@ def main(path):
     note = f"Brightness: size of the middle output's gradient, mean of {SEEDS} random networks with ReLU. "
     note += "Effective field: where it is at least 4.55 % of its largest."
     below.supxlabel(note, fontsize=11, color=FAINT)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "receptive_field.png")
+    picture_script(main, __doc__)

@@ -8,7 +8,7 @@ or epoch, simple ones make up composed ones, and each draws itself.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 from matplotlib.figure import Figure
 
@@ -38,7 +38,7 @@ SCHEDULES = {
 }
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
     axes = figure.subplots(3, 3, sharex=True, sharey=True)
     for ax, (call, (schedule, says)) in zip(axes.flat, SCHEDULES.items(), strict=True):
@@ -51,9 +51,9 @@ def main(path):
         ax.set(xlim=(0, EPOCHS), ylim=(0, 1.15), xlabel="epoch", ylabel="share of the rate")
         ax.spines[["top", "right"]].set_visible(False)
         ax.label_outer()
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "schedules.png")
+    picture_script(main, __doc__)

@@ -11,7 +11,7 @@ needs `pip install ".[docs]"`
 R. Zhang: Making convolutional networks shift-invariant again, ICML 2019, arXiv:1904.11486.
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -95,7 +95,7 @@ def draw_row(axes, name, photo, by):
     axes[0].set_ylabel(name.replace("then ", "").replace(" 2x2", "\n2x2, stride 2"), fontsize=11.5, color=INK)
 
 
-def main(path):
+def main(picture):
     photo = data.camera()[40:248, 90:378][np.newaxis].astype(np.float32) / 255
     figure = Figure(figsize=(11, 9.4), dpi=130, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
@@ -109,9 +109,9 @@ def main(path):
     left, right = below.subplots(1, 2)
     draw_curves(left, right, photo)
     right.legend(frameon=False, fontsize=10.5)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "shifts.png")
+    picture_script(main, __doc__)

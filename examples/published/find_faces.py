@@ -17,6 +17,8 @@ import argparse
 import time
 from pathlib import Path
 
+from convkit.cli._example import picture_name
+
 import numpy as np
 from matplotlib.figure import Figure
 from skimage import data
@@ -229,7 +231,7 @@ def draw(path, picture, found, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description="Find the face in scikit-image's photograph of an astronaut.")
-    parser.add_argument("picture", nargs="?", default="find_faces.png")
+    parser.add_argument("picture", nargs="?", default="find_faces.png", type=picture_name, help="default: %(default)s")
     parser.add_argument("--weights", default=FOLDER, metavar="FOLDER")
     options = parser.parse_args()
     networks, picture = load(options.weights), data.astronaut()

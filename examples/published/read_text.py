@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from convkit.cli._example import picture_name
+
 import matplotlib
 import numpy as np
 import onnx
@@ -279,7 +281,7 @@ def timed(networks, characters, picture):
 
 def main():
     parser = argparse.ArgumentParser(description="Read a rendered page, and scikit-image's photograph of one.")
-    parser.add_argument("picture", nargs="?", default="read_text.png")
+    parser.add_argument("picture", nargs="?", default="read_text.png", type=picture_name, help="default: %(default)s")
     parser.add_argument("--models", default=FOLDER, metavar="FOLDER")
     parser.add_argument("--beside-onnxruntime", action="store_true", help="have ONNX Runtime read the same")
     options = parser.parse_args()
