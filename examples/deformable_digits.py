@@ -150,7 +150,7 @@ def main(picture, quick):
             draw_taps(taps, model, test[0][5:10])
         ax.set_title(title, loc="left", fontsize=12)
         ax.set(xlabel=f"parameters; small dots: {runs[0]} seeds, bars: their standard deviation")
-        ax.margins(x=0.3, y=0.12)
+        ax.margins(x=0.4, y=0.12)
         ax.legend(frameon=False, loc="lower right")
         ax.spines[["top", "right"]].set_visible(False)
     below.axes[0].set_ylabel(f"accuracy on {len(test[0])} warped digits, held out, %")

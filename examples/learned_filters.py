@@ -58,15 +58,17 @@ def learn(model, split, epochs, rng):
     return np.array(kernels), np.array(accuracies)
 
 
-def mosaic(ax, images, columns, **colours):
-    """Images side by side, a pixel apart; where each one's upper left pixel lies."""
-    height, width = images.shape[1] + 1, images.shape[2] + 1
-    board = np.full((len(images) // columns * height - 1, columns * width - 1), np.nan)
-    corners = [(k // columns * height, k % columns * width) for k in range(len(images))]
+def mosaic(ax, images, columns, beyond=0, **colours):
+    """Images side by side, with room for what reaches so many pixels beyond; where each one's upper left pixel lies."""
+    (high, wide), apart = images.shape[1:], max(2 * beyond, 1)
+    rows = len(images) // columns
+    board = np.full((rows * (high + apart) - apart, columns * (wide + apart) - apart), np.nan)
+    corners = [(k // columns * (high + apart), k % columns * (wide + apart)) for k in range(len(images))]
     for image, (y, x) in zip(images, corners, strict=True):
-        board[y : y + height - 1, x : x + width - 1] = image
-        ax.add_patch(Rectangle((x - 0.5, y - 0.5), width - 1, height - 1, fill=False, edgecolor="#cccccc"))
+        board[y : y + high, x : x + wide] = image
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), wide, high, fill=False, edgecolor="#cccccc"))
     ax.imshow(board, **colours)
+    ax.set(xlim=(-0.6 - beyond, board.shape[1] - 0.4 + beyond), ylim=(board.shape[0] - 0.4 + beyond, -0.6 - beyond))
     ax.axis("off")
     return corners
 
@@ -79,7 +81,7 @@ def draw_kernels(ax, kernels, columns):
 def draw_favourites(ax, images, answers):
     """The digits with a kernel's strongest answers, and a frame where it gave them."""
     best = np.argsort(-answers.max(axis=(1, 2)))[:FAVOURITES]
-    corners = mosaic(ax, images[best], FAVOURITES, cmap="gray_r", vmin=0, vmax=1)
+    corners = mosaic(ax, images[best], FAVOURITES, SIZE // 2, cmap="gray_r", vmin=0, vmax=1)
     for n, corner in zip(best, corners, strict=True):
         y, x = np.add(corner, np.unravel_index(answers[n].argmax(), answers.shape[1:]))
         ax.add_patch(Rectangle((x - SIZE / 2, y - SIZE / 2), SIZE, SIZE, fill=False, edgecolor=ORANGE, linewidth=1.8))
@@ -102,10 +104,10 @@ def main(picture, quick):
     strongest = np.argsort(-np.square(kernels[-1]).sum(axis=(1, 2)))[:8]
     answers = model[:2](split.x_test)
     for place, k in enumerate(strongest):
-        left, bottom = 0.02 + 0.494 * (place // 4), 0.385 - 0.106 * (place % 4)
-        draw_kernels(figure.add_axes((left, bottom, 0.055, 0.0965)), kernels[-1, k : k + 1], columns=1)
-        draw_favourites(figure.add_axes((left + 0.07, bottom, 0.396, 0.0965)), split.x_test[:, 0], answers[:, k])
-    note = "Kernels: red looks for ink, blue for paper. Digits: held out. Frames: the window that excites."
+        left, bottom = 0.02 + 0.494 * (place // 4), 0.385 - 0.109 * (place % 4)
+        draw_kernels(figure.add_axes((left, bottom + 0.005, 0.055, 0.0965)), kernels[-1, k : k + 1], columns=1)
+        draw_favourites(figure.add_axes((left + 0.06, bottom, 0.42, 0.107)), split.x_test[:, 0], answers[:, k])
+    note = "Kernels: red looks for ink, blue for paper. Digits: held out. Frames: the window that excites, padding too."
     figure.text(0.5, 0.025, note, ha="center", fontsize=11.5, color=FAINT)
     figure.savefig(picture)
     print(f"written: {picture}")

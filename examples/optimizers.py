@@ -75,7 +75,8 @@ def main(picture):
     axes["values"].set_title("value, step by step", loc="left")
     axes["values"].set(xlabel="step; in the pictures a dot every ten", xlim=(0, STEPS))
     axes["values"].legend(frameon=False, fontsize=9)
-    axes["values"].spines[["top", "right"]].set_visible(False)
+    axes["values"].spines[["top", "left"]].set_visible(False)
+    axes["values"].yaxis.tick_right()  # at the edge of the figure, which leaves all columns equally far apart
     figure.savefig(picture)
     print(f"written: {picture}")
 

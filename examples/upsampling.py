@@ -82,7 +82,8 @@ def draw_footprint(above, below, enlarge):
     below.stairs(section, np.linspace(-3.5, 3.5, len(section) + 1), baseline=0, fill=True, color="#6f9fcb")
     below.axhline(0, color=FAINT, linewidth=0.8)
     below.set(xlim=(-3.5, 3.5), ylim=(-0.35, 1.35), xticks=np.arange(-3, 4), yticks=(0, 1))
-    below.tick_params(labelsize=9.5)
+    first = above.get_subplotspec().is_first_col()
+    below.tick_params(labelsize=9.5, left=first, labelleft=first)  # in each, they would push the columns apart
     below.spines[["top", "right"]].set_visible(False)
 
 
@@ -110,7 +111,7 @@ def main(picture):
         "the kernel was learned from\nanother photograph\n\n"
         "red: above 0,  blue: below 0;\ngrid: pixels of the small image"
     )
-    axes[1, 4].text(0, 0.5, note, va="center", fontsize=11.5, color=FAINT, transform=axes[1, 4].transAxes)
+    axes[1, 4].text(0, 0.5, note, va="center", fontsize=11, color=FAINT, transform=axes[1, 4].transAxes)
     for ax in axes[1:, 4]:
         ax.axis("off")
     figure.savefig(picture)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from .measure import Row
 
 COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#762a83", "#e08214", "#35978f", "#8c510a", "#c51b7d", "#666666", "#000000")
 LABELLED = 8
+DOT = 5  # pixels from the middle of one to what is beside it
+DISTANCES = 9, 20, 32, 46, 60  # of a name from its dot, in points
+DIRECTIONS = (1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (0, 1), (1, 0), (-1, 0)  # to the right and up
 
 
 def roofline(path: Path, rows: Sequence[Row]) -> None:
@@ -41,9 +46,6 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
                 best = row.gflops / row.ratio()
                 axes.plot([at, at], [row.gflops, best], color=colour, linewidth=0.7)
                 axes.plot(at, best, "o", color=colour, markersize=6, markerfacecolor="none")
-    for row in sorted(rows, key=lambda row: row.roofline)[:LABELLED]:
-        place = {"xytext": (4, -9), "textcoords": "offset points", "fontsize": "x-small"}
-        axes.annotate(row.layer.name, (row.flops / row.bytes, row.gflops), **place)
     if any(row.peers for row in rows):
         axes.plot([], [], "o", color="grey", markerfacecolor="none", label="the fastest peer")
     setting = rows[0].setting
@@ -55,4 +57,36 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
     )
     axes.grid(alpha=0.25, which="both")
     axes.legend(fontsize="small", frameon=False, loc="lower right")
+    _name(axes, sorted(rows, key=lambda row: row.roofline)[:LABELLED], rows)
     save_picture(figure, path, 130)
+
+
+def _name(axes: Any, named: Sequence[Row], rows: Sequence[Row]) -> None:
+    """Names beside dots, where they cover no dot, no other name, not the legend, and do not leave the frame."""
+    words = _extras.need("matplotlib.text", "bench").Text
+    axes.figure.draw_without_rendering()  # which settles where all is
+    dots = axes.transData.transform([(row.flops / row.bytes, row.gflops) for row in rows])
+    taken = [axes.get_legend().get_window_extent().extents, *np.concatenate([dots - DOT, dots + DOT], axis=1)]
+    left, bottom, right, top = axes.get_window_extent().extents
+    for row in named:
+        best = None
+        for distance, (across, up) in itertools.product(DISTANCES, DIRECTIONS):
+            text = axes.annotate(
+                row.layer.name, (row.flops / row.bytes, row.gflops), (distance * across, distance * up),
+                textcoords="offset points", fontsize="x-small", ha=("center", "left", "right")[across], va="center",
+                arrowprops={"arrowstyle": "-", "linewidth": 0.4} if distance > DISTANCES[0] else None,
+            )  # fmt: skip
+            text.set_in_layout(False)
+            text.get_window_extent()  # places it, and counts its line in
+            x0, y0, x1, y1 = place = words.get_window_extent(text).extents
+            over = sum(x0 < d and c < x1 and y0 < b and a < y1 for c, a, d, b in taken)
+            over += 2 * (x0 < left or y0 < bottom or x1 > right or y1 > top)
+            if best is not None and over >= best[0]:
+                text.remove()
+                continue
+            if best is not None:
+                best[1].remove()
+            best = over, text, place
+            if not over:
+                break
+        taken.append(best[2])

@@ -13,6 +13,7 @@ from .. import _extras
 from .._files import replacing, save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
+_TITLED = 3  # metrics whose names fit above a frame
 
 
 class History(dict[str, list[float]]):
@@ -142,12 +143,15 @@ class History(dict[str, list[float]]):
                 label = f"{name.removeprefix('val_')}: {label}"
             ax.plot(epochs, self[name], style, color=colour, marker=mark, label=label)
         values = [value for name in names for value in self[name]]
-        words = {"metrics": ", ".join(styles), "loss": "mean", "learning rate": "of the epoch's last step"}
-        ax.set(title=title, xlabel="epoch", ylabel=words[title])
+        words = "of the epoch's last step" if title == "learning rate" else "mean over the samples"
+        named = title == "metrics" and len(metrics) <= _TITLED
+        ax.set(title=", ".join(styles) if named else title, xlabel="epoch", ylabel=words)
         if title == "loss" and min(values) > 0:
             log_axis(ax)
-            ax.set_ylabel("mean (log scale)")
+            ax.set_ylabel(f"{words} (log scale)")
         ax.xaxis.get_major_locator().set_params(integer=True)
+        if self.epochs == 1:  # around one point there is no other whole number
+            ax.set(xlim=(epochs[0] - 1, epochs[0] + 1), xticks=epochs)
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         if title != "learning rate":

@@ -64,12 +64,14 @@ def test_the_picture(epochs, tmp_path):
     titles = {ax.get_title(): {line.get_label(): list(line.get_ydata()) for line in ax.lines} for ax in figure.axes}
     training, validation = "training, while it learns", "validation, after each epoch"
     assert titles["loss"] == {training: history["loss"], validation: history["val_loss"]}
-    assert titles["metrics"] == {training: history["accuracy"]}
+    assert titles["accuracy"] == {training: history["accuracy"]}
     rates = [list(lines.values()) for title, lines in titles.items() if title == "learning rate"]
     assert rates == [[history["lr"]]] * (epochs > 1)
     assert figure.axes[0].get_yscale() == "log"
-    labels = ["mean (log scale)", "accuracy", "of the epoch's last step"]
+    labels = ["mean over the samples (log scale)", "mean over the samples", "of the epoch's last step"]
     assert [ax.get_ylabel() for ax in figure.axes] == labels[: 2 + (epochs > 1)]
+    ticks = [list(ax.get_xticks()) for ax in figure.axes]
+    assert epochs > 1 or ticks == [[1]] * 2
     assert "$" not in "".join(label.get_text() for label in figure.axes[0].get_yticklabels(which="both"))
 
 
@@ -80,13 +82,13 @@ def test_several_metrics_in_one_frame_are_named():
         "accuracy: training, while it learns", "accuracy: validation, after each epoch",
         "top_5: training, while it learns",
     ]  # fmt: skip
-    assert frame.get_ylabel() == "accuracy, top_5"
+    assert (frame.get_title(), frame.get_ylabel()) == ("accuracy, top_5", "mean over the samples")
 
 
 def test_a_constant_learning_rate_is_no_curve():
     history = some(2)
     history["lr"] = [0.1, 0.1]
-    assert [ax.get_title() for ax in history.plot().axes] == ["loss", "metrics"]
+    assert [ax.get_title() for ax in history.plot().axes] == ["loss", "accuracy"]
     assert [ax.get_title() for ax in History(lr=[0.1, 0.1]).plot().axes] == ["learning rate"]
 
 
