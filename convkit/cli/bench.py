@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Time layers beside this machine's peak and roofline, and beside other libraries."
     parser.epilog = " ".join(report.legend()) + " CONVKIT_ISA chooses the instruction set."
     add = parser.add_argument
-    names = "names of layers, wildcards allowed, comma-separated (default: the thirty published ones)"
+    names = (
+        "names of layers, wildcards allowed, comma-separated (default: the thirty published ones); ? lists all names"
+    )
     add("--layers", metavar="PATTERN", help=names)
     add("--kind", default="*", metavar="PATTERN", help="kinds of layers alone, such as 'depthwise*,few inputs'")
     add("--sweep", type=whole(1), metavar="N", help="N random layers instead of the published ones")
@@ -60,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     peers.add_against(parser)
     add("--direction", nargs="+", choices=DIRECTIONS, default=["forward"], help="default: forward")
     add("--backward", action="store_const", const=["backward"], dest="direction", help="as --direction backward")
-    add("--dtype", choices=("float32", "float64"), default="float32")
-    add("--layout", choices=LAYOUTS, default="NCHW")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    add("--layout", choices=LAYOUTS, default="NCHW", help="default: NCHW")
     add("--algorithm", choices=ALGORITHMS, default="auto", help="of layers that are not deformable (default: auto)")
     ahead = "weights laid out ahead of the calls, as other engines' sessions have them: without deformable layers"
     add("--prepared", action="store_true", help=ahead)

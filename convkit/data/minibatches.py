@@ -56,14 +56,18 @@ class Minibatches:
 
     def at(self, k: int) -> Any:
         """The batch number k of the epoch under way, or this rank's share of it; between epochs as if not shuffled."""
-        begin = k * self.batch_size
-        places = np.arange(begin, min(begin + self.batch_size, len(self.x)))
-        chosen = places if self._order is None else self._order[places]
+        chosen = self.samples(k)
         if self.ranks is None:
             return self.x[chosen], self.y[chosen]
         parts = split(len(chosen), self.ranks.shards)
         mine = {shard: chosen[parts[shard]] for shard in self.ranks.mine}
         return Share(len(chosen), {shard: (self.x[own], self.y[own]) for shard, own in mine.items() if len(own)})
+
+    def samples(self, k: int) -> np.ndarray:
+        """Which samples of the set the batch number k has, or all ranks' shares of it together."""
+        begin = k * self.batch_size
+        places = np.arange(begin, min(begin + self.batch_size, len(self.x)))
+        return places if self._order is None else self._order[places]
 
     def _draw(self) -> np.ndarray:
         """The order of one epoch."""

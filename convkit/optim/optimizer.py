@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import writable
-from .._words import brief
+from .._words import brief, with_type
 from ..nn.module import Module, Parameter
 from ._settings import Settings, check_rate
 from ._state import check_keys, check_mapping, take_array, take_number
@@ -69,6 +69,10 @@ class Optimizer(Settings, ABC):
     def __init__(self, parameters: Parameters, **numbers: float) -> None:
         for name in self.numbers:
             setattr(self, name, numbers[name])
+        model = callable(getattr(parameters, "parameters", None))
+        if model or not isinstance(parameters, Iterable):
+            got = f"a {type(parameters).__name__}, whose parameters() are" if model else with_type(parameters)
+            raise TypeError(f"parameters must be an iterable of Parameters, got {got}")
         self.groups = self._grouped(list(parameters))
         self.parameters = unique_parameters(parameter for group in self.groups for parameter in group.parameters)
         if len(self.parameters) != sum(len(group.parameters) for group in self.groups):

@@ -30,6 +30,7 @@ class NonFiniteError(FloatingPointError):
     def __init__(self, message: str, layer: str | None = None, direction: str | None = None) -> None:
         super().__init__(message)
         self.layer, self.direction = layer, direction
+        self.sample: int | None = None  # of the batch, if it is one sample's
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -46,7 +47,9 @@ def step_is_finite(loss: float, parameters: Iterable[Parameter]) -> bool:
 def diagnose(model: Module, loss: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> NonFiniteError | None:
     """Go through a step again and say what is the first to make infinity or NaN out of finite numbers, if this does."""
     if not is_finite(x):
-        return NonFiniteError(f"x must be finite, got {_describe(x)} in the batch itself")
+        found = NonFiniteError(f"x must be finite, got {_describe(x)} in the batch itself")
+        found.sample = int(np.argwhere(~np.isfinite(x))[0, 0])
+        return found
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, Parameter) and not is_finite(value.data):

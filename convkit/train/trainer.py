@@ -293,7 +293,11 @@ class Trainer:
                 batch = next(coming, None)
                 if batch is None:
                     break
-                figures = self._learn(take, batch)
+                try:
+                    figures = self._learn(take, batch)
+                except (ValueError, guards.NonFiniteError) as error:
+                    self._name_sample(error, batches)
+                    raise
                 self._check_columns(figures, validation)
                 self._step(figures, batches, undo)
             tick()
@@ -311,6 +315,13 @@ class Trainer:
             self.epoch, self._means, self._place = self.epoch + 1, Means(), None
         tick(self.history)
         return True
+
+    def _name_sample(self, error: Exception, batches: Minibatches) -> None:
+        """Let an error about a sample of the batch, which is shuffled, say which of the set's it is."""
+        sample = getattr(error, "sample", None)
+        if sample is not None and self.shards is None:
+            number = batches.samples(batches.done - 1)[sample]
+            error.add_note(f"that is sample {number} of x and y, number {sample} of the batch")
 
     def _learn(self, take: Whole, batch: Any) -> dict[str, Figure]:
         """Take a batch forward and, if anything in it counts, back; return what it measures."""

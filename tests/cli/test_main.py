@@ -6,7 +6,7 @@ import pytest
 
 import convkit
 from convkit import _extras
-from convkit.cli import COMMANDS, main
+from convkit.cli import COMMANDS, _parser, main
 
 
 def test_help_lists_the_commands(capsys):
@@ -127,3 +127,9 @@ def test_a_package_that_is_there_but_broken_keeps_its_own_error(tmp_path, monkey
     with pytest.raises(ModuleNotFoundError, match="a_module_that_does_not_exist") as caught:
         _extras.need("broken_package", "train")
     assert not isinstance(caught.value, _extras.MissingExtraError)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained(command):
+    (commands,) = (action for action in _parser()._actions if action.dest == "command")
+    assert [action.dest for action in commands.choices[command]._actions if not action.help] == []

@@ -255,3 +255,12 @@ def test_what_rests_and_what_does_not_in_a_state():
                 fresh.load_state_dict(part | {"momentum": np.array(0.0)})
     fresh.load_state_dict(part | {"momentum": np.array(0.0)})
     assert fresh.state == [{"steps": 4}] and fresh.momentum == 0
+
+
+@pytest.mark.parametrize("model", (nn.Linear(2, 2, rng=0), nn.Sequential(nn.Linear(2, 2, rng=0))))
+def test_a_model_is_told_from_its_parameters(model):
+    message = f"^parameters must be an iterable of Parameters, got a {type(model).__name__}, whose parameters"
+    with pytest.raises(TypeError, match=message):
+        optim.Adam(model)
+    with pytest.raises(TypeError, match="^parameters must be an iterable of Parameters, got 3 of type int"):
+        optim.Adam(3)

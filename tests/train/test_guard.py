@@ -138,3 +138,22 @@ def test_without_the_guard_it_goes_on_into_nan():
     with np.errstate(all="ignore"):
         fit(trained, 1)
     assert trained.step == 6 and np.isnan(trained.model[1].weight.data).any()
+
+
+def test_a_bad_sample_is_named_by_its_place_in_the_set():
+    """Batches are shuffled: the place in one of them says nothing."""
+    (x, y), model = samples(40), nn.Sequential(nn.Flatten(), nn.Linear(25, 3, rng=0))
+    bad = x.copy()
+    bad[23, 0, 1, 2] = np.nan
+    labels = np.where(np.arange(40) == 31, 7, y)
+    for images, classes, error, place in (
+        (bad, y, train.NonFiniteError, 23),
+        (x, labels, ValueError, 31),
+    ):
+        for shuffle in (True, False):
+            trained = train.Trainer(model, optim.SGD(model.parameters(), 0.1), rng=0)
+            with pytest.raises(error, match=r"at \((\d)") as caught:
+                trained.fit(images, classes, epochs=1, batch_size=8, shuffle=shuffle, progress=False)
+            (note,) = caught.value.__notes__
+            assert note.startswith(f"that is sample {place} of x and y, number {caught.value.sample} of the batch")
+            assert shuffle or caught.value.sample == place % 8

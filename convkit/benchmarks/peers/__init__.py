@@ -34,8 +34,8 @@ def add_against(parser: argparse.ArgumentParser, known: Sequence[str] = PEERS) -
             setattr(namespace, self.dest, list(dict.fromkeys(sum(values, []))))
 
     parser.add_argument(
-        "--against", nargs="+", type=names, action=Joined, default=[], metavar="PEER,PEER",
-        help=f"time these beside it, comma-separated: {', '.join(known)}",
+        "--against", nargs="+", type=names, action=Joined, default=[], metavar="PEER",
+        help=f"time these beside it, one or several, with blanks or commas between: {', '.join(known)}",
     )  # fmt: skip
 
 

@@ -165,6 +165,14 @@ def check_same_shape(name: str, value: np.ndarray, first: str, scores: np.ndarra
         raise ValueError(f"{name} must have the shape of {first}, {scores.shape}, got {value.shape}")
 
 
+def _of_sample(message: str, where: tuple[int, ...]) -> ValueError:
+    """An error about a sample of a batch, for whoever knows which sample of a set that is."""
+    error = ValueError(message)
+    if where:
+        error.sample = where[0]
+    return error
+
+
 def check_classes(
     scores: np.ndarray, labels: np.ndarray, *, ignore_index: int | None = None, name: str = "scores"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +192,7 @@ def check_classes(
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
         also = "" if ignore_index is None else f", or {ignore_index} to be ignored"
-        raise ValueError(f"labels must be classes 0 to {classes - 1}{also}, got {labels[where]} at {where}")
+        raise _of_sample(f"labels must be classes 0 to {classes - 1}{also}, got {labels[where]} at {where}", where)
     return scores, labels
 
 
@@ -233,5 +241,5 @@ def check_signs(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     bad = np.argwhere(np.abs(labels) != 1)
     if len(bad):
         where = tuple(int(i) for i in bad[0])
-        raise ValueError(f"labels must be -1 or 1, got {labels[where]} at {where}")
+        raise _of_sample(f"labels must be -1 or 1, got {labels[where]} at {where}", where)
     return scores, labels.astype(scores.dtype)
