@@ -155,6 +155,8 @@ def in_words(shape: _shapes.ConvShape, c_in: int, c_out: int) -> dict[str, str]:
 
 def check_algorithm(name, plan: Plan) -> int:
     """The engine's code of an algorithm, once it is found to do this shape."""
+    if type(name) is str and name == _AUTO:  # another object, such as one that was pickled
+        return engine.AUTO
     code = _options.algorithm(name)
     if code != engine.AUTO and not engine.conv_supports(plan.geometry, code):
         raise ValueError(
