@@ -138,12 +138,15 @@ CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck
 CK_INLINE void row_pointers(int height, const ck_row_panel *rows, const REAL *s, const REAL **row) {
   const int half = (height + 1) / 2;
   s += rows->first;
-  CK_UNROLL
-  for (int i = 0; i < height && rows->ro; i++)
-    row[i] = s + rows->ro[i];
-  CK_UNROLL
-  for (int i = 0; i < height && !rows->ro; i++)
-    row[i] = i < half ? s + i * rows->step : s + rows->second + (i - half) * rows->step;
+  if (rows->ro) {
+    CK_UNROLL
+    for (int i = 0; i < height; i++)
+      row[i] = s + rows->ro[i];
+  } else {
+    CK_UNROLL
+    for (int i = 0; i < height; i++)
+      row[i] = i < half ? s + i * rows->step : s + rows->second + (i - half) * rows->step;
+  }
 }
 
 CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const REAL *panel,
