@@ -12,6 +12,21 @@ static int64_t count_patches(const ck_axis *axis, int cut, int64_t first, int64_
   return count;
 }
 
+/* To count patches each tap of each is looked at, for all blocks that are tried: of so many a plan takes 1 ms. */
+enum { MOST_LOOKS = 1024 };
+
+int ck_dense_patch_axes(const ck_dense *d, int axes) {
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *axis = &d->source.axis[i];
+    int64_t looks = 0;
+    for (int64_t at = 0; axes >> i & 1 && looks <= MOST_LOOKS && at < axis->outputs; looks += axis->taps)
+      at += axis->taps > MOST_LOOKS ? axis->outputs : ck_axis_alike(axis, at, axis->outputs - at);
+    if (looks > MOST_LOOKS)
+      axes &= ~(1 << i);
+  }
+  return axes;
+}
+
 ck_patching ck_dense_patching(const ck_dense *d, int axes, const ck_grid *grid) {
   ck_patching all = {.most = 1, .mean = 1, .taken = 1};
   for (int i = 0; i < 3; i++) {

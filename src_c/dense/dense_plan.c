@@ -416,15 +416,14 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_rea
   for (int i = 0; i < 4; i++)
     whole[i][0] = whole[i][1] = edge[i][0] = edge[i][1] = p.grid.size[i];
   choose_block(d, &p, run, whole);
-  const int axes = d->fold || d->sampler ? 0 : padded_axes(d, &p, edge), rows = axes & ROWS;
-  if (!axes)
-    return p;
-  choose_block(d, &p, run, edge);
-  if (arrangement != CK_BY_PIXEL || p.phases > 1 || p.sorted)
-    return p;
-  choose_patches(d, &p, run, whole, axes);
-  if (rows && rows != axes) /* of whole rows, which are longer runs to store */
-    choose_patches(d, &p, run, whole, rows);
+  int axes = d->fold || d->sampler ? 0 : padded_axes(d, &p, edge);
+  if (axes)
+    choose_block(d, &p, run, edge);
+  axes = arrangement == CK_BY_PIXEL && p.phases == 1 && !p.sorted ? ck_dense_patch_axes(d, axes) : 0;
+  if (axes)
+    choose_patches(d, &p, run, whole, axes);
+  if (axes & ROWS && axes & ~ROWS) /* of whole rows, too, which are longer runs to store */
+    choose_patches(d, &p, run, whole, axes & ROWS);
   return p;
 }
 
