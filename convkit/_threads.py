@@ -13,16 +13,16 @@ from ._held import Held
 from ._shapes import integer
 from ._words import brief
 
-MOST = 1024  # more than cores share work well; tens of thousands, of 8 MiB of stack each, may end the process
-_OPENMPS_MOST = 2**31 - 1
+MOST = 1024  # that a call starts: tens of thousands, of 8 MiB of stack each, may end the process
+_LARGEST = 2**31 - 1
 _here: ContextVar[int | None] = ContextVar("convkit_threads", default=None)
 
 
 def number_of_threads(n, name: str = "n") -> int:
     """`n` as an int, checked."""
     n = integer(n, name)
-    if not 1 <= n <= MOST:
-        raise ValueError(f"{name} must be a number of threads from 1 to {MOST}, got {n}")
+    if not 1 <= n <= _LARGEST:
+        raise ValueError(f"{name} must be a number of threads from 1 to {_LARGEST}, got {n}")
     return n
 
 
@@ -32,20 +32,20 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        From 1 to 1024. It may exceed the number of cores; a call starts no more threads than it has tasks.
+        At least 1. It may exceed the number of cores; a call starts no more threads than it has tasks, at most 1024.
 
     Raises
     ------
     TypeError
         If `n` is not an int.
     ValueError
-        If `n` is below 1 or above 1024.
+        If `n` is below 1 or above 2**31 - 1.
 
     Notes
     -----
     At import the number is ``CONVKIT_NUM_THREADS``, else the first of ``OMP_NUM_THREADS``, else the number of cores
-    that the process may run on, no more than its cgroup's CPU quota rounded up; the latter two count up to 1024.
-    Results have the same bits for any number of threads.
+    that the process may run on, no more than its cgroup's CPU quota rounded up. Results have the same bits for any
+    number of threads.
     """
     global _everywhere, _decided_by
     _everywhere, _decided_by = number_of_threads(n), "set_num_threads"
@@ -68,7 +68,7 @@ def threads(n: int) -> AbstractContextManager[None]:
     Parameters
     ----------
     n : int
-        From 1 to 1024. It may exceed the number of cores; a call starts no more threads than it has tasks.
+        At least 1. It may exceed the number of cores; a call starts no more threads than it has tasks, at most 1024.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def threads(n: int) -> AbstractContextManager[None]:
     TypeError
         If `n` is not an int.
     ValueError
-        If `n` is below 1 or above 1024.
+        If `n` is below 1 or above 2**31 - 1.
 
     Examples
     --------
@@ -126,7 +126,9 @@ def flush_denormals() -> AbstractContextManager[None]:
     return Held(engine.flush_denormals, lambda _: True)
 
 
-current = get_num_threads  # what the operators call
+def current() -> int:
+    """The number for the engine, which starts no more whatever was asked for."""
+    return min(get_num_threads(), MOST)
 
 
 def source() -> str:
@@ -137,11 +139,11 @@ def source() -> str:
 # ---------------------------------------------------------------- the number at import
 
 
-def _number(text: str, most: int) -> int | None:
+def _number(text: str) -> int | None:
     """A count of threads from a variable's text, or None."""
     text = text.strip()
     readable = text.isascii() and text.isdigit() and len(text) < 100
-    return int(text) if readable and 1 <= int(text) <= most else None
+    return int(text) if readable and 1 <= int(text) <= _LARGEST else None
 
 
 def _quota_v2(folder: Path) -> float | None:
@@ -196,14 +198,15 @@ def _allowed_cores() -> tuple[int, str]:
 def _at_import() -> tuple[int, str]:
     own = os.environ.get("CONVKIT_NUM_THREADS", "").strip()
     if own:
-        n = _number(own, MOST)
+        n = _number(own)
         if n is None:
-            raise RuntimeError(f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {MOST}, got {brief(own)}")
+            raise RuntimeError(
+                f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {_LARGEST}, got {brief(own)}"
+            )
         return n, "CONVKIT_NUM_THREADS"
     # OpenMP's variable is a list, one number per level of nesting; a value OpenMP could not read is not ours to report.
-    openmp = _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0], _OPENMPS_MOST)
-    n, decided_by = (openmp, "OMP_NUM_THREADS") if openmp else _allowed_cores()
-    return min(n, MOST), decided_by
+    openmp = _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+    return (openmp, "OMP_NUM_THREADS") if openmp else _allowed_cores()
 
 
 _everywhere, _decided_by = _at_import()

@@ -86,7 +86,7 @@ def machine_peak(
     >>> peak.gflops["float32"][1] > 0
     True
     """
-    counts = sorted({1, _threads.get_num_threads()} if threads is None else set(threads))
+    counts = sorted({1, _threads.current()} if threads is None else set(threads))
     if not counts or counts[0] < 1 or counts[-1] > _threads.MOST:
         raise ValueError(f"threads must be numbers of threads from 1 to {_threads.MOST}, got {brief(threads)}")
     for dtype in dtypes:
