@@ -61,6 +61,7 @@
   X(weight_stage, 0.3)                                                                                                 \
   X(weight_sums, 4)                                                                                                    \
   X(weight_swapped, 1.8)                                                                                               \
+  X(line, 300)                                                                                                         \
   X(task, 2000)                                                                                                        \
   X(region, 10000)
 #define VALUE(name, ...) .name = __VA_ARGS__,
@@ -420,6 +421,14 @@ static double patch_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const double panel = p->patching.taken * products(d, p) * packing(d, p, (double)d->kernels->real_size);
   const double each = blocks * (ck_cost.patch + ck_cost.patch_tap * taps) + ck_cost.panel / 2;
   return (double)p->part_tiles * p->patching.mean * (each + panel * ck_cost.level2);
+}
+
+double ck_dense_shared_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t *parts = p->grid.parts, *size = p->window.outputs;
+  if (d->dst.stride[4] != d->kernels->real_size || d->arrangement == CK_BY_GROUP || parts[1] * parts[2] * parts[3] == 1)
+    return 0;
+  const int64_t ends = size[0] * (parts[3] > 1 ? size[1] * size[2] : 1); /* of each row, or of a run of them */
+  return (double)ck_min(d->lanes, p->part_tiles * p->tile_lanes) * (double)(ends * p->each) * ck_cost.line;
 }
 
 double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {

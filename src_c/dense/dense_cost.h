@@ -58,6 +58,7 @@ typedef struct ck_costs {
    * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
   double weight_pixel, weight_stage, weight_sums;
   double weight_swapped; /* lanes of channels: so many times the tiles' cycles, by 230 random layers */
+  double line;           /* a cache line that two threads store to at a time */
   double task;
   double region; /* for several threads to begin and end together, once more: some 3 us on a Zen 4 */
 } ck_costs;
@@ -78,6 +79,10 @@ double ck_rows_cycles(const ck_kernels *kernels, double rows, double vectors, do
 
 /* To pack all weights, once. */
 double ck_dense_pack_cycles(const ck_dense *dense, const ck_dense_plan *plan);
+
+/* Of one task, what it waits for where another stores to the same cache lines: blocks of a plane, one beside the other,
+ * share one for each output channel, or for each row of it, which both reach at about the same time. */
+double ck_dense_shared_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
 /* Of one task. */
 double ck_dense_task_cycles(const ck_dense *dense, const ck_dense_plan *plan);

@@ -201,7 +201,9 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
   const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
   const int may_cut = !is_repeated(d);
-  const size_t begin = ck_dense_by_plane(d) || p->part_phases > 1 ? 0 : 3; /* phases pack as many panels again */
+  /* Phases pack as many panels again, and threads that store to parts of one plane wait for each other. */
+  const int may_be_large = ck_dense_by_plane(d) || p->part_phases > 1 || (d->in_place && run->threads > 1);
+  const size_t begin = may_be_large ? 0 : 3;
   for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
     if (i > 3 && targets[i] < least && best >= 0)
       break;
@@ -219,7 +221,9 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
         set_block(d, &trial, run->threads, block, parts, edge);
         if (trial.bytes > limit)
           continue;
-        double cycles = ck_dense_task_cycles(d, &trial), waves = (double)ck_ceil_div(trial.tasks, run->threads);
+        const double shared = run->threads > 1 ? ck_dense_shared_cycles(d, &trial) : 0;
+        double cycles = ck_dense_task_cycles(d, &trial) + shared,
+               waves = (double)ck_ceil_div(trial.tasks, run->threads);
         double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1);
         if (best < 0 || time < best) {
           best = time;
