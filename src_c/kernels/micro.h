@@ -194,6 +194,8 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
   }
 }
 
+/* Its product is that of rows_anywhere, written out: out of one function for both GCC 12 makes loops that take 1.04 to
+ * 1.09 times as long (Zen 4). */
 CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
