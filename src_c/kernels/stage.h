@@ -362,18 +362,9 @@ CK_INLINE void band_rest(const ck_stage *p, REAL *to, const char *src, int64_t n
 }
 
 /* n positions of every channel, from place `at` of a band on. */
-static void CK_NAME(stage_band)(const ck_stage *p, REAL *to, int64_t at, const char *src, int64_t n, int64_t step) {
+static void CK_NAME(stage_band)(const ck_stage *p, REAL *to, int64_t at, const char *src, int64_t n) {
   const int64_t vectors = n / VL, rest = n % VL;
   to += at;
-  if (step != sizeof(REAL)) {
-    const ck_span span = {.length = (int32_t)n, .src_step = step};
-    const int64_t ahead = step <= 64 ? n * step : 0; /* farther apart, most of the lines between are not read */
-    for (int64_t c = 0; c < p->channels; c++, to += p->dst_channel, src += p->src_channel) {
-      prefetch(src + 4 * p->src_channel, ahead);
-      copy_span(to, src, span);
-    }
-    return;
-  }
   if (rest && at == 0)
     band_rest(p, to + vectors * VL, src + vectors * VBYTES, rest, 1);
   else if (rest)
@@ -386,6 +377,23 @@ static void CK_NAME(stage_band)(const ck_stage *p, REAL *to, int64_t at, const c
     band_vectors(p, to, src, vectors);
 }
 
+/* Parts of rows whose elements lie apart, each within a band: of one channel after the other, as they lie in memory.
+ * Row by row, each would wait for the lines of every channel: 457 to 208 channels, 1x1 with a stride of 2 on 42 images
+ * of 19x13, took 1.5 times as long (Zen 4). */
+enum { BAND_PARTS = 64 };
+typedef struct band_parts {
+  int64_t count, from[BAND_PARTS], to[BAND_PARTS], length[BAND_PARTS];
+} band_parts;
+
+static void CK_NAME(stage_parts)(const ck_stage *p, band_parts *parts, REAL *to, const char *src, int64_t step) {
+  for (int64_t c = 0; c < p->channels; c++, to += p->dst_channel, src += p->src_channel)
+    for (int64_t i = 0; i < parts->count; i++) {
+      const ck_span span = {.length = (int32_t)parts->length[i], .src_step = step};
+      copy_span(to + parts->to[i], src + parts->from[i], span);
+    }
+  parts->count = 0;
+}
+
 /* Rows that follow one another in memory are one. */
 CK_INLINE void stage_bands(const ck_stage *p, REAL *dst, const char *src) {
   const int64_t step = p->spans ? p->span->src_step : 0, length = p->spans ? p->span->length : 0;
@@ -394,12 +402,22 @@ CK_INLINE void stage_bands(const ck_stage *p, REAL *dst, const char *src) {
     row = p->row_src[r] - p->row_src[r - 1] == length * step ? row : 0;
   rows = row ? 1 : rows;
   row = row ? row * p->rows : length;
+  band_parts parts = {.count = 0};
   for (int64_t i = 0; i < p->images * rows; i++) {
-    const char *from = src + i / rows * p->src_image + p->row_src[i % rows] + p->span->src;
+    int64_t from = i / rows * p->src_image + p->row_src[i % rows] + p->span->src;
     for (int64_t left = row, n; left > 0; left -= n, from += n * step) {
       n = left < size - at ? left : size - at;
-      CK_NAME(stage_band)(p, dst + band * p->bands.apart, at, from, n, step);
+      REAL *to = dst + band * p->bands.apart;
+      if (step == sizeof(REAL)) {
+        CK_NAME(stage_band)(p, to, at, src + from, n);
+      } else {
+        parts.from[parts.count] = from;
+        parts.to[parts.count] = band * p->bands.apart + at;
+        parts.length[parts.count++] = n;
+      }
       at += n;
+      if (parts.count == BAND_PARTS || (parts.count && i % rows == rows - 1 && n == left))
+        CK_NAME(stage_parts)(p, &parts, dst, src, step);
       if (at < size)
         continue;
       at = 0;
