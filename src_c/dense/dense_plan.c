@@ -201,8 +201,10 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
   const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
   const int may_cut = !is_repeated(d);
-  /* Phases pack as many panels again, and threads that store to parts of one plane wait for each other. */
-  const int may_be_large = ck_dense_by_plane(d) || p->part_phases > 1 || (d->in_place && run->threads > 1);
+  /* Patches of a few outputs become of many images, phases pack as many panels again, and threads that store to parts
+   * of one plane wait for each other. */
+  const int shares = d->in_place && run->threads > 1;
+  const int may_be_large = p->patch_axes || ck_dense_by_plane(d) || p->part_phases > 1 || shares;
   const size_t begin = may_be_large ? 0 : 3;
   for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
     if (i > 3 && targets[i] < least && best >= 0)
