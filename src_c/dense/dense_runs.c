@@ -13,6 +13,17 @@ static int fill_vectors(const ck_dense *d, int64_t runs, int64_t lanes, int64_t 
   return !ck_dense_by_plane(d) && lanes < vector && (runs - 1) * step + lanes <= runs * vector;
 }
 
+/* Whether so many images, each of which is a run that goes straight to the output, take less time as one run, which
+ * does not: for the vectors that are no more needed, all are stored twice. In bands nothing lies between images. */
+static int save_vectors(const ck_dense *d, int64_t images, int64_t lanes, int64_t step) {
+  enum { STORED = 6 }; /* products of a vector that take as long */
+  const ck_axis *a = d->source.axis;
+  const int64_t vector = d->kernels->vector, taps[] = {a[0].taps, a[1].taps, a[2].taps};
+  const int64_t joined = ck_ceil_div((images - 1) * step + lanes, vector);
+  const int64_t saved = images * ck_ceil_div(lanes, vector) - joined;
+  return lanes < vector || d->source.order == CK_BANDS || saved * d->channels * ck_taps_of(taps) > STORED * joined;
+}
+
 ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int in_place, const int64_t size[4],
                                 const int64_t taps[3]) {
   const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
@@ -32,8 +43,9 @@ ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int i
     const int beside =
         columns || (in_place ? i > 0 && axis->step == 1 : i == 0 || step_of(axis, size[i], taps[i - 1]) == 1);
     int64_t lanes = (size[i] - 1) * step[i] + runs.lanes;
-    if (size[i] > 1 &&
-        (!beside || (4 * lanes > most * outputs * size[i] && !fill_vectors(d, size[i], runs.lanes, step[i]))))
+    const int dense = 4 * lanes <= most * outputs * size[i] || fill_vectors(d, size[i], runs.lanes, step[i]);
+    const int alone = i == 0 && runs.lanes == outputs && !ck_dense_by_plane(d);
+    if (size[i] > 1 && (!beside || !dense || (alone && !save_vectors(d, size[0], runs.lanes, step[0]))))
       break;
     runs.lanes = size[i] > 1 ? lanes : runs.lanes;
     outputs *= size[i];
