@@ -43,7 +43,7 @@ CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
 
 /* A tile's last vector, of which n elements are there, one at least. With a mask whole ones are no case of their own,
  * which would be as much code again for each row. */
-#if VBYTES == 64 && defined(__AVX512F__)
+#if MASKED_LANES
 CK_INLINE vreal load_last(const char *src, int64_t n) { return load_part(src, n); }
 CK_INLINE void store_last(char *dst, vreal v, int64_t n) { store_part(dst, v, n); }
 #else
@@ -77,7 +77,7 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
 }
 
 /* The same of lane strips. */
-#if VBYTES == 64 && defined(__AVX512F__)
+#if MASKED_LANES
 CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                             int64_t lanes) {
   finish_tile(rows, vectors, acc, f, dst, lanes < vectors * VL ? lanes : vectors * VL, 0);

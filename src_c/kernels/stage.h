@@ -40,9 +40,15 @@ CK_INLINE void copy_every(REAL *dst, const char *src, int64_t n, const int step)
   }
 }
 
-/* Every second of more than half a vector and less than a whole one: what is read from both ends is enough. */
+/* Every second of less than a vector: of more than half of one what is read from both ends is enough; of fewer, where
+ * there are masks: 1x1 of 100 channels on 11x11 with a stride of 2 takes 0.93 of the time (Zen 4). */
 CK_INLINE void copy_few_seconds(REAL *dst, const char *src, int64_t n) {
   const int64_t half = VBYTES / 2, size = sizeof(REAL);
+  if (n <= VL / 2) {
+    const vreal v = load_part(src, 2 * n - 1);
+    store_part((char *)dst, SHUFFLE(v, v, EVEN), n);
+    return;
+  }
   const vreal ends = SHUFFLE(v_loadu(src), v_loadu(src + (2 * n - 1 - VL) * size), EVEN_ODD);
   __builtin_memcpy(dst, &ends, half);
   __builtin_memcpy(dst + n - VL / 2, (const char *)&ends + half, half);
@@ -70,7 +76,7 @@ CK_INLINE void copy_span(REAL *dst, const char *src, ck_span span) {
     copy_bytes((char *)dst, src, span.length * size);
   else if (span.src_step == 2 * size && span.length >= VL)
     copy_every(dst, src, span.length, 2);
-  else if (span.src_step == 2 * size && span.length > VL / 2)
+  else if (span.src_step == 2 * size && (MASKED_LANES || span.length > VL / 2))
     copy_few_seconds(dst, src, span.length);
   else if (span.src_step == 3 * size && span.length >= VL)
     copy_every(dst, src, span.length, 3);

@@ -103,6 +103,7 @@ CK_INLINE void transpose(vreal *r) {
 
 /* Loads the first n < VL elements at src, the rest zero; stores the first n at dst. None if n is not positive. */
 #if VBYTES == 64 && defined(__AVX512F__)
+#define MASKED_LANES 1
 CK_INLINE __mmask16 first_lanes(int64_t n) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return _mm512_cmplt_epi32_mask(lane, _mm512_set1_epi32((int)n));
@@ -112,6 +113,7 @@ CK_INLINE vreal load_part(const char *src, int64_t n) { return V_NAMED(maskz_loa
 
 CK_INLINE void store_part(char *dst, vreal v, int64_t n) { V_NAMED(mask_storeu)(dst, first_lanes(n), v); }
 #else
+#define MASKED_LANES 0
 CK_INLINE vreal load_part(const char *src, int64_t n) {
   union {
     vreal v;
