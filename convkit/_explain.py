@@ -157,6 +157,10 @@ class Explanation:
         return "\n".join(lines)
 
 
+def _name_of_dtype(dtype):
+    return np.dtype(dtype).name if isinstance(dtype, type | np.dtype) else dtype
+
+
 def explain(
     op: str, x_shape: Sequence[int], weight_shape: Sequence[int], *, direction: str = "forward",
     dtype: str | type | np.dtype = "float32", measure: bool = False, stride: Size = 1, padding: Padding = 0,
@@ -174,6 +178,7 @@ def explain(
     direction : {"forward", "x", "weight"}
         The forward pass, or the gradient of x or of the weight.
     dtype : {"float32", "float64"}
+        Or NumPy's own: ``np.float32``, ``x.dtype``.
     measure : bool, default: False
         Also measure the machine's peak and time the call, about a second: where it lands below the roofline.
     stride, padding, output_padding, dilation, groups, padding_mode, output_size, layout, algorithm
@@ -199,9 +204,10 @@ def explain(
     for value, names, name in (
         (op, tuple(_OPS), "op"),
         (direction, _DIRECTIONS, "direction"),
-        (dtype, _DTYPES, "dtype"),
+        (_name_of_dtype(dtype), _DTYPES, "dtype"),
     ):
         _options.one_of(value, names, name)
+    dtype = _name_of_dtype(dtype)
     nd, family = _OPS[op]
     _check_unused(op, output_padding=output_padding, output_size=output_size, padding_mode=padding_mode)
     transposed, number = family is CONV_TRANSPOSE, family.ops[_DIRECTIONS.index(direction)]

@@ -171,6 +171,11 @@ def test_refusals(arguments, error, message):
         convkit.explain(op, x_shape, weight_shape, **(options[0] if options else {}))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.dtype("f8"), "float64"], ids=["a type", "a dtype", "a name"])
+def test_a_dtype_by_any_name(dtype):
+    assert convkit.explain("conv1d", (1, 1, 4), (1, 1, 3), dtype=dtype).dtype == "float64"
+
+
 def test_the_command(capsys):
     shapes = ["explain", "conv2d", "1,64,28,28", "64,64,3,3", "--padding", "1"]
     assert main(shapes) == 0
