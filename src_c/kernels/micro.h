@@ -30,9 +30,7 @@ CK_INLINE void add_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS]
   }
 }
 
-CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], REAL *to, int64_t ldc, int add) {
-  if (add)
-    add_tile(rows, vectors, acc, to, ldc);
+CK_INLINE void end_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], REAL *to, int64_t ldc) {
   CK_UNROLL
   for (int i = 0; i < rows; i++) {
     CK_UNROLL
@@ -51,27 +49,37 @@ CK_INLINE vreal load_last(const char *src, int64_t n) { return load_first(src, n
 CK_INLINE void store_last(char *dst, vreal v, int64_t n) { store_first(dst, v, n); }
 #endif
 
-/* The first `lanes` of the tile: all but for a part of its last vector. */
+/* The first `lanes` of the tile: all but for a part of its last vector. In passes, of which each is there once: what
+ * may be added would else make a second copy of all that follows. */
 CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                            int64_t lanes, int bias_of_lanes) {
   const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
   const REAL *bias = f->bias;
   const int64_t step = f->row, last = lanes - (vectors - 1) * VL;
-  const int add = f->add;
+  CK_UNROLL
+  for (int i = 0; i < rows; i++) {
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++)
+      acc[i][j] += bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]);
+  }
+  if (f->add) {
+    const char *from = dst;
+    CK_UNROLL
+    for (int i = 0; i < rows; i++, from += step) {
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        acc[i][j] = (j + 1 < vectors ? v_loadu(from + j * VBYTES) : load_last(from + j * VBYTES, last)) + acc[i][j];
+    }
+  }
   CK_UNROLL
   for (int i = 0; i < rows; i++, dst += step) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      const int whole = j + 1 < vectors;
-      char *to = dst + j * VBYTES;
-      vreal v = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
-      if (add)
-        v = (whole ? v_loadu(to) : load_last(to, last)) + v;
-      v = v_at_most(high, v_at_least(low, v));
-      if (whole)
-        v_storeu(to, v);
+      const vreal v = v_at_most(high, v_at_least(low, acc[i][j]));
+      if (j + 1 < vectors)
+        v_storeu(dst + j * VBYTES, v);
       else
-        store_last(to, v, last);
+        store_last(dst + j * VBYTES, v, last);
     }
   }
 }
@@ -105,7 +113,7 @@ CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECT
     finish_tile(rows, vectors, acc, f, dst, vectors * VL, 0);
     return;
   }
-  end_tile(rows, vectors, acc, tile, vectors * VL, 0);
+  end_tile(rows, vectors, acc, tile, vectors * VL);
   CK_NAME(finish_part)(rows, vectors, tile, f, dst, lanes);
 }
 #endif
@@ -172,12 +180,13 @@ CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const c
 
 /* Of tile t of the strip. */
 CK_INLINE void end_rows(int height, int vectors, const ck_strip *p, int64_t t, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  if (p->finish && p->add)
-    add_tile(height, vectors, acc, (const REAL *)p->to + t * p->ldc, vectors * VL);
+  REAL *to = (REAL *)p->to + t * p->ldc;
+  if (p->add)
+    add_tile(height, vectors, acc, to, vectors * VL);
   if (p->finish)
     finish_tile(height, vectors, acc, p->finish, p->finish->dst + t * height * p->finish->row, p->finish->lanes, 1);
   else
-    end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
+    end_tile(height, vectors, acc, to, vectors * VL);
 }
 
 CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
@@ -221,7 +230,9 @@ CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
         }
       }
     }
-    end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL, p->add);
+    if (p->add)
+      add_tile(height, vectors, acc, (const REAL *)p->to + t * p->ldc, vectors * VL);
+    end_tile(height, vectors, acc, (REAL *)p->to + t * p->ldc, vectors * VL);
   }
 }
 
@@ -295,30 +306,40 @@ CK_INLINE void depth_strip(int height, const ck_strip *p) {
       for (int i = 0; i < height; i++)
         acc[i][0] += v_load(row[i] + at) * b;
     }
-    end_tile(height, 1, acc, (REAL *)p->to + t * height * VL, VL, p->add);
+    if (p->add)
+      add_tile(height, 1, acc, (const REAL *)p->to + t * height * VL, VL);
+    end_tile(height, 1, acc, (REAL *)p->to + t * height * VL, VL);
   }
 }
 
-/* `far`: what the next tile reads is fetched meanwhile, since it lies in memory, a plane for each product, too far
- * apart for the machine to guess. Without, 1x1 kernels that read in place waited for a line with each product: with
- * AVX-512 on a Zen 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41
- * 0.5. Data in scratch are closer, and tiles of two rows would take 1.2 times as long. */
-CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector, int far,
+/* What the next tile reads is fetched meanwhile, if it lies in memory, a plane for each product, too far apart for the
+ * machine to guess. Without, 1x1 kernels that read in place waited for a line with each product: with AVX-512 on a Zen
+ * 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41 0.5. Data in
+ * scratch are closer, and tiles of two rows would take 1.2 times as long. One loop for both, and the compiler must not
+ * see through it, or each address would have a register. */
+CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   const REAL *s = p->s, *panel = p->panel;
   const char *next = p->next;
   const int32_t *ko = p->ko, *end = ko + p->k;
-  const int64_t ahead = p->ahead, next_step = p->next_step;
+  const int64_t next_step = p->next_step;
   for (; ko < end; ko++, panel += (height + VL - 1) / VL * VL, next += next_step) {
     const REAL *at = s + *ko;
+    int64_t ahead = p->ahead;
     vreal b[CK_MAX_LANE_VECTORS];
     __builtin_prefetch(next);
-    CK_UNROLL
-    for (int j = 0; j < vectors; j++) {
-      b[j] = v_loadu(at + vector[j]);
-      if (far && j * VBYTES % 64 == 0)
-        __builtin_prefetch(at + ahead + vector[j]);
+    CK_OPAQUE(ahead);
+    if (ahead) {
+      const REAL *far = at + ahead;
+      CK_OPAQUE(far);
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        if (j * VBYTES % 64 == 0)
+          __builtin_prefetch(far + vector[j]);
     }
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++)
+      b[j] = v_loadu(at + vector[j]);
     CK_UNROLL
     for (int i = 0; i < height; i++) {
       REAL a = panel[i];
@@ -337,14 +358,11 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       vector[j] = p->vo ? p->vo[t * vectors + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
-    if (p->ahead)
-      lane_sums(height, vectors, p, vector, 1, acc);
-    else
-      lane_sums(height, vectors, p, vector, 0, acc);
-    if (p->finish && p->add)
+    lane_sums(height, vectors, p, vector, acc);
+    if (p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (!p->finish) {
-      end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc, p->add);
+      end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc);
       continue;
     }
     char *dst = p->finish->dst + beside * (int64_t)sizeof(REAL);

@@ -10,7 +10,7 @@
 
 enum { PLANE_ROWS = 6 };
 
-CK_INLINE void fetch_ahead(ck_ahead *a, int64_t vectors) {
+static __attribute__((noinline)) void CK_NAME(fetch_ahead)(ck_ahead *a, int64_t vectors) {
   for (a->owed += vectors * a->rate; a->owed >= 16; a->owed -= 16) {
     __builtin_prefetch(a->at, 0, 2);
     a->at += 64;
@@ -94,28 +94,55 @@ CK_INLINE void sum_apart(const ck_plane *p, int rows, int vectors, const REAL *s
 }
 
 /* With bias and bounds, if it is the user's memory that it goes to. */
-CK_INLINE vreal plane_sum(const ck_plane *p, vreal v) {
-  const ck_finish *f = p->finish;
+CK_INLINE vreal plane_sum(const ck_finish *f, vreal v) {
   if (!f)
     return v;
   v += v_set1(*(const REAL *)f->bias);
   return v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v));
 }
 
-/* A row of fewer columns than a vector has is one vector, stored in part. */
+/* Rows of fewer columns than a vector has, one vector each. */
+static __attribute__((noinline)) void CK_NAME(short_rows)(int rows, const REAL *tile, char *to, int64_t step,
+                                                          int64_t columns) {
+  for (int r = 0; r < rows; r++, to += step, tile += VL)
+    store_part(to, v_loadu(tile), columns);
+}
+
+/* In passes, of which each is there once: what may be added would else make a second copy of what follows. */
 CK_INLINE void end_plane(const ck_plane *p, int rows, int vectors, char *to, int64_t last,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
-  CK_UNROLL
-  for (int r = 0; r < rows; r++, to += p->to_row) {
+  const int64_t step = p->to_row;
+  if (p->finish) {
+    const ck_finish f = *p->finish;
     CK_UNROLL
-    for (int j = 0; j < vectors; j++) {
-      char *at = to + vector_at(j, vectors, last) * (int64_t)sizeof(REAL);
-      const vreal v = plane_sum(p, acc[r][j]);
-      if (vectors == 1 && p->finish && p->columns < VL)
-        store_part(at, v, p->columns);
-      else
-        v_storeu(at, p->add ? v_loadu(at) + v : v);
+    for (int r = 0; r < rows; r++) {
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        acc[r][j] = plane_sum(&f, acc[r][j]);
     }
+    if (vectors == 1 && p->columns < VL) {
+      REAL tile[PLANE_ROWS * VL];
+      CK_UNROLL
+      for (int r = 0; r < rows; r++)
+        v_storeu(tile + r * VL, acc[r][0]);
+      CK_NAME(short_rows)(rows, tile, to, step, p->columns);
+      return;
+    }
+  }
+  if (p->add) {
+    const char *from = to;
+    CK_UNROLL
+    for (int r = 0; r < rows; r++, from += step) {
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        acc[r][j] = v_loadu(from + vector_at(j, vectors, last) * (int64_t)sizeof(REAL)) + acc[r][j];
+    }
+  }
+  CK_UNROLL
+  for (int r = 0; r < rows; r++, to += step) {
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++)
+      v_storeu(to + vector_at(j, vectors, last) * (int64_t)sizeof(REAL), acc[r][j]);
   }
 }
 
@@ -138,8 +165,8 @@ CK_INLINE void plane_strip(const plane_tiles *t, int rows, int vectors, int shar
       sum_apart(p, rows, vectors, s, t->last, acc);
     end_plane(p, rows, vectors, to, t->last, acc);
     if (p->ahead) {
-      fetch_ahead(p->ahead, rows * vectors);
-      fetch_ahead(p->ahead + 1, rows * vectors);
+      CK_NAME(fetch_ahead)(p->ahead, rows * vectors);
+      CK_NAME(fetch_ahead)(p->ahead + 1, rows * vectors);
     }
   }
 }
@@ -148,6 +175,8 @@ CK_INLINE void plane_strip(const plane_tiles *t, int rows, int vectors, int shar
  */
 #if REGISTERS == 32
 #define SHARED_VECTORS(rows) 4
+#elif SMALL
+#define SHARED_VECTORS(rows) 2
 #else
 #define SHARED_VECTORS(rows) ((rows) == 2 ? 4 : (rows) < 6 ? 3 : 2)
 #endif
@@ -159,12 +188,19 @@ CK_INLINE void plane_strip(const plane_tiles *t, int rows, int vectors, int shar
   static void CK_NAME(plane_3_##rows##x##v)(const plane_tiles *t) { plane_strip(t, rows, v, 1, 3); }
 #define PLANE_APART(rows, v)                                                                                           \
   static void CK_NAME(plane_apart_##rows##x##v)(const plane_tiles *t) { plane_strip(t, rows, v, 0, 0); }
+#if SMALL
+#define BOTH(rows, v) PLANE(rows, v)
+#else
 #define BOTH(rows, v) PLANE(rows, v) PLANE_3(rows, v)
+#endif
 #define FOR_EACH_APART(X)                                                                                              \
   X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(4, 1) X(4, 2) X(4, 3)
 #if REGISTERS == 32
 #define FOR_EACH_LOW(X) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(4, 1) X(4, 2) X(4, 3) X(4, 4)
 #define FOR_EACH_HIGH(X) X(6, 1) X(6, 2) X(6, 3) X(6, 4)
+#elif SMALL
+#define FOR_EACH_LOW(X) X(2, 1) X(2, 2) X(3, 1) X(3, 2) X(4, 1) X(4, 2)
+#define FOR_EACH_HIGH(X) X(6, 1) X(6, 2)
 #else
 #define FOR_EACH_LOW(X) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) X(4, 3)
 #define FOR_EACH_HIGH(X) X(6, 1) X(6, 2)
@@ -179,7 +215,12 @@ typedef void (*plane_fn)(const plane_tiles *);
 #define PLANE_APART_ENTRY(rows, v) [rows][v] = CK_NAME(plane_apart_##rows##x##v),
 static const plane_fn CK_NAME(planes_shared)[PLANE_ROWS + 1][5] = {FOR_EACH_LOW(PLANE_ENTRY)
                                                                        FOR_EACH_HIGH(PLANE_ENTRY)};
+#if SMALL
+#define PLANES_3 CK_NAME(planes_shared)
+#else
+#define PLANES_3 CK_NAME(planes_3)
 static const plane_fn CK_NAME(planes_3)[5][5] = {FOR_EACH_LOW(PLANE_3_ENTRY)};
+#endif
 static const plane_fn CK_NAME(planes_apart)[5][7] = {FOR_EACH_APART(PLANE_APART_ENTRY)};
 
 /* Rows of the next tile: as many as share taps, but no single one at the end. */
@@ -233,8 +274,8 @@ CK_INLINE void long_row(const ck_plane *p, const REAL *s, char *to, int chains) 
     long_taps(s, apart, p->panel, 0, rest, chains, acc);
     long_taps(s, apart, p->panel, rest, VL, chains - 1, acc);
     if (j >= chains - 1) {
-      v_storeu(to, plane_sum(p, acc[chains - 1][0]));
-      v_storeu(to + apart * (int64_t)sizeof(REAL), plane_sum(p, acc[chains - 1][1]));
+      v_storeu(to, plane_sum(p->finish, acc[chains - 1][0]));
+      v_storeu(to + apart * (int64_t)sizeof(REAL), plane_sum(p->finish, acc[chains - 1][1]));
       to += VBYTES;
     }
     CK_UNROLL
@@ -276,8 +317,7 @@ static void CK_NAME(plane)(const ck_plane *p) {
     if (!sharing || rows == 1)
       CK_NAME(plane_rows)(p, row, tiles, CK_NAME(planes_apart)[rows], APART_VECTORS(rows));
     else
-      CK_NAME(plane_rows)(p, row, tiles, small ? CK_NAME(planes_3)[rows] : CK_NAME(planes_shared)[rows],
-                          SHARED_VECTORS(rows));
+      CK_NAME(plane_rows)(p, row, tiles, small ? PLANES_3[rows] : CK_NAME(planes_shared)[rows], SHARED_VECTORS(rows));
   }
 }
 

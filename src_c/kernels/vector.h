@@ -23,6 +23,10 @@
 #define CK_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* An integer or pointer that the compiler does not see through: what is decided by one in a loop is not decided before
+ * it, with a copy of the loop for either answer. */
+#define CK_OPAQUE(x) __asm__("" : "+r"(x))
+
 /* An instruction by its name, where the compiler would not think of it. */
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -46,6 +50,9 @@
 #define V_NAMED(op) v##op##q_f64
 #endif
 #endif
+
+/* What runs on any CPU of x86, and is fastest on few: it is made small, with fewer forms of a kernel. */
+#define SMALL (VBYTES == 16 && REGISTERS == 16)
 
 #define VL (VBYTES / (int)sizeof(REAL)) /* reals in a vector */
 
