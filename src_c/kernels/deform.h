@@ -196,8 +196,8 @@ static void CK_NAME(sample)(const ck_sample *s) {
     sample_nd(s, 3);
 }
 
-/* sums[i] (+)= the lanes of dots[i], for count <= VL of them. */
-CK_INLINE void sum_lanes(vreal *dots, REAL *sums, int64_t count, int add) {
+/* sums[i] (+)= the lanes of dots[i], for count <= VL of them. Not inlined: all kinds share it. */
+static __attribute__((noinline)) void CK_NAME(sum_lanes)(vreal *dots, REAL *sums, int64_t count, int add) {
   transpose(dots);
   CK_UNROLL
   for (int width = VL / 2; width > 0; width /= 2) {
@@ -252,7 +252,7 @@ CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const i
     for (int i = filled; i < DOTS; i++)
       dots[i] = (vreal){0};
     for (int i = 0; i < filled; i += VL)
-      sum_lanes(dots + i, sums + i, filled - i, b->add);
+      CK_NAME(sum_lanes)(dots + i, sums + i, filled - i, b->add);
     sums += filled;
     filled = 0;
   }

@@ -12,13 +12,17 @@
 #include "activation.h"
 
 /* Columns of a tile, and of one whose taps share nothing; taps that share what is loaded. */
-enum { LINE_COLUMNS = 12, APART_COLUMNS = 6, SHARED_TAPS = 3 };
+enum { LINE_COLUMNS = SMALL ? 6 : 12, APART_COLUMNS = 6, SHARED_TAPS = 3 };
+#if SMALL
+#define FOR_EACH_WIDTH(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
 #define FOR_EACH_WIDTH(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#endif
 
 /* Adds the products of `taps` taps to columns as far apart as they are, or of one tap. */
 CK_INLINE void line_taps(vreal *acc, const char *at, int64_t apart, const REAL *w, int64_t panel_apart, int width,
                          int vectors, int taps) {
-  vreal weight[SHARED_TAPS * LINE_COLUMNS];
+  vreal weight[SHARED_TAPS * APART_COLUMNS];
   CK_UNROLL
   for (int i = 0; i < taps * vectors; i++)
     weight[i] = v_load(w + i / vectors * VL + i % vectors * panel_apart);
@@ -37,7 +41,7 @@ CK_INLINE void line_taps(vreal *acc, const char *at, int64_t apart, const REAL *
 /* Columns from `column` on, of taps first..end-1 of each tap row, and of channels from vector `beside` on. */
 CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64_t first, int64_t end, int width,
                          int vectors, int shared) {
-  vreal acc[LINE_COLUMNS];
+  vreal acc[2 * APART_COLUMNS];
   CK_UNROLL
   for (int i = 0; i < width * vectors; i++)
     acc[i] = (vreal){0};
@@ -67,39 +71,54 @@ CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64
   }
 }
 
-/* In groups of vectors that are chains enough. */
+/* One vector of channels alone. */
+typedef void (*line_alone_fn)(const ck_line *p, int64_t beside, int64_t column, int64_t first, int64_t end);
+#define LINE_ALONE(width)                                                                                              \
+  static __attribute__((noinline)) void CK_NAME(line_alone_##width)(const ck_line *p, int64_t beside, int64_t column,  \
+                                                                    int64_t first, int64_t end) {                      \
+    line_tile(p, beside, column, first, end, width, 1, p->shared);                                                     \
+  }
+FOR_EACH_WIDTH(LINE_ALONE)
+
+/* In groups of vectors that are chains enough, and the rest alone. */
 CK_INLINE void line_tiles(const ck_line *p, int64_t column, int64_t first, int64_t end, int width, int vectors,
-                          int shared) {
+                          int shared, line_alone_fn alone) {
   int64_t v = 0;
-  for (; v + vectors <= p->vectors; v += vectors)
+  for (; vectors > 1 && v + vectors <= p->vectors; v += vectors)
     line_tile(p, v, column, first, end, width, vectors, shared);
-  for (; vectors > 1 && v < p->vectors; v++)
-    line_tile(p, v, column, first, end, width, 1, shared);
+  for (; v < p->vectors; v++)
+    alone(p, v, column, first, end);
 }
 
 #define LINE(width)                                                                                                    \
   static void CK_NAME(line_##width)(const ck_line *p, int64_t column) {                                                \
     if (p->shared || (width) > APART_COLUMNS)                                                                          \
-      line_tiles(p, column, 0, p->taps, width, (width) < 5 ? 2 : 1, 1);                                                \
+      line_tiles(p, column, 0, p->taps, width, (width) < 5 ? 2 : 1, 1, CK_NAME(line_alone_##width));                   \
     else                                                                                                               \
-      line_tiles(p, column, 0, p->taps, width, 2, 0);                                                                  \
+      line_tiles(p, column, 0, p->taps, width, 2, 0, CK_NAME(line_alone_##width));                                     \
   }
 #define LINE_ENTRY(width) [width] = CK_NAME(line_##width),
 FOR_EACH_WIDTH(LINE)
+
+/* A column by itself, of taps first..end-1. */
+static __attribute__((noinline)) void CK_NAME(line_column)(const ck_line *p, int64_t column, int64_t first,
+                                                           int64_t end) {
+  line_tiles(p, column, first, end, 1, APART_COLUMNS, 0, CK_NAME(line_alone_1));
+}
 
 static void CK_NAME(line)(const ck_line *p) {
   static void (*const of_width[LINE_COLUMNS + 1])(const ck_line *, int64_t) = {FOR_EACH_WIDTH(LINE_ENTRY)};
   const int64_t (*taken)[2] = p->taken, most = p->shared ? LINE_COLUMNS : APART_COLUMNS;
   int64_t column = 0;
   for (; column < p->columns && column < p->inner; column++, taken++)
-    line_tiles(p, column, (*taken)[0], (*taken)[1], 1, APART_COLUMNS, 0);
+    CK_NAME(line_column)(p, column, (*taken)[0], (*taken)[1]);
   for (int64_t width; column < p->inner_end; column += width) { /* tiles of balanced width */
     const int64_t left = p->inner_end - column, tiles = (left + most - 1) / most;
     width = (left + tiles - 1) / tiles;
     of_width[width](p, column);
   }
   for (; column < p->columns; column++, taken++)
-    line_tiles(p, column, (*taken)[0], (*taken)[1], 1, APART_COLUMNS, 0);
+    CK_NAME(line_column)(p, column, (*taken)[0], (*taken)[1]);
 }
 
 #endif

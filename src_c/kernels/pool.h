@@ -28,9 +28,9 @@ CK_INLINE vmask load_codes(const char *at) {
   return codes;
 }
 
-/* What kind of fold: constants once inlined. */
+/* What kind of fold: constants once inlined, but for whether the codes that it finds are stored. */
 typedef struct fold_kind {
-  int op, indexed, coded;
+  int op, indexed, coded, stored;
 } fold_kind;
 
 /* The next tap, b, whose code is `code`. */
@@ -86,7 +86,7 @@ CK_INLINE void fold_tile(const ck_pool_fold *p, const char *src, int64_t taps, c
   CK_UNROLL
   for (int q = 0; q < width; q++) {
     v_storeu(dst + q * VBYTES, v[q]);
-    if (kind.indexed)
+    if (kind.stored)
       memcpy(dst + q * VBYTES + p->codes, &from[q], sizeof(vmask));
   }
 }
@@ -168,33 +168,41 @@ CK_INLINE void fold_lanes_of(const ck_pool_fold *p, const fold_lanes *l, char *d
     }
   }
   v_storeu(dst, v);
-  if (kind.indexed)
+  if (kind.stored)
     memcpy(dst + p->codes, &from, sizeof(from));
+}
+
+/* The groups from element i on, the first of which is group *g of *line. Not inlined, either. */
+static __attribute__((noinline)) void CK_NAME(pool_groups)(const ck_pool_fold *p, int64_t i, int64_t *g,
+                                                           const char **line, fold_lanes *l) {
+  const int64_t all = p->lines * p->groups;
+  l->most = 0;
+  for (int q = 0; q < VL; q++) {
+    int64_t taps = p->count ? p->count[*g] : p->taps;
+    l->src[q] = *line + (p->first ? p->first[*g] : *g) * p->src_group;
+    l->count.integer[q] = (lane_int)taps;
+    l->most = taps > l->most ? taps : l->most;
+    if (i + q + 1 < all && ++*g == p->groups) { /* after the last one, that again */
+      *g = 0;
+      *line += p->src_line;
+    }
+  }
 }
 
 CK_INLINE void fold_elements(const ck_pool_fold *p, const fold_kind kind) {
   const int64_t all = p->lines * p->groups;
   const char *line = p->src;
   for (int64_t i = 0, g = 0; i < all; i += VL) {
-    fold_lanes l = {.most = 0};
-    for (int q = 0; q < VL; q++) {
-      int64_t taps = p->count ? p->count[g] : p->taps;
-      l.src[q] = line + (p->first ? p->first[g] : g) * p->src_group;
-      l.count.integer[q] = (lane_int)taps;
-      l.most = taps > l.most ? taps : l.most;
-      if (i + q + 1 < all && ++g == p->groups) { /* after the last one, that again */
-        g = 0;
-        line += p->src_line;
-      }
-    }
+    fold_lanes l;
+    CK_NAME(pool_groups)(p, i, &g, &line, &l);
     fold_lanes_of(p, &l, p->dst + i * (int64_t)sizeof(REAL), kind);
   }
 }
 
 /* The call's copy is of our own: what is stored cannot change it, as far as the compiler sees. */
 CK_INLINE void fold_any(const ck_pool_fold *call, const int op, const int indexed, const int coded) {
-  const fold_kind kind = {op, indexed, coded};
   const ck_pool_fold p = *call;
+  const fold_kind kind = {op, indexed, coded, op == CK_POOL_LARGER_OR_NAN ? p.indexed : indexed};
   if (p.length == 1 && p.rows <= 1 && !p.offset)
     fold_elements(&p, kind);
   else
@@ -211,7 +219,7 @@ static void CK_NAME(pool_fold)(const ck_pool_fold *p) {
   else if (p->op == CK_POOL_LARGER)
     fold_any(p, CK_POOL_LARGER, 1, 1);
   else /* rare: one for all saves code */
-    fold_any(p, CK_POOL_LARGER_OR_NAN, p->indexed, p->coded);
+    fold_any(p, CK_POOL_LARGER_OR_NAN, 1, p->coded);
 }
 
 /* Elements of two vectors by turns: the first half of them, and the second. */

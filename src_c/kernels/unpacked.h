@@ -56,11 +56,16 @@ CK_INLINE void add_line(int rows, const CK_NAME(strip) * s, int whole, int64_t k
     add_product(rows, s->x + (k + q) * (int64_t)sizeof(REAL), s->x_row, turned[q], acc);
 }
 
+static __attribute__((noinline)) void CK_NAME(turn_part)(const CK_NAME(strip) * s, int64_t k,
+                                                         vreal (*turned)[UNPACKED_VECTORS]) {
+  turn_line(s, 0, k, turned);
+}
+
 /* Products first..end-1 of the line from product k on, all of which can be read. */
 CK_INLINE void add_part(int rows, const CK_NAME(strip) * s, int64_t k, int64_t first, int64_t end,
                         vreal (*acc)[UNPACKED_VECTORS]) {
   vreal turned[LINE][UNPACKED_VECTORS];
-  turn_line(s, 0, k, turned);
+  CK_NAME(turn_part)(s, k, turned);
   for (int64_t q = first; q < end; q++)
     add_product(rows, s->x + (k + q) * (int64_t)sizeof(REAL), s->x_row, turned[q], acc);
 }
