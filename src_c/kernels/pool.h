@@ -172,9 +172,8 @@ CK_INLINE void fold_lanes_of(const ck_pool_fold *p, const fold_lanes *l, char *d
     memcpy(dst + p->codes, &from, sizeof(from));
 }
 
-/* The groups from element i on, the first of which is group *g of *line. Not inlined, either. */
-static __attribute__((noinline)) void CK_NAME(pool_groups)(const ck_pool_fold *p, int64_t i, int64_t *g,
-                                                           const char **line, fold_lanes *l) {
+/* The groups from element i on, the first of which is group *g of *line. */
+CK_INLINE void pool_groups(const ck_pool_fold *p, int64_t i, int64_t *g, const char **line, fold_lanes *l) {
   const int64_t all = p->lines * p->groups;
   l->most = 0;
   for (int q = 0; q < VL; q++) {
@@ -194,7 +193,7 @@ CK_INLINE void fold_elements(const ck_pool_fold *p, const fold_kind kind) {
   const char *line = p->src;
   for (int64_t i = 0, g = 0; i < all; i += VL) {
     fold_lanes l;
-    CK_NAME(pool_groups)(p, i, &g, &line, &l);
+    pool_groups(p, i, &g, &line, &l);
     fold_lanes_of(p, &l, p->dst + i * (int64_t)sizeof(REAL), kind);
   }
 }

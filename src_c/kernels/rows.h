@@ -12,8 +12,8 @@
 enum { ROW_PARTS = VL / WIDE, ROW_CHAINS = 2 }; /* vectors of doubles that one of reals makes */
 
 /* Values k..k+n-1 of the rows, a vector of rows each. Rows that are not there repeat the last one, or are zero. */
-CK_INLINE void read_block(const ck_row_tile *t, const char *const *from, int64_t step, int along, int64_t k, int64_t n,
-                          vreal r[VL]) {
+CK_INLINE void row_block(const ck_row_tile *t, const char *const *from, int64_t step, int along, int64_t k, int64_t n,
+                         vreal r[VL]) {
   if (along) {
     CK_UNROLL
     for (int q = 0; q < VL; q++)
@@ -26,7 +26,7 @@ CK_INLINE void read_block(const ck_row_tile *t, const char *const *from, int64_t
   }
 }
 
-CK_INLINE void write_block(const ck_row_tile *t, int64_t k, int64_t n, vreal r[VL]) {
+CK_INLINE void store_block(const ck_row_tile *t, int64_t k, int64_t n, vreal r[VL]) {
   if (t->y_along) {
     transpose(r);
     for (int q = 0; q < VL && q < t->rows; q++)
@@ -36,16 +36,6 @@ CK_INLINE void write_block(const ck_row_tile *t, int64_t k, int64_t n, vreal r[V
     for (int q = 0; q < VL && q < n; q++, dst += t->y_step)
       store_first(dst, r[q], t->rows);
   }
-}
-
-/* The same for all that do not wait for them. Out of one function for softmax as well it takes 1.1 to 1.3 times as long
- * (Zen 4, AVX-512). */
-static __attribute__((noinline)) void CK_NAME(row_block)(const ck_row_tile *t, int64_t k, int64_t n, vreal r[VL]) {
-  read_block(t, t->x, t->x_step, t->x_along, k, n, r);
-}
-
-static __attribute__((noinline)) void CK_NAME(store_block)(const ck_row_tile *t, int64_t k, int64_t n, vreal r[VL]) {
-  write_block(t, k, n, r);
 }
 
 CK_INLINE void widen(vreal v, vwide to[ROW_PARTS]) {
@@ -88,7 +78,7 @@ static void CK_NAME(rows_moments)(const ck_row_tile *t, row_moments *to) {
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    CK_NAME(row_block)(t, k, n, r);
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
     if (k == 0)
       widen(r[0], first);
     CK_UNROLL
@@ -120,7 +110,7 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    CK_NAME(row_block)(t, k, n, r);
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
     CK_UNROLL
     for (int q = 0; q < VL; q++) {
       if (q >= n)
@@ -128,7 +118,7 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
       const vreal by = scale ? v_set1(scale[k + q]) * inverse : inverse;
       r[q] = (r[q] - mean - rest) * by + (bias ? bias[k + q] : 0);
     }
-    CK_NAME(store_block)(t, k, n, r);
+    store_block(t, k, n, r);
   }
 }
 
@@ -139,7 +129,7 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    read_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
     largest = k == 0 ? r[0] : largest;
     for (int q = 0; q < n; q++)
       largest = v_at_least(largest, r[q]);
@@ -147,14 +137,13 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   return largest;
 }
 
-/* The difference of two equal scores is 0, be they infinite. Each row's largest value; `sums`: of exp(x - largest). */
-static __attribute__((noinline)) vreal CK_NAME(softmax_rows)(const ck_row_tile *t, double sums[VL]) {
-  const vreal largest = largest_of_rows(t);
+/* The difference of two equal scores is 0, be they infinite. `sums`: of exp(x - largest). */
+CK_INLINE void softmax_rows(const ck_row_tile *t, vreal largest, double sums[VL]) {
   vwide sum[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    read_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
     CK_UNROLL
     for (int q = 0; q < VL; q++) {
       vwide e[ROW_PARTS];
@@ -167,29 +156,29 @@ static __attribute__((noinline)) vreal CK_NAME(softmax_rows)(const ck_row_tile *
         sum[q % ROW_CHAINS][p] += e[p];
     }
     if (t->y[0])
-      write_block(t, k, n, r);
+      store_block(t, k, n, r);
   }
   REAL whole[VL];
   chain_sums(sum, sums);
   if (!t->y[0])
-    return largest;
+    return;
   for (int i = 0; i < VL; i++)
     whole[i] = (REAL)sums[i];
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    read_block(t, (const char *const *)t->y, t->y_step, t->y_along, k, n, r);
+    row_block(t, (const char *const *)t->y, t->y_step, t->y_along, k, n, r);
     for (int q = 0; q < n; q++)
       r[q] /= v_loadu(whole);
-    write_block(t, k, n, r);
+    store_block(t, k, n, r);
   }
-  return largest;
 }
 
 CK_INLINE void cross_entropy_rows(const ck_row_tile *t) {
   const int64_t size = sizeof(REAL);
+  const vreal largest = largest_of_rows(t);
   double sums[VL];
-  const vreal largest = CK_NAME(softmax_rows)(t, sums);
+  softmax_rows(t, largest, sums);
   for (int64_t i = 0; i < t->rows; i++) {
     const int64_t label = t->labels[i];
     const char *x = t->x_along ? t->x[i] + label * size : t->x[0] + label * t->x_step + i * size;
@@ -230,14 +219,14 @@ CK_INLINE void response_rows(const ck_row_tile *t) {
     vreal r[VL] = {{0}};
     for (int64_t q = 0; q < n; q++)
       r[q] = response(t, k + q);
-    CK_NAME(store_block)(t, k, n, r);
+    store_block(t, k, n, r);
   }
 }
 
 static void CK_NAME(row_tile)(const ck_row_tile *t) {
   double sums[VL];
   if (t->op == CK_SOFTMAX)
-    CK_NAME(softmax_rows)(t, sums);
+    softmax_rows(t, largest_of_rows(t), sums);
   else if (t->op == CK_CROSS_ENTROPY)
     cross_entropy_rows(t);
   else if (t->op == CK_STANDARD)
