@@ -24,6 +24,7 @@ typedef struct add_plan {
   const ck_conv *call;
   const ck_kernels *k;
   int multiplied, transposed, adjoining; /* multiplied: columns are products, or else y */
+  int in_place;                          /* products read y where it lies */
   ck_source y;
   ck_grid grid;                /* of x */
   ck_reduction rows, channels; /* (channel, tap), and what a product sums over */
@@ -91,6 +92,11 @@ static ck_source columns_of(const ck_conv *call) {
   return y;
 }
 
+/* From one image's elements of a column to the next one's: products that read in place write whole vectors. */
+static int64_t image_pitch(const add_plan *p, int64_t positions) {
+  return p->in_place ? ck_round_up(positions, p->k->vector) : positions;
+}
+
 static void set_grid(add_plan *p, const int64_t size[4], int64_t target) {
   int64_t block[4], positions = 1;
   ck_row_block(size, target, 1, block);
@@ -99,8 +105,9 @@ static void set_grid(add_plan *p, const int64_t size[4], int64_t target) {
   p->size.outputs[0] = ck_grid_largest(&p->grid, 0);
   for (int d = 0; d < 3; d++)
     p->size.outputs[d + 1] = ck_col2im_positions(&p->axis[d], ck_grid_largest(&p->grid, d + 1), kb.taps[d]);
-  for (int d = 0; d < 4; d++)
+  for (int d = 1; d < 4; d++)
     positions *= p->size.outputs[d];
+  positions = p->size.outputs[0] * image_pitch(p, positions);
   const int64_t item = p->k->real_size, vector = p->k->vector, width = ck_grid_largest(&p->grid, 3);
   const int64_t stride = p->axis[2].stride;
   p->column = ck_round_up(positions, vector);
@@ -190,6 +197,16 @@ static int repeats(const add_plan *p) {
   return p->axis[0].mode != CK_ZEROS || p->axis[1].mode != CK_ZEROS || p->axis[2].mode != CK_ZEROS;
 }
 
+/* Whether products may read y where it lies: each image's channels in whole vectors, of which few are nobody's. */
+static int reads_in_place(const add_plan *p) {
+  const ck_conv_shape *s = &p->call->shape;
+  const int64_t *stride = p->y.tensor.stride, item = p->k->real_size, plane = s->out[0] * s->out[1] * s->out[2];
+  const int64_t most = INT32_MAX / ck_max(1, p->size.channels);
+  const int even = stride[4] == item && stride[0] >= 0 && stride[1] >= 0 && stride[1] % item == 0;
+  return p->multiplied && !p->y.act_y.data && even && stride[1] / item < most &&
+         8 * ck_round_up(plane, p->k->vector) <= 9 * plane;
+}
+
 /* As many rows at a time as make the least work: of large kernels, all columns of a position may leave room for few
  * positions. Fewer may take more, and fewer still less: 30 to 106 channels, 10x2 dilated on 57x37, took 54 ms in place
  * of 2.5, each box a row, until all were tried that leave more than one box (a Zen 4, one thread). Where padding
@@ -210,6 +227,7 @@ static add_plan make_plan(const ck_conv *call, int multiplied, int transposed) {
       p.axis[d].out = 0;
     p.y.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->out[d], .step = 1, .taps = 1, .tap_step = 1};
   }
+  p.in_place = reads_in_place(&p);
   set_rows(&p, MOST_ROWS);
   set_boxes(&p);
   for (int64_t cap = MOST_ROWS / 2; cap >= FEWEST_ROWS && !repeats(&p); cap /= 2) {
@@ -286,44 +304,100 @@ static void pack_panels(const add_task *t, const char *src, int64_t rows, int64_
   }
 }
 
-/* columns = transpose(weight) @ gradient, over a block of output channels. */
-static void multiply_block(const add_task *t, const ck_kblock *kb, const ck_kblock *out, ck_chain mode) {
+/* columns = transpose(weight) @ gradient, over a block of output channels whose gradients are at `data`. */
+static void multiply_block(const add_task *t, const ck_kblock *kb, const ck_kblock *out, const char *data,
+                           ck_chain mode) {
   const add_plan *p = t->p;
   const int64_t item = p->k->real_size, rows = ck_kblock_k(kb), panels = ck_row_panel_count(p->k, rows);
-  const int64_t ld = ck_round_up(out->channels, p->k->vector);
+  const int64_t ld = ck_round_up(out->channels, p->k->vector), vector = p->k->vector * item;
+  const int far = data != t->y.data;
   const char *weight = p->adjoining ? weight_at(t, kb, out->channel) : t->weight;
   const int64_t row = p->adjoining ? item : ld * item, step = p->adjoining ? p->call->weight.stride[0] : item;
   if (!p->adjoining)
     weight_rows(t, kb, out, ld);
   for (int64_t i = 0; i < panels; i++) {
-    const int64_t first = ck_part_start(rows, panels, i);
+    const int64_t first = ck_part_start(rows, panels, i), together = ck_min(i + PANELS, panels);
     char *total = t->columns + first * p->column * item;
     if (i % PANELS == 0)
-      pack_panels(t, weight, rows, row, out->channels, step, i, ck_min(i + PANELS, panels));
-    const ck_lane_product product = {.kernels = p->k,
-                                     .k = out->channels,
-                                     .height = ck_part_start(rows, panels, i + 1) - first,
-                                     .lanes = ck_box_count(&t->positions),
-                                     .ldc = p->column,
-                                     .data = t->y.data,
-                                     .ko = t->ko,
-                                     .panel = t->panels + i % PANELS * panel_bytes(p),
-                                     .chain = total,
-                                     .total = total,
-                                     .mode = mode};
-    ck_multiply_lanes(&product);
+      pack_panels(t, weight, rows, row, out->channels, step, i, together);
+    ck_lane_product product = {.kernels = p->k,
+                               .k = out->channels,
+                               .height = ck_part_start(rows, panels, i + 1) - first,
+                               .lanes = ck_box_count(&t->positions),
+                               .ldc = p->column,
+                               .data = data,
+                               .ko = t->ko,
+                               .panel = t->panels + i % PANELS * panel_bytes(p),
+                               .chain = total,
+                               .total = total,
+                               .mode = mode};
+    if (!p->in_place) {
+      ck_multiply_lanes(&product);
+      continue;
+    }
+    product.lanes /= t->positions.size[0];
+    product.ahead = far && i == 0;
+    for (int64_t n = 0; n < t->positions.size[0]; n++) {
+      ck_multiply_lanes(&product);
+      product.data = (const char *)product.data + (far ? p->y.tensor.stride[0] : product.lanes * item);
+      product.chain = product.total = (char *)product.total + ck_round_up(product.lanes * item, vector);
+    }
   }
+}
+
+/* Where the box's gradients of some channels are, if rows follow one another there and whole vectors may be read. */
+static const char *gradients_at(const add_task *t, int64_t channel, int64_t channels) {
+  const add_plan *p = t->p;
+  const int64_t *stride = p->y.tensor.stride, *out = p->call->shape.out, item = p->k->real_size;
+  const ck_box *box = &t->positions;
+  const int rows = box->size[1] * box->size[2] == 1 || (box->size[3] == out[2] && stride[3] == out[2] * item);
+  if (!rows || (box->size[1] > 1 && (box->size[2] != out[1] || stride[2] != out[1] * stride[3])))
+    return NULL;
+  const char *at = p->y.tensor.data;
+  at += channel * stride[1];
+  for (int d = 0; d < 4; d++)
+    at += box->first[d] * stride[d ? d + 1 : 0];
+  const int64_t lanes = ck_round_up(ck_box_count(box) / box->size[0], p->k->vector);
+  return at + (box->size[0] - 1) * stride[0] + (channels - 1) * stride[1] + lanes * item > p->y.end ? NULL : at;
+}
+
+/* Out of a copy of the gradients. */
+static void multiply_copied(add_task *t, const ck_kblock *kb, const ck_kblock *out, ck_chain mode) {
+  const ck_conv *call = t->p->call;
+  const int64_t channel = t->group * call->shape.c_out;
+  ck_window_fill(&t->y, &t->positions, out, channel * call->y.stride[1], channel * call->act_y.stride[1], 0);
+  ck_window_tap_offsets(&t->y, t->ko);
+  multiply_block(t, kb, out, t->y.data, mode);
+}
+
+/* Out of the gradients where they lie, as many channels as may be; returned is their number. */
+static int64_t multiply_in_place(add_task *t, const ck_kblock *kb, const ck_kblock *out, ck_chain mode) {
+  enum { FEWEST = 16 }; /* or to begin again for the last one costs more than a copy of all */
+  const add_plan *p = t->p;
+  const int64_t first = t->group * p->call->shape.c_out + out->channel;
+  ck_kblock some = *out;
+  const char *data = gradients_at(t, first, some.channels);
+  if (!data && some.channels > FEWEST)
+    data = gradients_at(t, first, --some.channels);
+  if (!data)
+    return 0;
+  for (int64_t c = 0; c < some.channels; c++)
+    t->ko[c] = (int32_t)(c * (p->y.tensor.stride[1] / p->k->real_size));
+  multiply_block(t, kb, &some, data, mode);
+  return some.channels;
 }
 
 static void multiply_columns(add_task *t, const ck_kblock *kb, ck_worker *worker) {
   const add_plan *p = t->p;
-  const ck_conv *call = p->call;
-  const int64_t channel = t->group * call->shape.c_out, blocks = ck_reduction_count(&p->channels);
+  const int64_t blocks = ck_reduction_count(&p->channels);
   for (int64_t q = 0; q < blocks && !ck_stopped(worker); q++) {
-    const ck_kblock out = ck_reduction_block(&p->channels, q);
-    ck_window_fill(&t->y, &t->positions, &out, channel * call->y.stride[1], channel * call->act_y.stride[1], 0);
-    ck_window_tap_offsets(&t->y, t->ko);
-    multiply_block(t, kb, &out, q ? CK_GO_ON : CK_STORE);
+    ck_kblock out = ck_reduction_block(&p->channels, q);
+    const ck_chain mode = q ? CK_GO_ON : CK_STORE;
+    const int64_t done = p->in_place ? multiply_in_place(t, kb, &out, mode) : 0;
+    out.channel += done;
+    out.channels -= done;
+    if (out.channels)
+      multiply_copied(t, kb, &out, done ? CK_GO_ON : mode);
   }
 }
 
@@ -396,13 +470,14 @@ static void add_row(add_task *t, int64_t image, int64_t z, int64_t y, char *sums
   const add_plan *p = t->p;
   const ck_col2im_axis *depth = &t->axis[0], *height = &t->axis[1], *width = &t->axis[2];
   const int64_t item = p->k->real_size, plane = height->positions * width->positions;
+  const int64_t pitch = image_pitch(p, depth->positions * plane);
   const int64_t sheet = height->taps * width->taps * t->column;
   int64_t link = depth->begin[z];
   const int64_t end = depth->begin[z + 1];
   do { /* where no tap reaches the row, sums are 0 */
     const ck_col2im_link *at = depth->link + link;
     ck_column_rows sum = {.lanes = t->lanes,
-                          .from = t->columns + image * depth->positions * plane * item,
+                          .from = t->columns + image * pitch * item,
                           .from_lane = depth->taps * sheet * item,
                           .row = t->offset + height->begin[y],
                           .rows = link < end ? height->begin[y + 1] - height->begin[y] : 0,
