@@ -226,7 +226,7 @@ typedef struct ck_drain {
 /* Columns added up along one row of sums: for each lane, element j of `count` is +0, or what it was, plus element j of
  * each tap's column in each row, in turn: at from + row[r] + tap[t].at + j elements. Of a tap only elements
  * first..end-1 are added. Whole vectors are stored, and of columns read, up to VL - 1 elements before and after them.
- */
+ * With `finish` a row's sums go there alone, `count` of each lane and no more; its bias may be NULL. */
 typedef struct ck_column_tap {
   int64_t at, first, end; /* at: bytes */
 } ck_column_tap;
@@ -239,6 +239,7 @@ typedef struct ck_column_rows {
   void *to;
   int64_t to_lane; /* elements */
   int go_on;
+  const ck_finish *finish; /* or NULL */
 } ck_column_rows;
 
 /* Deformable sampling points of one block: point t * pixels + p is tap t at pixel p.

@@ -201,9 +201,8 @@ static int repeats(const add_plan *p) {
 static int reads_in_place(const add_plan *p) {
   const ck_conv_shape *s = &p->call->shape;
   const int64_t *stride = p->y.tensor.stride, item = p->k->real_size, plane = s->out[0] * s->out[1] * s->out[2];
-  const int64_t most = INT32_MAX / ck_max(1, p->size.channels);
   const int even = stride[4] == item && stride[0] >= 0 && stride[1] >= 0 && stride[1] % item == 0;
-  return p->multiplied && !p->y.act_y.data && even && stride[1] / item < most &&
+  return p->multiplied && !p->y.act_y.data && even && stride[1] / item < INT32_MAX / ck_max(1, p->size.channels) &&
          8 * ck_round_up(plane, p->k->vector) <= 9 * plane;
 }
 
@@ -353,8 +352,7 @@ static const char *gradients_at(const add_task *t, int64_t channel, int64_t chan
   const int rows = box->size[1] * box->size[2] == 1 || (box->size[3] == out[2] && stride[3] == out[2] * item);
   if (!rows || (box->size[1] > 1 && (box->size[2] != out[1] || stride[2] != out[1] * stride[3])))
     return NULL;
-  const char *at = p->y.tensor.data;
-  at += channel * stride[1];
+  const char *at = (const char *)p->y.tensor.data + channel * stride[1];
   for (int d = 0; d < 4; d++)
     at += box->first[d] * stride[d ? d + 1 : 0];
   const int64_t lanes = ck_round_up(ck_box_count(box) / box->size[0], p->k->vector);
@@ -465,25 +463,26 @@ static void add_repeated(const add_task *t, const ck_column_rows *sum) {
   }
 }
 
-/* Adds the block's taps to the sums of row (z, y) of an image of the box, which go on from those of earlier taps. */
-static void add_row(add_task *t, int64_t image, int64_t z, int64_t y, char *sums, int go_on) {
+/* Adds the block's taps to the sums of row (z, y) of an image of the box, which go on from those of earlier taps. They
+ * stay there, or the last ones go to `finish`. */
+static void add_row(add_task *t, int64_t image, int64_t z, int64_t y, char *sums, int go_on, const ck_finish *finish) {
   const add_plan *p = t->p;
   const ck_col2im_axis *depth = &t->axis[0], *height = &t->axis[1], *width = &t->axis[2];
   const int64_t item = p->k->real_size, plane = height->positions * width->positions;
-  const int64_t pitch = image_pitch(p, depth->positions * plane);
   const int64_t sheet = height->taps * width->taps * t->column;
   int64_t link = depth->begin[z];
   const int64_t end = depth->begin[z + 1];
   do { /* where no tap reaches the row, sums are 0 */
     const ck_col2im_link *at = depth->link + link;
     ck_column_rows sum = {.lanes = t->lanes,
-                          .from = t->columns + image * pitch * item,
+                          .from = t->columns + image * image_pitch(p, depth->positions * plane) * item,
                           .from_lane = depth->taps * sheet * item,
                           .row = t->offset + height->begin[y],
                           .rows = link < end ? height->begin[y + 1] - height->begin[y] : 0,
                           .to = sums,
                           .to_lane = width->phases * p->pitch,
-                          .go_on = go_on};
+                          .go_on = go_on,
+                          .finish = link + 1 < end ? NULL : finish};
     if (link < end)
       sum.from += (at->tap * sheet + at->at * plane) * item;
     char *row = sums;
@@ -492,7 +491,8 @@ static void add_row(add_task *t, int64_t image, int64_t z, int64_t y, char *sums
       sum.count = (width->size - f - 1) / width->stride + 1;
       sum.tap = width->phase_taps + width->begin[f];
       sum.taps = width->begin[f + 1] - width->begin[f];
-      p->k->col2im(&sum);
+      if ((sum.rows && sum.taps) || !go_on || sum.finish) /* or they stay what they are */
+        p->k->col2im(&sum);
     }
     sum.to = sums;
     add_repeated(t, &sum);
@@ -528,9 +528,21 @@ static void set_sums(add_task *t) {
     t->offset[i] = height->link[i].tap * width->taps * column + height->link[i].at * width->positions * item;
 }
 
+/* Whether sums may be stored as they are made: those of neighbours that are complete, and only bounded then. */
+static int finishes_rows(const add_task *t, int activation) {
+  const int beside = t->p->call->x.stride[4] == t->p->k->real_size;
+  return beside && t->axis[2].phases == 1 && t->axis[2].mode == CK_ZEROS && ck_only_bounds(activation);
+}
+
 static void add_block(add_task *t, const ck_kblock *kb, int first, int last) {
   const add_plan *p = t->p;
-  const ck_tensor *x = &p->call->x;
+  const ck_conv *call = p->call;
+  const ck_tensor *x = &call->x;
+  const int activation = p->transposed ? call->activation : CK_IDENTITY, finishes = finishes_rows(t, activation);
+  ck_finish finish = {.row = x->stride[1],
+                      .bias = p->transposed && call->bias ? t->bias : NULL,
+                      .bounds = ck_bounds_of(activation, call->act_a, call->act_b),
+                      .add = p->transposed && call->add};
   const int64_t item = p->k->real_size, channel = t->group * p->call->shape.c_in + kb->channel;
   char *sums = t->sums;
   for (int64_t n = 0; n < t->box.size[0]; n++) {
@@ -539,8 +551,9 @@ static void add_block(add_task *t, const ck_kblock *kb, int first, int last) {
                   (t->box.first[1] + z) * x->stride[2] + t->box.first[2] * x->stride[3] +
                   t->box.first[3] * x->stride[4];
       for (int64_t y = 0; y < t->box.size[2]; y++, dst += x->stride[3]) {
-        add_row(t, n, z, y, sums, !first);
-        if (last)
+        finish.dst = dst;
+        add_row(t, n, z, y, sums, !first, last && finishes ? &finish : NULL);
+        if (last && !finishes)
           store_row(t, kb, sums, dst);
         if (has_parts(p))
           sums += p->row * item;
