@@ -12,29 +12,35 @@ static int direct_can(const ck_conv_shape *s) {
 
 /* A gradient of x, or a transposed convolution, by way of its columns takes one product at each position of y for all
  * phases and taps, and in panels that are full; the engine takes some at each output of every phase, padding too, as if
- * there were a few channels more, of which two phases side by side share the cost, and rows a little longer. But
- * columns have to be added up, and to begin takes longer. Returned is the share of implicit_gemm's time, counted in
- * products. Fitted to random layers and gradients, with AVX-512 and AVX2: of 800 like those of `convkit bench --sweep`
- * the rule takes 1.029, 1.020 and 1.052 times as long as always the faster way, of 3,841 of any shape, most of them
- * below 100 us, 1.042 and 1.053, at worst 6.3; never columns takes 1.12, 1.09, 1.09, 1.09 and 1.06, at worst 11 (one
- * thread of a Zen 4). What was fitted to layers of sweeps alone took up to 17 times as long on the others: the engine
- * leaves phases without a tap to a fill, and small calls have no time for boxes. */
-enum { ADDED_PRODUCTS = 36, STORED_PRODUCTS = 16, MORE_CHANNELS = 5, CALL_PRODUCTS = 60000 };
-static const double COLUMN_PRODUCTS = 1.25, MORE_OF_ROWS = 0.5;
+ * there were a few channels more, of which two phases side by side share the cost, and rows a little longer, and stores
+ * each phase that has a tap apart from the others. But columns have to be added up, row by row, and to begin takes
+ * longer. Returned is the share of implicit_gemm's time, counted in products. Fitted to random layers and gradients,
+ * with AVX-512 and AVX2 (one thread of a Zen 4): of 993 like those of `convkit bench --sweep` the rule takes 1.035 and
+ * 1.040 times as long as always the faster way, of 6,531 of any shape, most of them below 100 us, 1.027 and 1.036;
+ * never columns takes 1.17, 1.09, 1.09 and 1.04, at worst 13. On those 2,702 that the fit did not see it takes 1.039 in
+ * all. The worst are calls of some us, and kernels of hundreds of taps on few positions. Columns of a kernel much
+ * smaller than its stride are mostly rows of zeros: there was no layer to fit to beyond eight phases a tap. */
+enum { ADDED_PRODUCTS = 48, ROW_PRODUCTS = 390, STORED_PRODUCTS = 30, CALL_PRODUCTS = 60000 };
+enum { MOST_PHASES = 8 }; /* for each tap */
+static const double COLUMN_PRODUCTS = 1.16, MORE_CHANNELS = 6.5, MORE_OF_ROWS = 0.17;
 
 static double columns_share(const ck_conv_shape *s) {
   const double sums = (double)s->c_out, taps = (double)ck_taps_of(s->kernel), step = (double)s->stride[2];
   const double begin = CALL_PRODUCTS / (double)s->c_in;
-  double phases = 1, positions = 1, outputs = 1;
+  double phases = 1, tapped = 1, positions = 1, outputs = 1;
   for (int i = 0; i < 3; i++) {
+    const int64_t with_tap = ck_min(s->kernel[i], s->stride[i] / ck_gcd(s->stride[i], s->dilation[i]));
     phases *= (double)ck_min(s->stride[i], s->in[i]);
+    tapped *= (double)ck_min(with_tap, s->in[i]);
     positions *= (double)s->out[i];
     outputs *= (double)s->in[i];
   }
   const double columns = COLUMN_PRODUCTS * positions * taps * (sums + ADDED_PRODUCTS);
-  const double stored = phases > 1 ? 0 : STORED_PRODUCTS * outputs; /* the engine stores phases no faster */
+  const double rows = ROW_PRODUCTS * (double)(s->in[0] * s->in[1]);
+  const double each = outputs / phases; /* of a phase */
+  const double stored = phases > 1 ? STORED_PRODUCTS * each * tapped : 0;
   const double more = MORE_CHANNELS / ((double)s->c_in * (step > 1 ? 2 : 1)) + MORE_OF_ROWS * step / (double)s->in[2];
-  return taps < phases ? 1 : (begin + columns + stored) / (outputs / phases * taps * sums * (1 + more));
+  return taps * MOST_PHASES < phases ? 1 : (begin + columns + rows) / (each * taps * sums * (1 + more) + stored);
 }
 
 /* Of padding that repeats elements, boxes of columns need positions from afar. */
