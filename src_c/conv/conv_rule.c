@@ -1,4 +1,6 @@
 /* Which algorithm a convolution takes: a rule of one image's shape, frozen, since it decides bits. */
+#include <math.h>
+
 #include "base/geometry.h"
 #include "dense/winograd_plan.h"
 
@@ -13,16 +15,24 @@ static int direct_can(const ck_conv_shape *s) {
 /* A gradient of x, or a transposed convolution, by way of its columns takes one product at each position of y for all
  * phases and taps, and in panels that are full; the engine takes some at each output of every phase, padding too, as if
  * there were a few channels more, of which two phases side by side share the cost, and rows a little longer, and stores
- * each phase that has a tap apart from the others. But columns have to be added up, row by row, and to begin takes
- * longer. Returned is the share of implicit_gemm's time, counted in products. Fitted to random layers and gradients,
- * with AVX-512 and AVX2 (one thread of a Zen 4): of 993 like those of `convkit bench --sweep` the rule takes 1.035 and
- * 1.040 times as long as always the faster way, of 6,531 of any shape, most of them below 100 us, 1.027 and 1.036;
- * never columns takes 1.17, 1.09, 1.09 and 1.04, at worst 13. On those 2,702 that the fit did not see it takes 1.039 in
- * all. The worst are calls of some us, and kernels of hundreds of taps on few positions. Columns of a kernel much
- * smaller than its stride are mostly rows of zeros: there was no layer to fit to beyond eight phases a tap. */
+ * each phase that has a tap apart from the others. But columns have to be added up, row by row, a box of many taps has
+ * few rows, which share those that reach beyond them with the next box, and to begin takes longer. Returned is the
+ * share of implicit_gemm's time, counted in products. Fitted to random layers and gradients, with AVX-512 and AVX2 (one
+ * thread of a Zen 4): of 993 like those of `convkit bench --sweep` the rule takes 1.034 and 1.032 times as long as
+ * always the faster way, of 6,531 of any shape, most of them below 100 us, 1.027 and 1.036; never columns
+ * takes 1.17, 1.09, 1.09 and 1.04, at worst 13. The worst are calls of some us, and kernels of hundreds of taps on few
+ * positions. Columns of a kernel much smaller than its stride are mostly rows of zeros: of more than eight phases a tap
+ * there was no layer to fit to. */
 enum { ADDED_PRODUCTS = 48, ROW_PRODUCTS = 390, STORED_PRODUCTS = 30, CALL_PRODUCTS = 60000 };
-enum { MOST_PHASES = 8 }; /* for each tap */
+enum { MOST_PHASES = 8, BOX_ELEMENTS = 50000, BOX_ROWS = 128 }; /* for each tap; of columns, and how many those are */
 static const double COLUMN_PRODUCTS = 1.16, MORE_CHANNELS = 6.5, MORE_OF_ROWS = 0.17;
+
+/* How many times more positions the boxes of columns have than y: of the rows that reach a box, some reach two. */
+static double positions_again(const ck_conv_shape *s) {
+  const double beside = (double)(s->kernel[1] - 1) * (double)s->dilation[1] / (double)s->stride[1];
+  const double rows = BOX_ELEMENTS / ((double)s->out[2] * fmax((double)ck_taps_of(s->kernel), BOX_ROWS));
+  return rows < (double)s->out[1] ? fmin(2, beside / fmax(rows, 0.5)) : 0;
+}
 
 static double columns_share(const ck_conv_shape *s) {
   const double sums = (double)s->c_out, taps = (double)ck_taps_of(s->kernel), step = (double)s->stride[2];
@@ -35,8 +45,8 @@ static double columns_share(const ck_conv_shape *s) {
     positions *= (double)s->out[i];
     outputs *= (double)s->in[i];
   }
-  const double columns = COLUMN_PRODUCTS * positions * taps * (sums + ADDED_PRODUCTS);
-  const double rows = ROW_PRODUCTS * (double)(s->in[0] * s->in[1]);
+  const double columns = COLUMN_PRODUCTS * (1 + positions_again(s)) * positions * taps * (sums + ADDED_PRODUCTS);
+  const double rows = ROW_PRODUCTS * (double)s->in[0] * (double)s->in[1];
   const double each = outputs / phases; /* of a phase */
   const double stored = phases > 1 ? STORED_PRODUCTS * each * tapped : 0;
   const double more = MORE_CHANNELS / ((double)s->c_in * (step > 1 ? 2 : 1)) + MORE_OF_ROWS * step / (double)s->in[2];
