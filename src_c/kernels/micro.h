@@ -49,33 +49,36 @@ CK_INLINE vreal load_last(const char *src, int64_t n) { return load_first(src, n
 CK_INLINE void store_last(char *dst, vreal v, int64_t n) { store_first(dst, v, n); }
 #endif
 
-/* The first `lanes` of the tile: all but for a part of its last vector. In passes, of which each is there once: what
- * may be added would else make a second copy of all that follows. */
+/* The first `lanes` of the tile: all but for a part of its last vector. What may be added is added before, along with
+ * the bias, in whose place then comes what leaves any value as it is: within the loop it would make a second copy of
+ * it; and a loop for each step, sharing addresses, lets stores wait for the whole tile (1x1 of 3 to 84 channels took
+ * 1.1 times as long: Zen 4, AVX-512). */
 CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTORS], const ck_finish *f, char *dst,
                            int64_t lanes, int bias_of_lanes) {
+  enum { MOST = 2 * VL > CK_MAX_HEIGHT ? 2 * VL : CK_MAX_HEIGHT };
+  static const REAL none[MOST] __attribute__((aligned(VBYTES))) = {[0 ... MOST - 1] = -(REAL)0};
   const vreal low = v_set1((REAL)f->bounds.low), high = v_set1((REAL)f->bounds.high);
   const REAL *bias = f->bias;
   const int64_t step = f->row, last = lanes - (vectors - 1) * VL;
-  CK_UNROLL
-  for (int i = 0; i < rows; i++) {
-    CK_UNROLL
-    for (int j = 0; j < vectors; j++)
-      acc[i][j] += bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]);
-  }
   if (f->add) {
     const char *from = dst;
     CK_UNROLL
     for (int i = 0; i < rows; i++, from += step) {
       CK_UNROLL
-      for (int j = 0; j < vectors; j++)
-        acc[i][j] = (j + 1 < vectors ? v_loadu(from + j * VBYTES) : load_last(from + j * VBYTES, last)) + acc[i][j];
+      for (int j = 0; j < vectors; j++) {
+        const vreal v = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
+        acc[i][j] = (j + 1 < vectors ? v_loadu(from + j * VBYTES) : load_last(from + j * VBYTES, last)) + v;
+      }
     }
+    bias = none;
+    CK_OPAQUE(dst);
   }
   CK_UNROLL
   for (int i = 0; i < rows; i++, dst += step) {
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
-      const vreal v = v_at_most(high, v_at_least(low, acc[i][j]));
+      const vreal sum = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
+      const vreal v = v_at_most(high, v_at_least(low, sum));
       if (j + 1 < vectors)
         v_storeu(dst + j * VBYTES, v);
       else
