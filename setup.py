@@ -47,7 +47,7 @@ ISAS = {
 # Loops begin with a cache line: a micro-kernel's speed moved by 2 to 4 % with any change of the code before it. A wheel
 # is of 2 MB at most (tests/test_build.py), and most of that are kernels. They have no tables to unwind by, 40 KB: a
 # debugger names the one that it stops in, but not the callers. On x86, those for CPUs without AVX2 are made small, a
-# third of their size: convolutions take 1.0 to 1.1 times as long.
+# third of their size: dense layers take 1.02 times as long, depthwise ones 0.9 to 1.3 times.
 KERNEL_CFLAGS = ["-falign-loops=64", "-fno-asynchronous-unwind-tables"]
 if len(ISAS) > 1:
     ISA_CFLAGS["generic"] = ["-Os"]

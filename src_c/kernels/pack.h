@@ -44,11 +44,12 @@ static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
   return seen;
 }
 
-/* `count` elements of each of up to VL lanes, one vector for each lane, then transposed; what is `later` is fetched. */
-CK_INLINE void load_transposed(const ck_pack *p, const char *src, const char *later, int64_t lanes, int64_t count,
+/* `count` elements of each of up to VL lanes, one vector for each lane, then transposed; what is `later` is fetched: a
+ * number, since it may be nowhere. */
+CK_INLINE void load_transposed(const ck_pack *p, const char *src, uintptr_t later, int64_t lanes, int64_t count,
                                vreal *r) {
   for (int64_t q = 0; q < lanes; q++)
-    __builtin_prefetch(later + q * p->lane_stride);
+    __builtin_prefetch((const void *)(later + (uintptr_t)q * (uintptr_t)p->lane_stride));
   CK_UNROLL
   for (int64_t q = 0; q < VL; q++)
     r[q] = q < lanes ? load_upto(src + q * p->lane_stride, count, p->src_end) : (vreal){0};
@@ -59,8 +60,9 @@ CK_INLINE void load_transposed(const ck_pack *p, const char *src, const char *la
  * lies ahead is fetched, and where rows end before, the lanes that come next: planes of 17x17 of 412 gradients, from
  * memory, take 0.8 to 0.9 of the time (Zen 4). */
 static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, vreal seen) {
-  const int64_t size = sizeof(REAL), far = 4 * VL, ahead = far / nt * p->c_stride + far % nt * size;
-  const int64_t beside = VL * p->lane_stride + (far - nc * nt) * size;
+  const int64_t size = sizeof(REAL), far = 4 * VL;
+  const uintptr_t ahead = (uintptr_t)(far / nt) * (uintptr_t)p->c_stride + (uintptr_t)(far % nt * size);
+  const uintptr_t beside = VL * (uintptr_t)p->lane_stride + (uintptr_t)((far - nc * nt) * size);
   for (int64_t c = 0; c < nc; c++) {
     for (int64_t j = 0; j < p->ld; j += VL) {
       int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
@@ -69,7 +71,7 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
         int64_t count = nt - t < VL ? nt - t : VL;
         const char *src = p->src + c * p->c_stride + t * size + j * p->lane_stride;
         vreal r[VL];
-        load_transposed(p, src, src + (c * nt + t + far < nc * nt ? ahead : beside), lanes, count, r);
+        load_transposed(p, src, (uintptr_t)src + (c * nt + t + far < nc * nt ? ahead : beside), lanes, count, r);
         for (int64_t q = 0; q < count; q++) {
           seen = note_nonfinite(seen, r[q]);
           v_store(panel_row(p, c * nt + t + q) + j, r[q]);
@@ -159,7 +161,7 @@ CK_INLINE vreal sum_transposed(const ck_pack *p, const char *src, int64_t lanes,
   for (int64_t t = 0; t < nt; t += VL, src += VBYTES) {
     const int64_t count = nt - t < VL ? nt - t : VL;
     vreal r[VL];
-    load_transposed(p, src, src + 4 * VBYTES, lanes, count, r);
+    load_transposed(p, src, (uintptr_t)src + 4 * VBYTES, lanes, count, r);
     for (int64_t q = 0; q < count; q++)
       total += r[q];
   }
