@@ -14,9 +14,11 @@ static int fill_vectors(const ck_dense *d, int64_t runs, int64_t lanes, int64_t 
 }
 
 /* Whether so many images, each of which is a run that goes straight to the output, take less time as one run, which
- * does not: for the vectors that are no more needed, all are stored twice. In bands nothing lies between images. */
+ * does not: for the vectors that are no more needed, all are stored twice. In bands nothing lies between images. 1x1 of
+ * 23 to 200 channels takes 0.86 of the time on two rows of 238, of 32 to 64 on eight images of 14x14 0.96 (Zen 4,
+ * AVX-512). */
 static int save_vectors(const ck_dense *d, int64_t images, int64_t lanes, int64_t step) {
-  enum { STORED = 6 }; /* products of a vector that take as long */
+  enum { STORED = 6 }; /* products of a vector that take as long; set by hand */
   const ck_axis *a = d->source.axis;
   const int64_t vector = d->kernels->vector, taps[] = {a[0].taps, a[1].taps, a[2].taps};
   const int64_t joined = ck_ceil_div((images - 1) * step + lanes, vector);
