@@ -23,7 +23,8 @@ static int save_vectors(const ck_dense *d, int64_t images, int64_t lanes, int64_
   const int64_t vector = d->kernels->vector, taps[] = {a[0].taps, a[1].taps, a[2].taps};
   const int64_t joined = ck_ceil_div((images - 1) * step + lanes, vector);
   const int64_t saved = images * ck_ceil_div(lanes, vector) - joined;
-  return lanes < vector || d->source.order == CK_BANDS || saved * d->channels * ck_taps_of(taps) > STORED * joined;
+  const double products = (double)d->channels * (double)ck_taps_of(taps);
+  return lanes < vector || d->source.order == CK_BANDS || (double)saved * products > STORED * (double)joined;
 }
 
 ck_lane_runs ck_dense_lane_runs(const ck_dense *d, const ck_dense_plan *p, int in_place, const int64_t size[4],
