@@ -394,3 +394,20 @@ def test_they_never_change_bits(problem):
             take_for(name, problem, layout)
             assert_same_bits(everything(data, layout), expected, f"{problem}, {layout}, {name}, {isa}")
         engine.take_arrangements()
+
+
+@pytest.mark.usefixtures("any_isa", "cheapest")
+@pytest.mark.parametrize("name", ["by_pixel", "by_channel"])
+@pytest.mark.parametrize("shape", [(2, 5, 150, 9), (3, 20, 40, 31), (4, 23, 7, 34)], ids=str)
+def test_one_tap_under_a_stride_of_two(name, shape):
+    """More rows than are copied at a time, rows that several bands share, images that are runs of their own."""
+    rng = np.random.default_rng(0)
+    x, weight = (rng.integers(-4, 5, size).astype("f4") for size in (shape, (37, shape[1], 1, 1)))
+    expected = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], x[:, :, ::2, ::2])
+    for isa in convkit.available_isas():
+        convkit.set_isa(isa)
+        take(name, "conv2d", x.shape, weight.shape, stride=2)
+        np.testing.assert_array_equal(convkit.conv2d(x, weight, stride=2), expected)
+        take(name, "conv2d", expected.shape, (8, 37, 1, 1))  # the same without a stride
+        ones = np.ones((8, 37, 1, 1), np.float32)
+        np.testing.assert_array_equal(convkit.conv2d(expected, ones)[:, 0], expected.sum(1))

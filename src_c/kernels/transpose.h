@@ -101,7 +101,8 @@ CK_INLINE void transpose(vreal *r) {
 #endif
 }
 
-/* Loads the first n < VL elements at src, the rest zero; stores the first n at dst. None if n is not positive. */
+/* Loads the first n < VL elements at src, the rest zero; stores the first n at dst. None if n is not positive.
+ * MASKED_LANES: whether that is an instruction. */
 #if VBYTES == 64 && defined(__AVX512F__)
 #define MASKED_LANES 1
 CK_INLINE __mmask16 first_lanes(int64_t n) {
