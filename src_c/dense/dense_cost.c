@@ -450,5 +450,8 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double group = p->patching.taken * multiply_cycles(d, p) + p->taken * pack + patch_cycles(d, p) + begin + passes +
                  stage + drain_cycles(d, p);
   group += waiting_cycles(d, p);
-  return (double)p->each * group + ck_cost.task + tables;
+  /* What the first of several turns has laid ready is there for the others. */
+  const int kept = p->part_tiles == 1 && blocks <= 1 && p->each == 1 && p->patching.most == 1;
+  const double again = kept ? group - p->taken * pack - begin * 0.4 : group;
+  return (double)p->each * (group + (double)(p->turns - 1) * again) + ck_cost.task + tables;
 }

@@ -194,12 +194,17 @@ int ck_dense_set_panel(ck_block *b, const ck_tile *t, int64_t tile, int64_t inde
   b->next_row = 0;
   if (!panels && next > tile)
     set_next(b, next);
-  if (!panels || (!b->whole && nonfinite))
-    return pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
+  if (!panels || (!b->whole && nonfinite)) {
+    if (b->laid != at)
+      b->laid_nonfinite = pack_weights(b, t, &b->kblock, b->taken, b->b.panel);
+    b->laid = at;
+    return b->laid_nonfinite;
+  }
   if (b->whole)
     b->panel = panels + at * bytes;
   else
     pick_rows(b, t->ld * b->d->kernels->real_size, panels + at * bytes);
+  b->laid = b->whole ? b->laid : -1;
   return nonfinite;
 }
 

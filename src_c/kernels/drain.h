@@ -56,6 +56,7 @@ CK_INLINE void put_strided(const ck_drain *p, const CK_NAME(bounds) * bounds, ch
 static void CK_NAME(drain_transposed)(const ck_drain *p) {
   const CK_NAME(bounds) bounds = bounds_of(p);
   const int adjacent = p->dst_pixel == sizeof(REAL) && !p->add;
+  const int is_bounded = p->bounds && (p->bounds->low > -INFINITY || p->bounds->high < INFINITY);
   for (int64_t j = 0; j < p->lanes; j += VL) {
     int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
     const vreal bias = bias_of_lanes(p, j);
@@ -72,7 +73,10 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
       if (adjacent && lanes == VL && count == VL) { /* without a test of each */
         CK_UNROLL
         for (int64_t q = 0; q < VL; q++)
-          r[q] = bounded(&bounds, v_load(c + q * p->c_pixel) + bias);
+          r[q] = v_load(c + q * p->c_pixel) + bias;
+        CK_UNROLL
+        for (int64_t q = 0; q < VL && is_bounded; q++)
+          r[q] = bounded(&bounds, r[q]);
         transpose(r);
         char *dst = p->dst + j * p->dst_lane + x * (int64_t)sizeof(REAL);
         CK_UNROLL
