@@ -74,7 +74,7 @@ typedef struct ck_dense_plan {
   ck_window_size window;
   int64_t outer, tiles;           /* groups and lane tiles; by group: vectors of groups and output channels a group */
   int64_t each;                   /* of `outer`, how many a task works off for its block, whose tables serve all */
-  int64_t turns;                  /* parts of the images that a task works off, whose tables are alike */
+  int64_t turns;                  /* blocks that a task works off, one after the other */
   int64_t tile_lanes;             /* lanes of a full tile */
   int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
   int64_t pixels, kmax;           /* of the largest block */

@@ -452,6 +452,6 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   group += waiting_cycles(d, p);
   /* What the first of several turns has laid ready is there for the others. */
   const int kept = p->part_tiles == 1 && blocks <= 1 && p->each == 1 && p->patching.most == 1;
-  const double again = kept ? group - p->taken * pack - begin * 0.4 : group;
+  const double again = kept ? group - p->taken * pack - begin / 5 : group;
   return (double)p->each * (group + (double)(p->turns - 1) * again) + ck_cost.task + tables;
 }

@@ -141,19 +141,21 @@ static int64_t groups_each(const ck_dense_plan *p, int threads) {
   return ck_max(1, ck_ceil_div(p->outer, ck_max(1, ck_ceil_div(p->outer, most)))); /* all tasks alike */
 }
 
-/* Tasks of so many turns: parts of the images, one after the other. */
+/* Tasks of so many blocks, one after the other. */
 static void set_turns(const ck_dense *d, ck_dense_plan *p, int64_t turns) {
-  const int64_t images = p->grid.parts[0], others = ck_grid_count(&p->grid) / ck_max(1, images) * p->phase_parts;
   p->turns = turns;
-  p->tasks = ck_ceil_div(p->outer, p->each) * p->tile_parts * ck_ceil_div(images, turns) * (d->fold ? 1 : others);
+  p->tasks = ck_ceil_div(p->outer, p->each) * p->tile_parts * ck_ceil_div(ck_grid_count(&p->grid), turns) *
+             (d->fold ? 1 : p->phase_parts);
 }
 
-/* Turns for tasks that are long enough, as many for each thread. */
-static int64_t turns_of(const ck_dense_plan *p, int threads, double cycles) {
-  const double all = (double)p->tasks * cycles / threads;
-  const int64_t rounds = all < TASK_CYCLES ? 1 : (int64_t)fmin(all / TASK_CYCLES, (double)p->tasks);
-  const int64_t others = p->tasks / ck_max(1, p->grid.parts[0]), wanted = rounds * threads;
-  return ck_max(1, p->grid.parts[0] / ck_max(1, ck_ceil_div(wanted, ck_max(1, others))));
+/* Blocks of whole images for tasks that are long enough, as many for each thread. */
+static int64_t turns_of(const ck_dense *d, const ck_dense_plan *p, int threads, double cycles) {
+  const int64_t images = p->grid.parts[0], others = p->tasks / ck_max(1, images);
+  if (d->fold || d->arrangement == CK_UNPACKED || images < 2 || ck_grid_count(&p->grid) != images)
+    return p->turns;
+  const double rounds = fmax(1, (double)p->tasks * cycles / (threads * (double)TASK_CYCLES));
+  const int64_t wanted = (int64_t)fmin(rounds, (double)p->tasks) * threads;
+  return ck_max(1, images / ck_ceil_div(wanted, others));
 }
 
 static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t block[4], int64_t tile_parts,
@@ -179,7 +181,8 @@ static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const in
   }
   p->acc_phase = ck_round_up(elements * d->kernels->real_size, 64);
   p->each = d->arrangement == CK_BY_PIXEL ? 1 : groups_each(p, threads);
-  set_turns(d, p, 1);
+  /* A folding task keeps all blocks and phases of its image, which add into the same elements. */
+  set_turns(d, p, d->fold ? ck_grid_count(&p->grid) / p->grid.parts[0] : 1);
   ck_arena count = {0};
   ck_buffers b;
   ck_dense_place(d, p, &count, &b);
@@ -244,8 +247,8 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
           continue;
         const double shared = run->threads > 1 ? ck_dense_shared_cycles(d, &trial) : 0;
         double cycles = ck_dense_task_cycles(d, &trial) + shared;
-        const int64_t turns = d->fold || d->arrangement == CK_UNPACKED ? 1 : turns_of(&trial, run->threads, cycles);
-        if (turns > 1) {
+        const int64_t turns = turns_of(d, &trial, run->threads, cycles);
+        if (turns != trial.turns) {
           set_turns(d, &trial, turns);
           cycles = ck_dense_task_cycles(d, &trial) + (double)turns * shared;
         }

@@ -381,16 +381,6 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   *box = all;
 }
 
-/* Of `count` things, so many to a task, those of this one; the rest of the index is for what comes next. */
-typedef struct range {
-  int64_t first, end;
-} range;
-static range range_of(int64_t *index, int64_t count, int64_t each) {
-  const int64_t parts = ck_ceil_div(count, each), first = *index % parts * each;
-  *index /= parts;
-  return (range){first, ck_min(count, first + each)};
-}
-
 /* What was settled for a block is for other images too, at the same place: not of patches, which are boxes, and not
  * what is fetched ahead. */
 static void take_box(ck_block *b, int64_t index) {
@@ -407,23 +397,19 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   ck_block b = {.d = call->d, .p = p, .panels = call->panels, .worker = worker};
   ck_arena arena = {.base = worker->scratch};
   ck_dense_place(b.d, p, &arena, &b.b);
-  const int64_t part = range_of(&index, p->tile_parts, 1).first;
+  const int64_t blocks = ck_grid_count(&p->grid), part = index % p->tile_parts, here = index / p->tile_parts;
   const int64_t tile = p->tiles * part / p->tile_parts, tile_end = p->tiles * (part + 1) / p->tile_parts;
-  /* A folding task keeps all places and phases of its image, which add into the same elements. */
-  const int64_t places = ck_grid_count(&p->grid) / p->grid.parts[0];
-  const range phases = range_of(&index, p->phase_parts, b.d->fold ? p->phase_parts : 1);
-  const range place = range_of(&index, places, b.d->fold ? places : 1);
-  const range image = range_of(&index, p->grid.parts[0], p->turns), outer = range_of(&index, p->outer, p->each);
-  for (int64_t f = phases.first; f < phases.end; f++) {
+  const int64_t shares = ck_ceil_div(blocks, p->turns), parts = b.d->fold ? 1 : p->phase_parts;
+  const int64_t phase_part = here % parts, block = here / parts % shares * p->turns;
+  const int64_t outer = here / parts / shares * p->each, outer_end = ck_min(p->outer, outer + p->each);
+  for (int64_t f = phase_part; f < (b.d->fold ? p->phase_parts : phase_part + 1); f++) {
     b.phase = f * p->part_phases;
     b.phase_end = ck_min(p->phases, b.phase + p->part_phases);
     b.settled = 0;
-    for (int64_t n = image.first; n < image.end; n++) {
-      for (int64_t i = place.first; i < place.end && !ck_stopped_at(worker, i - place.first, 1); i++) {
-        take_box(&b, n * places + i);
-        for (b.outer = outer.first; b.outer < outer.end && !ck_stopped_at(worker, b.outer - outer.first, 8); b.outer++)
-          ck_dense_run_block(&b, tile, tile_end);
-      }
+    for (int64_t i = block; i < ck_min(blocks, block + p->turns) && !ck_stopped_at(worker, i - block, 1); i++) {
+      take_box(&b, i);
+      for (b.outer = outer; b.outer < outer_end && !ck_stopped_at(worker, b.outer - outer, 8); b.outer++)
+        ck_dense_run_block(&b, tile, tile_end);
     }
   }
 }
