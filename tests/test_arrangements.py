@@ -226,6 +226,20 @@ def test_a_call_is_planned_again_once_plans_have_changed():
     np.testing.assert_array_equal(*results)
 
 
+def test_a_plan_is_for_one_size_of_output():
+    """Transposed, one pixel of y is read for 6x6 outputs or 8x8: in planes of the same strides, but of other scratch."""
+    y, weight = np.ones((1, 16, 1, 1), np.float32), np.ones((16, 16, 4, 4), np.float32)
+
+    def workspace(plane, size):
+        x = np.zeros((1, 16, plane, plane), np.float32)[..., :size, :size]
+        sizes = (size, size), (4, 4), (8, 8), (1, 1), (0, 0), (0, 0), (1, 1), 0  # stride 8, no padding
+        geometry = engine.Geometry(1, 1, 16, 16, *sizes)
+        return engine.conv_explain(geometry, engine.TRANSPOSED, x, weight, y, False, engine.AUTO, 1)["workspace"]
+
+    expected = workspace(41, 8)
+    assert workspace(40, 6) <= expected == workspace(40, 8)
+
+
 @pytest.mark.usefixtures("isa", "cheapest")
 def test_panels_are_of_one_arrangement_or_of_winograds_algorithm():
     """One function makes each kind at the first image that needs it, and finds it at the next."""

@@ -134,9 +134,10 @@ def _lower_conv(transposed: bool) -> Callable[..., bool]:
         bias = None if b is None else plan.constant(b)
         if not is_real(plan.info(x).dtype) or (b is not None and bias is None):
             return False
-        sizes, form = plan_of(node.attrs, plan.info(x), plan.info(w)), (transposed, node.attrs.get("group", 1))
-        if transposed:  # the phases of a stride, whose taps lie together, begin where the padding says
-            form += tuple(node.attrs.get(name) for name in ("strides", "dilations", "pads", "auto_pad"))
+        infos = plan.info(x), plan.info(w)
+        sizes = plan_of(node.attrs, *infos)
+        # The phases of a stride, whose taps lie together, begin where the padding says.
+        form = transposed, *(transposed_moves(node.attrs, *infos) if transposed else (node.attrs.get("group", 1),))
         images = plan.spot(x), plan.spot(node.outputs[0])
         if plan.info(node.outputs[0]).shape != sizes.y_shape:  # what is added repeats it
             return False

@@ -75,7 +75,8 @@ enum { PHASE_OUTPUTS = 12, TILE_OUTPUTS = 3, TRANSFORM_OUTPUTS = 60, WEIGHT_TRAN
 
 static double winograd_share(const ck_conv_shape *s, ck_conv_op op) {
   const int64_t *outputs = op == CK_GRAD_X || op == CK_TRANSPOSED ? s->in : s->out;
-  const double transform = op == CK_GRAD_WEIGHT ? WEIGHT_TRANSFORM_OUTPUTS : TRANSFORM_OUTPUTS;
+  const int of_weight = op == CK_GRAD_WEIGHT || op == CK_TRANSPOSED_GRAD_WEIGHT;
+  const double transform = of_weight ? WEIGHT_TRANSFORM_OUTPUTS : TRANSFORM_OUTPUTS;
   double positions = (double)outputs[0], tiles = positions; /* of the smallest phase, and of the largest */
   for (int i = 1; i < 3; i++) {
     const int64_t least = outputs[i] / s->dilation[i], most = least + (outputs[i] % s->dilation[i] > 0);

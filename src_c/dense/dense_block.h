@@ -17,11 +17,11 @@ typedef struct ck_block {
   const char *panels;     /* all, where weights lie ready, or NULL */
   const char *panel;      /* of the tile and k-block at work */
   const char *next_panel; /* or of weights as they are, or NULL */
+  int64_t next_row;       /* their bytes from product to product; 0: of a panel */
   int64_t laid;           /* which of all panels lies in scratch, or -1; and whether its weights are not all finite */
   int laid_nonfinite;
-  int64_t next_row;      /* their bytes from product to product; 0: of a panel */
   int64_t pitch;         /* of accumulators by pixel, from row to row: pixels of a row, or more */
-  int settled;           /* what follows, until the phases, is the box's */
+  int settled;           /* pixels, patches, and what follows, until the phases, are the box's */
   const char *placed;    /* of phases that are joined: the accumulators, and bytes from pixel to pixel, that places */
   int64_t placed_pixel;  /* are set for */
   int64_t kblocks, kept; /* with taps, or before one that has; that of which the tables are, or -1 */

@@ -152,7 +152,7 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 /* One tile by plane: `rows` of `vectors`, which share what they load for each of `across` tap columns or don't. Vectors
- * at any address cross the ends of cache lines, and then count twice. */
+ * at any address cross the ends of cache lines, and then count with_slope. */
 static double tile_cycles(const ck_kernels *kernels, int shared, double rows, double vectors, double down,
                           double across) {
   const double line = 1 + (double)(kernels->vector * kernels->real_size) / 64, adds = rows * down * vectors;
@@ -211,7 +211,7 @@ static double products(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 static int goes_straight(const ck_dense *d, const ck_dense_plan *p, const ck_lane_runs *runs) {
-  return (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1) &&
+  return p->patching.most < 2 && (!ck_dense_by_plane(d) || ck_reduction_count(&p->reduction) == 1) &&
          ck_dense_goes_straight(d, runs, p->window.outputs);
 }
 
@@ -307,16 +307,16 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     rows *= (double)ck_axis_extent(&s->axis[i], ck_max(1, p->window.outputs[i + 1]), ck_max(1, p->window.taps[i]));
   int64_t x = ck_axis_extent(&s->axis[2], ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2]));
   int apart = s->tensor.stride[4] != item || (s->axis[2].adjacent && s->axis[2].step > 1);
-  double twice = s->act_y.data ? 2.5 : 1;
+  double with_slope = s->act_y.data ? 2.5 : 1;
   if (ck_dense_by_plane(d)) {
     const int64_t step = s->axis[2].step, runs = step > 1 ? ck_min(step, s->axis[2].taps) : 1;
     const double each =
         s->tensor.stride[4] != item ? ck_cost.stage_alone : strided_each(d, step, ck_max(1, p->window.outputs[3]));
-    return twice * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
+    return with_slope * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {
   case CK_COLUMNS:
-    return twice * staged_columns(d, p, elements);
+    return with_slope * staged_columns(d, p, elements);
   case CK_BANDS: /* rows that follow one another are one run */
     apart &= s->axis[2].step != 2 || s->tensor.stride[4] != item;
     if (rows_follow(s, p->window.outputs))
@@ -324,11 +324,11 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return elements * (apart ? ck_cost.stage_apart : ck_cost.stage_bands[d->arrangement == CK_BY_CHANNEL]) +
            rows * (double)p->window.channels * ck_cost.stage_row;
   case CK_INTERLEAVED: /* a run of channels at each position */
-    return twice * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);
+    return with_slope * (elements * ck_cost.stage + rows * (double)x * ck_cost.stage_row / 2);
   case CK_LANES:
-    return twice * (elements * staged_group(d, p) + rows * (double)p->window.channels * ck_cost.stage_row);
+    return with_slope * (elements * staged_group(d, p) + rows * (double)p->window.channels * ck_cost.stage_row);
   default:
-    return twice * staged_rows(d, p, rows * (double)p->window.channels, elements);
+    return with_slope * staged_rows(d, p, rows * (double)p->window.channels, elements);
   }
 }
 
@@ -451,7 +451,7 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
                  stage + drain_cycles(d, p);
   group += waiting_cycles(d, p);
   /* What the first of several turns has laid ready is there for the others. */
-  const int kept = p->part_tiles == 1 && blocks <= 1 && p->each == 1 && p->patching.most == 1;
+  const int kept = !d->fold && p->part_tiles == 1 && blocks <= 1 && p->each == 1 && p->patching.most == 1;
   const double again = kept ? group - p->taken * pack - begin / 5 : group;
   return (double)p->each * (group + (double)(p->turns - 1) * again) + ck_cost.task + tables;
 }

@@ -12,10 +12,8 @@
 #include "multiply.h"
 #include "sheets.h"
 
-/* Padding that is read by fewer outputs than one of so many, along an axis, is not planned for. */
-enum { FEW_PADDED = 8 };
 enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
-/* Tasks that take less than that are joined, if they are of the same place of several images, whose tables are alike.
+/* Tasks that take less than that are joined, if they are of whole images, whose tables are alike.
  * 16384 to 65536 were as good: 32 images of 8x8, 1 to 16 channels, 3x3, take 0.88 of the time of four tasks on two
  * threads, 0.85 on one (Zen 4, AVX-512). */
 enum { TASK_CYCLES = 32768 };
@@ -115,14 +113,20 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   b->none = ck_take(arena, places ? ld * item : 0);
 }
 
+/* Whether enough outputs read padding along an axis for it to be planned for; those from `first` to `end` do not. */
+static int reads_padding(const ck_axis *axis, int64_t *first, int64_t *end) {
+  enum { FEW = 8 }; /* of so many, less than one */
+  ck_axis_inner(axis, first, end);
+  return axis->taps > 1 && (*end - *first) * FEW <= axis->outputs * (FEW - 1);
+}
+
 /* Of all products of outputs and taps along the axes, the part whose tap is not padding for the whole block. */
 static double taken_share(const ck_dense *d, const ck_grid *grid) {
   double share = 1;
   for (int i = 0; i < 3; i++) {
     const ck_axis *axis = &d->source.axis[i];
-    int64_t first, size, tap, taps, inner[2], taken = 0;
-    ck_axis_inner(axis, &inner[0], &inner[1]);
-    if (axis->taps < 2 || (inner[1] - inner[0]) * FEW_PADDED > axis->outputs * (FEW_PADDED - 1))
+    int64_t first, size, tap, taps, end, taken = 0;
+    if (!reads_padding(axis, &first, &end))
       continue;
     for (int64_t part = 0; part < grid->parts[i + 1]; part++) {
       ck_grid_part(grid, i + 1, part, &first, &size);
@@ -150,12 +154,12 @@ static void set_turns(const ck_dense *d, ck_dense_plan *p, int64_t turns) {
 
 /* Blocks of whole images for tasks that are long enough, as many for each thread. */
 static int64_t turns_of(const ck_dense *d, const ck_dense_plan *p, int threads, double cycles) {
-  const int64_t images = p->grid.parts[0], others = p->tasks / ck_max(1, images);
+  const int64_t images = p->grid.parts[0];
   if (d->fold || d->arrangement == CK_UNPACKED || images < 2 || ck_grid_count(&p->grid) != images)
     return p->turns;
   const double rounds = fmax(1, (double)p->tasks * cycles / (threads * (double)TASK_CYCLES));
   const int64_t wanted = (int64_t)fmin(rounds, (double)p->tasks) * threads;
-  return ck_max(1, images / ck_ceil_div(wanted, others));
+  return ck_max(1, images / ck_ceil_div(wanted, p->tasks / images));
 }
 
 static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t block[4], int64_t tile_parts,
@@ -250,7 +254,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
         const int64_t turns = turns_of(d, &trial, run->threads, cycles);
         if (turns != trial.turns) {
           set_turns(d, &trial, turns);
-          cycles = ck_dense_task_cycles(d, &trial) + (double)turns * shared;
+          cycles = ck_dense_task_cycles(d, &trial);
         }
         double waves = (double)ck_ceil_div(trial.tasks, run->threads);
         double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1);
@@ -355,13 +359,13 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
 /* More bytes than that come from memory, by channel and in place so many planes at a time: of more the machine does not
  * follow each, and memory is slower. Those that level 3 holds would take 1.15 times as long, and those of several tiles
  * of outputs, of which all but the first find them in level 2, 1.2 (Zen 4, one thread). */
-enum { FAR_BYTES = 12 * 1024 * 1024, STREAMS = 16 };
+enum { STREAMED_BYTES = 12 * 1024 * 1024, STREAMS = 16 };
 
 static int64_t streams_of(const ck_dense *d) {
   const int one_tile = d->lanes > 1 && d->lanes <= d->kernels->max_height;
   if (!d->in_place || d->arrangement != CK_BY_CHANNEL || !one_tile || d->channels < 2 * STREAMS)
     return 0;
-  return source_bytes(d) >= FAR_BYTES ? STREAMS : 0;
+  return source_bytes(d) >= STREAMED_BYTES ? STREAMS : 0;
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
@@ -408,12 +412,11 @@ ck_dense_plan ck_dense_plan_rows(ck_dense *d, int64_t rows, int64_t columns) {
 }
 
 /* Of the axes along which padding is read by more than a few outputs, a bit each; and where blocks then end. */
-static int padded_axes(const ck_dense *d, const ck_dense_plan *p, int64_t edge[4][2]) {
+static int padded_axes(const ck_dense *d, int64_t edge[4][2]) {
   int axes = 0;
   for (int i = 0; i < 3; i++) {
-    int64_t first, end, outputs = p->grid.size[i + 1];
-    ck_axis_inner(&d->source.axis[i], &first, &end);
-    if (p->reduction.taps[i] < 2 || (end - first) * FEW_PADDED > outputs * (FEW_PADDED - 1))
+    int64_t first, end;
+    if (!reads_padding(&d->source.axis[i], &first, &end))
       continue;
     edge[i + 1][0] = ck_min(first, end);
     edge[i + 1][1] = ck_max(first, end);
@@ -449,7 +452,7 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_rea
   for (int i = 0; i < 4; i++)
     whole[i][0] = whole[i][1] = edge[i][0] = edge[i][1] = p.grid.size[i];
   choose_block(d, &p, run, whole);
-  int axes = d->fold || d->sampler ? 0 : padded_axes(d, &p, edge);
+  int axes = d->fold || d->sampler ? 0 : padded_axes(d, edge);
   if (axes)
     choose_block(d, &p, run, edge);
   axes = arrangement == CK_BY_PIXEL && p.phases == 1 && !p.sorted ? ck_dense_patch_axes(d, axes) : 0;
@@ -548,6 +551,7 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
                            d->fold,
                            d->prepared,
                            d->w_lane == item,
+                           d->w_lane > 4 * item,
                            d->add,
                            atomic_load_explicit(&only_reads, memory_order_relaxed),
                            ck_cost_changes};
@@ -561,6 +565,7 @@ void ck_dense_add_to_key(ck_memo_key *key, const ck_dense *d, int arrangements, 
   ck_key_add_all(key, s->tensor.stride, 5);
   ck_key_add_all(key, d->dst.stride, 5);
   ck_key_add_all(key, d->phases, 3);
+  ck_key_add_all(key, d->dst_step, 3);
 }
 
 typedef struct made {

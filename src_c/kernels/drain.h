@@ -85,8 +85,8 @@ static void CK_NAME(drain_transposed)(const ck_drain *p) {
         continue;
       }
       CK_UNROLL
-      for (int64_t q = 0; q < VL; q++)
-        r[q] = q < count ? v_load(c + q * p->c_pixel) + bias : (vreal){0};
+      for (int64_t q = 0; q < VL; q++) /* of fewer the last one again, which takes no branch */
+        r[q] = v_load(c + (q < count ? q : count - 1) * p->c_pixel) + bias;
       transpose(r);
       char *dst = p->dst + j * p->dst_lane + x * p->dst_pixel;
       for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane) {
@@ -112,7 +112,7 @@ static void CK_NAME(drain_joined)(const ck_drain *p) {
     vreal r[VL];
     CK_UNROLL
     for (int64_t q = 0; q < VL; q++)
-      r[q] = q < p->count ? v_load(c + q * p->c_pixel) + bias : (vreal){0};
+      r[q] = v_load(c + (q < p->count ? q : p->count - 1) * p->c_pixel) + bias;
     transpose(r);
     for (int64_t q = 0; q < lanes; q++) /* each writes over what the one before has too much */
       v_storeu(joined + q * p->count, r[q]);

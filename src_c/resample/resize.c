@@ -182,7 +182,8 @@ static void forward_task(ck_worker *worker, void *context, int64_t index) {
       rows.held[i] = -1;
     ck_resize_load(p, &at);
     for (int64_t z = box.first[1]; z < box.first[1] + box.size[1]; z++)
-      for (int64_t y = box.first[2]; y < box.first[2] + box.size[2]; y++) {
+      for (int64_t y = box.first[2]; y < box.first[2] + box.size[2] && !ck_stopped_at(worker, y - box.first[2], 16);
+           y++) {
         if (p->rows_first)
           forward_sum(p, &b, &at, &box, read, z, y);
         else

@@ -227,8 +227,9 @@ static void set_blocks(ck_resize_plan *p) {
     most = most_spread(p, most);
   p->width = ck_round_up(ck_min(most, call->out[2]) * p->each, p->k->vector);
   for (int d = 3; d >= 0; d--) {
-    /* An element of the gradient costs as much as the outputs that read it. */
-    int64_t cost = p->backward && d > 0 ? ck_ceil_div(call->out[d - 1], call->in[d - 1]) : 1;
+    /* An element costs as much as those that it is summed from: of the gradient the outputs that read it. */
+    const int64_t *from = p->backward ? call->out : call->in;
+    int64_t cost = d > 0 && (p->backward || call->antialias) ? ck_ceil_div(from[d - 1], size[d - 1]) : 1;
     int64_t limit = d < 3 ? MOST_POSITIONS : p->backward && call->out[2] > most ? ck_max(1, most / cost - 4) : most;
     block[d] = ck_max(1, ck_min(ck_min(whole[d], limit), left / cost));
     if (p->copied && d > 0)
