@@ -227,7 +227,7 @@ def test_a_call_is_planned_again_once_plans_have_changed():
 
 
 def test_a_plan_is_for_one_size_of_output():
-    """Transposed, one pixel of y is read for 6x6 outputs or 8x8: in planes of the same strides, but of other scratch."""
+    """Transposed, one pixel of y is read for 6x6 outputs or for 8x8, in planes of the same strides: scratch differs."""
     y, weight = np.ones((1, 16, 1, 1), np.float32), np.ones((16, 16, 4, 4), np.float32)
 
     def workspace(plane, size):
