@@ -10,11 +10,12 @@ enum {
   ROWS_BYTES = 128 * 1024,   /* of all rows in scratch: half of a common level 2 holds them beside the image's */
   COPY_BYTES = 384 * 1024,   /* of planes, before and after, that are copied: they stay in a common level 2 of 1 MiB */
   TASK_ELEMENTS = 64 * 1024, /* about 0.05 ms */
-  KEPT_TAPS = 2048,          /* outputs along an axis whose taps are computed once a call */
-  MOST_ENTRIES = 16,         /* outputs that read an element of x, for the gradient to be gathered */
-  MOST_TAPS = 16 * 1024,     /* of a table with antialias, where many elements count: 192 KiB */
-  CHUNK = 64,                /* positions whose weights are rounded at once */
-  SLACK = 64                 /* bytes that the last vector of a row in scratch may run over */
+  TASKS_A_THREAD = 4,
+  KEPT_TAPS = 2048,      /* outputs along an axis whose taps are computed once a call */
+  MOST_ENTRIES = 16,     /* outputs that read an element of x, for the gradient to be gathered */
+  MOST_TAPS = 16 * 1024, /* of a table with antialias, where many elements count: 192 KiB */
+  CHUNK = 64,            /* positions whose weights are rounded at once */
+  SLACK = 64             /* bytes that the last vector of a row in scratch may run over */
 };
 
 /* ---------------------------------------------------------------- tables along x */
@@ -227,10 +228,11 @@ static void set_blocks(ck_resize_plan *p) {
     most = most_spread(p, most);
   p->width = ck_round_up(ck_min(most, call->out[2]) * p->each, p->k->vector);
   for (int d = 3; d >= 0; d--) {
-    /* An element costs as much as those that it is summed from: of the gradient the outputs that read it. */
-    const int64_t *from = p->backward ? call->out : call->in;
-    int64_t cost = d > 0 && (p->backward || call->antialias) ? ck_ceil_div(from[d - 1], size[d - 1]) : 1;
+    /* An element of the gradient costs as much as the outputs that read it. */
+    int64_t cost = p->backward && d > 0 ? ck_ceil_div(call->out[d - 1], call->in[d - 1]) : 1;
     int64_t limit = d < 3 ? MOST_POSITIONS : p->backward && call->out[2] > most ? ck_max(1, most / cost - 4) : most;
+    if (p->rows_first && d == 2) /* few outputs may read much */
+      limit = ck_min(limit, ck_ceil_div(whole[0] * whole[1] * whole[2], TASKS_A_THREAD * call->run.threads));
     block[d] = ck_max(1, ck_min(ck_min(whole[d], limit), left / cost));
     if (p->copied && d > 0)
       block[d] = whole[d];
