@@ -37,7 +37,7 @@
   X(stage_alone, 4)                                                                                                    \
   X(drain_straight, 0.1)                                                                                               \
   X(drain, 0.15)                                                                                                       \
-  X(drain_turned, 0.5)                                                                                                 \
+  X(drain_turned, 0.42)                                                                                                \
   X(drain_apart, 1.5)                                                                                                  \
   X(drain_joined, {0.65, 1.6})                                                                                         \
   X(drain_groups, {0.8, 0.5, 2.9})                                                                                     \
@@ -332,12 +332,16 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   }
 }
 
-/* Elements of a run that is transposed, as many as take as long. Of a part of the output's columns it is whole vectors,
- * but of up to four, which are interleaved (0.3 of the time of 16, Zen 4). */
-static double turned_run(const ck_dense *d, int64_t outputs) {
-  const int64_t item = d->kernels->real_size, few = 4;
-  if (d->dst.stride[4] != item || d->dst.stride[3] == d->source.axis[2].outputs * item)
+/* Elements that take as long as a run of so many outputs that is transposed: whole vectors, but of up to four outputs,
+ * which are interleaved (0.3 of the time of 16, Zen 4). Rows that follow one another are one run. */
+static double turned_run(const ck_dense *d, const ck_dense_plan *p, int64_t outputs) {
+  const int64_t item = d->kernels->real_size, *size = p->window.outputs, few = 4;
+  if (d->dst.stride[4] != item)
     return (double)outputs;
+  if (d->dst.stride[3] == d->source.axis[2].outputs * item) {
+    const double run = fmax(1, (double)(size[1] * size[2] * size[3]) / p->patching.mean);
+    return (double)outputs * ceil(run / (double)d->kernels->vector) * (double)d->kernels->vector / run;
+  }
   return outputs == 1 ? 3 : outputs <= few ? 6 : (double)ck_round_up(outputs, d->kernels->vector);
 }
 
@@ -364,7 +368,7 @@ static double drain_cycles(const ck_dense *d, const ck_dense_plan *p) {
   else if (by_group)
     each = ck_cost.drain_groups[ck_dense_joins_phases(d, p) ? 1 : ck_min(d->phases[2], 3) - 1];
   else if (beside && size[3] > 0)
-    each *= turned_run(d, run_of) / (double)run_of;
+    each *= turned_run(d, p, run_of) / (double)run_of;
   double runs = rows * (double)p->part_phases * along;
   double bytes = elements * (double)ck_round_up((int64_t)lanes, by_channel ? 1 : d->kernels->vector) * (double)item;
   return (double)p->part_tiles *
