@@ -210,7 +210,7 @@ def explain(
     dtype = _name_of_dtype(dtype)
     nd, family = _OPS[op]
     _check_unused(op, output_padding=output_padding, output_size=output_size, padding_mode=padding_mode)
-    transposed, number = family is CONV_TRANSPOSE, family.ops[_DIRECTIONS.index(direction)]
+    transposed, number = family.transposed, family.ops[_DIRECTIONS.index(direction)]
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout}
     if transposed:
         options |= {"output_padding": output_padding, "output_size": output_size}
@@ -290,7 +290,7 @@ def _measured(explanation: Explanation, x_shape, weight_shape, options: dict[str
     rng, dtype = np.random.default_rng(0), explanation.dtype
     x, weight = rng.standard_normal(x_shape, dtype), rng.standard_normal(weight_shape, dtype)
     nd, family = _OPS[explanation.op]
-    module = conv_transpose if family is CONV_TRANSPOSE else conv
+    module = conv_transpose if family.transposed else conv
     call, first = getattr(module, explanation.op), (x, weight)
     out = y = call(*first, **options)
     if explanation.direction != "forward":

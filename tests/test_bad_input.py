@@ -492,7 +492,7 @@ def test_what_c_refuses_is_named():
     geometry = engine.Geometry(1, 1, 2, 3, (4, 4), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0), (4, 4), engine.ZEROS)
     call = geometry, ones(1, 2, 4, 4), ones(3, 2, 1, 1), None, ones(1, 3, 4, 4), engine.IDENTITY, 0.0, 0.0, False
     with pytest.raises(RuntimeError, match="a fault in convkit, please report it: algorithm that cannot do this shape"):
-        engine.conv_forward(*call, engine.WINOGRAD, 1)
+        engine.conv_forward(*call, engine.WINOGRAD, False, 1)
 
 
 def test_a_picture_in_the_other_layout_is_told_which():

@@ -152,19 +152,24 @@ cdef int run_planned(ck.ck_conv *call, ck.ck_conv_op op) except -1:
     return raise_status(status)
 
 
+# With `transposed`, a convolution's adjoint, whose geometry is the convolution's: x, the input here, has that one's
+# output size, and y its input size.
+
+
 def conv_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray weight not None, cnp.ndarray bias,
                  cnp.ndarray y not None, int activation, double a, double b, bint channel_last, int algorithm,
-                 int threads):
+                 bint transposed, int threads):
     """y = activation(conv(x, weight) + bias)."""
     cdef ck.ck_conv call
+    cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
     set_call(&call, geometry, y, activation, a, b, algorithm, threads)
-    set_tensor(&call.x, x, channel_last)
+    set_tensor(&call.y if transposed else &call.x, x, channel_last)
     set_tensor(&call.weight, weight, False)
-    set_tensor(&call.y, y, channel_last)
+    set_tensor(&call.x if transposed else &call.y, y, channel_last)
     if bias is not None:
         set_bias(&call, bias)
-    plan_forward(geometry, &call, ck.CK_FORWARD)
-    run_planned(&call, ck.CK_FORWARD)
+    plan_forward(geometry, &call, op)
+    run_planned(&call, op)
 
 
 cdef inline void set_rows(ck.ck_tensor *tensor, cnp.ndarray array, int64_t rows) noexcept:
@@ -197,83 +202,33 @@ def linear_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarr
 
 def conv_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
                 cnp.ndarray dx not None, int activation, double a, double b, cnp.ndarray act_y, bint channel_last,
-                int algorithm, int threads):
+                int algorithm, bint transposed, int threads):
     """dx, the gradient of the input."""
     cdef ck.ck_conv call
     set_call(&call, geometry, dx, activation, a, b, algorithm, threads)
-    set_tensor(&call.y, grad, channel_last)
+    set_tensor(&call.x if transposed else &call.y, grad, channel_last)
     set_tensor(&call.weight, weight, False)
-    set_tensor(&call.x, dx, channel_last)
+    set_tensor(&call.y if transposed else &call.x, dx, channel_last)
     if act_y is not None:
         set_tensor(&call.act_y, act_y, channel_last)
-    run_conv(&call, ck.CK_GRAD_X)
+    run_conv(&call, ck.CK_TRANSPOSED_GRAD_X if transposed else ck.CK_GRAD_X)
 
 
 def conv_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray x, cnp.ndarray dw,
                      cnp.ndarray db, int activation, double a, double b, cnp.ndarray act_y, bint channel_last,
-                     int algorithm, int threads):
+                     int algorithm, bint transposed, int threads):
     """dw and db, either of which may be None; x is not read without dw."""
     cdef ck.ck_conv call
     set_call(&call, geometry, grad, activation, a, b, algorithm, threads)
-    set_tensor(&call.y, grad, channel_last)
+    set_tensor(&call.x if transposed else &call.y, grad, channel_last)
     if dw is not None:
-        set_tensor(&call.x, x, channel_last)
+        set_tensor(&call.y if transposed else &call.x, x, channel_last)
         set_tensor(&call.weight, dw, False)
     if db is not None:
         set_bias(&call, db)
     if act_y is not None:
         set_tensor(&call.act_y, act_y, channel_last)
-    run_conv(&call, ck.CK_GRAD_WEIGHT)
-
-
-# Transposed convolution: the geometry is that of the convolution whose adjoint it is, so that x, the input here, has the
-# convolution's output size, and y its input size.
-
-
-def conv_transpose_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray weight not None,
-                           cnp.ndarray bias, cnp.ndarray y not None, int activation, double a, double b,
-                           bint channel_last, int algorithm, int threads):
-    """y = activation(the adjoint of conv applied to x, + bias)."""
-    cdef ck.ck_conv call
-    set_call(&call, geometry, y, activation, a, b, algorithm, threads)
-    set_tensor(&call.y, x, channel_last)
-    set_tensor(&call.weight, weight, False)
-    set_tensor(&call.x, y, channel_last)
-    if bias is not None:
-        set_bias(&call, bias)
-    plan_forward(geometry, &call, ck.CK_TRANSPOSED)
-    run_planned(&call, ck.CK_TRANSPOSED)
-
-
-def conv_transpose_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray weight not None,
-                          cnp.ndarray dx not None, int activation, double a, double b, cnp.ndarray act_y,
-                          bint channel_last, int algorithm, int threads):
-    """dx, the gradient of the input."""
-    cdef ck.ck_conv call
-    set_call(&call, geometry, dx, activation, a, b, algorithm, threads)
-    set_tensor(&call.x, grad, channel_last)
-    set_tensor(&call.weight, weight, False)
-    set_tensor(&call.y, dx, channel_last)
-    if act_y is not None:
-        set_tensor(&call.act_y, act_y, channel_last)
-    run_conv(&call, ck.CK_TRANSPOSED_GRAD_X)
-
-
-def conv_transpose_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarray x, cnp.ndarray dw,
-                               cnp.ndarray db, int activation, double a, double b, cnp.ndarray act_y,
-                               bint channel_last, int algorithm, int threads):
-    """dw and db, either of which may be None; x is not read without dw."""
-    cdef ck.ck_conv call
-    set_call(&call, geometry, grad, activation, a, b, algorithm, threads)
-    set_tensor(&call.x, grad, channel_last)
-    if dw is not None:
-        set_tensor(&call.y, x, channel_last)
-        set_tensor(&call.weight, dw, False)
-    if db is not None:
-        set_bias(&call, db)
-    if act_y is not None:
-        set_tensor(&call.act_y, act_y, channel_last)
-    run_conv(&call, ck.CK_TRANSPOSED_GRAD_WEIGHT)
+    run_conv(&call, ck.CK_TRANSPOSED_GRAD_WEIGHT if transposed else ck.CK_GRAD_WEIGHT)
 
 
 def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp.ndarray weight not None,

@@ -143,7 +143,7 @@ class GridGeometry:
 
 def conv_forward(
     geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
-    a: float, b: float, channel_last: bool, algorithm: int, threads: int,
+    a: float, b: float, channel_last: bool, algorithm: int, transposed: bool, threads: int,
 ) -> None: ...  # fmt: skip
 def linear_forward(
     geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
@@ -151,23 +151,12 @@ def linear_forward(
 ) -> bool: ...  # fmt: skip
 def conv_grad_x(
     geometry: Geometry, grad: np.ndarray, weight: np.ndarray, dx: np.ndarray, activation: int, a: float, b: float,
-    act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
+    act_y: np.ndarray | None, channel_last: bool, algorithm: int, transposed: bool, threads: int,
 ) -> None: ...  # fmt: skip
 def conv_grad_weight(
     geometry: Geometry, grad: np.ndarray, x: np.ndarray | None, dw: np.ndarray | None, db: np.ndarray | None,
-    activation: int, a: float, b: float, act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
-) -> None: ...  # fmt: skip
-def conv_transpose_forward(
-    geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, activation: int,
-    a: float, b: float, channel_last: bool, algorithm: int, threads: int,
-) -> None: ...  # fmt: skip
-def conv_transpose_grad_x(
-    geometry: Geometry, grad: np.ndarray, weight: np.ndarray, dx: np.ndarray, activation: int, a: float, b: float,
-    act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
-) -> None: ...  # fmt: skip
-def conv_transpose_grad_weight(
-    geometry: Geometry, grad: np.ndarray, x: np.ndarray | None, dw: np.ndarray | None, db: np.ndarray | None,
-    activation: int, a: float, b: float, act_y: np.ndarray | None, channel_last: bool, algorithm: int, threads: int,
+    activation: int, a: float, b: float, act_y: np.ndarray | None, channel_last: bool, algorithm: int,
+    transposed: bool, threads: int,
 ) -> None: ...  # fmt: skip
 def conv_explain(
     geometry: Geometry, op: int, x: np.ndarray, weight: np.ndarray, y: np.ndarray, channel_last: bool, algorithm: int,

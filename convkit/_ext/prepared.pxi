@@ -48,7 +48,7 @@ cdef object pack(ck.ck_conv *call, ck.ck_conv_op op):
 def prepared_forward(Panels panels not None, Geometry geometry not None, cnp.ndarray x not None,
                      cnp.ndarray weight not None, cnp.ndarray bias, cnp.ndarray y not None, bint add, int activation,
                      double a, double b, bint channel_last, int algorithm, bint transposed, int threads):
-    """As conv_forward or conv_transpose_forward, with `weight` laid out; with `add`, y holds what is added."""
+    """As conv_forward, with `weight` laid out; with `add`, y holds what is added."""
     cdef ck.ck_conv call
     cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
     set_call(&call, geometry, y, activation, a, b, algorithm, threads)

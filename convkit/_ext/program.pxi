@@ -84,7 +84,7 @@ cdef class Program:
 
     def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add, tuple activation,
              int algorithm, Panels panels):
-        """conv_forward or conv_transpose_forward; with `add`, y holds what is added. The weight may lie ready, in panels."""
+        """conv_forward; with `add`, y holds what is added. The weight may lie ready, in panels."""
         cdef ck.ck_conv call
         cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
         cdef ck.ck_tensor *source = &call.y if transposed else &call.x

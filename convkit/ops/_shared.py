@@ -132,10 +132,8 @@ class Family:
     """Where convolution and its relatives differ; `forward` and `backward` have what they share."""
 
     plan: Callable[[tuple, tuple], Plan]  # of the shapes of x and weight, and of the sizes that follow in the call
-    forward: Callable
-    grad_x: Callable
-    grad_weight: Callable
-    ops: tuple[int, int, int]  # what engine.conv_explain calls these three
+    transposed: bool
+    ops: tuple[int, int, int]  # forward, and the gradients of x and of the weight, as engine.conv_explain calls them
 
 
 CONV_GRADS = ConvGrads._fields
@@ -169,8 +167,7 @@ def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm
     """The forward pass of a convolution of this family; `sizes` are what its plan takes."""
     x = as_array(x, "x")
     weight = as_array(weight, "weight", x, "x")
-    plan_of, run = family.plan, family.forward
-    plan = plan_of((x.shape, weight.shape), sizes)
+    plan = family.plan((x.shape, weight.shape), sizes)
     if bias is not None:
         bias = as_array(bias, "bias", x, "x")
         check_shape(bias, "bias", plan.bias_shape, "one per output channel")
@@ -184,7 +181,8 @@ def forward(family: Family, sizes: tuple, x, weight, bias, activation, algorithm
         y = as_out(out, "out", plan.y_shape, x.dtype, (("x", x), ("weight", weight), ("bias", bias)))
     if not plan.batched:
         x, y = x[None], y[None]
-    run(plan.geometry, x, weight, bias, y, act, a, b, plan.channel_last, code, current())
+    last, transposed = plan.channel_last, family.transposed
+    engine.conv_forward(plan.geometry, x, weight, bias, y, act, a, b, last, code, transposed, current())
     return out
 
 
@@ -202,9 +200,10 @@ def backward(family: Family, sizes: tuple, grad, x, weight, activation, y, need,
     inputs = () if out is None else (("grad", grad), ("x", x), ("weight", weight), ("y", y))
     grads, (dx, dw, db) = results(CONV_GRADS, needs, (x_shape, weight_shape, plan.bias_shape), grad.dtype, out, inputs)
     grad, x, dx, y = batch(plan.batched, grad, x, dx, y)
+    geometry, last, transposed = plan.geometry, plan.channel_last, family.transposed
     if need_x:
-        family.grad_x(plan.geometry, grad, weight, dx, act, a, b, y, plan.channel_last, code, current())
+        engine.conv_grad_x(geometry, grad, weight, dx, act, a, b, y, last, code, transposed, current())
     if need_weight or need_bias:
         code = code if need_weight else engine.AUTO  # the sum for the bias alone is every algorithm's
-        family.grad_weight(plan.geometry, grad, x, dw, db, act, a, b, y, plan.channel_last, code, current())
+        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, last, code, transposed, current())
     return ConvGrads(*grads)

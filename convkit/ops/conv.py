@@ -24,8 +24,7 @@ def _plan(x_shape, weight_shape, nd, stride, padding, dilation, groups, padding_
     return Plan(engine.Geometry(*shape), y_shape, weight_shape[:1], batched, channel_last, words)
 
 
-_OPS = engine.FORWARD, engine.GRAD_X, engine.GRAD_WEIGHT
-CONV = Family(_plan, engine.conv_forward, engine.conv_grad_x, engine.conv_grad_weight, _OPS)
+CONV = Family(_plan, False, (engine.FORWARD, engine.GRAD_X, engine.GRAD_WEIGHT))
 
 
 # ---------------------------------------------------------------- the public functions

@@ -29,13 +29,7 @@ def _plan(x_shape, weight_shape, nd, stride, padding, output_padding, groups, di
     return Plan(engine.Geometry(*shape), y_shape, (c_out,), batched, channel_last, words)
 
 
-CONV_TRANSPOSE = Family(
-    _plan,
-    engine.conv_transpose_forward,
-    engine.conv_transpose_grad_x,
-    engine.conv_transpose_grad_weight,
-    (engine.TRANSPOSED, engine.TRANSPOSED_GRAD_X, engine.TRANSPOSED_GRAD_WEIGHT),
-)
+CONV_TRANSPOSE = Family(_plan, True, (engine.TRANSPOSED, engine.TRANSPOSED_GRAD_X, engine.TRANSPOSED_GRAD_WEIGHT))
 
 
 # ---------------------------------------------------------------- the public functions

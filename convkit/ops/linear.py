@@ -123,8 +123,8 @@ def linear(
     if engine.linear_forward(plan.folded[1], x, weight, bias, y, act, a, b, current()):
         return out
     lead, geometry = plan.others
-    image, kernel = _as_image(y, lead), _as_kernel(weight, len(lead) - 1)
-    engine.conv_forward(geometry, _as_image(x, lead), kernel, bias, image, act, a, b, True, engine.AUTO, current())
+    x, image, kernel = _as_image(x, lead), _as_image(y, lead), _as_kernel(weight, len(lead) - 1)
+    engine.conv_forward(geometry, x, kernel, bias, image, act, a, b, True, engine.AUTO, False, current())
     if not (y.flags.c_contiguous or np.may_share_memory(image, y)):  # more axes than the engine has, that do not fold
         y[...] = image.reshape(plan.y_shape)
     return out
@@ -194,7 +194,7 @@ def linear_backward(
     grad, x, y = (_as_image(array, lead) for array in (grad, x, y))
     if need_x:
         kernel = _as_kernel(weight, len(lead) - 1)
-        engine.conv_grad_x(geometry, grad, kernel, dx, act, a, b, y, True, engine.AUTO, current())
+        engine.conv_grad_x(geometry, grad, kernel, dx, act, a, b, y, True, engine.AUTO, False, current())
     if need_weight or need_bias:
-        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, True, engine.AUTO, current())
+        engine.conv_grad_weight(geometry, grad, x, dw, db, act, a, b, y, True, engine.AUTO, False, current())
     return ConvGrads(*grads)
