@@ -65,11 +65,11 @@ cdef inline void set_tensor(ck.ck_tensor *tensor, cnp.ndarray array, bint channe
         tensor.stride[2 + i] = 0 if i < 3 - nd else step_along(array, i - (3 - nd) + (1 if channel_last else 2))
 
 
-cdef inline void set_call(ck.ck_conv *call, Geometry geometry, cnp.ndarray array, int activation, double a, double b,
-                          int algorithm, int threads) noexcept:
+cdef inline void set_call(ck.ck_conv *call, Geometry geometry, const ck.ck_kernels *kernels, int activation, double a,
+                          double b, int algorithm, int threads) noexcept:
     memset(call, 0, sizeof(ck.ck_conv))
     call.shape = geometry.shape
-    call.kernels = kernels_for(array)
+    call.kernels = kernels
     call.algorithm = algorithm
     call.activation = activation
     call.act_a = a
@@ -162,7 +162,7 @@ def conv_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray
     """y = activation(conv(x, weight) + bias)."""
     cdef ck.ck_conv call
     cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
-    set_call(&call, geometry, y, activation, a, b, algorithm, threads)
+    set_call(&call, geometry, kernels_for(y), activation, a, b, algorithm, threads)
     set_tensor(&call.y if transposed else &call.x, x, channel_last)
     set_tensor(&call.weight, weight, False)
     set_tensor(&call.x if transposed else &call.y, y, channel_last)
@@ -187,7 +187,7 @@ def linear_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarr
     cdef ck.ck_conv call
     if not cnp.PyArray_IS_C_CONTIGUOUS(x) or not cnp.PyArray_IS_C_CONTIGUOUS(y):
         return False
-    set_call(&call, geometry, y, activation, a, b, ck.CK_AUTO, threads)
+    set_call(&call, geometry, kernels_for(y), activation, a, b, ck.CK_AUTO, threads)
     set_rows(&call.x, x, geometry.shape.out[2])
     set_rows(&call.y, y, geometry.shape.out[2])
     call.weight.data = cnp.PyArray_DATA(weight)
@@ -205,7 +205,7 @@ def conv_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarr
                 int algorithm, bint transposed, int threads):
     """dx, the gradient of the input."""
     cdef ck.ck_conv call
-    set_call(&call, geometry, dx, activation, a, b, algorithm, threads)
+    set_call(&call, geometry, kernels_for(dx), activation, a, b, algorithm, threads)
     set_tensor(&call.x if transposed else &call.y, grad, channel_last)
     set_tensor(&call.weight, weight, False)
     set_tensor(&call.y if transposed else &call.x, dx, channel_last)
@@ -219,7 +219,7 @@ def conv_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.
                      int algorithm, bint transposed, int threads):
     """dw and db, either of which may be None; x is not read without dw."""
     cdef ck.ck_conv call
-    set_call(&call, geometry, grad, activation, a, b, algorithm, threads)
+    set_call(&call, geometry, kernels_for(grad), activation, a, b, algorithm, threads)
     set_tensor(&call.x if transposed else &call.y, grad, channel_last)
     if dw is not None:
         set_tensor(&call.y if transposed else &call.x, x, channel_last)
@@ -235,7 +235,7 @@ def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp
                  cnp.ndarray y not None, bint channel_last, int algorithm, int threads):
     """What a call would do, as ck_explanation has it; x is the convolution's input, y its output, also if transposed."""
     cdef ck.ck_conv call
-    set_call(&call, geometry, x, ck.CK_IDENTITY, 0, 0, algorithm, threads)
+    set_call(&call, geometry, kernels_for(x), ck.CK_IDENTITY, 0, 0, algorithm, threads)
     set_tensor(&call.x, x, channel_last)
     set_tensor(&call.weight, weight, False)
     set_tensor(&call.y, y, channel_last)
@@ -287,7 +287,7 @@ def im2col(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray cols 
            int threads):
     """cols[n, c * taps + t, o] = x[n, c, o * stride + t * dilation - pad]."""
     cdef ck.ck_conv call
-    set_call(&call, geometry, cols, ck.CK_IDENTITY, 0, 0, 0, threads)
+    set_call(&call, geometry, kernels_for(cols), ck.CK_IDENTITY, 0, 0, 0, threads)
     set_tensor(&call.x, x, channel_last)
     set_columns(&call, cols)
     run_conv(&call, ck.CK_IM2COL_OP)
@@ -297,7 +297,7 @@ def col2im(Geometry geometry not None, cnp.ndarray cols not None, cnp.ndarray x 
            int threads):
     """The adjoint of im2col: every column entry is added to the element that it was read from."""
     cdef ck.ck_conv call
-    set_call(&call, geometry, cols, ck.CK_IDENTITY, 0, 0, 0, threads)
+    set_call(&call, geometry, kernels_for(cols), ck.CK_IDENTITY, 0, 0, 0, threads)
     set_tensor(&call.x, x, channel_last)
     set_columns(&call, cols)
     run_conv(&call, ck.CK_COL2IM_OP)

@@ -40,7 +40,7 @@ def deform_forward(Geometry geometry not None, offset_groups, cnp.ndarray x not 
                    int activation, double a, double b, bint channel_last, int threads):
     """y = activation(deform_conv(x, offset, mask, weight) + bias)."""
     cdef ck.ck_deform call
-    set_call(&call.conv, geometry, y, activation, a, b, 0, threads)
+    set_call(&call.conv, geometry, kernels_for(y), activation, a, b, 0, threads)
     set_deform(&call, geometry, offset_groups, offset, mask, channel_last)
     set_tensor(&call.conv.x, x, channel_last)
     set_tensor(&call.conv.weight, weight, False)
@@ -56,7 +56,7 @@ def deform_backward(Geometry geometry not None, offset_groups, cnp.ndarray grad 
                     int activation, double a, double b, bint channel_last, int threads):
     """Those gradients whose arrays are given; what they do not need may be None."""
     cdef ck.ck_deform call
-    set_call(&call.conv, geometry, grad, activation, a, b, 0, threads)
+    set_call(&call.conv, geometry, kernels_for(grad), activation, a, b, 0, threads)
     set_deform(&call, geometry, offset_groups, offset if offset is not None else grad, mask, channel_last)
     set_optional(&call.conv.x, x, channel_last)
     set_optional(&call.conv.weight, weight, False)

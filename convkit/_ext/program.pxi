@@ -91,7 +91,7 @@ cdef class Program:
         cdef ck.ck_tensor *result = &call.x if transposed else &call.y
         cdef ck.ck_step *step
         code, a, b = activation
-        set_spot_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.threads)
+        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.threads)
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
@@ -115,7 +115,7 @@ cdef class Program:
         cdef ck.ck_step *step
         memset(&call, 0, sizeof(call))
         code, a, b = activation
-        set_spot_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
+        set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
         call.nd, call.offset_groups = nd, offset_groups
         set_spot_tensor(&call.conv.x, x)
         set_spot_tensor(&call.conv.y, y)
@@ -291,16 +291,6 @@ cdef class Program:
 cdef int dtype_size(spot) except -1:
     """Bytes of an element: a spot of something that is not there yet has them last."""
     return cnp.PyArray_ITEMSIZE(spot) if isinstance(spot, np.ndarray) else spot[3]
-
-
-cdef void set_spot_call(ck.ck_conv *call, Geometry geometry, const ck.ck_kernels *kernels, int activation, double a,
-                        double b, int algorithm, int threads) noexcept:
-    memset(call, 0, sizeof(ck.ck_conv))
-    call.shape = geometry.shape
-    call.kernels = kernels
-    call.algorithm = algorithm
-    call.activation, call.act_a, call.act_b = activation, a, b
-    set_run(&call.run, threads)
 
 
 cdef int set_spot_tensor(ck.ck_tensor *tensor, spot) except -1:
