@@ -1,5 +1,7 @@
 #include "geometry.h"
 
+#include <string.h>
+
 int ck_product(const int64_t *sizes, int count, int64_t *product) {
   int64_t total = 1;
   int zero = 0;
@@ -266,6 +268,11 @@ void ck_square_block(const int64_t size[4], int64_t target, int64_t aspect, int6
 }
 
 int64_t ck_box_count(const ck_box *box) { return box->size[0] * box->size[1] * box->size[2] * box->size[3]; }
+
+int ck_box_alike(const ck_box *a, const ck_box *b) {
+  return memcmp(a->size, b->size, sizeof a->size) == 0 &&
+         memcmp(a->first + 1, b->first + 1, sizeof a->first - sizeof *a->first) == 0;
+}
 
 ck_reduction ck_reduction_make(int64_t channels, const int64_t taps[3], int64_t cap) {
   int64_t row = taps[2], plane = taps[1] * taps[2], all = taps[0] * plane;

@@ -91,6 +91,7 @@ void ck_grid_part(const ck_grid *grid, int axis, int64_t index, int64_t *first, 
 int64_t ck_grid_largest(const ck_grid *grid, int dimension);
 ck_box ck_grid_box(const ck_grid *grid, int64_t index);
 int64_t ck_box_count(const ck_box *box);
+int ck_box_alike(const ck_box *a, const ck_box *b); /* the same box, of whichever images */
 
 /* Blocks of about `target` elements, with the innermost axis cut into `cuts`: whole inner axes first, then whole small
  * images together. */

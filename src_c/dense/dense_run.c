@@ -386,9 +386,7 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
 static void take_box(ck_block *b, int64_t index) {
   const ck_box before = b->box;
   b->box = ck_grid_box(&b->p->grid, index);
-  const int same = memcmp(before.size, b->box.size, sizeof before.size) == 0 &&
-                   memcmp(before.first + 1, b->box.first + 1, sizeof before.first - sizeof *before.first) == 0;
-  b->settled &= same && b->patches < 2 && !b->fetches;
+  b->settled &= ck_box_alike(&before, &b->box) && b->patches < 2 && !b->fetches;
 }
 
 static void dense_task(ck_worker *worker, void *context, int64_t index) {

@@ -182,12 +182,9 @@ static void clear(ck_window *w, int64_t channels) {
     memset(w->act_data, 0, bytes);
 }
 
-/* Whichever images these are of. */
 static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock *kb) {
   int same = memcmp(w->kblock.taps, kb->taps, sizeof kb->taps) == 0 &&
-             memcmp(w->kblock.tap, kb->tap, sizeof kb->tap) == 0 &&
-             memcmp(w->box.size, box->size, sizeof box->size) == 0 &&
-             memcmp(w->box.first + 1, box->first + 1, sizeof box->first - sizeof *box->first) == 0;
+             memcmp(w->kblock.tap, kb->tap, sizeof kb->tap) == 0 && ck_box_alike(&w->box, box);
   /* Fewer channels than before keep a plane's layout, but no other. */
   return same && (is_interleaved(w->source->order) || w->source->order == CK_BANDS ? w->zeroed == kb->channels
                                                                                    : w->zeroed >= kb->channels);
