@@ -177,16 +177,11 @@ void ck_multiply_points(const ck_point_product *p) {
 }
 
 /* Strips are of balanced width, the wider ones first. */
-static int64_t first_lane(const ck_lane_product *p, int64_t strips, int64_t i) {
-  const int64_t vectors = ck_ceil_div(p->lanes, p->kernels->vector);
-  return (i * (vectors / strips) + ck_min(i, vectors % strips)) * p->kernels->vector;
-}
-
 static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, int64_t i, int64_t strips) {
   const int64_t vector = p->kernels->vector, item = p->kernels->real_size, vectors = ck_ceil_div(p->lanes, vector);
   const int64_t width = vectors / strips, wider = vectors % strips;
   for (int64_t at = 0, next; at < strips; at = next) {
-    const int64_t wide = width + (at < wider), lane = first_lane(p, strips, at);
+    const int64_t wide = width + (at < wider), lane = ck_part_start(vectors, strips, at) * vector;
     ck_finish finish;
     next = at < wider ? wider : strips;
     s->tiles = next - at;
