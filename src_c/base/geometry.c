@@ -325,3 +325,9 @@ const char *ck_end(const void *data, const int64_t *sizes, const int64_t *stride
     end += sizes[d] > 1 && strides[d] > 0 ? (sizes[d] - 1) * strides[d] : 0;
   return end;
 }
+
+const char *ck_tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3],
+                          int64_t item) {
+  const int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]};
+  return tensor->data ? ck_end(tensor->data, sizes, tensor->stride, 5, item) : NULL;
+}

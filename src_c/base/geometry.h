@@ -115,7 +115,8 @@ int64_t ck_reduction_count(const ck_reduction *reduction);
 ck_kblock ck_reduction_block(const ck_reduction *reduction, int64_t index);
 ck_kblock ck_reduction_largest(const ck_reduction *reduction);
 
-/* One past the last byte of a strided array. */
+/* One past the last byte of a strided array; of a tensor that is not there NULL. */
+const char *ck_tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3], int64_t item);
 const char *ck_end(const void *data, const int64_t *sizes, const int64_t *strides, int dimensions, int64_t item);
 
 #endif

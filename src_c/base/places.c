@@ -2,10 +2,9 @@
 
 ck_places ck_places_of(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3], int64_t item,
                        int64_t image) {
-  const int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]};
   ck_places v = {.data = (char *)tensor->data + image * tensor->stride[0],
                  .lane_stride = tensor->stride[1],
-                 .end = ck_end(tensor->data, sizes, tensor->stride, 5, item),
+                 .end = ck_tensor_end(tensor, n, channels, spatial, item),
                  .count = spatial[0] * spatial[1] * spatial[2],
                  .even = 1};
   for (int d = 0; d < 3; d++) {

@@ -84,11 +84,10 @@ static void place(const add_plan *p, ck_arena *arena, add_task *t) {
 static ck_source columns_of(const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
   ck_source y = {.tensor = call->y};
-  int64_t *stride = y.tensor.stride,
-          sizes[5] = {s->n, s->c_in * ck_taps_of(s->kernel), s->out[0], s->out[1], s->out[2]};
+  int64_t *stride = y.tensor.stride;
   stride[3] = s->out[2] * stride[4];
   stride[2] = s->out[1] * stride[3];
-  y.end = ck_end(call->y.data, sizes, stride, 5, call->kernels->real_size);
+  y.end = ck_tensor_end(&y.tensor, s->n, s->c_in * ck_taps_of(s->kernel), s->out, call->kernels->real_size);
   return y;
 }
 
@@ -256,10 +255,10 @@ static const char *weight_at(const add_task *t, const ck_kblock *kb, int64_t cha
 
 /* weight[row][k] of a block of output channels, wherever rows are. */
 static void weight_rows(const add_task *t, const ck_kblock *kb, const ck_kblock *out, int64_t ld) {
-  const ck_conv *call = t->p->call;
-  const int64_t *stride = call->weight.stride;
-  int64_t *offset = t->offset, sizes[5] = {call->shape.groups * call->shape.c_out, call->shape.c_in,
-                                           call->shape.kernel[0], call->shape.kernel[1], call->shape.kernel[2]};
+  const ck_tensor *weight = &t->p->call->weight;
+  const ck_conv_shape *s = &t->p->call->shape;
+  const int64_t *stride = weight->stride;
+  int64_t *offset = t->offset;
   for (int64_t z = 0; z < kb->taps[0]; z++)
     for (int64_t y = 0; y < kb->taps[1]; y++)
       for (int64_t x = 0; x < kb->taps[2]; x++)
@@ -269,7 +268,7 @@ static void weight_rows(const add_task *t, const ck_kblock *kb, const ck_kblock 
                         .lanes = out->channels,
                         .lane_stride = stride[0],
                         .src = weight_at(t, kb, out->channel),
-                        .src_end = ck_end(call->weight.data, sizes, stride, 5, t->p->k->real_size),
+                        .src_end = ck_tensor_end(weight, s->groups * s->c_out, s->c_in, s->kernel, t->p->k->real_size),
                         .nc = kb->channels,
                         .c_stride = stride[1],
                         .nt = ck_taps_of(kb->taps),

@@ -18,12 +18,6 @@ static ck_order order_for(const ck_tensor *tensor, int by_lanes, int64_t item) {
   return by_lanes ? CK_LANES : tensor->stride[1] == item ? CK_INTERLEAVED : CK_PLANES;
 }
 
-static const char *tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3],
-                              int64_t item) {
-  int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]};
-  return tensor->data ? ck_end(tensor->data, sizes, tensor->stride, 5, item) : NULL;
-}
-
 /* channels: of a group. */
 static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t channels, const int64_t spatial[3],
                            int gradient, int by_lanes) {
@@ -31,10 +25,10 @@ static ck_source source_of(const ck_conv *call, const ck_tensor *tensor, int64_t
   int64_t item = call->kernels->real_size;
   ck_source source = {.tensor = *tensor, .lane_channels = channels};
   source.order = order_for(tensor, by_lanes, item);
-  source.end = tensor_end(tensor, s->n, s->groups * channels, spatial, item);
+  source.end = ck_tensor_end(tensor, s->n, s->groups * channels, spatial, item);
   if (gradient && call->activation != CK_IDENTITY) {
     source.act_y = call->act_y;
-    source.act_end = tensor_end(&call->act_y, s->n, s->groups * channels, spatial, item);
+    source.act_end = ck_tensor_end(&call->act_y, s->n, s->groups * channels, spatial, item);
     source.activation = call->activation;
     source.act_a = call->act_a;
     source.act_b = call->act_b;
@@ -82,9 +76,8 @@ static void add_from_memory(ck_dense *d, const ck_conv *call) {
 static void set_weights(ck_dense *d, const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
   const int64_t *stride = call->weight.stride;
-  int64_t sizes[5] = {s->groups * s->c_out, s->c_in, s->kernel[0], s->kernel[1], s->kernel[2]};
   d->w = call->weight.data;
-  d->w_end = ck_end(d->w, sizes, stride, 5, d->kernels->real_size);
+  d->w_end = ck_tensor_end(&call->weight, s->groups * s->c_out, s->c_in, s->kernel, d->kernels->real_size);
   d->w_group = s->c_out * stride[0];
   for (int i = 0; i < 3; i++)
     d->w_tap[i] = stride[i + 2];

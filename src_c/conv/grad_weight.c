@@ -208,8 +208,7 @@ static ck_pack pixels_of(const ck_conv *call, const ck_tensor *tensor, const ck_
                          int64_t ld, const int64_t *offset) {
   const ck_conv_shape *s = &call->shape;
   const int64_t *stride = tensor->stride;
-  int64_t sizes[5] = {s->n, s->groups * s->c_out, s->out[0], s->out[1], s->out[2]};
-  return (ck_pack){.src_end = ck_end(tensor->data, sizes, stride, 5, call->kernels->real_size),
+  return (ck_pack){.src_end = ck_tensor_end(tensor, s->n, s->groups * s->c_out, s->out, call->kernels->real_size),
                    .ld = ld,
                    .lanes = lanes,
                    .lane_stride = step * stride[1],

@@ -25,7 +25,6 @@ static void load_weights(const ck_chunk *c, ck_chunk_buffers *b, const ck_chunk_
   const ck_conv *conv = &c->call->conv;
   const ck_conv_shape *s = &conv->shape;
   const int64_t *stride = conv->weight.stride;
-  int64_t sizes[5] = {s->groups * s->c_out, s->c_in, s->kernel[0], s->kernel[1], s->kernel[2]};
   ck_pack pack = {.panel = b->panel,
                   .ld = tile->vectors * c->k->vector,
                   .lanes = tile->lanes,
@@ -33,7 +32,7 @@ static void load_weights(const ck_chunk *c, ck_chunk_buffers *b, const ck_chunk_
                   .nc = outputs,
                   .src = (const char *)conv->weight.data + (tile->weight_group * s->c_out + first) * stride[0] +
                          (tile->channel - tile->weight_group * s->c_in) * stride[1],
-                  .src_end = ck_end(conv->weight.data, sizes, stride, 5, c->k->real_size),
+                  .src_end = ck_tensor_end(&conv->weight, s->groups * s->c_out, s->c_in, s->kernel, c->k->real_size),
                   .c_stride = stride[0],
                   .nt = taps,
                   .t_off = b->offset,

@@ -209,13 +209,13 @@ ck_view ck_samples_stage(const ck_samples *samples, int64_t channel, int64_t apa
   const ck_tensor *x = &sampler->call->conv.x;
   const ck_conv_shape *s = &sampler->call->conv.shape;
   const int64_t place = sampler->vectors * k->vector, vectors = ck_ceil_div(lanes, k->vector);
-  int64_t least[3], extent[3], row = 0, sizes[5] = {s->n, s->groups * s->c_in, s->in[0], s->in[1], s->in[2]};
+  int64_t least[3], extent[3], row = 0;
   if (!samples->region)
     return view_of(samples, x, channel, apart, lanes, image);
   region_box(samples, least, extent);
   char *from = (char *)x->data + samples->box.first[0] * x->stride[0] + channel * x->stride[1];
   ck_span span = {0, (int32_t)extent[2], least[2] * x->stride[4], x->stride[4]};
-  ck_stage stage = {.src_end = ck_end(x->data, sizes, x->stride, 5, k->real_size),
+  ck_stage stage = {.src_end = ck_tensor_end(x, s->n, s->groups * s->c_in, s->in, k->real_size),
                     .images = 1,
                     .channels = 1,
                     .src_lane = apart * x->stride[1],

@@ -65,8 +65,8 @@ static void set_sides(ck_pool_plan *p, const ck_pool *call, int backward) {
     p->inner = p->planes;
     p->planes = 1;
   }
-  int64_t sizes[5] = {s->n, s->channels, p->axis[0].sources, p->axis[1].sources, p->axis[2].sources};
-  p->src_end = ck_end(tensors[0]->data, sizes, stride, 5, item);
+  const int64_t from[3] = {p->axis[0].sources, p->axis[1].sources, p->axis[2].sources};
+  p->src_end = ck_tensor_end(tensors[0], s->n, s->channels, from, item);
 }
 
 /* ---------------------------------------------------------------- parts of windows */

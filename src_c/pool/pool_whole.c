@@ -57,12 +57,12 @@ int64_t ck_pool_whole_bytes(const ck_pool *call) {
 static whole_plan make_plan(const ck_pool *call) {
   const ck_pool_shape *s = &call->shape;
   whole_plan p = {.call = call, .k = call->kernels, .elements = s->in[0] * s->in[1] * s->in[2]};
-  const int64_t item = p.k->real_size, vl = p.k->vector, sizes[5] = {s->n, s->channels, s->in[0], s->in[1], s->in[2]};
+  const int64_t item = p.k->real_size, vl = p.k->vector;
   p.step = ck_pool_even_step(&call->x, s->in);
   if (p.elements == 1)
     p.step = item;
   p.lanes = p.step != item && s->channels > 1 && call->x.stride[1] == item;
-  p.end = ck_end(call->x.data, sizes, call->x.stride, 5, item);
+  p.end = ck_tensor_end(&call->x, s->n, s->channels, s->in, item);
   p.unit = p.lanes ? LANE_VECTORS * vl : vl;
   int64_t units = ck_ceil_div(s->channels, p.unit), block_units = ck_max(1, TASK_ELEMENTS / p.elements / p.unit);
   while (block_units > 1 && s->n * ck_ceil_div(units, block_units) < 4 * call->run.threads)
