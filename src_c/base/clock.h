@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <time.h>
 
+enum { CK_POLL_NANOSECONDS = 50 * 1000 * 1000 }; /* from one question whether to stop to the next */
+
 static inline int64_t ck_nanoseconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

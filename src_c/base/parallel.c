@@ -19,7 +19,7 @@
 #include "float_mode.h"
 #include "workers.h"
 
-enum { CACHE_LINE = 64, POLL_NANOSECONDS = 50 * 1000 * 1000, MOST_RANGES = 64 };
+enum { CACHE_LINE = 64, MOST_RANGES = 64 };
 
 /* Written for every task: on a line of its own. */
 typedef struct range {
@@ -65,7 +65,7 @@ int ck_stopped(ck_worker *worker) {
   if (worker->tid != 0 || !run->poll)
     return 0;
   int64_t now = ck_nanoseconds();
-  if (now - last_poll < POLL_NANOSECONDS)
+  if (now - last_poll < CK_POLL_NANOSECONDS)
     return 0;
   if (run->flush_denormals) /* what poll runs may be anybody's */
     ck_float_mode_restore(worker->float_mode);

@@ -5,8 +5,6 @@
 #include "base/clock.h"
 #include "convkit.h"
 
-enum { POLL_NANOSECONDS = 50 * 1000 * 1000 };
-
 typedef union any_call {
   ck_conv conv;
   ck_deform deform;
@@ -102,7 +100,7 @@ ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases
     if (seconds)
       seconds[i] = (double)(now - before) * 1e-9;
     before = now;
-    if (run->poll && now - polled >= POLL_NANOSECONDS) { /* calls that are shorter never ask by themselves */
+    if (run->poll && now - polled >= CK_POLL_NANOSECONDS) { /* calls that are shorter never ask by themselves */
       if (run->poll(run->poll_context))
         return CK_INTERRUPTED;
       polled = before = ck_nanoseconds();
