@@ -25,7 +25,8 @@ from setuptools.errors import CompileError, LinkError
 # off. Nothing that relaxes arithmetic further belongs here: the worst of those flags change the floating-point mode of
 # the whole process when the library is loaded. Nor does anything that ties the build to this machine's CPU.
 CFLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-CFLAGS += ["-fvisibility=hidden", "-g0", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"]
+CFLAGS += ["-fvisibility=hidden", "-g0", "-Wall", "-Wextra", "-Wmissing-prototypes"]
+CFLAGS += ["-Werror=implicit-function-declaration"]
 if platform.machine().lower() in ("x86_64", "amd64"):
     # GCC moves a double by way of an MMX register where others are short, and leaves the x87 unit in that state: the
     # next fmod of the process, NumPy's or Python's, is NaN.

@@ -511,7 +511,6 @@ typedef struct ck_cpu {
   uint32_t leaf1_ecx, leaf7_ebx;
   uint64_t xcr0; /* 0 where OSXSAVE is off */
 } ck_cpu;
-ck_cpu ck_cpu_read(void);
 int ck_isa_from_cpu(ck_cpu cpu); /* best of CK_GENERIC, CK_AVX2, CK_AVX512 */
 
 const char *ck_compiler(void); /* such as "gcc 12.2.0" */

@@ -24,7 +24,7 @@
 
 static int has(uint64_t bits, uint64_t wanted) { return (bits & wanted) == wanted; }
 
-ck_cpu ck_cpu_read(void) {
+static ck_cpu read_cpu(void) {
   ck_cpu cpu = {0, 0, 0};
 #if X86
   unsigned a, b, c, d;
@@ -49,13 +49,11 @@ int ck_isa_from_cpu(ck_cpu cpu) {
 }
 
 int ck_cpu_offers(int isa) {
-  if (isa == CK_GENERIC)
-    return 1;
 #if defined(__aarch64__)
-  return isa == CK_NEON; /* part of the architecture */
-#else
-  return isa != CK_NEON && isa <= ck_isa_from_cpu(ck_cpu_read());
+  if (isa == CK_NEON) /* part of the architecture */
+    return 1;
 #endif
+  return isa == CK_GENERIC || (isa != CK_NEON && isa <= ck_isa_from_cpu(read_cpu()));
 }
 
 const char *ck_isa_name(int isa) {

@@ -498,7 +498,7 @@ typedef struct ck_peak_kernels {
 } ck_peak_kernels;
 
 struct ck_kernels {
-  int isa, dtype, real_size, vector; /* vector: reals in one */
+  int isa, real_size, vector; /* vector: reals in one */
   int max_height;
   ck_strip_fn row_strips[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
   ck_strip_fn picked_strips[2][CK_MAX_HEIGHT + 1];

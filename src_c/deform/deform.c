@@ -5,7 +5,7 @@
 #include "dense/dense_run.h"
 #include "dense/sampler.h"
 
-ck_status ck_deform_forward(const ck_deform *call, int64_t *bytes) {
+static ck_status forward(const ck_deform *call, int64_t *bytes) {
   ck_dense d = ck_conv_axes_dense(&call->conv, 0);
   ck_sampler sampler = ck_sampler_make(d.kernels, call);
   ck_reduction blocks = ck_reduction_make(d.channels, call->conv.shape.kernel, ck_kblock_cap(d.kernels));
@@ -50,12 +50,12 @@ ck_status ck_deform_workspace(const ck_deform *call, int backward, int64_t *byte
   *bytes = 0;
   if (writes_nothing(call, backward))
     return CK_OK;
-  return backward ? ck_deform_backward(&here, bytes) : ck_deform_forward(&here, bytes);
+  return backward ? ck_deform_backward(&here, bytes) : forward(&here, bytes);
 }
 
 ck_status ck_deform_run(const ck_deform *call, int backward) {
   ck_deform here = sized(call);
   if (writes_nothing(call, backward))
     return CK_OK;
-  return backward ? ck_deform_backward(&here, NULL) : ck_deform_forward(&here, NULL);
+  return backward ? ck_deform_backward(&here, NULL) : forward(&here, NULL);
 }

@@ -4,6 +4,10 @@
 
 #include "base/places.h"
 
+/* A vector of channels of the part of the image that is staged at most; points that lie further apart are read in
+ * place. In 3-D offsets of a few elements need so much that there a tile is one vector. */
+enum { REGION_BYTES = 128 * 1024, REGION_BYTES_3D = 256 * 1024 };
+
 static int64_t corners_of(int nd) { return (int64_t)1 << nd; }
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call) {
@@ -24,7 +28,7 @@ int64_t ck_sampler_lanes(const ck_sampler *sampler, int64_t channel, int64_t end
 static int64_t most_places(const ck_sampler *sampler) {
   const ck_kernels *k = sampler->kernels;
   const int64_t *in = sampler->call->conv.shape.in;
-  int64_t bytes = sampler->call->nd < 3 ? CK_REGION_BYTES : CK_REGION_BYTES_3D;
+  int64_t bytes = sampler->call->nd < 3 ? REGION_BYTES : REGION_BYTES_3D;
   int64_t most = bytes / (k->vector * k->real_size), all = ck_min(sampler->call->conv.shape.n, most);
   for (int d = 0; d < 3 && all < most; d++)
     all *= ck_min(in[d], most);

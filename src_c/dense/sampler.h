@@ -16,10 +16,6 @@ typedef struct ck_sampler {
   int whole;        /* no vector of a block of columns is short, so that none needs room behind the block */
 } ck_sampler;
 
-/* A vector of channels of the part of the image that is staged at most; points that lie further apart are read in
- * place. In 3-D offsets of a few elements need so much that there a tile is one vector. */
-enum { CK_REGION_BYTES = 128 * 1024, CK_REGION_BYTES_3D = 256 * 1024 };
-
 /* The points of one box, tap box and offset group. */
 typedef struct ck_samples {
   const ck_sampler *sampler;

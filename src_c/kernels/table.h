@@ -35,7 +35,6 @@
 extern const ck_kernels CK_NAME(kernels);
 const ck_kernels CK_NAME(kernels) = {
     .isa = CK_ISA,
-    .dtype = REAL_IS_FLOAT ? CK_F32 : CK_F64,
     .real_size = sizeof(REAL),
     .vector = VL,
     .max_height = MAX_HEIGHT,
