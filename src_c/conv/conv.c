@@ -1,5 +1,4 @@
 /* The entry points of the convolution family: which driver a call goes to, what it needs, what it would do. */
-#include "base/cpu.h"
 #include "col2im.h"
 #include "conv_dense.h"
 #include "dense/dense_plan.h"

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "base/geometry.h"
-#include "dense/winograd_plan.h"
+#include "dense/winograd_tiles.h"
 
 /* Groups this narrow would leave most lanes of a dense panel empty: the lanes hold groups instead.  Up to 8 channels a
  * group that was the faster way on every layer tried (32 groups of 4: 3.4 times). */

@@ -7,7 +7,6 @@
 #include "im2col.h"
 
 #include "base/parallel.h"
-#include "base/places.h"
 #include "conv_dense.h"
 
 enum { TILE_OUTPUTS = 256, TILE_ROWS = 256 };

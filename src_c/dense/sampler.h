@@ -4,9 +4,9 @@
 #ifndef CK_SAMPLER_H
 #define CK_SAMPLER_H
 
+#include "base/arena.h"
 #include "base/dispatch.h"
 #include "base/geometry.h"
-#include "window.h"
 
 typedef struct ck_sampler {
   const ck_kernels *kernels;

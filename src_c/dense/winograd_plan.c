@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/memo.h"
 #include "dense_cost.h"
 #include "multiply.h"
 

@@ -2,7 +2,6 @@
 #ifndef CK_WINOGRAD_PLAN_H
 #define CK_WINOGRAD_PLAN_H
 
-#include "base/memo.h"
 #include "dense_plan.h"
 #include "winograd_tiles.h"
 
