@@ -120,10 +120,11 @@ static void add_run(int32_t **last, int64_t first, int64_t count) {
   run[1] = (int32_t)count;
 }
 
-/* That panel has all phases, and so has the task: of more than a task takes no panels lie ready. */
-void ck_dense_set_picked(const ck_block *b, int64_t index) {
+/* That panel has all phases, and so has the task: no panels lie ready where there are more phases than a task takes
+ * (CK_TASK_PHASES). */
+void ck_dense_set_picked(const ck_block *b, int64_t kblock) {
   const ck_buffers *u = &b->b;
-  const ck_kblock all = ck_reduction_block(&b->p->reduction, index), *kb = &b->kblock;
+  const ck_kblock all = ck_reduction_block(&b->p->reduction, kblock), *kb = &b->kblock;
   const int64_t *phases = b->d->phases;
   int64_t every[3], before[3], count[3][CK_TASK_PHASES] = {{0}}, row[CK_TASK_PHASES], plane[CK_TASK_PHASES];
   int32_t *to[CK_TASK_PHASES];
@@ -184,15 +185,15 @@ static void set_next(ck_block *b, int64_t tile) {
   b->next_row = t.w_lane == item ? b->d->w_channel / b->taken : t.lanes * t.w_lane / k;
 }
 
-int ck_dense_set_panel(ck_block *b, const ck_tile *t, int64_t tile, int64_t index, int64_t next) {
+int ck_dense_set_panel(ck_block *b, const ck_tile *t, int64_t tile_index, int64_t kblock, int64_t next) {
   const ck_dense_plan *p = b->p;
   const char *panels = b->panels;
-  const int64_t at = panel_index(p, b->outer, tile, index), bytes = ck_dense_panel_bytes(b->d, p);
+  const int64_t at = panel_index(p, b->outer, tile_index, kblock), bytes = ck_dense_panel_bytes(b->d, p);
   const int nonfinite = panels && panels[panel_count(p) * bytes + at];
   b->panel = b->b.panel;
-  b->next_panel = panels ? panels + panel_index(p, b->outer, next, index + (next <= tile)) * bytes : NULL;
+  b->next_panel = panels ? panels + panel_index(p, b->outer, next, kblock + (next <= tile_index)) * bytes : NULL;
   b->next_row = 0;
-  if (!panels && next > tile)
+  if (!panels && next > tile_index)
     set_next(b, next);
   if (!panels || (!b->whole && nonfinite)) {
     if (b->laid != at)

@@ -18,7 +18,7 @@ void ck_dense_set_picked(const ck_block *block, int64_t kblock);
 
 /* Sets the block's panel: one that lies ready, or its rows, or packed here; and of what lies ready the one that comes
  * next, of tile `next`. Whether anything is not finite. */
-int ck_dense_set_panel(ck_block *block, const ck_tile *tile, int64_t index, int64_t kblock, int64_t next);
+int ck_dense_set_panel(ck_block *block, const ck_tile *tile, int64_t tile_index, int64_t kblock, int64_t next);
 
 /* Writes ck_dense_panels' weights, for `prepared`; scratch is of plan->bytes. */
 void ck_dense_pack(const ck_dense *dense, const ck_dense_plan *plan, void *scratch, char *panels);

@@ -190,7 +190,7 @@ static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock 
                                                                                    : w->zeroed >= kb->channels);
 }
 
-/* What the stage copies of `tensor`, tables and all; dst and dst_channel are the caller's to change. */
+/* What the stage copies of `tensor`, tables and all. */
 static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *dst) {
   if (w->listed != tensor) {
     make_rows(w, tensor->stride);
