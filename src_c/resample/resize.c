@@ -31,17 +31,19 @@ static ck_lookup sample_of(const ck_resize_plan *p, const ck_resize_part *at, co
                      .dst_lane = item};
 }
 
+enum { MOST_ROWS = 16 }; /* of x that an output row is made of: taps along z by those along y */
+
 /* Rows of x by number: resampled along x, in a slot of scratch; or, where an output row is one of them, in the output
  * row that was last written. */
-typedef struct rows {
-  int64_t held[16];
+typedef struct held_rows {
+  int64_t held[MOST_ROWS];
   char *last;
-} rows;
+} held_rows;
 
 /* An output row of one tap along z and y: straight from x or, of a plane, as the row before it if that read the same
  * one (many lanes at each place are as quick to copy from x, which is smaller). */
 static void forward_copy(const ck_resize_plan *p, const ck_resize_part *at, ck_lookup *sample, int64_t row, char *dst,
-                         rows *rows) {
+                         held_rows *rows) {
   const double one = 1;
   const char *last = rows->last;
   sample->dst = rows->last = dst;
@@ -128,7 +130,7 @@ static void forward_sum(const ck_resize_plan *p, const ck_resize_buffers *b, con
 /* One output row: its taps along z and y, each a row of x resampled along x, which is done unless its slot still holds
  * it from an earlier row. */
 static void forward_row(const ck_resize_plan *p, const ck_resize_buffers *b, const ck_resize_part *at,
-                        const ck_box *box, int64_t z, int64_t y, rows *rows) {
+                        const ck_box *box, int64_t z, int64_t y, held_rows *rows) {
   const ck_resize *call = p->call;
   const int64_t item = p->k->real_size;
   const ck_taps over_z = ck_taps_at(&p->axis[0], z), over_y = ck_taps_at(&p->axis[1], y);
@@ -137,8 +139,8 @@ static void forward_row(const ck_resize_plan *p, const ck_resize_buffers *b, con
   ck_lookup sample = sample_of(p, at, &b->table, box->size[3] * p->each);
   sample.src_lane = p->x.stride[1];
   sample.src_end = ck_resize_x_end(p, at);
-  const char *row[16];
-  double weight[16];
+  const char *row[MOST_ROWS];
+  double weight[MOST_ROWS];
   for (int64_t i = 0; i < nz * ny; i++) {
     const int64_t iz = over_z.index[i / ny], iy = over_y.index[i % ny], number = iz * call->in[1] + iy;
     const int64_t slot = iz % nz * ny + iy % ny;
@@ -177,8 +179,8 @@ static void forward_task(ck_worker *worker, void *context, int64_t index) {
     ck_resize_fill_table(p, &b.table, box.first[3], box.size[3], read.first, read.end);
   for (int64_t q = box.first[0]; q < box.first[0] + box.size[0]; q++) {
     const ck_resize_part at = ck_resize_part_at(p, &b, q);
-    rows rows = {.held = {0}};
-    for (int i = 0; i < 16; i++)
+    held_rows rows = {.last = NULL};
+    for (int i = 0; i < MOST_ROWS; i++)
       rows.held[i] = -1;
     ck_resize_load(p, &at);
     for (int64_t z = box.first[1]; z < box.first[1] + box.size[1]; z++)
