@@ -160,16 +160,6 @@ int ck_threading_set(int way) {
   return 0;
 }
 
-const char *ck_status_name(ck_status status) {
-  static const char *const names[] = {[CK_OK] = "done",
-                                      [CK_INTERRUPTED] = "interrupted",
-                                      [CK_WORKSPACE] = "workspace smaller than what was asked for",
-                                      [CK_UNSUPPORTED] = "algorithm that cannot do this shape",
-                                      [CK_BAD_INDEX] = "index outside its plane",
-                                      [CK_FORKED] = "forked"};
-  return names[status];
-}
-
 static int threads_for(int threads, int64_t ntasks) {
   if (threads <= 1 || ntasks <= 1 || confined())
     return 1;
