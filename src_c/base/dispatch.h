@@ -45,9 +45,10 @@ typedef struct ck_row_panel {
  * bias is each row's, or of row strips each lane's. */
 typedef struct ck_finish {
   char *dst;
-  int64_t row;      /* bytes */
-  const void *bias; /* [height], or [ld] */
-  int64_t lanes;    /* that are stored: of row strips of ld, of lane strips of all tiles */
+  int64_t row;        /* bytes */
+  const void *bias;   /* [height], or [ld] */
+  int64_t lanes;      /* that are stored: of row strips of ld, of lane strips from the first tile on */
+  int64_t tile, less; /* of lane strips, from tile to tile: bytes, and how many lanes fewer there are */
   ck_bounds bounds;
   int add; /* what dst holds, before the bounds */
 } ck_finish;
@@ -73,6 +74,7 @@ typedef struct ck_strip {
   void *to;
   int64_t ldc, apart; /* of row_strips and depth_strips: elements from tile to tile of from and to, of the panel */
   const int32_t *vo;  /* of lane_strips: where each vector of each tile lies, in elements, or NULL: side by side */
+  int64_t beside;     /* of lane_strips: vectors from tile to tile, of vo, from and to */
   int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0 */
   int add;
   const ck_finish *finish; /* or NULL */

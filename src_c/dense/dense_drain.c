@@ -40,6 +40,17 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   return finish;
 }
 
+int64_t ck_dense_runs_alike(const ck_block *b) {
+  const ck_lane_runs *runs = &b->runs;
+  const int64_t *stride = b->d->dst.stride, *size = b->box.size;
+  if (runs->runs < 2 || b->b.window.bands.count > 0)
+    return 0;
+  for (int i = 0; i < 3; i++)
+    if (size[i] == runs->runs) /* all others are of one */
+      return stride[i > 0 ? i + 1 : 0];
+  return 0;
+}
+
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */
 typedef struct layout {
   int64_t c_pixel, c_lane, image, plane, row, pixel;

@@ -4,6 +4,9 @@
 
 #include "dense_block.h"
 
+/* Bytes from each run of a block by channel to the next, where they go, if these are all alike; or 0. */
+int64_t ck_dense_runs_alike(const ck_block *block);
+
 /* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first. */
 ck_finish ck_dense_finish_at(const ck_block *block, const ck_tile *tile, int64_t r);
 

@@ -19,11 +19,13 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
   const ck_dense *d = b->d;
   const ck_kernels *kernels = d->kernels;
   const ck_lane_runs *runs = &b->runs;
-  const int64_t together = b->finishing ? 1 : runs->runs;
+  const int64_t alike = b->finishing ? ck_dense_runs_alike(b) : 0, together = b->finishing && !alike ? 1 : runs->runs;
   ck_lane_product product = {.kernels = kernels,
                              .k = p->k,
                              .height = t->lanes,
-                             .lanes = together * runs->row - (runs->row - runs->lanes),
+                             .lanes = alike ? runs->lanes : together * runs->row - (runs->row - runs->lanes),
+                             .runs = alike ? runs->runs : 0,
+                             .run = alike,
                              .ldc = runs->runs * runs->row,
                              .ahead = b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS),
                              .streams = b->in_place ? b->p->streams * ck_taps_of(b->kblock.taps) : 0,
@@ -46,7 +48,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
     product.total = p->acc + r * runs->row * kernels->real_size;
     product.vo = b->b.vo + r * runs->row / kernels->vector;
     ck_multiply_lanes(&product);
-    if (b->finishing)
+    for (int64_t i = 0; i < together && b->finishing; i++, finish.dst += alike)
       ck_dense_activate_stored(d, finish.dst, finish.row, t->lanes, runs->lanes);
   }
 }

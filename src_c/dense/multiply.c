@@ -181,19 +181,22 @@ static void lane_strips(const ck_lane_product *p, ck_strip *s, int64_t pieces, i
   const int64_t vector = p->kernels->vector, item = p->kernels->real_size, vectors = ck_ceil_div(p->lanes, vector);
   const int64_t width = vectors / strips, wider = vectors % strips;
   for (int64_t at = 0, next; at < strips; at = next) {
-    const int64_t wide = width + (at < wider), lane = ck_part_start(vectors, strips, at) * vector;
+    const int64_t wide = width + (at < wider), first = at * width + ck_min(at, wider), lane = first * vector;
     ck_finish finish;
-    next = at < wider ? wider : strips;
-    s->tiles = next - at;
+    next = p->runs ? at + 1 : at < wider ? wider : strips; /* a strip of each run, or strips side by side */
+    s->tiles = p->runs ? p->runs : next - at;
+    s->beside = p->runs ? vectors : wide;
     s->s = (const char *)p->data + (p->vo ? 0 : lane) * item;
-    s->vo = p->vo ? p->vo + lane / vector : NULL;
-    s->ahead = p->ahead ? wide * vector : 0;
+    s->vo = p->vo ? p->vo + first : NULL;
+    s->ahead = p->ahead && !p->runs ? wide * vector : 0;
     set_place(s, pieces, i, p->chain, p->total, lane * item, p->mode);
     s->finish = NULL;
     if (p->finish && i == pieces - 1) {
       finish = *p->finish;
       finish.dst += lane * item;
       finish.lanes = p->lanes - lane;
+      finish.tile = p->runs ? p->run : wide * vector * item;
+      finish.less = p->runs ? 0 : wide * vector;
       s->finish = &finish;
     }
     p->kernels->lane_strips[p->height][wide - 1](s);

@@ -76,6 +76,7 @@ typedef struct ck_lane_product {
   int ahead;                     /* whether what the next tile reads is fetched: of data in memory, not in scratch */
   int64_t streams;               /* of k, how many at a time; 0: by the panel's size, if k may be cut */
   int64_t wide;                  /* data in bands: vectors of one at most; or 0 */
+  int64_t runs, run;             /* of so many lanes each, finished so many bytes apart; or 0: one run */
   const void *data;
   const int32_t *ko, *vo; /* vo: or NULL */
   const void *panel;

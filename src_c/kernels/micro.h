@@ -355,10 +355,10 @@ CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64
 
 CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
-    const int64_t beside = t * vectors * VL;
+    const int64_t beside = t * p->beside * VL;
     int64_t vector[CK_MAX_LANE_VECTORS];
     for (int j = 0; j < vectors; j++)
-      vector[j] = p->vo ? p->vo[t * vectors + j] : beside + j * VL;
+      vector[j] = p->vo ? p->vo[t * p->beside + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
     lane_sums(height, vectors, p, vector, acc);
@@ -368,8 +368,8 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       end_tile(height, vectors, acc, (REAL *)p->to + beside, p->ldc);
       continue;
     }
-    char *dst = p->finish->dst + beside * (int64_t)sizeof(REAL);
-    finish_lanes(height, vectors, acc, p->finish, dst, p->finish->lanes - beside);
+    char *dst = p->finish->dst + t * p->finish->tile;
+    finish_lanes(height, vectors, acc, p->finish, dst, p->finish->lanes - t * p->finish->less);
   }
 }
 
