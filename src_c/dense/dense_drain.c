@@ -45,7 +45,7 @@ int64_t ck_dense_runs_alike(const ck_block *b) {
   const int64_t *stride = b->d->dst.stride, *size = b->box.size;
   if (runs->runs < 2 || b->b.window.bands.count > 0)
     return 0;
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < runs->axis; i++)
     if (size[i] == runs->runs) /* all others are of one */
       return stride[i > 0 ? i + 1 : 0];
   return 0;
