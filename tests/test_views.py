@@ -54,6 +54,22 @@ def test_size_one_axes_with_garbage_strides(problem):
             assert_same_bits(run(data, layout, garbage_strides), everything(data, layout), f"{small}, {layout}")
 
 
+def test_rows_that_begin_before_their_array_does(any_isa):
+    """Of an array that runs backwards, every second element, in the order of memory: what a tap that is not finite has
+    a gradient under a stride and a dilation read by itself."""
+    rng, sizes = np.random.default_rng(0), {"stride": (5, 3), "padding": (1, 2), "dilation": 4}
+    x, weight = rng.standard_normal((1, 1, 17, 11)), rng.standard_normal((1, 1, 3, 3))
+    y = convkit.conv2d(x, weight, **sizes, activation="relu") + 1
+    grad, weight[0, 0, 0, 1] = rng.standard_normal(y.shape), np.nan
+    backwards = np.ascontiguousarray(y[..., ::-1])[..., ::-1]
+    with np.errstate(invalid="ignore"):
+        got, expected = (
+            convkit.conv2d_backward(grad, x, weight, **sizes, activation="relu", y=view, need="x").x
+            for view in (backwards, y)
+        )
+    np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.parametrize("algorithm", ("implicit_gemm", "im2col"))
 @pytest.mark.parametrize("problem", SHAPES, ids=of)
 def test_broadcast_operands(problem, algorithm, isa):

@@ -123,15 +123,15 @@ CK_INLINE int64_t row_reach(const ck_stage *p) {
   return end + (int64_t)sizeof(REAL);
 }
 
-/* The step that all spans have which are more than an element, of 2 to 4 elements, if all are shorter than a vector; or
- * 0. */
+/* The step that all spans have which are more than an element, of 2 to 4 elements, if all are shorter than a vector and
+ * none begins before its row, as in an array that runs backwards; or 0. */
 CK_INLINE int64_t step_of_spans(const ck_stage *p) {
   const int64_t size = sizeof(REAL);
   int64_t step = 0;
   for (int64_t i = 0; i < p->spans; i++) {
     const ck_span *span = &p->span[i];
     const int64_t each = span->src_step / size;
-    if (span->length >= VL || span->src % size || span->src_step % size)
+    if (span->length >= VL || span->src < 0 || span->src % size || span->src_step % size)
       return 0;
     if (span->length == 1)
       continue;
