@@ -11,12 +11,8 @@ CK_INLINE void finish_sums(const ck_column_rows *p, int64_t c, int64_t j, vreal 
   char *dst = f->dst + c * f->row + j * (int64_t)sizeof(REAL);
   v += v_set1(f->bias ? ((const REAL *)f->bias)[c] : 0);
   if (f->add)
-    v = (n >= VL ? v_loadu(dst) : load_part(dst, n)) + v;
-  v = v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v));
-  if (n >= VL)
-    v_storeu(dst, v);
-  else
-    store_part(dst, v, n);
+    v = load_first(dst, n) + v;
+  store_first(dst, v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v)), n);
 }
 
 /* A few lanes from c on, together: which elements of a tap's column are added is found once for all of them. */

@@ -34,8 +34,7 @@ static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
       const char *row = p->src + c * p->c_stride + p->t_off[t];
       for (int64_t j = 0; j < p->ld; j += VL) {
         __builtin_prefetch(row + ahead + j * (int64_t)sizeof(REAL));
-        int64_t n = p->lanes - j;
-        vreal v = n >= VL ? v_loadu(row + j * (int64_t)sizeof(REAL)) : load_part(row + j * (int64_t)sizeof(REAL), n);
+        vreal v = load_first(row + j * (int64_t)sizeof(REAL), p->lanes - j);
         seen = note_nonfinite(seen, v);
         v_store(out + j, v);
       }

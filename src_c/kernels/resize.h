@@ -52,9 +52,7 @@ CK_INLINE vreal elements_apart(const char *src, int64_t step, int64_t n) {
 }
 
 /* n elements, at most a vector of them, adjacent; the rest zero. */
-CK_INLINE vreal elements_next(const REAL *src, int64_t n) {
-  return n >= VL ? v_loadu(src) : load_part((const char *)src, n);
-}
+CK_INLINE vreal elements_next(const REAL *src, int64_t n) { return load_first((const char *)src, n); }
 
 CK_INLINE void store_apart(char *dst, int64_t step, vreal v, int64_t n) {
   union {

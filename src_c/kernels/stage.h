@@ -318,7 +318,7 @@ static void CK_NAME(stage_lanes)(const ck_stage *p, REAL *dst, const char *src) 
         }
         for (int64_t x = 0; x < span.length; x++, d += p->dst_position, s += span.src_step) {
           if (p->src_lane == size) {
-            v_store(d, p->lanes >= VL ? v_loadu(s) : load_part(s, p->lanes));
+            v_store(d, load_first(s, p->lanes));
           } else {
             v_store(d, (vreal){0}); /* deformable gradients add lanes up: those that are not there must be zero */
             copy_strided(d, 1, s, p->src_lane, p->lanes);
