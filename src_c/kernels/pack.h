@@ -25,9 +25,10 @@ CK_INLINE REAL *panel_row(const ck_pack *p, int64_t k) { return (REAL *)p->panel
  * from it, those some rows ahead are fetched, at least a channel's (weights that level 2 no longer has: 0.7 to 0.8 of
  * the time of gradients of x of 1x1 kernels on 2x2, 0.82 of that of 7x7, 128 to 512, whose channels lie last, Zen 4; of
  * rows that lie nearer the machine knows by itself). */
-static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
+static int CK_NAME(pack_lanes)(const ck_pack *p) {
   enum { ROWS_AHEAD = 16, NEAR = 512 };
   const int64_t ahead = p->c_stride > NEAR ? (p->nt < ROWS_AHEAD ? ROWS_AHEAD / p->nt : 1) * p->c_stride : 0;
+  vreal seen = {0};
   for (int64_t c = 0; c < p->nc; c++) {
     for (int64_t t = 0; t < p->nt; t++) {
       REAL *out = panel_row(p, c * p->nt + t);
@@ -40,7 +41,7 @@ static vreal CK_NAME(pack_lanes)(const ck_pack *p, vreal seen) {
       }
     }
   }
-  return seen;
+  return any_nonfinite(seen);
 }
 
 /* `count` elements of each of up to VL lanes, one vector for each lane, then transposed; what is `later` is fetched: a
@@ -58,10 +59,11 @@ CK_INLINE void load_transposed(const ck_pack *p, const char *src, uintptr_t late
 /* k adjacent in memory: VL x VL transposes.  A last block short of VL is moved back to overlap the one before. What
  * lies ahead is fetched, and where rows end before, the lanes that come next: planes of 17x17 of 412 gradients, from
  * memory, take 0.8 to 0.9 of the time (Zen 4). */
-static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, vreal seen) {
+static int CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt) {
   const int64_t size = sizeof(REAL), far = 4 * VL;
   const uintptr_t ahead = (uintptr_t)(far / nt) * (uintptr_t)p->c_stride + (uintptr_t)(far % nt * size);
   const uintptr_t beside = VL * (uintptr_t)p->lane_stride + (uintptr_t)((far - nc * nt) * size);
+  vreal seen = {0};
   for (int64_t c = 0; c < nc; c++) {
     for (int64_t j = 0; j < p->ld; j += VL) {
       int64_t lanes = p->lanes - j < VL ? p->lanes - j : VL;
@@ -78,23 +80,24 @@ static vreal CK_NAME(pack_transposed)(const ck_pack *p, int64_t nc, int64_t nt, 
       }
     }
   }
-  return seen;
+  return any_nonfinite(seen);
 }
 
 /* What was just packed is noted by vectors: element by element, each addition would wait for the one before (Zen 4:
  * gradients of x of 207 to 82 channels, 5x5 with stride 3 on 7x7, take 0.82 of the time). */
-static vreal CK_NAME(note_rows)(const ck_pack *p, vreal seen) {
+static int CK_NAME(note_rows)(const ck_pack *p) {
+  vreal seen = {0};
   for (int64_t k = 0; k < p->nc * p->nt; k++) {
     const REAL *row = panel_row(p, k);
     for (int64_t j = 0; j < p->ld; j += VL)
       seen = note_nonfinite(seen, v_load(row + j));
   }
-  return seen;
+  return any_nonfinite(seen);
 }
 
 /* Lanes a few elements apart, as the weights of a transposed convolution of as few taps lie: each row is every `step`th
  * element. As rows of a transpose few taps would leave most of it empty. Step 0: lanes anywhere, one by one. */
-CK_INLINE vreal pack_every(const ck_pack *p, vreal seen, const int step) {
+CK_INLINE int pack_every(const ck_pack *p, const int step) {
   const int64_t whole = step ? p->lanes / VL * VL : 0;
   for (int64_t c = 0; c < p->nc; c++) {
     for (int64_t t = 0; t < p->nt; t++) {
@@ -108,7 +111,7 @@ CK_INLINE vreal pack_every(const ck_pack *p, vreal seen, const int step) {
         out[j] = 0;
     }
   }
-  return CK_NAME(note_rows)(p, seen);
+  return CK_NAME(note_rows)(p);
 }
 
 /* A single lane, one element after the other. */
@@ -137,22 +140,19 @@ static int CK_NAME(pack)(const ck_pack *p) {
   for (int64_t t = 0; adjacent && t < p->nt; t++)
     adjacent = p->t_off[t] == t * size;
   const int stepped = p->ld % VL == 0 && p->lanes >= VL;
-  vreal seen = {0};
   if (p->lane_stride == size && p->ld % VL == 0)
-    seen = CK_NAME(pack_lanes)(p, seen);
-  else if (stepped && p->lane_stride == 2 * size)
-    seen = pack_every(p, seen, 2);
-  else if (stepped && p->lane_stride == 3 * size)
-    seen = pack_every(p, seen, 3);
-  else if (stepped && VL > 2 && p->lane_stride == 4 * size) /* of two, the last vector but one is beyond */
-    seen = pack_every(p, seen, 4);
-  else if (adjacent && (p->nc == 1 || p->c_stride == p->nt * size))
-    seen = CK_NAME(pack_transposed)(p, 1, p->nc * p->nt, seen);
-  else if (adjacent && p->nt > 1)
-    seen = CK_NAME(pack_transposed)(p, p->nc, p->nt, seen);
-  else
-    seen = pack_every(p, seen, 0);
-  return any_nonfinite(seen);
+    return CK_NAME(pack_lanes)(p);
+  if (stepped && p->lane_stride == 2 * size)
+    return pack_every(p, 2);
+  if (stepped && p->lane_stride == 3 * size)
+    return pack_every(p, 3);
+  if (stepped && VL > 2 && p->lane_stride == 4 * size) /* of two, the last vector but one is beyond */
+    return pack_every(p, 4);
+  if (adjacent && (p->nc == 1 || p->c_stride == p->nt * size))
+    return CK_NAME(pack_transposed)(p, 1, p->nc * p->nt);
+  if (adjacent && p->nt > 1)
+    return CK_NAME(pack_transposed)(p, p->nc, p->nt);
+  return pack_every(p, 0);
 }
 
 /* Of up to a vector of lanes from src on: their sums, which go on from `total`, over the `nt` elements of each. */
