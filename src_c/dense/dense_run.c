@@ -398,6 +398,7 @@ static void dense_task(ck_worker *worker, void *context, int64_t index) {
   ck_arena arena = {.base = worker->scratch};
   ck_dense_place(b.d, p, &arena, &b.b);
   const int64_t blocks = ck_grid_count(&p->grid), part = index % p->tile_parts, here = index / p->tile_parts;
+  /* unlike ck_part_start, the last part, which has the narrow tile, is one of the larger */
   const int64_t tile = p->tiles * part / p->tile_parts, tile_end = p->tiles * (part + 1) / p->tile_parts;
   const int64_t shares = ck_ceil_div(blocks, p->turns), parts = b.d->fold ? 1 : p->phase_parts;
   const int64_t phase_part = here % parts, block = here / parts % shares * p->turns;
