@@ -84,6 +84,12 @@ def one_of(value, choices: Collection[str], name: str) -> str:
     return str(value)
 
 
+def of_kind(value, kind, name: str, expected: str) -> None:
+    """Refuse what is not of this kind, which `isinstance` takes; in words it is what is expected."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {expected}, got {with_type(value)}")
+
+
 def name_of(code: int, codes: dict[str, int]) -> str:
     """What a code is called."""
     return next(name for name, at in codes.items() if at == code)
@@ -144,8 +150,7 @@ def grid_padding(mode) -> int:
 
 def flag(value, name: str) -> bool:
     """`value` as a plain bool; numbers are not taken for one."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a bool, got {with_type(value)}")
+    of_kind(value, (bool, np.bool_), name, "a bool")
     return bool(value)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .._options import of_kind
 from .._shapes import at_least
 from .._words import brief
 from ..nn.module import Module
+from ..optim._settings import check_rate
 
 
 class EarlyStopping:
@@ -41,7 +43,7 @@ class EarlyStopping:
     Raises
     ------
     TypeError
-        If `patience` is not an int.
+        If `monitor` is no text, `patience` not an int or `min_delta` no number.
     ValueError
         If a number or `mode` is not one of these.
     """
@@ -55,9 +57,9 @@ class EarlyStopping:
         mode: str | None = None,
         restore_best: bool = True,
     ) -> None:
+        of_kind(monitor, str, "monitor", 'the name of a quantity, such as "val_loss"')
         at_least(patience, "patience")
-        if not 0 <= min_delta < math.inf:
-            raise ValueError(f"min_delta must be a number in [0, inf), got {brief(min_delta)}")
+        check_rate("min_delta", min_delta)
         if mode not in ("min", "max", None):
             raise ValueError(f"mode must be 'min', 'max' or None, got {brief(mode)}")
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best

@@ -75,7 +75,7 @@ def test_what_is_not_measured_cannot_be_monitored():
     trained = trainer(early_stopping=train.EarlyStopping())
     with pytest.raises(ValueError, match="monitor must be one of epoch, loss, accuracy, lr, got 'val_loss'"):
         fit(trained)
-    assert trained.epoch == trained.history.epochs == 0
+    assert trained.step == trained.epoch == trained.history.epochs == 0
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,9 @@ def test_what_is_not_measured_cannot_be_monitored():
     [
         ({"patience": 0}, ValueError, "patience must be at least 1, got 0"),
         ({"patience": 1.5}, TypeError, "patience must be an int, got 1.5"),
+        ({"monitor": 3}, TypeError, "monitor must be the name of a quantity, such as .*, got 3 of type int"),
         ({"min_delta": -1}, ValueError, "min_delta must be a number in"),
+        ({"min_delta": "0.1"}, TypeError, "min_delta must be a number in .*, got '0.1' of type str"),
         ({"mode": "best"}, ValueError, "mode must be 'min', 'max' or None, got 'best'"),
     ],
 )

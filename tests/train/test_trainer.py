@@ -301,6 +301,20 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
         ({"y": np.full(N, 3)}, ValueError, "labels must be classes 0 to 2, got 3"),
         ({"x": np.zeros((N, 2, 5, 5), np.float32)}, ValueError, "x"),
         ({"loss": partial(softmax_cross_entropy, reduction="none")}, ValueError, "loss must be one number, a mean"),
+        (
+            {"validation": np.zeros((N, 9))},
+            TypeError,
+            r"validation must be a pair \(x, y\), .* got an ndarray of float64",
+        ),
+        ({"validation": (np.zeros((N, 9)),)}, TypeError, r"validation must be a pair \(x, y\), .* got 1 value"),
+        ({"validation": samples(0)}, ValueError, "validation must hold at least one sample, got none"),
+        (
+            {"callbacks": print},
+            TypeError,
+            "callbacks must be a sequence of functions .*, got <built-in function prin",
+        ),
+        ({"callbacks": [print, "a"]}, TypeError, r"callbacks must be a sequence of functions .* 'a'\] of type list"),
+        ({"callbacks": iter([print])}, TypeError, "callbacks must be a sequence of functions .* list_iterator"),
     ],
 )
 def test_bad_calls_change_nothing(options, error, message):
@@ -315,14 +329,50 @@ def test_bad_calls_change_nothing(options, error, message):
         np.testing.assert_array_equal(parameter.data, start)
 
 
-def test_bad_construction_and_empty_sets():
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"model": []}, TypeError, r"model must be a Module, got \[\] of type list"),
+        ({"optimizer": "adam"}, TypeError, r"optimizer must be an Optimizer, such as optim.Adam.*, got 'adam' of type"),
+        ({"optimizer": None}, TypeError, r"optimizer must be an Optimizer, .*, got None"),
+        ({"optimizer": optim.Adam}, TypeError, r"optimizer must be an Optimizer, .*, got <class '.*Adam'>"),
+        ({"loss": "mse"}, TypeError, "loss must be a function of scores and labels, .*, got 'mse' of type str"),
+        ({"schedule": "cosine"}, TypeError, "schedule must be a function of a step's number, .*, got 'cosine'"),
+        ({"schedule_per": "week"}, ValueError, "schedule_per must be 'step' or 'epoch', got 'week'"),
+        ({"transform": "flip"}, TypeError, "transform must be a function of a batch, .*, got 'flip' of type str"),
+        ({"metrics": "acc"}, TypeError, "metrics must be a mapping of names to functions, .*, got 'acc' of type str"),
+        ({"metrics": ["accuracy"]}, TypeError, r"metrics must be a mapping .*, got \['accuracy'\] of type list"),
+        (
+            {"metrics": {"acc": "acc"}},
+            TypeError,
+            r"metrics\['acc'\] must be a function of scores and labels, got",
+        ),
+        ({"penalty": 0.1}, TypeError, "penalty must be a function of the model, .*, got 0.1 of type float"),
+        ({"clip_norm": "1"}, TypeError, "clip_norm must be a number of at least 0, or None, got '1' of type str"),
+        ({"clip_norm": -1}, ValueError, "clip_norm must be a number of at least 0, or None, got -1"),
+        ({"ema": 0.99}, TypeError, "ema must be an EMA, .*, got 0.99 of type float"),
+        ({"early_stopping": 3}, TypeError, "early_stopping must be an EarlyStopping, .*, got 3 of type int"),
+    ],
+)
+def test_bad_construction(options, error, message):
     model = network(np.random.default_rng(0))
-    optimizer = optim.SGD(model.parameters(), 0.1)
-    with pytest.raises(TypeError, match="model must be a Module, got list"):
-        train.Trainer([], optimizer)
-    with pytest.raises(ValueError, match="schedule_per must be 'step' or 'epoch', got 'week'"):
-        train.Trainer(model, optimizer, schedule_per="week")
-    trained = train.Trainer(model, optimizer)
+    with pytest.raises(error, match=message):
+        train.Trainer(**{"model": model, "optimizer": optim.SGD(model.parameters(), 0.1)} | options)
+
+
+def test_what_is_of_another_model_is_refused():
+    old, new = (network(np.random.default_rng(0)) for _ in range(2))
+    with pytest.raises(ValueError, match="optimizer must have parameters of the model, got .* made anew"):
+        train.Trainer(new, optim.SGD(old.parameters(), 0.1))
+    with pytest.raises(ValueError, match="ema must have parameters of the model, got .* made anew"):
+        train.Trainer(new, optim.SGD(new.parameters(), 0.1), ema=optim.EMA(old))
+    some = [next(new.parameters()), next(old.parameters())]
+    assert train.Trainer(new, optim.SGD(some, 0.1), clip_norm=np.inf).clip_norm == np.inf
+
+
+def test_empty_sets():
+    model = network(np.random.default_rng(0))
+    trained = train.Trainer(model, optim.SGD(model.parameters(), 0.1))
     x, y = samples()
     with pytest.raises(ValueError, match="x must hold at least one sample, got none"):
         trained.evaluate(x[:0], y[:0])
