@@ -93,6 +93,16 @@ def _check_size(model: nn.Module, image: np.ndarray, settings: Settings) -> None
         raise ValueError(f"{expected}; got images of {dimensions(image.shape[1:])}: {why}") from error
 
 
+def _check_shards(settings: Settings, comm: Any) -> None:
+    """Refuse ranks that would have no shard."""
+    if comm is not None and (settings.shards or 0) < comm.size:
+        got = "none" if settings.shards is None else settings.shards
+        raise ValueError(
+            f"--shards must be at least the number of ranks, such as --shards {comm.size} for {comm.size} of them, for "
+            f"results follow from it, got {got}"
+        )
+
+
 def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) -> None:
     """Train; with `--validate` on four fifths of the images to learn from, measured on the fifth after every epoch."""
     x, y, validation = images.x_train, images.y_train, None
@@ -108,6 +118,7 @@ def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) 
 
 def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None:
     """Train, test once, and write everything; among ranks, the first writes."""
+    _check_shards(settings, comm)
     images = load(settings)
     learned, held_out = len(images.y_train), len(images.y_test)
     image = images.x_train[:1].shape[1:]

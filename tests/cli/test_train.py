@@ -200,8 +200,19 @@ def test_a_rank_that_is_interrupted_outside_of_the_training_ends_all(tmp_path, m
     monkeypatch.setattr("convkit.cli.train.load", interrupted)
     monkeypatch.setattr(distributed, "launched", lambda: True)
     monkeypatch.setattr(distributed, "world", lambda: SimpleNamespace(rank=1, size=2, Abort=ended.append))
-    assert main(["train", "--out", str(tmp_path / "out")]) == 130
+    assert main(["train", "--shards", "2", "--out", str(tmp_path / "out")]) == 130
     assert ended == [130]
+
+
+@pytest.mark.parametrize(("options", "got"), [([], "none"), (["--shards", "2"], "2")])
+def test_ranks_that_would_have_no_shard_are_refused_by_the_options_name(options, got, tmp_path, monkeypatch, capsys):
+    ended = []
+    monkeypatch.setattr(distributed, "launched", lambda: True)
+    monkeypatch.setattr(distributed, "world", lambda: SimpleNamespace(rank=0, size=4, Abort=ended.append))
+    assert main(["train", *options, "--out", str(tmp_path / "out")]) == 2
+    expected = "convkit train: --shards must be at least the number of ranks, such as --shards 4 for 4 of them"
+    assert capsys.readouterr().err == f"{expected}, for results follow from it, got {got}\n"
+    assert ended == [2] and not (tmp_path / "out").exists()
 
 
 # ---------------------------------------------------------------- what is refused
