@@ -207,12 +207,13 @@ class Module(_Part, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.__signature__ = _signature(cls)
-        old = [name for name in ("forward", "backward") if name in vars(cls)]
-        if old:
+        given = [name for name in ("forward", "backward") if name in vars(cls)]
+        if given:
             raise TypeError(
-                f"{cls.__name__} must define run, got {' and '.join(old)}, as convkit 0.1 wanted: write one function "
-                "run(self, x) that returns the output and the way back, back(grad, need_input), which adds to the "
-                "parameters' gradients and returns the input's; what `keep` carried lies in its closure"
+                f"{cls.__name__} must define run, got {' and '.join(given)}: write one function run(self, x) that "
+                "returns the output and the way back, back(grad, need_input), which adds to the parameters' gradients "
+                "and returns the input's; of layers that follow one another an nn.Sequential does both, and "
+                "run returns self.layers.begin(x)"
             )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -81,6 +81,8 @@ from nn_cases import batch
         (lambda: nn.Dropout(rng="0"), TypeError, "rng must be a numpy.random.Generator, an int .* got '0'"),
         (lambda: nn.Residual(np.tanh), TypeError, "branch must be a Module, got ufunc"),
         (lambda: nn.Each(nn.ReLU), TypeError, "layer must be a Module, got ABCMeta"),
+        (lambda: nn.Conv2d(3, 8), TypeError, r"Conv2d.__init__\(\) missing .*'kernel_size'"),
+        (lambda: nn.MaxPool1d(size=2), TypeError, r"MaxPool1d.__init__\(\) got an unexpected keyword argument 'size'"),
         (lambda: nn.Flatten(2), TypeError, "Flatten takes no arguments, got 2"),
         (lambda: nn.ReLU(inplace=True), TypeError, "ReLU takes no arguments, got inplace=True"),
         (lambda: nn.Softmax("1"), TypeError, "dim must be an int, got '1' of type str"),
@@ -118,8 +120,8 @@ def test_constructors_refuse_what_cannot_be(make, error, message):
         make()
 
 
-def test_the_layers_of_0_1_are_refused_and_told_what_to_write():
-    with pytest.raises(TypeError, match=r"Old must define run, got forward and backward, .* run\(self, x\) that"):
+def test_the_layers_of_pytorch_and_of_0_1_are_refused_and_told_what_to_write():
+    with pytest.raises(TypeError, match=r"Old must define run, got forward and backward: .* run\(self, x\) that"):
 
         class Old(nn.Module):
             def forward(self, x):
@@ -128,7 +130,7 @@ def test_the_layers_of_0_1_are_refused_and_told_what_to_write():
             def backward(self, grad, *, need_input=True):
                 return grad
 
-    with pytest.raises(TypeError, match="Changed must define run, got forward, as"):
+    with pytest.raises(TypeError, match=r"Changed must define run, got forward: .* returns self.layers.begin\(x\)"):
 
         class Changed(nn.ReLU):
             def forward(self, x):
