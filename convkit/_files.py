@@ -10,6 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ._options import of_kind
+
+
+def as_path(path: Any, name: str = "path") -> Path:
+    """The argument that names a file."""
+    of_kind(path, (str, os.PathLike), name, "a str or a path")
+    return Path(path)
+
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
@@ -19,7 +27,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     is what `open` gives a new file. What is no file, such as a folder or a device, is not replaced: OSError. Where
     writing fails, as on a full disk, the error names `path`.
     """
-    path = Path(os.path.realpath(path))  # a link stays, and what it points to is replaced
+    path = Path(os.path.realpath(as_path(path)))  # a link stays, and what it points to is replaced
     if path.exists() and not path.is_file():
         raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "path must be a file, or nothing yet", str(path))
     # In one file system, so that a rename is enough; of a fixed length, since a longer name might be too long.
@@ -39,6 +47,6 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 def save_picture(figure: Any, path: str | os.PathLike, dpi: float) -> None:
     """Write a matplotlib figure; the suffix says how, and is .png where there is none."""
-    path = Path(path) if Path(path).suffix else Path(f"{os.fspath(path)}.png")
+    path = as_path(path) if as_path(path).suffix else Path(f"{os.fspath(path)}.png")
     with replacing(path) as file:
         figure.savefig(file, dpi=dpi, format=path.suffix[1:])

@@ -66,3 +66,8 @@ def with_type(value: Any) -> str:
     """A value as an error about its type shows it."""
     text = brief(value)
     return text if text.startswith("an ndarray") else f"{text} of type {type(value).__name__}"
+
+
+def said(error: Exception) -> str:
+    """What an error says; a KeyError by itself is a key in quotes."""
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

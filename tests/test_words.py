@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convkit._words import brief, byte_count, counted, dimensions, percent, rounded, with_type
+from convkit._words import brief, byte_count, counted, dimensions, percent, rounded, said, with_type
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,8 @@ class Unspeakable:
 def test_a_value_in_an_error_is_brief(value, words):
     assert brief(value) == words
     assert with_type(value) == words + (f" of type {type(value).__name__}" if "ndarray" not in words else "")
+
+
+def test_what_an_error_says():
+    assert said(ValueError("x must be 1")) == "x must be 1"
+    assert said(KeyError("weights")) == "it has no 'weights'"

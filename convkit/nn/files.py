@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _extras
-from .._files import replacing
+from .._files import as_path, replacing
 from .._memory import number_of_bytes
 from .._words import brief
 from ._bounded import Refused, Source
@@ -33,7 +33,7 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
     Raises
     ------
     TypeError
-        If `state` is not a mapping of names to arrays of numbers, of up to 64 bits each.
+        If `state` is not a mapping of names to arrays of numbers, of up to 64 bits each, or `path` is no path.
     ValueError
         If `path` ends otherwise, or a name is ``__metadata__`` or has a null in it.
     ImportError
@@ -41,7 +41,7 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
     OSError
         If the file cannot be written.
     """
-    write = _WRITERS.get(Path(path).suffix)
+    write = _WRITERS.get(as_path(path).suffix)
     if write is None:
         raise ValueError(f"path must end in .safetensors or .npz, got {os.fspath(path)!r}")
     if not isinstance(state, Mapping):
@@ -83,7 +83,7 @@ def load_state(
     Raises
     ------
     TypeError
-        If `key` is no text, or `max_bytes` no number of bytes.
+        If `path` is no path, `key` no text, or `max_bytes` no number of bytes.
     ValueError
         If `path` ends otherwise, or the file is not what its name says, is cut short or is damaged; if it holds numbers
         that NumPy has no dtype for, or more of them than `max_bytes`; if a ``.pt`` file asks for more than tensors are
@@ -110,7 +110,7 @@ def load_state(
     >>> model.load_state_dict(state)
     IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     """
-    read = _READERS.get(Path(path).suffix)
+    read = _READERS.get(as_path(path).suffix)
     if read is None:
         raise ValueError(f"path must end in .safetensors, .npz, .pt or .pth, got {os.fspath(path)!r}")
     if key is not None and not isinstance(key, str):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .. import _extras
-from .._files import replacing
-from .._words import brief, with_type
+from .._files import as_path, replacing
+from .._words import brief, said, with_type
 from ..nn.module import Module
 
 VERSION = 1
@@ -35,7 +35,7 @@ def check_possible(path: str | Path) -> None:
         If there is no such folder, nothing may be written to it, or `path` is a folder itself.
     """
     _extras.need("safetensors.numpy", "train")
-    place = Path(os.path.realpath(path))  # of a link, where the file is
+    place = Path(os.path.realpath(as_path(path, "checkpoint")))  # of a link, where the file is
     if not place.parent.is_dir():
         raise FileNotFoundError(f"checkpoint must be in a folder that exists, got {str(path)!r}")
     if place.is_dir():
@@ -76,11 +76,16 @@ def read(path: str | Path) -> dict[str, Any]:
         If it is no checkpoint, or a damaged one.
     """
     safetensors = _extras.need("safetensors", "train")
-    with Path(path).open("rb"):
+    with as_path(path).open("rb"):
         pass  # an error of the operating system says more than safetensors' about it
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})[_KEY])
+            metadata = file.metadata() or {}
+            if _KEY not in metadata:
+                raise ValueError(
+                    "it has arrays alone; model.load_state_dict(nn.load_state(path)) reads a file of weights"
+                )
+            about = json.loads(metadata[_KEY])
             if about["version"] != VERSION:
                 raise ValueError(f"its version must be {VERSION}, got {brief(about['version'])}")
             arrays = {name: file.get_tensor(name) for name in list(file.keys())}
@@ -89,7 +94,7 @@ def read(path: str | Path) -> dict[str, Any]:
             raise ValueError(f"its digest must be {about['digest']}, got {digest}")
         return _unpack(about["tree"], arrays)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} must be a checkpoint that convkit wrote: {error}") from error
+        raise ValueError(f"{path} must be a checkpoint that convkit wrote: {said(error)}") from error
 
 
 def digest(state: Mapping[str, Any]) -> str:

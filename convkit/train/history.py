@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _extras
-from .._files import replacing, save_picture
+from .._files import as_path, replacing, save_picture
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
 _TITLED = 3  # metrics whose names fit above a frame
@@ -81,7 +81,7 @@ class History(dict[str, list[float]]):
             If a line is not as long as the heading, or not of numbers; the message names the line.
         """
         history = cls()
-        with Path(path).open(newline="") as file:
+        with as_path(path).open(newline="") as file:
             reader = csv.reader(file)
             names = next(reader, [])
             for row in reader:

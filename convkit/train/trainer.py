@@ -17,7 +17,7 @@ from .._numbers import generator, number
 from .._options import of_kind
 from .._shapes import integer
 from .._typing import Rng
-from .._words import brief, counted, with_type
+from .._words import brief, counted, said, with_type
 from ..data.minibatches import Minibatches, minibatches
 from ..distributed import Ranks
 from ..nn.losses import Loss, Penalty, softmax_cross_entropy
@@ -535,7 +535,7 @@ class Trainer:
                 self._set_state(before)
             if not isinstance(error, Exception):
                 raise
-            raise ValueError(f"state must be that of a trainer built as this one: {error}") from error
+            raise ValueError(f"state must be that of a trainer built as this one: {said(error)}") from error
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
         """`load_state_dict`, with an error of any kind half way."""

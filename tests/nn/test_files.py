@@ -1,5 +1,6 @@
 """Weight files: whole or not there, never code, and an error that says what to do about a bad one."""
 
+import io
 import json
 import os
 import pickle
@@ -135,6 +136,13 @@ def test_a_name_as_long_as_names_may_be(tmp_path):
     path = tmp_path / f"{'n' * 251}.npz"
     nn.save_state(state(), path)
     assert os.listdir(tmp_path) == [path.name] and nn.load_state(path).keys() == state().keys()
+
+
+@pytest.mark.parametrize("path", [5, io.BytesIO(), b"weights.npz", None], ids=lambda path: type(path).__name__)
+def test_what_is_no_path_is_refused(path):
+    for call in (nn.load_state, lambda path: nn.save_state(state(), path), History().to_csv, History.from_csv):
+        with pytest.raises(TypeError, match=f"path must be a str or a path, got .* of type {type(path).__name__}"):
+            call(path)
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path):

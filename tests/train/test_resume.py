@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -247,7 +248,11 @@ def test_truncated_and_flipped(good, refused, tmp_path):
 def test_weights_and_other_files(about, refused, tmp_path):
     metadata = None if about is None else {"convkit_checkpoint": about}
     save_file(trainer().model.state_dict(), tmp_path / "bad", metadata)
-    refused(tmp_path / "bad", "bad must be a checkpoint that convkit wrote: ")
+    why = {
+        None: r"it has arrays alone; model.load_state_dict\(nn.load_state\(path\)\) reads",
+        "{}": "it has no 'version'",
+    }
+    refused(tmp_path / "bad", "bad must be a checkpoint that convkit wrote: " + why.get(about, ""))
 
 
 def tampered(path, good, change):
@@ -331,8 +336,8 @@ def bad_order(arrays, tree):
     [
         (cut_weight, r"'0.weight': expected shape \(6, 1, 3, 3\), got \(2, 1, 3, 3\)"),
         (other_dtype, "must be float32 or float64, got int64"),
-        (lost_array, "must be a checkpoint that convkit wrote: '/ema/shadow.0.weight'"),
-        (lost_part, "state must be that of a trainer built as this one: 'sums'"),
+        (lost_array, "must be a checkpoint that convkit wrote: it has no '/ema/shadow.0.weight'"),
+        (lost_part, "state must be that of a trainer built as this one: it has no 'sums'"),
         (no_early_stopping, "early_stopping must be there in both or in neither"),
         (bad_generator, "the random generator rng cannot be set to"),
         (other_generator, "the random generator rng cannot be set to"),
@@ -381,6 +386,14 @@ def test_where_nothing_can_be_saved_nothing_is_trained(name, error, message, tmp
     trained = trainer()
     with pytest.raises(error, match=message):
         fit(trained, checkpoint=tmp_path / name)
+    assert trained.step == 0
+
+
+def test_what_is_no_path_is_refused():
+    trained = trainer()
+    for name, call in (("path", trained.save), ("path", trained.load), ("checkpoint", partial(fit, trained, 1))):
+        with pytest.raises(TypeError, match=f"{name} must be a str or a path, got 5 of type int"):
+            call(**{name: 5})
     assert trained.step == 0
 
 
