@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._extras import need
-from .._files import replacing
+from .._files import as_path, replacing
 from .._version import __version__
 from .._words import brief
 from ..graph import Graph, Info, Network, Node, Value, trace
@@ -75,14 +76,14 @@ def export(
         raise ValueError(f"opset must be {OPSETS[0]} to {newest}, got {opset}")
     if not isinstance(model, (Module, Network, Graph)):
         raise TypeError(f"model must be a Module, Network or Graph, got {type(model).__name__}")
-    shapes = _shapes(input_shape)
-    views = [_View(model, shapes), *([_View(model, [(n + 1, *rest) for n, *rest in shapes])] if dynamic_batch else [])]
+    path, shapes = as_path(path), _shapes(input_shape)
+    views = [_View(model, shapes), *([_View(model, shapes, 1)] if dynamic_batch else [])]
     writer = Writer(onnx, opset, views, _names(model))
     writer.check()
     large = sum(array.nbytes for array in writer.arrays.values()) >= _LARGEST_FILE
     if large and external_data is False:
         raise ValueError("external_data must not be False where tensors take 2 GiB or more: no ONNX file can hold them")
-    _save(writer, Path(path), large or bool(external_data))
+    _save(writer, path, large or bool(external_data))
 
 
 def _shapes(input_shape: Any) -> list[tuple[int, ...]]:
@@ -96,21 +97,37 @@ def _shapes(input_shape: Any) -> list[tuple[int, ...]]:
     return shapes
 
 
-class _View:
-    """A model's graph for inputs of these shapes, and what is known of its values."""
+@contextmanager
+def _taken(shapes: list[tuple[int, ...]], more: int) -> Iterator[None]:
+    """What is said of an array inside, or of a batch of so many more, may be far from the argument: that is named."""
+    try:
+        yield
+    except ValueError as error:
+        takes, another = (" with any N, unless dynamic_batch is False", f"with N + {more}, ") if more else ("", "")
+        expected = f"input_shape must be that of a batch, (N, C, *spatial), which the model takes{takes}"
+        inside = error.__cause__ or error  # `trace` has put it into words about the input already
+        error.args = (f"{expected}, got {', '.join(map(str, shapes))}: {another}{inside}",)
+        raise
 
-    def __init__(self, model: Module | Network | Graph, shapes: list[tuple[int, ...]]) -> None:
-        if isinstance(model, Module):
-            self.graph = trace(model, shapes, dtype_of(model.parameters()))
-        else:
-            self.graph = model if isinstance(model, Graph) else model.graph
-            self._check_sizes(shapes)
+
+class _View:
+    """A model's graph for inputs of these shapes, in batches of so many more, and what is known of its values."""
+
+    def __init__(self, model: Module | Network | Graph, shapes: list[tuple[int, ...]], more: int = 0) -> None:
+        sizes = [(n + more, *rest) for n, *rest in shapes]
+        with _taken(shapes, more):
+            if isinstance(model, Module):
+                self.graph = trace(model, sizes, dtype_of(model.parameters()))
+            else:
+                self.graph = model if isinstance(model, Graph) else model.graph
+                self._check_sizes(sizes)
         if len(shapes) != len(self.graph.inputs):
             names = ", ".join(value.name for value in self.graph.inputs)
             raise ValueError(f"input_shape must have a shape for each of {names}, got {len(shapes)}")
-        infos = [Info(*own) for own in zip(shapes, map(self.graph.dtype_of, self.graph.inputs), strict=True)]
+        infos = [Info(*own) for own in zip(sizes, map(self.graph.dtype_of, self.graph.inputs), strict=True)]
         try:
-            self.infos = Sized(self.graph, infos).infos
+            with _taken(shapes, more):
+                self.infos = Sized(self.graph, infos).infos
         except Undetermined:
             raise ValueError("the model's shapes follow from numbers, which are not known before it runs") from None
 

@@ -239,6 +239,8 @@ def test_what_is_refused(tmp_path):
     for shape in ((), (0, 3), [(1, 3), ()]):
         with pytest.raises(ValueError, match="input_shape must have a batch axis, and sizes of at least 1"):
             onnx_backend.export(nn.ReLU(), path, shape)
+    with pytest.raises(TypeError, match="path must be a str or a path, got 5 of type int"):
+        onnx_backend.export(nn.ReLU(), 5, (1, 3))
     made = graph.Graph()
     made.outputs, made.output_names = [made.input("x").emit("Relu", nonsense=1)], ["y"]
     with pytest.raises(ValueError, match="no valid one in ONNX: .*nonsense"):
@@ -246,3 +248,18 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a shape for each of x, got 2"):
         onnx_backend.export(made, path, [(1, 3), (1, 3)])
     assert not path.exists()
+
+
+def test_a_shape_without_the_batch_is_named_as_it_was_given(tmp_path):
+    images = nn.Sequential(nn.Conv2d(3, 4, 3, rng=0), nn.GlobalAvgPool2d())  # take one without a batch, too
+    classes = nn.Sequential(images, nn.Flatten(), nn.Linear(4, 2, rng=0))
+    others = " with any N, unless dynamic_batch is False"
+    for model, takes, inside in (
+        (images, others, r"with N \+ 1, x must have .* 3 channels, got 4 "),
+        (classes, "", "factors must share an axis"),
+        (classes.prepare((1, 3, 16, 16)), "", "x must have 4 axes"),
+    ):
+        expected = rf"input_shape must be that of a batch, \(N, C, \*spatial\), which the model takes{takes}, "
+        with pytest.raises(ValueError, match=rf"^{expected}got \(3, 16, 16\): {inside}") as caught:
+            onnx_backend.export(model, tmp_path / "m.onnx", (3, 16, 16))
+        assert caught.value.__notes__[0].startswith("in ")
