@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import convkit
 
 from .._extras import MissingExtraError
-from ._arguments import INTERRUPTED
+from ._arguments import INTERRUPTED, failed
 
 COMMANDS = {
     "demo": "train a small network on real handwritten digits, draw what it learned, and time this machine",
@@ -40,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True)
     try:
         return args.run(args)
-    except MissingExtraError as error:
-        print(f"convkit {args.command}: {error}", file=sys.stderr)
-        return 1
+    except (MissingExtraError, BrokenPipeError) as error:
+        return failed(args.command, error, 1)
     except KeyboardInterrupt:
         print(f"convkit {args.command}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -16,6 +17,7 @@ from .. import _threads
 
 T = TypeVar("T")
 INTERRUPTED = 130  # the status of what Ctrl-C has ended: 128 + SIGINT, as shells have it
+UNREAD = 141  # of what ended because nobody reads its output: 128 + SIGPIPE
 REFUSALS = TypeError, ValueError, OverflowError, MemoryError  # what a line says of, rather than a traceback
 _INT, _LONG = 2**31 - 1, 2**63 - 1  # a C int, which pixels are counted in, and what sizes are
 
@@ -99,6 +101,20 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=thread_count, metavar="N", help="threads to use (default: as many as every call)"
     )
+
+
+def with_notes(error: Exception) -> str:
+    """What an error says, and where it was: models note their layer."""
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])
+
+
+def failed(command: str, error: Exception, status: int) -> int:
+    """Say in one line what ended a command; its status. Nobody is told that nobody reads its output, as behind `| head`."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes as it ends
+        return UNREAD
+    print(f"convkit {command}: {with_notes(error)}", file=sys.stderr, flush=True)
+    return status
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
-from ._arguments import INTERRUPTED, reading, several, thread_count, to_write, whole
+from ._arguments import INTERRUPTED, failed, reading, several, thread_count, to_write, whole
 
 ROOFLINE = "convkit-roofline.png"
 FITTED = 60  # random layers that costs are fitted to where no others are asked for
@@ -121,8 +121,7 @@ def run(args: argparse.Namespace) -> int:
         for line in _lines(args, layers, {name: peers.load(name) for name in args.against}, groups):
             print(line, file=table, flush=True)
     except ValueError as error:
-        print(f"convkit bench: {error}", file=sys.stderr)
-        return 2
+        return failed("bench", error, 2)
     except KeyboardInterrupt:
         status = INTERRUPTED
     groups = [group for group in groups if group]
@@ -139,8 +138,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         _write(args, document, groups)
     except OSError as error:  # such as a disk that is full by now
-        print(f"convkit bench: {error}", file=sys.stderr)
-        return 2
+        return failed("bench", error, 2)
     return status
 
 

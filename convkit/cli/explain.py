@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 import convkit
 
 from .._options import ALGORITHMS, LAYOUTS, PADDING_MODES
 from .._shapes import PADDING_NAMES
-from ._arguments import REFUSALS, add_threads, each_axis, several, whole
+from ._arguments import REFUSALS, add_threads, each_axis, failed, several, whole
 
 _OPTIONS = (
     "direction", "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "layout", "dtype",
@@ -60,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
         with convkit.threads(args.threads or convkit.get_num_threads()):
             explanation = convkit.explain(args.op, args.x_shape, args.weight_shape, **options)
     except REFUSALS as error:
-        print(f"convkit explain: {error}", file=sys.stderr)
-        return 1
+        return failed("explain", error, 1)
     print(json.dumps(explanation.as_dict(), indent=2) if args.json else explanation)
     return 0

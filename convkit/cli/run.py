@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
 from .._words import rounded
 from ..graph import Network
-from ._arguments import REFUSALS, add_threads, height_and_width, reading, real, several
+from ._arguments import REFUSALS, add_threads, failed, height_and_width, reading, real, several
 
 _SHOWN = 5  # of the largest entries
 _FEW_ROUNDS = 2  # of a model that takes long; a time is steady when another repeats it
@@ -47,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
         with convkit.threads(args.threads or convkit.get_num_threads()):
             return _run(args)
     except (*REFUSALS, OSError, RuntimeError) as error:
-        print(f"convkit run: {error}", file=sys.stderr)
-        return 1
+        return failed("run", error, 1)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 
 import numpy as np
@@ -15,7 +14,7 @@ from .. import models
 from .._probe import UNSTEADY, Probe
 from .._timing import bursts_of
 from .._words import dimensions, rounded
-from ._arguments import REFUSALS, add_threads, whole
+from ._arguments import REFUSALS, add_threads, failed, whole
 
 # The models that take pictures, and the size and channels that each is known for.
 MODELS = {
@@ -67,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
             seconds, unsteady = probe.best_of(bursts).seconds, probe.unsteady(bursts)
             explained = network.explain(x, measure=args.explain)
     except REFUSALS as error:
-        print(f"convkit time: {error}", file=sys.stderr)
-        return 1
+        return failed("time", error, 1)
     if args.json:
         figures = explained.as_dict() | {"model": args.model, "input": shape, "seconds": seconds, "ready": ready}
         figures["unsteady"] = unsteady or explained.unsteady

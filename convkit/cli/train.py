@@ -24,7 +24,7 @@ from .._words import counted, dimensions, percent
 from ..ops.resize import interpolate
 from ..train import NonFiniteError, Trainer
 from ..train.progress import lines
-from ._arguments import INTERRUPTED, reading
+from ._arguments import INTERRUPTED, failed, reading, with_notes
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 from .time import MODELS
 
@@ -88,9 +88,8 @@ def _check_size(model: nn.Module, image: np.ndarray, settings: Settings) -> None
     except ValueError as error:
         usual = MODELS.get(settings.model, (0, 0))[1]
         known = f", such as {usual}, its usual one" if usual else ""
-        why = "; ".join([str(error), *getattr(error, "__notes__", ())])
         expected = f"--size must be one that {settings.model} takes{known}"
-        raise ValueError(f"{expected}; got images of {dimensions(image.shape[1:])}: {why}") from error
+        raise ValueError(f"{expected}; got images of {dimensions(image.shape[1:])}: {with_notes(error)}") from error
 
 
 def _check_shards(settings: Settings, comm: Any) -> None:
@@ -231,11 +230,10 @@ def run(args: argparse.Namespace) -> int:
         try:
             train(_settings(args, given, first), args.out, args.resume, comm)
         except (ValueError, OverflowError, MemoryError, OSError, NonFiniteError) as error:
-            notes = "; ".join([str(error), *getattr(error, "__notes__", ())])
-            print(f"convkit train: {notes}", file=sys.stderr, flush=True)
+            status = failed("train", error, 2)
             if comm is not None:
-                comm.Abort(2)  # the other ranks would wait for this one
-            return 2
+                comm.Abort(status)  # the other ranks would wait for this one
+            return status
         except KeyboardInterrupt as stop:
             if comm is not None and not stop.args:  # with words all have stopped after the same step
                 comm.Abort(INTERRUPTED)

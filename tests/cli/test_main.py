@@ -103,6 +103,21 @@ def test_a_keyboard_interrupt_is_no_traceback(monkeypatch, capsys):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("line", ["explain conv2d 1,2,8,8 3,2,3,3", "train --model linear --epochs 1"])
+def test_nobody_who_reads_the_output_is_no_error(line, python):
+    code = f"""
+import os, sys
+from convkit.cli import main
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 1)
+sys.exit(main({line.split()}))
+"""
+    result = python(code)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.thorough
 def test_python_dash_m(python):
     result = python("import runpy, sys; sys.argv[1:] = ['--version']; runpy.run_module('convkit', run_name='__main__')")
     assert (result.returncode, result.stdout) == (0, f"convkit {convkit.__version__}\n"), result.stderr
