@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import convkit
 
+from .._extras import MissingExtraError
 from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
 from .._words import counted
@@ -57,12 +59,21 @@ def main(
     add_against(parser, peers)
     parser.add_argument("--threads", type=int, default=convkit.get_num_threads())
     args = parser.parse_args(argv)
-    probe, steady = Probe("float32", args.threads), True
-    ratios: dict[str, list[float]] = {}
     print(f"{counted(args.threads, 'thread')}, {convkit.isa()}; ms, and how many times faster convkit is")
-    for task in tasks(args.against, args.threads):
-        if not fnmatch.fnmatch(task.name, args.only):
-            continue
+    try:
+        found = (task for task in tasks(args.against, args.threads) if fnmatch.fnmatch(task.name, args.only))
+        _report(found, Probe("float32", args.threads))
+    except MissingExtraError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _report(tasks: Iterable[Task], probe: Probe) -> None:
+    """Time tasks, and print a line on each, and on all against each peer."""
+    steady = True
+    ratios: dict[str, list[float]] = {}
+    for task in tasks:
         race, wrong = compare(task, probe)
         best = {name: probe.best_of(bursts) for name, bursts in race.bursts.items()}
         quiet = all(map(probe.steady, race.bursts.values()))
@@ -77,4 +88,3 @@ def main(
         print(f"against {name}: geometric mean {mean(found):.2f}, least {min(found):.2f}")
     if not steady:
         print(UNSTEADY)
-    return 0

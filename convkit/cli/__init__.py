@@ -31,14 +31,14 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (by default the process's own) and return the exit status."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if args.command is None:  # as argparse has it of what is missing: nothing was done, which a script is to notice
-        parser.print_help(sys.stderr)
-        return 2
+    parser, args = _parser(), argparse.Namespace(command=None)
     if isinstance(sys.stdout, io.TextIOWrapper):  # in a log, too, lines appear as they are printed
         sys.stdout.reconfigure(line_buffering=True)
     try:
+        parser.parse_args(argv, args)
+        if args.command is None:  # as argparse has it of what is missing: nothing was done, which a script is to notice
+            parser.print_help(sys.stderr)
+            return 2
         return args.run(args)
     except (MissingExtraError, BrokenPipeError) as error:
         return failed(args.command, error, 1)

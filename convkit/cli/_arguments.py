@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
-from .. import _threads
+from .. import _extras, _threads
 
 T = TypeVar("T")
 INTERRUPTED = 130  # the status of what Ctrl-C has ended: 128 + SIGINT, as shells have it
@@ -93,6 +94,21 @@ def to_write(text: str) -> str:
     raise argparse.ArgumentTypeError(f"must be a file that can be written, got {text!r}: {why}")
 
 
+def picture_name(extra: str) -> Callable[[str], str]:
+    """A file whose suffix says how matplotlib, which comes with this extra, draws it; .png where there is none."""
+
+    def parse(text: str) -> str:
+        if not text or Path(text).is_dir():
+            raise argparse.ArgumentTypeError(f"must be a file, got {text!r}, which is {'a folder' if text else 'none'}")
+        path, known = Path(text), _extras.need("matplotlib.figure", extra).Figure().canvas.get_supported_filetypes()
+        if path.suffix and path.suffix[1:].lower() not in known:
+            suffixes = ", ".join(f".{name}" for name in known)
+            raise argparse.ArgumentTypeError(f"must end in one of {suffixes}, got {text!r}")
+        return text if path.suffix else f"{text}.png"
+
+    return parse
+
+
 thread_count = whole(1, _threads.MOST)
 
 
@@ -109,7 +125,7 @@ def with_notes(error: Exception) -> str:
 
 
 def failed(command: str, error: Exception, status: int) -> int:
-    """Say in one line what ended a command; its status. Nobody is told that nobody reads its output, as behind `| head`."""
+    """Say in one line what ended a command; its status. That nobody reads its output, as behind `head`, is not said."""
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes as it ends
         return UNREAD

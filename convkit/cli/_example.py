@@ -11,28 +11,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import _extras
-from ._arguments import to_write
+from . import _arguments
 
 try:
     _extras.need("skimage", "docs")
-    _figures = _extras.need("matplotlib.figure", "docs")
+    _extras.need("matplotlib.figure", "docs")
 except _extras.MissingExtraError as error:
     raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
 
 
-def picture_name(text: str) -> str:
-    """A file whose suffix says how to draw it; .png where there is none."""
-    if not text or Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file, got {text!r}, which is {'a folder' if text else 'none'}")
-    path, known = Path(text), _figures.Figure().canvas.get_supported_filetypes()
-    if path.suffix and path.suffix[1:].lower() not in known:
-        raise argparse.ArgumentTypeError(f"must end in one of {', '.join(f'.{name}' for name in known)}, got {text!r}")
-    return text if path.suffix else f"{text}.png"
+picture_name = _arguments.picture_name("docs")
 
 
 def picture_file(text: str) -> str:
     """Such a file, in a folder that is there."""
-    return to_write(picture_name(text))
+    return _arguments.to_write(picture_name(text))
 
 
 def picture_script(main: Callable[..., None], doc: str, quick: str | None = None) -> None:

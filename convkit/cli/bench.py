@@ -14,7 +14,6 @@ from pathlib import Path
 
 import convkit
 
-from .. import _extras
 from .._ext import engine
 from .._options import ALGORITHMS, LAYOUTS
 from .._probe import UNSTEADY, Probe
@@ -23,7 +22,7 @@ from ..benchmarks import draw, fit, peers, picture, report
 from ..benchmarks.layers import LAYERS, OTHERS, Layer
 from ..benchmarks.measure import Build, Row, measure, measure_again
 from ..benchmarks.problem import DIRECTIONS, Setting
-from ._arguments import INTERRUPTED, failed, reading, several, thread_count, to_write, whole
+from ._arguments import INTERRUPTED, failed, picture_name, reading, several, thread_count, to_write, whole
 
 ROOFLINE = "convkit-roofline.png"
 FITTED = 60  # random layers that costs are fitted to where no others are asked for
@@ -45,6 +44,10 @@ def select(patterns: str | None) -> list[Layer]:
 
 def _output(text: str) -> str:
     return text if text == "-" else to_write(text)
+
+
+def _picture(text: str) -> str:
+    return to_write(picture_name("bench")(text))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prepared", action="store_true", help=ahead)
     add("--threads", type=several(thread_count), metavar="N[,N]", help="default: as convkit.get_num_threads()")
     add("--batch", type=whole(1), help="images per call instead of each layer's own")
-    add("--roofline", nargs="?", const=ROOFLINE, type=to_write, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
+    add("--roofline", nargs="?", const=ROOFLINE, type=_picture, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
     words = "results as JSON: on standard output, or in FILE"
     add("--json", nargs="?", const="-", type=_output, metavar="FILE", help=words)
     add("--save", type=to_write, metavar="FILE", help="as --json FILE: for a later --compare")
@@ -96,7 +99,8 @@ def _layers(args: argparse.Namespace) -> list[Layer]:
         layers = draw.random_layers(args.sweep, args.seed, lambda layer: fits(layer.family))
     if not layers:
         names = ", ".join(layer.name for layer in select("*") if fits(layer.family))
-        raise ValueError(f"--layers must fit one of {names}; got {args.layers!r}")
+        but = ", the deformable ones left out by --prepared" if args.prepared else ""
+        raise ValueError(f"--layers must fit one of {names}{but}; got {args.layers!r}")
     return layers if args.batch is None else [replace(layer, n=args.batch) for layer in layers]
 
 
@@ -113,11 +117,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.fit:
             args.sweep = args.sweep or (None if args.layers else FITTED)
+        if args.layers == "?":
+            print(*(layer.name for layer in select("*")), sep="\n")
+            return 0
         layers, earlier = _layers(args), _saved(args.compare) if args.compare else None
         if args.fit:
             return _fit(args, layers)
-        if args.roofline:
-            _extras.need("matplotlib.figure", "bench")  # better to stop now than after the measurements
         for line in _lines(args, layers, {name: peers.load(name) for name in args.against}, groups):
             print(line, file=table, flush=True)
     except ValueError as error:

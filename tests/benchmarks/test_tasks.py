@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convkit._extras import need
 from convkit.benchmarks.problem import NotOfferedError
 from convkit.benchmarks.tasks import Task, main
+from missing import hide
 
 BENCH = Path(__file__).parents[2] / "bench"
 SCRIPTS = sorted(path.stem for path in BENCH.glob("*.py") if "def tasks(" in path.read_text())
@@ -35,6 +37,17 @@ def test_peers_that_agree_are_timed_and_others_are_named(brief, capsys):
     assert "counting: wrong was not timed: its result differs: y differs by" in text
     assert "counting: refuses was not timed: it has no numbers" in text
     assert "against right: geometric mean " in text and "against wrong" not in text
+
+
+def test_a_peer_that_is_not_installed_is_one_line(brief, monkeypatch, capsys):
+    hide(monkeypatch, "torch")
+
+    def tasks(against, threads):
+        yield Task("counting", numbers(1), {peer: need(peer, "bench") for peer in against})
+
+    assert main("What it is.", tasks, ["--against", "torch"]) == 1
+    error = capsys.readouterr().err
+    assert ": torch is not installed; it comes with the extra [bench]: " in error and error.count("\n") == 1
 
 
 def test_there_are_scripts():

@@ -223,6 +223,11 @@ def test_layers_are_chosen_by_name():
     assert [layer.name for layer in bench.select("dcn_*,tiny*")] == ["tiny_digits", "dcn_64_56", "dcn_256_28"]
 
 
+def test_a_question_mark_lists_all_names(capsys):
+    assert main(["bench", "--layers", "?"]) == 0
+    assert capsys.readouterr().out.split() == [layer.name for layer in (*LAYERS, *OTHERS)]
+
+
 @pytest.mark.thorough
 def test_layers_of_a_kind(brief, monkeypatch, capsys):
     rows, _ = run_json(capsys, "--layers", "dw*,tiny*,dcn_64*", "--batch", "1", "--kind", "few*,deform*")
@@ -241,6 +246,7 @@ def test_layers_of_a_kind(brief, monkeypatch, capsys):
         (["--layers", "tiny_digits", "--prepared", "--backward"], "prepared"),
         (["--layers", "dcn*", "--fit"], "--fit"),
         (["--layers", "dw*", "--kind", "dense"], "--layers"),
+        (["--layers", "dcn*", "--prepared"], "call_1x1x8x8, the deformable ones left out by --prepared; got 'dcn*'"),
         (["--kind", "nothing"], "--kind"),
         (["--sweep", "2", "--kind", "deformable"], "--kind"),
     ],
