@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import convkit
 from .. import _extras
 from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
-from .._words import rounded
+from .._words import counted, dimensions, rounded
 from ..graph import Network
 from ._arguments import REFUSALS, add_threads, failed, height_and_width, reading, real, several
 
@@ -26,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add = parser.add_argument
     add("model", metavar="MODEL.onnx", help="a model in ONNX's format")
-    what = "a .npy file, or a picture, for each of the model's inputs (default: random numbers)"
+    what = "a .npy file, float64 becoming float32 for a model that takes this, or a picture, for each of its inputs"
+    what += " (default: random numbers)"
     add("--input", action="append", metavar="[NAME=]FILE", help=what)
-    size = "pictures are scaled to it (default: what the model takes)"
+    size = "pictures are scaled to it, and random numbers have it (default: what the model takes)"
     add("--size", type=height_and_width, metavar="HxW", help=size)
-    add("--mean", type=several(real()), default=(0.0,), metavar="M[,M,M]", help="subtracted from pixels, 0 to 1")
-    add("--std", type=several(real(zero=False)), default=(1.0,), metavar="S[,S,S]", help="they are then divided by it")
+    add("--mean", type=several(real()), metavar="M[,M,M]", help="subtracted from pixels, 0 to 1")
+    add("--std", type=several(real(zero=False)), metavar="S[,S,S]", help="they are then divided by it")
     add("--bgr", action="store_true", help="the model takes blue first")
     add("--labels", type=Path, metavar="FILE", help="a file with the name of a class in each line")
     add_threads(parser)
@@ -57,11 +59,15 @@ def _run(args: argparse.Namespace) -> int:
     with reading("--labels", "a file of text in UTF-8", args.labels):
         labels = args.labels.read_text(encoding="utf-8").splitlines() if args.labels else []
     inputs = _inputs(args, network)
-    results = network(**inputs)
-    for name, y in zip(network.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+    found = network(**inputs)
+    results = found if isinstance(found, tuple) else (found,)
+    for name, y in zip(network.outputs, results, strict=True):
         print(f"{name}: {y.dtype} {y.shape}")
         for line in _largest(y, labels):
             print(f"  {line}")
+    if args.labels and not any(_named(y, labels) for y in results):
+        words = f"--labels has {counted(len(labels), 'name')}, and no output as many classes: none is shown"
+        print(f"convkit run: {words}", file=sys.stderr)
     if args.explain and isinstance(network, Network):
         print(network.explain(**inputs), end="\n\n")
     if args.time:
@@ -83,6 +89,9 @@ def _inputs(args: argparse.Namespace, network) -> dict[str, np.ndarray]:
             raise ValueError(f"the model takes {len(network.inputs)} inputs, {', '.join(network.inputs)}; got more")
         given[name] = path
     declared = network.graph.declared if isinstance(network, Network) else {}
+    for option in ("mean", "std", "bgr"):
+        if getattr(args, option) and all(path.endswith(".npy") for path in given.values()):
+            raise ValueError(f"--{option} is for pictures, and no --input is one")
     arrays = {}
     for name in network.inputs:
         dtype, sizes = declared.get(name, (np.dtype(np.float32), None))
@@ -92,9 +101,14 @@ def _inputs(args: argparse.Namespace, network) -> dict[str, np.ndarray]:
             print(f"{name}: {arrays[name].dtype} {arrays[name].shape}, random numbers; --input FILE gives it others")
         elif path.endswith(".npy"):
             with reading("--input", "a .npy file of numbers", path):
-                arrays[name] = np.load(path, allow_pickle=False)
+                array = np.load(path, allow_pickle=False)
+            usual = name in declared and (array.dtype, dtype) == (np.float64, np.float32)  # NumPy's and the model's
+            arrays[name] = array.astype(dtype) if usual else array
         else:
             arrays[name] = _picture(path, args, sizes).astype(dtype)
+    images = [array.shape[1:] for array in arrays.values() if array.ndim == 4]
+    if args.size and not any(args.size in (shape[:2], shape[1:]) for shape in images):
+        raise ValueError(f"--size must be that of an input, got {dimensions(args.size)}: it scales pictures alone")
     return arrays
 
 
@@ -128,16 +142,22 @@ def _picture(path: str, args: argparse.Namespace, sizes) -> np.ndarray:
     except (MemoryError, ValueError, OverflowError) as error:
         raise ValueError(f"--size must give a picture that fits memory, got {height}x{width}") from error
     pixels = pixels.reshape(height, width, -1)
-    for option, numbers in (("--mean", args.mean), ("--std", args.std)):
+    mean, std = args.mean or (0.0,), args.std or (1.0,)
+    for option, numbers in (("--mean", mean), ("--std", std)):
         if len(numbers) not in (1, pixels.shape[-1]):
             expected = f"one number, or one for each of the {pixels.shape[-1]} channels"
             raise ValueError(f"{option} must be {expected} of the model's pictures, got {len(numbers)}")
-    pixels = (pixels[..., ::-1] if args.bgr else pixels) - np.float32(args.mean)
-    pixels /= np.float32(args.std)
+    pixels = (pixels[..., ::-1] if args.bgr else pixels) - np.float32(mean)
+    pixels /= np.float32(std)
     return pixels[np.newaxis] if last else pixels.transpose(2, 0, 1)[np.newaxis]
 
 
 # ---------------------------------------------------------------- out
+
+
+def _named(y: np.ndarray, labels: list[str]) -> list[int]:
+    """The axes with as many entries as there are labels; one label would be that of any batch of one."""
+    return [axis for axis, size in enumerate(y.shape) if size == len(labels) > 1]
 
 
 def _largest(y: np.ndarray, labels: list[str]) -> list[str]:
@@ -145,7 +165,7 @@ def _largest(y: np.ndarray, labels: list[str]) -> list[str]:
     if y.size == 0 or y.dtype.kind not in "fiu":
         return []
     order = np.argsort(-y.reshape(-1).astype(np.float64), kind="stable")[:_SHOWN]
-    named = [axis for axis, size in enumerate(y.shape) if size == len(labels) > 1]
+    named = _named(y, labels)
     lines = []
     for place in zip(*np.unravel_index(order, y.shape), strict=True) if y.ndim else [()]:
         where = ", ".join(map(str, map(int, place)))

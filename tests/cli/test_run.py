@@ -42,6 +42,26 @@ def test_an_array(model, tmp_path, capsys):
     ]  # fmt: skip
 
 
+def test_float64_becomes_what_the_model_takes(model, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.ones((1, 3, 4, 4)))
+    assert output(capsys, model, "--input", tmp_path / "x.npy")[0] == "mean: float32 (1, 3)"
+    np.save(tmp_path / "x.npy", np.ones((1, 3, 4, 4), int))
+    assert main(["run", str(model), "--input", str(tmp_path / "x.npy")]) == 1
+    assert "must have dtype float32, got int64" in capsys.readouterr().err
+
+
+def test_labels_of_other_classes_are_not_left_out_silently(model, tmp_path, capsys):
+    for labels, said in (
+        ("red\ngreen\n", "has 2 names, and no output as many classes"),
+        ("r\ng\nb\n", ""),
+        ("", "0 names"),
+    ):
+        (tmp_path / "labels.txt").write_text(labels)
+        assert main(["run", str(model), "--size", "8", "--labels", str(tmp_path / "labels.txt")]) == 0
+        error = capsys.readouterr().err
+        assert error.count("\n") == bool(said) and said in error
+
+
 def test_a_picture_with_labels(model, tmp_path, capsys):
     Image.new("RGB", (10, 6), (255, 0, 51)).save(tmp_path / "x.png")
     (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
@@ -85,7 +105,8 @@ def test_times(brief, model, capsys):
 def test_what_is_wrong_is_one_line(model, tmp_path, capsys):
     (tmp_path / "no.onnx").write_bytes(b"\xff\xff")
     (tmp_path / "bad.npy").write_bytes(b"\xff\xff")
-    picture, objects = tmp_path / "x.png", tmp_path / "objects.npy"
+    picture, objects, good = tmp_path / "x.png", tmp_path / "objects.npy", tmp_path / "good.npy"
+    np.save(good, np.zeros((1, 3, 4, 4), np.float32))
     Image.new("RGB", (4, 4), (255, 0, 51)).save(picture)
     np.save(objects, np.array([{}]), allow_pickle=True)
     for args, message in {
@@ -98,6 +119,9 @@ def test_what_is_wrong_is_one_line(model, tmp_path, capsys):
         (model, "--input", objects): "--input must be a .npy file of numbers, got ",
         (model, "--input", tmp_path / "bad.npy"): "--input must be a .npy file of numbers, got ",
         (model, "--input", tmp_path / "no.onnx"): "--input must be a .npy file or a picture that Pillow can read, got ",
+        (model, "--size", "8", "--mean", "0"): "--mean is for pictures, and no --input is one",
+        (model, "--input", good, "--bgr"): "--bgr is for pictures, and no --input is one",
+        (model, "--input", good, "--size", "4x5"): "--size must be that of an input, got 4x5: it scales pictures alone",
         (model, "--size", "8", "--labels", picture): "--labels must be a file of text in UTF-8, got ",
     }.items():
         assert main(["run", *map(str, args)]) == 1
