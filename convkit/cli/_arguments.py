@@ -39,14 +39,22 @@ def whole(least: int, most: float = _LONG) -> Callable[[str], int]:
     return parse
 
 
-def several(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """One or more of something, comma-separated."""
-    return lambda text: tuple(map(parse, text.split(",")))
+def several(parse: Callable[[str], T], such_as: str) -> Callable[[str], tuple[T, ...]]:
+    """One or more numbers, comma-separated."""
+
+    def numbers(text: str) -> tuple[T, ...]:
+        try:
+            return tuple(map(parse, text.split(",")))
+        except argparse.ArgumentTypeError as error:
+            expected = f"numbers with commas between, such as {such_as}"
+            raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}: each {error}") from None
+
+    return numbers
 
 
 def each_axis(least: int) -> Callable[[str], int | tuple[int, ...]]:
     """One number, or one for every axis."""
-    parse = several(whole(least))
+    parse = several(whole(least), "2,1")
 
     def sizes(text: str) -> int | tuple[int, ...]:
         numbers = parse(text)
@@ -92,6 +100,16 @@ def to_write(text: str) -> str:
     else:
         return text
     raise argparse.ArgumentTypeError(f"must be a file that can be written, got {text!r}: {why}")
+
+
+def to_fill(text: str) -> Path:
+    """A folder that is there or can be made, by the look of it."""
+    place = os.path.abspath(text)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise argparse.ArgumentTypeError(f"must be a directory, got {text!r}: {place} is none")
+    return Path(text)
 
 
 def picture_name(extra: str) -> Callable[[str], str]:

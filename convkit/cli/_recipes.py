@@ -51,7 +51,8 @@ class Settings:
                 raise ValueError(f"{name} must be one of {', '.join(CHOICES[field.name])}, got {value!r}")
             least = 1 if field.name in ("epochs", "batch_size", "shards") else 0
             if kind in (int, float) and not least <= value < math.inf:
-                raise ValueError(f"{name} must be a finite number of at least {least}, got {value!r}")
+                number = "whole" if kind is int else "finite"
+                raise ValueError(f"{name} must be a {number} number of at least {least}, got {value!r}")
             if kind is int and field.name != "seed":  # which may be of any length
                 integer(value, name)
 

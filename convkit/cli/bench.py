@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--algorithm", choices=ALGORITHMS, default="auto", help="of layers that are not deformable (default: auto)")
     ahead = "weights laid out ahead of the calls, as other engines' sessions have them: without deformable layers"
     add("--prepared", action="store_true", help=ahead)
-    add("--threads", type=several(thread_count), metavar="N[,N]", help="default: as convkit.get_num_threads()")
+    add("--threads", type=several(thread_count, "1,2"), metavar="N[,N]", help="default: as convkit.get_num_threads()")
     add("--batch", type=whole(1), help="images per call instead of each layer's own")
     add("--roofline", nargs="?", const=ROOFLINE, type=_picture, metavar="FILE", help=f"draw it (default: {ROOFLINE})")
     words = "results as JSON: on standard output, or in FILE"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from ..benchmarks.report import mark, notes
 from ..ops._rows import softmax
 from ..train.progress import lines
 from . import _pictures
-from ._arguments import whole
+from ._arguments import failed, to_fill, whole
 from ._recipes import Settings, trainer
 
 KINDS = {
@@ -113,7 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     epochs_help = f"times every image is seen (default: {usual.epochs})"
     parser.add_argument("--seed", type=whole(0, math.inf), default=usual.seed, help=seed_help)
     parser.add_argument("--epochs", type=whole(1), default=usual.epochs, help=epochs_help)
-    parser.add_argument("--out", type=Path, default=Path("convkit-demo"), metavar="DIR", help="default: convkit-demo")
+    parser.add_argument(
+        "--out", type=to_fill, default=Path("convkit-demo"), metavar="DIR", help="default: convkit-demo"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,8 +124,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        print(f"convkit demo: --out must be a directory, got {args.out}: {error.strerror}", file=sys.stderr)
-        return 2
+        return failed("demo", error, 2)
     learn(args.seed, args.epochs, args.out)
     print()
     throughput()

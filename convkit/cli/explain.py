@@ -15,7 +15,7 @@ _OPTIONS = (
     "direction", "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "layout", "dtype",
     "algorithm", "measure",
 )  # fmt: skip
-_shape = several(whole(0))
+_shape = several(whole(0), "8,64,56,56")
 
 
 def _padding(text: str) -> str | int | tuple[int, ...]:

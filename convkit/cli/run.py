@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", action="append", metavar="[NAME=]FILE", help=what)
     size = "pictures are scaled to it, and random numbers have it (default: what the model takes)"
     add("--size", type=height_and_width, metavar="HxW", help=size)
-    add("--mean", type=several(real()), metavar="M[,M,M]", help="subtracted from pixels, 0 to 1")
-    add("--std", type=several(real(zero=False)), metavar="S[,S,S]", help="they are then divided by it")
+    add("--mean", type=several(real(), "0.5,0.4,0.4"), metavar="M[,M,M]", help="subtracted from pixels, 0 to 1")
+    add("--std", type=several(real(zero=False), "0.2,0.2,0.3"), metavar="S[,S,S]", help="they are then divided by it")
     add("--bgr", action="store_true", help="the model takes blue first")
     add("--labels", type=Path, metavar="FILE", help="a file with the name of a class in each line")
     add_threads(parser)

@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def input_shape(name: str, size: int | None, batch: int) -> tuple[int, ...]:
     """The batch that a model takes."""
     if name == "dcgan_generator":
+        if size is not None:
+            raise ValueError(f"--size must be left out for {name}, which takes no pictures, got {size}")
         return batch, 100, 1, 1
     channels, usual = MODELS[name]
     return batch, channels, size or usual, size or usual
@@ -52,8 +54,8 @@ def _deviates(shape: tuple[int, ...]) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> int:
     """Time one network."""
-    shape = input_shape(args.model, args.size, args.batch)
     try:
+        shape = input_shape(args.model, args.size, args.batch)
         x = _deviates(shape)
         with convkit.threads(args.threads or convkit.get_num_threads()):
             begun = time.perf_counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -24,11 +25,12 @@ from .._words import counted, dimensions, percent
 from ..ops.resize import interpolate
 from ..train import NonFiniteError, Trainer
 from ..train.progress import lines
-from ._arguments import INTERRUPTED, failed, reading, with_notes
+from ._arguments import INTERRUPTED, failed, reading, to_fill, whole, with_notes
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 from .time import MODELS
 
 CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
+SET = "digits or a folder with a subfolder of images for each class"
 
 
 class Images(NamedTuple):
@@ -47,7 +49,7 @@ def load(settings: Settings) -> Images:
     if settings.data == "digits":
         split, classes = _resized(data.digits_split(), settings.size), [str(digit) for digit in range(10)]
     else:
-        with reading("--data", "digits or a folder with a subfolder of images for each class", settings.data):
+        with reading("--data", SET, settings.data):
             folder = data.ImageFolder(settings.data, settings.size or None, "L" if settings.grey else "RGB")
         held_out, classes = np.arange(len(folder)) % 5 == 4, folder.classes
         if not held_out.any():
@@ -170,17 +172,25 @@ def write_settings(path: Path, settings: Settings, images: Images) -> None:
 
 def read_settings(path: Path, given: dict[str, Any]) -> Settings:
     """The settings of the training to go on with; only the number of epochs may be another one."""
-    if not path.exists():
-        raise ValueError(f"--out must be the folder of a training to resume, got {path.parent}: it has no {path.name}")
+    for needed in (path, path.with_name(CHECKPOINT)):
+        if not needed.exists():
+            expected = "--out must be the folder of a training to resume"
+            raise ValueError(f"{expected}, got {path.parent}: it has no {needed.name}")
     try:
         stored = asdict(Settings(**json.loads(path.read_text())["settings"]))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} must be what convkit train wrote: {error}") from error
     for name, value in given.items():
         if name != "epochs" and value != stored[name]:
             before = "left out" if stored[name] is None else repr(stored[name])
             raise ValueError(f"--{name.replace('_', '-')} must be {before} as before, to resume, got {value!r}")
     return Settings(**stored | given)
+
+
+def _set(text: str) -> str:
+    if text != Settings.data and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"must be {SET}, got {text!r}")
+    return text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -192,8 +202,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         more |= {"choices": tuple(CHOICES[name])} if name in CHOICES else {}
         parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **more)
 
-    option("data", "digits, or a folder with a subfolder of images for each class (default: digits)")
-    option("size", "bring the images to so many pixels, square (default: as they are: the digits have 8)", type=int)
+    option("data", f"{SET} (default: {usual.data})", type=_set)
+    option(
+        "size", "bring the images to so many pixels, square (default: as they are: the digits have 8)", type=whole(1)
+    )
     option("grey", "read a folder's images as grey ones, as the digits are", action="store_true")
     option("normalize", "fitted on the images to learn from (default: none, values from 0 to 1)")
     option("augment", f"what is done to every image each time it comes by (default: {usual.augment})")
@@ -202,14 +214,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("loss", f"default: {usual.loss}")
     option("optimizer", f"default: {usual.optimizer}")
     option("schedule", f"of the learning rate (default: {usual.schedule})")
-    option("warmup", f"epochs in which the learning rate rises (default: {usual.warmup})", type=int)
+    option("warmup", f"epochs in which the learning rate rises (default: {usual.warmup})", type=whole(0))
     option("lr", "learning rate (default: the optimizer's usual one)", type=float)
     option("weight_decay", f"default: {usual.weight_decay}", type=float)
-    option("epochs", f"times every image is seen, in all (default: {usual.epochs})", type=int)
-    option("batch_size", f"default: {usual.batch_size}", type=int)
-    option("seed", f"of the weights, the order and the augmentation (default: {usual.seed})", type=int)
-    option("shards", "cut every batch into so many, which ranks of MPI share out (default: it stays whole)", type=int)
-    parser.add_argument("--out", type=Path, default=Path("convkit-train"), metavar="DIR", help="default: convkit-train")
+    option("epochs", f"times every image is seen, in all (default: {usual.epochs})", type=whole(1))
+    option("batch_size", f"default: {usual.batch_size}", type=whole(1))
+    option("seed", f"of the weights, the order and the augmentation (default: {usual.seed})", type=whole(0, math.inf))
+    option(
+        "shards", "cut every batch into so many, which ranks of MPI share out (default: it stays whole)", type=whole(1)
+    )
+    parser.add_argument(
+        "--out", type=to_fill, default=Path("convkit-train"), metavar="DIR", help="default: convkit-train"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="go on with the training in DIR, with its settings")
     how.add_argument("--overwrite", action="store_true", help="begin anew although DIR holds a training")

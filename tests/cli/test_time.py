@@ -27,6 +27,11 @@ def test_images_that_do_not_fit_memory(capsys):
         assert "--size and --batch must give images that fit memory, got (" in capsys.readouterr().err
 
 
+def test_a_size_for_no_pictures(capsys):
+    assert cli.main(["time", "dcgan_generator", "--size", "50"]) == 1
+    assert "--size must be left out for dcgan_generator, which takes no pictures" in capsys.readouterr().err
+
+
 def test_a_layer_that_refuses_is_named(capsys):
     assert cli.main(["time", "lenet5", "--size", "28"]) == 1
     assert "; in layer '5': Linear(400, 120" in capsys.readouterr().err
