@@ -14,8 +14,10 @@ from .._files import save_picture
 from .._words import counted
 from ..train.history import log_axis
 from .measure import Row
+from .report import mark, notes
 
 COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#762a83", "#e08214", "#35978f", "#8c510a", "#c51b7d", "#666666", "#000000")
+MARKERS = {" ": ("o", 6), "*": ("*", 9), "+": ("P", 7), "!": ("$!$", 8)}  # of what a table marks so, and their sizes
 LABELLED = 8
 DOT = 5  # pixels from the middle of one to what is beside it
 DISTANCES = 9, 20, 32, 46, 60  # of a name from its dot, in points
@@ -25,7 +27,8 @@ DIRECTIONS = (1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (0, 1), (1, 0), (-1, 0
 def roofline(path: Path, rows: Sequence[Row]) -> None:
     """Draw GFLOP/s against FLOPs per byte, a dot for convkit and a ring for the fastest peer of each row.
 
-    The rows are of one direction on one number of threads. Those farthest under the roof are named.
+    The rows are of one direction on one number of threads. Those farthest under the roof are named; what is above it
+    has another mark than a dot, the table's. Which and why stands below.
     """
     roof, families = rows[0].roof, sorted({row.layer.family for row in rows})
     figure = _extras.need("matplotlib.figure", "bench").Figure(figsize=(11, 7), layout="constrained")
@@ -38,10 +41,10 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
     log_axis(axes, "x")
     log_axis(axes, "y")
     for family, colour in zip(families, COLOURS * 2, strict=False):
-        members = [row for row in rows if row.layer.family == family]
-        x = [row.flops / row.bytes for row in members]
-        axes.plot(x, [row.gflops for row in members], "o", color=colour, markersize=6, label=family)
-        for at, row in zip(x, members, strict=True):
+        axes.plot([], [], "o", color=colour, markersize=6, label=family)
+        for row in (row for row in rows if row.layer.family == family):
+            at, (marker, size) = row.flops / row.bytes, MARKERS[mark(row)]
+            axes.plot(at, row.gflops, linestyle="", marker=marker, color=colour, markersize=size)
             if row.peers:
                 best = row.gflops / row.ratio()
                 axes.plot([at, at], [row.gflops, best], color=colour, linewidth=0.7)
@@ -57,7 +60,10 @@ def roofline(path: Path, rows: Sequence[Row]) -> None:
     )
     axes.grid(alpha=0.25, which="both")
     axes.legend(fontsize="small", frameon=False, loc="lower right")
-    _name(axes, sorted(rows, key=lambda row: row.roofline)[:LABELLED], rows)
+    named = sorted(rows, key=lambda row: row.roofline)[:LABELLED]
+    words = [f"named: the {len(named)} of {len(rows)} layers farthest under the roof"] if len(named) < len(rows) else []
+    figure.supxlabel("\n".join([*words, *notes(rows)]), fontsize="small", x=0.01, ha="left")
+    _name(axes, named, rows)
     save_picture(figure, path, 130)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from convkit._probe import Roof
+from convkit._probe import CACHES_ABOVE, WINOGRAD_ABOVE, Roof
 from convkit.benchmarks import picture
 from convkit.benchmarks.layers import LAYERS
 
@@ -17,17 +17,26 @@ def test_names_cover_nothing_and_stay_in_the_frame(monkeypatch, tmp_path):
     monkeypatch.setattr(picture, "save_picture", lambda figure, path, dpi: drawn.append(figure))
     intensities = rng.choice([2.2, 110, 150, 300, 330], len(LAYERS))
     shares = rng.uniform(0.6, 1, len(LAYERS))
+    above = {28: WINOGRAD_ABOVE, 29: CACHES_ABOVE}
+    shares[list(above)] = 1.3
     common = {"bytes": 1, "peers": [], "roof": roof, "direction": "forward", "isa": "avx2"}
+    common |= {"probe": SimpleNamespace(disturbed=False), "steady": True, "why_above": None}
     setting = SimpleNamespace(dtype="float32", threads=1)
     rows = [
         SimpleNamespace(layer=layer, flops=x, roofline=y, gflops=y * min(118, 20 * x), setting=setting, **common)
         for layer, x, y in zip(LAYERS, intensities, shares, strict=True)
     ]
+    for i, why in above.items():
+        rows[i].why_above = why
     picture.roofline(tmp_path / "roof.png", rows)
     (axes,) = drawn[0].axes
     drawn[0].draw_without_rendering()
     worst = sorted(rows, key=lambda row: row.roofline)[: picture.LABELLED]
     assert [text.get_text() for text in axes.texts] == [row.layer.name for row in worst]
+    said = drawn[0].get_supxlabel().splitlines()
+    assert said == ["named: the 8 of 30 layers farthest under the roof", f"* {WINOGRAD_ABOVE}", f"+ {CACHES_ABOVE}"]
+    heights = {line.get_marker(): line.get_ydata() for line in axes.lines}
+    assert (heights["*"], heights["P"]) == tuple(rows[i].gflops for i in above)
     words = type(axes.title)
     boxes = [words.get_window_extent(text) for text in axes.texts]
     frame = axes.get_window_extent()
