@@ -7,6 +7,7 @@ import re
 from contextlib import AbstractContextManager
 from fractions import Fraction
 
+from ._environment import refusal
 from ._ext import engine
 from ._held import Held
 from ._shapes import INT64_MAX, integer
@@ -110,7 +111,7 @@ def _at_import(text: str) -> int:
     try:
         return number_of_bytes(text, "CONVKIT_CACHE_LIMIT")
     except (ValueError, OverflowError) as error:
-        raise RuntimeError(str(error)) from None
+        raise refusal(str(error)) from None
 
 
 set_cache_limit(_at_import(os.environ.get("CONVKIT_CACHE_LIMIT", "")))

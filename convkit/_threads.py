@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 
+from ._environment import refusal
 from ._ext import engine
 from ._held import Held
 from ._shapes import integer
@@ -201,9 +202,7 @@ def _at_import() -> tuple[int, str]:
     if own:
         n = _number(own)
         if n is None:
-            raise RuntimeError(
-                f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {_LARGEST}, got {brief(own)}"
-            )
+            raise refusal(f"CONVKIT_NUM_THREADS must be a number of threads from 1 to {_LARGEST}, got {brief(own)}")
         return n, "CONVKIT_NUM_THREADS"
     # OpenMP's variable is a list, one number per level of nesting; a value OpenMP could not read is not ours to report.
     openmp = _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _memory, _threads
+from ._environment import refusal
 from ._ext import engine
 from ._version import __version__
 from ._words import brief
@@ -164,9 +165,7 @@ def _capped(available: tuple[str, ...], cap: str) -> tuple[str, ...]:
     if not cap:
         return available
     if cap not in available:
-        raise RuntimeError(
-            f"CONVKIT_ISA must be an instruction set available here ({_listed(available)}), got {brief(cap)}"
-        )
+        raise refusal(f"CONVKIT_ISA must be an instruction set available here ({_listed(available)}), got {brief(cap)}")
     return available[: available.index(cap) + 1]
 
 
@@ -174,7 +173,7 @@ def _chosen_threading(name: str) -> str:
     """Who runs the threads: `name`, the value of CONVKIT_THREADING; if that is empty, OpenMP where it was built in."""
     built = engine.built_threadings()
     if name and name not in built:
-        raise RuntimeError(f"CONVKIT_THREADING must be one that was built in ({_listed(built)}), got {brief(name)}")
+        raise refusal(f"CONVKIT_THREADING must be one that was built in ({_listed(built)}), got {brief(name)}")
     return name or built[-1]
 
 

@@ -136,6 +136,23 @@ sys.exit(main({line.split()}))
 
 
 @pytest.mark.thorough
+def test_a_variable_that_cannot_be_is_one_line(python, tmp_path):
+    """However the command is started; in any other process it is an error of the import."""
+    for name in ("convkit", "script"):
+        (tmp_path / name).write_text("from convkit.cli import main\nmain(['--version'])\n")
+    for name, value in {"ISA": "avx3", "THREADING": "foo", "NUM_THREADS": "abc", "CACHE_LIMIT": "foo"}.items():
+        given = {f"CONVKIT_{name}": value}
+        result = python("", "-m", "convkit", **given)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert re.fullmatch(f"convkit: CONVKIT_{name} must be .*, got '{value}'\n", result.stderr)
+    for options in (["-mconvkit"], [str(tmp_path / "convkit")]):
+        again = python("", *options, **given)
+        assert (again.returncode, again.stdout, again.stderr) == (2, "", result.stderr)
+    result = python("", str(tmp_path / "script"), **given)
+    assert result.returncode == 1 and "\nRuntimeError: CONVKIT_CACHE_LIMIT must be " in result.stderr
+
+
+@pytest.mark.thorough
 def test_python_dash_m(python):
     result = python("import runpy, sys; sys.argv[1:] = ['--version']; runpy.run_module('convkit', run_name='__main__')")
     assert (result.returncode, result.stdout) == (0, f"convkit {convkit.__version__}\n"), result.stderr
