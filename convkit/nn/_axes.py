@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from .module import Module
-
-
-def _of_class(name: str, init: FunctionType) -> FunctionType:
-    """A constructor as that of the class of this name, which Python names where an argument is missing."""
-    own = FunctionType(init.__code__, init.__globals__, init.__name__, init.__defaults__, init.__closure__)
-    own.__kwdefaults__, own.__annotations__, own.__doc__ = init.__kwdefaults__, init.__annotations__, init.__doc__
-    own.__qualname__ = f"{name}.__init__"
-    return own
 
 
 class ForAxes(Module):
@@ -35,8 +27,6 @@ class ForAxes(Module):
             cls._nd, cls.__doc__ = nd, cls._doc.format(nd=nd, ones=", ".join("1" * nd))
             cls._forward = staticmethod(getattr(module, f"{name}{nd}d"))
             cls._backward = staticmethod(getattr(module, f"{name}{nd}d_backward"))
-            if isinstance(cls.__init__, FunctionType):
-                cls.__init__ = _of_class(cls.__name__, cls.__init__)
 
     def _chosen(self) -> dict[str, Any]:
         """What is passed on to the operator."""
