@@ -19,6 +19,7 @@
   X(pack_some, 1.0)                                                                                                    \
   X(pick, 0.12)                                                                                                        \
   X(panel, 500)                                                                                                        \
+  X(panel_kept, 0.8)                                                                                                   \
   X(picked, 1.25)                                                                                                      \
   X(patch, 150)                                                                                                        \
   X(patch_tap, 3)                                                                                                      \
@@ -456,6 +457,6 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   group += waiting_cycles(d, p);
   /* What the first of several turns has laid ready is there for the others. */
   const int kept = !d->fold && p->part_tiles == 1 && blocks <= 1 && p->each == 1 && p->patching.most == 1;
-  const double again = kept ? group - p->taken * pack - begin / 5 : group;
+  const double again = kept ? group - p->taken * pack - (1 - ck_cost.panel_kept) * begin : group;
   return (double)p->each * (group + (double)(p->turns - 1) * again) + ck_cost.task + tables;
 }

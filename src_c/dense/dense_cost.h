@@ -18,9 +18,10 @@ typedef struct ck_costs {
   double pack;      /* an element of a panel, transposed on the way */
   double pack_some; /* the same of some of the taps, one by one */
   double pick;      /* one of a panel that lies ready, of whose taps some are not taken */
-  double panel;     /* to begin one, and its tile */
-  double picked;    /* a product of a patch's rows, of one vector, for one of a whole block's */
-  double patch;     /* to begin one of a block's patches; and a tap of it */
+  double panel;     /* to begin one, and its tile; which part of that is left where it lies there from a turn before */
+  double panel_kept;
+  double picked; /* a product of a patch's rows, of one vector, for one of a whole block's */
+  double patch;  /* to begin one of a block's patches; and a tap of it */
   double patch_tap;
   double tap;       /* by group, a product's place in the tables */
   double column;    /* a tap's tables, of columns */
