@@ -226,6 +226,19 @@ def test_a_call_is_planned_again_once_plans_have_changed():
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.usefixtures("isa", "cheapest")
+def test_runs_of_images_and_planes_as_many_as_rows():
+    """Two images of two planes are four runs, which do not follow one another as the four rows within each do."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 1, 8, 3, 8)), rng.standard_normal((8, 1, 3, 1, 1))
+    sizes = {"stride": (3, 2, 1), "padding": (0, 2, 2), "algorithm": "implicit_gemm"}
+    for reads in ("window", "columns"):
+        engine.take_arrangements("by_channel", reads=reads)
+        got = convkit.conv3d(x, weight, **sizes)
+        engine.take_arrangements("by_pixel")
+        np.testing.assert_array_equal(got, convkit.conv3d(x, weight, **sizes))
+
+
 def test_a_plan_is_for_one_size_of_output():
     """Transposed, one pixel of y is read for 6x6 outputs or for 8x8, in planes of the same strides: scratch differs."""
     y, weight = np.ones((1, 16, 1, 1), np.float32), np.ones((16, 16, 4, 4), np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ import numpy as np
 
 from .. import __version__, machine
 from .._mode import inference
-from .._numbers import generator, number
-from .._options import of_kind
+from .._numbers import generator
 from .._shapes import integer
 from .._typing import Rng
-from .._words import brief, counted, said, with_type
+from .._words import brief, said
 from ..data.minibatches import Minibatches, minibatches
 from ..distributed import Ranks
 from ..nn.losses import Loss, Penalty, softmax_cross_entropy
@@ -28,6 +27,7 @@ from ..optim.optimizer import Optimizer
 from ..optim.schedules import Schedule
 from . import checkpoint as checkpoints
 from . import guard as guards
+from .arguments import check_after_epochs, check_made
 from .early_stopping import EarlyStopping
 from .history import History
 from .interrupt import held_back, uninterrupted
@@ -39,22 +39,6 @@ from .undo import Undo
 
 # The guard says more, and once, than NumPy's warnings would.
 _QUIET = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
-
-# What the arguments of a trainer are, and what an error says that they must be.
-_ARGUMENTS: dict[str, tuple[Any, str]] = {
-    "model": (Module, "a Module"),
-    "optimizer": (Optimizer, "an Optimizer, such as optim.Adam(model.parameters())"),
-    "loss": (Callable, "a function of scores and labels, such as losses.softmax_cross_entropy"),
-    "schedule": (Callable | None, "a function of a step's number, such as optim.schedules.Cosine(steps), or None"),
-    "transform": (Callable | None, "a function of a batch, such as data.flip, or None"),
-    "metrics": (Mapping | None, 'a mapping of names to functions, such as {"accuracy": train.accuracy}, or None'),
-    "penalty": (
-        Callable | None,
-        "a function of the model, such as partial(losses.l2_penalty, strength=1e-4), or None",
-    ),
-    "ema": (EMA | None, "an EMA, such as optim.EMA(model), or None"),
-    "early_stopping": (EarlyStopping | None, 'an EarlyStopping, such as train.EarlyStopping("val_loss", 5), or None'),
-}
 
 
 class Trainer:
@@ -169,7 +153,7 @@ class Trainer:
         self.schedule, self.schedule_per = schedule, schedule_per
         self.transform, self.metrics, self.penalty = transform, metrics, penalty
         self.clip_norm, self.ema, self.early_stopping = clip_norm, ema, early_stopping
-        self._check_arguments()
+        check_made(self)
         if schedule_per not in ("step", "epoch"):
             raise ValueError(f"schedule_per must be 'step' or 'epoch', got {brief(schedule_per)}")
         if shards is None and comm is not None:
@@ -183,24 +167,6 @@ class Trainer:
         self._place: Mapping[str, Any] | None = None
         if isinstance(schedule, Schedule) and schedule.optimizer is None:
             schedule.drive(optimizer)
-
-    def _check_arguments(self) -> None:
-        """Refuse now what a training would fail of later."""
-        for name, (kind, expected) in _ARGUMENTS.items():
-            of_kind(getattr(self, name), kind, name, expected)
-        for name, metric in (self.metrics or {}).items():
-            of_kind(metric, Callable, f"metrics[{name!r}]", "a function of scores and labels")
-        if self.clip_norm is not None:
-            number(self.clip_norm, "clip_norm", "a number of at least 0, or None", lambda norm: norm >= 0)
-        own = set(map(id, self.model.parameters()))
-        averaged = () if self.ema is None else self.ema.model.parameters()
-        for name, parameters in (("optimizer", self.optimizer.parameters), ("ema", averaged)):
-            theirs = set(map(id, parameters))
-            if theirs and own.isdisjoint(theirs):
-                raise ValueError(
-                    f"{name} must have parameters of the model, got {counted(len(theirs), 'parameter')}, none of them "
-                    "the model's: is it from before the model was made anew?"
-                )
 
     # ---------------------------------------------------------------- training
 
@@ -270,7 +236,7 @@ class Trainer:
             saves = checkpoint is not None and self.ranks.rank == 0
             if saves:
                 checkpoints.check_possible(checkpoint)
-            _check_after_epochs(validation, callbacks)
+            check_after_epochs(validation, callbacks)
             batches = self._batches(x, y, batch_size, shuffle=shuffle, drop_last=drop_last)
             self._check_ranks(epochs, validation, batches)
             steps, show = (epochs - self.epoch) * len(batches) - batches.done, progress and self.ranks.rank == 0
@@ -586,19 +552,6 @@ class Trainer:
             If it is no checkpoint, is damaged, or does not fit; nothing has changed then.
         """
         self.load_state_dict(checkpoints.read(path))
-
-
-def _check_after_epochs(validation: Any, callbacks: Any) -> None:
-    """Refuse now what `fit` asks for after an epoch."""
-    if validation is not None:
-        several = isinstance(validation, tuple | list)
-        if not several or len(validation) != 2:
-            got = counted(len(validation), "value") if several else with_type(validation)
-            raise TypeError(f"validation must be a pair (x, y), samples and their labels, or None, got {got}")
-        if not len(minibatches(*validation, 1, shuffle=False)):
-            raise ValueError("validation must hold at least one sample, got none")
-    if not isinstance(callbacks, Collection) or not all(map(callable, callbacks)):
-        raise TypeError(f"callbacks must be a sequence of functions of the trainer, got {with_type(callbacks)}")
 
 
 def _described(part: Any) -> str:

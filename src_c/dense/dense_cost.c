@@ -153,7 +153,7 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
 }
 
 /* One tile by plane: `rows` of `vectors`, which share what they load for each of `across` tap columns or don't. Vectors
- * at any address cross the ends of cache lines, and then count with_slope. */
+ * at any address cross the ends of cache lines, and then count twice. */
 static double tile_cycles(const ck_kernels *kernels, int shared, double rows, double vectors, double down,
                           double across) {
   const double line = 1 + (double)(kernels->vector * kernels->real_size) / 64, adds = rows * down * vectors;

@@ -14,8 +14,8 @@
 
 enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
 /* Tasks that take less than that are joined, if they are of whole images, whose tables are alike.
- * 16384 to 65536 were as good: 32 images of 8x8, 1 to 16 channels, 3x3, take 0.88 of the time of four tasks on two
- * threads, 0.85 on one (Zen 4, AVX-512). */
+ * 24000 to 65536 were as good on two threads: 32 images of 8x8, 1 to 16 channels, 3x3, take 0.88 of the time of four
+ * tasks on two threads, 0.85 on one (Zen 4, AVX-512). */
 enum { TASK_CYCLES = 32768 };
 
 /* A plan beyond a thread's scratch counts so many times: any that fits is better. Of those beyond a caller's limit that
