@@ -70,6 +70,7 @@ static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, cons
   ck_row_product product = {.kernels = kernels,
                             .depth = b->d->arrangement == CK_BY_GROUP,
                             .narrow = b->d->arrangement == CK_BY_PIXEL && ck_dense_is_narrow(kernels, t->lanes),
+                            .ahead = b->in_place && b->d->source.order == CK_PLANES,
                             .k = p->k,
                             .rows = patch->rows,
                             .ld = t->ld,

@@ -122,7 +122,7 @@ void ck_multiply_rows(const ck_row_product *p) {
                              : p->narrow ? kernels->narrow_strips
                                          : kernels->row_strips[p->ld > kernels->vector];
   for (int64_t i = 0; i < pieces && panels > 0; i++) {
-    ck_strip s = {.s = p->data, .rows = p->panels};
+    ck_strip s = {.s = p->data, .rows = p->panels, .ahead = p->ahead};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
     set_next(&s, p, ck_part_start(p->k, pieces, i), row, panels);
     if (p->picked)

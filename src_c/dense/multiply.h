@@ -33,6 +33,7 @@ typedef struct ck_row_product {
   const ck_kernels *kernels;
   int depth;           /* rows are vectors: depth strips */
   int narrow;          /* lanes are half a vector or fewer, and there are strips of them */
+  int ahead;           /* whether what the next tile reads is fetched: of data in memory, not in scratch */
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */
   int64_t height;      /* of all tiles but the last; 0: they are balanced */
   const void *data;

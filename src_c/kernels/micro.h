@@ -122,9 +122,10 @@ CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECT
 #endif
 
 /* Rows at constant steps: a table of their offsets, reloaded for every k, is as much to do as the multiply-adds on a
- * machine that issues four instructions at a time (73 % of the peak against 84). `next`: to be fetched meanwhile. */
-CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck_row_panel *rows, const REAL *panel,
-                            const char *next, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+ * machine that issues four instructions at a time (73 % of the peak against 84). `next`: to be fetched meanwhile; if
+ * `far`, also what lies `ahead`. */
+CK_INLINE void rows_in_runs(int height, int vectors, int far, const ck_strip *p, const ck_row_panel *rows,
+                            const REAL *panel, const char *next, int64_t ahead, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   const REAL *s = (const REAL *)p->s + rows->first;
   const int32_t *ko = p->ko, *end = ko + p->k;
   const int64_t step = rows->step, second = rows->second, next_step = p->next_step;
@@ -132,6 +133,8 @@ CK_INLINE void rows_in_runs(int height, int vectors, const ck_strip *p, const ck
     const REAL *at = s + *ko, *after = at + second;
     vreal b[2];
     __builtin_prefetch(next);
+    if (far)
+      __builtin_prefetch(at + ahead);
     CK_UNROLL
     for (int j = 0; j < vectors; j++)
       b[j] = v_load(panel + j * VL);
@@ -181,6 +184,12 @@ CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const c
   }
 }
 
+/* From a tile's first row to the last one of the tile behind it, whose other lines have been fetched for this one. */
+CK_INLINE int64_t end_of_next(int height, const ck_row_panel *rows) {
+  const int half = (height + 1) / 2;
+  return rows[1].first - rows->first + rows[1].second + (height - half - 1) * rows[1].step;
+}
+
 /* Of tile t of the strip. */
 CK_INLINE void end_rows(int height, int vectors, const ck_strip *p, int64_t t, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   REAL *to = (REAL *)p->to + t * p->ldc;
@@ -196,12 +205,15 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
     const REAL *panel = (const REAL *)p->panel + t * p->apart;
+    const char *next = (const char *)p->next + t * p->next_tile;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * p->ldc : NULL, vectors * VL);
     if (rows->ro)
       rows_anywhere(height, vectors, p, rows, panel, acc);
+    else if (p->ahead && t + 1 < p->tiles)
+      rows_in_runs(height, vectors, 1, p, rows, panel, next, end_of_next(height, rows), acc);
     else
-      rows_in_runs(height, vectors, p, rows, panel, (const char *)p->next + t * p->next_tile, acc);
+      rows_in_runs(height, vectors, 0, p, rows, panel, next, 0, acc);
     end_rows(height, vectors, p, t, acc);
   }
 }
