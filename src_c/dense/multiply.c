@@ -2,11 +2,15 @@
 
 #include "base/geometry.h"
 
-/* Bytes of a panel that are read for tile after tile: of a level-1 cache of 32 KiB the rows and the tables of offsets
- * want the rest. With AVX2 10 to 16 KiB measured alike, and 5 to 10 % better than whole panels of 36 KiB. */
-enum { PIECE_BYTES = 12 * 1024, LINE = 64 };
+/* Bytes that a piece reads for tile after tile: for each product its part of the panel, and a line of the rows, which
+ * the next tiles read, too. Of a level-1 cache of 32 KiB the tables and sums want the rest. With AVX2 on a Zen 3 14 and
+ * 18 KiB measured alike; without the rows' lines, 12 KiB of panels took 1.02 times as long on 20 layers, dilated
+ * ones 1.06. */
+enum { PIECE_BYTES = 16 * 1024, LINE = 64 };
 
-static int64_t pieces_of(int64_t k, int64_t bytes) { return ck_max(1, (k * bytes + PIECE_BYTES / 2) / PIECE_BYTES); }
+static int64_t pieces_of(int64_t k, int64_t bytes) {
+  return ck_max(1, (k * (bytes + LINE) + PIECE_BYTES / 2) / PIECE_BYTES);
+}
 
 int64_t ck_multiply_piece(int64_t k, int64_t bytes) { return ck_ceil_div(k, pieces_of(k, bytes)); }
 
