@@ -57,8 +57,7 @@ typedef struct ck_finish {
  * row i times lane j; stored in `to`, or added to what that holds; or, with `finish`, stored there alone, what `to`
  * holds having been added first: not of depth_strips.
  *   row_strips    acc[i][j] += s[r(i) + ko[k]] * panel[k][j]      rows are scalars, broadcast, lanes vectors
- *   picked_strips the same of some of the panel's rows, k of each channel: s[r(i) + c * s_channel + ko[k]] *
- *                 panel[c * panel_channel + po[k]][j], in elements
+ *   picked_strips acc[i][j] += s[r(i) + ko[k]] * panel[po[k] + j]  the same of some of the panel's rows
  *   depth_strips  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]  both are vectors, one of lanes
  *   lane_strips   acc[i][j] += panel[k][i] * s[ko[k] + j]         lanes are neighbours, rows come from the panel
  * Of the first three, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
@@ -67,7 +66,6 @@ typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
   const int32_t *ko, *po; /* [k] */
-  int64_t channels, s_channel, panel_channel;
   const ck_row_panel *rows;
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */

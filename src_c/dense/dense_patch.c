@@ -53,12 +53,18 @@ static void sort_rows(ck_block *b) {
 
 void ck_dense_set_patch_rows(ck_block *b) {
   const ck_kernels *kernels = b->d->kernels;
+  const int64_t lists = ck_dense_patch_lists(b->p);
   ck_row_panel *panels = b->b.panels;
   if (b->patches > 1)
     sort_rows(b);
   b->resorted = 0;
   for (int64_t i = 0; i < b->patches; i++) {
     ck_patch *patch = &b->b.patches[i];
+    const int64_t list = ck_min(i, lists - 1) * b->p->kmax;
+    patch->po = b->b.patch_po + list;
+    patch->ko = b->b.patch_ko + list;
+    patch->shared = i >= lists - 1 && b->patches > lists;
+    patch->ld = 0;
     const int32_t *ro = b->b.ro + patch->row;
     patch->panels = panels;
     patch->height = ck_dense_ends_with_rows(b->d, b->p) ? ck_row_panel_height(kernels, ro, patch->rows) : 0;
@@ -67,15 +73,19 @@ void ck_dense_set_patch_rows(ck_block *b) {
   }
 }
 
-ck_picked ck_dense_patch_taps(const ck_block *b, const ck_tile *t, const ck_patch *patch) {
+/* A channel's list for all channels, each so much beyond the one before. */
+static void repeat(int32_t *list, int64_t count, int64_t channels, int32_t step) {
+  for (int64_t c = 1; c < channels; c++, list += count)
+    for (int64_t i = 0; i < count; i++)
+      list[count + i] = list[i] + step;
+}
+
+void ck_dense_set_patch_products(const ck_block *b, const ck_tile *t, ck_patch *patch) {
   const ck_kblock *kb = &b->kblock;
   const int64_t all = ck_taps_of(kb->taps);
-  ck_picked picked = {.channels = kb->channels,
-                      .panel_channel = all * t->ld,
-                      .s_channel = kb->channels > 1 ? b->b.ko[all] - b->b.ko[0] : 0,
-                      .po = b->b.patch_po,
-                      .ko = b->b.patch_ko};
-  int64_t first[3], end[3];
+  int64_t first[3], end[3], q = 0;
+  if (patch->ld == t->ld)
+    return;
   for (int i = 0; i < 3; i++) {
     first[i] = ck_max(0, patch->tap[i] - kb->tap[i]);
     end[i] = ck_min(patch->tap[i] + patch->taps[i] - kb->tap[i], kb->taps[i]);
@@ -83,13 +93,17 @@ ck_picked ck_dense_patch_taps(const ck_block *b, const ck_tile *t, const ck_patc
   for (int64_t z = first[0]; z < end[0]; z++) {
     for (int64_t y = first[1]; y < end[1]; y++) {
       const int64_t row = (z * kb->taps[1] + y) * kb->taps[2];
-      for (int64_t tap = row + first[2]; tap < row + end[2]; tap++, picked.k++) {
-        picked.po[picked.k] = (int32_t)(tap * t->ld);
-        picked.ko[picked.k] = b->b.ko[tap];
+      for (int64_t k = row + first[2]; k < row + end[2]; k++, q++) {
+        patch->po[q] = (int32_t)(k * t->ld);
+        patch->ko[q] = b->b.ko[k];
       }
     }
   }
-  return picked;
+  repeat(patch->po, q, kb->channels, (int32_t)(all * t->ld));
+  repeat(patch->ko, q, kb->channels, kb->channels > 1 ? b->b.ko[all] - b->b.ko[0] : 0);
+  q *= kb->channels;
+  patch->k = q;
+  patch->ld = patch->shared ? 0 : t->ld;
 }
 
 void ck_dense_drain_patches(ck_block *b, const ck_tile *t, char *acc) {

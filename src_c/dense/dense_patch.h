@@ -6,10 +6,10 @@
 #include "dense_block.h"
 #include "multiply.h"
 
-/* Those of the block's box; where its tables are new, their rows; and the part of the tile's panel that one takes. */
+/* Those of the block's box; where its tables are new, their rows; and which products of the tile's panel one takes. */
 void ck_dense_set_patches(ck_block *block);
 void ck_dense_set_patch_rows(ck_block *block);
-ck_picked ck_dense_patch_taps(const ck_block *block, const ck_tile *tile, const ck_patch *patch);
+void ck_dense_set_patch_products(const ck_block *block, const ck_tile *tile, ck_patch *patch);
 
 /* Bias, activation and store of a tile. */
 void ck_dense_drain_patches(ck_block *block, const ck_tile *tile, char *acc);

@@ -61,6 +61,11 @@ static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduc
   return size;
 }
 
+/* Of more patches the others share the last: 16 are up to 74 KB. */
+enum { MOST_LISTS = 16 };
+
+int64_t ck_dense_patch_lists(const ck_dense_plan *p) { return ck_min(ck_max(1, p->patching.most), MOST_LISTS); }
+
 void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, ck_buffers *b) {
   const int64_t item = d->kernels->real_size, ld = ck_round_up(p->tile_lanes, d->kernels->vector);
   if (d->sampler) {
@@ -88,8 +93,8 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   const int64_t patches = ck_max(1, p->patching.most), cut = patches > 1;
   b->panels = ck_take(arena, (panels + patches) * (int64_t)sizeof(ck_row_panel));
   b->patches = ck_take(arena, patches * (int64_t)sizeof(ck_patch));
-  b->patch_po = ck_take(arena, cut * taps * (int64_t)sizeof(int32_t));
-  b->patch_ko = ck_take(arena, cut * taps * (int64_t)sizeof(int32_t));
+  b->patch_po = ck_take(arena, cut * ck_dense_patch_lists(p) * p->kmax * (int64_t)sizeof(int32_t));
+  b->patch_ko = ck_take(arena, cut * ck_dense_patch_lists(p) * p->kmax * (int64_t)sizeof(int32_t));
   b->ro_all = ck_take(arena, cut * p->pixels * (int64_t)sizeof(int32_t));
   b->w_off = ck_take(arena, ck_max(1, taps) * (int64_t)sizeof(int64_t));
   if (p->sorted) {

@@ -18,6 +18,9 @@ typedef struct ck_patch {
   int64_t tap[3], taps[3];
   int64_t row, rows, height; /* height: of tiles that end where rows of an image do; or 0 */
   ck_row_panel *panels;
+  int64_t k, ld;    /* products that it takes of a panel of so many lanes, for which they are listed; 0: they are not */
+  int32_t *po, *ko; /* where those are in the panel, and in the window */
+  int shared;       /* with other patches: the list is made for each tile */
 } ck_patch;
 
 typedef struct ck_buffers {
@@ -28,7 +31,7 @@ typedef struct ck_buffers {
   int32_t *ko, *ro, *vo; /* vo: by channel, of each vector of lanes */
   ck_row_panel *panels;
   ck_patch *patches;
-  int32_t *patch_po, *patch_ko; /* what one takes of a channel's rows of the panel, and of its window */
+  int32_t *patch_po, *patch_ko; /* their lists of products */
   int32_t *ro_all;              /* rows before they are sorted by patches */
   int64_t *w_off; /* of the taps taken, from the first one's weights on, which begin w_base bytes after tap 0's */
   int64_t w_base;
@@ -43,6 +46,9 @@ typedef struct ck_buffers {
   int32_t *places; /* of phases that are joined: of each output, from the accumulators on; and a row without sums */
   char *none;
 } ck_buffers;
+
+/* Lists of products that a block's patches have. */
+int64_t ck_dense_patch_lists(const ck_dense_plan *plan);
 
 void ck_dense_place(const ck_dense *dense, const ck_dense_plan *plan, ck_arena *arena, ck_buffers *buffers);
 

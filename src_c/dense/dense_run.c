@@ -63,9 +63,8 @@ static void fetch_share(const ck_block *b, const ck_tile *t, int64_t k, const ck
   p->next_row = ck_ceil_div(bytes, p->k);
 }
 
-static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, const ck_patch *patch) {
+static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, ck_patch *patch) {
   const ck_kernels *kernels = b->d->kernels;
-  ck_picked picked;
   ck_finish finish;
   ck_row_product product = {.kernels = kernels,
                             .depth = b->d->arrangement == CK_BY_GROUP,
@@ -85,9 +84,12 @@ static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, cons
                             .total = p->acc + patch->row * t->ld * kernels->real_size,
                             .mode = p->accumulate ? CK_ADD : CK_STORE};
   if (b->patches > 1) {
-    picked = ck_dense_patch_taps(b, t, patch);
-    product.k = picked.k * picked.channels;
-    product.picked = product.k < p->k ? &picked : NULL;
+    ck_dense_set_patch_products(b, t, patch);
+    product.k = patch->k;
+    if (patch->k < p->k) {
+      product.po = patch->po;
+      product.ko = patch->ko;
+    }
     fetch_share(b, t, p->k, patch, &product);
   }
   if (b->finishing) {

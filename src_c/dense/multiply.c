@@ -101,36 +101,23 @@ static void set_next(ck_strip *s, const ck_row_product *p, int64_t first, int64_
   s->next_tile = p->next_row ? LINE : s->k * s->next_step;
 }
 
-/* Of what is picked, a piece is some channels. */
-static void set_picked(ck_strip *s, const ck_row_product *product, int64_t pieces, int64_t i) {
-  const ck_picked *p = product->picked;
-  const int64_t first = ck_part_start(p->channels, pieces, i), item = product->kernels->real_size;
-  s->k = p->k;
-  s->ko = p->ko;
-  s->po = p->po;
-  s->channels = ck_part_start(p->channels, pieces, i + 1) - first;
-  s->s_channel = p->s_channel;
-  s->panel_channel = p->panel_channel;
-  s->s = (const char *)product->data + first * p->s_channel * item;
-  s->panel = (const char *)product->panel + first * p->panel_channel * item;
-}
-
 void ck_multiply_rows(const ck_row_product *p) {
   const ck_kernels *kernels = p->kernels;
   const row_cut cut = cut_rows(kernels, p->rows, p->height);
   const int64_t row = p->ld * kernels->real_size, panels = cut.count[0] + cut.count[1];
-  const int64_t most = ck_max(1, p->picked ? p->picked->channels : p->k);
-  const int64_t pieces = p->chain ? ck_min(most, pieces_of(p->k, row)) : 1;
+  const int64_t pieces = p->chain ? pieces_of(p->k, row) : 1;
   const ck_strip_fn *table = p->depth    ? kernels->depth_strips
-                             : p->picked ? kernels->picked_strips[p->ld > kernels->vector]
+                             : p->po     ? kernels->picked_strips[p->ld > kernels->vector]
                              : p->narrow ? kernels->narrow_strips
                                          : kernels->row_strips[p->ld > kernels->vector];
   for (int64_t i = 0; i < pieces && panels > 0; i++) {
     ck_strip s = {.s = p->data, .rows = p->panels, .ahead = p->ahead};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
     set_next(&s, p, ck_part_start(p->k, pieces, i), row, panels);
-    if (p->picked)
-      set_picked(&s, p, pieces, i);
+    if (p->po) {
+      s.po = p->po + ck_part_start(p->k, pieces, i);
+      s.panel = p->panel;
+    }
     for (int64_t part = 0, first = 0; part < 2; part++) {
       const int64_t height = cut.height[part];
       ck_finish finish;

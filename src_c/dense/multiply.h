@@ -21,13 +21,6 @@ int64_t ck_row_panel_bound(const ck_kernels *kernels, int64_t rows);
 /* What becomes of a chain: it is stored, added to what is there, or goes on from it. */
 typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 
-/* Of a panel some products of each channel: of how many channels, and how many; where they are, in elements of the
- * panel, and of the data; and how far apart channels are. */
-typedef struct ck_picked {
-  int64_t channels, k, panel_channel, s_channel;
-  int32_t *po, *ko;
-} ck_picked;
-
 /* total[i][j] = chain over k of row i times panel[k][j]. */
 typedef struct ck_row_product {
   const ck_kernels *kernels;
@@ -40,8 +33,8 @@ typedef struct ck_row_product {
   const int32_t *ko;          /* [k]: row i reads data[ro[i] + ko[k]] ... */
   const ck_row_panel *panels; /* ... of ck_row_panels_set's ro */
   const void *panel;
-  const ck_picked *picked; /* of panel and ko, which of each channel's products are taken; NULL: all */
-  const void *next;        /* what comes after the panel, from far away, or NULL */
+  const int32_t *po; /* [k]: where in the panel each product's lanes are, in elements; NULL: one behind the other */
+  const void *next;  /* what comes after the panel, from far away, or NULL */
   int64_t next_row; /* bytes of it for each product, whose lines are next to each other; 0: those of a panel, in turn */
   void *chain;      /* of total's size; NULL: k is too small to be cut */
   void *total;

@@ -223,26 +223,25 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
 CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
+    const int32_t *ko = p->ko, *po = p->po, *end = ko + p->k;
     const char *next = (const char *)p->next + t * p->next_tile;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * p->ldc : NULL, vectors * VL);
     row_pointers(height, p->rows + t, p->s, row);
-    for (int64_t c = 0; c < p->channels; c++, panel += p->panel_channel) {
-      for (int64_t k = 0; k < p->k; k++, next += p->next_step) {
-        const int64_t at = c * p->s_channel + p->ko[k];
-        const REAL *lanes = panel + p->po[k];
-        vreal b[2];
-        __builtin_prefetch(next);
+    for (; ko < end; ko++, po++, next += p->next_step) {
+      const int64_t at = *ko;
+      const REAL *lanes = panel + *po;
+      vreal b[2];
+      __builtin_prefetch(next);
+      CK_UNROLL
+      for (int j = 0; j < vectors; j++)
+        b[j] = v_load(lanes + j * VL);
+      CK_UNROLL
+      for (int i = 0; i < height; i++) {
+        REAL a = row[i][at];
         CK_UNROLL
         for (int j = 0; j < vectors; j++)
-          b[j] = v_load(lanes + j * VL);
-        CK_UNROLL
-        for (int i = 0; i < height; i++) {
-          REAL a = row[i][at];
-          CK_UNROLL
-          for (int j = 0; j < vectors; j++)
-            acc[i][j] += a * b[j];
-        }
+          acc[i][j] += a * b[j];
       }
     }
     if (p->add)
