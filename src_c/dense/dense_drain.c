@@ -40,15 +40,13 @@ ck_finish ck_dense_finish_at(const ck_block *b, const ck_tile *t, int64_t r) {
   return finish;
 }
 
-int64_t ck_dense_runs_alike(const ck_block *b) {
-  const ck_lane_runs *runs = &b->runs;
-  const int64_t *stride = b->d->dst.stride, *size = b->box.size;
-  if (runs->runs < 2 || b->b.window.bands.count > 0)
-    return 0;
-  for (int i = 0; i < runs->axis; i++)
-    if (size[i] == runs->runs) /* all others are of one */
-      return stride[i > 0 ? i + 1 : 0];
-  return 0;
+int64_t ck_dense_runs_alike(const ck_block *b, int64_t *apart) {
+  const int64_t *size = b->box.size;
+  int axis = b->runs.axis - 1;
+  while (axis > 0 && size[axis] == 1)
+    axis--;
+  *apart = axis >= 0 ? b->d->dst.stride[axis > 0 ? axis + 1 : 0] : 0;
+  return axis < 0 || b->b.window.bands.count > 0 ? 1 : size[axis];
 }
 
 /* How accumulators of one phase lie in scratch; image, plane, row and pixel in bytes. */

@@ -4,8 +4,8 @@
 
 #include "dense_block.h"
 
-/* Bytes from each run of a block by channel to the next, where they go, if these are all alike; or 0. */
-int64_t ck_dense_runs_alike(const ck_block *block);
+/* By channel, how many runs of a block at a time go to places that are all equally far apart, and how many bytes. */
+int64_t ck_dense_runs_alike(const ck_block *block, int64_t *apart);
 
 /* Where run r of a tile goes, if it goes straight to the output. Most blocks of a plane have but the first. */
 ck_finish ck_dense_finish_at(const ck_block *block, const ck_tile *tile, int64_t r);

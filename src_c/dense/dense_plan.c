@@ -262,7 +262,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
           cycles = ck_dense_task_cycles(d, &trial);
         }
         double waves = (double)ck_ceil_div(trial.tasks, run->threads);
-        double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1);
+        double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1) + ck_dense_last_cycles(d, &trial);
         if (best < 0 || time < best) {
           best = time;
           *p = trial;

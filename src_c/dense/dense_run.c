@@ -19,13 +19,14 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
   const ck_dense *d = b->d;
   const ck_kernels *kernels = d->kernels;
   const ck_lane_runs *runs = &b->runs;
-  const int64_t alike = b->finishing ? ck_dense_runs_alike(b) : 0, together = b->finishing && !alike ? 1 : runs->runs;
+  int64_t apart = 0;
+  const int64_t alike = b->finishing ? ck_dense_runs_alike(b, &apart) : 1, together = b->finishing ? alike : runs->runs;
   ck_lane_product product = {.kernels = kernels,
                              .k = p->k,
                              .height = t->lanes,
-                             .lanes = alike ? runs->lanes : together * runs->row - (runs->row - runs->lanes),
-                             .runs = alike ? runs->runs : 0,
-                             .run = alike,
+                             .lanes = (alike > 1 ? 0 : (together - 1) * runs->row) + runs->lanes,
+                             .runs = alike > 1 ? alike : 0,
+                             .run = apart,
                              .ldc = runs->runs * runs->row,
                              .ahead = b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS),
                              .streams = b->in_place ? b->p->streams * ck_taps_of(b->kblock.taps) : 0,
@@ -48,7 +49,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
     product.total = p->acc + r * runs->row * kernels->real_size;
     product.vo = b->b.vo + r * runs->row / kernels->vector;
     ck_multiply_lanes(&product);
-    for (int64_t i = 0; i < together && b->finishing; i++, finish.dst += alike)
+    for (int64_t i = 0; i < together && b->finishing; i++, finish.dst += apart)
       ck_dense_activate_stored(d, finish.dst, finish.row, t->lanes, runs->lanes);
   }
 }
