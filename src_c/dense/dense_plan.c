@@ -214,6 +214,12 @@ static int64_t source_bytes(const ck_dense *d) {
   return ck_product(sizes, 7, &bytes) ? bytes : INT64_MAX;
 }
 
+/* More bytes than level 3 holds, beside what else is in use. */
+static int comes_from_memory(const ck_dense *d) {
+  enum { MEMORY_BYTES = 12 * 1024 * 1024 };
+  return source_bytes(d) >= MEMORY_BYTES;
+}
+
 /* Patches are taken only where they are estimated to take so many times less: of 110 random layers that read much
  * padding none but small ones then takes more than 1.13 times as long as without (Zen 4, AVX-512). */
 static const double PATCHED = 1.1;
@@ -231,7 +237,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
   /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
   const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
-  const int may_cut = !is_repeated(d);
+  const int may_cut = !is_repeated(d) && !(d->in_place && comes_from_memory(d));
   /* Patches of a few outputs become of many images, phases pack as many panels again, and threads that store to parts
    * of one plane wait for each other. */
   const int shares = d->in_place && run->threads > 1;
@@ -361,16 +367,14 @@ static void set_order(ck_dense *d, ck_order order, int64_t lanes) {
   d->source.band = by_channel ? k->vector * k->lane_vectors[lanes] : k->max_height;
 }
 
-/* More bytes than that come from memory, by channel and in place so many planes at a time: of more the machine does not
- * follow each, and memory is slower. Those that level 3 holds would take 1.15 times as long, and those of several tiles
- * of outputs, of which all but the first find them in level 2, 1.2 (Zen 4, one thread). */
-enum { STREAMED_BYTES = 12 * 1024 * 1024, STREAMS = 16 };
+/* From memory, by channel and in place the first tile of outputs reads so many planes at a time: of more the machine
+ * does not follow each, and memory is slower. 78 to 22 channels, 1x1, on 82x82 take 0.72 of the time (Zen 3). Those
+ * that level 3 holds would take 1.15 times as long, and tiles that find them in level 2 1.2 (Zen 4, one thread). */
+enum { STREAMS = 16 };
 
 static int64_t streams_of(const ck_dense *d) {
-  const int one_tile = d->lanes > 1 && d->lanes <= d->kernels->max_height;
-  if (!d->in_place || d->arrangement != CK_BY_CHANNEL || !one_tile || d->channels < 2 * STREAMS)
-    return 0;
-  return source_bytes(d) >= STREAMED_BYTES ? STREAMS : 0;
+  const int by_channel = d->in_place && d->arrangement == CK_BY_CHANNEL && d->lanes > 1;
+  return by_channel && d->channels >= 2 * STREAMS && comes_from_memory(d) ? STREAMS : 0;
 }
 
 /* All but the blocks. Of one tap planes are copied in bands, unless they may be, and can be, read in place. */
@@ -386,6 +390,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, ck_read
     p.sorted |= d->source.axis[i].stride > 1;
     p.grid.size[i + 1] = d->source.axis[i].outputs;
   }
+  p.far = comes_from_memory(d);
   p.streams = streams_of(d);
   p.grid.size[0] = d->n;
   p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));

@@ -28,8 +28,9 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .runs = alike > 1 ? alike : 0,
                              .run = apart,
                              .ldc = runs->runs * runs->row,
-                             .ahead = b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS),
-                             .streams = b->in_place ? b->p->streams * ck_taps_of(b->kblock.taps) : 0,
+                             .ahead =
+                                 b->in_place && (ck_taps_of(b->kblock.taps) == 1 || t->lanes >= FEW_ROWS || b->p->far),
+                             .streams = b->in_place && b->leading ? b->p->streams * ck_taps_of(b->kblock.taps) : 0,
                              .wide = b->b.window.bands.size / kernels->vector,
                              .data = b->data,
                              .ko = p->ko,
@@ -262,6 +263,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
     if (ck_dense_set_panel(b, &t, tile, index, tile + 1 < tile_end ? tile + 1 : first_tile) && b->b.window.padded &&
         !b->in_place)
       break;
+    b->leading = tile == first_tile;
     b->finishing = last && b->straight;
     multiply(b, &t, acc, !first);
     if (b->finishing)
