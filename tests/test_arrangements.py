@@ -217,12 +217,14 @@ def test_phases_are_joined_into_rows_planes_and_images(activation):
 def test_a_call_is_planned_again_once_plans_have_changed():
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((1, 1, 40, 40), np.float32), rng.standard_normal((8, 1, 7, 7), np.float32)
-    calls, results, needed = (convkit.prepare_conv2d(weight), lambda x: convkit.conv2d(x, weight)), [], []
+    calls, results, needed = (convkit.prepare_conv2d(weight), lambda x: convkit.conv2d(x, weight)), [], {}
     for name in ("by_channel", "by_pixel"):
         assert take(name, "conv2d", x.shape, weight.shape)
-        needed.append(convkit.explain("conv2d", x.shape, weight.shape).workspace)
+        needed[name] = convkit.explain("conv2d", x.shape, weight.shape).workspace
+    for name in sorted(needed, key=needed.get):  # the one that needs more would overrun the other's
+        take(name, "conv2d", x.shape, weight.shape)
         results.append([call(x) for call in calls])
-    assert needed[0] < needed[1]
+    assert len(set(needed.values())) == 2
     np.testing.assert_array_equal(*results)
 
 
