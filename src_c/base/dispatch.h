@@ -73,7 +73,8 @@ typedef struct ck_strip {
   int64_t ldc, apart; /* of row_strips and depth_strips: elements from tile to tile of from and to, of the panel */
   const int32_t *vo;  /* of lane_strips: where each vector of each tile lies, in elements, or NULL: side by side */
   int64_t beside;     /* of lane_strips: vectors from tile to tile, of vo, from and to */
-  int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0 */
+  int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0; of
+                    row_strips, which know where that is, whether it is */
   int add;
   const ck_finish *finish; /* or NULL */
   const void

@@ -3,7 +3,7 @@
 #define CK_DENSE_BLOCK_H
 
 #include "base/parallel.h"
-#include "dense_plan.h"
+#include "dense_place.h"
 #include "dense_runs.h"
 
 typedef struct ck_block {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "dense_plan.h"
 #include "lines.h"
 
 static int pack_weights(const ck_block *b, const ck_tile *t, const ck_kblock *kb, int64_t taps, char *panel) {

@@ -4,6 +4,7 @@
 
 #include "dense_drain.h"
 #include "dense_patch.h"
+#include "dense_plan.h"
 #include "dense_plane.h"
 #include "dense_ready.h"
 #include "dense_unpacked.h"
