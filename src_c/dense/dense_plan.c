@@ -212,7 +212,7 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
           cycles = ck_dense_task_cycles(d, &trial);
         }
         double waves = (double)ck_ceil_div(trial.tasks, run->threads);
-        double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1) + ck_dense_last_cycles(d, &trial);
+        double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1);
         if (best < 0 || time < best) {
           best = time;
           *p = trial;
@@ -414,6 +414,7 @@ static ck_dense_plan plan_source(ck_dense *d, ck_arrangement arrangement, ck_rea
     choose_patches(d, &p, run, whole, axes);
   if (axes & ROWS && axes & ~ROWS) /* of whole rows, too, which are longer runs to store */
     choose_patches(d, &p, run, whole, axes & ROWS);
+  p.cycles += ck_dense_last_cycles(d, &p);
   return p;
 }
 
