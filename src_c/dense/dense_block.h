@@ -31,9 +31,8 @@ typedef struct ck_block {
   const char *data;       /* that offsets count from: the window's, or the source's own */
   ck_lane_runs runs;      /* by channel */
   int in_place, straight; /* straight: tiles are stored by the micro-kernel, without a drain */
-  int leading;            /* now: the task's first tile; with the last k-block */
-  int finishing;
-  int fetches; /* by plane: whether what the next group reads and writes is fetched */
+  int leading, finishing; /* now: the task's first tile; a tile with the last k-block */
+  int fetches;            /* by plane: whether what the next group reads and writes is fetched */
   ck_ahead ahead[2];
   int64_t tap[3], taps[3];  /* those that are not padding for the whole block */
   int64_t phase, phase_end; /* the phases of this task */

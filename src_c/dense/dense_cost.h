@@ -85,8 +85,7 @@ double ck_dense_pack_cycles(const ck_dense *dense, const ck_dense_plan *plan);
  * share one for each output channel, or for each row of it, which both reach at about the same time. */
 double ck_dense_shared_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
-/* Of a call, the block that a copy stands for though others read in place, since its vectors would end behind memory.
- */
+/* Of a call that reads in place, the block that a copy stands for, since its vectors would end behind the tensor. */
 double ck_dense_last_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
 /* Of one task. */
