@@ -230,7 +230,8 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
     const double calls = (double)(runs.runs / together), strips = (double)ck_ceil_div(vectors, most);
     return tiles * calls * strips * strip_cycles(kernels, each, (double)vectors / strips, k, blocks);
   }
-  int64_t piece = ck_dense_is_sequential(d) ? p->kmax : ck_multiply_piece(p->kmax, p->tile_lanes * kernels->real_size);
+  int64_t piece =
+      ck_dense_is_sequential(d) ? p->kmax : ck_multiply_piece(kernels, p->kmax, p->tile_lanes * kernels->real_size, 1);
   double pieces = blocks * (double)ck_ceil_div(p->kmax, piece);
   if (d->arrangement == CK_BY_GROUP) /* each product loads what it multiplies */
     return tiles * (1 + 1 / (double)kernels->max_height) * ck_rows_cycles(kernels, (double)p->pixels, 1, k, pieces);

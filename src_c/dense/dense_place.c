@@ -22,7 +22,7 @@ void ck_dense_place(const ck_dense *d, const ck_dense_plan *p, ck_arena *arena, 
   int64_t taps = ck_taps_of(p->window.taps);
   b->acc = ck_take(arena, kept * p->part_phases * p->acc_phase);
   const int in_pieces = d->arrangement == CK_UNPACKED || (p->streams && p->kmax > p->streams) ||
-                        (!ck_dense_is_sequential(d) && ck_multiply_piece(p->kmax, ld * item) < p->kmax);
+                        (!ck_dense_is_sequential(d) && ck_multiply_piece(d->kernels, p->kmax, ld * item, 1) < p->kmax);
   b->chain = in_pieces ? ck_take(arena, p->acc_phase) : NULL;
   b->panel = ck_take(arena, d->arrangement == CK_UNPACKED ? 0 : p->kmax * ld * item);
   b->bias = ck_take(arena, ld * item);

@@ -83,7 +83,8 @@ typedef struct ck_lane_product {
 
 void ck_multiply_lanes(const ck_lane_product *product);
 
-/* Products of a piece of k, of which one takes `bytes` of the panel: the largest number cut from k. */
-int64_t ck_multiply_piece(int64_t k, int64_t bytes);
+/* Products of a piece of k, of which one takes `bytes` of the panel, and whose data lie apart or are neighbours: the
+ * largest number cut from k. */
+int64_t ck_multiply_piece(const ck_kernels *kernels, int64_t k, int64_t bytes, int apart);
 
 #endif

@@ -236,7 +236,7 @@ static void try_sharing(const ck_dense *d, ck_winograd_plan *trial, const ck_run
     trial->shared = 1;
     try(d, trial, rounds, run, best);
     trial->shared = 0;
-    trial->formed = ck_round_up(ck_multiply_piece(trial->chunk * trial->window.taps[0], row), vector);
+    trial->formed = ck_round_up(ck_multiply_piece(d->kernels, trial->chunk * trial->window.taps[0], row, 0), vector);
     for (;;) {
       try(d, trial, rounds, run, best);
       if (trial->formed <= vector)
