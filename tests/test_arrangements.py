@@ -241,6 +241,21 @@ def test_runs_of_images_and_planes_as_many_as_rows():
         np.testing.assert_array_equal(got, convkit.conv3d(x, weight, **sizes))
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("isa", "cheapest")
+@pytest.mark.parametrize("name", ("by_channel", "by_pixel"))
+def test_what_comes_from_memory_has_the_bits_of_single_images(name):
+    """More than 12 MiB are read some planes at a time by the first of several tiles, and rows are not cut."""
+    rng = np.random.default_rng(0)
+    for channels, outputs, taps, options in ((70, 30, 1, {}), (40, 3, 2, {}), (50, 17, 2, {"stride": 2})):
+        x = rng.standard_normal((2 + 13 * 2**20 // (4 * channels * 58**2), channels, 58, 58), np.float32)
+        weight = rng.standard_normal((outputs, channels, taps, taps), np.float32)
+        engine.take_arrangements(name, reads="input")
+        got = convkit.conv2d(x, weight, algorithm="implicit_gemm", **options)
+        alone = [convkit.conv2d(image[None], weight, algorithm="implicit_gemm", **options)[0] for image in x]
+        np.testing.assert_array_equal(got, alone)
+
+
 def test_a_plan_is_for_one_size_of_output():
     """Transposed, one pixel of y is read for 6x6 outputs or for 8x8, in planes of the same strides: scratch differs."""
     y, weight = np.ones((1, 16, 1, 1), np.float32), np.ones((16, 16, 4, 4), np.float32)
