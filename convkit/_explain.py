@@ -48,8 +48,8 @@ class Explanation:
         pixels); or "sheets" (pixels) and "lines" (channels), depthwise convolution from memory to memory: with 3x3 taps
         of channels first, and of channels last. It never changes bits.
     reads : str or None
-        What tasks with an arrangement read: a "window" of the input, copied, padding and all; the "input", in place;
-        "columns" of their blocks, which "im2col" always writes out and "by_channel" may; or "samples".
+        What tasks with an arrangement read: a "window" of the input, copied, padding and all; the "input", in place; or
+        "columns" of their blocks, which "im2col" always writes out and "by_channel" may.
     estimates : dict of str to float
         Estimated cycles of every arrangement that the call may have, from which the least was taken; none where it may
         have "lines", which are always taken.
@@ -250,7 +250,6 @@ _READS = {
     "window": "a window of the input, copied",
     "input": "the input, in place",
     "columns": "columns, written out block by block",
-    "samples": "samples of the input, written out block by block",
 }
 _WHY = {  # by the rule
     "implicit_gemm": "the engine, which does every shape",

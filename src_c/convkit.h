@@ -65,8 +65,7 @@ const ck_kernels *ck_kernels_of(int isa, int dtype); /* NULL if it was not built
 typedef struct ck_run {
   int threads;
   int flush_denormals; /* take denormal numbers as zeros, on all threads of the call, no longer than it lasts */
-  int (*poll)(void *);
-  void *poll_context;
+  int (*poll)(void);
   void *workspace; /* 64-byte aligned */
   int64_t workspace_bytes;
   int64_t limit; /* of the workspace, where not 0: blocks are cut smaller for it, but bits and the algorithm stay. What
@@ -154,7 +153,7 @@ ck_status ck_conv_supports(const ck_conv_shape *shape, int algorithm);
 /* What a call would do. Cycles are estimates, of all its threads together with its waits; 0 where an arrangement cannot
  * be. Without a correlation of its own (gradients of the weight, columns added back) arrangement is -1. */
 enum { CK_MOST_ARRANGEMENTS = 8 };
-typedef enum ck_reads { CK_READS_WINDOW, CK_READS_INPUT, CK_READS_COLUMNS, CK_READS_SAMPLES } ck_reads;
+typedef enum ck_reads { CK_READS_WINDOW, CK_READS_INPUT, CK_READS_COLUMNS } ck_reads;
 typedef struct ck_explanation {
   int algorithm, arrangement, threads;
   ck_reads reads; /* of no meaning without an arrangement */

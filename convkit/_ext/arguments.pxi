@@ -58,8 +58,8 @@ cdef void reach(cnp.ndarray array, size_t *low, size_t *high) noexcept:
 
 
 def fits_out(out, tuple shape not None, first, second=None, third=None):
-    """Whether `out` is fit for a result of this shape and of the dtype of `first`, for sure: writable, its elements side
-    by side, apart from these arrays. What does not seem so may still be: `convkit._arrays.as_out` has the last word.
+    """Whether `out` is fit for a result of this shape and of the dtype of `first`, for sure: writable, its elements
+    side by side, apart from these arrays. What does not seem so may still be: `convkit._arrays.as_out` decides.
     """
     cdef size_t low, high, other_low, other_high
     cdef cnp.ndarray array
@@ -98,8 +98,8 @@ cdef bint plain(tuple values, int depth) except -1:
 
 
 def remembered(plan, made_plain):
-    """plan(*known, *given) as a function of these two tuples, which keeps what it has found; once that are a thousand, it
-    begins anew.
+    """plan(*known, *given) as a function of these two tuples, which keeps what it has found; once that are a thousand,
+    it begins anew.
 
     Those in `given` come from a caller. Where they are not plain, `made_plain` makes them so; of what then has no hash
     plan says what is wrong with it. functools.lru_cache took 0.05 us more.

@@ -233,7 +233,7 @@ def conv_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.
 
 def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp.ndarray weight not None,
                  cnp.ndarray y not None, bint channel_last, int algorithm, int threads):
-    """What a call would do, as ck_explanation has it; x is the convolution's input, y its output, also if transposed."""
+    """What a call would do, as ck_explanation has it; x is the convolution's input, y its output, transposed or not."""
     cdef ck.ck_conv call
     set_call(&call, geometry, kernels_for(x), ck.CK_IDENTITY, 0, 0, algorithm, threads)
     set_tensor(&call.x, x, channel_last)
@@ -243,7 +243,7 @@ def conv_explain(Geometry geometry not None, int op, cnp.ndarray x not None, cnp
     return explained(&call, <ck.ck_conv_op>op)
 
 
-READS = ("window", "input", "columns", "samples")  # ck_reads
+READS = ("window", "input", "columns")  # ck_reads
 
 
 cdef dict explained(const ck.ck_conv *call, ck.ck_conv_op op):

@@ -6,8 +6,6 @@ cdef extern from "convkit.h" nogil:
     ctypedef enum ck_status:
         CK_OK
         CK_INTERRUPTED
-        CK_WORKSPACE
-        CK_UNSUPPORTED
         CK_BAD_INDEX
         CK_FORKED
 
@@ -65,7 +63,7 @@ cdef extern from "convkit.h" nogil:
     ctypedef struct ck_run:
         int threads
         int flush_denormals
-        int (*poll)(void *) noexcept nogil
+        int (*poll)() noexcept nogil
         void *workspace
         int64_t workspace_bytes
         int64_t limit
@@ -215,6 +213,8 @@ cdef extern from "convkit.h" nogil:
 
     enum:
         CK_AXES
+        CK_CHANNEL_NUMBERS
+        CK_STEP_PLACES
 
     ctypedef enum ck_element_op:
         CK_ACTIVATE
@@ -228,12 +228,12 @@ cdef extern from "convkit.h" nogil:
 
     ctypedef struct ck_strided:
         void *data
-        int64_t stride[8]
+        int64_t stride[CK_AXES]
 
     ctypedef struct ck_elementwise:
         ck_element_op op
         int axes
-        int64_t size[8]
+        int64_t size[CK_AXES]
         const ck_kernels *kernels
         ck_strided y, a, b
         int activation
@@ -247,7 +247,7 @@ cdef extern from "convkit.h" nogil:
         int lanes
         const ck_kernels *kernels
         ck_strided x, g, y
-        const void *numbers[9]
+        const void *numbers[CK_CHANNEL_NUMBERS]
         double *sums
         int activation
         double act_a, act_b
@@ -332,9 +332,10 @@ cdef extern from "convkit.h" nogil:
         const void *call
         int64_t times
         int places
-        ck_place place[6]
+        ck_place place[CK_STEP_PLACES]
 
-    ck_status ck_program_run(const ck_step *steps, int64_t count, char **bases, const ck_run *run, double *seconds) noexcept
+    ck_status ck_program_run(const ck_step *steps, int64_t count, char **bases, const ck_run *run,
+                             double *seconds) noexcept
 
     ctypedef struct ck_descent:
         int64_t count

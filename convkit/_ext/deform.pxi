@@ -19,20 +19,17 @@ cdef int run_deform(ck.ck_deform *call, int backward) except -1:
     return raise_status(status)
 
 
+cdef inline void set_optional(ck.ck_tensor *tensor, cnp.ndarray array, bint channel_last) noexcept:
+    if array is not None:
+        set_tensor(tensor, array, channel_last)
+
+
 cdef void set_deform(ck.ck_deform *call, Geometry geometry, offset_groups, cnp.ndarray offset, cnp.ndarray mask,
                      bint channel_last) noexcept:
     call.nd = geometry.nd
     call.offset_groups = offset_groups
-    memset(&call.mask, 0, sizeof(ck.ck_tensor))
-    set_tensor(&call.offset, offset, channel_last)
-    if mask is not None:
-        set_tensor(&call.mask, mask, channel_last)
-
-
-cdef inline void set_optional(ck.ck_tensor *tensor, cnp.ndarray array, bint channel_last) noexcept:
-    memset(tensor, 0, sizeof(ck.ck_tensor))
-    if array is not None:
-        set_tensor(tensor, array, channel_last)
+    set_optional(&call.offset, offset, channel_last)
+    set_optional(&call.mask, mask, channel_last)
 
 
 def deform_forward(Geometry geometry not None, offset_groups, cnp.ndarray x not None, cnp.ndarray offset not None,
@@ -40,6 +37,7 @@ def deform_forward(Geometry geometry not None, offset_groups, cnp.ndarray x not 
                    int activation, double a, double b, bint channel_last, int threads):
     """y = activation(deform_conv(x, offset, mask, weight) + bias)."""
     cdef ck.ck_deform call
+    memset(&call, 0, sizeof(call))
     set_call(&call.conv, geometry, kernels_for(y), activation, a, b, 0, threads)
     set_deform(&call, geometry, offset_groups, offset, mask, channel_last)
     set_tensor(&call.conv.x, x, channel_last)
@@ -56,8 +54,9 @@ def deform_backward(Geometry geometry not None, offset_groups, cnp.ndarray grad 
                     int activation, double a, double b, bint channel_last, int threads):
     """Those gradients whose arrays are given; what they do not need may be None."""
     cdef ck.ck_deform call
+    memset(&call, 0, sizeof(call))
     set_call(&call.conv, geometry, kernels_for(grad), activation, a, b, 0, threads)
-    set_deform(&call, geometry, offset_groups, offset if offset is not None else grad, mask, channel_last)
+    set_deform(&call, geometry, offset_groups, offset, mask, channel_last)
     set_optional(&call.conv.x, x, channel_last)
     set_optional(&call.conv.weight, weight, False)
     set_tensor(&call.conv.y, grad, channel_last)

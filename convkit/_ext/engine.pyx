@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
 """The Cython boundary: buffers in, one call of the C library without the GIL, status out.
 
-Everything arrives checked by ``convkit.ops``, the usual case of it by ``arguments.pxi``; nothing is checked again here and
-nothing is computed.  One extension module holds the whole C library, so that its kernels and its state exist once; each
-family of operators has its own ``.pxi``, of the same stem as its Python and its C.
+Everything arrives checked by ``convkit.ops``, the usual case of it by ``arguments.pxi``; nothing is checked again here
+and nothing is computed.  One extension module holds the whole C library, so that its kernels and its state exist once;
+each family of operators has its own ``.pxi``, of the same stem as its Python and its C.
 """
 import os
 from contextvars import ContextVar
@@ -35,10 +35,6 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept  # leaves the exception pending: it is raised once the call has returned
 
 
-cdef int raise_pending() except -1:
-    return -1 if PyErr_Occurred() else 0
-
-
 # Python handles signals in its main thread alone. Another, a daemon perhaps, must not ask for the interpreter's lock in
 # the middle of a call: once the interpreter is ending it would not come back, and its call's threads are still at work.
 cdef unsigned long main_ident = main_thread().ident
@@ -53,7 +49,7 @@ def note_main_thread():
 os.register_at_fork(after_in_child=note_main_thread)
 
 
-cdef int poll_signals(void *context) noexcept nogil:
+cdef int poll_signals() noexcept nogil:
     if PyThread_get_thread_ident() != main_ident:
         return 0
     with gil:
@@ -69,15 +65,14 @@ cdef inline object value_of(object variable):
     return found
 
 
-cdef object flushing = ContextVar("convkit_flush_denormals", default=False)
-flush_denormals = flushing
+flush_denormals = ContextVar("convkit_flush_denormals", default=False)
 
 
 cdef inline void set_run(ck.ck_run *run, int threads) noexcept:
     """How a call runs. A limit of 0 allows what 1 does: scratch is taken in larger steps, and 0 is none."""
     cdef int64_t limit = value_of(workspace_limit)
     run.threads = threads
-    run.flush_denormals = value_of(flushing)
+    run.flush_denormals = value_of(flush_denormals)
     run.limit = 0 if limit < 0 else max(limit, 1)
     run.poll = poll_signals
 
@@ -86,7 +81,8 @@ cdef int raise_status(ck.ck_status status) except -1:
     """The one place where a status becomes an exception."""
     if status == ck.CK_OK:
         return 0
-    raise_pending()  # what a signal's handler raised
+    if PyErr_Occurred():  # what a signal's handler raised
+        return -1
     if status == ck.CK_INTERRUPTED:
         raise KeyboardInterrupt
     if status == ck.CK_FORKED:

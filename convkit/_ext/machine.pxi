@@ -56,8 +56,9 @@ def built_threadings():
 def set_threading(str name not None):
     """Chooses one of built_threadings() for every call from now on."""
     for i in range(ck.CK_THREADINGS):
-        if ck.ck_threading_name(i).decode() == name:
-            ck.ck_threading_set(i)
+        if ck.ck_threading_name(i).decode() == name and ck.ck_threading_set(i) == 0:
+            return
+    raise ValueError(f"threading must be one of {', '.join(built_threadings())}, got {name!r}")
 
 
 def after_fork():

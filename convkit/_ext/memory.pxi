@@ -23,8 +23,8 @@ memset(kept, 0, sizeof(kept))
 
 @cython.critical_section
 cdef int swap_buffer(object lock, Buffer *buffer, int64_t bytes) except -1:
-    """Takes out the smallest kept buffer of at least ``bytes``, or the largest, for want of one; with ``bytes`` < 0 puts
-    one back for the smallest."""
+    """Takes out the smallest kept buffer of at least ``bytes``, or the largest, for want of one; with ``bytes`` < 0
+    puts one back for the smallest."""
     cdef int i, at = 0
     for i in range(1, KEPT):
         if bytes < 0:
@@ -152,8 +152,6 @@ cdef object allocated(tuple shape, cnp.dtype dtype):
     cdef cnp.npy_intp sizes[MOST_AXES]
     cdef int nd = <int>len(shape), axis
     cdef double bytes = cnp.PyDataType_ELSIZE(dtype)
-    if nd > MOST_AXES:
-        raise ValueError(f"shape must have at most {<int>MOST_AXES} axes, got {nd}")
     for axis in range(nd):
         sizes[axis] = shape[axis]
         bytes *= <double>sizes[axis]
@@ -168,6 +166,8 @@ cdef object allocated(tuple shape, cnp.dtype dtype):
 
 def empty(tuple shape not None, cnp.dtype dtype not None):
     """np.empty, in memory that may have been kept; where it is refused, a MemoryError that says how many bytes."""
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"shape must have at most {<int>MOST_AXES} axes, got {len(shape)}")
     try:
         return allocated(shape, dtype)
     except (MemoryError, ValueError) as error:  # ValueError: more bytes than an address can count

@@ -82,8 +82,8 @@ cdef class Program:
         for i in range(step.places):
             step.place[i].step = steps[i]
 
-    def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add, tuple activation,
-             int algorithm, Panels panels):
+    def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add,
+             tuple activation, int algorithm, Panels panels):
         """conv_forward; with `add`, y holds what is added. The weight may lie ready, in panels."""
         cdef ck.ck_conv call
         cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
@@ -259,26 +259,25 @@ cdef class Program:
         cdef ck.ck_status status
         cdef double *times = NULL
         cdef Py_ssize_t i
+        cdef cnp.ndarray base
         cdef char **data = <char **>malloc(max(len(bases), 1) * sizeof(char *))
         if data == NULL:
             raise MemoryError("a program's bases were refused")
-        for i in range(len(bases)):
-            data[i] = <char *>cnp.PyArray_DATA(bases[i])
-        if seconds is not None:
-            times = <double *>cnp.PyArray_DATA(seconds) + first
-        memset(&run, 0, sizeof(run))
-        set_run(&run, self.threads)
         try:
+            for i, base in enumerate(bases):
+                data[i] = <char *>cnp.PyArray_DATA(base)
+            if seconds is not None:
+                times = <double *>cnp.PyArray_DATA(seconds) + first
+            memset(&run, 0, sizeof(run))
+            set_run(&run, self.threads)
             take_buffer(&buffer, self.workspace)
-        except MemoryError:
+            run.workspace, run.workspace_bytes = buffer.data, self.workspace
+            with nogil:
+                status = ck.ck_program_run(self.steps + first, end - first, data, &run, times)
+            give_back(&buffer)
+            raise_status(status)
+        finally:
             free(data)
-            raise
-        run.workspace, run.workspace_bytes = buffer.data, self.workspace
-        with nogil:
-            status = ck.ck_program_run(self.steps + first, end - first, data, &run, times)
-        give_back(&buffer)
-        free(data)
-        raise_status(status)
 
     def explain(self, Py_ssize_t index):
         """What a convolution's step would do, as `conv_explain` has it."""

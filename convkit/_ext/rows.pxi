@@ -25,7 +25,8 @@ def softmax(cnp.ndarray x not None, cnp.ndarray y not None, int threads):
 
 def cross_entropy(cnp.ndarray x not None, cnp.ndarray labels not None, cnp.ndarray losses not None,
                   cnp.ndarray y, int threads):
-    """Into losses those of the rows of x, into y, if there is one, their gradients; labels, int64 and each a class, are adjacent too."""
+    """Into losses those of the rows of x, into y, if there is one, their gradients; labels are int64, each a class, and
+    adjacent, too."""
     cdef ck.ck_rows call
     memset(&call, 0, sizeof(ck.ck_rows))
     call.op = ck.CK_CROSS_ENTROPY

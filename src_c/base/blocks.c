@@ -17,7 +17,7 @@
 enum { HEADER = 64, MOST_KEPT = 256, HUGE = 2 << 20, HUGE_FROM = 4 << 20 };
 
 typedef struct header {
-  size_t bytes;         /* of the block behind it */
+  size_t bytes;         /* of the block that follows */
   struct header *older; /* while it is kept */
 } header;
 

@@ -1,4 +1,4 @@
-/* The table of kernels: one for each instruction set and dtype, filled at compile time, chosen once at import.
+/* The table of kernels: one for each instruction set and dtype, filled at compile time.
  *
  * Every kernel works on scratch of the element type it was compiled for; offsets and strides in scratch are counted in
  * elements, strides of user memory in bytes.  Panels are [k][ld] with ld a whole number of vectors. */
@@ -61,7 +61,7 @@ typedef struct ck_finish {
  *   depth_strips  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]  both are vectors, one of lanes
  *   lane_strips   acc[i][j] += panel[k][i] * s[ko[k] + j]         lanes are neighbours, rows come from the panel
  * Of the first three, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
- * last, the next tile lies beside, its s `apart` elements on, and from and to are [height][ldc]. */
+ * last, the next tile lies `beside` vectors on, and from and to are [height][ldc]. */
 typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
@@ -84,7 +84,7 @@ typedef struct ck_strip {
 typedef void (*ck_strip_fn)(const ck_strip *);
 
 /* What lies in memory and is wanted next: pieces of so many bytes, `apart`, of which `rate` sixteenths of a line are
- * fetched with each vector of sums. The first one begins `first` bytes behind where the caller counts from. */
+ * fetched with each vector of sums. The first one begins `first` bytes after where the caller counts from. */
 typedef struct ck_ahead {
   const char *at, *end;
   int64_t first, bytes, apart, rate, owed;
@@ -315,14 +315,14 @@ typedef struct ck_winograd_weights {
   int64_t to_point;
 } ck_winograd_weights;
 
-/* Gradients of weights: the sums of the points of row r, from[e * from_point + r * from_ld + j], j < from_ld; its nine
- * to[r * to_row + tap * to_ld + j]. */
+/* Gradients of weights: the sums of the points of row r, from[e * from_point + r * ld + j], j < ld; its nine
+ * to[r * to_row + tap * ld + j]. */
 typedef struct ck_winograd_taps {
   int64_t rows;
   const void *from;
-  int64_t from_point, from_ld;
+  int64_t from_point, ld;
   void *to;
-  int64_t to_row, to_ld;
+  int64_t to_row;
 } ck_winograd_taps;
 
 enum { CK_POOL_PARTIALS = 16 };
@@ -336,7 +336,7 @@ typedef enum ck_pool_fold_op { CK_POOL_SUM, CK_POOL_LARGER, CK_POOL_LARGER_OR_NA
  * but counts in bytes. No taps: 0. Groups of one element are written one after the other, whatever dst_line says.
  *
  * A code says where a maximum was found: `indexed`, each result has one, t * code_step and, if `coded`, the tap's own
- * added; they are integers as wide as a real, `codes` bytes behind their elements. */
+ * added; they are integers as wide as a real, `codes` bytes after their elements. */
 typedef struct ck_pool_fold {
   ck_pool_fold_op op;
   int indexed, coded;
@@ -347,7 +347,7 @@ typedef struct ck_pool_fold {
   int64_t taps, tap_step;
   const int64_t *offset;
   int64_t rows, row_step; /* taps of so many rows, each row's folded first; 0 is 1 */
-  char *dst;              /* may be src: nothing behind a result has been overwritten when it is read */
+  char *dst;              /* may be src: nothing after a result has been overwritten when it is read */
   int64_t dst_line, dst_group;
   int64_t codes, code_step, row_code;
 } ck_pool_fold;
@@ -355,7 +355,7 @@ typedef struct ck_pool_fold {
 /* Brings lines together in scratch, `line` elements each: `lead` neutral ones, `positions` of `inner` elements out of
  * row[line], neutral ones again; row NULL: all are. Behind the last line follow `lead` more. Positions are `step` bytes
  * apart, and after `run` of them, counted from `phase`, `jump` more; run 0: never. With `odd`, a line of single
- * elements is two of half the length: its even positions and, `odd` elements behind them, its odd ones. */
+ * elements is two of half the length: its even positions and, `odd` elements after them, its odd ones. */
 typedef struct ck_pool_stage {
   void *dst;
   const char *const *row;
@@ -447,10 +447,10 @@ typedef struct ck_locate {
 
 /* sums[r][0][j] and sums[r][1][j] += the terms of value j < 16 of every group of run r, groups and runs being so many
  * bytes apart. Each run is of one channel, the numbers (the first four of ck_channels) being [runs], and groups are
- * adjacent, with `rest` more values behind them; or, with `lanes`, each of the 16 is another channel. */
+ * adjacent, with `rest` more values after them; or, with `lanes`, each of the 16 is another channel. */
 enum { CK_SUM_PARTS = 16 };
 typedef struct ck_channel_sums {
-  int64_t groups, rest, runs, x_step, g_step, x_run, g_run; /* rest: only behind groups */
+  int64_t groups, rest, runs, x_step, g_step, x_run, g_run; /* rest: only after groups */
   int lanes;
   const char *x, *g; /* g may be NULL */
   const void *numbers[CK_CHANNEL_NUMBERS];

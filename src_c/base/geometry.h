@@ -10,6 +10,7 @@ static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return a / b + (a % b 
 static inline int64_t ck_floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
 static inline int64_t ck_gcd(int64_t a, int64_t b) { return b ? ck_gcd(b, a % b) : a; }
+static inline int ck_sampling_taps(int sampling) { return 1 << sampling; } /* elements along an axis: 1, 2 or 4 */
 static inline int64_t ck_taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
 
 /* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
@@ -41,7 +42,7 @@ int64_t ck_tap_offset(const ck_axis *axis, int64_t t);
 int64_t ck_tap_phase(const ck_axis *axis, int64_t t);
 int64_t ck_axis_at(const ck_axis *axis, int64_t o, int64_t t); /* what output o reads for tap t, padding or not */
 
-/* How many phases have a tap: those of taps 0..count-1, tap t being of the phase of tap t % count. */
+/* Phases with a tap: tap t belongs to phase t % that number. */
 int64_t ck_tapped_phases(const ck_axis *axis);
 
 /* Source coordinate of a padded one, or -1 for a zero. */

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "float_mode.h"
+#include "geometry.h"
 #include "workers.h"
 
 enum { CACHE_LINE = 64, MOST_RANGES = 64 };
@@ -69,7 +70,7 @@ int ck_stopped(ck_worker *worker) {
     return 0;
   if (run->flush_denormals) /* what poll runs may be anybody's */
     ck_float_mode_restore(worker->float_mode);
-  int stop = run->poll(run->poll_context) != 0;
+  int stop = run->poll() != 0;
   if (run->flush_denormals)
     ck_float_mode_flush();
   last_poll = ck_nanoseconds(); /* poll may have waited long for Python's lock */
@@ -82,10 +83,9 @@ int ck_stopped(ck_worker *worker) {
 
 static void share_out(ck_team *team, int64_t ntasks, int threads) {
   team->ranges = threads < MOST_RANGES ? threads : MOST_RANGES;
-  int64_t each = ntasks / team->ranges, more = ntasks % team->ranges, first = 0;
   for (int r = 0; r < team->ranges; r++) {
-    atomic_init(&team->range[r].next, first);
-    team->range[r].end = first += each + (r < more);
+    atomic_init(&team->range[r].next, ck_part_start(ntasks, team->ranges, r));
+    team->range[r].end = ck_part_start(ntasks, team->ranges, r + 1);
   }
 }
 

@@ -362,7 +362,7 @@ static const char *gradients_at(const add_task *t, int64_t channel, int64_t chan
 static void multiply_copied(add_task *t, const ck_kblock *kb, const ck_kblock *out, ck_chain mode) {
   const ck_conv *call = t->p->call;
   const int64_t channel = t->group * call->shape.c_out;
-  ck_window_fill(&t->y, &t->positions, out, channel * call->y.stride[1], channel * call->act_y.stride[1], 0);
+  ck_window_fill(&t->y, &t->positions, out, channel, 0);
   ck_window_tap_offsets(&t->y, t->ko);
   multiply_block(t, kb, out, t->y.data, mode);
 }
@@ -405,7 +405,7 @@ static void load_columns(add_task *t, const ck_kblock *kb) {
                                     (kb->tap[0] * kernel[1] + kb->tap[1]) * kernel[2] + kb->tap[2],
                          .channels = ck_kblock_k(kb),
                          .taps = {1, 1, 1}};
-  ck_window_fill(&t->y, &t->positions, &all, 0, 0, 0);
+  ck_window_fill(&t->y, &t->positions, &all, 0, 0);
   t->column = t->y.channel_step;
 }
 

@@ -123,8 +123,6 @@ static void explain_winograd(const ck_conv *call, ck_dense *d, ck_explanation *e
 }
 
 static ck_reads what_is_read(const ck_dense *d) {
-  if (d->sampler)
-    return CK_READS_SAMPLES;
   if (d->source.order == CK_COLUMNS)
     return CK_READS_COLUMNS;
   return d->in_place ? CK_READS_INPUT : CK_READS_WINDOW;

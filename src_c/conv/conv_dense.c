@@ -279,7 +279,7 @@ static void start_row(ck_worker *worker, void *context, int64_t index) {
 }
 
 /* By channels or rows where pixels are adjacent; else it is a correlation over no taps. */
-ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes) {
+ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes) {
   const ck_conv_shape *shape = &call->shape;
   const int64_t item = call->kernels->real_size, channels = shape->groups * shape->c_in, *stride = call->x.stride;
   const int64_t *in = shape->in;
@@ -287,11 +287,10 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
   ck_dense d = grad_x_dense(call, transposed);
   if (!d.add && (last || stride[4] == item)) {
     const int64_t channel = ck_max(1, in[0] * in[1] * in[2] * item);
-    start s = {call, d.bias, activation, channels, ck_ceil_div(START_BYTES, channel)};
+    start s = {call, d.bias, d.activation, channels, ck_ceil_div(START_BYTES, channel)};
     const int64_t tasks = !some ? 0 : last ? shape->n * in[0] * in[1] : ck_ceil_div(shape->n * channels, s.each);
     return bytes ? CK_OK : ck_parallel(tasks, last ? start_row : start_channels, &s, &call->run, NULL, 0);
   }
-  d.activation = activation;
   d.arrangements = 1 << CK_BY_PIXEL;
   d.source.act_y.data = NULL;
   for (int i = 0; i < 3; i++) {
@@ -309,13 +308,13 @@ ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, i
  * all are computed, but for a stride of so many that it would take for ever. */
 enum { ORDERED_PHASES = 64 };
 
-static void set_phases(ck_dense *d, const int64_t size[3]) {
+static void set_phases(ck_dense *d) {
   const ck_axis *axis = d->source.axis;
   int64_t tapped[3] = {ck_tapped_phases(&axis[0]), ck_tapped_phases(&axis[1]), ck_tapped_phases(&axis[2])}, all, few;
   int64_t stride[3];
   for (int i = 0; i < 3; i++) {
     stride[i] = ck_max(1, axis[i].stride);
-    d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, size[i]));
+    d->dst_step[i] = d->phases[i] = ck_max(1, ck_min(axis[i].stride, d->dst_size[i]));
   }
   const int ordered = d->fold == CK_REPLICATE, pairs = d->phases[2] == 2 && d->dst.stride[4] == d->kernels->real_size;
   const double most = pairs ? 0.5 : 0.6;
@@ -348,7 +347,7 @@ static ck_dense region_dense(const ck_conv *call, int transposed, const int64_t 
     if (!fold)
       d.dst.data = (char *)d.dst.data + offset * d.dst.stride[i + 2];
   }
-  set_phases(&d, d.dst_size);
+  set_phases(&d);
   add_from_memory(&d, call);
   return d;
 }
@@ -375,7 +374,7 @@ static ck_status grad_x_region(const ck_conv *call, int transposed, ck_dense *d,
     ck_dense arranged = *d;
     const ck_dense_plan plan = ck_dense_make_plan(&arranged, &run);
     if (!ck_dense_joins_phases(&arranged, &plan))
-      status = ck_conv_start_x(call, transposed, d->activation, bytes);
+      status = ck_conv_start_x(call, transposed, bytes);
   }
   return status == CK_OK ? visit(call, d, &run, bytes) : status;
 }

@@ -10,7 +10,7 @@ ck_status ck_conv_forward(const ck_conv *call, int transposed, int64_t *bytes);
 ck_status ck_conv_grad_x(const ck_conv *call, int transposed, int64_t *bytes);
 
 /* Zeros, or the bias and then `activation`, in all of x. */
-ck_status ck_conv_start_x(const ck_conv *call, int transposed, int activation, int64_t *bytes);
+ck_status ck_conv_start_x(const ck_conv *call, int transposed, int64_t *bytes);
 
 /* The correlations that forward and the gradient of x are; what falls on padding that repeats elements is more of them,
  * which are added to the latter. */

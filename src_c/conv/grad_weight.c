@@ -404,13 +404,11 @@ static void multiply_runs(const gw_task *t, int64_t ld, ck_worker *worker, const
 
 static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *sums) {
   const ck_weight_cut *cut = t->cut;
-  const ck_source *source = &t->p->source;
   int64_t pixels = ck_box_count(box), rows = t->part.row_count;
   if (rows) {
     int64_t vector = cut->k->vector, channel = t->part.outer * (cut->by_lanes ? vector : 1) * cut->call->shape.c_in;
     int64_t lanes = cut->by_lanes ? ck_min(vector, cut->call->shape.groups - t->part.outer * vector) : 0;
-    if (ck_window_fill(&t->b.window, box, &t->part.rows, channel * source->tensor.stride[1],
-                       channel * source->act_y.stride[1], lanes)) {
+    if (ck_window_fill(&t->b.window, box, &t->part.rows, channel, lanes)) {
       ck_window_output_offsets(&t->b.window, t->b.output);
       ck_window_tap_offsets(&t->b.window, t->b.tap);
       ck_row_panels_set(cut->k, t->b.tap, rows, 0, t->b.panels);

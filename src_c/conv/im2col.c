@@ -93,7 +93,7 @@ static void im2col_task(ck_worker *worker, void *context, int64_t index) {
   t.box = ck_grid_box(&p->grid, index / rows);
   ck_arena arena = {.base = worker->scratch};
   ck_window_place(&t.x, p->k, &p->x, &p->size, &arena);
-  ck_window_fill(&t.x, &t.box, &kb, 0, 0, 0);
+  ck_window_fill(&t.x, &t.box, &kb, 0, 0);
   store_block(&t, &kb);
 }
 

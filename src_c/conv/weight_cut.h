@@ -45,7 +45,7 @@ ck_weight_part ck_weight_part_at(const ck_weight_cut *cut, int64_t index);
 void ck_weight_lanes(const ck_weight_cut *cut, const ck_weight_part *part, int64_t tile, int64_t *first, int64_t *step,
                      int64_t *lanes);
 
-/* Those of its panel and of its sums: the last tile may have one vector of them where others have two. */
+/* Lanes of the tile's panel and sums: the last tile may have one vector of them where others have two. */
 int64_t ck_weight_ld(const ck_weight_cut *cut, int64_t tile);
 
 /* The sums of a task, [tile][row][lane], the last row being the bias's, begin at zero: in its scratch or, if they have

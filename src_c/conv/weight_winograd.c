@@ -277,10 +277,9 @@ static int end_chain(const ww_task *t, int64_t tile) {
     const ck_winograd_taps taps = {.rows = channels,
                                    .from = points_of(t, tile) + z * channels * ld * item,
                                    .from_point = t->p->m_point,
-                                   .from_ld = ld,
+                                   .ld = ld,
                                    .to = sums_of(t, tile) + z * TAPS * ld * item,
-                                   .to_row = planes * TAPS * ld,
-                                   .to_ld = ld};
+                                   .to_row = planes * TAPS * ld};
     nonfinite |= cut->k->winograd_taps(&taps);
   }
   return nonfinite;

@@ -7,7 +7,7 @@
 #ifndef CK_WEIGHT_WINOGRAD_H
 #define CK_WEIGHT_WINOGRAD_H
 
-#include "base/geometry.h"
+#include "convkit.h"
 
 /* Whether a call's gradient of the weight goes this way. */
 int ck_weight_by_winograd(const ck_conv *call);

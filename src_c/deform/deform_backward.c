@@ -259,7 +259,7 @@ ck_status ck_deform_backward(const ck_deform *call, int64_t *bytes) {
   ck_conv here = call->conv;
   here.x = call->dx;
   if (status == CK_OK && call->dx.data) /* added to, chunk by chunk */
-    status = ck_conv_start_x(&here, 0, CK_IDENTITY, bytes);
+    status = ck_conv_start_x(&here, 0, bytes);
   int sampled = call->dx.data || needs_sums(call) || call->d_weight.data;
   if (status != CK_OK || empty || !sampled)
     return status;

@@ -1,7 +1,5 @@
 #include "deform_chunk.h"
 
-#include <string.h>
-
 #include "base/parallel.h"
 #include "conv/grad_weight.h"
 #include "dense/dense.h"

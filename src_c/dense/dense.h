@@ -41,7 +41,7 @@ typedef struct ck_dense {
   int add; /* to what dst holds */
   const char *bias;
   int64_t bias_stride;
-  int swapped; /* what were lanes are pixels, with a bias each, and what were pixels lanes */
+  int swapped; /* lanes are pixels, and rows output channels, with a bias each */
   int activation;
   double act_a, act_b;
   /* Output o of an axis stands for dst_size's elements o * dst_step .. (o + 1) * dst_step - 1, one of each phase: more
@@ -132,7 +132,7 @@ static inline int ck_dense_is_sequential(const ck_dense *d) { return d->source.o
 
 /* Elements from tap to tap of sampled columns. */
 static inline int64_t ck_dense_column_step(const ck_dense *d, int64_t channels) {
-  return d->arrangement == CK_BY_GROUP ? channels * d->kernels->vector : ck_samples_pixel_step(d->sampler, channels);
+  return d->arrangement == CK_BY_GROUP ? channels * d->kernels->vector : ck_samples_tap_step(d->sampler, channels);
 }
 
 /* Accumulators of this many phases are kept side by side; more are shared out to several tasks. */

@@ -24,7 +24,7 @@ typedef struct ck_block {
   int settled;           /* pixels, patches, and what follows, until the phases, are the box's */
   const char *placed;    /* of phases that are joined: the accumulators, and bytes from pixel to pixel, that places */
   int64_t placed_pixel;  /* are set for */
-  int64_t kblocks, kept; /* with taps, or before one that has; that of which the tables are, or -1 */
+  int64_t kblocks, kept; /* up to the last with a tap; the one that the tables are set for, or -1 */
   ck_kblock kblock;      /* this one, and its taps */
   int64_t taken;
   int whole;              /* it has all its taps */

@@ -441,13 +441,13 @@ double ck_dense_last_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (!d->in_place || d->arrangement != CK_BY_CHANNEL)
     return 0;
   const ck_lane_runs runs = ck_dense_lane_runs(d, p, 1, p->window.outputs, p->window.taps);
-  int64_t behind = 0; /* elements of a plane behind the last that is read */
+  int64_t left = 0; /* elements of a plane after the last that is read */
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &d->source.axis[i];
-    behind += (a->source - 1 - ck_axis_at(a, a->outputs - 1, a->taps - 1)) * d->source.tensor.stride[i + 2];
+    left += (a->source - 1 - ck_axis_at(a, a->outputs - 1, a->taps - 1)) * d->source.tensor.stride[i + 2];
   }
   const int64_t more = runs.row - runs.lanes + (ck_dense_by_plane(d) ? d->kernels->vector : 0);
-  if (more * d->kernels->real_size <= behind)
+  if (more * d->kernels->real_size <= left)
     return 0;
   return (double)ck_max(1, ck_reduction_count(&p->reduction)) * stage_cycles(d, p);
 }

@@ -69,6 +69,12 @@ typedef struct ck_costs {
 extern ck_costs ck_cost;
 extern int64_t ck_cost_changes;
 
+/* Of more bytes than these, level 3 holds too little from call to call: they come from memory. What a call reads,
+ * beside what else is in use; what it reads by plane, and writes: of less, some takes 1.2 times as long if it is
+ * fetched (Zen 4, one thread); and weights, with a network's others: on a Zen 4 with 32 MiB Winograd's 9 MB (256
+ * channels) came as fast in ResNet-50 as alone, its 38 MB (512) took twice as long. */
+enum { CK_FAR_SOURCE = 12 << 20, CK_FAR_PLANES = 28 << 20, CK_FAR_WEIGHTS = 16 << 20 };
+
 double ck_region_cycles(const ck_run *run);
 
 /* Winograd's transform of a tile, and of a channel's weights. */
@@ -85,7 +91,7 @@ double ck_dense_pack_cycles(const ck_dense *dense, const ck_dense_plan *plan);
  * share one for each output channel, or for each row of it, which both reach at about the same time. */
 double ck_dense_shared_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
-/* Of a call that reads in place, the block that a copy stands for, since its vectors would end behind the tensor. */
+/* Of a call that reads in place, the block that a copy stands for, since its vectors would end past the tensor. */
 double ck_dense_last_cycles(const ck_dense *dense, const ck_dense_plan *plan);
 
 /* Of one task. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dense_drain.h"
+#include "multiply.h"
 
 /* The patch that begins at these places of the block's box. */
 static void set_patch(const ck_block *b, const int64_t at[3], int64_t row, ck_patch *patch) {

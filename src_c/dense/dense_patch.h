@@ -4,7 +4,6 @@
 #define CK_DENSE_PATCH_H
 
 #include "dense_block.h"
-#include "multiply.h"
 
 /* Those of the block's box; where its tables are new, their rows; and which products of the tile's panel one takes. */
 void ck_dense_set_patches(ck_block *block);

@@ -8,9 +8,7 @@
 #include "dense_cost.h"
 #include "dense_patching.h"
 #include "dense_place.h"
-#include "dense_runs.h"
 #include "lines.h"
-#include "multiply.h"
 #include "sheets.h"
 
 enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
@@ -158,11 +156,7 @@ static int64_t source_bytes(const ck_dense *d) {
   return ck_product(sizes, 7, &bytes) ? bytes : INT64_MAX;
 }
 
-/* More bytes than level 3 holds, beside what else is in use. */
-static int comes_from_memory(const ck_dense *d) {
-  enum { MEMORY_BYTES = 12 * 1024 * 1024 };
-  return source_bytes(d) >= MEMORY_BYTES;
-}
+static int comes_from_memory(const ck_dense *d) { return source_bytes(d) >= CK_FAR_SOURCE; }
 
 /* Patches are taken only where they are estimated to take so many times less: of 110 random layers that read much
  * padding none but small ones then takes more than 1.13 times as long as without (Zen 4, AVX-512). */

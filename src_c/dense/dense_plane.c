@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "dense_cost.h"
 #include "dense_drain.h"
 
 /* Of the rows of a window, those that hold more than padding. */
@@ -81,17 +82,13 @@ static void multiply_plane(const ck_block *b, const ck_plane *plane, const ck_ph
   }
 }
 
-/* Planes of a call of more bytes than that come from memory, its output too. Of less, which level 3 holds, some take
- * 1.2 times as long if they are fetched (Zen 4, one thread). */
-enum { FETCHED_BYTES = 28 * 1024 * 1024 };
-
 static int is_far(const ck_dense *d) {
   double source = (double)d->channels, output = (double)d->lanes;
   for (int i = 0; i < 3; i++) {
     source *= (double)d->source.axis[i].source;
     output *= (double)(d->source.axis[i].outputs * ck_max(1, d->dst_step[i]));
   }
-  return (source + output) * (double)(d->n * d->groups * d->kernels->real_size) > FETCHED_BYTES;
+  return (source + output) * (double)(d->n * d->groups * d->kernels->real_size) > CK_FAR_PLANES;
 }
 
 /* Pieces of so many bytes: those of all planes of an image are one, but of a block of one image. Of an array whose

@@ -187,7 +187,6 @@ static void set_vectors(const ck_block *b) {
 /* The window of a k-block, or what stands for it, and the tables of offsets into it; whether these changed. */
 static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
   const ck_dense *d = b->d;
-  const ck_source *s = &d->source;
   int by_group = d->arrangement == CK_BY_GROUP;
   int64_t channel = b->outer * (by_group ? d->kernels->vector : 1) * d->channels;
   int64_t lanes = by_group ? ck_min(d->kernels->vector, d->groups - b->outer * d->kernels->vector) : 0;
@@ -200,8 +199,7 @@ static int read_source(ck_block *b, const ck_kblock *kb, int kept) {
     read_samples(b, kb, channel, lanes);
     b->data = b->b.columns;
   } else {
-    fresh = b->resorted | ck_window_fill(&b->b.window, &b->box, kb, channel * s->tensor.stride[1],
-                                         channel * s->act_y.stride[1], lanes);
+    fresh = b->resorted | ck_window_fill(&b->b.window, &b->box, kb, channel, lanes);
     if (fresh) {
       ck_window_output_offsets(&b->b.window, b->patches > 1 ? b->b.ro_all : b->b.ro);
       ck_window_tap_offsets(&b->b.window, b->p->sorted ? b->b.ko_all : b->b.ko);
@@ -278,7 +276,7 @@ static int64_t run_kblock(ck_block *b, int64_t index, int64_t tile, int64_t tile
 }
 
 /* By channel whole vectors are read, also those that a run only begins, and by plane those that taps only begin:
- * behind the last plane there may be nothing. */
+ * after the last plane there may be nothing. */
 static int reads_past_end(const ck_block *b) {
   const ck_source *s = &b->d->source;
   const int64_t *stride = s->tensor.stride;

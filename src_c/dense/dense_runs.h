@@ -9,7 +9,7 @@
 typedef struct ck_lane_runs {
   int64_t lanes, outputs; /* of a run */
   int axis;               /* images, planes, rows, pixels: the first one that a run spans */
-  int64_t runs, row;      /* row: lanes and the room behind them, whole vectors */
+  int64_t runs, row;      /* row: lanes and the room after them, whole vectors */
   int64_t step[4];        /* of accumulators, from image to image, plane, row and pixel */
 } ck_lane_runs;
 ck_lane_runs ck_dense_lane_runs(const ck_dense *dense, const ck_dense_plan *plan, int in_place, const int64_t size[4],

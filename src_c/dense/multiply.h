@@ -33,7 +33,7 @@ typedef struct ck_row_product {
   const int32_t *ko;          /* [k]: row i reads data[ro[i] + ko[k]] ... */
   const ck_row_panel *panels; /* ... of ck_row_panels_set's ro */
   const void *panel;
-  const int32_t *po; /* [k]: where in the panel each product's lanes are, in elements; NULL: one behind the other */
+  const int32_t *po; /* [k]: where in the panel each product's lanes are, in elements; NULL: one after the other */
   const void *next;  /* what comes after the panel, from far away, or NULL */
   int64_t next_row; /* bytes of it for each product, whose lines are next to each other; 0: those of a panel, in turn */
   void *chain;      /* of total's size; NULL: k is too small to be cut */

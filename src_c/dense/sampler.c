@@ -62,7 +62,7 @@ void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pi
   p->weight = ck_take(arena, points * corners_of(nd) * item);
 }
 
-int64_t ck_samples_pixel_step(const ck_sampler *sampler, int64_t channels) {
+int64_t ck_samples_tap_step(const ck_sampler *sampler, int64_t channels) {
   return channels + (sampler->whole ? 0 : sampler->kernels->vector);
 }
 
@@ -291,7 +291,7 @@ void ck_samples_columns(ck_samples *samples, const ck_box *box, const ck_kblock 
                         char *out) {
   const ck_sampler *sampler = samples->sampler;
   const ck_conv_shape *s = &sampler->call->conv.shape;
-  int64_t step = ck_samples_pixel_step(sampler, kb->channels), taps = ck_taps_of(kb->taps), lanes;
+  int64_t step = ck_samples_tap_step(sampler, kb->channels), taps = ck_taps_of(kb->taps), lanes;
   int64_t per_group = s->groups * s->c_in / sampler->call->offset_groups;
   int64_t begin = first_channel + kb->channel, end = begin + kb->channels;
   for (int64_t c = begin; c < end; c += lanes) {

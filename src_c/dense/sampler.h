@@ -13,7 +13,7 @@ typedef struct ck_sampler {
   const ck_deform *call;
   int64_t channels; /* that share weights' and offsets' groups: vectors of channels do not cross */
   int64_t vectors;  /* of channels that are staged and sampled together */
-  int whole;        /* no vector of a block of columns is short, so that none needs room behind the block */
+  int whole;        /* no vector of a block of columns is short, so that none needs room after the block */
 } ck_sampler;
 
 /* The points of one box, tap box and offset group. */
@@ -35,8 +35,8 @@ void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pi
 /* Bytes of a staged image. */
 int64_t ck_sampler_image_bytes(const ck_sampler *sampler);
 
-/* Elements from one pixel's samples to the next, for `channels` channels and `taps` taps: room for the last vector. */
-int64_t ck_samples_pixel_step(const ck_sampler *sampler, int64_t channels);
+/* Elements from one tap's samples of a pixel to the next one's, for `channels` channels: room for the last vector. */
+int64_t ck_samples_tap_step(const ck_sampler *sampler, int64_t channels);
 
 /* Locates the points of this box, tap box and offset group; nothing is done if they are those located already. */
 void ck_samples_locate(ck_samples *samples, const ck_box *box, const ck_kblock *kblock, int64_t group);

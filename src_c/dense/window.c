@@ -191,7 +191,7 @@ static int same_geometry(const ck_window *w, const ck_box *box, const ck_kblock 
 }
 
 /* What the stage copies of `tensor`, tables and all. */
-static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *dst) {
+static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end, int64_t first_channel, void *dst) {
   if (w->listed != tensor) {
     make_rows(w, tensor->stride);
     make_spans(w, tensor->stride[4]);
@@ -200,8 +200,8 @@ static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end,
   }
   return (ck_stage){
       .dst = dst,
-      .src = (char *)tensor->data + channel_offset + w->box.first[0] * tensor->stride[0] +
-             w->kblock.channel * tensor->stride[1],
+      .src = (char *)tensor->data + w->box.first[0] * tensor->stride[0] +
+             (first_channel + w->kblock.channel) * tensor->stride[1],
       .src_end = end,
       .images = w->box.size[0],
       .dst_image = w->positions * w->unit,
@@ -222,7 +222,7 @@ static ck_stage stage_of(ck_window *w, const ck_tensor *tensor, const char *end,
 }
 
 /* One row of columns at a time: a window of a single tap is that row, for every channel. */
-static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {
+static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end, int64_t first_channel, void *data) {
   static const int64_t one[3] = {1, 1, 1};
   const ck_kblock *kb = &w->kblock;
   int64_t column = column_of(w->kernels, w->box.size), item = w->kernels->real_size, index = 0, tap[3];
@@ -231,24 +231,23 @@ static void fill_columns(ck_window *w, const ck_tensor *tensor, const char *end,
     for (tap[1] = kb->tap[1]; tap[1] < kb->tap[1] + kb->taps[1]; tap[1]++) {
       for (tap[2] = kb->tap[2]; tap[2] < kb->tap[2] + kb->taps[2]; tap[2]++, index++) {
         set_axes(w, &w->box, tap, one);
-        ck_stage stage = stage_of(w, tensor, end, channel_offset, (char *)data + index * column * item);
+        ck_stage stage = stage_of(w, tensor, end, first_channel, (char *)data + index * column * item);
         w->kernels->stage(&stage);
       }
     }
   }
 }
 
-static void fill(ck_window *w, const ck_tensor *tensor, const char *end, int64_t channel_offset, void *data) {
+static void fill(ck_window *w, const ck_tensor *tensor, const char *end, int64_t first_channel, void *data) {
   if (w->source->order == CK_COLUMNS) {
-    fill_columns(w, tensor, end, channel_offset, data);
+    fill_columns(w, tensor, end, first_channel, data);
     return;
   }
-  ck_stage stage = stage_of(w, tensor, end, channel_offset, data);
+  ck_stage stage = stage_of(w, tensor, end, first_channel, data);
   w->kernels->stage(&stage);
 }
 
-int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t channel_offset,
-                   int64_t act_channel_offset, int64_t lanes) {
+int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t first_channel, int64_t lanes) {
   const ck_source *s = w->source;
   int fresh = !same_geometry(w, box, kb) || lanes != w->lanes, same = !fresh && w->kblock.channels == kb->channels;
   w->lanes = lanes;
@@ -258,9 +257,9 @@ int ck_window_fill(ck_window *w, const ck_box *box, const ck_kblock *kb, int64_t
     clear(w, kb->channels);
   w->box.first[0] = box->first[0];
   w->kblock = *kb;
-  fill(w, &s->tensor, s->end, channel_offset, w->data);
+  fill(w, &s->tensor, s->end, first_channel, w->data);
   if (w->act_data) {
-    fill(w, &s->act_y, s->act_end, act_channel_offset, w->act_data);
+    fill(w, &s->act_y, s->act_end, first_channel, w->act_data);
     int64_t planes = is_interleaved(s->order) ? 1 : kb->channels;
     w->kernels->activation_gradient(w->data, w->data, w->act_data, planes * w->plane * w->unit, s->activation, s->act_a,
                                     s->act_b);

@@ -61,10 +61,9 @@ void ck_window_place(ck_window *window, const ck_kernels *kernels, const ck_sour
                      ck_arena *arena);
 
 /* Chooses the block: outputs `box`, reduction `kblock`. Tables and, where there is padding, zeros are written if the
- * geometry changed; then the data are copied. data points at the source's element (image 0, channel 0); `lanes` is
+ * geometry changed; then the data are copied. Channel 0 of kblock is first_channel of the tensor; `lanes` is
  * the number of lanes in use (CK_LANES). Returns 0 if all offsets are those of the block before. */
-int ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t channel_offset,
-                   int64_t act_channel_offset, int64_t lanes);
+int ck_window_fill(ck_window *window, const ck_box *box, const ck_kblock *kblock, int64_t first_channel, int64_t lanes);
 
 /* The same choice of block without reading anything. */
 void ck_window_set(ck_window *window, const ck_box *box, const ck_kblock *kblock);

@@ -9,9 +9,6 @@
 /* Weights that all tasks share, at most: more would come from memory, and each task's own transform takes no longer.
  * And inputs: level 3 has room for them. */
 enum { WEIGHT_BYTES = 4 * 1024 * 1024, INPUT_BYTES = 4 * 1024 * 1024 };
-/* Weights that level 3 may hold from call to call, with a network's others; more come from memory. On a Zen 4 with 32
- * MiB those of 9 MB (256 channels) came as fast in ResNet-50 as alone, those of 38 MB (512) took twice as long. */
-enum { LEVEL3_BYTES = 16 * 1024 * 1024 };
 
 int ck_winograd_can(const ck_dense *d) {
   int can = !d->fold && !d->sampler && !d->tapped && d->channels > 0 && d->source.axis[0].taps > 0;
@@ -134,7 +131,9 @@ static void set_cut(const ck_dense *d, ck_winograd_plan *p, int rounds, const ck
 
 /* For `tile` bytes out of `all`, which come once for each box; the wait is hidden by what is multiplied meanwhile. */
 static double wait_cycles(double all, double tile, int64_t level2, double meanwhile) {
-  const double each = all < 0.5 * (double)level2 ? 0 : all < LEVEL3_BYTES ? ck_cost.level3 : ck_cost.memory;
+  const double each = all < ck_cost.kept[2] * (double)level2 ? 0
+                      : all < CK_FAR_WEIGHTS                 ? ck_cost.level3
+                                                             : ck_cost.memory;
   return tile * ck_cost.level2 + fmax(0, tile * each - meanwhile);
 }
 

@@ -17,13 +17,11 @@ void ck_winograd_set_tiles(const ck_winograd_load *load, const ck_box *tiles) {
 
 void ck_winograd_load_tiles(const ck_winograd_load *load, const ck_box *tiles, int64_t first, int64_t channels) {
   const ck_window *w = load->window;
-  const ck_source *s = w->source;
   const int64_t vector = w->kernels->vector, item = w->kernels->real_size, *size = tiles->size;
   const ck_box box = positions_of(tiles, load->margin);
   for (int64_t c = 0; c < channels; c += vector) {
     const ck_kblock kb = {.channel = c, .channels = 1, .taps = {load->planes, 1, 1}};
-    ck_window_fill(load->window, &box, &kb, first * s->tensor.stride[1], first * s->act_y.stride[1],
-                   ck_min(vector, channels - c));
+    ck_window_fill(load->window, &box, &kb, first, ck_min(vector, channels - c));
     const int64_t row = w->extent[2] * vector, plane = w->extent[1] * row;
     ck_winograd_tiles in = {.tiles = size[3], .from_row = row, .to_point = load->to_point, .to_tile = load->to_tile};
     for (int64_t y = 0; y < size[0] * w->extent[0] * size[2]; y++) {

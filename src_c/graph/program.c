@@ -101,7 +101,7 @@ ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases
       seconds[i] = (double)(now - before) * 1e-9;
     before = now;
     if (run->poll && now - polled >= CK_POLL_NANOSECONDS) { /* calls that are shorter never ask by themselves */
-      if (run->poll(run->poll_context))
+      if (run->poll())
         return CK_INTERRUPTED;
       polled = before = ck_nanoseconds();
     }

@@ -13,7 +13,7 @@
 /* 2 * sqrt(2 / pi) * (x + 0.044715 * x^3), of which the sigmoid stands for Phi(x); and its slope */
 CK_INLINE vreal gelu_gate(vreal x, vreal *slope) {
   const REAL rate = (REAL)1.5957691216057307118, cubic = (REAL)(0.044715 * 1.5957691216057307118);
-  x = v_at_most(v_set1(GELU_TANH_CAP), v_at_least(v_set1(-GELU_TANH_CAP), x));
+  x = v_within(v_set1(-GELU_TANH_CAP), v_set1(GELU_TANH_CAP), x);
   vreal square = x * x;
   *slope = square * (3 * cubic) + rate;
   return x * (square * cubic + rate);
@@ -31,15 +31,15 @@ CK_INLINE vreal activate(vreal v, int kind, REAL a, REAL b) {
   case CK_TANH:
     return v_tanh(v);
   case CK_CLIP:
-    return v_at_most(v_set1(b), v_at_least(v_set1(a), v));
+    return v_within(v_set1(a), v_set1(b), v);
   case CK_SILU:
     return v_gated(v, v);
   case CK_GELU:
     return v_gelu(v);
   case CK_HARD_SWISH: /* not v * 0 far below: infinity would be NaN */
-    return v_at_least(v_set1(-3), v) * (v_at_most(v_set1(6), v_at_least((vreal){0}, v + 3)) / 6);
+    return v_at_least(v_set1(-3), v) * (v_within((vreal){0}, v_set1(6), v + 3) / 6);
   case CK_HARD_SIGMOID:
-    return v_at_most(v_set1(6), v_at_least((vreal){0}, v + 3)) / 6;
+    return v_within((vreal){0}, v_set1(6), v + 3) / 6;
   case CK_ELU:
   case CK_ELU_OF_X:
     return v_select(v < 0, v_expm1(v_at_least(v_set1(-80), v_at_most((vreal){0}, v))) * a, v) * b;
@@ -78,13 +78,13 @@ CK_INLINE vreal activation_gradient(vreal g, vreal v, int kind, REAL a, REAL b) 
     return v_select(v < -3, zero, v_select(v > 3, g, g * ((v + (REAL)1.5) / 3)));
   case CK_SILU:
     gate = v_both_sigmoids(v, &rest);
-    v = v_at_most(v_set1(-LEAST_EXP), v_at_least(v_set1(LEAST_EXP), v));
+    v = v_within(v_set1(LEAST_EXP), v_set1(-LEAST_EXP), v);
     return g * (gate * (v * rest + 1));
   case CK_GELU:
     return g * v_gelu_slope(v);
   case CK_GELU_TANH:
     gate = v_both_sigmoids(gelu_gate(v, &slope), &rest);
-    v = v_at_most(v_set1(GELU_TANH_CAP), v_at_least(v_set1(-GELU_TANH_CAP), v));
+    v = v_within(v_set1(-GELU_TANH_CAP), v_set1(GELU_TANH_CAP), v);
     return g * (gate * (v * slope * rest + 1));
   case CK_SOFTPLUS:
     return v_select(v * a > b, g, g * v_sigmoid(v * a));

@@ -181,8 +181,7 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
     vreal through = v_loadu(g + i);
     if (of_gradient == SLOPED)
       through = (vreal)((vmask)through & (v > low) & ~(v >= high));
-    v_storeu(y + i,
-             of_gradient ? through * n[4] + (xhat * n[5] + n[6]) : v_at_most(high, v_at_least(low, xhat + zero)));
+    v_storeu(y + i, of_gradient ? through * n[4] + (xhat * n[5] + n[6]) : v_within(low, high, xhat + zero));
   }
 }
 

@@ -12,7 +12,7 @@ CK_INLINE void finish_sums(const ck_column_rows *p, int64_t c, int64_t j, vreal 
   v += v_set1(f->bias ? ((const REAL *)f->bias)[c] : 0);
   if (f->add)
     v = load_first(dst, n) + v;
-  store_first(dst, v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v)), n);
+  store_first(dst, v_within(v_set1((REAL)f->bounds.low), v_set1((REAL)f->bounds.high), v), n);
 }
 
 /* A few lanes from c on, together: which elements of a tap's column are added is found once for all of them. */

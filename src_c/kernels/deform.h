@@ -58,12 +58,13 @@ static void CK_NAME(locate)(ck_points *p) {
 /* Corner q of one tap's points. The places count from first[], step[] apart, and fit 32 bits where the image is staged;
  * else none is looked at. */
 CK_INLINE void corner_row(ck_points *p, const int nd, const int q, const int64_t first) {
-  const int32_t nowhere = (int32_t)p->nowhere, image_step = (int32_t)p->image_step, *image = p->image;
+  const int32_t nowhere = (int32_t)p->nowhere, *image = p->image;
+  const uint32_t image_step = (uint32_t)p->image_step;
   int32_t *restrict at = p->at + q * p->taps * p->pixels + first;
   REAL *restrict weight = (REAL *)p->weight + q * p->taps * p->pixels + first;
   for (int64_t x = 0; x < p->pixels; x++) {
-    REAL share = 1, poison = 0; /* NaN where a coordinate is NaN: what it samples must be, too */
-    int32_t place = image[x] * image_step;
+    REAL share = 1, poison = 0;                       /* NaN where a coordinate is NaN: what it samples must be, too */
+    uint32_t place = (uint32_t)image[x] * image_step; /* wraps for a point outside, which is nowhere */
     int inside = 1;
     CK_UNROLL
     for (int d = 0; d < nd; d++) {
@@ -73,9 +74,9 @@ CK_INLINE void corner_row(ck_points *p, const int nd, const int q, const int64_t
       inside &= (coordinate >= 0) & (coordinate < p->size[d]);
       share *= upper ? fraction : 1 - fraction;
       poison += fraction * 0;
-      place += (int32_t)(coordinate - p->first[d]) * (int32_t)p->step[d];
+      place += (uint32_t)(coordinate - p->first[d]) * (uint32_t)p->step[d];
     }
-    at[x] = inside ? place : nowhere;
+    at[x] = inside ? (int32_t)place : nowhere;
     weight[x] = inside ? share : poison;
   }
 }
@@ -205,11 +206,8 @@ static __attribute__((noinline)) void CK_NAME(sum_lanes)(vreal *dots, REAL *sums
     for (int j = 0; j < width; j++)
       dots[j] += dots[j + width];
   }
-  vreal v = dots[0];
-  if (count >= VL)
-    v_storeu(sums, add ? v_loadu(sums) + v : v);
-  else
-    store_part((char *)sums, add ? load_part((const char *)sums, count) + v : v, count);
+  char *to = (char *)sums;
+  store_first(to, add ? load_first(to, count) + dots[0] : dots[0], count);
 }
 
 CK_INLINE void sample_points_back(const ck_sample_back *b, const int nd, const int vectors, const int in_place) {

@@ -15,14 +15,6 @@
 #define REAL_MAX __DBL_MAX__
 #endif
 
-CK_INLINE vreal square_root(vreal x) {
-  vreal root;
-  CK_UNROLL
-  for (int i = 0; i < VL; i++)
-    root[i] = REAL_IS_FLOAT ? (REAL)__builtin_sqrtf((float)x[i]) : (REAL)__builtin_sqrt(x[i]);
-  return root;
-}
-
 typedef struct CK_NAME(descent_vector) {
   vreal w, g, m, s;
 } CK_NAME(descent_vector);

@@ -6,7 +6,6 @@
 #include "activation.h"
 #include "transpose.h"
 
-/* ((sum + bias) + what is there), bounded. Without a bias +0 is added: no sum is stored as -0. */
 typedef struct CK_NAME(bounds) {
   vreal lo, hi;
 } CK_NAME(bounds);
@@ -16,9 +15,7 @@ CK_INLINE CK_NAME(bounds) bounds_of(const ck_drain *p) {
   return (CK_NAME(bounds)){v_set1((REAL)of.low), v_set1((REAL)of.high)};
 }
 
-CK_INLINE vreal bounded(const CK_NAME(bounds) * bounds, vreal v) {
-  return v_at_most(bounds->hi, v_at_least(bounds->lo, v));
-}
+CK_INLINE vreal bounded(const CK_NAME(bounds) * bounds, vreal v) { return v_within(bounds->lo, bounds->hi, v); }
 
 CK_INLINE vreal no_bias(const ck_drain *p) { return v_set1(p->copy ? (REAL)-0.0 : 0); }
 
@@ -30,6 +27,7 @@ CK_INLINE vreal bias_of_lane(const ck_drain *p, int64_t lane) {
   return p->bias ? v_set1(((const REAL *)p->bias)[lane]) : no_bias(p);
 }
 
+/* ((sum + bias) + what is there), bounded. Without a bias +0 is added: no sum is stored as -0. */
 CK_INLINE void put(const ck_drain *p, const CK_NAME(bounds) * bounds, char *dst, vreal v, int64_t n) {
   if (n >= VL)
     v_storeu(dst, bounded(bounds, p->add ? v_loadu(dst) + v : v));
@@ -40,15 +38,12 @@ CK_INLINE void put(const ck_drain *p, const CK_NAME(bounds) * bounds, char *dst,
 /* n of them `step` bytes apart: pixels of a gradient's phase of a strided convolution, or lanes of one pixel. */
 CK_INLINE void put_strided(const ck_drain *p, const CK_NAME(bounds) * bounds, char *dst, int64_t step, vreal v,
                            int64_t n) {
-  union {
-    vreal v;
-    REAL e[VL];
-  } there = {{0}}, u;
+  lanes there = {{0}}, u;
   for (int64_t i = 0; i < n && p->add; i++)
-    there.e[i] = *(const real_u *)(dst + i * step);
+    there.real[i] = *(const real_u *)(dst + i * step);
   u.v = bounded(bounds, p->add ? there.v + v : v);
   for (int64_t i = 0; i < n; i++, dst += step)
-    *(real_u *)dst = u.e[i];
+    *(real_u *)dst = u.real[i];
 }
 
 /* Scratch [pixel][lane] to a row of pixels for each lane: transposed.  The last block overlaps the one before, unless
@@ -273,7 +268,7 @@ static void CK_NAME(drain_one)(const ck_drain *p) {
 }
 
 /* Scratch [lane][pixel] of a few phases, pixels adjacent in memory: interleaved in registers. Whole vectors are read,
- * also behind a phase's last pixel. */
+ * also after a phase's last pixel. */
 CK_INLINE void drain_few(const ck_drain *p, int phases) {
   const CK_NAME(bounds) bounds = bounds_of(p);
   for (int64_t j = 0; j < p->lanes; j++) {

@@ -25,7 +25,7 @@ CK_INLINE vreal combine(vreal a, vreal b, const int op) {
 
 /* With `one` all elements are combined with b's first. */
 CK_INLINE void combine_run(REAL *dst, const REAL *a, const REAL *b, int64_t count, const int op, const int one) {
-  const vreal first = v_set1(b[0]);
+  const vreal first = one ? v_set1(b[0]) : (vreal){0};
   for (int64_t i = 0; i < count; i += VL)
     v_storeu(dst + i, combine(v_loadu(a + i), one ? first : v_loadu(b + i), op));
 }

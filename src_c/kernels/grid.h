@@ -167,9 +167,7 @@ static void CK_NAME(multiply)(void *dst, const void *a, const void *b, int64_t c
 /* ---------------------------------------------------------------- gradient of the grid */
 
 CK_INLINE void add_slopes(const ck_lookup *p, const int axes, const REAL *slope, REAL *sum, const int adjacent) {
-  vmask used = {0};
-  for (int j = 0; j < VL; j++)
-    used[j] = j < p->lanes ? -1 : 0;
+  const vmask used = lanes_below(p->lanes);
   for (int64_t x = 0; x < p->count; x++) {
     vreal e[3] = {{0}};
     for (int64_t k = 0; k < p->taps; k++) {
@@ -200,12 +198,12 @@ CK_INLINE void add_plane_slopes(const ck_lookup *p, const int axes, const REAL *
       vreal v = n >= VL ? elements(p->src, p->offset + at, 1) : elements_part(p->src, p->offset + at, n);
       CK_UNROLL
       for (int a = 0; a < axes; a++)
-        e[a] = v_add_product(e[a], elements_next(slope + a * p->taps * p->ld + at, n), v);
+        e[a] = v_add_product(e[a], load_first((const char *)(slope + a * p->taps * p->ld + at), n), v);
     }
     CK_UNROLL
     for (int a = 0; a < axes; a++) {
       REAL *to = sum + a * p->ld + x;
-      store_lanes((char *)to, sizeof(REAL), v_add_product(elements_next(to, n), g, e[a]), n, 0);
+      store_lanes((char *)to, sizeof(REAL), v_add_product(load_first((const char *)to, n), g, e[a]), n, 0);
     }
   }
 }

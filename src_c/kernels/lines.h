@@ -67,7 +67,7 @@ CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64
     const vreal add = v_load(bias + v * VL);
     CK_UNROLL
     for (int i = 0; i < width; i++)
-      v_storeu(to + i * to_step + v * VBYTES, v_at_most(high, v_at_least(low, acc[i * vectors + v] + add)));
+      v_storeu(to + i * to_step + v * VBYTES, v_within(low, high, acc[i * vectors + v] + add));
   }
 }
 

@@ -8,30 +8,20 @@
 
 #include "vector.h"
 
-#if REAL_IS_FLOAT
-typedef int32_t vmask __attribute__((vector_size(VBYTES)));
-typedef uint32_t lane_bits;
-#else
-typedef int64_t vmask __attribute__((vector_size(VBYTES)));
-typedef uint64_t lane_bits;
-#endif
-typedef lane_bits vbits __attribute__((vector_size(VBYTES)));
-
-typedef __typeof__(((vmask){0})[0]) lane_int; /* an integer as wide as a real */
-
-typedef union lanes {
-  vreal v;
-  vmask m;
-  REAL real[VL];
-  lane_int integer[VL];
-} lanes;
-
 /* Whether lane j < n. */
 CK_INLINE vmask lanes_below(int64_t n) {
   lanes lane;
   for (int j = 0; j < VL; j++)
     lane.integer[j] = j;
   return lane.m < (lane_int)(n < VL ? n : VL);
+}
+
+CK_INLINE vreal square_root(vreal x) {
+  vreal root;
+  CK_UNROLL
+  for (int i = 0; i < VL; i++)
+    root[i] = REAL_IS_FLOAT ? (REAL)__builtin_sqrtf((float)x[i]) : (REAL)__builtin_sqrt(x[i]);
+  return root;
 }
 
 CK_INLINE vreal v_select(vmask where, vreal yes, vreal no) {
@@ -48,6 +38,7 @@ CK_INLINE vreal v_at_most(vreal bound, vreal v) { return V_NAMED(min)(bound, v);
 CK_INLINE vreal v_at_least(vreal bound, vreal v) { return v_select(bound > v, bound, v); }
 CK_INLINE vreal v_at_most(vreal bound, vreal v) { return v_select(bound < v, bound, v); }
 #endif
+CK_INLINE vreal v_within(vreal low, vreal high, vreal v) { return v_at_most(high, v_at_least(low, v)); }
 
 #if REAL_IS_FLOAT
 enum { MANTISSA = 23, BIAS = 127, RAISED = 64, HALF_MANTISSA = 12 };
@@ -114,7 +105,7 @@ CK_INLINE vreal polynomial(vreal x, vreal square, const REAL *c, const int count
 CK_INLINE vreal v_magnitude(vreal v) { return (vreal)((vbits)v & ~SIGN_BIT); }
 CK_INLINE vreal v_with_sign_of(vreal v, vreal sign) { return (vreal)((vbits)v | ((vbits)sign & SIGN_BIT)); }
 
-/* x + rest = n * ln(2) + r, r near zero; n is behind `ROUNDS` in the bits. rest may be NULL. */
+/* x + rest = n * ln(2) + r, r near zero; n is added to the low bits of `ROUNDS`. rest may be NULL. */
 CK_INLINE vreal reduced(vreal x, const vreal *rest, vbits *n) {
   vreal rounded = x * LOG2_E + ROUNDS, whole = rounded - ROUNDS;
   *n = (vbits)rounded;
@@ -145,7 +136,7 @@ CK_INLINE vreal raised_exp(vreal x, const vreal *rest, vreal v) {
 /* exp(x) */
 CK_INLINE vreal v_exp(vreal x) {
   vbits n, down = (vbits)(x > 0) & (lane_bits)(2 * RAISED);
-  x = v_at_most(v_set1(-LEAST_EXP), v_at_least(v_set1(LEAST_EXP), x));
+  x = v_within(v_set1(LEAST_EXP), v_set1(-LEAST_EXP), x);
   vreal tail = near_expm1(reduced(x, NULL, &n)), power = power_of_two(n - down, RAISED);
   return (power * tail + power) * v_select((vmask)(down > 0), v_set1(RAISE), v_set1(1 / RAISE));
 }

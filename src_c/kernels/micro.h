@@ -1,4 +1,6 @@
-/* The micro-kernel: one register tile, two orientations, and its lane-by-lane form for depthwise convolution.
+/* The micro-kernel: one register tile. Its rows are scalars and its lanes vectors (rows in runs or anywhere, all
+ * products or some, vectors of half the width), or both are vectors, lane by lane; or lanes are neighbours and rows the
+ * panel's.
  *
  * Every accumulator is one chain of multiply-adds from +0 in the order of k, so that tile shape, orientation, thread
  * count and (where there is a fused multiply-add) instruction set leave the bits alone.  A height is a compile-time
@@ -78,7 +80,7 @@ CK_INLINE void finish_tile(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECTO
     CK_UNROLL
     for (int j = 0; j < vectors; j++) {
       const vreal sum = acc[i][j] + (bias_of_lanes ? v_load(bias + j * VL) : v_set1(bias[i]));
-      const vreal v = v_at_most(high, v_at_least(low, sum));
+      const vreal v = v_within(low, high, sum);
       if (j + 1 < vectors)
         v_storeu(dst + j * VBYTES, v);
       else
@@ -104,7 +106,7 @@ static __attribute__((noinline)) void CK_NAME(finish_part)(int rows, int vectors
       vreal v = v_loadu(tile) + v_set1(((const REAL *)f->bias)[i]);
       if (f->add)
         v = load_first(dst + j * VBYTES, lanes - j * VL) + v;
-      store_first(dst + j * VBYTES, v_at_most(high, v_at_least(low, v)), lanes - j * VL);
+      store_first(dst + j * VBYTES, v_within(low, high, v), lanes - j * VL);
     }
   }
 }
@@ -184,7 +186,7 @@ CK_INLINE void rows_anywhere(int height, int vectors, const ck_strip *p, const c
   }
 }
 
-/* From a tile's first row to the last one of the tile behind it, whose other lines have been fetched for this one. */
+/* From a tile's first row to the last one of the tile after it, whose other lines have been fetched for this one. */
 CK_INLINE int64_t end_of_next(int height, const ck_row_panel *rows) {
   const int half = (height + 1) / 2;
   return rows[1].first - rows->first + rows[1].second + (height - half - 1) * rows[1].step;
@@ -268,9 +270,7 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
     for (int i = 0; i < height; i++)
       sum[i] = from ? load_half(from + t * p->ldc + i * VL) : (vhalf){0};
     if (rows->ro) {
-      CK_UNROLL
-      for (int i = 0; i < height; i++)
-        row[i] = s + rows->ro[i];
+      row_pointers(height, rows, p->s, row);
       for (; ko < end; ko++, panel += VL) {
         const vhalf b = load_half(panel);
         CK_UNROLL

@@ -98,7 +98,7 @@ CK_INLINE vreal plane_sum(const ck_finish *f, vreal v) {
   if (!f)
     return v;
   v += v_set1(*(const REAL *)f->bias);
-  return v_at_most(v_set1((REAL)f->bounds.high), v_at_least(v_set1((REAL)f->bounds.low), v));
+  return v_within(v_set1((REAL)f->bounds.low), v_set1((REAL)f->bounds.high), v);
 }
 
 /* Rows of fewer columns than a vector has, one vector each. */

@@ -221,10 +221,6 @@ static void CK_NAME(pool_fold)(const ck_pool_fold *p) {
     fold_any(p, CK_POOL_LARGER_OR_NAN, 1, p->coded);
 }
 
-/* Elements of two vectors by turns: the first half of them, and the second. */
-#define ZIP_FIRST(j) ((j) / 2 + (j) % 2 * VL)
-#define ZIP_SECOND(j) (ZIP_FIRST(j) + VL / 2)
-
 /* Whole vectors are written past a line's end, over what comes next. */
 static void CK_NAME(pool_join)(void *dst, const void *from, int64_t phases, int64_t lines, int64_t n) {
   const int64_t length = (n + phases - 1) / phases, phase = lines * length;
@@ -233,8 +229,8 @@ static void CK_NAME(pool_join)(void *dst, const void *from, int64_t phases, int6
   for (int64_t line = 0; line < lines; line++, to += n, src += length) {
     for (int64_t i = 0; i < length && phases == 2; i += VL) {
       vreal even = v_loadu(src + i), odd = v_loadu(src + phase + i);
-      v_storeu(to + 2 * i, SHUFFLE(even, odd, ZIP_FIRST));
-      v_storeu(to + 2 * i + VL, SHUFFLE(even, odd, ZIP_SECOND));
+      v_storeu(to + 2 * i, SHUFFLE(even, odd, INTERLEAVE));
+      v_storeu(to + 2 * i + VL, SHUFFLE(even, odd, INTERLEAVE_HIGH));
     }
     for (int64_t f = 0; f < phases && phases != 2; f++)
       for (int64_t i = 0; i * phases + f < n; i++)
@@ -249,7 +245,7 @@ CK_INLINE void fill(REAL *to, int64_t count, vreal v) {
     v_storeu(to + j, v);
 }
 
-/* The last `left` < VL elements of a row, and neutral ones behind them. */
+/* The last `left` < VL elements of a row, and neutral ones after them. */
 CK_INLINE vreal stage_last(const char *src, int64_t left, const ck_pool_stage *p, vreal *seen) {
   const vmask inside = lanes_below(left);
   vreal v = left > 0 ? load_upto(src, left, p->end) : (vreal){0};
@@ -316,7 +312,7 @@ CK_INLINE void stage_line(REAL *to, const char *src, const ck_pool_stage *p, vre
     fill(to + lead + held, p->line - lead - held, neutral);
 }
 
-/* The line's even positions, and `odd` elements behind them its odd ones. */
+/* The line's even positions, and `odd` elements after them its odd ones. */
 CK_INLINE void stage_split(REAL *even, const char *src, const ck_pool_stage *p, vreal *seen) {
   const int64_t held = src ? p->positions : 0, lead = src ? p->lead : 0, end = lead + held;
   const int together = p->step == sizeof(REAL) && !p->run;

@@ -26,12 +26,9 @@ CK_INLINE vreal elements(const char *src, const int64_t *offset, int checked) {
 
 /* Only the first n, fewer than a vector; the rest zero. */
 CK_INLINE vreal elements_part(const char *src, const int64_t *offset, int64_t n) {
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {{0}};
+  lanes u = {{0}};
   for (int64_t i = 0; i < n; i++)
-    u.e[i] = element(src, offset[i], 1);
+    u.real[i] = element(src, offset[i], 1);
   return u.v;
 }
 
@@ -42,25 +39,16 @@ CK_INLINE vreal elements_apart(const char *src, int64_t step, int64_t n) {
     return (vreal){INDICES(ELEMENT)};
 #undef ELEMENT
   }
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {{0}};
+  lanes u = {{0}};
   for (int64_t i = 0; i < n; i++)
-    u.e[i] = *(const real_u *)(src + i * step);
+    u.real[i] = *(const real_u *)(src + i * step);
   return u.v;
 }
 
-/* n elements, at most a vector of them, adjacent; the rest zero. */
-CK_INLINE vreal elements_next(const REAL *src, int64_t n) { return load_first((const char *)src, n); }
-
 CK_INLINE void store_apart(char *dst, int64_t step, vreal v, int64_t n) {
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {v};
+  lanes u = {v};
   for (int64_t i = 0; i < n; i++)
-    *(real_u *)(dst + i * step) = u.e[i];
+    *(real_u *)(dst + i * step) = u.real[i];
 }
 
 /* The lanes from src on, at most a vector of them; lanes past n are not used. */
@@ -90,7 +78,7 @@ CK_INLINE void gather_positions(const ck_lookup *p, int checked) {
     for (int64_t k = 0; k < p->taps; k++) {
       const int64_t at = k * p->ld + x;
       vreal e = n >= VL ? elements(p->src, p->offset + at, checked) : elements_part(p->src, p->offset + at, n);
-      sum = weight ? v_add_product(sum, elements_next(weight + at, n), e) : e;
+      sum = weight ? v_add_product(sum, load_first((const char *)(weight + at), n), e) : e;
     }
     store_lanes(p->dst + x * p->dst_pixel, p->dst_pixel, sum, n, 0);
   }
@@ -165,7 +153,7 @@ static void CK_NAME(gather)(const ck_lookup *sample) {
 
 /* n lanes of one position from src on, out of g. */
 CK_INLINE void scatter_at(const ck_lookup *p, int64_t x, const char *from, char *src, int64_t n, const int weighted) {
-  const vreal g = elements_next((const REAL *)from, p->whole ? VL : n);
+  const vreal g = load_first(from, p->whole ? VL : n);
   for (int64_t k = 0; k < p->taps; k++) {
     int64_t offset = p->offset[k * p->ld + x];
     if (is_outside(offset))

@@ -6,7 +6,6 @@
 #define CK_KERNEL_ROWS_H
 
 #include "channels.h"
-#include "descent.h"
 #include "transpose.h"
 
 enum { ROW_PARTS = VL / WIDE, ROW_CHAINS = 2 }; /* vectors of doubles that one of reals makes */

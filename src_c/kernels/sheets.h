@@ -73,7 +73,7 @@ CK_INLINE vreal sheet_taps(const vreal w[3], const vreal v[3], vreal sum) {
 
 /* Stores an output; whether it was the last. What a short row's vector has too many the next rows store over. */
 CK_INLINE int sheet_end(const ck_sheet *p, sheet_walk *k, vreal sum) {
-  const vreal v = v_at_most(k->high, v_at_least(k->low, sum + k->bias));
+  const vreal v = v_within(k->low, k->high, sum + k->bias);
   if (k->columns < VL && k->left < p->alone)
     store_part(k->to, v, k->columns);
   else
@@ -189,7 +189,7 @@ static void CK_NAME(sheet_column)(const ck_sheet *p, int64_t x) {
         sum += ((const real_u *)p->weights)[t] * *(const real_u *)(p->s + q * p->s_row + column);
     }
     sum += p->bias ? *(const real_u *)p->bias : 0;
-    const vreal v = v_at_most(v_set1((REAL)p->bounds.high), v_at_least(v_set1((REAL)p->bounds.low), v_set1(sum)));
+    const vreal v = v_within(v_set1((REAL)p->bounds.low), v_set1((REAL)p->bounds.high), v_set1(sum));
     *(real_u *)(p->to + r * p->to_row + x * (int64_t)sizeof(REAL)) = v[0];
   }
 }

@@ -1,4 +1,4 @@
-/* The stage: a block's window of the input, copied un-expanded into scratch, and the way back. */
+/* The stage: a block's window of the input, copied un-expanded into scratch. */
 #ifndef CK_STAGE_H
 #define CK_STAGE_H
 
@@ -113,7 +113,7 @@ CK_INLINE void copy_pair(REAL *dst, const char *src, const ck_span *a, const ck_
  */
 enum { SORTED = 2048, SORTED_RUNS = 256 };
 
-/* Bytes from a row's first element to behind its last. */
+/* Bytes from a row's first element to the end of its last. */
 CK_INLINE int64_t row_reach(const ck_stage *p) {
   int64_t end = 0;
   for (int64_t i = 0; i < p->spans; i++) {
@@ -352,7 +352,7 @@ CK_INLINE void band_vectors(const ck_stage *p, REAL *to, const char *src, int64_
   }
 }
 
-/* n, less than a vector, before those that are whole. First in a band, a whole one is written: what is behind belongs
+/* n, less than a vector, before those that are whole. First in a band, a whole one is written: what follows belongs
  * to the next channel, or to what is copied later. */
 CK_INLINE void band_rest(const ck_stage *p, REAL *to, const char *src, int64_t n, int first) {
   const int64_t to_step = p->dst_channel, step = p->src_channel, ahead = 8 * step;

@@ -116,12 +116,9 @@ CK_INLINE void store_part(char *dst, vreal v, int64_t n) { V_NAMED(mask_storeu)(
 #else
 #define MASKED_LANES 0
 CK_INLINE vreal load_part(const char *src, int64_t n) {
-  union {
-    vreal v;
-    REAL e[VL];
-  } u = {{0}};
+  lanes u = {{0}};
   for (int64_t i = 0; i < n; i++)
-    u.e[i] = *(const real_u *)(src + i * (int64_t)sizeof(REAL));
+    u.real[i] = *(const real_u *)(src + i * (int64_t)sizeof(REAL));
   return u.v;
 }
 

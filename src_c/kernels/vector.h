@@ -63,6 +63,24 @@ typedef REAL vreal_u __attribute__((vector_size(VBYTES), may_alias, aligned(1)))
 /* One real at any address. */
 typedef REAL real_u __attribute__((may_alias, aligned(1)));
 
+#if REAL_IS_FLOAT
+typedef int32_t vmask __attribute__((vector_size(VBYTES)));
+typedef uint32_t lane_bits;
+#else
+typedef int64_t vmask __attribute__((vector_size(VBYTES)));
+typedef uint64_t lane_bits;
+#endif
+typedef lane_bits vbits __attribute__((vector_size(VBYTES)));
+
+typedef __typeof__(((vmask){0})[0]) lane_int; /* an integer as wide as a real */
+
+typedef union lanes {
+  vreal v;
+  vmask m;
+  REAL real[VL];
+  lane_int integer[VL];
+} lanes;
+
 CK_INLINE vreal v_load(const void *p) { return *(const vreal_a *)p; }
 CK_INLINE vreal v_loadu(const void *p) { return *(const vreal_u *)p; }
 CK_INLINE void v_store(void *p, vreal v) { *(vreal_a *)p = v; }

@@ -10,9 +10,9 @@
 
 CK_INLINE vreal times_add(REAL a, vreal b, vreal c) { return a * b + c; }
 
-/* B'd of six elements, `step` vectors apart. */
-CK_INLINE void winograd_data(const vreal *d, int step, vreal *out, int out_step) {
-  const vreal d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+/* B'd of six elements. */
+CK_INLINE void winograd_data(const vreal *d, vreal *out, int out_step) {
+  const vreal d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3], d4 = d[4], d5 = d[5];
   const vreal even = times_add(-4, d2, d4), odd = times_add(-4, d1, d3), near = d4 - d2, far = d3 - d1;
   out[0] = times_add(4, d0, times_add(-5, d2, d4));
   out[out_step] = even + odd;
@@ -23,8 +23,8 @@ CK_INLINE void winograd_data(const vreal *d, int step, vreal *out, int out_step)
 }
 
 /* Gg of three weights. */
-CK_INLINE void winograd_weights(const vreal *g, int step, vreal *out, int out_step) {
-  const vreal g0 = g[0], g1 = g[step], g2 = g[2 * step];
+CK_INLINE void winograd_weights(const vreal *g, vreal *out, int out_step) {
+  const vreal g0 = g[0], g1 = g[1], g2 = g[2];
   const vreal ends = g0 + g2, far = times_add(4, g2, g0), twice = g1 + g1;
   out[0] = g0 * (REAL)0.25;
   out[out_step] = (ends + g1) * (REAL)(-1.0 / 6);
@@ -35,18 +35,18 @@ CK_INLINE void winograd_weights(const vreal *g, int step, vreal *out, int out_st
 }
 
 /* A'm of six sums. */
-CK_INLINE void winograd_sums(const vreal *m, int step, vreal *out, int out_step) {
-  const vreal near = m[step] + m[2 * step], odd = m[step] - m[2 * step];
-  const vreal far = m[3 * step] + m[4 * step], far_odd = m[3 * step] - m[4 * step];
+CK_INLINE void winograd_sums(const vreal *m, vreal *out, int out_step) {
+  const vreal near = m[1] + m[2], odd = m[1] - m[2];
+  const vreal far = m[3] + m[4], far_odd = m[3] - m[4];
   out[0] = m[0] + (near + far);
   out[out_step] = times_add(2, far_odd, odd);
   out[2 * out_step] = times_add(4, far, near);
-  out[3 * out_step] = times_add(8, far_odd, odd) + m[5 * step];
+  out[3 * out_step] = times_add(8, far_odd, odd) + m[5];
 }
 
 /* Am of four gradients: the adjoint of winograd_sums. */
-CK_INLINE void winograd_spread(const vreal *g, int step, vreal *out, int out_step) {
-  const vreal g0 = g[0], g1 = g[step], g2 = g[2 * step], g3 = g[3 * step];
+CK_INLINE void winograd_spread(const vreal *g, vreal *out, int out_step) {
+  const vreal g0 = g[0], g1 = g[1], g2 = g[2], g3 = g[3];
   const vreal even = g0 + g2, odd = g1 + g3, far = times_add(4, g2, g0), far_odd = times_add(4, g3, g1);
   out[0] = g0;
   out[out_step] = even + odd;
@@ -57,12 +57,12 @@ CK_INLINE void winograd_spread(const vreal *g, int step, vreal *out, int out_ste
 }
 
 /* G'm of six sums: the adjoint of winograd_weights. */
-CK_INLINE void winograd_gather(const vreal *m, int step, vreal *out, int out_step) {
-  const vreal near = m[step] + m[2 * step], odd = m[step] - m[2 * step];
-  const vreal far = m[3 * step] + m[4 * step], far_odd = m[3 * step] - m[4 * step];
+CK_INLINE void winograd_gather(const vreal *m, vreal *out, int out_step) {
+  const vreal near = m[1] + m[2], odd = m[1] - m[2];
+  const vreal far = m[3] + m[4], far_odd = m[3] - m[4];
   out[0] = times_add((REAL)0.25, m[0], times_add((REAL)(1.0 / 24), far, v_pinned(near * (REAL)(-1.0 / 6))));
   out[out_step] = times_add((REAL)(1.0 / 12), far_odd, v_pinned(odd * (REAL)(-1.0 / 6)));
-  out[2 * out_step] = times_add((REAL)(1.0 / 6), far - near, m[5 * step]);
+  out[2 * out_step] = times_add((REAL)(1.0 / 6), far - near, m[5]);
 }
 
 static void CK_NAME(winograd_in)(const ck_winograd_tiles *p) {
@@ -75,11 +75,11 @@ static void CK_NAME(winograd_in)(const ck_winograd_tiles *p) {
       CK_UNROLL
       for (int y = 0; y < 6; y++)
         row[y] = v_load(from + y * p->from_row + x * VL);
-      winograd_data(row, 1, column + x, 6);
+      winograd_data(row, column + x, 6);
     }
     CK_UNROLL
     for (int y = 0; y < 6; y++) {
-      winograd_data(column + 6 * y, 1, out, 1);
+      winograd_data(column + 6 * y, out, 1);
       CK_UNROLL
       for (int x = 0; x < 6; x++)
         v_storeu(to + (6 * y + x) * p->to_point, out[x]);
@@ -98,11 +98,11 @@ static void CK_NAME(winograd_grad)(const ck_winograd_tiles *p) {
       CK_UNROLL
       for (int y = 0; y < 4; y++)
         row[y] = v_load(from + y * p->from_row + x * VL);
-      winograd_spread(row, 1, column + x, 4);
+      winograd_spread(row, column + x, 4);
     }
     CK_UNROLL
     for (int y = 0; y < 6; y++) {
-      winograd_spread(column + 4 * y, 1, out, 1);
+      winograd_spread(column + 4 * y, out, 1);
       CK_UNROLL
       for (int x = 0; x < 6; x++)
         v_storeu(to + (6 * y + x) * p->to_point, out[x]);
@@ -114,8 +114,8 @@ static void CK_NAME(winograd_grad)(const ck_winograd_tiles *p) {
 static int CK_NAME(winograd_taps)(const ck_winograd_taps *p) {
   vreal seen = {0};
   for (int64_t r = 0; r < p->rows; r++) {
-    for (int64_t j = 0; j < p->from_ld; j += VL) {
-      const REAL *from = (const REAL *)p->from + r * p->from_ld + j;
+    for (int64_t j = 0; j < p->ld; j += VL) {
+      const REAL *from = (const REAL *)p->from + r * p->ld + j;
       REAL *to = (REAL *)p->to + r * p->to_row + j;
       vreal column[18], m[6], out[3];
       CK_UNROLL
@@ -123,14 +123,14 @@ static int CK_NAME(winograd_taps)(const ck_winograd_taps *p) {
         CK_UNROLL
         for (int y = 0; y < 6; y++)
           m[y] = v_load(from + (6 * y + x) * p->from_point);
-        winograd_gather(m, 1, column + x, 6);
+        winograd_gather(m, column + x, 6);
       }
       CK_UNROLL
       for (int y = 0; y < 3; y++) {
-        winograd_gather(column + 6 * y, 1, out, 1);
+        winograd_gather(column + 6 * y, out, 1);
         CK_UNROLL
         for (int x = 0; x < 3; x++) {
-          REAL *at = to + (3 * y + x) * p->to_ld;
+          REAL *at = to + (3 * y + x) * p->ld;
           const vreal sum = v_load(at) + out[x];
           seen = note_nonfinite(seen, sum);
           v_store(at, sum);
@@ -157,11 +157,11 @@ static void CK_NAME(winograd_panel)(const ck_winograd_weights *p) {
         for (int y = 0; y < 3; y++)
           __builtin_prefetch(from + y * down + 36 * ld);
         const vreal g[3] = {v_load(from), v_load(from + down), v_load(from + 2 * down)};
-        winograd_weights(g, 1, column + x, 3);
+        winograd_weights(g, column + x, 3);
       }
       CK_UNROLL
       for (int y = 0; y < 6; y++, at += 6 * point) {
-        winograd_weights(column + 3 * y, 1, out, 1);
+        winograd_weights(column + 3 * y, out, 1);
         CK_UNROLL
         for (int x = 0; x < 6; x++)
           v_store(at + x * point, out[x]);
@@ -182,11 +182,11 @@ static int CK_NAME(winograd_out)(const ck_winograd_tiles *p) {
       CK_UNROLL
       for (int y = 0; y < 6; y++)
         m[y] = v_load(from + (6 * y + x) * p->from_point);
-      winograd_sums(m, 1, column + x, 6);
+      winograd_sums(m, column + x, 6);
     }
     CK_UNROLL
     for (int y = 0; y < 4; y++) {
-      winograd_sums(column + 6 * y, 1, out, 1);
+      winograd_sums(column + 6 * y, out, 1);
       CK_UNROLL
       for (int x = 0; x < 4; x++) {
         seen = note_nonfinite(seen, out[x]);

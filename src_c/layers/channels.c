@@ -45,7 +45,7 @@ static double halves(double *parts) {
   return parts[0];
 }
 
-/* Runs of less than a group, each behind a group that does not count. */
+/* Runs of less than a group, each after a group that does not count. */
 static void sum_short(const ck_kernels *k, ck_channel_sums sums) {
   char x[2 * PARTS * sizeof(double)] = {0}, g[2 * PARTS * sizeof(double)] = {0};
   const size_t bytes = (size_t)(sums.rest * k->real_size), end = (size_t)(PARTS * k->real_size);

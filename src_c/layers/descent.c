@@ -1,5 +1,5 @@
 /* Gradient descent: memory is all it waits for, so tasks are pieces that are long beside a team's start, of all arrays
- * as if they lay behind each other. */
+ * as if they lay one after the other. */
 #include "base/dispatch.h"
 #include "base/geometry.h"
 #include "base/parallel.h"

@@ -1,5 +1,6 @@
-/* Element by element over arrays of any strides: axes that lie one behind the other become one; tasks are pieces of the
- * elements in their order, cut into blocks that level 1 holds. What is not adjacent in a block is gathered in scratch.
+/* Element by element over arrays of any strides: axes that follow each other in memory become one; tasks are pieces of
+ * the elements in their order, cut into blocks that level 1 holds. What is not adjacent in a block is gathered in
+ * scratch.
  */
 #include <string.h>
 
@@ -16,7 +17,7 @@ typedef struct elements {
   int64_t size[CK_AXES], count;
   int operands;
   ck_strided of[OPERANDS]; /* y, a, and b, if there is one */
-  int dense[OPERANDS];     /* whether elements lie one behind the other from the first to the last */
+  int dense[OPERANDS];     /* whether elements lie side by side from the first to the last */
   int one;                 /* b has one element for each row, which are long */
 } elements;
 

@@ -5,7 +5,6 @@
  * their own channel: a variance is then off by no more than the number of values times a rounding of a double. */
 #include <float.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/dispatch.h"
 #include "base/geometry.h"
@@ -100,7 +99,7 @@ static double bias_of(const ck_normal *call, int64_t channel) {
   return call->bias ? real_at(call->bias, channel, (size_t)call->arrays.kernels->real_size) : 0;
 }
 
-/* The map from d to xhat * weight + bias: its two numbers lie behind each other, from the first of these places on. */
+/* The map from d to xhat * weight + bias: its two numbers lie side by side, from the first of these places on. */
 enum { TO_XHAT = 2, TO_ACTIVATION = CK_MAP_NUMBERS };
 
 static void set_slope(const normal_call *p, int number, int64_t channel, double weight, double bias) {

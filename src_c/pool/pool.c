@@ -273,9 +273,9 @@ static void settle_indices(const ck_pool_block *t, char *row, int64_t z, int64_t
   const ck_pool_plan *p = t->p;
   const ck_pool_axis *a = p->axis;
   const int64_t *first = t->box.first;
-  ck_progression in_z = ck_pool_window(&a[0], first[1] + z), in_y = ck_pool_window(&a[1], first[2] + y);
+  ck_range in_z = ck_pool_window(&a[0], first[1] + z), in_y = ck_pool_window(&a[1], first[2] + y);
   for (int64_t x = 0; x < t->span[2].n; x++) {
-    ck_progression in_x = ck_pool_window(&a[2], first[3] + x);
+    ck_range in_x = ck_pool_window(&a[2], first[3] + x);
     int64_t index = (in_z.first * a[1].in + in_y.first) * a[2].in + in_x.first, found;
     if (in_z.count <= 0 || in_y.count <= 0 || in_x.count <= 0)
       index = -1;

@@ -77,14 +77,14 @@ static int64_t taps_before(const ck_pool_axis *a, int64_t o, int64_t end) {
   return ck_max(0, ck_min(a->kernel, ck_ceil_div(end - (o * a->stride - a->lo), a->dilation)));
 }
 
-ck_progression ck_pool_window(const ck_pool_axis *a, int64_t o) {
+ck_range ck_pool_window(const ck_pool_axis *a, int64_t o) {
   if (a->adaptive) {
     int64_t first = scaled(o, a->in, a->out), last = scaled(o + 1, a->in, a->out);
-    return (ck_progression){first, 1, last - first + ((__int128)last * a->out < (__int128)(o + 1) * a->in)};
+    return (ck_range){first, last - first + ((__int128)last * a->out < (__int128)(o + 1) * a->in)};
   }
   int64_t start = o * a->stride - a->lo, skipped = start < 0 ? ck_ceil_div(-start, a->dilation) : 0;
   int64_t count = taps_before(a, o, a->in) - skipped;
-  return (ck_progression){start + skipped * a->dilation, a->dilation, ck_max(0, count)};
+  return (ck_range){start + skipped * a->dilation, ck_max(0, count)};
 }
 
 int64_t ck_pool_divisor(const ck_pool_axis *a, int64_t o) {

@@ -24,13 +24,13 @@ typedef struct ck_pool_axis {
 
 ck_pool_axis ck_pool_axis_make(const ck_pool_shape *shape, int d, int backward);
 
-/* first, first + step, ...: `count` of them. */
-typedef struct ck_progression {
-  int64_t first, step, count;
-} ck_progression;
+/* The first, and how many. */
+typedef struct ck_range {
+  int64_t first, count;
+} ck_range;
 
 /* Inputs under output o, and what an average over them is divided by. */
-ck_progression ck_pool_window(const ck_pool_axis *axis, int64_t o);
+ck_range ck_pool_window(const ck_pool_axis *axis, int64_t o);
 int64_t ck_pool_divisor(const ck_pool_axis *axis, int64_t o);
 
 /* Positions that n neighbouring results need at most, for `taps` taps of each. */

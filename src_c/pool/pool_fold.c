@@ -40,7 +40,7 @@ void ck_pool_block_set(ck_pool_block *t, const int64_t tap[3]) {
 
 /* ---------------------------------------------------------------- windows by powers of two */
 
-/* A tap, or none, and one that lies `offset` taps of `step` behind it in `other`. */
+/* A tap, or none, and one that lies `offset` taps of `step` after it in `other`. */
 static void set_pair(ck_pool_fold *f, const char *src, const char *other, int64_t offset, int64_t step, int64_t code) {
   f->src = src;
   f->taps = 2;

@@ -46,7 +46,7 @@ int ck_pool_is_trivial(const ck_pool_axis *axis);
 /* Everything in scratch. */
 typedef struct ck_pool_buffers {
   char *raw, *divided, *work[2], *phases, *rows, *planes,
-      *result;         /* elements; codes, if any, `codes` bytes behind them */
+      *result;         /* elements; codes, if any, `codes` bytes after them */
   int64_t codes, odd;  /* odd: elements from an even half to its other */
   char *sum, *divisor; /* of windows in parts; of elements of a row */
   double *divisors, *row_divisors, *scale;

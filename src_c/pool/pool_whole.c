@@ -30,7 +30,7 @@ int ck_pool_is_whole(const ck_pool_shape *s) {
     ck_pool_axis axis = ck_pool_axis_make(s, d, 0);
     if (s->out[d] != 1 || s->in[d] < 1 || ck_pool_divisor(&axis, 0) != s->in[d])
       return 0;
-    ck_progression window = ck_pool_window(&axis, 0);
+    ck_range window = ck_pool_window(&axis, 0);
     if (window.count != s->in[d])
       return 0;
   }

@@ -84,12 +84,11 @@ static void cut_image(ck_grid_plan *p) {
 }
 
 ck_grid_plan ck_grid_plan_make(const ck_grid_sample *call, ck_grid_op op) {
-  static const int counts[] = {[CK_NEAREST] = 1, [CK_LINEAR] = 2, [CK_CUBIC] = 4};
   ck_grid_plan p = {.call = call, .k = call->kernels, .op = op, .parts = 1, .bands = 1};
   p.item = p.k->real_size;
   p.vector_bytes = p.k->vector * p.item;
   p.vectors = ck_ceil_div(call->channels, p.k->vector);
-  p.taps = counts[call->sampling];
+  p.taps = ck_sampling_taps(call->sampling);
   p.corners = p.taps * p.taps * (call->axes == 3 ? p.taps : 1);
   p.in = ck_grid_in(&p, 0);
   p.out = ck_grid_out(&p, 0);

@@ -123,7 +123,6 @@ ck_resize_buffers ck_resize_place(const ck_resize_plan *p, ck_arena *arena) {
 
 static void set_axes(ck_resize_plan *p) {
   const ck_resize *call = p->call;
-  static const int counts[] = {[CK_NEAREST] = 1, [CK_LINEAR] = 2, [CK_CUBIC] = 4};
   for (int d = 0; d < 3; d++) {
     const int still = call->whole_in[d] == 1 && call->whole_out[d] == 1;
     p->axis[d] = (ck_resize_axis){.in = call->in[d],
@@ -136,7 +135,7 @@ static void set_axes(ck_resize_plan *p) {
                                   .over = call->over[d],
                                   .before = call->before,
                                   .after = call->after,
-                                  .count = still ? 1 : counts[call->sampling]};
+                                  .count = still ? 1 : ck_sampling_taps(call->sampling)};
     if (!call->antialias)
       continue;
     p->axis[d].stretch = fmax(call->times[d] / call->over[d], 1);
@@ -168,8 +167,8 @@ static ck_tensor copy_of(const ck_resize_plan *p, const int64_t size[3]) {
 static void set_lanes(ck_resize_plan *p) {
   const ck_resize *call = p->call;
   const int64_t item = p->k->real_size, vector = p->k->vector;
-  const int64_t sizes[7] = {call->in[0], call->in[1], call->in[2], vector * item, 1};
-  const int64_t after[7] = {call->out[0], call->out[1], call->out[2], vector * item, 1};
+  const int64_t sizes[] = {call->in[0], call->in[1], call->in[2], vector * item};
+  const int64_t after[] = {call->out[0], call->out[1], call->out[2], vector * item};
   int64_t in, out;
   const int adjacent = call->channels > 1 && (call->x.stride[1] == item || call->y.stride[1] == item);
   p->copied = !adjacent && 4 * call->channels >= vector && ck_product(sizes, 4, &in) && ck_product(after, 4, &out) &&
