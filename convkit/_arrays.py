@@ -40,7 +40,8 @@ def _take_in(value, name: str) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a float32 or float64 array, got {type(value).__name__}: {error}") from error
     if not is_real(array.dtype):
-        raise TypeError(f"{name} must be float32 or float64, got dtype {array.dtype}")
+        hint = "; astype converts it" if array.dtype.kind in "biuf" else ""
+        raise TypeError(f"{name} must be float32 or float64, got dtype {array.dtype}{hint}")
     return native(array).view(FLOAT32 if array.dtype.itemsize == 4 else FLOAT64)
 
 

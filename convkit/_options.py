@@ -19,6 +19,11 @@ PADDING_MODES = {
     "replicate": engine.REPLICATE,
     "circular": engine.CIRCULAR,
 }
+# What NumPy, SciPy and others call what has another name here, of which a refusal then speaks.
+_ELSEWHERE = {
+    "layout": {"NCW": "NCHW", "NCDHW": "NCHW", "NWC": "NHWC", "NDHWC": "NHWC"},
+    "padding_mode": {"constant": "zeros", "edge": "replicate", "mirror": "reflect", "wrap": "circular"},
+}
 ALGORITHMS = {
     "auto": engine.AUTO,
     "implicit_gemm": engine.IMPLICIT_GEMM,
@@ -80,7 +85,8 @@ def one_of(value, choices: Collection[str], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{expected}, got {with_type(value)}")
     if value not in choices:
-        raise ValueError(f"{expected}, got {brief(value)}")
+        here = _ELSEWHERE.get(name, {}).get(value)
+        raise ValueError(f"{expected}, got {brief(value)}{f', which is {here!r} here' if here else ''}")
     return str(value)
 
 
@@ -120,7 +126,8 @@ def interpolation_for(nd: int, mode: str, align_corners: bool, antialias: bool) 
     axes = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode, nd)
     if axes != nd:
         raise ValueError(
-            f"mode must be for {nd} spatial axes, as many as x has, got {brief(mode)}, which is for {axes}"
+            f"mode must be for {nd} spatial axes, as many as x has beside batch and channels (one image is x[None]), "
+            f"got {brief(mode)}, which is for {axes}"
         )
     interpolation_flags(mode, align_corners, antialias)
 

@@ -271,8 +271,9 @@ def _other_layout(channels: int, in_, channel_last: bool) -> str:
     """What to add where these channels are found where the other layout has them."""
     if channels != in_[0 if channel_last else -1]:
         return ""
-    place, layout = ("first", "NCHW") if channel_last else ("last", "NHWC")
-    return f'; for channels {place} pass layout="{layout}"'
+    if channel_last:
+        return '; for channels first pass layout="NCHW"'
+    return '; for channels last pass layout="NHWC", or np.moveaxis(x, -1, 1) to a network'
 
 
 def _check_groups(groups, c_in: int, in_, weight_shape, channel_last: bool) -> int:

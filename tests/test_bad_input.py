@@ -153,11 +153,14 @@ SHAPES_AND_OPTIONS = [
      "padding must be less than .*, got 6 on 6"),
     ("circular", lambda nd: {"padding": 7, "padding_mode": "circular"}, ValueError,
      "padding must be at most .*, got 7 on 6"),
-    ("mode 'edge'", lambda nd: {"padding_mode": "edge"}, ValueError, "padding_mode must be one of zeros.*, got 'edge'"),
+    ("mode 'edge'", lambda nd: {"padding_mode": "edge"}, ValueError,
+     "padding_mode must be one of zeros.*, got 'edge', which is 'replicate' here"),
     ("mode None", lambda nd: {"padding_mode": None}, TypeError, "padding_mode must be one of zeros.*, got None"),
     ("mode list", lambda nd: {"padding_mode": ["zeros"]}, TypeError,
      r"padding_mode must be one of .*, got \['zeros'\]"),
     ("layout 'NWHC'", lambda nd: {"layout": "NWHC"}, ValueError, "layout must be one of NCHW, NHWC, got 'NWHC'"),
+    ("layout 'NDHWC'", lambda nd: {"layout": "NDHWC"}, ValueError,
+     "layout must be one of NCHW, NHWC, got 'NDHWC', which is 'NHWC' here"),
     ("layout 1", lambda nd: {"layout": 1}, TypeError, "layout must be one of NCHW, NHWC, got 1 of type int"),
     ("layout list", lambda nd: {"layout": ["NCHW"]}, TypeError,
      "layout must be one of NCHW, NHWC, got .* of type list"),
@@ -500,7 +503,7 @@ def test_a_picture_in_the_other_layout_is_told_which():
     photo, dense, each = ones(9, 8, 3), ones(2, 3, 3, 3), ones(3, 1, 3, 3)
     for weight, groups in ((dense, 1), (each, 3)):
         for x in (photo, photo[None], ones(10, 8, 3)):
-            with pytest.raises(ValueError, match=r'; for channels last pass layout="NHWC"$'):
+            with pytest.raises(ValueError, match=r'; for channels last pass layout="NHWC", or np.moveaxis'):
                 convkit.conv2d(x, weight, groups=groups)
         with pytest.raises(ValueError, match=r'; for channels first pass layout="NCHW"$'):
             convkit.conv2d(ones(3, 9, 8), weight, groups=groups, layout="NHWC")

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", action="append", metavar="[NAME=]FILE", help=what)
     size = "pictures are scaled to it, and random numbers have it (default: what the model takes)"
     add("--size", type=height_and_width, metavar="HxW", help=size)
+    add(
+        "--crop",
+        action="store_true",
+        help="cut pictures to the size's proportions, about the middle, before they are scaled",
+    )
     add("--mean", type=several(real(), "0.5,0.4,0.4"), metavar="M[,M,M]", help="subtracted from pixels, 0 to 1")
     add("--std", type=several(real(zero=False), "0.2,0.2,0.3"), metavar="S[,S,S]", help="they are then divided by it")
     add("--bgr", action="store_true", help="the model takes blue first")
@@ -89,7 +94,7 @@ def _inputs(args: argparse.Namespace, network) -> dict[str, np.ndarray]:
             raise ValueError(f"the model takes {len(network.inputs)} inputs, {', '.join(network.inputs)}; got more")
         given[name] = path
     declared = network.graph.declared if isinstance(network, Network) else {}
-    for option in ("mean", "std", "bgr"):
+    for option in ("crop", "mean", "std", "bgr"):
         if getattr(args, option) and all(path.endswith(".npy") for path in given.values()):
             raise ValueError(f"--{option} is for pictures, and no --input is one")
     arrays = {}
@@ -138,7 +143,8 @@ def _picture(path: str, args: argparse.Namespace, sizes) -> np.ndarray:
         image = file.convert("L" if channels == 1 else "RGB")
     height, width = args.size or (own[0] or image.height, own[1] or image.width)
     try:
-        pixels = np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR), np.float32) / 255
+        fit = _extras.need("PIL.ImageOps", "train").fit if args.crop else pillow.Image.resize
+        pixels = np.asarray(fit(image, (width, height), pillow.Resampling.BILINEAR), np.float32) / 255
     except (MemoryError, ValueError, OverflowError) as error:
         raise ValueError(f"--size must give a picture that fits memory, got {height}x{width}") from error
     pixels = pixels.reshape(height, width, -1)

@@ -493,7 +493,8 @@ class Module(_Part, ABC):
         -------
         Network
             ``network(x)`` is ``model.predict(x)`` to rounding: normalisation is folded into weights, sums are formed in
-            another order. It reads the model's weights where they lie, and raises once they have been changed.
+            another order. It reads the model's weights where they lie, and raises once their `Parameter.version` is
+            another; weights written in place without that give results of old and new ones.
 
         Raises
         ------
@@ -502,6 +503,7 @@ class Module(_Part, ABC):
 
         Examples
         --------
+        >>> import numpy as np
         >>> from convkit import models
         >>> network = models.lenet5(rng=0).prepare((1, 1, 32, 32))
         >>> network(np.zeros((1, 1, 32, 32), np.float32)).shape

@@ -24,7 +24,7 @@ class Buffer:
     Attributes
     ----------
     version : int
-        How often `data` was changed, by the module or by loading.
+        How often `data` was changed: by the module, by loading, or by assigning, as ``data *= 2`` does.
 
     Raises
     ------
@@ -37,7 +37,12 @@ class Buffer:
     def __init__(self, data: np.ndarray) -> None:
         if not isinstance(data, np.ndarray):
             raise TypeError(f"data must be an ndarray, got {kind_of(data)}")
-        self.data = native(data)
+        vars(self)["data"] = native(data)  # the first is no change
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "data":
+            self.version += 1
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update((name, writable(value)) for name, value in state.items())
@@ -80,8 +85,9 @@ class Parameter(Buffer):
     grad : ndarray or None
         The sum of the gradients since the last `zero_grad`, of the shape and dtype of `data`; None before the first.
     version : int
-        How often `data` was changed, by an optimizer or by loading (averages that are swapped in, too). Who changes it
-        otherwise, between a forward and its backward, adds one: that backward then refuses.
+        How often `data` was changed: by an optimizer, by loading (averages that are swapped in, too) or by assigning,
+        as ``data *= 2`` does. What is written into the array itself (``data[0] = 1``) is not seen: add 1 then.
+        A backward whose forward read another version, and a prepared network, then raise.
 
     Raises
     ------

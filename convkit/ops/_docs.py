@@ -9,7 +9,14 @@ from typing import TypeVar
 from .. import _options
 
 F = TypeVar("F", bound=Callable[..., object])
-_SIZES = {"ones": "1", "twos": "2", "threes": "3", "fours": "4", "eights": "8"}  # of examples, along each axis
+_SIZES = {
+    "ones": "1",
+    "twos": "2",
+    "threes": "3",
+    "fours": "4",
+    "eights": "8",
+    "sixteens": "16",
+}  # of examples, along each axis
 
 # Paragraphs that templates have by name, the first line standing where the name does; they are templates themselves.
 _PARAGRAPHS = {
@@ -125,7 +132,7 @@ def words(nd: int, c_in: str = "C_in", c_out: str = "C_out") -> dict[str, object
         "corners": 2**nd,
         "sampled": ("linear", "bilinear", "trilinear")[nd - 1],
         "offsets": nd * 3**nd,
-        **{name: ", ".join(nd * size) for name, size in _SIZES.items()},
+        **{name: ", ".join([size] * nd) for name, size in _SIZES.items()},
         "valid": (1, 8, *[14] * nd),
         "full": (1, 8, *[18] * nd),
     }

@@ -87,9 +87,9 @@ _FORWARD_DOC = """
     Notes
     -----
     N, C_in and C_out may be 0; without input channels the result is the bias alone. The output of an image has the same
-    bits alone and in a batch, and for any number of threads. With ``implicit_gemm`` nothing is scattered: each residue of
-    the stride is a small dense convolution with the taps that fall on it. With ``im2col``, which "auto" takes for some
-    shapes, products at the positions of x are added up where their taps fall.
+    bits alone and in a batch, and for any number of threads. With ``implicit_gemm`` nothing is scattered: each residue
+    of the stride is a small dense convolution with the taps that fall on it. With ``im2col``, which "auto" takes for
+    some shapes, products at the positions of x are added up where their taps fall.
 
     References
     ----------

@@ -67,6 +67,10 @@ class Prepared:
         self._latest = shape, plan, code
         return plan, code
 
+    def __repr__(self):
+        kind = f"conv{'_transpose' * self._transposed}{self._weight.ndim - 2}d"
+        return f"<prepared {kind}, weight {self._weight.shape}, {self._weight.dtype}>"
+
     def __reduce__(self):
         return Prepared, (self._transposed, self._sizes, self._weight, self._bias, self._activation, self._algorithm)
 
@@ -110,8 +114,8 @@ _DOC = """
     --------
     >>> import numpy as np
     >>> import convkit
-    >>> f = convkit.prepare_{forward}{{nd}}d(np.ones((8, 8, *[3] * {{nd}}), np.float32), activation="relu")
-    >>> f(np.ones((1, 8, *[16] * {{nd}}), np.float32)).shape
+    >>> f = convkit.prepare_{forward}{{nd}}d(np.ones((8, 8, {{threes}}), np.float32), activation="relu")
+    >>> f(np.ones((1, 8, {{sixteens}}), np.float32)).shape
     {{{example}}}
 """
 _CONV_DOC = _DOC.format(

@@ -75,7 +75,7 @@ class Trainer:
     early_stopping : EarlyStopping or None
     guard : bool, default True
         Whether a step whose loss or gradients are not finite raises, before any parameter changes, a `NonFiniteError`
-        that names the layer in which it began.
+        that names the layer in which it began. What an update makes of finite gradients, the next step finds.
     rng : numpy.random.Generator, int or None
         Source of the samples' order and of what transforms draw, or its seed. To have all of a run follow from one
         seed, make one Generator, build the model with it, and give it to the trainer.

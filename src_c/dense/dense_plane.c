@@ -86,7 +86,7 @@ static int is_far(const ck_dense *d) {
   double source = (double)d->channels, output = (double)d->lanes;
   for (int i = 0; i < 3; i++) {
     source *= (double)d->source.axis[i].source;
-    output *= (double)(d->source.axis[i].outputs * ck_max(1, d->dst_step[i]));
+    output *= (double)d->source.axis[i].outputs * (double)ck_max(1, d->dst_step[i]);
   }
   return (source + output) * (double)(d->n * d->groups * d->kernels->real_size) > CK_FAR_PLANES;
 }
@@ -123,8 +123,10 @@ void ck_dense_set_ahead(ck_block *b) {
   const ck_dense *d = b->d;
   const int64_t *from = d->source.tensor.stride, *to = d->dst.stride, *size = b->box.size, *at = b->box.first;
   const int64_t item = d->kernels->real_size;
-  int64_t first = at[0] * from[0], last = first + item, to_first = at[0] * to[0], to_last = to_first + item;
   b->fetches = is_far(d) && from[4] == item && to[4] == item && !comes_by_itself(b);
+  if (!b->fetches)
+    return;
+  int64_t first = at[0] * from[0], last = first + item, to_first = at[0] * to[0], to_last = to_first + item;
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &d->source.axis[i];
     const int64_t step = ck_max(1, d->dst_step[i]), end = at[i + 1] + size[i + 1] - 1;

@@ -32,16 +32,19 @@ static void set_place(ck_strip *s, int64_t pieces, int64_t i, char *chain, char 
   s->to = (i == pieces - 1 ? total : chain) + offset;
 }
 
+/* Two offsets may be further from each other than their type counts. */
+static int64_t gap(const int32_t *offset, int64_t i, int64_t j) { return (int64_t)offset[i] - offset[j]; }
+
 /* In two runs of one step, the first the longer by at most one, or anywhere: then ro counts from `first`, too. */
 static ck_row_panel panel_of(const int32_t *ro, int64_t height) {
   int64_t half = (height + 1) / 2, even = 1;
   ck_row_panel p = {.first = ro[0]};
-  p.step = half > 1 ? ro[1] - ro[0] : 0;
-  p.second = height > half ? ro[half] - ro[0] : 0;
+  p.step = half > 1 ? gap(ro, 1, 0) : 0;
+  p.second = height > half ? gap(ro, half, 0) : 0;
   for (int64_t i = 2; i < half; i++)
-    even &= ro[i] - ro[i - 1] == p.step;
+    even &= gap(ro, i, i - 1) == p.step;
   for (int64_t i = half + 1; i < height; i++)
-    even &= ro[i] - ro[i - 1] == p.step;
+    even &= gap(ro, i, i - 1) == p.step;
   return even ? p : (ck_row_panel){.ro = ro};
 }
 
@@ -69,7 +72,7 @@ enum { ROW_POINTERS = 10, FEWEST_ROWS = 6 };
 int64_t ck_row_panel_height(const ck_kernels *kernels, const int32_t *ro, int64_t rows) {
   const int64_t most = kernels->max_height;
   int64_t run = 2;
-  while (run < rows && ro[run] - ro[run - 1] == ro[1] - ro[0])
+  while (run < rows && gap(ro, run, run - 1) == gap(ro, 1, 0))
     run++;
   if (most <= ROW_POINTERS || run >= rows || rows % run)
     return 0;
@@ -105,16 +108,18 @@ static void set_next(ck_strip *s, const ck_row_product *p, int64_t first, int64_
 }
 
 void ck_multiply_rows(const ck_row_product *p) {
+  if (p->rows == 0) /* then there may be no tables */
+    return;
   const ck_kernels *kernels = p->kernels;
   const row_cut cut = cut_rows(kernels, p->rows, p->height);
   const int64_t row = p->ld * kernels->real_size, panels = cut.count[0] + cut.count[1];
-  const int apart = p->k < 2 || p->ko[1] - p->ko[0] != 1;
+  const int apart = p->k < 2 || gap(p->ko, 1, 0) != 1;
   const int64_t pieces = p->chain ? pieces_of(kernels, p->k, row, apart) : 1;
   const ck_strip_fn *table = p->depth    ? kernels->depth_strips
                              : p->po     ? kernels->picked_strips[p->ld > kernels->vector]
                              : p->narrow ? kernels->narrow_strips
                                          : kernels->row_strips[p->ld > kernels->vector];
-  for (int64_t i = 0; i < pieces && panels > 0; i++) {
+  for (int64_t i = 0; i < pieces; i++) {
     ck_strip s = {.s = p->data, .rows = p->panels, .ahead = p->ahead};
     set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
     set_next(&s, p, ck_part_start(p->k, pieces, i), row, panels);

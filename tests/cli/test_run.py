@@ -76,6 +76,16 @@ def test_a_picture_with_labels(model, tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:]] == ["2", "0", "0"]
 
 
+def test_a_picture_is_cropped(model, tmp_path, capsys):
+    """To the middle: what lies beside it, in other colours, is not seen."""
+    image = Image.new("RGB", (12, 4), (255, 255, 255))
+    image.paste((255, 0, 51), (4, 0, 8, 4))
+    image.save(tmp_path / "x.png")
+    given = "--input", tmp_path / "x.png", "--size", "4"
+    assert [line.split()[0] for line in output(capsys, model, *given, "--crop")[1:]] == ["1", "0.2", "0"]
+    assert output(capsys, model, *given)[1].split()[0] != "0"
+
+
 def test_a_number_and_a_single_label(tmp_path, capsys):
     """The label is not that of the batch."""
     text = HEAD + "top (float[1, 2] x) => (float y, float[1, 2] z) { y = ReduceSum <keepdims = 0> (x) z = Identity(x) }"

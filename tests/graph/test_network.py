@@ -228,6 +228,10 @@ def test_a_changed_parameter_is_noticed():
     model.load_state_dict(model.state_dict())
     with pytest.raises(RuntimeError, match=r"0\.weight was changed after the model was prepared"):
         network(x)
+    network = model.prepare((1, 2, 5, 5))
+    model[0].weight.data *= 2
+    with pytest.raises(RuntimeError, match=r"0\.weight was changed after the model was prepared"):
+        network(x)
 
 
 class Sign(nn.Module):
