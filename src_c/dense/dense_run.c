@@ -7,10 +7,10 @@
 #include "dense_plan.h"
 #include "dense_plane.h"
 #include "dense_ready.h"
-#include "dense_unpacked.h"
 #include "lines.h"
 #include "multiply.h"
 #include "sheets.h"
+#include "unpacked.h"
 
 /* Several taps read a line again and again: tiles of fewer rows than that have no time to fetch it each time (423 to 2
  * channels, 5x5: 1.13 times as long on a Zen 4; 54 to 63 in 9 groups, 3x3, takes 0.95 of the time with it). */
@@ -363,7 +363,7 @@ void ck_dense_run_block(ck_block *b, int64_t tile, int64_t tile_end) {
   const ck_box all = b->box;
   ck_box *box = &b->box;
   if (b->d->arrangement == CK_UNPACKED) {
-    ck_dense_run_unpacked(b, tile, tile_end);
+    ck_unpacked_run(b, tile, tile_end);
     return;
   }
   tile = run_tiles(b, tile, tile_end);

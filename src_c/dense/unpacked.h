@@ -2,7 +2,7 @@
 #ifndef CK_DENSE_UNPACKED_H
 #define CK_DENSE_UNPACKED_H
 
-#include "dense.h"
+#include "dense_block.h"
 
 /* Whether this one can be. */
 int ck_unpacked_can(const ck_dense *dense);
@@ -10,10 +10,7 @@ int ck_unpacked_can(const ck_dense *dense);
 /* Pixels and few lanes, of one tap, take each other's place, if they can: whether they did. */
 int ck_unpacked_swap(ck_dense *dense);
 
-/* A block's rows, at the correlation's first channel, and from one to the next. */
-const char *ck_unpacked_rows(const ck_dense *dense, const ck_box *box, int64_t *step);
-
-/* Bytes from product to product of the weights: an element's, or else lanes are adjacent. */
-int64_t ck_unpacked_weight_step(const ck_dense *dense);
+/* Tiles of a block, whose weights may be anything: no tap is padding. */
+void ck_unpacked_run(ck_block *block, int64_t tile, int64_t tile_end);
 
 #endif
