@@ -43,7 +43,17 @@ def entered(**changes: Any) -> AbstractContextManager[None]:
 
 
 def keeping() -> bool:
-    """Whether calls of the calling thread keep what a backward needs; a `Module.run` may spare it where not."""
+    """Whether calls of the calling thread keep what a backward needs; a `Module.run` may spare it where not.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> with nn.inference():
+    ...     nn.keeping()
+    False
+    >>> nn.keeping()
+    True
+    """
     return how.get().keeping
 
 

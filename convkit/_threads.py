@@ -47,6 +47,15 @@ def set_num_threads(n: int) -> None:
     At import the number is ``CONVKIT_NUM_THREADS``, else the first of ``OMP_NUM_THREADS``, else the number of cores
     that the process may run on, no more than its cgroup's CPU quota rounded up. Results have the same bits for any
     number of threads.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> before = convkit.get_num_threads()
+    >>> convkit.set_num_threads(2)
+    >>> convkit.get_num_threads()
+    2
+    >>> convkit.set_num_threads(before)
     """
     global _everywhere, _decided_by
     _everywhere, _decided_by = number_of_threads(n), "set_num_threads"
@@ -59,6 +68,13 @@ def get_num_threads() -> int:
     -------
     int
         The number given to the innermost `threads` around the caller, else the process-wide one.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> with convkit.threads(3):
+    ...     convkit.get_num_threads()
+    3
     """
     return _here.get() or _everywhere
 

@@ -15,6 +15,13 @@ class Window(NamedTuple):
     ----------
     start, end, jump : Fraction
         Of an element that is read alone 0, 0 and 1, as they are by default.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> window = nn.Window.moving(3, stride=2, low=1)
+    >>> [(int(window.start + i * window.jump), int(window.end + i * window.jump)) for i in range(3)]
+    [(-1, 1), (1, 3), (3, 5)]
     """
 
     start: Fraction = Fraction(0)
@@ -27,7 +34,8 @@ class Window(NamedTuple):
 
         Examples
         --------
-        >>> tuple(map(int, Window.moving(3, stride=2, low=1)))
+        >>> from convkit import nn
+        >>> tuple(map(int, nn.Window.moving(3, stride=2, low=1)))
         (-1, 1, 2)
         """
         return cls(Fraction(-low), Fraction(dilation * (kernel - 1) - low), Fraction(stride))

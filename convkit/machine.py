@@ -32,6 +32,18 @@ class Peak(NamedTuple):
     triad : float
         Memory bandwidth in GB/s (1e9 bytes) of ``a = b + s*c`` on the largest number of threads: two arrays read and
         one written, the reading of a line before it is written not counted.
+
+    Examples
+    --------
+    >>> from convkit import Peak
+    >>> peak = Peak("avx2", {"float32": {1: 100.0, 2: 190.0}}, 20.0)
+    >>> peak.gflops["float32"][2] / peak.triad  # FLOP that a byte must be good for
+    9.5
+    >>> print(peak)
+    peak of this machine (avx2):
+      float32, 1 thread: 100 GFLOP/s
+      float32, 2 threads: 190 GFLOP/s
+      triad: 20 GB/s
     """
 
     isa: str
@@ -113,6 +125,12 @@ def isa() -> str:
     -------
     str
         ``"generic"``, ``"neon"``, ``"avx2"`` or ``"avx512"``.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> convkit.isa() in ("generic", "neon", "avx2", "avx512")
+    True
     """
     return engine.isa()
 
@@ -124,6 +142,12 @@ def available_isas() -> tuple[str, ...]:
     -------
     tuple of str
         Those that were built, that CPU and operating system offer, and that ``CONVKIT_ISA`` does not exclude.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> convkit.isa() in convkit.available_isas()
+    True
     """
     return _available
 
@@ -148,6 +172,15 @@ def set_isa(name: str) -> None:
     At import the best is chosen; the environment variable ``CONVKIT_ISA`` caps it, for this function too: no better one
     is available then. A name in it that is unknown or that this machine lacks is a RuntimeError at import. Calls in
     other threads that are under way go on with the kernels they started with.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> before = convkit.isa()
+    >>> convkit.set_isa(convkit.available_isas()[0])
+    >>> convkit.isa()
+    'generic'
+    >>> convkit.set_isa(before)
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, got {type(name).__name__}")
@@ -214,6 +247,15 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
     of convkit's own, with the same bits. The pool waits for no thread that has not begun, and so is faster where other
     processes keep the CPUs busy, or other libraries' threads wait for work, such as scikit-learn's. It is slower beside
     PyTorch, with which convkit shares OpenMP's threads.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> config = convkit.show_config("dicts")
+    >>> list(config)
+    ['versions', 'build', 'isa', 'threads', 'memory']
+    >>> config["threads"]["number"] == convkit.get_num_threads()
+    True
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode must be 'stdout' or 'dicts', got {brief(mode)}")

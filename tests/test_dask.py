@@ -1,6 +1,5 @@
 """What holds of convkit on Dask arrays beside the values: nothing is loaded, little is held, and what is refused."""
 
-import doctest
 import errno
 import importlib
 import pickle
@@ -17,8 +16,7 @@ from dask.callbacks import Callback
 
 import convkit
 import missing
-from cases import THOROUGH
-from lazy import not_computed, operator
+from lazy import not_computed
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((2, 6, 40, 30)).astype(np.float32)
@@ -445,10 +443,3 @@ def test_without_dask(monkeypatch):
     missing.hide(monkeypatch, "dask")
     with pytest.raises(ImportError, match=r"dask is not installed; it comes with the extra \[dask\]"):
         importlib.import_module("convkit.dask")
-
-
-@THOROUGH
-def test_examples_of_docstrings():
-    for name in convkit.dask.__all__:
-        for example in doctest.DocTestFinder().find(operator(name), name, globs={}):
-            assert doctest.DocTestRunner(verbose=False).run(example).failed == 0, name

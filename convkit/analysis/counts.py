@@ -19,6 +19,13 @@ def count_parameters(model: Module, *, trainable: bool | None = None) -> int:
     Returns
     -------
     int
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, rng=0).freeze(), nn.BatchNorm2d(8))
+    >>> analysis.count_parameters(model), analysis.count_parameters(model, trainable=True)  # 216 + 8, and 8 + 8
+    (240, 16)
     """
     chosen = (p for p in model.parameters() if trainable is None or p.trainable == trainable)
     return sum(parameter.size for parameter in chosen)

@@ -28,6 +28,19 @@ class EffectiveField(NamedTuple):
     size : float
         Edge of a square (a cube, in three dimensions) of as many pixels as have a derivative of at least 4.55 % of the
         largest.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> model = nn.Conv2d(1, 1, 3, padding=1, rng=0)
+    >>> model.weight.data[...] = 1
+    >>> gradient, size = analysis.effective_receptive_field(model, (1, 1, 5, 5))
+    >>> gradient, size
+    (array([[0., 0., 0., 0., 0.],
+           [0., 1., 1., 1., 0.],
+           [0., 1., 1., 1., 0.],
+           [0., 1., 1., 1., 0.],
+           [0., 0., 0., 0., 0.]]), 3.0)
     """
 
     gradient: np.ndarray
@@ -66,6 +79,14 @@ def effective_receptive_field(
     ----------
     W. Luo, Y. Li, R. Urtasun, R. Zemel: Understanding the effective receptive field in deep convolutional neural
     networks, NIPS 2016, arXiv:1701.04128.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> model = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1, rng=i) for i in range(8)))
+    >>> field = analysis.effective_receptive_field(model, (1, 4, 32, 32))
+    >>> field.size < 17, analysis.receptive_field(model, (1, 4, 32, 32))[-1].size
+    (True, (17, 17))
     """
     shape = checked_shape(input_shape)
     x = generator(rng).standard_normal(shape).astype(dtype_of(model.parameters()))
@@ -81,7 +102,7 @@ def effective_receptive_field(
         dx = back(grad)
     gradient = np.abs(dx).mean(axis=(0, -1 if axes.start == 1 else 1), dtype=np.float64)
     heard = np.count_nonzero(gradient >= _HEARD * gradient.max())
-    return EffectiveField(gradient, heard ** (1 / max(gradient.ndim, 1)))
+    return EffectiveField(gradient, float(heard ** (1 / max(gradient.ndim, 1))))
 
 
 @contextmanager

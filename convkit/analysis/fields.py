@@ -19,6 +19,13 @@ class Field(NamedTuple):
 
     Output i sees of the input at most the pixels p with ``start + i * jump <= p < start + i * jump + size``; those
     below 0 and past the end are padding.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> (field,) = analysis.receptive_field(nn.Conv1d(1, 1, 3, stride=2, padding=1, rng=0), (1, 1, 9))
+    >>> field.size, field.jump, field.start
+    ((3,), (2,), (-1,))
     """
 
     name: str  # path of the layer in the model
@@ -28,7 +35,17 @@ class Field(NamedTuple):
 
 
 class Fields(tuple[Field, ...]):
-    """What `receptive_field` returns: a tuple of `Field`; printed, a table."""
+    """What `receptive_field` returns: a tuple of `Field`; printed, a table.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=0), nn.MaxPool2d(2))
+    >>> print(analysis.receptive_field(model, (1, 1, 16, 16)))
+    layer          size        jump         start
+    0               3x3         1x1           0x0
+    1               4x4         2x2           0x0
+    """
 
     def __str__(self) -> str:
         width = max([len("layer"), *(len(field.name) for field in self)])

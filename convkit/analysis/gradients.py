@@ -16,7 +16,16 @@ from ..nn.module import Module
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """How one array's gradient compares, at its worst element."""
+    """How one array's gradient compares, at its worst element.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import analysis, nn
+    >>> report = analysis.check_gradients(nn.Linear(3, 2, rng=0), np.ones((4, 3)))
+    >>> [(check.name, check.shape, check.checked) for check in report.entries]
+    [('input', (4, 3), 12), ('weight', (2, 3), 6), ('bias', (2,), 2)]
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -29,7 +38,18 @@ class GradientCheck:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found: one entry for the input and for every parameter that learns."""
+    """What `check_gradients` found: one entry for the input and for every parameter that learns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import analysis
+    >>> def wrong(x):
+    ...     return (x**2).sum(), x  # where 2 * x is right
+    >>> report = analysis.check_gradients(wrong, np.array([1.0, 2.0]), raise_error=False)
+    >>> report.ok, round(report.error, 2)
+    (False, 0.5)
+    """
 
     entries: tuple[GradientCheck, ...]
     rtol: float

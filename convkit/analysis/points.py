@@ -40,6 +40,15 @@ def sampling_points(layer: nn.Module, x: np.ndarray, offset: np.ndarray | None =
     ----------
     J. Dai, H. Qi, Y. Xiong, Y. Li, G. Zhang, H. Hu, Y. Wei: Deformable convolutional networks, ICCV 2017,
     arXiv:1703.06211.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import analysis, nn
+    >>> layer = nn.DeformConv2d(1, 1, 2, branch=False, rng=0)
+    >>> offset = np.full((1, 8, 1, 1), 0.5, np.float32)
+    >>> analysis.sampling_points(layer, np.ones((1, 1, 2, 2), np.float32), offset).reshape(-1, 2).tolist()
+    [[0.5, 0.5], [0.5, 1.5], [1.5, 0.5], [1.5, 1.5]]
     """
     if not isinstance(layer, _LAYERS):
         raise TypeError(f"layer must be a DeformConv1d, DeformConv2d or DeformConv3d, got {type(layer).__name__}")

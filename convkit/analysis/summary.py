@@ -16,7 +16,14 @@ from .trace import trace
 
 
 class SummaryRow(NamedTuple):
-    """One call of one layer."""
+    """One call of one layer.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> analysis.summary(nn.Conv2d(3, 8, 3, rng=0), (1, 3, 8, 8)).rows[0]
+    SummaryRow(name='', kind='Conv2d', output_shape=(1, 8, 6, 6), parameters=224, flops=15552, field=(3, 3))
+    """
 
     name: str
     kind: str
@@ -41,6 +48,13 @@ class Summary:
         Of one forward pass of the batch, as layers say it (`Module.flops`), one multiply-add = 2 FLOPs.
     parameter_bytes, output_bytes : int
         Of all parameters, and of the outputs of all layers for the batch.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> summary = analysis.summary(nn.Conv2d(3, 8, 3, padding=1, rng=0), (2, 3, 8, 8))
+    >>> summary.parameters, summary.flops, summary.parameter_bytes, summary.output_bytes
+    (224, 55296, 896, 4096)
     """
 
     rows: tuple[SummaryRow, ...]
@@ -101,6 +115,16 @@ def summary(model: Module | Network, input_shape: tuple[int, ...]) -> Summary:
     --------
     count_flops : what is counted.
     receptive_field : which pixels a layer sees.
+
+    Examples
+    --------
+    >>> from convkit import analysis, nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=0), nn.ReLU(), nn.MaxPool2d(2))
+    >>> for row in analysis.summary(model, (1, 1, 8, 8)).rows:
+    ...     print(row.kind, row.output_shape, row.parameters, row.flops, row.field)
+    Conv2d (1, 4, 8, 8) 40 4608 (3, 3)
+    ReLU (1, 4, 8, 8) 0 0 (3, 3)
+    MaxPool2d (1, 4, 4, 4) 0 0 (4, 4)
     """
     traced = trace(model, input_shape)
     rows: list[SummaryRow] = []

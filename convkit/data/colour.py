@@ -40,6 +40,13 @@ def grayscale(x: np.ndarray) -> np.ndarray:
     References
     ----------
     Recommendation ITU-R BT.601.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> data.grayscale(np.array([0.0, 1.0, 0.0]).reshape(3, 1, 1))  # green looks the brightest
+    array([[[0.587]]])
     """
     x, (red, green, blue) = _planes(x, "x")
     r, g, b = np.array(LUMA, x.dtype)
@@ -72,6 +79,13 @@ def rgb_to_hsl(x: np.ndarray) -> np.ndarray:
     References
     ----------
     G. Joblove, D. Greenberg: Color spaces for computer graphics, SIGGRAPH 1978.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> data.rgb_to_hsl(np.array([0.0, 0.0, 1.0]).reshape(3, 1, 1)).ravel().round(3)  # blue
+    array([0.667, 1.   , 0.5  ])
     """
     x, (red, green, blue) = _planes(x, "x")
     most, least = x.max(axis=-3), x.min(axis=-3)
@@ -115,6 +129,13 @@ def hsl_to_rgb(x: np.ndarray) -> np.ndarray:
     -----
     A channel is ``L - S * min(L, 1 - L) * clip(min(k - 3, 9 - k), -1, 1)``, k being the hue's twelfths plus 0 for red,
     8 for green and 4 for blue, modulo 12.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> data.hsl_to_rgb(np.array([1 / 3, 1.0, 0.5]).reshape(3, 1, 1)).ravel().round(3)  # green
+    array([0., 1., 0.])
     """
     x, (hue, saturation, lightness) = _planes(x, "x")
     reach = saturation * np.minimum(lightness, 1 - lightness)

@@ -9,7 +9,15 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """Samples to learn from, and samples held out for the one final test."""
+    """Samples to learn from, and samples held out for the one final test.
+
+    Examples
+    --------
+    >>> from convkit import data
+    >>> x_train, y_train, x_test, y_test = data.digits_split()
+    >>> len(x_train), len(x_test)
+    (1438, 359)
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -34,6 +42,13 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     References
     ----------
     E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
+
+    Examples
+    --------
+    >>> from convkit import data
+    >>> x, y = data.digits()
+    >>> x.shape, x.dtype, y[:5]
+    ((1797, 1, 8, 8), dtype('float32'), array([0, 1, 2, 3, 4]))
     """
     with np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False) as source:
         images, labels = source["images"], source["labels"]  # 0 to 16

@@ -91,11 +91,12 @@ class ImageFolder:
     --------
     >>> import pathlib, tempfile
     >>> from PIL import Image
+    >>> from convkit import data
     >>> root = pathlib.Path(tempfile.mkdtemp())
     >>> for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
     ...     (root / name).parent.mkdir(exist_ok=True)
     ...     Image.new("RGB", (6, 4), "white").save(root / name)
-    >>> folder = ImageFolder(root)
+    >>> folder = data.ImageFolder(root)
     >>> folder.classes, folder.labels.tolist(), folder[:2].shape
     (['cat', 'dog'], [0, 0, 1], (2, 3, 4, 6))
     """

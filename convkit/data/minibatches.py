@@ -22,7 +22,17 @@ class Share(NamedTuple):
 
 
 class Minibatches:
-    """The batches of a set, see `minibatches`: every iteration is one epoch, `len` the number of batches."""
+    """The batches of a set, see `minibatches`: every iteration is one epoch, `len` the number of batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> batches = data.minibatches(np.arange(5), np.arange(5), 2, rng=0)
+    >>> first, second = (np.concatenate([x for x, y in batches]) for epoch in range(2))
+    >>> bool((first == second).all()), sorted(first) == sorted(second)
+    (False, True)
+    """
 
     def __init__(
         self,
@@ -161,7 +171,8 @@ def minibatches(
     Examples
     --------
     >>> import numpy as np
-    >>> batches = minibatches(np.arange(5), np.arange(5), 2, shuffle=False)
+    >>> from convkit import data
+    >>> batches = data.minibatches(np.arange(5), np.arange(5), 2, shuffle=False)
     >>> len(batches), [x.tolist() for x, y in batches]
     (3, [[0, 1], [2, 3], [4]])
     """

@@ -20,7 +20,20 @@ BLOCK = 256  # samples looked at in one go: float64 copies stay small, and image
 
 
 class Normalizer(ABC):
-    """Base of the normalisations; the point by point ones have nothing to learn, and their `fit` does nothing."""
+    """Base of the normalisations; the point by point ones have nothing to learn, and their `fit` does nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> class Root(data.Normalizer):
+    ...     def __call__(self, x):
+    ...         return np.sqrt(x)
+    ...     def inverse(self, y):
+    ...         return y**2
+    >>> Root().fit(np.ones(3))(np.array([4.0, 9.0]))
+    array([2., 3.])
+    """
 
     def fit(self, x: Any) -> Normalizer:
         """Learn from the training samples `x` and return self."""
@@ -166,6 +179,14 @@ class MinMax(_Affine):
     ValueError
         If the bounds are not two finite numbers with lo < hi, `axis` is 0, there is nothing to fit, or the channels are
         not those that were fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> normal = data.MinMax().fit(np.array([[1.0], [3.0]]))
+    >>> normal(np.array([[2.0], [5.0]])).ravel(), data.MinMax(0, 255)(np.array([51.0]))
+    (array([0.5, 2. ]), array([0.2]))
     """
 
     def __init__(self, lo: float | None = None, hi: float | None = None, *, axis: int | None = 1) -> None:
@@ -199,6 +220,14 @@ class Log(Normalizer):
     ------
     ValueError
         If `base` is not such a number, or a value of `x` is not above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> normal = data.Log()
+    >>> normal(np.array([1.0, 1e6])).round(3), normal.inverse(np.array([3.0])).round(3)
+    (array([0., 6.]), array([1000.]))
     """
 
     def __init__(self, base: float = 10.0) -> None:
@@ -216,7 +245,16 @@ class Log(Normalizer):
 
 
 class Exp(Normalizer):
-    """The exponential, ``exp(x)``, which makes everything positive. `Log` with base e is its inverse."""
+    """The exponential, ``exp(x)``, which makes everything positive. `Log` with base e is its inverse.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> normal = data.Exp()
+    >>> normal(np.array([0.0, 1.0])).round(3), normal.inverse(np.array([1.0]))
+    (array([1.   , 2.718]), array([0.]))
+    """
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return ``exp(x)``."""
@@ -228,7 +266,15 @@ class Exp(Normalizer):
 
 
 class Arctan(Normalizer):
-    """The arc tangent, ``2 / pi * arctan(x)``, which brings every number into -1 to 1, and keeps its sign."""
+    """The arc tangent, ``2 / pi * arctan(x)``, which brings every number into -1 to 1, and keeps its sign.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> data.Arctan()(np.array([-1e9, 0.0, 1.0])).round(3)
+    array([-1. ,  0. ,  0.5])
+    """
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return ``2 / pi * arctan(x)``."""

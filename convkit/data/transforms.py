@@ -27,6 +27,15 @@ class Compose:
     ----------
     *transforms : function
         Each is called as ``f(x, rng=rng)``.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from convkit import data
+    >>> x, _ = data.digits()
+    >>> change = data.Compose(data.shift, partial(data.rotate, degrees=10))
+    >>> change(x[:64], rng=0).shape
+    (64, 1, 8, 8)
     """
 
     def __init__(self, *transforms: Callable[..., np.ndarray]) -> None:
@@ -65,6 +74,13 @@ def crop(x: np.ndarray, size: int | tuple[int, int], *, padding: int = 0, rng: R
         If `size` or `padding` is not of ints.
     ValueError
         If `x` is not 4-dimensional, `padding` negative, or the window larger than the padded image.
+
+    Examples
+    --------
+    >>> from convkit import data
+    >>> x, _ = data.digits()
+    >>> data.crop(x[:64], 6, rng=0).shape, data.crop(x[:64], 8, padding=1, rng=0).shape
+    ((64, 1, 6, 6), (64, 1, 8, 8))
     """
     height, width = (available + 2 * at_least(padding, "padding", 0) for available in _spatial(x))
     size = per_axis(size, 2, "size", 1)
@@ -102,6 +118,14 @@ def shift(x: np.ndarray, pixels: int = 1, *, rng: Rng = None) -> np.ndarray:
         If `pixels` is not an int.
     ValueError
         If `x` is not 4-dimensional, or `pixels` negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> data.shift(np.array([[[[1, 2], [3, 4]]]]), rng=0)[0, 0]
+    array([[3, 4],
+           [0, 0]])
     """
     return crop(x, _spatial(x), padding=at_least(pixels, "pixels", 0), rng=rng)
 
@@ -129,6 +153,14 @@ def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = 
     ------
     ValueError
         If `x` is not 4-dimensional, or `axis` or `probability` is no such number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> x = np.array([[[[1, 2, 3]]]])
+    >>> data.flip(x, probability=1), data.flip(x, probability=0)
+    (array([[[[3, 2, 1]]]]), array([[[[1, 2, 3]]]]))
     """
     _spatial(x)
     if axis not in (-1, -2):
@@ -169,6 +201,15 @@ def rotate(
         If `x` is not of float32 or float64.
     ValueError
         If `x` is not 4-dimensional, `degrees` is not finite or not in rising order, or `mode` is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import data
+    >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> data.rotate(x, (90, 90)).round(3)[0, 0]
+    array([[2., 4.],
+           [1., 3.]])
     """
     _spatial(x)
     return _moved(x, _angles(degrees, len(x), generator(rng)), mode)

@@ -65,6 +65,16 @@ class Value:
         What a constant is.
     node : Node or None
         What computes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import graph
+    >>> g = graph.Graph()
+    >>> x = g.input("x", graph.Info((2, 3), np.dtype("float32")))
+    >>> y = np.maximum(x[:, :2] * 2, 0)
+    >>> y.shape, [node.op for node in g.nodes]
+    ((2, 2), ['Slice', 'Mul', 'Max'])
     """
 
     __slots__ = ("data", "graph", "info", "name", "node")
@@ -320,6 +330,14 @@ class Node:
     """One operation: the name of an operator, what it takes and gives, its attributes; `path` says which layer it is.
 
     Inputs that are left out are None.
+
+    Examples
+    --------
+    >>> from convkit import graph, nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, rng=0))
+    >>> (node,) = graph.trace(model, [(1, 3, 9, 9)], "float32").nodes
+    >>> node.op, node.attrs["strides"], node.path
+    ('Conv', (2, 2), '0')
     """
 
     __slots__ = ("attrs", "inputs", "op", "outputs", "path")
@@ -364,6 +382,16 @@ class Graph:
         By name, the dtype and the sizes that an input must have; of a size that may differ, None.
     promised : dict
         By name, the sizes that an output must have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import graph
+    >>> g = graph.Graph()
+    >>> moved = g.emit("Add", [g.input("x"), np.float32(1)], {})
+    >>> g.outputs, g.output_names = [g.emit("Relu", [moved], {})], ["y"]
+    >>> graph.Network(g)(np.array([-3.0, 2.0], np.float32))
+    array([0., 3.], dtype=float32)
     """
 
     def __init__(self) -> None:

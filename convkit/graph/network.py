@@ -120,6 +120,15 @@ class Network:
     For each combination of input shapes a plan is made at the first call; the latest eight are kept. Weights are read
     where they lie, or laid out once for all plans. Several threads may call a network at a time: each call in flight
     has memory of its own, and all get the bits that one alone gets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, rng=0), nn.BatchNorm2d(8), nn.ReLU())
+    >>> network = model.prepare((1, 3, 8, 8))
+    >>> network, network(np.ones((2, 3, 8, 8), np.float32)).shape
+    (Network(input -> output; 1 node), (2, 8, 6, 6))
     """
 
     def __init__(
@@ -302,6 +311,7 @@ class Network:
 
         Examples
         --------
+        >>> import numpy as np
         >>> from convkit import nn
         >>> network = nn.Conv2d(1, 4, 3, padding=1, algorithm="implicit_gemm", rng=0).prepare()
         >>> x = np.random.default_rng(0).standard_normal((1, 1, 50, 70), np.float32)

@@ -25,6 +25,16 @@ def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
     """All passes, in the order in which they help each other; the graph itself.
 
     Constants that take more than `max_bytes` in all are left to the plan, which refuses them.
+
+    Examples
+    --------
+    >>> from convkit import graph, nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, rng=0), nn.BatchNorm2d(8), nn.ReLU())
+    >>> g = graph.trace(model, [(1, 3, 8, 8)], "float32")
+    >>> [node.op for node in g.nodes]
+    ['Conv', 'BatchNormalization', 'Relu']
+    >>> [node.op for node in graph.optimise(g).nodes]
+    ['Conv']
     """
     if graph.optimised:
         return graph

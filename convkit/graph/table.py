@@ -15,7 +15,16 @@ Attrs = dict[str, Any]  # of a node: its settings by name, as ONNX has them
 
 
 class Info(NamedTuple):
-    """What is known of a value before it is there: its shape and dtype, and where it follows from shapes, itself."""
+    """What is known of a value before it is there: its shape and dtype, and where it follows from shapes, itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import graph
+    >>> x = graph.Info((2, 3), np.dtype("float32"))
+    >>> graph.OPS["Concat"].infer({"axis": 1}, x, x)[0].shape
+    (2, 6)
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -57,6 +66,14 @@ class Op(NamedTuple):
     scratch : function
         ``scratch(attrs, *infos)``: bytes that `run` allocates beside the outputs, where a node's attributes make them
         more than inputs and outputs take.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import graph
+    >>> relu = graph.OPS["Relu"]
+    >>> relu.run({}, np.array([-1.0, 2.0])), relu.elementwise, relu.fixed
+    (array([0., 2.]), True, True)
     """
 
     run: Callable[..., Any]
@@ -80,6 +97,16 @@ def op(
     """Decorator: the row of these operators, whose `run` the function is.
 
     Without `infer` shapes are found by a run on zeros; `decided_by` are the inputs whose numbers decide them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import graph
+    >>> @graph.op("Twice")
+    ... def twice(attrs, x):
+    ...     return 2 * x
+    >>> graph.OPS.pop("Twice").run({}, np.ones(2))
+    array([2., 2.])
     """
 
     def enter(run: Callable) -> Callable:

@@ -35,6 +35,13 @@ def alexnet(
     A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet classification with deep convolutional neural networks, NIPS
     2012.
     A. Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014, arXiv:1404.5997.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> model = models.alexnet(init="zeros")
+    >>> model.output_shape((1, 3, 224, 224)), model[0].output_shape((1, 3, 224, 224))
+    ((1, 1000), (1, 256, 6, 6))
     """
     new = Layers(init, rng, dtype)
     features = nn.Sequential(

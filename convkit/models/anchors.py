@@ -33,6 +33,13 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float] = _RATIOS, *, d
     ------
     ValueError
         If there are no sizes or ratios, or one is not positive.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> models.cell_anchors([32], ratios=(0.5, 1))
+    array([[-23., -11.,  23.,  11.],
+           [-16., -16.,  16.,  16.]], dtype=float32)
     """
     for name, values in (("sizes", sizes), ("ratios", ratios)):
         if not len(values) or not all(value > 0 for value in values):
@@ -66,6 +73,16 @@ def grid_anchors(
     ------
     ValueError
         If there are not as many `cells` as `map_sizes`.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> (boxes,) = models.grid_anchors((64, 64), [(2, 2)], [models.cell_anchors([32], ratios=(1,))])
+    >>> boxes
+    array([[-16., -16.,  16.,  16.],
+           [ 16., -16.,  48.,  16.],
+           [-16.,  16.,  16.,  48.],
+           [ 16.,  16.,  48.,  48.]], dtype=float32)
     """
     if len(cells) != len(map_sizes):
         raise ValueError(f"cells must be one for each of the {len(map_sizes)} map_sizes, got {len(cells)}")
@@ -102,6 +119,12 @@ def pyramid_anchors(image_size: tuple[int, int], *, dtype: str = "float32") -> l
     ----------
     T.-Y. Lin, P. Dollar, R. Girshick, K. He, B. Hariharan, S. Belongie: Feature pyramid networks for object detection,
     CVPR 2017, arXiv:1612.03144, section 4.1.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> [boxes.shape for boxes in models.pyramid_anchors((256, 256))]
+    [(12288, 4), (3072, 4), (768, 4), (192, 4), (48, 4)]
     """
     cells = [cell_anchors([size], dtype=dtype) for size in (32, 64, 128, 256, 512)]
     return grid_anchors(image_size, _map_sizes(image_size, (4, 8, 16, 32, 64)), cells)
@@ -125,6 +148,12 @@ def retinanet_anchors(image_size: tuple[int, int], *, dtype: str = "float32") ->
     ----------
     T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar: Focal loss for dense object detection, ICCV 2017,
     arXiv:1708.02002, section 4.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> [boxes.shape for boxes in models.retinanet_anchors((256, 256))]
+    [(9216, 4), (2304, 4), (576, 4), (144, 4), (36, 4)]
     """
     octaves = [[int(size * 2 ** (third / 3)) for third in range(3)] for size in (32, 64, 128, 256, 512)]
     cells = [cell_anchors(sizes, dtype=dtype) for sizes in octaves]

@@ -47,6 +47,15 @@ def dcgan_generator(
     ----------
     A. Radford, L. Metz, S. Chintala: Unsupervised representation learning with deep convolutional generative
     adversarial networks, ICLR 2016, arXiv:1511.06434.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import models
+    >>> model = models.dcgan_generator(8, width=4, rng=0)
+    >>> y = model.predict(np.random.default_rng(0).standard_normal((2, 8, 1, 1), np.float32))
+    >>> y.shape, bool(abs(y).max() <= 1)
+    ((2, 3, 64, 64), True)
     """
     new = Layers(init, rng, dtype)
     layers: list[nn.Module] = []

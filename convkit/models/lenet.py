@@ -34,6 +34,15 @@ def lenet5(
     ----------
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, Proceedings of
     the IEEE 86, 1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import models
+    >>> model = models.lenet5(rng=0)
+    >>> x = np.ones((1, 1, 32, 32), np.float32)
+    >>> model(x).shape, model[:-1](x).shape
+    ((1, 10), (1, 84))
     """
     new = Layers(init, rng, dtype)
     return nn.Sequential(

@@ -65,6 +65,14 @@ def mobilenet_v2(
     ----------
     M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen: MobileNetV2: inverted residuals and linear bottlenecks,
     CVPR 2018, arXiv:1801.04381.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import models
+    >>> model = models.mobilenet_v2(10, init="zeros")
+    >>> model.predict(np.ones((1, 3, 32, 32), np.float32)).shape
+    (1, 10)
     """
     new = Layers(init, rng, dtype)
     features: list[nn.Module] = [_conv(new, in_channels, 32, 3, 2)]

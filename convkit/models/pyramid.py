@@ -35,6 +35,14 @@ class FeaturePyramid(nn.Module):
     ----------
     T.-Y. Lin, P. Dollar, R. Girshick, K. He, B. Hariharan, S. Belongie: Feature pyramid networks for object detection,
     CVPR 2017, arXiv:1612.03144.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import models
+    >>> neck = models.FeaturePyramid((8, 16), out_channels=4, rng=0)
+    >>> [y.shape for y in neck([np.ones((1, 8, 16, 16), np.float32), np.ones((1, 16, 8, 8), np.float32)])]
+    [(1, 4, 16, 16), (1, 4, 8, 8), (1, 4, 4, 4)]
     """
 
     def __init__(
@@ -98,18 +106,20 @@ def _each(layers: Sequence[nn.Module], maps: Sequence[np.ndarray]) -> tuple[list
 class PyramidNetwork(nn.Module):
     """A backbone cut into stages, and a neck that gets the output of each.
 
-    ::
-
-        net = models.resnet18(rng=0)
-        model = models.PyramidNetwork([net[:5], net[5], net[6], net[7]], models.FeaturePyramid((64, 128, 256, 512)))
-        p2, p3, p4, p5, p6 = model(x)
-
     Parameters
     ----------
     stages : sequence of Module
         The next one's input is the one's output.
     neck : Module
         Such as `FeaturePyramid`.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> net, neck = models.resnet18(init="zeros"), models.FeaturePyramid((64, 128, 256, 512), init="zeros")
+    >>> model = models.PyramidNetwork([net[:5], net[5], net[6], net[7]], neck)
+    >>> model.output_shape((1, 3, 224, 224))[0], len(model.output_shape((1, 3, 224, 224)))
+    ((1, 256, 56, 56), 5)
     """
 
     def __init__(self, stages: Sequence[nn.Module], neck: nn.Module) -> None:

@@ -121,6 +121,14 @@ def resnet18(
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, arXiv:1512.03385.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import models
+    >>> model, x = models.resnet18(10, init="zeros"), np.ones((1, 3, 32, 32), np.float32)
+    >>> model.predict(x).shape, model[:-1].output_shape(x.shape)
+    ((1, 10), (1, 512))
     """
     return _resnet(basic_block, 1, (2, 2, 2, 2), num_classes, in_channels, Layers(init, rng, dtype))
 
@@ -152,5 +160,12 @@ def resnet50(
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, arXiv:1512.03385.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> model = models.resnet50(init="zeros")
+    >>> model.output_shape((1, 3, 224, 224)), model[:-1].output_shape((1, 3, 224, 224))
+    ((1, 1000), (1, 2048))
     """
     return _resnet(bottleneck, 4, (3, 4, 6, 3), num_classes, in_channels, Layers(init, rng, dtype))

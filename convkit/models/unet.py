@@ -25,6 +25,14 @@ class UNet(nn.Module):
         From each size to the next larger one, the smallest first; half of a merge's channels.
     head : Module
         From the last features to the scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import models
+    >>> model = models.unet(width=4, depth=2, rng=0)
+    >>> len(model.down), model(np.ones((1, 1, 16, 24), np.float32)).shape
+    (2, (1, 2, 16, 24))
     """
 
     def __init__(
@@ -105,6 +113,12 @@ def unet(
     ----------
     O. Ronneberger, P. Fischer, T. Brox: U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
     arXiv:1505.04597.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> models.unet(3, width=8, depth=2, rng=0).output_shape((1, 1, 64, 48))
+    (1, 3, 64, 48)
     """
     at_least(depth, "depth", 0)
     new = Layers(init, rng, dtype)

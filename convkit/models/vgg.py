@@ -35,6 +35,13 @@ def vgg16(
     ----------
     K. Simonyan, A. Zisserman: Very deep convolutional networks for large-scale image recognition, ICLR 2015,
     arXiv:1409.1556.
+
+    Examples
+    --------
+    >>> from convkit import models
+    >>> model = models.vgg16(init="zeros")
+    >>> model.output_shape((1, 3, 224, 224)), model[0].output_shape((1, 3, 224, 224))
+    ((1, 1000), (1, 512, 7, 7))
     """
     new = Layers(init, rng, dtype)
     features: list[nn.Module] = []

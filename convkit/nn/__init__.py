@@ -18,7 +18,7 @@ rearranging   `Identity`, `Flatten`, `PixelShuffle`, `ZeroPad2d`
 activations   `Step`, `Sigmoid`, `Tanh`, `Hardsigmoid`, `ReLU`, `ReLU6`, `LeakyReLU`, `PReLU`, `ELU`, `SELU`, `GELU`,
               `SiLU`, `Hardswish`, `Softplus`, `Softmax`, `LogSoftmax`
 joined        `Sequential`, `Residual`, `Concat`, `Each`
-of your own   `Module`, `ByElement`, `Parameter`, `Buffer`, `Window`
+of your own   `Module`, `ByElement`, `Parameter`, `Buffer`, `Window`, `Way`
 how it runs   `inference`, `keeping`, `hooks`
 weight files  `save_state`, `load_state`
 ============  ==========================================================================================================

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ..ops._docs import words
 from .module import Module
 
 
@@ -24,7 +25,7 @@ class ForAxes(Module):
         super().__init_subclass__(**options)
         if nd:
             module, name = cls._operators
-            cls._nd, cls.__doc__ = nd, cls._doc.format(nd=nd, ones=", ".join("1" * nd))
+            cls._nd, cls.__doc__ = nd, cls._doc.format(**words(nd))
             cls._forward = staticmethod(getattr(module, f"{name}{nd}d"))
             cls._backward = staticmethod(getattr(module, f"{name}{nd}d_backward"))
 

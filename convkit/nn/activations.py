@@ -77,6 +77,13 @@ class Step(ByElement):
     ----------
     F. Rosenblatt: The perceptron: a probabilistic model for information storage and organization in the brain,
     Psychological Review 65, 1958.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.Step()(np.array([-0.5, 0.0, 0.5]))
+    array([0., 1., 1.])
     """
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
@@ -89,7 +96,16 @@ class Step(ByElement):
 
 
 class ReLU(FromResult):
-    """y = max(x, 0). At zero the derivative is zero."""
+    """y = max(x, 0). At zero the derivative is zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> relu = nn.ReLU()
+    >>> relu(np.array([-1.0, 0.0, 2.0])), relu.backward(np.ones(3))
+    (array([0., 0., 2.]), array([0., 0., 1.]))
+    """
 
     fused, _op = "relu", "Relu"
 
@@ -100,6 +116,13 @@ class ReLU6(FromResult):
     References
     ----------
     A. Krizhevsky: Convolutional deep belief networks on CIFAR-10, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.ReLU6()(np.array([-1.0, 2.0, 8.0]))
+    array([0., 2., 6.])
     """
 
     fused = "clip", 0.0, 6.0
@@ -119,7 +142,9 @@ class Hardsigmoid(FromResult):
 
     Examples
     --------
-    >>> Hardsigmoid()(np.array([0.0, 6.0]))
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.Hardsigmoid()(np.array([0.0, 6.0]))
     array([0.5, 1. ])
     """
 
@@ -139,6 +164,13 @@ class LeakyReLU(_FromArgument):
     References
     ----------
     A. L. Maas, A. Y. Hannun, A. Y. Ng: Rectifier nonlinearities improve neural network acoustic models, ICML 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.LeakyReLU(0.1)(np.array([-2.0, 3.0]))
+    array([-0.2,  3. ])
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -185,7 +217,9 @@ class PReLU(ByElement):
 
     Examples
     --------
-    >>> PReLU(init=0.5, dtype="float64")(np.array([-2.0, 3.0]))
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.PReLU(init=0.5, dtype="float64")(np.array([-2.0, 3.0]))
     array([-1.,  3.])
     """
 
@@ -229,6 +263,13 @@ class ELU(_FromArgument):
     ----------
     D.-A. Clevert, T. Unterthiner, S. Hochreiter: Fast and accurate deep network learning by exponential linear units,
     ICLR 2016, arXiv:1511.07289.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.ELU()(np.array([-10.0, -1.0, 2.0])).round(3)
+    array([-1.   , -0.632,  2.   ])
     """
 
     scale, _op = 1.0, "Elu"
@@ -254,6 +295,14 @@ class SELU(ELU):
     ----------
     G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter: Self-normalizing neural networks, NeurIPS 2017,
     arXiv:1706.02515.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> y = nn.SELU()(np.random.default_rng(0).standard_normal(10_000))
+    >>> bool(abs(y.mean()) < 0.02 and abs(y.var() - 1) < 0.02)
+    True
     """
 
     scale, _op = 1.0507009873554804934193349852946, "Selu"
@@ -270,13 +319,30 @@ class SELU(ELU):
 
 
 class Sigmoid(FromResult):
-    """y = 1 / (1 + exp(-x)); no x overflows."""
+    """y = 1 / (1 + exp(-x)); no x overflows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.Sigmoid()(np.array([-1000.0, 0.0, 2.0])).round(3)
+    array([0.   , 0.5  , 0.881])
+    """
 
     fused, _op = "sigmoid", "Sigmoid"
 
 
 class Tanh(FromResult):
-    """y = tanh(x)."""
+    """y = tanh(x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> tanh = nn.Tanh()
+    >>> tanh(np.array([0.0, 1.0])).round(3), tanh.backward(np.ones(2)).round(3)
+    (array([0.   , 0.762]), array([1.  , 0.42]))
+    """
 
     fused, _op = "tanh", "Tanh"
 
@@ -288,6 +354,13 @@ class SiLU(_FromArgument):
     ----------
     S. Elfwing, E. Uchibe, K. Doya: Sigmoid-weighted linear units for neural network function approximation in
     reinforcement learning, Neural Networks 107, 2018, arXiv:1702.03118.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.SiLU()(np.array([-1.0, 0.0, 10.0])).round(3)
+    array([-0.269,  0.   , 10.   ])
     """
 
     _op = "Swish"
@@ -305,7 +378,9 @@ class Hardswish(_FromArgument):
 
     Examples
     --------
-    >>> Hardswish()(np.array([1.5, 4.0]))
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.Hardswish()(np.array([1.5, 4.0]))
     array([1.125, 4.   ])
     """
 
@@ -332,6 +407,14 @@ class GELU(_FromArgument):
     References
     ----------
     D. Hendrycks, K. Gimpel: Gaussian error linear units, 2016, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.array([-1.0, 1.0])
+    >>> nn.GELU()(x).round(4), nn.GELU("tanh")(x).round(4)
+    (array([-0.1587,  0.8413]), array([-0.1588,  0.8412]))
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -370,6 +453,14 @@ class Softplus(_FromArgument):
     ----------
     C. Dugas, Y. Bengio, F. Belisle, C. Nadeau, R. Garcia: Incorporating second-order functional knowledge for better
     option pricing, NeurIPS 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.array([-1.0, 0.0, 1.0])
+    >>> nn.Softplus()(x).round(3), nn.Softplus(beta=10)(x).round(3)
+    (array([0.313, 0.693, 1.313]), array([0.   , 0.069, 1.   ]))
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
@@ -402,6 +493,14 @@ class Softmax(ByElement):
     ----------
     dim : int, default 1
         The axis: the classes of ``(N, classes, *)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.Softmax()(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
     """
 
     def __init__(self, dim: int = 1) -> None:
@@ -433,6 +532,14 @@ class LogSoftmax(Softmax):
     ----------
     dim : int, default 1
         The axis: the classes of ``(N, classes, *)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.LogSoftmax()(np.array([[0.0, 0.0], [5.0, 0.0]])).round(3)
+    array([[-0.693, -0.693],
+           [-0.007, -5.007]])
     """
 
     _op = "LogSoftmax"

@@ -199,19 +199,30 @@ _DOC = """Normalise every channel over the batch {where}, then scale and shift i
     ----------
     S. Ioffe, C. Szegedy: Batch normalization: accelerating deep network training by reducing internal covariate shift,
     ICML 2015, arXiv:1502.03167.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> layer = nn.BatchNorm{nd}d(2, dtype="float64")
+    >>> y = layer(np.random.default_rng(0).normal(5, 3, (64, 2, {eights})))
+    >>> round(abs(float(y.mean())), 3), round(float(y.std()), 3)
+    (0.0, 1.0)
+    >>> layer.running_mean.data.round(1)  # a tenth of the way from 0 to 5
+    array([0.5, 0.5])
     """
 
 
 class BatchNorm1d(_BatchNorm):
-    __doc__ = _DOC.format(where="(and the length)", shapes="``(N, C)`` or ``(N, C, L)``")
+    __doc__ = _DOC.format(nd=1, eights="8", where="(and the length)", shapes="``(N, C)`` or ``(N, C, L)``")
     _ndims = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = _DOC.format(where="and the pixels", shapes="``(N, C, H, W)``")
+    __doc__ = _DOC.format(nd=2, eights="8, 8", where="and the pixels", shapes="``(N, C, H, W)``")
     _ndims = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    __doc__ = _DOC.format(where="and the voxels", shapes="``(N, C, D, H, W)``")
+    __doc__ = _DOC.format(nd=3, eights="8, 8, 8", where="and the voxels", shapes="``(N, C, D, H, W)``")
     _ndims = (5,)

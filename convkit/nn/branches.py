@@ -41,6 +41,15 @@ class Residual(Module):
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, arXiv:1512.03385.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> block = nn.Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, init="zeros"), nn.ReLU()))
+    >>> x = np.ones((1, 4, 8, 8), np.float32)
+    >>> bool((block(x) == x).all())  # a branch of zeros adds nothing
+    True
     """
 
     def __init__(self, branch: Module, shortcut: Module | None = None) -> None:
@@ -92,6 +101,14 @@ class Concat(Module):
     ----------
     O. Ronneberger, P. Fischer, T. Brox: U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
     arXiv:1505.04597.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> skip = nn.Concat(nn.Identity(), nn.Conv2d(3, 5, 3, padding=1, rng=0))
+    >>> skip(np.ones((1, 3, 8, 8), np.float32)).shape
+    (1, 8, 8, 8)
     """
 
     def __init__(self, *branches: Module, dim: int = 1) -> None:
@@ -148,6 +165,7 @@ class Each(Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from convkit import nn
     >>> head = nn.Each(nn.Conv2d(2, 1, 1, rng=0))
     >>> [y.shape for y in head([np.ones((1, 2, n, n), np.float32) for n in (4, 2)])]

@@ -177,6 +177,16 @@ class _Conv(Convolution):
     -----
     Output size along an axis: ``floor((in + pad_lo + pad_hi - dilation * (kernel - 1) - 1) / stride) + 1``.
     The initial weights differ from PyTorch's, which draws from a narrower uniform distribution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> layer = nn.Conv{nd}d(3, 8, kernel_size=3, padding=1, rng=0)
+    >>> layer(np.ones((1, 3, {eights}), np.float32)).shape
+    (1, 8, {eights})
+    >>> layer.backward(np.ones((1, 8, {eights}), np.float32)).shape, layer.weight.grad.shape
+    ((1, 3, {eights}), (8, 3, {threes}))
     """
 
     _passed = ("stride", "padding", "dilation", "groups", "padding_mode", "activation", "layout", "algorithm")

@@ -46,6 +46,14 @@ class _ConvTranspose(Convolution):
     -----
     Output size along an axis:
     ``(in - 1) * stride - pad_lo - pad_hi + dilation * (kernel - 1) + output_padding + 1``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> layer = nn.ConvTranspose{nd}d(8, 3, kernel_size=2, stride=2, rng=0)
+    >>> layer(np.ones((1, 8, {fours}), np.float32)).shape, layer.weight.shape
+    ((1, 3, {eights}), (8, 3, {twos}))
     """
 
     _passed = ("stride", "padding", "output_padding", "groups", "dilation", "activation", "layout", "algorithm")

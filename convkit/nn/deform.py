@@ -62,6 +62,14 @@ class _DeformConv(Convolution):
     ----------
     J. Dai et al.: Deformable convolutional networks, ICCV 2017, arXiv:1703.06211. X. Zhu et al.: Deformable ConvNets
     v2: more deformable, better results, CVPR 2019, arXiv:1811.11168.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> layer = nn.DeformConv{nd}d(3, 8, kernel_size=3, padding=1, rng=0)
+    >>> layer(np.ones((1, 3, {eights}), np.float32)).shape, layer.conv_offset.out_channels
+    ((1, 8, {eights}), {offsets})
     """
 
     _passed = ("stride", "padding", "dilation", "layout", "activation")

@@ -60,6 +60,12 @@ _DOC = """In training, zero {what} with probability p and enlarge the others by 
     References
     ----------
     {source}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    {example}
     """
 
 
@@ -69,6 +75,9 @@ class Dropout(_Dropout):
         more="",
         source="""N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov: Dropout: a simple way to
     prevent neural networks from overfitting, JMLR 15, 2014.""",
+        example=""">>> layer = nn.Dropout(0.5, rng=0)
+    >>> layer(np.ones(8)), layer.eval()(np.ones(2))
+    (array([2., 2., 2., 0., 0., 0., 0., 0.]), array([1., 1.]))""",
     )
 
 
@@ -80,6 +89,11 @@ class Dropout2d(_Dropout):
 """,
         source="""J. Tompson, R. Goroshin, A. Jain, Y. LeCun, C. Bregler: Efficient object localization using
     convolutional networks, CVPR 2015, arXiv:1411.4280.""",
+        example=""">>> nn.Dropout2d(0.5, rng=0)(np.ones((1, 4, 1, 3)))[0, :, 0]
+    array([[2., 2., 2.],
+           [2., 2., 2.],
+           [2., 2., 2.],
+           [0., 0., 0.]])""",
     )
 
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None, layout: str = "NCHW") -> None:

@@ -40,6 +40,16 @@ def save_state(state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None
         If safetensors is not installed; it comes with the extra [train].
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from convkit import nn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "weights.npz")
+    ...     nn.save_state(nn.Linear(3, 2, rng=0).state_dict(), path)
+    ...     list(nn.load_state(path))
+    ['weight', 'bias']
     """
     write = _WRITERS.get(as_path(path).suffix)
     if write is None:

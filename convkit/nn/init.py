@@ -24,6 +24,12 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return how many inputs feed one output and how many outputs one input feeds, as PyTorch counts them.
 
     `shape` is a weight's, ``(out, in / groups, *kernel)``.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> init.fans((8, 3, 5, 5))  # a Conv2d of 3 to 8 channels
+    (75, 200)
     """
     taps = math.prod(shape[2:])
     return shape[1] * taps, shape[0] * taps
@@ -47,6 +53,13 @@ def he(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers, ICCV 2015, eq. 10.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> weight = init.he((64, 32, 3, 3), rng=0)
+    >>> round(float(weight.var()), 4), round(2 / (32 * 9), 4)
+    (0.0069, 0.0069)
     """
     fan_in, _ = fans(shape)
     return generator(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
@@ -67,6 +80,13 @@ def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun: Delving deep into rectifiers, ICCV 2015, eq. 10.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> weight = init.he_uniform((64, 32, 3, 3), rng=0)
+    >>> round(float(abs(weight).max()), 4), round((6 / (32 * 9)) ** 0.5, 4)
+    (0.1443, 0.1443)
     """
     bound = math.sqrt(6 / max(fans(shape)[0], 1))
     return generator(rng).uniform(-bound, bound, shape).astype(dtype)
@@ -87,6 +107,13 @@ def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -
     References
     ----------
     X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward networks, AISTATS 2010, eq. 16.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> weight = init.glorot((64, 32, 3, 3), rng=0)
+    >>> round(float(abs(weight).max()), 4), round((6 / (32 * 9 + 64 * 9)) ** 0.5, 4)
+    (0.0833, 0.0833)
     """
     bound = math.sqrt(6 / max(sum(fans(shape)), 1))
     return generator(rng).uniform(-bound, bound, shape).astype(dtype)
@@ -107,6 +134,13 @@ def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "floa
     References
     ----------
     X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward networks, AISTATS 2010, eq. 16.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> weight = init.glorot_normal((64, 32, 3, 3), rng=0)
+    >>> round(float(weight.var()), 4), round(2 / (32 * 9 + 64 * 9), 4)
+    (0.0023, 0.0023)
     """
     return generator(rng).normal(0.0, math.sqrt(2 / max(sum(fans(shape)), 1)), shape).astype(dtype)
 
@@ -124,6 +158,13 @@ def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") ->
     Returns
     -------
     ndarray
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> init.zeros((2, 3))
+    array([[0., 0., 0.],
+           [0., 0., 0.]], dtype=float32)
     """
     if rng is not None:
         generator(rng)
@@ -146,6 +187,12 @@ def get(init: str | Initialiser) -> Initialiser:
     ------
     ValueError
         If there is none of that name.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> init.get("he") is init.he
+    True
     """
     if callable(init):
         return init
@@ -161,6 +208,12 @@ def parameter(init: str | Initialiser, shape: tuple[int, ...], rng: Rng, dtype: 
     ------
     ValueError
         If there is no initialiser of that name, or a function gives another shape.
+
+    Examples
+    --------
+    >>> from convkit.nn import init
+    >>> init.parameter("he", (8, 3, 5, 5), 0, "float32")
+    Parameter(shape=(8, 3, 5, 5), dtype=float32)
     """
     data = get(init)(shape, rng=rng, dtype=real(dtype))
     if np.shape(data) != shape:

@@ -32,6 +32,16 @@ class Linear(Module):
     bias : Parameter, ``(out_features,)``, or None
     in_features, out_features, activation
         As given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> layer = nn.Linear(3, 2, rng=0)
+    >>> layer(np.ones((5, 3), np.float32)).shape, layer.weight.shape
+    ((5, 2), (2, 3))
+    >>> layer.backward(np.ones((5, 2), np.float32)).shape, layer.bias.grad
+    ((5, 3), array([5., 5.], dtype=float32))
     """
 
     def __init__(

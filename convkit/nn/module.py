@@ -30,7 +30,15 @@ Way = Callable[[Any, bool], Any]  # back(grad, need_input): what `Module.run` re
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `Module.load_state_dict` did not find a partner for."""
+    """What `Module.load_state_dict` did not find a partner for.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> layer = nn.Linear(3, 2, rng=0)
+    >>> layer.load_state_dict({"weight": layer.weight.data, "scale": layer.bias.data}, strict=False)
+    IncompatibleKeys(missing_keys=['bias'], unexpected_keys=['scale'])
+    """
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -166,25 +174,32 @@ class Module(_Part, ABC):
     A layer is a constructor and `run`, one function that computes the output and returns it together with the way back:
     a function that takes the output's gradient, adds to the parameters' and returns the input's. What it needs of the
     forward it finds in its closure; the layer itself stays as it is, so it may stand in several places of a model, and
-    several threads may use it::
-
-        class Scale(Module):
-            def __init__(self, channels):
-                self.weight = Parameter(np.ones((1, channels, 1, 1), np.float32))
-
-            def run(self, x):
-                weight = self.weight.data
-
-                def back(grad, need_input):
-                    self.weight.accumulate((grad * x).sum(axis=(0, 2, 3), keepdims=True))
-                    return grad * weight
-
-                return x * weight, back
+    several threads may use it.
 
     Parameters, buffers and inner modules are found among the attributes, in the order in which the constructor sets
     them; lists of modules count too, as ``name.0``, ``name.1``... A module made of others calls their `begin`, and its
     way back theirs, in reverse. What `convkit.analysis` is to know of a layer, it says in `output_shape`, `flops` and
     `windows`; one that works element by element inherits them from `ByElement`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self, channels):
+    ...         self.weight = nn.Parameter(np.ones((1, channels, 1, 1), np.float32))
+    ...
+    ...     def run(self, x):
+    ...         weight = self.weight.data
+    ...
+    ...         def back(grad, need_input):
+    ...             self.weight.accumulate((grad * x).sum(axis=(0, 2, 3), keepdims=True))
+    ...             return grad * weight
+    ...
+    ...         return x * weight, back
+    >>> model, x = nn.Sequential(Scale(2), nn.ReLU()), np.ones((1, 2, 4, 4), np.float32)
+    >>> model(x).shape, model.backward(x).shape, model[0].weight.grad.ravel()
+    ((1, 2, 4, 4), (1, 2, 4, 4), array([16., 16.], dtype=float32))
     """
 
     frozen = False
@@ -248,6 +263,7 @@ class Module(_Part, ABC):
 
         Examples
         --------
+        >>> import numpy as np
         >>> from convkit import nn
         >>> layer = nn.Tanh()
         >>> (y, back), (z, back_too) = layer.begin(np.zeros(2)), layer.begin(np.ones(2))
@@ -574,7 +590,19 @@ class Module(_Part, ABC):
 
 
 class ByElement(Module):
-    """Base of layers whose output has the input's shape and, for receptive fields, is one element's affair."""
+    """Base of layers whose output has the input's shape and, for receptive fields, is one element's affair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> class Square(nn.ByElement):
+    ...     def run(self, x):
+    ...         return x * x, lambda grad, need_input: 2 * x * grad
+    >>> square = Square()
+    >>> square(np.array([1.0, 3.0])), square.backward(np.ones(2)), square.output_shape((8, 5))
+    (array([1., 9.]), array([2., 6.]), (8, 5))
+    """
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """That of the input."""

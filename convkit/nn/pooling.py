@@ -102,6 +102,15 @@ class _MaxPool(_Pool):
         Passed on to `convkit.max_pool{nd}d`; `stride` is by default `kernel_size`.
     return_indices : bool, default False
         Whether it returns ``(y, indices)``, as `MaxUnpool{nd}d` wants them; such a layer cannot stand in a chain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.arange(8.0**{nd}).reshape(1, 1, {eights})
+    >>> y, indices = nn.MaxPool{nd}d(2, return_indices=True)(x)
+    >>> y.shape, bool((y == indices).all())  # the largest element of each window, and where it was
+    ((1, 1, {fours}), True)
     """
 
     _op = "MaxPool"
@@ -134,6 +143,18 @@ class _AvgPool(_Pool):
     ----------
     kernel_size, stride, padding, ceil_mode, count_include_pad, dilation, layout
         Passed on to `convkit.avg_pool{nd}d`; `stride` is by default `kernel_size`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.ones((1, 1, {fours}))
+    >>> nn.AvgPool{nd}d(2)(x).shape
+    (1, 1, {twos})
+    >>> float(nn.AvgPool{nd}d(3, 1, padding=1)(x).min()) < 1  # zeros of the padding count
+    True
+    >>> float(nn.AvgPool{nd}d(3, 1, padding=1, count_include_pad=False)(x).min())
+    1.0
     """
 
     _op = "AveragePool"
@@ -171,6 +192,13 @@ class _AdaptiveAvgPool(_Pool):
     output_size : int, None, or a tuple of {nd} of them
         Spatial size of the output; None keeps the input's.
     layout : {{"NCHW", "NHWC"}}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.AdaptiveAvgPool{nd}d(3)(np.ones((1, 4, {eights}))).shape
+    (1, 4, {threes})
     """
 
     _op = "AdaptiveAveragePool"
@@ -219,6 +247,13 @@ class _AdaptiveMaxPool(_AdaptiveAvgPool):
     return_indices : bool, default False
         Whether it returns ``(y, indices)``; such a layer cannot stand in a chain.
     layout : {{"NCHW", "NHWC"}}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.AdaptiveMaxPool{nd}d(3)(np.ones((1, 4, {eights}))).shape
+    (1, 4, {threes})
     """
 
     _op = "AdaptiveMaxPool"
@@ -246,6 +281,15 @@ class _GlobalAvgPool(_AdaptiveAvgPool):
     References
     ----------
     M. Lin, Q. Chen, S. Yan: Network in network, 2013, arXiv:1312.4400.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.zeros((1, 2, {eights}))
+    >>> x[0, 1, :4] = 1
+    >>> nn.GlobalAvgPool{nd}d()(x).shape, nn.GlobalAvgPool{nd}d()(x).ravel()
+    ((1, 2, {ones}), array([0. , 0.5]))
     """
 
     def __init__(self, *, layout: str = "NCHW") -> None:
@@ -259,6 +303,15 @@ class _GlobalMaxPool(_AdaptiveMaxPool):
     Parameters
     ----------
     layout : {{"NCHW", "NHWC"}}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.zeros((1, 2, {eights}))
+    >>> x[0, 1, :4] = 1
+    >>> nn.GlobalMaxPool{nd}d()(x).shape, nn.GlobalMaxPool{nd}d()(x).ravel()
+    ((1, 2, {ones}), array([0., 1.]))
     """
 
     def __init__(self, *, layout: str = "NCHW") -> None:
@@ -278,6 +331,17 @@ class _MaxUnpool(_Pool):
     ----------
     M. D. Zeiler, G. W. Taylor, R. Fergus: Adaptive deconvolutional networks for mid and high level feature learning,
     ICCV 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> pool, unpool = nn.MaxPool{nd}d(2, return_indices=True), nn.MaxUnpool{nd}d(2)
+    >>> x = np.arange(8.0**{nd}).reshape(1, 1, {eights})
+    >>> y, indices = pool(x)
+    >>> z = unpool(y, indices)
+    >>> z.shape, bool(((z == x) | (z == 0)).all())
+    ((1, 1, {eights}), True)
     """
 
     _passed = ("kernel_size", "stride", "padding", "layout")

@@ -20,8 +20,10 @@ class Identity(ByElement):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from convkit import nn
     >>> x = np.arange(3.0)
-    >>> Identity()(x) is x
+    >>> nn.Identity()(x) is x
     True
     """
 
@@ -35,7 +37,9 @@ class Flatten(Module):
 
     Examples
     --------
-    >>> Flatten()(np.ones((2, 3, 4))).shape
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.Flatten()(np.ones((2, 3, 4))).shape
     (2, 12)
     """
 
@@ -74,7 +78,9 @@ class PixelShuffle(Module):
 
     Examples
     --------
-    >>> PixelShuffle(2)(np.arange(4.0).reshape(1, 4, 1, 1))[0, 0]
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.PixelShuffle(2)(np.arange(4.0).reshape(1, 4, 1, 1))[0, 0]
     array([[0., 1.],
            [2., 3.]])
     """
@@ -123,7 +129,9 @@ class ZeroPad2d(Module):
 
     Examples
     --------
-    >>> ZeroPad2d((0, 1, 2, 0))(np.ones((1, 1, 1, 2)))[0, 0]
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.ZeroPad2d((0, 1, 2, 0))(np.ones((1, 1, 1, 2)))[0, 0]
     array([[0., 0., 0.],
            [0., 0., 0.],
            [1., 1., 0.]])

@@ -61,6 +61,14 @@ class GroupNorm(ByElement):
     References
     ----------
     Y. Wu, K. He: Group normalization, ECCV 2018, arXiv:1803.08494.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> y = nn.GroupNorm(2, 6, dtype="float64")(np.random.default_rng(0).random((1, 6, 4, 4)))
+    >>> y.reshape(2, -1).std(axis=1).round(3)  # three channels a group
+    array([1., 1.])
     """
 
     decays = False
@@ -149,8 +157,11 @@ _INSTANCE_DOC = """Normalise every channel of each {what} ``(N, C, {sizes})`` by
 
     Examples
     --------
-    >>> bool(InstanceNorm{nd}d(3)(np.ones((2, 3, {ones}), np.float32)).any())
-    False
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> y = nn.InstanceNorm{nd}d(3, dtype="float64")(np.random.default_rng(0).normal(5, 2, (2, 3, {fours})))
+    >>> y.reshape(6, -1).std(axis=1).round(3)
+    array([1., 1., 1., 1., 1., 1.])
     """
 
 
@@ -174,17 +185,17 @@ class _InstanceNorm(GroupNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    __doc__ = _INSTANCE_DOC.format(nd=1, what="signal", sizes="L", ones="4")
+    __doc__ = _INSTANCE_DOC.format(nd=1, what="signal", sizes="L", fours="4")
     _nd = 1
 
 
 class InstanceNorm2d(_InstanceNorm):
-    __doc__ = _INSTANCE_DOC.format(nd=2, what="image", sizes="H, W", ones="4, 4")
+    __doc__ = _INSTANCE_DOC.format(nd=2, what="image", sizes="H, W", fours="4, 4")
     _nd = 2
 
 
 class InstanceNorm3d(_InstanceNorm):
-    __doc__ = _INSTANCE_DOC.format(nd=3, what="volume", sizes="D, H, W", ones="4, 4, 4")
+    __doc__ = _INSTANCE_DOC.format(nd=3, what="volume", sizes="D, H, W", fours="4, 4, 4")
     _nd = 3
 
 
@@ -223,6 +234,14 @@ class LayerNorm(ByElement):
     References
     ----------
     J. L. Ba, J. R. Kiros, G. E. Hinton: Layer normalization, 2016, arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> nn.LayerNorm(3, dtype="float64")(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])).round(3)
+    array([[-1.225,  0.   ,  1.225],
+           [-1.225,  0.   ,  1.225]])
     """
 
     decays = False

@@ -34,6 +34,16 @@ class DepthwiseSeparableConv2d(Sequential):
     ----------
     A. G. Howard et al.: MobileNets: efficient convolutional neural networks for mobile vision applications, 2017,
     arXiv:1704.04861.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import analysis, nn
+    >>> layer = nn.DepthwiseSeparableConv2d(32, 64, 3, padding=1, bias=False, rng=0)
+    >>> layer(np.ones((1, 32, 8, 8), np.float32)).shape
+    (1, 64, 8, 8)
+    >>> analysis.count_parameters(layer), analysis.count_parameters(nn.Conv2d(32, 64, 3, bias=False, rng=0))
+    (2336, 18432)
     """
 
     def __init__(

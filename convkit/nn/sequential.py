@@ -38,6 +38,7 @@ class Sequential(Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from convkit import nn
     >>> rng = np.random.default_rng(0)
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=rng), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 10, rng=rng))

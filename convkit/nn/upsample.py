@@ -42,6 +42,17 @@ class Upsample(Module):
     ----------
     R. G. Keys: Cubic convolution interpolation for digital image processing, IEEE Transactions on Acoustics, Speech,
     and Signal Processing 29, 1981.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> x = np.array([[[[0.0, 1.0]]]])
+    >>> nn.Upsample(scale_factor=2)(x)[0, 0]
+    array([[0., 0., 1., 1.],
+           [0., 0., 1., 1.]])
+    >>> nn.Upsample((1, 3), mode="bilinear", align_corners=True)(x)[0, 0]
+    array([[0. , 0.5, 1. ]])
     """
 
     def __init__(

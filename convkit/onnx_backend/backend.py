@@ -91,6 +91,16 @@ class Reference:
     inputs, outputs : list of str
     reason : str
         What convkit does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from onnx import parser
+    >>> from convkit import onnx_backend
+    >>> text = '<ir_version: 10, opset_import: ["" : 22]> m (float[2] x) => (float[2] y) {y = Neg(x)}'
+    >>> reference = onnx_backend.Reference(parser.parse_model(text), "asked for")
+    >>> reference.outputs, reference(np.ones(2, np.float32))
+    (['y'], array([-1., -1.], dtype=float32))
     """
 
     def __init__(self, model: Any, reason: str) -> None:
@@ -130,6 +140,14 @@ class Prepared:
     Attributes
     ----------
     network : Network or Reference
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, onnx_backend
+    >>> prepared = onnx_backend.Prepared(nn.ReLU().prepare())
+    >>> prepared.run(np.array([-1.0, 2.0], np.float32))
+    (array([0., 2.], dtype=float32),)
     """
 
     def __init__(self, network: Network | Reference) -> None:

@@ -116,6 +116,17 @@ class Adam(_Adam):
         w = w - lr * (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
 
     A beta that is set between steps counts in the powers as if it had always been so, as in PyTorch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> w = nn.Parameter(np.array([1.0, 1.0]))
+    >>> optimizer = optim.Adam([w], lr=0.1)
+    >>> w.grad = np.array([1e-3, 1e3])
+    >>> optimizer.step()
+    >>> w.data.round(3)  # the first step is lr long, whatever the gradient
+    array([0.9, 0.9])
     """
 
     def __init__(
@@ -147,6 +158,17 @@ class AdamW(_Adam):
         If `parameters` holds something else, or a number is none.
     ValueError
         If a number is outside its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> w = nn.Parameter(np.array([1.0, 10.0]))
+    >>> optimizer = optim.AdamW([w], lr=0.1, weight_decay=0.5)
+    >>> w.grad = np.zeros(2)
+    >>> optimizer.step()
+    >>> w.data.round(3)  # shrunk by lr * weight_decay, 5 %
+    array([0.95, 9.5 ])
     """
 
     def __init__(

@@ -49,6 +49,17 @@ def clip_grad_norm(
     way: gradients of 1e200 are brought to `max_norm` as those of 1 are, even where their norm is more than float64 can
     hold and comes back infinite. With an infinite gradient the factor is 0: finite gradients become 0 and infinite
     ones NaN. With a NaN all become NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> w = nn.Parameter(np.zeros(2))
+    >>> w.grad = np.array([3.0, 4.0])
+    >>> optim.clip_grad_norm([w], 1.0)
+    5.0
+    >>> w.grad.round(3)
+    array([0.6, 0.8])
     """
     grads = _grads(parameters)
     if max_norm != math.inf:
@@ -81,6 +92,16 @@ def clip_grad_value(parameters: Iterable[Parameter], clip_value: float) -> None:
     TypeError, ValueError
         If an argument is of the wrong type or range, or a gradient is not of floats or read-only; nothing has changed
         then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> w = nn.Parameter(np.zeros(2))
+    >>> w.grad = np.array([3.0, -0.5])
+    >>> optim.clip_grad_value([w], 1.0)
+    >>> w.grad
+    array([ 1. , -0.5])
     """
     grads, clip_value = _grads(parameters), check_rate("clip_value", clip_value)
     for grad in grads:

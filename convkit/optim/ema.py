@@ -52,15 +52,16 @@ class EMA(Settings):
 
     Examples
     --------
-    ::
-
-        ema = optim.EMA(model, decay=0.99)
-        ...
-        optimizer.step()
-        ema.update()
-        ...
-        with ema.swapped():
-            accuracy = evaluate(model)      # with the shadow weights
+    >>> from convkit import nn, optim
+    >>> model = nn.Linear(1, 1, init="zeros", dtype="float64")
+    >>> ema = optim.EMA(model, decay=0.75)
+    >>> model.weight.data[...] = 1  # as optimizer.step() would change it
+    >>> ema.update()
+    >>> with ema.swapped():
+    ...     model.weight.data.item()  # the shadow weight
+    0.25
+    >>> model.weight.data.item()
+    1.0
     """
 
     numbers = {"decay": 1.0}

@@ -60,6 +60,21 @@ class Optimizer(Settings, ABC):
     (Adam, RMSprop), the squares have to fit: a finite gradient whose magnitude is above 2^63, about 9.2e18 (float64:
     2^511, 6.7e153), counts as that large, so that its first step is as long as that of any other; a root of 0 counts as
     2^-63 (2^-511), so that with ``eps=0`` a gradient of 0 moves nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> class SignDescent(optim.Optimizer):
+    ...     def __init__(self, parameters, lr):
+    ...         super().__init__(parameters, lr=lr)
+    ...     def update(self, parameter, state):
+    ...         parameter.data -= self.lr * np.sign(parameter.grad)
+    >>> w = nn.Parameter(np.array([1.0, 1.0]))
+    >>> optimizer, w.grad = SignDescent([w], lr=0.1), np.array([5.0, -0.2])
+    >>> optimizer.step()
+    >>> w.data
+    array([0.9, 1.1])
     """
 
     numbers: dict[str, float] = {"lr": math.inf}
@@ -315,6 +330,15 @@ class Group:
         If the group has a rate of its own: its ratio to the optimizer's `lr`, which a schedule changes for all groups.
     weight_decay, momentum, ... : float
         Those of the optimizer's numbers that the group has of its own. Any may be set between steps.
+
+    Examples
+    --------
+    >>> from convkit import nn, optim
+    >>> layer = nn.Linear(3, 2, rng=0)
+    >>> groups = [{"params": layer.weight}, {"params": layer.bias, "lr": 0.05, "weight_decay": 0}]
+    >>> optimizer = optim.SGD(groups, lr=0.1, weight_decay=1e-4)
+    >>> optimizer.groups[1].numbers
+    {'weight_decay': 0.0, 'lr_scale': 0.5}
     """
 
     def __init__(self, parameters: list[Parameter], own: Mapping[str, float], numbers: Mapping[str, float]) -> None:

@@ -46,6 +46,17 @@ class RMSprop(DescendingOptimizer):
         s = alpha * s + (1 - alpha) * g^2
         v = momentum * v + g / (sqrt(s) + eps)
         w = w - lr * v
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> w = nn.Parameter(np.array([1.0, 1.0]))
+    >>> optimizer = optim.RMSprop([w], lr=0.01, alpha=0.99)
+    >>> w.grad = np.array([1e-3, 1e3])
+    >>> optimizer.step()
+    >>> w.data.round(3)  # lr / sqrt(1 - alpha), whatever the gradient
+    array([0.9, 0.9])
     """
 
     numbers = {

@@ -10,10 +10,6 @@ first one's `state_dict`::
     for epoch in range(100):
         ...
         schedule.step()
-
->>> schedule = Step(every=10, lr=0.8)
->>> [schedule(epoch) for epoch in (0, 9, 10, 25)]
-[0.8, 0.8, 0.4, 0.2]
 """
 
 from __future__ import annotations
@@ -57,6 +53,17 @@ class Schedule(Settings, ABC):
     ------
     TypeError, ValueError
         If an argument of any of them is no number, or out of its range.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> class Inverse(schedules.Schedule):
+    ...     span = 10
+    ...     def factor(self, t):
+    ...         return 1 / (1 + t)
+    >>> schedule = Inverse(lr=0.8)
+    >>> [schedule(t) for t in (0, 1, 3)]
+    [0.8, 0.4, 0.2]
     """
 
     numbers = {"lr": math.inf}
@@ -154,6 +161,13 @@ class Step(Schedule):
         Steps between two falls.
     factor : float, default 0.5
         What each multiplies the rate by.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.Step(every=10, lr=0.8)
+    >>> [schedule(t) for t in (0, 9, 10, 25)]
+    [0.8, 0.8, 0.4, 0.2]
     """
 
     fixed = (*Schedule.fixed, "every", "by")
@@ -177,6 +191,13 @@ class MultiStep(Schedule):
         In rising order.
     factor : float, default 0.1
         What each multiplies the rate by.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.MultiStep([30, 60], factor=0.5, lr=0.8)
+    >>> [schedule(t) for t in (0, 29, 30, 60)]
+    [0.8, 0.8, 0.4, 0.2]
     """
 
     fixed = (*Schedule.fixed, "milestones", "by")
@@ -198,6 +219,13 @@ class Exponential(Schedule):
     ----------
     factor : float
         What each multiplies the rate by; below 1 to fall.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.Exponential(0.5, lr=0.8)
+    >>> [schedule(t) for t in (0, 1, 2)]
+    [0.8, 0.4, 0.2]
     """
 
     fixed = (*Schedule.fixed, "by")
@@ -221,6 +249,13 @@ class Linear(Schedule):
         How long it takes.
     start, end : float, default 1 and 0
         The shares.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.Linear(10, lr=0.8)
+    >>> [schedule(t) for t in (0, 5, 10, 20)]
+    [0.8, 0.4, 0.0, 0.0]
     """
 
     fixed = (*Schedule.fixed, "steps", "start", "end")
@@ -244,6 +279,13 @@ class WarmUp(Linear):
         Until it has risen.
     start : float, optional
         Share to begin with; else ``1 / (steps + 1)``, so that the first step is no smaller than the rises.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.WarmUp(3, lr=0.8)
+    >>> [round(schedule(t), 3) for t in range(5)]
+    [0.2, 0.4, 0.6, 0.8, 0.8]
     """
 
     def __init__(self, steps: int, start: float | None = None, **options: float) -> None:
@@ -259,6 +301,13 @@ class Cosine(Schedule):
         How long it takes.
     end : float, default 0
         The share it comes down to. (PyTorch's ``CosineAnnealingLR`` has a rate here, and rises again afterwards.)
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.Cosine(100, lr=0.8)
+    >>> [round(schedule(t), 3) for t in (0, 25, 50, 75, 100)]
+    [0.8, 0.683, 0.4, 0.117, 0.0]
     """
 
     fixed = (*Schedule.fixed, "steps", "end")
@@ -282,6 +331,13 @@ class Sequence(Schedule):
         Only their factors are used.
     milestones : sequence of int
         Where the second begins, the third and so on: one fewer than schedules.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.Sequence([schedules.WarmUp(3), schedules.Cosine(97)], [3], lr=0.8)
+    >>> [round(schedule(t), 3) for t in (0, 1, 2, 3, 100)]
+    [0.2, 0.4, 0.6, 0.8, 0.0]
     """
 
     fixed = (*Schedule.fixed, "schedules", "milestones")
@@ -307,6 +363,13 @@ class Product(Schedule):
     ----------
     schedules : sequence of Schedule
         Only their factors are used.
+
+    Examples
+    --------
+    >>> from convkit.optim import schedules
+    >>> schedule = schedules.Product([schedules.WarmUp(3), schedules.Step(2)], lr=0.8)
+    >>> [round(schedule(t), 3) for t in range(5)]
+    [0.2, 0.4, 0.3, 0.4, 0.2]
     """
 
     fixed = (*Schedule.fixed, "schedules")

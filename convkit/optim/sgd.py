@@ -70,6 +70,20 @@ class SGD(DescendingOptimizer):
     ``lr * (1 - momentum)``. When lr changes, "classic" carries the old rate on inside v. "pytorch" is what
     ``torch.optim.SGD`` does, "classic" the heavy ball (Polyak, 1964; nesterov as in Sutskever et al., 2013), "ewma" the
     exponentially weighted moving average, corrected as in Adam (Kingma and Ba, 2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn, optim
+    >>> w = nn.Parameter(np.array([1.0]))
+    >>> optimizer = optim.SGD([w], lr=0.1, momentum=0.9)
+    >>> for _ in range(3):
+    ...     w.grad = np.array([1.0])
+    ...     optimizer.step()
+    ...     print(w.data.round(3))
+    [0.9]
+    [0.71]
+    [0.439]
     """
 
     fixed = (*Optimizer.fixed, "form", "nesterov", "bias_correction")

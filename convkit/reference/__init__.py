@@ -1,7 +1,8 @@
 """What every operator means, in float64 and plain NumPy: slow, short, independent of the C code it is there to judge.
 
-Functions have the signatures of `convkit`'s, without `out`, take arrays of any real dtype, and return float64. `terms`
-and `bound` say how far from these values a correct result in float32 or float64 may lie.
+Functions have the signatures of `convkit`'s, without `out`, and the examples there hold for them, too. They take arrays
+of any real dtype, and return float64. `terms` and `bound` say how far from these values a correct result in float32 or
+float64 may lie.
 """
 
 from .conv import (

@@ -486,6 +486,13 @@ def terms(name: str, *args, **kwargs):
     S, K : ndarray or ConvGrads each
         The sum of the absolute values of the products, |bias| included, and their number, bias included; both have the
         form and shapes of the operator's result. A tap in zero padding is no product.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import reference
+    >>> reference.terms("conv1d", np.array([[[1.0, -2.0, 3.0]]]), np.ones((1, 1, 2)))
+    (array([[[3., 5.]]]), array([[[2., 2.]]]))
     """
     call = _call(name, args, kwargs)
     if call.get("activation") is not None and "grad" in call:
@@ -527,6 +534,15 @@ def bound(name: str, *args, dtype=None, **kwargs):
     References
     ----------
     N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002: section 3.1.
+
+    Examples
+    --------
+    >>> import convkit, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x, weight = rng.standard_normal((1, 8, 9, 9), np.float32), rng.standard_normal((4, 8, 3, 3), np.float32)
+    >>> error = abs(convkit.conv2d(x, weight, algorithm="implicit_gemm") - convkit.reference.conv2d(x, weight))
+    >>> bool((error <= convkit.reference.bound("conv2d", x, weight)).all())
+    True
     """
     call = _call(name, args, kwargs)
     dtype = np.dtype(dtype or _dtype(_first(call)))

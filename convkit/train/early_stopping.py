@@ -46,6 +46,15 @@ class EarlyStopping:
         If `monitor` is no text, `patience` not an int or `min_delta` no number.
     ValueError
         If a number or `mode` is not one of these.
+
+    Examples
+    --------
+    >>> from convkit import train
+    >>> early = train.EarlyStopping(patience=2)
+    >>> for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), start=1):
+    ...     early.update({"epoch": epoch, "val_loss": loss}, {})
+    >>> early.stopped, early.best, early.best_epoch
+    (True, 0.5, 2)
     """
 
     def __init__(

@@ -22,6 +22,15 @@ class History(dict[str, list[float]]):
     ``epoch`` counts from 1; ``loss`` and the metrics under their own names are means over the epoch's training samples
     as they came by, with the model changing meanwhile; ``val_...`` are those of the validation set after the epoch;
     ``lr`` is the learning rate of the epoch's last step.
+
+    Examples
+    --------
+    >>> from convkit import train
+    >>> history = train.History()
+    >>> for epoch, loss in ((1, 0.9), (2, 0.5)):
+    ...     history.append({"epoch": epoch, "loss": loss})
+    >>> history["loss"], history.epochs
+    ([0.9, 0.5], 2)
     """
 
     def append(self, row: Mapping[str, float]) -> None:

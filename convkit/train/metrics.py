@@ -28,7 +28,8 @@ class Mean(float):
 
     Examples
     --------
-    >>> share = Mean(0.75, 4)
+    >>> from convkit import train
+    >>> share = train.Mean(0.75, 4)
     >>> 100 * share, share.weight
     (75.0, 4)
     """
@@ -70,7 +71,9 @@ def accuracy(scores: np.ndarray, labels: np.ndarray, *, ignore_index: int | None
     Examples
     --------
     >>> import numpy as np
-    >>> share = accuracy(np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]]), np.array([1, 1, -1]), ignore_index=-1)
+    >>> from convkit import train
+    >>> scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
+    >>> share = train.accuracy(scores, np.array([1, 1, -1]), ignore_index=-1)
     >>> share, share.weight
     (0.5, 2)
     """
@@ -101,6 +104,14 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5, *, ignore_index: i
         If `labels` is not of integers, or `k` no int.
     ValueError
         If the shapes do not fit, there is no sample that counts, a label is no class, or `k` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import train
+    >>> scores = np.array([[0.1, 0.3, 0.6], [0.7, 0.2, 0.1]])
+    >>> train.top_k(scores, np.array([1, 2]), 1), train.top_k(scores, np.array([1, 2]), 2)
+    (0.0, 0.5)
     """
     at_least(k, "k")
     scores, labels = np.asarray(scores), _classes(labels, "labels")
@@ -174,7 +185,9 @@ def confusion_matrix(labels: np.ndarray, guesses: np.ndarray, classes: int | Non
 
     Examples
     --------
-    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1])).tolist()
+    >>> import numpy as np
+    >>> from convkit import train
+    >>> train.confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1])).tolist()
     [[1, 1], [0, 1]]
     """
     labels, guesses = _classes(labels, "labels"), _classes(guesses, "guesses")

@@ -36,6 +36,7 @@ class Loss(_ValueAndGradient):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from convkit.nn.losses import softmax_cross_entropy
     >>> loss = softmax_cross_entropy(np.zeros((3, 2)), np.array([0, -1, 1]), ignore_index=-1)
     >>> value, grad = loss
@@ -108,6 +109,16 @@ def reduce(
         If `reduction` is unknown.
     NothingCountsError
         A ValueError, if a mean of no samples, or of none that counts, is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> def fourth_power(predictions, targets, reduction="mean"):
+    ...     d = predictions - targets
+    ...     return losses.reduce(d**4, lambda: 4 * d**3, reduction)
+    >>> fourth_power(np.array([1.0, 3.0]), np.array([0.0, 1.0]))
+    Loss(value=8.5, grad=array([ 2., 16.]), weight=2.0, reduction='mean')
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {brief(reduction)}")

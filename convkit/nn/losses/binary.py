@@ -41,6 +41,15 @@ def binary_cross_entropy_with_logits(
     ValueError
         If the shapes differ, a target or `pos_weight` is out of its range, `reduction` is unknown, or a mean of no
         samples is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> scores, targets = np.array([0.0, 1e4]), np.array([1.0, 1.0])
+    >>> value, grad = losses.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+    >>> value.round(3), grad
+    (array([0.693, 0.   ]), array([-0.5,  0. ]))
     """
     scores, targets = check_targets(scores, targets)
     weight = check_held("pos_weight", check_positive("pos_weight", pos_weight), scores.dtype)
@@ -91,6 +100,16 @@ def focal(
     TypeError, ValueError
         As `binary_cross_entropy_with_logits`; besides if a target is neither 0 nor 1, or `alpha` or `gamma` out of its
         range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> scores, targets = np.array([1.0, -1.0]), np.array([1.0, 1.0])  # the first is right, the second wrong
+    >>> losses.focal(scores, targets, alpha=None, reduction="none").value.round(4)
+    array([0.0227, 0.7019])
+    >>> losses.binary_cross_entropy_with_logits(scores, targets, reduction="none").value.round(4)
+    array([0.3133, 1.3133])
     """
     scores, targets = check_targets(scores, targets)
     gamma = check_number("gamma", gamma, "at least 0", lambda power: power >= 0)
@@ -136,6 +155,13 @@ def binary_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 1.0,
     ValueError
         If the shapes differ, a label is neither -1 nor 1, `margin` is not above 0, `reduction` is unknown, or a mean of
         no samples is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> losses.binary_hinge(np.array([2.0, 0.5, -1.0]), np.array([1, 1, 1]), reduction="none").value
+    array([0. , 0.5, 2. ])
     """
     scores, labels = check_signs(scores, labels)
     margin = check_held("margin", check_positive("margin", margin), scores.dtype)
@@ -163,6 +189,13 @@ def perceptron(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean
     ------
     TypeError, ValueError
         As `binary_hinge`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> losses.perceptron(np.array([2.0, 0.5, -1.0]), np.array([1, 1, 1]), reduction="none").value
+    array([0., 0., 1.])
     """
     scores, labels = check_signs(scores, labels)
     short = -labels * scores

@@ -57,6 +57,16 @@ def softmax_cross_entropy(
     ValueError
         If the shapes do not fit, a label is no class, a number is out of its range, `reduction` is unknown, or a mean
         of no samples is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> value, grad = losses.softmax_cross_entropy(np.array([[0.0, 0.0, 0.0]]), np.array([2]))
+    >>> round(value, 4), grad.round(2)  # log(3)
+    (1.0986, array([[ 0.33,  0.33, -0.67]]))
+    >>> losses.softmax_cross_entropy(np.array([[1e4, 0.0]]), np.array([1])).value
+    10000.0
     """
     scores, labels = check_classes(scores, labels, ignore_index=ignore_index)
     smoothing = check_number("label_smoothing", label_smoothing, "in [0, 1]", lambda share: 0 <= share <= 1)
@@ -109,6 +119,15 @@ def negative_log_likelihood(
     ------
     TypeError, ValueError
         As `softmax_cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> value, grad = losses.negative_log_likelihood(np.log([[0.2, 0.8], [0.5, 0.5]]), np.array([1, 0]))
+    >>> round(value, 4), grad
+    (0.4581, array([[ 0. , -0.5],
+           [-0.5,  0. ]]))
     """
     name = "log_probabilities"
     scores, labels = check_classes(log_probabilities, labels, ignore_index=ignore_index, name=name)

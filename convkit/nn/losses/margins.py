@@ -43,7 +43,9 @@ def multiclass_hinge(scores: np.ndarray, labels: np.ndarray, *, margin: float = 
 
     Examples
     --------
-    >>> multiclass_hinge(np.array([[3.2, 5.1, -1.7]]), np.array([0])).value.__round__(6)
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> round(losses.multiclass_hinge(np.array([[3.2, 5.1, -1.7]]), np.array([0])).value, 6)
     2.9
     """
     scores, labels = check_classes(scores, labels)
@@ -84,6 +86,13 @@ def zero_one(scores: np.ndarray, labels: np.ndarray, *, reduction: str = "mean")
     ------
     TypeError, ValueError
         As `multiclass_hinge`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> losses.zero_one(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])).value
+    0.5
     """
     scores, labels = check_classes(scores, labels)
     if scores.shape[1] == 0:  # then there are no labels either

@@ -20,6 +20,16 @@ class Penalty(NamedTuple):
 
     `grads` pairs each parameter with the penalty's gradient with respect to it, of its shape and dtype. What is past
     the range of float64 (the value) or of the dtype (a gradient) is infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> layer = nn.Linear(3, 2, rng=0)
+    >>> penalty = nn.losses.l2_penalty(layer, 0.1)
+    >>> penalty.backward()
+    >>> bool(np.allclose(layer.weight.grad, 0.2 * layer.weight.data)), layer.bias.grad
+    (True, None)
     """
 
     value: float
@@ -58,6 +68,16 @@ def l1_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
         If `model` is not a Module, or `strength` no number.
     ValueError
         If `strength` is negative or not finite.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer.weight.data[...] = [[1, -2, 0], [0, 0, 3]]
+    >>> value, [(parameter, grad)] = nn.losses.l1_penalty(layer, 0.5)
+    >>> value, grad
+    (3.0, array([[ 0.5, -0.5,  0. ],
+           [ 0. ,  0. ,  0.5]], dtype=float32))
     """
     return _penalty(model, strength, biases, 1, lambda w, k: share(k, np.sign(w)))
 
@@ -81,6 +101,16 @@ def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
     ------
     TypeError, ValueError
         As `l1_penalty`.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer.weight.data[...] = [[1, -2, 0], [0, 0, 3]]
+    >>> value, [(parameter, grad)] = nn.losses.l2_penalty(layer, 0.5)
+    >>> value, grad
+    (7.0, array([[ 1., -2.,  0.],
+           [ 0.,  0.,  3.]], dtype=float32))
     """
     return _penalty(model, strength, biases, 2, lambda w, k: share(2 * k, w))
 

@@ -32,6 +32,14 @@ def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean")
         If an array is not of float32 or float64, or they are of two dtypes.
     ValueError
         If the shapes differ, `reduction` is unknown, or a mean of no samples is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> value, grad = losses.l1(np.array([1.0, 5.0]), np.array([0.0, 7.0]))
+    >>> value, grad
+    (1.5, array([ 0.5, -0.5]))
     """
     error = _error(predictions, targets)
     return reduce(np.abs(error), lambda: np.sign(error), reduction, name="predictions")
@@ -57,6 +65,14 @@ def l2(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean")
     ------
     TypeError, ValueError
         As `l1`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> value, grad = losses.l2(np.array([1.0, 5.0]), np.array([0.0, 7.0]))
+    >>> value, grad
+    (2.5, array([ 1., -2.]))
     """
     error = _error(predictions, targets)
 
@@ -89,6 +105,14 @@ def huber(predictions: np.ndarray, targets: np.ndarray, *, delta: float = 1.0, r
     ------
     TypeError, ValueError
         As `l1`; besides if `delta` is not a number above 0 that the dtype can hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> value, grad = losses.huber(np.array([0.5, 3.0]), np.zeros(2), reduction="none")
+    >>> value, grad
+    (array([0.125, 2.5  ]), array([0.5, 1. ]))
     """
     delta = check_positive("delta", delta)
     error = _error(predictions, targets)
@@ -119,6 +143,14 @@ def smooth_l1(predictions: np.ndarray, targets: np.ndarray, *, beta: float = 1.0
     ------
     TypeError, ValueError
         As `l1`; besides if `beta` is not a number above 0 that the dtype can hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit.nn import losses
+    >>> value, grad = losses.smooth_l1(np.array([0.25, 3.0]), np.zeros(2), beta=0.5, reduction="none")
+    >>> value, grad
+    (array([0.0625, 2.75  ]), array([0.5, 1. ]))
     """
     beta = check_positive("beta", beta)
     error = _error(predictions, targets)
