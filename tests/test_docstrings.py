@@ -31,8 +31,6 @@ WITHOUT = {  # an example of their own, and why
     "convkit.nn.losses.NothingCountsError": "an exception",
     "convkit.onnx_backend.UnsupportedError": "an exception",
     "convkit.train.NonFiniteError": "an exception",
-    "convkit.nn.Buffer": "to come",
-    "convkit.nn.Parameter": "to come",
 }
 
 

@@ -89,7 +89,7 @@ def effective_receptive_field(
     (True, (17, 17))
     """
     shape = checked_shape(input_shape)
-    x = generator(rng).standard_normal(shape).astype(dtype_of(model.parameters()))
+    x = generator(rng).standard_normal(shape).astype(dtype_of(model))
     axes = spatial_axes(model, len(shape))
     with entered(keeping=True, evaluating=True), _frozen(model):
         y, back = model.begin(x)

@@ -143,7 +143,7 @@ def trace(model: Module | Network, input_shape: tuple[int, ...]) -> Trace:
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     graph, axes = Graph(), spatial_axes(model, len(shape))
-    watch, x = _Watch(model, graph, axes), graph.input("input", Info(shape, dtype_of(model.parameters())))
+    watch, x = _Watch(model, graph, axes), graph.input("input", Info(shape, dtype_of(model)))
     with of_batch(shape):
         with entered(keeping=False, evaluating=True, hooks=(), tracer=watch):
             model.begin(x)

@@ -43,12 +43,17 @@ class Axis(NamedTuple):
         return self._edge(output, 1)
 
     def _edge(self, output: int, side: int) -> int:
-        at = (output + self.before) * float(self.times) / float(self.over) - self.after
+        times, over = float(self.times), float(self.over)
+        whole = 0
+        if not self.antialias and over >= times >= 1 and over % times == 0:
+            whole, output = divmod(output, int(over / times))
+            times, over = 1.0, over / times
+        at = whole + math.floor((output + self.before) * times / over - self.after)
         beyond = _AROUND[self.sampling][side]
         if self.antialias:
             beyond = math.ceil(self.sampling * max(self.times / self.over, 1.0))
         offset = beyond if side else -beyond
-        return min(max(min(math.floor(at), self.in_ - 1) + offset, 0), self.in_ - 1)
+        return min(max(min(at, self.in_ - 1) + offset, 0), self.in_ - 1)
 
     def read(self, first: int, end: int) -> Span:
         """The elements that the outputs first..end-1 read."""

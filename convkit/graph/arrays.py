@@ -60,9 +60,10 @@ def _slice(
     index = [slice(None)] * x.ndim
     for start, end, axis, step in zip(_ints(starts), _ints(ends), axes, steps, strict=True):
         size = x.shape[axis]
-        if step < 0 and end < -size:
-            end = None
-        index[axis] = slice(start, end, step)
+        low, high = (0, size) if step > 0 else (-1, size - 1)
+        start, end = (at + size if at < 0 else at for at in (start, end))
+        start, end = min(max(start, 0), high), min(max(end, low), high)
+        index[axis] = slice(start, end if end >= 0 else None, step)
     return x[tuple(index)]
 
 

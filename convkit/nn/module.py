@@ -391,7 +391,7 @@ class Module(_Part, ABC):
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple:
         """The shape of the output for an input of that shape; where a layer does not say, it is run on zeros."""
-        y = self.predict(np.zeros(x_shape, dtype_of(self.parameters())))
+        y = self.predict(np.zeros(x_shape, dtype_of(self)))
         return tuple(array.shape for array in y) if isinstance(y, tuple) else y.shape
 
     def flops(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._arrays import is_real, native, writable
 from ._gradients import about_to_add
 from ._loading import kind_of
+
+if TYPE_CHECKING:
+    from .module import Module
 
 
 class Buffer:
@@ -30,6 +32,13 @@ class Buffer:
     ------
     TypeError
         If `data` is not an array.
+
+    Examples
+    --------
+    >>> from convkit import nn
+    >>> layer = nn.BatchNorm1d(3)
+    >>> layer.running_mean
+    Buffer(shape=(3,), dtype=float32)
     """
 
     version = 0
@@ -93,6 +102,16 @@ class Parameter(Buffer):
     ------
     TypeError
         If `data` is not an array of float32 or float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convkit import nn
+    >>> weight = nn.Parameter(np.zeros(2))
+    >>> weight.accumulate(np.array([1.0, 2.0]))
+    >>> weight.accumulate(np.array([1.0, 1.0]))
+    >>> weight, weight.grad
+    (Parameter(shape=(2,), dtype=float64), array([2., 3.]))
     """
 
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
@@ -130,6 +149,13 @@ class Parameter(Buffer):
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
 
 
-def dtype_of(parameters: Iterable[Parameter]) -> np.dtype:
-    """What a model of these computes in; float32 of none."""
-    return next((parameter.dtype for parameter in parameters), np.dtype(np.float32))
+def own_dtype(model: Module) -> np.dtype | None:
+    """What the model's parameters or, if it has none, its buffers of real numbers have made it compute in."""
+    arrays = (*model.parameters(), *(buffer for _, buffer in model.named_buffers()))
+    return next((array.dtype for array in arrays if is_real(array.dtype)), None)
+
+
+def dtype_of(model: Module) -> np.dtype:
+    """What a model computes in; float32 if it has no numbers of its own."""
+    dtype = own_dtype(model)
+    return np.dtype(np.float32) if dtype is None else dtype

@@ -117,7 +117,7 @@ class _View:
         sizes = [(n + more, *rest) for n, *rest in shapes]
         with _taken(shapes, more):
             if isinstance(model, Module):
-                self.graph = trace(model, sizes, dtype_of(model.parameters()))
+                self.graph = trace(model, sizes, dtype_of(model))
             else:
                 self.graph = model if isinstance(model, Graph) else model.graph
                 self._check_sizes(sizes)

@@ -15,7 +15,7 @@ from .._threads import current
 from ._elementwise import Activation
 
 LANES = 16  # the fewest channels that the engine takes side by side
-FEW, LONG = 64, 1 << 16  # channels of LONG values are cut in pieces, up to FEW in all: threads share channels alone
+MOST, LONG = 64, 1 << 16  # channels of LONG values are cut in pieces, up to MOST: threads share channels alone
 
 
 class Map(NamedTuple):
@@ -61,6 +61,9 @@ _PLAIN, _LANES = Form(lanes=False), Form(lanes=True)
 
 
 def form_of(array: np.ndarray) -> Form:
+    """The form follows from memory and sizes. The order of a sum may not follow from how many channels there are, which
+    are those of all samples where each is normalised by itself.
+    """
     n, c, length = array.shape
     if c >= LANES and (length == 1 or array.strides[1] == array.itemsize < array.strides[2]):
         return _LANES
@@ -69,7 +72,7 @@ def form_of(array: np.ndarray) -> Form:
         return Form(lanes, pieces=length if lanes else 1, joined=n > 1 and not lanes)
     if length < LONG:
         return _PLAIN
-    return Form(lanes=False, pieces=next((k for k in range(FEW // c, 1, -1) if length % k == 0), 1))
+    return Form(lanes=False, pieces=next((k for k in range(MOST, 1, -1) if length % k == 0), 1))
 
 
 def arranged(array: np.ndarray | None, form: Form) -> np.ndarray | None:

@@ -1,8 +1,9 @@
 /* Sums over channels and affine maps of them, for (n, c, l) arrays of which values or channels are adjacent.
  *
  * Bits are a matter of the shape alone.  Where values are adjacent, a channel's value i of an image counts in part
- * i % 16, on and on from image to image, and halves are added to halves at the end.  Where channels are, sums are of as
- * many chunks of rows as row_chunks says, which are added up in their order. */
+ * i % 16, on and on from image to image, and halves are added to halves at the end, or fewer than 16 values in their
+ * order, as if each were a channel of its own.  Where channels are, sums are of as many chunks of rows as row_chunks
+ * says, which are added up in their order. */
 #include "channels.h"
 
 #include <string.h>
@@ -38,7 +39,14 @@ static ck_bounds slope_of(const ck_channels *call) { return ck_slope_of(call->ac
 
 /* ---------------------------------------------------------------- sums, values adjacent */
 
-static double halves(double *parts) {
+/* The sum of a channel's parts, of which fewer than all hold a value each: the last ones. */
+static double joined(double *parts, int64_t values) {
+  if (values < PARTS) {
+    double sum = 0;
+    for (int64_t i = PARTS - values; i < PARTS; i++)
+      sum += parts[i];
+    return sum;
+  }
   for (int half = PARTS / 2; half > 0; half /= 2)
     for (int i = 0; i < half; i++)
       parts[i] += parts[i + half];
@@ -96,7 +104,7 @@ void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, 
       sum_short(call->kernels, sums);
   }
   for (int64_t i = 0; i < 2 * count; i++)
-    call->sums[2 * first + i] = halves(parts[i / 2][i % 2]);
+    call->sums[2 * first + i] = joined(parts[i / 2][i % 2], call->l);
 }
 
 static void sum_channels(ck_worker *worker, void *context, int64_t index) {

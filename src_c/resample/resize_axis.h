@@ -22,6 +22,7 @@ typedef struct ck_resize_axis {
   int64_t first_in, first_out, whole_in; /* where x and y begin in the image, and its size */
   int sampling;
   double times, over, before, after;
+  int64_t ratio;       /* over / times if that is a whole number, without antialias; else 0 */
   double stretch;      /* of the kernel, with antialias; else 0 */
   const ck_taps *kept; /* of every output, or NULL */
 } ck_resize_axis;

@@ -121,6 +121,10 @@ ck_resize_buffers ck_resize_place(const ck_resize_plan *p, ck_arena *arena) {
   return b;
 }
 
+static int64_t whole_ratio(double over, double times) {
+  return times >= 1 && over >= times && over <= INT32_MAX && fmod(over, times) == 0 ? (int64_t)(over / times) : 0;
+}
+
 static void set_axes(ck_resize_plan *p) {
   const ck_resize *call = p->call;
   for (int d = 0; d < 3; d++) {
@@ -136,8 +140,10 @@ static void set_axes(ck_resize_plan *p) {
                                   .before = call->before,
                                   .after = call->after,
                                   .count = still ? 1 : ck_sampling_taps(call->sampling)};
-    if (!call->antialias)
+    if (!call->antialias) {
+      p->axis[d].ratio = whole_ratio(call->over[d], call->times[d]);
       continue;
+    }
     p->axis[d].stretch = fmax(call->times[d] / call->over[d], 1);
     p->axis[d].count = ck_spread_count(&p->axis[d]);
   }

@@ -120,3 +120,16 @@ def test_state_of_another_shape_is_refused_and_of_any_strides_taken():
     np.testing.assert_allclose(layer.running_mean.data, 0.9 + 0.1 * x.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(layer.running_var.data, 0.9 + 0.1 * x.var((0, 2, 3), ddof=1), rtol=1e-6)
     assert (others[0][1] == 1).all() and (others[1][:, 1] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(6, 1, 5), (6, 2, 4), (30, 1, 3), (3, 3, 16), (3, 2, 1 << 16)])
+def test_a_sample_has_the_same_bits_alone(shape, dtype):
+    x, grad = batch(shape, dtype=dtype), batch(shape, seed=1, dtype=dtype)
+    for layer in (nn.InstanceNorm1d(shape[1], dtype=dtype), nn.GroupNorm(1, shape[1], dtype=dtype),
+                  nn.LayerNorm(shape[2], dtype=dtype)):  # fmt: skip
+        y, back = layer.begin(x)
+        alone, back_alone = layer.begin(x[1:2])
+        np.testing.assert_array_equal(alone, y[1:2])
+        np.testing.assert_array_equal(back_alone(grad[1:2]), back(grad)[1:2])
+        np.testing.assert_array_equal(layer.prepare()(x[1:2]), layer.prepare()(x)[1:2])

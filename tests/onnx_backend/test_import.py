@@ -68,6 +68,14 @@ def test_older_operator_sets(op, version, arrays, attrs, expected):
     assert_node([expected], op, version, *arrays, **attrs)
 
 
+@pytest.mark.parametrize(
+    "start, end, expected", [(-9, -9, [0]), (9, -9, [2, 1, 0]), (-9, 1, []), (0, 9, []), (-2, 0, [1])]
+)
+def test_slices_backwards_begin_within_the_axis(start, end, expected):
+    x, given = np.arange(3.0), (np.int64([value]) for value in (start, end, 0, -1))
+    assert_node([np.float64(expected)], "Slice", 17, x, *given)
+
+
 def test_older_operators_of_several_outputs():
     assert_node([X[..., :1], X[..., 1:]], "Split", 2, X, outputs=2, axis=2, split=[1, 3])
     assert_node([X[..., :2], X[..., 2:]], "Split", 2, X, outputs=2, axis=2)
