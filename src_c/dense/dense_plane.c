@@ -134,7 +134,7 @@ void ck_dense_set_ahead(ck_block *b) {
     first += ck_max(0, ck_min(one, other)) * from[i + 2];
     last += ck_min(a->source - 1, ck_max(one, other)) * from[i + 2];
     to_first += at[i + 1] * step * to[i + 2];
-    to_last += (end * step + step - 1) * to[i + 2];
+    to_last += (d->dst_step[i] ? ck_min((end + 1) * step, d->dst_size[i]) - 1 : end) * to[i + 2];
   }
   b->ahead[0] = ahead_of(b, first, last, d->channels, from[1], from[0]);
   if (is_sparse(&d->source.axis[1]))
