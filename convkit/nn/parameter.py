@@ -42,6 +42,7 @@ class Buffer:
     """
 
     version = 0
+    data: np.ndarray
 
     def __init__(self, data: np.ndarray) -> None:
         if not isinstance(data, np.ndarray):
