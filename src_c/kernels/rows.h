@@ -123,7 +123,7 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
 
 /* ---------------------------------------------------------------- softmax */
 
-CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
+static __attribute__((noinline)) vreal CK_NAME(largest_of_rows)(const ck_row_tile *t) {
   vreal largest = {0};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
@@ -136,8 +136,9 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   return largest;
 }
 
-/* The difference of two equal scores is 0, be they infinite. `sums`: of exp(x - largest). */
-CK_INLINE void softmax_rows(const ck_row_tile *t, vreal largest, double sums[VL]) {
+/* The difference of two equal scores is 0, be they infinite. `sums`: of exp(x - largest). Softmax and cross-entropy
+ * share one copy: two were half of this file's code. */
+static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t, vreal largest, double sums[VL]) {
   vwide sum[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
@@ -175,9 +176,9 @@ CK_INLINE void softmax_rows(const ck_row_tile *t, vreal largest, double sums[VL]
 
 CK_INLINE void cross_entropy_rows(const ck_row_tile *t) {
   const int64_t size = sizeof(REAL);
-  const vreal largest = largest_of_rows(t);
+  const vreal largest = CK_NAME(largest_of_rows)(t);
   double sums[VL];
-  softmax_rows(t, largest, sums);
+  CK_NAME(softmax_rows)(t, largest, sums);
   for (int64_t i = 0; i < t->rows; i++) {
     const int64_t label = t->labels[i];
     const char *x = t->x_along ? t->x[i] + label * size : t->x[0] + label * t->x_step + i * size;
@@ -225,7 +226,7 @@ CK_INLINE void response_rows(const ck_row_tile *t) {
 static void CK_NAME(row_tile)(const ck_row_tile *t) {
   double sums[VL];
   if (t->op == CK_SOFTMAX)
-    softmax_rows(t, largest_of_rows(t), sums);
+    CK_NAME(softmax_rows)(t, CK_NAME(largest_of_rows)(t), sums);
   else if (t->op == CK_CROSS_ENTROPY)
     cross_entropy_rows(t);
   else if (t->op == CK_STANDARD)
