@@ -123,7 +123,7 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
 
 /* ---------------------------------------------------------------- softmax */
 
-static __attribute__((noinline)) vreal CK_NAME(largest_of_rows)(const ck_row_tile *t) {
+CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   vreal largest = {0};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
@@ -136,9 +136,13 @@ static __attribute__((noinline)) vreal CK_NAME(largest_of_rows)(const ck_row_til
   return largest;
 }
 
-/* The difference of two equal scores is 0, be they infinite. `sums`: of exp(x - largest). Softmax and cross-entropy
- * share one copy: two were half of this file's code. */
-static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t, vreal largest, double sums[VL]) {
+/* The difference of two equal scores is 0, be they infinite. `most`: the largest x, `sums`: of exp(x - largest).
+ * Softmax and cross-entropy share one copy: two were half of this file's code. No vector is an argument of it: GCC 12
+ * would then leave the upper halves of registers in use, with which the C library's logarithm takes ten times as long.
+ */
+static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t, REAL most[VL], double sums[VL]) {
+  const vreal largest = largest_of_rows(t);
+  v_storeu(most, largest);
   vwide sum[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
@@ -176,7 +180,7 @@ static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t
 
 CK_INLINE void cross_entropy_rows(const ck_row_tile *t) {
   const int64_t size = sizeof(REAL);
-  const vreal largest = CK_NAME(largest_of_rows)(t);
+  REAL largest[VL];
   double sums[VL];
   CK_NAME(softmax_rows)(t, largest, sums);
   for (int64_t i = 0; i < t->rows; i++) {
@@ -224,9 +228,10 @@ CK_INLINE void response_rows(const ck_row_tile *t) {
 }
 
 static void CK_NAME(row_tile)(const ck_row_tile *t) {
+  REAL largest[VL];
   double sums[VL];
   if (t->op == CK_SOFTMAX)
-    CK_NAME(softmax_rows)(t, CK_NAME(largest_of_rows)(t), sums);
+    CK_NAME(softmax_rows)(t, largest, sums);
   else if (t->op == CK_CROSS_ENTROPY)
     cross_entropy_rows(t);
   else if (t->op == CK_STANDARD)
