@@ -337,7 +337,8 @@ enum { CK_SUM_NUMBERS = 4, CK_MAP_NUMBERS = 7, CK_SLOPE_NUMBERS = 2, CK_CHANNEL_
  * by (x * scale - shift) * of_slope + of_add. Sums are formed in double precision. y overlaps nothing. */
 typedef struct ck_channels {
   int64_t n, c, l;
-  int lanes; /* channels are adjacent, and at least 16; otherwise values are */
+  int lanes;    /* channels are adjacent, and at least 16; otherwise values are */
+  int64_t cuts; /* without lanes, into how many equal runs of its values a channel's sum is cut */
   const ck_kernels *kernels;
   ck_strided x, g, y; /* strides of n, c and l */
   /* scale, shift, slope, add, u, v, w, of_slope, of_add: [c] each, of the arrays' dtype; sums, and maps without g, take

@@ -8,8 +8,8 @@ cdef int plan_channels(ck.ck_channels *call) except -1:
             return 0
 
 
-def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray sums, bint lanes, tuple numbers,
-             int activation, double act_a, double act_b, int threads):
+def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray sums, bint lanes, int cuts,
+             tuple numbers, int activation, double act_a, double act_b, int threads):
     """Into y, (n, c, l), or into sums, (c, 2), what ck_channels says; the numbers are adjacent, (c,) each."""
     cdef ck.ck_channels call
     cdef ck.ck_status status
@@ -17,7 +17,7 @@ def channels(cnp.ndarray x not None, cnp.ndarray g, cnp.ndarray y, cnp.ndarray s
     cdef int i
     memset(&call, 0, sizeof(ck.ck_channels))
     call.n, call.c, call.l = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1], cnp.PyArray_DIMS(x)[2]
-    call.lanes = lanes
+    call.lanes, call.cuts = lanes, cuts
     call.kernels = kernels_for(x)
     set_strided(&call.x, x)
     if g is not None:

@@ -245,6 +245,7 @@ cdef extern from "convkit.h" nogil:
     ctypedef struct ck_channels:
         int64_t n, c, l
         int lanes
+        int64_t cuts
         const ck_kernels *kernels
         ck_strided x, g, y
         const void *numbers[CK_CHANNEL_NUMBERS]

@@ -217,18 +217,18 @@ def elementwise(
 ) -> None: ...  # fmt: skip
 def channels(
     x: np.ndarray, g: np.ndarray | None, y: np.ndarray | None, sums: np.ndarray | None, lanes: bool,
-    numbers: tuple[np.ndarray, ...], activation: int, act_a: float, act_b: float, threads: int,
+    cuts: int, numbers: tuple[np.ndarray, ...], activation: int, act_a: float, act_b: float, threads: int,
 ) -> None: ...  # fmt: skip
 def softmax(x: np.ndarray, y: np.ndarray, threads: int) -> None: ...
 def cross_entropy(
     x: np.ndarray, labels: np.ndarray, losses: np.ndarray, y: np.ndarray | None, threads: int
 ) -> None: ...
 def normal_forward(
-    x: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray, epsilon: float,
+    x: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, cuts: int, known: np.ndarray, epsilon: float,
     weight: np.ndarray | None, bias: np.ndarray | None, activation: int, act_a: float, act_b: float, threads: int,
 ) -> bool: ...  # fmt: skip
 def normal_backward(
-    x: np.ndarray, g: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, known: np.ndarray,
+    x: np.ndarray, g: np.ndarray, y: np.ndarray | None, lanes: bool, pieces: int, cuts: int, known: np.ndarray,
     weight: np.ndarray | None, bias: np.ndarray | None, total: np.ndarray | None, product: np.ndarray | None,
     constant: bool, activation: int, act_a: float, act_b: float, threads: int,
 ) -> None: ...  # fmt: skip

@@ -1,11 +1,11 @@
 # Normalisation by moments: fills ck_normal and calls it.
 
 
-cdef void set_normal(ck.ck_normal *call, cnp.ndarray x, cnp.ndarray g, cnp.ndarray y, bint lanes, int pieces,
+cdef void set_normal(ck.ck_normal *call, cnp.ndarray x, cnp.ndarray g, cnp.ndarray y, bint lanes, int pieces, int cuts,
                      cnp.ndarray known, cnp.ndarray weight, int threads) noexcept:
     memset(call, 0, sizeof(ck.ck_normal))
     call.arrays.n, call.arrays.c, call.arrays.l = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1], cnp.PyArray_DIMS(x)[2]
-    call.arrays.lanes = lanes
+    call.arrays.lanes, call.arrays.cuts = lanes, cuts
     call.arrays.kernels = kernels_for(x)
     set_strided(&call.arrays.x, x)
     if g is not None:
@@ -37,12 +37,12 @@ cdef int run_normal(ck.ck_normal *call, bint back) except -1:
     return raise_status(status)
 
 
-def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces, cnp.ndarray known not None,
-                   double epsilon, cnp.ndarray weight, cnp.ndarray bias, int activation, double act_a, double act_b,
-                   int threads):
+def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces, int cuts,
+                   cnp.ndarray known not None, double epsilon, cnp.ndarray weight, cnp.ndarray bias, int activation, double act_a,
+                   double act_b, int threads):
     """What ck_normal says, (n, c, l) of x and y; whether a channel is extreme. The others are contiguous."""
     cdef ck.ck_normal call
-    set_normal(&call, x, None, y, lanes, pieces, known, weight, threads)
+    set_normal(&call, x, None, y, lanes, pieces, cuts, known, weight, threads)
     call.epsilon = epsilon
     call.arrays.activation, call.arrays.act_a, call.arrays.act_b = activation, act_a, act_b
     if bias is not None:
@@ -51,12 +51,12 @@ def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces
     return bool(call.extreme)
 
 
-def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray y, bint lanes, int pieces,
+def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray y, bint lanes, int pieces, int cuts,
                     cnp.ndarray known not None, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray total,
                     cnp.ndarray product, bint constant, int activation, double act_a, double act_b, int threads):
     """What ck_normal says of the way back."""
     cdef ck.ck_normal call
-    set_normal(&call, x, g, y, lanes, pieces, known, weight, threads)
+    set_normal(&call, x, g, y, lanes, pieces, cuts, known, weight, threads)
     if total is not None:
         call.total = cnp.PyArray_DATA(total)
     if product is not None:

@@ -15,7 +15,9 @@ from .._threads import current
 from ._elementwise import Activation
 
 LANES = 16  # the fewest channels that the engine takes side by side
-MOST, LONG = 64, 1 << 16  # channels of LONG values are cut in pieces, up to MOST: threads share channels alone
+# A sum of LONG values is cut, into CUTS runs at most. Threads share channels alone, so of fewer than FEW channels each
+# run counts as one; of more, whose values are then read only once, the sum alone is cut.
+LONG, CUTS, FEW = 1 << 16, 16, 32
 
 
 class Map(NamedTuple):
@@ -54,6 +56,7 @@ class Form(NamedTuple):
 
     lanes: bool  # channels adjacent, not values
     pieces: int = 1  # of a plane, each of which counts as a channel
+    cuts: int = 1  # of a channel's sum: the same sums as those of so many pieces
     joined: bool = False  # the planes of all images are one
 
 
@@ -72,7 +75,8 @@ def form_of(array: np.ndarray) -> Form:
         return Form(lanes, pieces=length if lanes else 1, joined=n > 1 and not lanes)
     if length < LONG:
         return _PLAIN
-    return Form(lanes=False, pieces=next((k for k in range(MOST, 1, -1) if length % k == 0), 1))
+    cuts = next((k for k in range(CUTS, 1, -1) if length % k == 0), 1)
+    return Form(lanes=False, pieces=cuts) if c < FEW else Form(lanes=False, cuts=cuts)
 
 
 def arranged(array: np.ndarray | None, form: Form) -> np.ndarray | None:
@@ -103,7 +107,7 @@ def _sums(planes: np.ndarray, grads: np.ndarray | None, by: tuple[np.ndarray, ..
     form = form_of(planes)
     sums = np.empty((channels * form.pieces, 2))
     x, g = arranged(planes, form), arranged(grads, form)
-    engine.channels(x, g, None, sums, form.lanes, _numbers(by, form), *NO_ACTIVATION, current())
+    engine.channels(x, g, None, sums, form.lanes, form.cuts, _numbers(by, form), *NO_ACTIVATION, current())
     # In their order, as sum(axis=1) does it, which takes ten times as long.
     return sums if form.pieces == 1 else np.einsum("cpk->ck", sums.reshape(channels, form.pieces, 2))
 
@@ -119,7 +123,7 @@ def _map(
         return
     form = form_of(out)
     x, g, y = arranged(planes, form), arranged(grads, form), arranged(out, form)
-    engine.channels(x, g, y, None, form.lanes, _numbers(numbers, form), *activation, current())
+    engine.channels(x, g, y, None, form.lanes, form.cuts, _numbers(numbers, form), *activation, current())
     put_back(y, form, out)
 
 

@@ -93,7 +93,7 @@ def standard(
     form = _channels.form_of(planes)
     x, y = _channels.arranged(planes, form), _channels.arranged(out, form)
     numbers = _numbers(weight, planes), _numbers(bias, planes)
-    more = form.lanes, form.pieces, known, eps, *numbers, *activation, current()
+    more = form.lanes, form.pieces, form.cuts, known, eps, *numbers, *activation, current()
     if engine.normal_forward(x, y, *more):
         known[engine.SCALE] = _scales(planes, known[engine.EXTREME] > 0)
         engine.normal_forward(x, y, *more)
@@ -125,7 +125,7 @@ def back(
     form = _channels.form_of(planes)
     x, g, y = _channels.arranged(planes, form), _channels.arranged(grads, form), _channels.arranged(out, form)
     numbers = by.known, _numbers(weight, planes), _numbers(bias, planes), total, product
-    engine.normal_backward(x, g, y, form.lanes, form.pieces, *numbers, constant, *activation, current())
+    engine.normal_backward(x, g, y, form.lanes, form.pieces, form.cuts, *numbers, constant, *activation, current())
     if out is not None:
         _channels.put_back(y, form, out)
 

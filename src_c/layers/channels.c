@@ -2,8 +2,8 @@
  *
  * Bits are a matter of the shape alone.  Where values are adjacent, a channel's value i of an image counts in part
  * i % 16, on and on from image to image, and halves are added to halves at the end, or fewer than 16 values in their
- * order, as if each were a channel of its own.  Where channels are, sums are of as many chunks of rows as row_chunks
- * says, which are added up in their order. */
+ * order, as if each were a channel of its own; sums of cuts in theirs, as if each cut were.  Where channels are, sums
+ * are of as many chunks of rows as row_chunks says, which are added up in their order. */
 #include "channels.h"
 
 #include <string.h>
@@ -83,28 +83,34 @@ int64_t ck_channels_together(const ck_channels *call) {
 
 /* Image by image, for memory is read in its order then; but of planes of one group many images at a time, channel by
  * channel, whose sums stay in registers. */
-void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
-  double parts[CHANNELS][2][PARTS] = {{{0}}};
+static void sum_cut(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count, int64_t cut) {
+  const int64_t length = call->l / call->cuts;
+  double parts[CHANNELS][2][PARTS] = {{{0}}}, *to = call->sums + 2 * first;
   ck_channel_sums sums = {
-      .rest = call->l % PARTS, .runs = count, .sums = parts[0][0], .sloped = is_sloped(call), .slope = slope_of(call)};
-  const int64_t images = call->l == PARTS ? TASK / PARTS : 1, step = PARTS * call->kernels->real_size;
+      .rest = length % PARTS, .runs = count, .sums = parts[0][0], .sloped = is_sloped(call), .slope = slope_of(call)};
+  const int64_t images = length == PARTS ? TASK / PARTS : 1, step = PARTS * call->kernels->real_size;
   set_numbers(call, first, sums.numbers);
   sums.x_step = images > 1 ? call->x.stride[0] : step;
   sums.g_step = images > 1 ? call->g.stride[0] : step;
   sums.x_run = call->x.stride[1];
   sums.g_run = call->g.stride[1];
-  const int64_t each = images * steps_between(images * count * call->l);
+  const int64_t each = images * steps_between(images * count * length);
   for (int64_t n = 0; n < call->n && !ck_stopped_at(worker, n, each); n += images) {
-    sums.groups = call->l / PARTS * ck_min(images, call->n - n);
-    sums.x = at(&call->x, n, first, 0);
-    sums.g = at(&call->g, n, first, 0);
+    sums.groups = length / PARTS * ck_min(images, call->n - n);
+    sums.x = at(&call->x, n, first, cut * length);
+    sums.g = at(&call->g, n, first, cut * length);
     if (sums.groups)
       call->kernels->channel_sums(&sums);
     else
       sum_short(call->kernels, sums);
   }
   for (int64_t i = 0; i < 2 * count; i++)
-    call->sums[2 * first + i] = joined(parts[i / 2][i % 2], call->l);
+    to[i] = (cut ? to[i] : 0) + joined(parts[i / 2][i % 2], length);
+}
+
+void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
+  for (int64_t cut = 0; cut < call->cuts && !ck_stopped(worker); cut++)
+    sum_cut(call, worker, first, count, cut);
 }
 
 static void sum_channels(ck_worker *worker, void *context, int64_t index) {
