@@ -33,7 +33,8 @@ def test_the_guide_is_one_program(tmp_path, monkeypatch, capsys, brief):
     assert (tmp_path / "curves.png").exists() and (tmp_path / "digits.onnx").exists()
 
 
-ALONE = [(page, i) for page in ("README.md", "docs/networks.md", "docs/onnx.md", "docs/inside.md") for i in range(len(blocks(page)))]
+PAGES = ("README.md", "docs/networks.md", "docs/onnx.md", "docs/inside.md")
+ALONE = [(page, i) for page in PAGES for i in range(len(blocks(page)))]
 
 
 @pytest.mark.thorough
