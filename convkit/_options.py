@@ -19,10 +19,18 @@ PADDING_MODES = {
     "replicate": engine.REPLICATE,
     "circular": engine.CIRCULAR,
 }
-# What NumPy, SciPy and others call what has another name here, of which a refusal then speaks.
+# Names of other libraries, and what they are here, for the messages of errors.
 _ELSEWHERE = {
-    "layout": {"NCW": "NCHW", "NCDHW": "NCHW", "NWC": "NHWC", "NDHWC": "NHWC"},
-    "padding_mode": {"constant": "zeros", "edge": "replicate", "mirror": "reflect", "wrap": "circular"},
+    "layout": {"NCW": ("NCHW",), "NCDHW": ("NCHW",), "NWC": ("NHWC",), "NDHWC": ("NHWC",)},
+    "padding_mode": {
+        "constant": ("zeros",),
+        "edge": ("replicate", "border"),
+        "nearest": ("replicate", "border"),
+        "replicate": ("border",),
+        "mirror": ("reflect", "reflection"),
+        "reflect": ("reflection",),
+        "wrap": ("circular",),
+    },
 }
 ALGORITHMS = {
     "auto": engine.AUTO,
@@ -85,7 +93,7 @@ def one_of(value, choices: Collection[str], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{expected}, got {with_type(value)}")
     if value not in choices:
-        here = _ELSEWHERE.get(name, {}).get(value)
+        here = next((meant for meant in _ELSEWHERE.get(name, {}).get(value, ()) if meant in choices), None)
         raise ValueError(f"{expected}, got {brief(value)}{f', which is {here!r} here' if here else ''}")
     return str(value)
 

@@ -273,7 +273,7 @@ def _other_layout(channels: int, in_, channel_last: bool) -> str:
         return ""
     if channel_last:
         return '; for channels first pass layout="NCHW"'
-    return '; for channels last pass layout="NHWC", or np.moveaxis(x, -1, 1) to a network'
+    return f'; for channels last pass layout="NHWC", or np.moveaxis(x, -1, {-len(in_) - 1}) to a network'
 
 
 def _check_groups(groups, c_in: int, in_, weight_shape, channel_last: bool) -> int:

@@ -208,11 +208,11 @@ def test_memory_that_an_optimizer_cannot_write_to_is_refused():
 
 
 def test_parameters_of_another_dtype_are_refused():
-    """Set past the constructor, they would be read as float64 by their size in bytes."""
+    """Set past what assigning checks, they would be read as float64 by their size in bytes."""
     parameter = nn.Parameter(np.ones(4))
     optimizer = optim.SGD([parameter], 0.1)
     for dtype in ("float16", ">f8", "int64"):
-        parameter.data, parameter.grad = np.ones(4, dtype), np.ones(4)
+        vars(parameter)["data"], parameter.grad = np.ones(4, dtype), np.ones(4)
         with pytest.raises(TypeError, match="a parameter must be float32 or float64 in native byte order, got"):
             optimizer.step()
 

@@ -14,7 +14,7 @@ cdef void set_descent(ck.ck_descent *call, cnp.ndarray w, cnp.ndarray grad, cnp.
 
 
 def descend(list steps not None, int threads):
-    """Takes steps in place, each a tuple of what ck_descent has; its arrays are contiguous, aligned and of one shape."""
+    """Takes steps in place, each a tuple of what ck_descent has; its arrays are contiguous, aligned, of one shape."""
     cdef ck.ck_descent *calls = <ck.ck_descent *>malloc(max(1, len(steps)) * sizeof(ck.ck_descent))
     cdef ck.ck_descent *call = calls
     cdef int64_t count = len(steps)

@@ -38,8 +38,8 @@ cdef int run_normal(ck.ck_normal *call, bint back) except -1:
 
 
 def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces, int cuts,
-                   cnp.ndarray known not None, double epsilon, cnp.ndarray weight, cnp.ndarray bias, int activation, double act_a,
-                   double act_b, int threads):
+                   cnp.ndarray known not None, double epsilon, cnp.ndarray weight, cnp.ndarray bias, int activation,
+                   double act_a, double act_b, int threads):
     """What ck_normal says, (n, c, l) of x and y; whether a channel is extreme. The others are contiguous."""
     cdef ck.ck_normal call
     set_normal(&call, x, None, y, lanes, pieces, cuts, known, weight, threads)

@@ -212,7 +212,7 @@ cdef class Program:
         cdef int i
         memset(&call, 0, sizeof(call))
         call.n, call.c, call.l = shape
-        call.lanes = lanes
+        call.lanes, call.cuts = lanes, 1
         call.kernels = self.kernels(item)
         set_spot_strided(&call.x, x)
         set_spot_strided(&call.y, y)

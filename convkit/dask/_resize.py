@@ -43,9 +43,8 @@ class Axis(NamedTuple):
         return self._edge(output, 1)
 
     def _edge(self, output: int, side: int) -> int:
-        times, over = float(self.times), float(self.over)
-        whole = 0
-        if not self.antialias and over >= times >= 1 and over % times == 0:
+        times, over, whole = float(self.times), float(self.over), 0
+        if not self.antialias and 2.0**53 >= over >= times >= 1 and over % times == 0:
             whole, output = divmod(output, int(over / times))
             times, over = 1.0, over / times
         at = whole + math.floor((output + self.before) * times / over - self.after)

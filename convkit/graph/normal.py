@@ -88,7 +88,7 @@ def _by_groups(attrs: Attrs, x: np.ndarray, groups: int, scale: np.ndarray, bias
     images, channels = x.shape[:2]
     if x.size == 0:
         return np.zeros_like(x)
-    rows = x.reshape(1, images * groups, math.prod(x.shape[1:]) // groups)
+    rows = _channels.apart(x, images * groups)
     standard = _moments.standard(rows, attrs.get("epsilon", 1e-5)).repeated(channels // groups)
     by = standard.map(np.tile(scale, images), np.tile(bias, images))
     return _mapped(x.reshape(1, images * channels, math.prod(x.shape[2:])), by).reshape(x.shape)
@@ -114,7 +114,7 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
     """Every sample by itself; then every element's scale and bias."""
     axis = positive(attrs.get("axis", -1), x.ndim)
     samples, values, single = math.prod(x.shape[:axis]), x.shape[axis:], (*x.shape[:axis], *(1,) * (x.ndim - axis))
-    rows = x.reshape(1, samples, math.prod(values))
+    rows = _channels.apart(x, samples)
     standard = _moments.standard(rows, attrs.get("epsilon", 1e-5))
     weights = (None if v is None else np.broadcast_to(v, values).reshape(-1) for v in (scale, bias))
     y = _mapped(_mapped(rows, standard.map()).reshape(samples, math.prod(values), 1), _moments.plain(*weights))
@@ -162,7 +162,7 @@ def _mean_variance(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     order = *(axis for axis in range(x.ndim) if axis not in gone), *gone
     rows = x.transpose(order)
     kept = x.ndim - len(gone)
-    y = rows.reshape(1, math.prod(rows.shape[:kept]), math.prod(rows.shape[kept:]))
+    y = _channels.apart(rows, math.prod(rows.shape[:kept]))
     return _mapped(y, _moments.standard(y, 1e-18).map()).reshape(rows.shape).transpose(np.argsort(order))
 
 

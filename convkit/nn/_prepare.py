@@ -8,7 +8,7 @@ import numpy as np
 
 from .._shapes import x_shape
 from ..graph import Graph, Network, trace
-from .parameter import dtype_of, own_dtype
+from .parameter import dtype_of
 
 if TYPE_CHECKING:
     from .module import Module
@@ -19,7 +19,7 @@ class Source:
 
     def __init__(self, model: Module) -> None:
         self.model = model
-        self.dtype, self._takes_any = dtype_of(model), own_dtype(model) is None
+        self.dtype, self._learned = dtype_of(model), any(True for _ in model.parameters())
         self._kept = [(name, own, own.version) for name, own in (*model.named_parameters(), *model.named_buffers())]
 
     def check(self) -> None:
@@ -30,7 +30,7 @@ class Source:
 
     def trace(self, shapes: list[tuple[int, ...]], dtype: np.dtype) -> Graph:
         """The model's graph for inputs of these shapes."""
-        if dtype != self.dtype and not self._takes_any:
+        if self._learned and dtype != self.dtype:
             raise TypeError(f"input must have dtype {self.dtype}, got {dtype}; astype converts it")
         return trace(self.model, shapes, dtype)
 

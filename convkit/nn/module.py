@@ -509,8 +509,8 @@ class Module(_Part, ABC):
         -------
         Network
             ``network(x)`` is ``model.predict(x)`` to rounding: normalisation is folded into weights, sums are formed in
-            another order. It reads the model's weights where they lie, and raises once their `Parameter.version` is
-            another; weights written in place without that give results of old and new ones.
+            another order. It reads the model's weights where they lie, and raises once the `version` of one has
+            changed. Weights written in place (``weight.data[0] = 1``) are not noticed: results may mix old and new.
 
         Raises
         ------

@@ -45,14 +45,19 @@ class Buffer:
     data: np.ndarray
 
     def __init__(self, data: np.ndarray) -> None:
-        if not isinstance(data, np.ndarray):
-            raise TypeError(f"data must be an ndarray, got {kind_of(data)}")
-        vars(self)["data"] = native(data)  # the first is no change
+        vars(self)["data"] = self._taken(data)  # the first is no change
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
         if name == "data":
+            value = self._taken(value)
             self.version += 1
+        super().__setattr__(name, value)
+
+    @staticmethod
+    def _taken(data: np.ndarray) -> np.ndarray:
+        if not isinstance(data, np.ndarray):
+            raise TypeError(f"data must be an ndarray, got {kind_of(data)}")
+        return native(data)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update((name, writable(value)) for name, value in state.items())
@@ -116,11 +121,15 @@ class Parameter(Buffer):
     """
 
     def __init__(self, data: np.ndarray, trainable: bool = True) -> None:
-        if not isinstance(data, np.ndarray) or not is_real(data.dtype):
-            raise TypeError(f"data must be an ndarray of float32 or float64, got {kind_of(data)}")
         super().__init__(data)
         self.grad: np.ndarray | None = None
         self.trainable = trainable
+
+    @staticmethod
+    def _taken(data: np.ndarray) -> np.ndarray:
+        if not isinstance(data, np.ndarray) or not is_real(data.dtype):
+            raise TypeError(f"data must be an ndarray of float32 or float64, got {kind_of(data)}")
+        return native(data)
 
     def accumulate(self, grad: np.ndarray) -> None:
         """Add `grad` to the gradient; a frozen parameter ignores it.
@@ -150,13 +159,7 @@ class Parameter(Buffer):
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
 
 
-def own_dtype(model: Module) -> np.dtype | None:
-    """What the model's parameters or, if it has none, its buffers of real numbers have made it compute in."""
-    arrays = (*model.parameters(), *(buffer for _, buffer in model.named_buffers()))
-    return next((array.dtype for array in arrays if is_real(array.dtype)), None)
-
-
 def dtype_of(model: Module) -> np.dtype:
-    """What a model computes in; float32 if it has no numbers of its own."""
-    dtype = own_dtype(model)
-    return np.dtype(np.float32) if dtype is None else dtype
+    """The dtype of a model's parameters or, if it has none, of its buffers of real numbers; else float32."""
+    arrays = (*model.parameters(), *(buffer for _, buffer in model.named_buffers()))
+    return next((array.dtype for array in arrays if is_real(array.dtype)), np.dtype(np.float32))

@@ -89,8 +89,8 @@ class GroupNorm(ByElement):
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"x must have shape (N, C, *spatial) with C = {self.num_channels}, got shape {x.shape}")
         y, planes = empty(x.shape, x.dtype), self._planes(x)
-        together, values = self.num_channels // self.num_groups, math.prod(x.shape[1:]) // self.num_groups
-        standard = _moments.standard(x.reshape(1, len(x) * self.num_groups, values), self.eps).repeated(together)
+        together = self.num_channels // self.num_groups
+        standard = _moments.standard(_channels.apart(x, len(x) * self.num_groups), self.eps).repeated(together)
         weight, bias = self._affine(len(x))
         _channels.apply(planes, standard.map(weight, bias), self._planes(y))
 
@@ -117,7 +117,7 @@ class GroupNorm(ByElement):
 
     def _planes(self, array: np.ndarray) -> np.ndarray:
         """``(1, N * C, L)``: every channel of every image by itself."""
-        return array.reshape(1, len(array) * self.num_channels, math.prod(array.shape[2:]))
+        return _channels.apart(array, len(array) * self.num_channels)
 
     def _affine(self, images: int) -> tuple[np.ndarray, np.ndarray]:
         """Weight and bias of every channel of every image."""
@@ -303,7 +303,7 @@ class LayerNorm(ByElement):
 
     def _rows(self, array: np.ndarray) -> np.ndarray:
         """``(1, samples, values)``: every sample is a channel."""
-        return self._columns(array)[np.newaxis, :, :, 0]
+        return _channels.apart(array, math.prod(array.shape[: array.ndim - len(self.normalized_shape)]))
 
     def _columns(self, array: np.ndarray) -> np.ndarray:
         """``(samples, values, 1)``: every element of a sample is a channel."""

@@ -51,7 +51,7 @@ class Undo:
         self.settled = False
         places = checkpoints.generator_states(self.generators)
         numbers = {name: getattr(self.optimizer, name) for name in self.optimizer.numbers}
-        buffers = [(buffer, buffer.data, buffer.data.copy()) for buffer in self.buffers]
+        buffers = [(buffer, buffer.data, buffer.data.copy(), buffer.version) for buffer in self.buffers]
         grads = [(parameter, parameter.grad) for parameter in self.parameters]
         states = [copy.deepcopy(part.state_dict()) for part in self.copied]
         try:
@@ -63,9 +63,10 @@ class Undo:
                 checkpoints.set_generator_states(self.generators, places)
                 for name, number in numbers.items():
                     setattr(self.optimizer, name, number)
-                for buffer, array, before in buffers:
+                for buffer, array, before, version in buffers:
                     buffer.data = array
                     np.copyto(array, before)
+                    buffer.version = version
                 for parameter, grad in grads:
                     parameter.grad = grad
                 for part, state in zip(self.copied, states, strict=True):

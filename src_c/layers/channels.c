@@ -81,8 +81,8 @@ int64_t ck_channels_together(const ck_channels *call) {
   return ck_max(1, ck_min(ck_min(CHANNELS, TASK / (call->n * call->l)), call->c));
 }
 
-/* Image by image, for memory is read in its order then; but of planes of one group many images at a time, channel by
- * channel, whose sums stay in registers. */
+/* One cut of all images, image by image, for memory is read in its order then; but of planes of one group many images
+ * at a time, channel by channel, whose sums stay in registers. */
 static void sum_cut(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count, int64_t cut) {
   const int64_t length = call->l / call->cuts;
   double parts[CHANNELS][2][PARTS] = {{{0}}}, *to = call->sums + 2 * first;
@@ -109,7 +109,7 @@ static void sum_cut(const ck_channels *call, ck_worker *worker, int64_t first, i
 }
 
 void ck_channels_sum(const ck_channels *call, ck_worker *worker, int64_t first, int64_t count) {
-  for (int64_t cut = 0; cut < call->cuts && !ck_stopped(worker); cut++)
+  for (int64_t cut = 0; cut < call->cuts && !ck_stopped_at(worker, cut, 1); cut++)
     sum_cut(call, worker, first, count, cut);
 }
 

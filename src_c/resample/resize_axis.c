@@ -72,30 +72,21 @@ ck_tap ck_tap_of(const ck_resize_axis *a, const ck_taps *t, int64_t k) {
   return (ck_tap){weight != 0 ? index : -1, weight};
 }
 
-/* Enlarged by a whole number, which is found from an element that starts anew: so every element has the same places
- * after it, to the last bit, in any part of an image. */
-static ck_taps enlarged_at(const ck_resize_axis *a, int64_t output, int64_t ratio) {
-  const int64_t element = output / ratio;
-  double at = ((double)(output % ratio) + a->before) / (double)ratio - a->after;
+/* Enlarged by a whole number, an output's place is counted from its element, not from the image's edge: it is then
+ * rounded alike in every part of an image. */
+ck_taps ck_taps_at(const ck_resize_axis *a, int64_t o) {
+  if (a->kept)
+    return a->kept[o];
+  const int64_t output = o + a->first_out, element = a->ratio ? output / a->ratio : 0;
+  double at = a->ratio ? ((double)(output % a->ratio) + a->before) / (double)a->ratio
+                       : ((double)output + a->before) * a->times / a->over;
+  at -= a->after;
+  if (a->stretch > 0)
+    return spread_from(a, at);
   if (a->sampling == CK_LINEAR && element == 0 && at < 0)
     at = 0;
   int64_t lower = ck_min(element + (int64_t)floor(at), a->whole_in - 1);
   return taps_from(a, lower, fmin(at - (double)(lower - element), 1));
-}
-
-ck_taps ck_taps_at(const ck_resize_axis *a, int64_t o) {
-  if (a->kept)
-    return a->kept[o];
-  const int64_t output = o + a->first_out;
-  if (a->ratio > 0)
-    return enlarged_at(a, output, a->ratio);
-  double at = ((double)output + a->before) * a->times / a->over - a->after;
-  if (a->stretch > 0)
-    return spread_from(a, at);
-  if (a->sampling == CK_LINEAR && at < 0)
-    at = 0;
-  int64_t lower = ck_min((int64_t)floor(at), a->whole_in - 1);
-  return taps_from(a, lower, fmin(at - (double)lower, 1));
 }
 
 /* The first output whose taps reach up to element i, or, with `past`, that begins past it. */

@@ -122,7 +122,7 @@ ck_resize_buffers ck_resize_place(const ck_resize_plan *p, ck_arena *arena) {
 }
 
 static int64_t whole_ratio(double over, double times) {
-  return times >= 1 && over >= times && over <= INT32_MAX && fmod(over, times) == 0 ? (int64_t)(over / times) : 0;
+  return times >= 1 && over >= times && over <= 0x1p53 && fmod(over, times) == 0 ? (int64_t)(over / times) : 0;
 }
 
 static void set_axes(ck_resize_plan *p) {

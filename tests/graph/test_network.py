@@ -486,10 +486,10 @@ def test_errors_of_a_first_call_speak_of_the_input(make):
     assert network(noise(1, 1, 32, 32)).shape[0] == 1
     no_parameters = nn.Sequential(nn.ReLU()).prepare()
     assert no_parameters(np.zeros(2)).dtype == np.float64
-    of_buffers = nn.Sequential(nn.BatchNorm2d(3, affine=False, dtype="float64")).prepare((1, 3, 2, 2))
-    assert of_buffers(np.zeros((1, 3, 2, 2))).dtype == np.float64
-    with pytest.raises(TypeError, match="input must have dtype float64, got float32"):
-        of_buffers(np.zeros((1, 3, 2, 2), np.float32))
+    of_buffers, x = nn.BatchNorm2d(3, affine=False, dtype="float64"), np.zeros((1, 3, 2, 2))
+    assert of_buffers.prepare(x.shape)(x).dtype == np.float64
+    for dtype in (np.float32, np.float64):
+        assert of_buffers.prepare()(x.astype(dtype)).dtype == of_buffers.predict(x.astype(dtype)).dtype == dtype
 
 
 def test_where_a_view_lies_is_asked_without_its_memory():

@@ -26,8 +26,8 @@ def test_tiles_have_the_bits_of_the_whole(name):
             np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("ratio", (2, 3, 7))
-@pytest.mark.parametrize("mode", ("nearest", "bilinear", "bicubic"))
+@pytest.mark.parametrize("ratio", (3, 7))
+@pytest.mark.parametrize("mode", ("bilinear", "bicubic"))
 def test_tiles_that_are_enlarged_in_float64(mode, ratio):
     """Where an element's outputs lie does not follow from where it lies itself: not even in the last bit."""
     network = nn.Sequential(nn.Upsample(scale_factor=ratio, mode=mode)).prepare()

@@ -1,5 +1,7 @@
 """Calls of layers: what they keep and for how long, in which thread, and who looks on."""
 
+import copy
+import pickle
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +85,20 @@ def test_nothing_is_due_after_an_exception():
         model(batch((2, 2, 6, 6)))
     with pytest.raises(RuntimeError, match="nothing to go back through"):
         model.backward(np.ones((2, 3), np.float32))
+
+
+def test_an_array_that_is_assigned_is_a_change():
+    layer = nn.Linear(3, 2, rng=0)
+    y, back = layer.begin(batch((2, 3)))
+    layer.weight.data *= 2
+    with pytest.raises(RuntimeError, match=r"Linear.backward: weight was changed after the forward"):
+        back(np.ones_like(y))
+    assert [copied.version for copied in (copy.deepcopy(layer.weight), pickle.loads(pickle.dumps(layer.weight)))] == [
+        1,
+        1,
+    ]
+    with pytest.raises(TypeError, match="data must be an ndarray of float32 or float64, got list"):
+        layer.weight.data = [1.0, 2.0]
 
 
 def test_a_way_back_refuses_weights_that_were_changed():

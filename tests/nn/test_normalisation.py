@@ -133,3 +133,12 @@ def test_a_sample_has_the_same_bits_alone(shape, dtype):
         np.testing.assert_array_equal(alone, y[1:2])
         np.testing.assert_array_equal(back_alone(grad[1:2]), back(grad)[1:2])
         np.testing.assert_array_equal(layer.prepare()(x[1:2]), layer.prepare()(x)[1:2])
+
+
+def test_samples_with_channels_last_have_the_same_bits_alone():
+    x, grad = (batch((3, 5, 20), seed=seed, dtype="float64").transpose(0, 2, 1) for seed in (0, 1))
+    for layer in (nn.InstanceNorm1d(20, dtype="float64"), nn.GroupNorm(2, 20, dtype="float64"),
+                  nn.LayerNorm(5, dtype="float64")):  # fmt: skip
+        (y, back), (alone, back_alone) = layer.begin(x), layer.begin(x[1:2])
+        np.testing.assert_array_equal(alone, y[1:2])
+        np.testing.assert_array_equal(back_alone(grad[1:2]), back(grad)[1:2])
