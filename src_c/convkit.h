@@ -240,6 +240,7 @@ ck_status ck_pool_workspace(const ck_pool *call, ck_pool_op op, int64_t *bytes);
 ck_status ck_pool_run(const ck_pool *call, ck_pool_op op);
 /* ------------------------------------------------------------------ resampling */
 
+/* Of 2 to the power of its value elements along an axis. */
 typedef enum ck_sampling { CK_NEAREST = 0, CK_LINEAR = 1, CK_CUBIC = 2 } ck_sampling;
 
 /* Interpolation onto another grid of the same axes. Output i of an axis lies at coordinate

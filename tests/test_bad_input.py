@@ -503,7 +503,8 @@ def test_a_picture_in_the_other_layout_is_told_which():
     photo, dense, each = ones(9, 8, 3), ones(2, 3, 3, 3), ones(3, 1, 3, 3)
     for weight, groups in ((dense, 1), (each, 3)):
         for x in (photo, photo[None], ones(10, 8, 3)):
-            with pytest.raises(ValueError, match=r'; for channels last pass layout="NHWC", or np.moveaxis\(x, -1, -3\) to a network$'):
+            hint = r'; for channels last pass layout="NHWC", or np.moveaxis\(x, -1, -3\) to a network$'
+            with pytest.raises(ValueError, match=hint):
                 convkit.conv2d(x, weight, groups=groups)
         with pytest.raises(ValueError, match=r'; for channels first pass layout="NCHW"$'):
             convkit.conv2d(ones(3, 9, 8), weight, groups=groups, layout="NHWC")

@@ -55,7 +55,7 @@ class EMA(Settings):
     >>> from convkit import nn, optim
     >>> model = nn.Linear(1, 1, init="zeros", dtype="float64")
     >>> ema = optim.EMA(model, decay=0.75)
-    >>> model.weight.data[...] = 1  # as optimizer.step() would change it
+    >>> model.weight.data += 1  # as optimizer.step() would change it
     >>> ema.update()
     >>> with ema.swapped():
     ...     model.weight.data.item()  # the shadow weight

@@ -66,13 +66,11 @@ class Optimizer(Settings, ABC):
     >>> import numpy as np
     >>> from convkit import nn, optim
     >>> class SignDescent(optim.Optimizer):
-    ...     def __init__(self, parameters, lr):
-    ...         super().__init__(parameters, lr=lr)
     ...     def update(self, parameter, state):
     ...         parameter.data -= self.lr * np.sign(parameter.grad)
     >>> w = nn.Parameter(np.array([1.0, 1.0]))
-    >>> optimizer, w.grad = SignDescent([w], lr=0.1), np.array([5.0, -0.2])
-    >>> optimizer.step()
+    >>> w.grad = np.array([5.0, -0.2])
+    >>> SignDescent([w], lr=0.1).step()
     >>> w.data
     array([0.9, 1.1])
     """

@@ -71,9 +71,10 @@ def l1_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
 
     Examples
     --------
+    >>> import numpy as np
     >>> from convkit import nn
     >>> layer = nn.Linear(3, 2)
-    >>> layer.weight.data[...] = [[1, -2, 0], [0, 0, 3]]
+    >>> layer.weight.data = np.float32([[1, -2, 0], [0, 0, 3]])
     >>> value, [(parameter, grad)] = nn.losses.l1_penalty(layer, 0.5)
     >>> value, grad
     (3.0, array([[ 0.5, -0.5,  0. ],
@@ -104,9 +105,10 @@ def l2_penalty(model: Module, strength: float, *, biases: bool = False) -> Penal
 
     Examples
     --------
+    >>> import numpy as np
     >>> from convkit import nn
     >>> layer = nn.Linear(3, 2)
-    >>> layer.weight.data[...] = [[1, -2, 0], [0, 0, 3]]
+    >>> layer.weight.data = np.float32([[1, -2, 0], [0, 0, 3]])
     >>> value, [(parameter, grad)] = nn.losses.l2_penalty(layer, 0.5)
     >>> value, grad
     (7.0, array([[ 1., -2.,  0.],
