@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,6 +158,22 @@ class Parameter(Buffer):
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{'' if self.trainable else ', frozen'})"
+
+
+def inside(module: Module) -> Iterator[Parameter]:
+    """Yield every parameter as often as it stands inside."""
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Parameter):
+                yield value
+
+
+def learns(module: Module) -> bool:
+    """Whether anything inside has a gradient to collect."""
+    for parameter in inside(module):
+        if parameter.trainable:
+            return True
+    return False
 
 
 def dtype_of(model: Module) -> np.dtype:

@@ -12,7 +12,8 @@ from .activations import FromResult
 from .batchnorm import BatchNorm2d
 from .conv import Convolution
 from .linear import Linear
-from .module import Module, Way, learns
+from .module import Module, Way
+from .parameter import learns
 
 
 class Sequential(Module):

@@ -136,8 +136,8 @@ static void read_in_place(ck_block *b, const ck_kblock *kb, int64_t channel, int
   b->data = (const char *)s->tensor.data + (channel + kb->channel) * stride[1] + b->box.first[0] * stride[0];
   for (int i = 0; i < 3; i++) {
     const ck_axis *a = &s->axis[i];
-    step[i + 1] = size[i + 1] > 1 ? a->step * stride[i + 2]
-                                  : 0; /* an axis of one may have any stride: its product could overflow */
+    /* an axis of one may have any stride: its product could overflow */
+    step[i + 1] = size[i + 1] > 1 ? a->step * stride[i + 2] : 0;
     tap[i] = a->taps > 1 ? a->tap_step * stride[i + 2] / item : 0;
     b->data += ck_axis_at(a, b->box.first[i + 1], kb->tap[i]) * stride[i + 2];
   }
