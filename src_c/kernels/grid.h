@@ -210,12 +210,15 @@ CK_INLINE void add_plane_slopes(const ck_lookup *p, const int axes, const REAL *
 
 static void CK_NAME(slopes)(const ck_lookup *sample, int axes, const void *slope, void *sum) {
   const ck_lookup own = *sample, *p = &own;
-  if (p->src_lane != sizeof(REAL))
-    add_slopes(p, axes, slope, sum, 0);
-  else if (axes == 2)
+  const int adjacent = p->src_lane == sizeof(REAL);
+  if (adjacent && axes == 2)
     add_slopes(p, 2, slope, sum, 1);
-  else
+  else if (adjacent)
     add_slopes(p, 3, slope, sum, 1);
+  else if (axes == 2)
+    add_slopes(p, 2, slope, sum, 0);
+  else
+    add_slopes(p, 3, slope, sum, 0);
 }
 
 static void CK_NAME(plane_slopes)(const ck_lookup *sample, int axes, const void *slope, void *sum) {

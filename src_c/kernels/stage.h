@@ -264,12 +264,14 @@ CK_INLINE int64_t rows_beside(const ck_stage *p, int64_t r) {
 CK_INLINE void store_positions(const ck_stage *p, const vreal *r, int64_t count, const int32_t *row, int64_t column,
                                int64_t columns, REAL *dst) {
   CK_UNROLL
-  for (int64_t q = 0; q < count; q++, column++) {
+  for (int64_t q = 0; q < VL; q++) {
+    if (q >= count)
+      continue;
     if (column == columns) {
       row++;
       column = 0;
     }
-    v_store(dst + (*row + column) * p->dst_position, r[q]);
+    v_store(dst + (*row + column++) * p->dst_position, r[q]);
   }
 }
 
