@@ -14,6 +14,7 @@ from cases import (
     EVERYWHERE,
     LAYOUTS,
     QUICK_FLOPS,
+    arrange,
     assert_all,
     assert_same_bits,
     blocks,
@@ -121,6 +122,15 @@ def test_zero_offsets_are_a_convolution(problem, any_isa):
             for layout in LAYOUTS:
                 assert np.array_equal(forward(data, layout), expected), f"{dtype}, {layout}, {isa}"
             assert np.array_equal(forward(ones), expected), f"mask of ones, {dtype}, {isa}"
+
+
+@pytest.mark.parametrize("shape, layout", [((9, 256, 1), "NCHW"), ((1, 256, 9), "NHWC")], ids=str)
+def test_pixels_along_one_axis_are_a_convolution(shape, layout, any_isa):
+    """Which multiplies the other way round there, its pixels on the lanes: sampled ones must not."""
+    rng = np.random.default_rng(0)
+    x, weight = arrange(rng.standard_normal(shape), layout), rng.standard_normal((2, 256, 1))
+    got = convkit.deform_conv1d(x, arrange(np.zeros((shape[0], 1, shape[2])), layout), weight, layout=layout)
+    assert np.array_equal(got, convkit.conv1d(x, weight, layout=layout, algorithm="implicit_gemm"))
 
 
 @each([problem for problem in SAME_AS_CONV if problem.flops <= QUICK_FLOPS])

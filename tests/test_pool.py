@@ -10,7 +10,7 @@ import convkit
 from bounds import assert_within_bound
 from cases import DTYPES, LAYOUTS, arrange, assert_same_bits, blocks, by_dtype, each_place, in_turn, restore, seed_of
 from pool_problems import POOLS, Pool, random_pool
-from views import FORMS, VIEWS, with_canaries
+from views import FORMS, VIEWS, repeated, with_canaries
 
 reference = convkit.reference
 THREADS = (1, 2, 3, 5, 8)
@@ -353,6 +353,19 @@ def test_views_give_the_bits_of_copies(problem, isa):
         for view in VIEWS:
             got = everything(problem, x, layout, view)
             assert_same_bits(got, expected, f"{view.__name__}, {layout}, {dtype}")
+
+
+@pytest.mark.parametrize("problem", VIEWED, ids=of)
+def test_broadcast_operands(problem, isa):
+    """Stride 0, along any axes, gives the bits of copies: also a plane all of whose elements are one."""
+    x, _ = data_of(problem, np.float32)
+    for layout, choice in itertools.product(LAYOUTS, range(2**x.ndim - 1)):
+
+        def view(array, choice=choice):
+            return list(repeated(array))[choice]
+
+        got = everything(problem, x, layout, view)
+        assert_same_bits(got, everything(problem, x, layout, lambda array: view(array).copy()), f"{layout}, {choice}")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -78,6 +78,13 @@ def subclass(array):
     return array.copy().view(Named)
 
 
+def repeated(array):
+    """Views with stride 0 along some of the axes: every choice of them."""
+    for mask in range(1, 2**array.ndim):
+        one = tuple(slice(0, 1 if mask >> axis & 1 else None) for axis in range(array.ndim))
+        yield np.broadcast_to(array[one], array.shape)
+
+
 VIEWS = (
     reversed_everywhere, reversed_last, fortran, transposed, rotated, stepped, misaligned, misaligned_steps, read_only,
     swapped_bytes, garbage_strides, subclass,

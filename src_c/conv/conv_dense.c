@@ -131,7 +131,6 @@ ck_dense ck_conv_axes_dense(const ck_conv *call, int transposed) {
   set_weights(&d, call);
   d.w_channel = call->weight.stride[1];
   d.w_lane = call->weight.stride[0];
-  add_from_memory(&d, call);
   return d;
 }
 
@@ -161,6 +160,7 @@ static void join_rows(ck_dense *d) {
 
 ck_dense ck_conv_forward_dense(const ck_conv *call, int transposed) {
   ck_dense d = ck_conv_axes_dense(call, transposed);
+  add_from_memory(&d, call);
   join_rows(&d);
   return d;
 }
@@ -361,9 +361,10 @@ ck_dense ck_conv_inside_dense(const ck_conv *call, int transposed) {
 }
 
 int ck_conv_region_threads(const ck_conv *call, const ck_dense *d) {
-  const ck_axis *axis = d->source.axis;
-  const int64_t outputs[3] = {axis[0].outputs, axis[1].outputs, axis[2].outputs};
-  return ck_conv_threads(call, outputs);
+  const ck_axis *a = d->source.axis;
+  const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
+  const int64_t all[] = {d->n, d->groups, d->channels, d->lanes, taps, a[0].outputs, a[1].outputs, a[2].outputs};
+  return ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
 }
 
 static ck_status grad_x_region(const ck_conv *call, int transposed, ck_dense *d, int64_t *bytes) {

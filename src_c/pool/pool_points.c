@@ -22,15 +22,17 @@ typedef struct points_plan {
 } points_plan;
 
 int64_t ck_pool_even_step(const ck_tensor *t, const int64_t size[3]) {
-  int64_t step = 0, run = 1;
+  int64_t step = 1, run = 1; /* of a single element any will do */
   for (int d = 2; d >= 0; d--) {
-    if (size[d] > 1 && step == 0)
+    if (size[d] == 1)
+      continue;
+    if (run == 1)
       step = t->stride[d + 2];
-    else if (size[d] > 1 && t->stride[d + 2] != step * run)
+    else if (t->stride[d + 2] != step * run)
       return 0;
     run *= size[d];
   }
-  return step ? step : 1; /* of a single element any will do */
+  return step;
 }
 
 /* Whether neighbouring channels are closer than neighbouring positions. */
@@ -42,7 +44,7 @@ static int channels_adjacent(const ck_pool *call, int64_t item) {
 
 /* Whether a plane is one row of its elements. */
 static int goes_on(const ck_tensor *t, const int64_t size[3]) {
-  return size[2] > 1 && ck_pool_even_step(t, size) == t->stride[4];
+  return size[2] > 1 && t->stride[4] != 0 && ck_pool_even_step(t, size) == t->stride[4];
 }
 
 static points_plan make_plan(const ck_pool *call, ck_pool_op op) {
