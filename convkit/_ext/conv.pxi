@@ -65,6 +65,11 @@ cdef inline void set_tensor(ck.ck_tensor *tensor, cnp.ndarray array, bint channe
         tensor.stride[2 + i] = 0 if i < 3 - nd else step_along(array, i - (3 - nd) + (1 if channel_last else 2))
 
 
+cdef inline void set_optional(ck.ck_tensor *tensor, cnp.ndarray array, bint channel_last) noexcept:
+    if array is not None:
+        set_tensor(tensor, array, channel_last)
+
+
 cdef inline void set_call(ck.ck_conv *call, Geometry geometry, const ck.ck_kernels *kernels, int activation, double a,
                           double b, int algorithm, int threads) noexcept:
     memset(call, 0, sizeof(ck.ck_conv))
@@ -78,8 +83,10 @@ cdef inline void set_call(ck.ck_conv *call, Geometry geometry, const ck.ck_kerne
 
 
 cdef inline void set_bias(ck.ck_conv *call, cnp.ndarray bias) noexcept:
-    call.bias = cnp.PyArray_DATA(bias)
-    call.bias_stride = cnp.PyArray_STRIDES(bias)[0]
+    """Or its gradient, if there is one."""
+    if bias is not None:
+        call.bias = cnp.PyArray_DATA(bias)
+        call.bias_stride = cnp.PyArray_STRIDES(bias)[0]
 
 
 cdef int plan_conv(ck.ck_conv *call, ck.ck_conv_op op) except -1:
@@ -156,18 +163,23 @@ cdef int run_planned(ck.ck_conv *call, ck.ck_conv_op op) except -1:
 # output size, and y its input size.
 
 
+cdef void set_forward(ck.ck_conv *call, Geometry geometry, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias,
+                      cnp.ndarray y, int activation, double a, double b, bint channel_last, int algorithm,
+                      bint transposed, int threads) noexcept:
+    set_call(call, geometry, kernels_for(y), activation, a, b, algorithm, threads)
+    set_tensor(&call.y if transposed else &call.x, x, channel_last)
+    set_tensor(&call.weight, weight, False)
+    set_tensor(&call.x if transposed else &call.y, y, channel_last)
+    set_bias(call, bias)
+
+
 def conv_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarray weight not None, cnp.ndarray bias,
                  cnp.ndarray y not None, int activation, double a, double b, bint channel_last, int algorithm,
                  bint transposed, int threads):
     """y = activation(conv(x, weight) + bias)."""
     cdef ck.ck_conv call
     cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
-    set_call(&call, geometry, kernels_for(y), activation, a, b, algorithm, threads)
-    set_tensor(&call.y if transposed else &call.x, x, channel_last)
-    set_tensor(&call.weight, weight, False)
-    set_tensor(&call.x if transposed else &call.y, y, channel_last)
-    if bias is not None:
-        set_bias(&call, bias)
+    set_forward(&call, geometry, x, weight, bias, y, activation, a, b, channel_last, algorithm, transposed, threads)
     plan_forward(geometry, &call, op)
     run_planned(&call, op)
 
@@ -193,8 +205,7 @@ def linear_forward(Geometry geometry not None, cnp.ndarray x not None, cnp.ndarr
     call.weight.data = cnp.PyArray_DATA(weight)
     call.weight.stride[0], call.weight.stride[1] = cnp.PyArray_STRIDES(weight)[0], cnp.PyArray_STRIDES(weight)[1]
     call.weight.stride[4] = cnp.PyArray_ITEMSIZE(weight)
-    if bias is not None:
-        set_bias(&call, bias)
+    set_bias(&call, bias)
     plan_forward(geometry, &call, ck.CK_FORWARD)
     run_planned(&call, ck.CK_FORWARD)
     return True
@@ -209,8 +220,7 @@ def conv_grad_x(Geometry geometry not None, cnp.ndarray grad not None, cnp.ndarr
     set_tensor(&call.x if transposed else &call.y, grad, channel_last)
     set_tensor(&call.weight, weight, False)
     set_tensor(&call.y if transposed else &call.x, dx, channel_last)
-    if act_y is not None:
-        set_tensor(&call.act_y, act_y, channel_last)
+    set_optional(&call.act_y, act_y, channel_last)
     run_conv(&call, ck.CK_TRANSPOSED_GRAD_X if transposed else ck.CK_GRAD_X)
 
 
@@ -224,10 +234,8 @@ def conv_grad_weight(Geometry geometry not None, cnp.ndarray grad not None, cnp.
     if dw is not None:
         set_tensor(&call.y if transposed else &call.x, x, channel_last)
         set_tensor(&call.weight, dw, False)
-    if db is not None:
-        set_bias(&call, db)
-    if act_y is not None:
-        set_tensor(&call.act_y, act_y, channel_last)
+    set_bias(&call, db)
+    set_optional(&call.act_y, act_y, channel_last)
     run_conv(&call, ck.CK_TRANSPOSED_GRAD_WEIGHT if transposed else ck.CK_GRAD_WEIGHT)
 
 
@@ -334,7 +342,8 @@ def costs():
 def set_costs(dict values not None):
     """From now on plans with these, as costs() gives them. For fitting, in a process that does nothing else."""
     global plan_changes
-    for index, (name, numbers) in enumerate(values.items()):
+    names = list(costs())
+    for name, numbers in values.items():
         for i, number in enumerate(numbers):
-            ck.ck_cost_set(index, i, number)
+            ck.ck_cost_set(names.index(name), i, number)
     plan_changes += 1

@@ -19,11 +19,6 @@ cdef int run_deform(ck.ck_deform *call, int backward) except -1:
     return raise_status(status)
 
 
-cdef inline void set_optional(ck.ck_tensor *tensor, cnp.ndarray array, bint channel_last) noexcept:
-    if array is not None:
-        set_tensor(tensor, array, channel_last)
-
-
 cdef void set_deform(ck.ck_deform *call, Geometry geometry, offset_groups, cnp.ndarray offset, cnp.ndarray mask,
                      bint channel_last) noexcept:
     call.nd = geometry.nd
@@ -43,8 +38,7 @@ def deform_forward(Geometry geometry not None, offset_groups, cnp.ndarray x not 
     set_tensor(&call.conv.x, x, channel_last)
     set_tensor(&call.conv.weight, weight, False)
     set_tensor(&call.conv.y, y, channel_last)
-    if bias is not None:
-        set_bias(&call.conv, bias)
+    set_bias(&call.conv, bias)
     run_deform(&call, 0)
 
 
@@ -65,6 +59,5 @@ def deform_backward(Geometry geometry not None, offset_groups, cnp.ndarray grad 
     set_optional(&call.d_offset, d_offset, channel_last)
     set_optional(&call.d_mask, d_mask, channel_last)
     set_optional(&call.d_weight, d_weight, False)
-    if d_bias is not None:
-        set_bias(&call.conv, d_bias)
+    set_bias(&call.conv, d_bias)
     run_deform(&call, 1)

@@ -4,7 +4,10 @@ MAX_AXES = ck.CK_AXES
 
 
 cdef void set_strided(ck.ck_strided *to, cnp.ndarray array) noexcept:
+    """Where the array lies, if there is one."""
     cdef int i
+    if array is None:
+        return
     to.data = cnp.PyArray_DATA(array)
     for i in range(cnp.PyArray_NDIM(array)):
         to.stride[i] = cnp.PyArray_STRIDES(array)[i]
@@ -24,8 +27,7 @@ def elementwise(int op, cnp.ndarray y not None, cnp.ndarray a not None, cnp.ndar
     call.kernels = kernels_for(y)
     set_strided(&call.y, y)
     set_strided(&call.a, a)
-    if b is not None:
-        set_strided(&call.b, b)
+    set_strided(&call.b, b)
     call.activation, call.act_a, call.act_b = activation, act_a, act_b
     set_run(&call.run, threads)
     with nogil:

@@ -251,8 +251,8 @@ class Program:
         add: bool, activation: _Activation, algorithm: int, panels: Panels | None,
     ) -> None: ...  # fmt: skip
     def deform(
-        self, geometry: Geometry, nd: int, offset_groups: int, x: _Spot, offset: _Spot, mask: _Spot | None,
-        weight: _Spot, bias: np.ndarray | None, y: _Spot, activation: _Activation,
+        self, geometry: Geometry, offset_groups: int, x: _Spot, offset: _Spot, mask: _Spot | None, weight: _Spot,
+        bias: np.ndarray | None, y: _Spot, activation: _Activation,
     ) -> None: ...  # fmt: skip
     def pool(self, geometry: PoolGeometry, op: int, item: int, x: _Spot, y: _Spot, indices: _Spot | None) -> None: ...
     def resize(self, geometry: ResizeGeometry, item: int, x: _Spot, y: _Spot) -> None: ...

@@ -2,21 +2,13 @@
 
 
 cdef void set_normal(ck.ck_normal *call, cnp.ndarray x, cnp.ndarray g, cnp.ndarray y, bint lanes, int pieces, int cuts,
-                     cnp.ndarray known, cnp.ndarray weight, int threads) noexcept:
+                     cnp.ndarray known, cnp.ndarray weight, cnp.ndarray bias, int activation, double a, double b,
+                     int threads) noexcept:
     memset(call, 0, sizeof(ck.ck_normal))
-    call.arrays.n, call.arrays.c, call.arrays.l = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1], cnp.PyArray_DIMS(x)[2]
-    call.arrays.lanes, call.arrays.cuts = lanes, cuts
-    call.arrays.kernels = kernels_for(x)
-    set_strided(&call.arrays.x, x)
-    if g is not None:
-        set_strided(&call.arrays.g, g)
-    if y is not None:
-        set_strided(&call.arrays.y, y)
+    set_channels(&call.arrays, x, g, y, lanes, cuts, activation, a, b, threads)
     call.pieces, call.channels = pieces, call.arrays.c // pieces
     call.known = <double *>cnp.PyArray_DATA(known)
-    if weight is not None:
-        call.weight = cnp.PyArray_DATA(weight)
-    set_run(&call.arrays.run, threads)
+    call.weight, call.bias = data_of(weight), data_of(bias)
 
 
 cdef int plan_normal(ck.ck_normal *call) except -1:
@@ -42,11 +34,8 @@ def normal_forward(cnp.ndarray x not None, cnp.ndarray y, bint lanes, int pieces
                    double act_a, double act_b, int threads):
     """What ck_normal says, (n, c, l) of x and y; whether a channel is extreme. The others are contiguous."""
     cdef ck.ck_normal call
-    set_normal(&call, x, None, y, lanes, pieces, cuts, known, weight, threads)
+    set_normal(&call, x, None, y, lanes, pieces, cuts, known, weight, bias, activation, act_a, act_b, threads)
     call.epsilon = epsilon
-    call.arrays.activation, call.arrays.act_a, call.arrays.act_b = activation, act_a, act_b
-    if bias is not None:
-        call.bias = cnp.PyArray_DATA(bias)
     run_normal(&call, False)
     return bool(call.extreme)
 
@@ -56,15 +45,8 @@ def normal_backward(cnp.ndarray x not None, cnp.ndarray g not None, cnp.ndarray 
                     cnp.ndarray product, bint constant, int activation, double act_a, double act_b, int threads):
     """What ck_normal says of the way back."""
     cdef ck.ck_normal call
-    set_normal(&call, x, g, y, lanes, pieces, cuts, known, weight, threads)
-    if total is not None:
-        call.total = cnp.PyArray_DATA(total)
-    if product is not None:
-        call.product = cnp.PyArray_DATA(product)
-    if bias is not None:
-        call.bias = cnp.PyArray_DATA(bias)
-    call.arrays.activation, call.arrays.act_a, call.arrays.act_b = activation, act_a, act_b
-    call.constant = constant
+    set_normal(&call, x, g, y, lanes, pieces, cuts, known, weight, bias, activation, act_a, act_b, threads)
+    call.total, call.product, call.constant = data_of(total), data_of(product), constant
     run_normal(&call, True)
 
 

@@ -63,12 +63,9 @@ def pool(PoolGeometry geometry not None, int op, cnp.ndarray x, cnp.ndarray y, c
     memset(&call, 0, sizeof(ck.ck_pool))
     call.shape = geometry.shape
     call.kernels = kernels_for(x if x is not None else indices)
-    if x is not None:
-        set_tensor(&call.x, x, channel_last)
-    if y is not None:
-        set_tensor(&call.y, y, channel_last)
-    if indices is not None:
-        set_tensor(&call.indices, indices, channel_last)
+    set_optional(&call.x, x, channel_last)
+    set_optional(&call.y, y, channel_last)
+    set_optional(&call.indices, indices, channel_last)
     set_run(&call.run, threads)
     recall_pool(geometry, &call, <ck.ck_pool_op>op)
     take_workspace(&buffer, &call.run)

@@ -51,12 +51,7 @@ def prepared_forward(Panels panels not None, Geometry geometry not None, cnp.nda
     """As conv_forward, with `weight` laid out; with `add`, y holds what is added."""
     cdef ck.ck_conv call
     cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
-    set_call(&call, geometry, kernels_for(y), activation, a, b, algorithm, threads)
-    set_tensor(&call.y if transposed else &call.x, x, channel_last)
-    set_tensor(&call.weight, weight, False)
-    set_tensor(&call.x if transposed else &call.y, y, channel_last)
-    if bias is not None:
-        set_bias(&call, bias)
+    set_forward(&call, geometry, x, weight, bias, y, activation, a, b, channel_last, algorithm, transposed, threads)
     call.add = add
     form = panels.fetch(geometry, &call, op)
     run_planned(&call, op)

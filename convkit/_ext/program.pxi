@@ -95,9 +95,8 @@ cdef class Program:
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
-        if bias is not None:
-            set_bias(&call, bias)
-            self.kept.append(bias)
+        set_bias(&call, bias)
+        self.kept.append(bias)
         call.add = add
         if panels is None:
             plan_conv(&call, op)
@@ -108,7 +107,7 @@ cdef class Program:
         self.place(step, &call, &result.data, y)
         self.place(step, &call, &call.weight.data, weight)
 
-    def deform(self, Geometry geometry not None, int nd, offset_groups, x, offset, mask, weight, cnp.ndarray bias, y,
+    def deform(self, Geometry geometry not None, offset_groups, x, offset, mask, weight, cnp.ndarray bias, y,
                tuple activation):
         """deform_forward."""
         cdef ck.ck_deform call
@@ -116,16 +115,15 @@ cdef class Program:
         memset(&call, 0, sizeof(call))
         code, a, b = activation
         set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
-        call.nd, call.offset_groups = nd, offset_groups
+        call.nd, call.offset_groups = geometry.nd, offset_groups
         set_spot_tensor(&call.conv.x, x)
         set_spot_tensor(&call.conv.y, y)
         set_spot_tensor(&call.conv.weight, weight)
         set_spot_tensor(&call.offset, offset)
         if mask is not None:
             set_spot_tensor(&call.mask, mask)
-        if bias is not None:
-            set_bias(&call.conv, bias)
-            self.kept.append(bias)
+        set_bias(&call.conv, bias)
+        self.kept.append(bias)
         plan_deform(&call, 0)
         step = self.begin(ck.CK_STEP_DEFORM, 0, &call, sizeof(call), &call.conv.run)
         self.place(step, &call, &call.conv.x.data, x)
@@ -239,10 +237,7 @@ cdef class Program:
         call.kernels = self.kernels(item)
         set_spot_strided(&call.x, x)
         set_spot_strided(&call.y, y)
-        if scale is not None:
-            call.scale = cnp.PyArray_DATA(scale)
-        if bias is not None:
-            call.bias = cnp.PyArray_DATA(bias)
+        call.scale, call.bias = data_of(scale), data_of(bias)
         self.kept += [scale, bias]
         call.epsilon = epsilon
         if response:

@@ -7,8 +7,7 @@ cdef int run_rows(ck.ck_rows *call, cnp.ndarray x, cnp.ndarray y, int threads) e
     call.n, call.c, call.l = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1], cnp.PyArray_DIMS(x)[2]
     call.kernels = kernels_for(x)
     set_strided(&call.x, x)
-    if y is not None:
-        set_strided(&call.y, y)
+    set_strided(&call.y, y)
     set_run(&call.run, threads)
     with nogil:
         status = ck.ck_rows_run(call)

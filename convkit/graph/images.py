@@ -216,8 +216,8 @@ def _lower_deform(plan: Any, node: Any) -> bool:
     sizes = _deform_plan(node.attrs, *(plan.info(value) for value in (x, w, offset)))
     spots = [None if value is None else plan.spot(value) for value in (x, offset, mask)]
     weight, y = plan.spot(w), plan.spot(node.outputs[0])
-    nd, activation = len(plan.info(w).shape) - 2, node.attrs.get("activation", NONE)
-    plan.program.deform(sizes.geometry, nd, sizes.offset_groups, *spots, weight, bias, y, activation)
+    activation = node.attrs.get("activation", NONE)
+    plan.program.deform(sizes.geometry, sizes.offset_groups, *spots, weight, bias, y, activation)
     return True
 
 
