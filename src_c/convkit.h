@@ -17,7 +17,8 @@ typedef enum ck_status {
   CK_WORKSPACE = 2,   /* the workspace given is smaller than ck_*_workspace asked for */
   CK_UNSUPPORTED = 3, /* the algorithm named cannot do this shape, or not with panels of this kind */
   CK_BAD_INDEX = 4,   /* an index points outside its plane; outputs hold unspecified values */
-  CK_FORKED = 5,      /* poll forked, and this is the child: what other threads had begun is lost */
+  CK_FORKED = 5,      /* poll forked, and this is the child: what the pool's other threads had begun is lost. OpenMP's
+                         are waited for, for ever */
 } ck_status;
 const char *ck_status_name(ck_status status);
 
@@ -136,7 +137,7 @@ typedef enum ck_conv_op {
   CK_TRANSPOSED_GRAD_WEIGHT = 7,
 } ck_conv_op;
 
-/* Bytes of workspace that ck_conv_run will ask for; fields of run other than threads are not read. */
+/* Bytes of workspace that ck_conv_run will ask for; of run only threads and limit are read. */
 ck_status ck_conv_workspace(const ck_conv *call, ck_conv_op op, int64_t *bytes);
 ck_status ck_conv_run(const ck_conv *call, ck_conv_op op);
 /* The panels that a prepared call's plan takes, but for their data: no bytes where it takes weights as they are, and is
@@ -186,7 +187,7 @@ void ck_cost_set(int index, int i, double value);
  *   forward    x, offset, mask?, weight, bias?                      -> y
  *   backward   y (the gradient), act_y?, x, offset, mask?, weight   -> those of dx, d_offset, d_mask, d_weight and bias
  *              whose data is not NULL
- * A field of conv that is not used is ignored: its algorithm, and in a backward call its activation's bias. */
+ * conv's algorithm is not looked at; its add, prepared and panels are 0. */
 typedef struct ck_deform {
   ck_conv conv;
   int nd; /* spatial dimensions that have offsets: the last ones */

@@ -105,7 +105,7 @@ BUILT_FUSED = [name for name in engine.built_isas() if name in FUSED]
 def _kernels(functions, name, dtype):
     """(family, height, vectors, instructions) of each micro-kernel of an instruction set and dtype."""
     for function, body in functions.items():
-        if kernel := re.fullmatch(rf"ck_(rows|depth|lanes)_(\d+)(?:x(\d+))?_{dtype}__{name}", function):
+        if kernel := re.fullmatch(rf"ck_(rows|group|lanes)_(\d+)(?:x(\d+))?_{dtype}__{name}", function):
             yield kernel[1], int(kernel[2]), int(kernel[3] or 1), body
 
 
@@ -117,7 +117,7 @@ def test_micro_kernels_are_fused_multiply_adds(functions, dtype):
         kernels = list(_kernels(functions, name, dtype))
         tallest = 6 if name == "avx2" else 14
         assert {(family, height) for family, height, _, _ in kernels} == {
-            (family, height) for family in ("rows", "depth", "lanes") for height in range(1, tallest + 1)
+            (family, height) for family in ("rows", "group", "lanes") for height in range(1, tallest + 1)
         }
         for family, height, vectors, body in kernels:
             fused = sum(bool(re.match(FUSED[name], line)) for line in body)

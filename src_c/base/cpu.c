@@ -1,4 +1,4 @@
-/* Reading the CPU, and deciding from what was read: two functions, so that tests can show the second any machine.
+/* Reading the CPU, and deciding from what was read, apart, so that tests can show the second any machine.
  *
  * An instruction set is usable only if the CPU has it AND the operating system saves its registers on a context switch,
  * which XCR0 tells: bits 1-2 are the 16- and 32-byte vectors, bits 5-7 AVX-512's masks and 64-byte vectors.
@@ -9,9 +9,7 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
-#define X86 1
-#else
-#define X86 0
+#define X86
 #endif
 
 #define LEAF1_FMA (1u << 12)
@@ -26,7 +24,7 @@ static int has(uint64_t bits, uint64_t wanted) { return (bits & wanted) == wante
 
 static ck_cpu read_cpu(void) {
   ck_cpu cpu = {0, 0, 0};
-#if X86
+#ifdef X86
   unsigned a, b, c, d;
   if (__get_cpuid(1, &a, &b, &c, &d))
     cpu.leaf1_ecx = c;

@@ -28,7 +28,8 @@ static inline ck_bounds ck_bounds_of(int activation, double a, double b) {
   return (ck_bounds){clip ? a : activation == CK_RELU ? 0 : -INFINITY, clip ? b : INFINITY};
 }
 
-/* Where the derivative of such an activation is 1: above `low`, and not from `high` on, which NaN is no number for. */
+/* The derivative of such an activation is 1 where x > low, and not x >= high, which never holds where nothing bounds
+ * above and high is NaN. */
 static inline ck_bounds ck_slope_of(int activation, double a, double b) {
   const int clip = activation == CK_CLIP;
   return (ck_bounds){clip ? a : 0, clip ? b : NAN};
@@ -55,10 +56,10 @@ typedef struct ck_finish {
 
 /* Register tiles, one after the other: acc[i][j] = chain of multiply-adds over k from +0, or from what `from` holds, of
  * row i times lane j; stored in `to`, or added to what that holds; or, with `finish`, stored there alone, what `to`
- * holds having been added first: not of depth_strips.
+ * holds having been added first: not of picked_strips or group_strips.
  *   row_strips    acc[i][j] += s[r(i) + ko[k]] * panel[k][j]      rows are scalars, broadcast, lanes vectors
  *   picked_strips acc[i][j] += s[r(i) + ko[k]] * panel[po[k] + j]  the same of some of the panel's rows
- *   depth_strips  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]  both are vectors, one of lanes
+ *   group_strips  acc[i][j] += s[r(i) + ko[k] + j] * panel[k][j]  both are vectors, one of lanes
  *   lane_strips   acc[i][j] += panel[k][i] * s[ko[k] + j]         lanes are neighbours, rows come from the panel
  * Of the first three, each tile has its own rows, and the next one's are below in from and to, [rows][lanes]; of the
  * last, the next tile lies `beside` vectors on, and from and to are [height][ldc]. */
@@ -70,15 +71,16 @@ typedef struct ck_strip {
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */
   void *to;
-  int64_t ldc, apart; /* of row_strips and depth_strips: elements from tile to tile of from and to, of the panel */
-  const int32_t *vo;  /* of lane_strips: where each vector of each tile lies, in elements, or NULL: side by side */
-  int64_t beside;     /* of lane_strips: vectors from tile to tile, of vo, from and to */
+  int64_t ldc;       /* elements from tile to tile of from and to: not of group_strips, whose tiles are adjacent */
+  int64_t apart;     /* of row_strips: elements from tile to tile of the panel */
+  const int32_t *vo; /* of lane_strips: where each vector of each tile lies, in elements, or NULL: side by side */
+  int64_t beside;    /* of lane_strips: vectors from tile to tile, of vo, from and to */
   int64_t ahead; /* elements from what a tile of lane_strips reads to what is to be fetched for the next one, or 0; of
                     row_strips, which know where that is, whether it is */
   int add;
   const ck_finish *finish; /* or NULL */
-  const void
-      *next; /* row_strips, picked_strips and lane_strips fetch a line of it with each product; bytes to the next one */
+  /* row_strips, picked_strips and lane_strips fetch a line of `next` with each product, and go on so many bytes. */
+  const void *next;
   int64_t next_step, next_tile;
 } ck_strip;
 typedef void (*ck_strip_fn)(const ck_strip *);
@@ -249,10 +251,10 @@ typedef struct ck_column_rows {
 typedef struct ck_points {
   int nd;
   int64_t pixels, taps, size[3];
-  const int64_t *base[3], *tap[3];
-  const int32_t *image;      /* [pixels], counted from the block's first */
-  const void *offset, *mask; /* [taps * nd][pixels] and [taps][pixels] in scratch; mask may be NULL */
-  void *low[3];              /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
+  int64_t *base[3], *tap[3];
+  int32_t *image;      /* [pixels], counted from the block's first */
+  void *offset, *mask; /* [taps * nd][pixels] and [taps][pixels] in scratch; mask may be NULL */
+  void *low[3];        /* [points]; CK_OUTSIDE where the coordinate is below -1, at size or beyond, or NaN */
   void *fraction[3];
   int64_t least[3], most[3]; /* source coordinates that are read, or least > most */
   /* [corner][point]: where each of the 2^nd corners lies in a staged image, in steps from `first`, and its share. A
@@ -504,7 +506,7 @@ struct ck_kernels {
   ck_strip_fn row_strips[2][CK_MAX_HEIGHT + 1]; /* [vectors - 1][height] */
   ck_strip_fn picked_strips[2][CK_MAX_HEIGHT + 1];
   ck_strip_fn narrow_strips[CK_MAX_HEIGHT + 1]; /* of one vector, of which no more than half is lanes; or NULL */
-  ck_strip_fn depth_strips[CK_MAX_HEIGHT + 1];
+  ck_strip_fn group_strips[CK_MAX_HEIGHT + 1];
   ck_strip_fn lane_strips[CK_MAX_HEIGHT + 1]
                          [CK_MAX_LANE_VECTORS]; /* [height][vectors - 1], up to lane_vectors[height] */
   int lane_vectors[CK_MAX_HEIGHT + 1];
@@ -539,8 +541,8 @@ struct ck_kernels {
   void (*column_sums)(const void *panel, int64_t k, int64_t ld, void *sum);
   /* dst[i] += src[i], over scratch */
   void (*add)(void *dst, const void *src, int64_t count);
-  void (*locate)(ck_points *);  /* low, fraction, least, most */
-  void (*corners)(ck_points *); /* at, weight */
+  void (*deform_locate)(ck_points *);  /* low, fraction, least, most */
+  void (*deform_corners)(ck_points *); /* at, weight */
   void (*sample)(const ck_sample *);
   void (*sample_back)(const ck_sample_back *);
   /* Out of sums over all channels of sums[pixel][corner] of one tap: slopes[d][pixel], d < nd, the gradient of the
@@ -576,10 +578,10 @@ struct ck_kernels {
   void (*multiply)(void *dst, const void *a, const void *b, int64_t count);
   /* sum[a][p] += dst[p] * (sum over k of slope[a][k][p] * src[offset[k][p]]): for a vector of lanes, dst being scratch,
    * [count][vector], and sum [axes][ld][vector]; and for one lane, sum being [axes][ld]. */
-  void (*slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
-  void (*plane_slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
+  void (*grid_slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
+  void (*grid_plane_slopes)(const ck_lookup *, int axes, const void *slope, void *sum);
   /* dst[p] = sum over sum[p][0..lanes-1], dst's elements `step` bytes apart */
-  void (*lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step);
+  void (*grid_lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step);
   void (*descend)(const ck_descent *, int64_t first, int64_t count);
   ck_peak_kernels peak;
 };

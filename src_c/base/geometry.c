@@ -128,20 +128,21 @@ static void inside(const ck_axis *axis, int64_t t, int64_t *low, int64_t *high) 
   *high = at >= axis->source ? 0 : ck_floor_div(axis->source - 1 - at, step) + 1;
 }
 
+/* Whether any of n outputs reads inside the source for tap t. */
+static int is_taken(const ck_axis *axis, int64_t t, int64_t o0, int64_t n) {
+  int64_t low, high;
+  inside(axis, t, &low, &high);
+  return low < o0 + n && high > o0 && low < high;
+}
+
 void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, int64_t *count) {
-  int64_t low, high, end = axis->taps;
+  int64_t end = axis->taps;
   *first = 0;
   if (axis->mode == CK_ZEROS) {
-    for (; *first < end; ++*first) {
-      inside(axis, *first, &low, &high);
-      if (low < o0 + n && high > o0 && low < high)
-        break;
-    }
-    for (; end > *first; end--) {
-      inside(axis, end - 1, &low, &high);
-      if (low < o0 + n && high > o0 && low < high)
-        break;
-    }
+    while (*first < end && !is_taken(axis, *first, o0, n))
+      ++*first;
+    while (end > *first && !is_taken(axis, end - 1, o0, n))
+      end--;
   }
   *count = end - *first;
 }
@@ -274,6 +275,13 @@ int ck_box_alike(const ck_box *a, const ck_box *b) {
          memcmp(a->first + 1, b->first + 1, sizeof a->first - sizeof *a->first) == 0;
 }
 
+void ck_tap_offsets(const int64_t taps[3], const int64_t stride[3], int64_t *offset) {
+  for (int64_t z = 0; z < taps[0]; z++)
+    for (int64_t y = 0; y < taps[1]; y++)
+      for (int64_t x = 0; x < taps[2]; x++)
+        *offset++ = z * stride[0] + y * stride[1] + x * stride[2];
+}
+
 ck_reduction ck_reduction_make(int64_t channels, const int64_t taps[3], int64_t cap) {
   int64_t row = taps[2], plane = taps[1] * taps[2], all = taps[0] * plane;
   ck_reduction r = {.channels = channels, .taps = {taps[0], taps[1], taps[2]}};
@@ -319,15 +327,11 @@ ck_kblock ck_reduction_largest(const ck_reduction *r) {
   return block;
 }
 
-const char *ck_end(const void *data, const int64_t *sizes, const int64_t *strides, int dimensions, int64_t item) {
-  const char *end = (const char *)data + item;
-  for (int d = 0; d < dimensions; d++)
-    end += sizes[d] > 1 && strides[d] > 0 ? (sizes[d] - 1) * strides[d] : 0;
-  return end;
-}
-
 const char *ck_tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3],
                           int64_t item) {
-  const int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]};
-  return tensor->data ? ck_end(tensor->data, sizes, tensor->stride, 5, item) : NULL;
+  const int64_t sizes[5] = {n, channels, spatial[0], spatial[1], spatial[2]}, *stride = tensor->stride;
+  int64_t reach = item;
+  for (int d = 0; d < 5; d++)
+    reach += sizes[d] > 1 && stride[d] > 0 ? (sizes[d] - 1) * stride[d] : 0;
+  return tensor->data ? (const char *)tensor->data + reach : NULL;
 }

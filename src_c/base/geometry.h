@@ -12,6 +12,8 @@ static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, 
 static inline int64_t ck_gcd(int64_t a, int64_t b) { return b ? ck_gcd(b, a % b) : a; }
 static inline int ck_sampling_taps(int sampling) { return 1 << sampling; } /* elements along an axis: 1, 2 or 4 */
 static inline int64_t ck_taps_of(const int64_t taps[3]) { return taps[0] * taps[1] * taps[2]; }
+/* Of taps in row-major order, so many bytes apart along each axis. */
+void ck_tap_offsets(const int64_t taps[3], const int64_t stride[3], int64_t *offset);
 
 /* Part i of `size` cut into `parts` that differ by one at most. Written so that size * i cannot overflow. */
 static inline int64_t ck_part_start(int64_t size, int64_t parts, int64_t i) {
@@ -39,6 +41,9 @@ typedef struct ck_axis {
 } ck_axis;
 
 int64_t ck_tap_offset(const ck_axis *axis, int64_t t);
+/* From tap to tap, and the taps of three axes in all. */
+static inline int64_t ck_taps_apart(const ck_axis *axis) { return ck_tap_offset(axis, 1) - ck_tap_offset(axis, 0); }
+static inline int64_t ck_axes_taps(const ck_axis axis[3]) { return axis[0].taps * axis[1].taps * axis[2].taps; }
 int64_t ck_tap_phase(const ck_axis *axis, int64_t t);
 int64_t ck_axis_at(const ck_axis *axis, int64_t o, int64_t t); /* what output o reads for tap t, padding or not */
 
@@ -118,6 +123,5 @@ ck_kblock ck_reduction_largest(const ck_reduction *reduction);
 
 /* One past the last byte of a strided array; of a tensor that is not there NULL. */
 const char *ck_tensor_end(const ck_tensor *tensor, int64_t n, int64_t channels, const int64_t spatial[3], int64_t item);
-const char *ck_end(const void *data, const int64_t *sizes, const int64_t *strides, int dimensions, int64_t item);
 
 #endif

@@ -7,7 +7,8 @@
  * network that is run again and again finds none of them. Memory is taken as places are, 2 KiB each. */
 enum { SETS = 256, WAYS = 4 };
 
-/* A copy takes well under a microsecond; and whoever has a place may have been left behind by a fork. */
+/* A copy takes well under a microsecond; and in a forked child whoever has a place may be a thread that is not
+ * there, so that nobody waits for ever. */
 enum { PATIENCE = 200 };
 
 typedef struct entry {

@@ -258,11 +258,7 @@ static void weight_rows(const add_task *t, const ck_kblock *kb, const ck_kblock 
   const ck_tensor *weight = &t->p->call->weight;
   const ck_conv_shape *s = &t->p->call->shape;
   const int64_t *stride = weight->stride;
-  int64_t *offset = t->offset;
-  for (int64_t z = 0; z < kb->taps[0]; z++)
-    for (int64_t y = 0; y < kb->taps[1]; y++)
-      for (int64_t x = 0; x < kb->taps[2]; x++)
-        *offset++ = z * stride[2] + y * stride[3] + x * stride[4];
+  ck_tap_offsets(kb->taps, stride + 2, t->offset);
   const ck_pack pack = {.panel = t->weight,
                         .ld = ld,
                         .lanes = out->channels,

@@ -362,8 +362,8 @@ ck_dense ck_conv_inside_dense(const ck_conv *call, int transposed) {
 
 int ck_conv_region_threads(const ck_conv *call, const ck_dense *d) {
   const ck_axis *a = d->source.axis;
-  const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
-  const int64_t all[] = {d->n, d->groups, d->channels, d->lanes, taps, a[0].outputs, a[1].outputs, a[2].outputs};
+  const int64_t all[] = {d->n,         d->groups,    d->channels, d->lanes, ck_axes_taps(a),
+                         a[0].outputs, a[1].outputs, a[2].outputs};
   return ck_worth_threads(call->run.threads, all, sizeof all / sizeof *all, THREAD_PRODUCTS);
 }
 

@@ -284,7 +284,7 @@ static void multiply_rows(const gw_task *t, int64_t ld, int64_t first, int64_t r
   if (panels == t->b.few_panels)
     ck_row_panels_set(cut->k, t->b.tap + first, rows, 0, panels);
   ck_row_product product = {.kernels = cut->k,
-                            .depth = cut->by_lanes,
+                            .by_group = cut->by_lanes,
                             .k = k,
                             .rows = rows,
                             .ld = ld,

@@ -32,10 +32,7 @@ static col_plan make_plan(const ck_conv *call) {
   p.x.order = CK_COLUMNS;
   p.grid = ck_grid_make(size, block);
   p.rows = ck_reduction_make(s->c_in, s->kernel, TILE_ROWS);
-  const ck_kblock kb = ck_reduction_largest(&p.rows);
-  p.size = (ck_window_size){.channels = kb.channels, .taps = {kb.taps[0], kb.taps[1], kb.taps[2]}};
-  for (int d = 0; d < 4; d++)
-    p.size.outputs[d] = ck_grid_largest(&p.grid, d);
+  p.size = ck_window_size_of(&p.grid, &p.rows);
   ck_window window;
   ck_arena count = {0};
   ck_window_place(&window, p.k, &p.x, &p.size, &count);

@@ -180,9 +180,14 @@ void ck_weight_store(const ck_weight_cut *cut, const ck_weight_part *t, int64_t 
   }
 }
 
-void ck_weight_end(const ck_weight_cut *cut, const ck_weight_part *part, char *sums) {
-  for (int64_t tile = part->tile; cut->segments == 1 && tile < part->tile_end; tile++)
+static void store_tiles(const ck_weight_cut *cut, const ck_weight_part *part, char *sums) {
+  for (int64_t tile = part->tile; tile < part->tile_end; tile++)
     ck_weight_store(cut, part, tile, ck_weight_tile(cut, part, sums, tile));
+}
+
+void ck_weight_end(const ck_weight_cut *cut, const ck_weight_part *part, char *sums) {
+  if (cut->segments == 1)
+    store_tiles(cut, part, sums);
 }
 
 /* Adds the segments of one task's tiles, first to last, and stores them. */
@@ -194,8 +199,7 @@ static void join_task(ck_worker *worker, void *context, int64_t index) {
   (void)worker;
   for (int64_t s = 1; s < cut->segments; s++)
     cut->k->add(total, total + s * tasks * bytes, cut->partial);
-  for (int64_t tile = part.tile; tile < part.tile_end; tile++)
-    ck_weight_store(cut, &part, tile, ck_weight_tile(cut, &part, total, tile));
+  store_tiles(cut, &part, total);
 }
 
 ck_status ck_weight_join(const ck_weight_cut *cut) {

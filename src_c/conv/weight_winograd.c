@@ -11,7 +11,7 @@
 
 /* CHAIN_TILES, by which dW's rounding is bounded: 64 to 1024 measured alike. MIDDLE: the point that is the sum of all
  * of a gradient's tile, and so the bias's. */
-enum { CHAIN_TILES = 128, TAPS = 9, MIDDLE = 7 };
+enum { CHAIN_TILES = 128, MIDDLE = 7 };
 
 typedef struct ww_plan {
   ck_weight_cut cut;
@@ -26,6 +26,9 @@ typedef struct ww_plan {
   int whole, single;     /* every block is a chain: the points' sums of one lane tile are kept; or all there is */
   int64_t v_point, q_point, m_point;
 } ww_plan;
+
+/* Of all phases. */
+static int64_t chains_of(const ww_plan *p) { return ck_grid_count(&p->chains) * p->phases[0] * p->phases[1]; }
 
 typedef struct ww_buffers {
   ck_window x, y;
@@ -93,14 +96,14 @@ static void set_block(ww_plan *p, int64_t target) {
   p->y = ck_winograd_window(p->block, 0, 1);
   p->tiles = p->block[0] * p->block[1] * p->block[2] * p->block[3];
   p->whole = memcmp(p->block, p->longest, sizeof p->block) == 0;
-  p->single = p->whole && ck_grid_count(&p->chains) * p->phases[0] * p->phases[1] == 1;
+  p->single = p->whole && chains_of(p) == 1;
 }
 
 static void set_cut(ww_plan *p, int64_t channels, int64_t tile_parts, const ck_source *x, const ck_source *y) {
   ck_weight_cut *cut = &p->cut;
   const int64_t item = cut->k->real_size, planes = p->x.taps[0];
   ck_kblock largest;
-  ck_weight_cut_set(cut, channels * planes * TAPS, tile_parts, &largest);
+  ck_weight_cut_set(cut, channels * planes * CK_WINOGRAD_TAPS, tile_parts, &largest);
   p->channels = ck_round_up(largest.channels, cut->k->vector);
   p->inputs = p->tiles / p->block[1] * ck_axis_extent(&x->axis[0], p->block[1], planes);
   p->v_point = ck_winograd_point(p->inputs * p->channels, item);
@@ -122,15 +125,15 @@ static double task_cycles(const ww_plan *p, const ck_source *x, const ck_source 
   const ck_weight_cut *cut = &p->cut;
   const ck_kernels *k = cut->k;
   const double points = CK_WINOGRAD_POINTS, item = (double)k->real_size, lanes = (double)(cut->ld / k->vector);
-  const double rows = (double)(cut->max_rows / TAPS), tiles = (double)cut->part_tiles;
+  const double rows = (double)(cut->max_rows / CK_WINOGRAD_TAPS), tiles = (double)cut->part_tiles;
   const ck_box chain = {.size = {p->longest[0], p->longest[1], p->longest[2], p->longest[3]}};
-  const double chains = (double)(ck_grid_count(&p->chains) * p->phases[0] * p->phases[1]) / (double)cut->segments;
+  const double chains = (double)chains_of(p) / (double)cut->segments;
   const double blocks = (double)ck_box_count(&chain) / (double)p->tiles;
   const double sums = points * rows * lanes * k->vector * item * ck_cost.level2;
   const double products = points * (ck_cost.strip + ck_rows_cycles(k, rows, lanes, (double)p->tiles, 1)) + 2 * sums;
   const double block = (double)(p->channels / k->vector) * load_cycles(p, x, &p->x, p->inputs) +
                        tiles * (lanes * load_cycles(p, y, &p->y, p->tiles) + products);
-  const double each = rows * lanes * tiles, drain = TAPS * k->vector * ck_cost.drain_turned;
+  const double each = rows * lanes * tiles, drain = CK_WINOGRAD_TAPS * k->vector * ck_cost.drain_turned;
   return chains * (blocks * block + each * ck_tile_cycles(k)) + each * drain + ck_cost.task;
 }
 
@@ -188,8 +191,7 @@ static ww_plan fresh_plan(const ck_conv *call, int transposed) {
   p.chains = ck_grid_make(size, block);
   for (int i = 0; i < 4; i++)
     p.longest[i] = ck_grid_largest(&p.chains, i);
-  p.cut.segments = ck_weight_segments(&p.cut, p.cut.rows.channels * s->kernel[0],
-                                      ck_grid_count(&p.chains) * p.phases[0] * p.phases[1]);
+  p.cut.segments = ck_weight_segments(&p.cut, p.cut.rows.channels * s->kernel[0], chains_of(&p));
   choose(&p, &call->run);
   return p;
 }
@@ -213,16 +215,13 @@ _Static_assert(sizeof(ww_plan) <= CK_MEMO_BYTES, "a plan must fit its place");
 /* Where the tiles' inputs lie among the points, and those of (tap of the first axis, channel). */
 static void set_offsets(const ww_task *t, const ck_box *tiles) {
   const ck_window *w = &t->b.x;
-  const int64_t *size = tiles->size, plane = size[2] * size[3], chunk = t->p->channels;
-  int32_t *ko = t->b.ko, *ro = t->b.ro;
-  for (int64_t n = 0; n < size[0]; n++)
-    for (int64_t z = 0; z < size[1]; z++)
-      for (int64_t i = 0; i < plane; i++)
-        *ko++ = (int32_t)(((n * w->extent[0] + w->axis_output[0][z]) * plane + i) * chunk);
+  const int64_t plane = tiles->size[2] * tiles->size[3], chunk = t->p->channels;
+  int32_t *ro = t->b.ro;
+  ck_winograd_tile_offsets(w, tiles, chunk, t->b.ko);
   for (int64_t tap = 0; tap < t->p->x.taps[0]; tap++)
     for (int64_t c = 0; c < t->part.rows.channels; c++)
       *ro++ = (int32_t)(w->axis_tap[0][tap] * plane * chunk + c);
-  ck_row_panels_set(t->cut->k, t->b.ro, t->part.row_count / TAPS, 0, t->b.panels);
+  ck_row_panels_set(t->cut->k, t->b.ro, t->part.row_count / CK_WINOGRAD_TAPS, 0, t->b.panels);
 }
 
 static char *points_of(const ww_task *t, int64_t tile) {
@@ -251,7 +250,7 @@ static void multiply(const ww_task *t, const ck_box *tiles, int64_t tile, int go
                            sums_of(t, tile) + t->cut->max_rows * ld * item);
   ck_row_product product = {.kernels = t->cut->k,
                             .k = count,
-                            .rows = t->part.row_count / TAPS,
+                            .rows = t->part.row_count / CK_WINOGRAD_TAPS,
                             .ld = ld,
                             .data = t->b.v,
                             .ko = t->b.ko,
@@ -278,8 +277,8 @@ static int end_chain(const ww_task *t, int64_t tile) {
                                    .from = points_of(t, tile) + z * channels * ld * item,
                                    .from_point = t->p->m_point,
                                    .ld = ld,
-                                   .to = sums_of(t, tile) + z * TAPS * ld * item,
-                                   .to_row = planes * TAPS * ld};
+                                   .to = sums_of(t, tile) + z * CK_WINOGRAD_TAPS * ld * item,
+                                   .to_row = planes * CK_WINOGRAD_TAPS * ld};
     nonfinite |= cut->k->winograd_taps(&taps);
   }
   return nonfinite;
@@ -340,7 +339,7 @@ typedef struct ww_call {
 static void ww_run_task(ck_worker *worker, void *context, int64_t index) {
   const ww_call *call = context;
   const ww_plan *p = &call->plan;
-  const int64_t chains = ck_grid_count(&p->chains), all = chains * p->phases[0] * p->phases[1];
+  const int64_t chains = ck_grid_count(&p->chains), all = chains_of(p);
   ww_task t = {.p = p, .cut = &p->cut, .part = ck_weight_part_at(&p->cut, index)};
   const int64_t end = all * (t.part.segment + 1) / p->cut.segments;
   int64_t phase = -1;

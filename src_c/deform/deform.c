@@ -24,7 +24,7 @@ static ck_status forward(const ck_deform *call, int64_t *bytes) {
 
 enum { THREAD_PRODUCTS = 1 << 16 }; /* of a thread, at least: a product costs more than a convolution's */
 
-/* The call with the threads that it is worth. */
+/* The call with the threads that it is worth, and the engine's algorithm. */
 static ck_deform sized(const ck_deform *call) {
   const ck_conv_shape *s = &call->conv.shape;
   const int64_t all[] = {s->n, s->groups * s->c_in, s->c_out, ck_taps_of(s->kernel), s->out[0], s->out[1], s->out[2]};

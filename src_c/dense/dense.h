@@ -138,8 +138,8 @@ static inline int64_t ck_dense_column_step(const ck_dense *d, int64_t channels) 
 /* Accumulators of this many phases are kept side by side; more are shared out to several tasks. */
 enum { CK_TASK_PHASES = 16 };
 
-/* Scratch a thread may use for one block: window, accumulators, panel and tables. Half of a common 1 MiB level-2 cache
- * and more; 8 threads fit in 8 MiB. */
+/* Scratch a thread may use for one block: window, accumulators, panel and tables. Three quarters of a level 2 of
+ * 1 MiB; 8 threads fit in 8 MiB. */
 enum { CK_THREAD_BYTES = 768 * 1024 };
 /* With sampled columns, which are larger: fewer blocks pack fewer panels (4 % of a 256-channel layer). */
 enum { CK_SAMPLED_BYTES = 1024 * 1024 };

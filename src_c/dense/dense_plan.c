@@ -50,16 +50,6 @@ const char *ck_arrangement_name(int arrangement) {
   return arrangement >= 0 && arrangement < CK_ARRANGEMENTS ? names[arrangement] : NULL;
 }
 
-static ck_window_size window_size(const ck_grid *grid, const ck_reduction *reduction) {
-  ck_kblock kb = ck_reduction_largest(reduction);
-  ck_window_size size = {.channels = kb.channels};
-  for (int d = 0; d < 4; d++)
-    size.outputs[d] = ck_grid_largest(grid, d);
-  for (int d = 0; d < 3; d++)
-    size.taps[d] = kb.taps[d];
-  return size;
-}
-
 /* Whether enough outputs read padding along an axis for it to be planned for; those from `first` to `end` do not. */
 static int reads_padding(const ck_axis *axis, int64_t *first, int64_t *end) {
   enum { FEW = 8 }; /* of so many, less than one */
@@ -112,7 +102,7 @@ static int64_t turns_of(const ck_dense *d, const ck_dense_plan *p, int threads, 
 static void set_block(const ck_dense *d, ck_dense_plan *p, int threads, const int64_t block[4], int64_t tile_parts,
                       const int64_t edge[4][2]) {
   p->grid = ck_grid_make_cut(p->grid.size, block, edge);
-  p->window = window_size(&p->grid, &p->reduction);
+  p->window = ck_window_size_of(&p->grid, &p->reduction);
   p->pixels = 1;
   for (int i = 0; i < 4; i++)
     p->pixels *= p->window.outputs[i];
@@ -162,16 +152,43 @@ static int comes_from_memory(const ck_dense *d) { return source_bytes(d) >= CK_F
  * padding none but small ones then takes more than 1.13 times as long as without (Zen 4, AVX-512). */
 static const double PATCHED = 1.1;
 
+/* Takes the trial's cut, once it has so many tasks' tiles, if it fits and is estimated to take less than the plan's. */
+static void try_cut(const ck_dense *d, ck_dense_plan *trial, ck_dense_plan *p, const ck_run *run,
+                    const int64_t block[4], int64_t parts, const int64_t edge[4][2]) {
+  set_block(d, trial, run->threads, block, parts, edge);
+  if (trial->bytes > ck_thread_bytes(run, d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES))
+    return;
+  const double shared = run->threads > 1 ? ck_dense_shared_cycles(d, trial) : 0;
+  double cycles = ck_dense_task_cycles(d, trial) + shared;
+  const int64_t turns = turns_of(d, trial, run->threads, cycles);
+  if (turns != trial->turns) {
+    set_turns(d, trial, turns);
+    cycles = ck_dense_task_cycles(d, trial);
+  }
+  const double waves = (double)ck_ceil_div(trial->tasks, run->threads);
+  const double time = waves * cycles * (trial->patching.most > 1 ? PATCHED : 1);
+  if (p->cycles > 0 && time >= p->cycles)
+    return;
+  *p = *trial;
+  p->cycles = time;
+}
+
+/* Where nothing fits, the smallest block there is, for want of an arrangement that does. */
+static void take_smallest(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
+  const int64_t one[4] = {1, 1, 1, 1};
+  set_block(d, p, run->threads, one, p->tiles, edge);
+  const double cycles = (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
+  p->cycles = not_fitting(p, cycles, run);
+}
+
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
- * a thread's scratch. */
+ * a thread's scratch, if that is less than the plan has already. */
 static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
   static const int64_t windows[] = {6272, 3136, 1568, 896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
   static const int64_t columns[] = {0,   0,   0,   392, 336, 280, 224, 196,
                                     168, 140, 112, 84,  56,  28,  14,  1}; /* nine times as large */
-  const int64_t *targets = d->sampler ? columns : windows,
-                limit = ck_thread_bytes(run, d->sampler ? CK_SAMPLED_BYTES : CK_THREAD_BYTES);
+  const int64_t *targets = d->sampler ? columns : windows;
   ck_dense_plan trial = *p;
-  double best = p->cycles > 0 ? p->cycles : -1;
   int64_t all = p->grid.size[0] * p->grid.size[1] * p->grid.size[2] * p->grid.size[3];
   /* Blocks smaller than that are for windows that fit no other way; or, where no task packs, for the last thread. */
   const int64_t least = d->prepared && run->threads > 1 ? ck_min(56, ck_ceil_div(all, run->threads)) : 56;
@@ -180,9 +197,8 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
    * of one plane wait for each other. */
   const int shares = d->in_place && run->threads > 1;
   const int may_be_large = p->patch_axes || ck_dense_by_plane(d) || p->part_phases > 1 || shares;
-  const size_t begin = may_be_large ? 0 : 3;
-  for (size_t i = begin; i < sizeof windows / sizeof *windows; i++) {
-    if (i > 3 && targets[i] < least && best >= 0)
+  for (size_t i = may_be_large ? 0 : 3; i < sizeof windows / sizeof *windows; i++) {
+    if (i > 3 && targets[i] < least && p->cycles > 0)
       break;
     if (i + 1 < sizeof windows / sizeof *windows && targets[i + 1] / p->part_phases >= all)
       continue;
@@ -194,33 +210,12 @@ static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run,
       if (d->fold)
         block[0] = 1; /* padded positions of one image meet in one task */
       trial.taken = 0;
-      for (int64_t parts = 1; parts > 0; parts = ck_next_parts(parts, p->tiles)) {
-        set_block(d, &trial, run->threads, block, parts, edge);
-        if (trial.bytes > limit)
-          continue;
-        const double shared = run->threads > 1 ? ck_dense_shared_cycles(d, &trial) : 0;
-        double cycles = ck_dense_task_cycles(d, &trial) + shared;
-        const int64_t turns = turns_of(d, &trial, run->threads, cycles);
-        if (turns != trial.turns) {
-          set_turns(d, &trial, turns);
-          cycles = ck_dense_task_cycles(d, &trial);
-        }
-        double waves = (double)ck_ceil_div(trial.tasks, run->threads);
-        double time = waves * cycles * (trial.patching.most > 1 ? PATCHED : 1);
-        if (best < 0 || time < best) {
-          best = time;
-          *p = trial;
-          p->cycles = time;
-        }
-      }
+      for (int64_t parts = 1; parts > 0; parts = ck_next_parts(parts, p->tiles))
+        try_cut(d, &trial, p, run, block, parts, edge);
     }
   }
-  if (best < 0) { /* nothing fits: the smallest block there is, for want of an arrangement that does */
-    int64_t one[4] = {1, 1, 1, 1};
-    set_block(d, p, run->threads, one, p->tiles, edge);
-    const double cycles = (double)ck_ceil_div(p->tasks, run->threads) * ck_dense_task_cycles(d, p);
-    p->cycles = not_fitting(p, cycles, run);
-  }
+  if (p->cycles <= 0)
+    take_smallest(d, p, run, edge);
 }
 
 /* Whether outputs read elements as they are, none of them padding. */
@@ -236,10 +231,7 @@ static int has_phases(const ck_dense *d) {
   return d->source.axis[0].stride + d->source.axis[1].stride + d->source.axis[2].stride > 0;
 }
 
-static int is_one_tap(const ck_dense *d) {
-  const ck_axis *a = d->source.axis;
-  return is_unpadded(d) && a[0].taps * a[1].taps * a[2].taps == 1;
-}
+static int is_one_tap(const ck_dense *d) { return is_unpadded(d) && ck_axes_taps(d->source.axis) == 1; }
 
 /* Whether the source can be read in place. */
 static int reads_in_place(const ck_dense *d, ck_arrangement arrangement) {

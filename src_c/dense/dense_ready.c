@@ -79,12 +79,11 @@ void ck_dense_set_rows(const ck_block *b, const ck_kblock *kb, int64_t taps) {
   u->phase_start[0] = 0;
 }
 
-/* Behind all panels there is a byte for each: whether anything in it is not finite. */
-
 static int64_t panel_index(const ck_dense_plan *p, int64_t outer, int64_t tile, int64_t kblock) {
   return (outer * p->tiles + tile) * ck_reduction_count(&p->reduction) + kblock;
 }
 
+/* After all panels there is a byte for each: whether anything in it is not finite. */
 static int64_t panel_count(const ck_dense_plan *p) { return p->outer * p->tiles * ck_reduction_count(&p->reduction); }
 
 static void pack_panel(const ck_dense *d, const ck_dense_plan *p, void *scratch, int64_t index, char *panels) {
@@ -121,8 +120,8 @@ static void add_run(int32_t **last, int64_t first, int64_t count) {
   run[1] = (int32_t)count;
 }
 
-/* That panel has all phases, and so has the task: no panels lie ready where there are more phases than a task takes
- * (CK_TASK_PHASES). */
+/* The panel that lies ready has all phases, and so has the task: no panels lie ready where there are more phases than a
+ * task takes (CK_TASK_PHASES). */
 void ck_dense_set_picked(const ck_block *b, int64_t kblock) {
   const ck_buffers *u = &b->b;
   const ck_kblock all = ck_reduction_block(&b->p->reduction, kblock), *kb = &b->kblock;

@@ -70,7 +70,7 @@ static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, ck_p
   const ck_kernels *kernels = b->d->kernels;
   ck_finish finish;
   ck_row_product product = {.kernels = kernels,
-                            .depth = b->d->arrangement == CK_BY_GROUP,
+                            .by_group = b->d->arrangement == CK_BY_GROUP,
                             .narrow = b->d->arrangement == CK_BY_PIXEL && ck_dense_is_narrow(kernels, t->lanes),
                             .ahead = b->in_place && b->d->source.order == CK_PLANES,
                             .k = p->k,

@@ -19,11 +19,10 @@ static int fill_vectors(const ck_dense *d, int64_t runs, int64_t lanes, int64_t 
  * AVX-512). */
 static int save_vectors(const ck_dense *d, int64_t images, int64_t lanes, int64_t step) {
   enum { STORED = 6 }; /* products of a vector that take as long; set by hand */
-  const ck_axis *a = d->source.axis;
-  const int64_t vector = d->kernels->vector, taps[] = {a[0].taps, a[1].taps, a[2].taps};
+  const int64_t vector = d->kernels->vector;
   const int64_t joined = ck_ceil_div((images - 1) * step + lanes, vector);
   const int64_t saved = images * ck_ceil_div(lanes, vector) - joined;
-  const double products = (double)d->channels * (double)ck_taps_of(taps);
+  const double products = (double)d->channels * (double)ck_axes_taps(d->source.axis);
   return lanes < vector || d->source.order == CK_BANDS || (double)saved * products > STORED * (double)joined;
 }
 

@@ -14,24 +14,21 @@ static int64_t channel_of(const ck_dense *d, int64_t vector) {
 
 static int64_t all_vectors(const ck_dense *d) { return ck_ceil_div(d->groups, d->kernels->vector); }
 
-static int64_t all_taps(const ck_dense *d) {
-  const ck_axis *axis = d->source.axis;
-  return axis[0].taps * axis[1].taps * axis[2].taps;
+static int64_t panel_bytes(const ck_dense *d) {
+  return ck_axes_taps(d->source.axis) * d->kernels->vector * d->kernels->real_size;
 }
-
-static int64_t panel_bytes(const ck_dense *d) { return all_taps(d) * d->kernels->vector * d->kernels->real_size; }
 
 int ck_lines_can(const ck_dense *d) {
   const int64_t item = d->kernels->real_size;
   return ck_dense_is_depthwise(d) && d->lanes == 1 && d->groups >= d->kernels->vector &&
-         d->source.tensor.stride[1] == item && d->dst.stride[1] == item && all_taps(d) <= ck_kblock_cap(d->kernels);
+         d->source.tensor.stride[1] == item && d->dst.stride[1] == item &&
+         ck_axes_taps(d->source.axis) <= ck_kblock_cap(d->kernels);
 }
 
 /* Columns of which all taps are inside the source. */
 static void inner_of(const ck_axis *x, int64_t *first, int64_t *end) {
   ck_axis_inner(x, first, end);
-  *first = ck_max(0, ck_min(*first, x->outputs));
-  *end = ck_max(*first, ck_min(*end, x->outputs));
+  *end = ck_max(*first, *end);
 }
 
 typedef struct buffers {
@@ -52,7 +49,7 @@ static buffers place(const ck_dense *d, int64_t each, ck_arena *arena) {
   b.from = ck_take(arena, rows * (int64_t)sizeof *b.from);
   b.tap = ck_take(arena, rows * (int64_t)sizeof *b.tap);
   b.taken = ck_take(arena, (axis[2].outputs - (inner_end - inner)) * (int64_t)sizeof *b.taken);
-  b.w_off = ck_take(arena, all_taps(d) * (int64_t)sizeof *b.w_off);
+  b.w_off = ck_take(arena, ck_axes_taps(d->source.axis) * (int64_t)sizeof *b.w_off);
   return b;
 }
 
@@ -68,14 +65,14 @@ void ck_lines_plan(const ck_dense *d, const ck_run *run, ck_dense_plan *p) {
   const ck_axis *axis = d->source.axis;
   const int64_t vector = d->kernels->vector, width = vector * d->kernels->real_size;
   p->outer = d->groups / vector;
-  int64_t each = ck_max(1, ck_min(p->outer, PANEL_BYTES / (all_taps(d) * width)));
+  int64_t each = ck_max(1, ck_min(p->outer, PANEL_BYTES / (ck_axes_taps(d->source.axis) * width)));
   const int64_t line = axis[2].source * each * width, fit = BLOCK_BYTES / ck_max(1, line);
   const int64_t beyond = axis[1].taps - axis[1].step;
   const int64_t rows = ck_max(1, ck_min(axis[1].outputs, (fit - beyond) / ck_max(1, axis[1].step)));
   const int64_t block[4] = {1, 1, rows, axis[2].outputs};
   p->grid = ck_grid_make(p->grid.size, block);
   const int64_t wanted = 2 * run->threads, tasks = ck_grid_count(&p->grid) * ck_ceil_div(p->outer, each);
-  const int64_t products = rows * axis[2].outputs * each * all_taps(d);
+  const int64_t products = rows * axis[2].outputs * each * ck_axes_taps(d->source.axis);
   if (run->threads > 1 && tasks < wanted && products * vector > LEAST_PRODUCTS)
     each = ck_max(1, ck_ceil_div(each, ck_ceil_div(wanted, tasks)));
   while (each > 1 && scratch_bytes(d, each) > ck_thread_bytes(run, CK_THREAD_BYTES))
@@ -89,11 +86,8 @@ void ck_lines_plan(const ck_dense *d, const ck_run *run, ck_dense_plan *p) {
 /* The weights of some vectors of channels, [vector][tap][lane]. */
 static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t count, char *panels) {
   const ck_axis *axis = d->source.axis;
-  int64_t *off = w_off;
-  for (int64_t z = 0; z < axis[0].taps; z++)
-    for (int64_t y = 0; y < axis[1].taps; y++)
-      for (int64_t x = 0; x < axis[2].taps; x++)
-        *off++ = z * d->w_tap[0] + y * d->w_tap[1] + x * d->w_tap[2];
+  const int64_t taps[3] = {axis[0].taps, axis[1].taps, axis[2].taps};
+  ck_tap_offsets(taps, d->w_tap, w_off);
   for (int64_t i = 0; i < count; i++) {
     const ck_pack call = {.panel = panels + i * panel_bytes(d),
                           .src = d->w + channel_of(d, vector + i) * d->w_group,
@@ -102,7 +96,7 @@ static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t coun
                           .lanes = d->kernels->vector,
                           .lane_stride = d->w_group,
                           .nc = 1,
-                          .nt = all_taps(d),
+                          .nt = ck_axes_taps(d->source.axis),
                           .t_off = w_off};
     d->kernels->pack(&call);
   }
@@ -151,7 +145,7 @@ static int64_t set_rows(const ck_dense *d, buffers *b, const char *src, int64_t 
 /* What is the same for all lines. */
 static ck_line line_of(const ck_dense *d, const buffers *b) {
   const ck_axis *x = &d->source.axis[2];
-  const int64_t column = d->source.tensor.stride[4], apart = ck_tap_offset(x, 1) - ck_tap_offset(x, 0);
+  const int64_t column = d->source.tensor.stride[4], apart = ck_taps_apart(x);
   ck_line line = {.from = b->from,
                   .tap = b->tap,
                   .taken = (const int64_t (*)[2])b->taken,
@@ -161,7 +155,7 @@ static ck_line line_of(const ck_dense *d, const buffers *b) {
                   .apart = apart * column,
                   .shared = x->taps > 2 && (x->step == apart || x->step == -apart),
                   .to_step = d->dst.stride[4],
-                  .panel_apart = all_taps(d) * d->kernels->vector,
+                  .panel_apart = ck_axes_taps(d->source.axis) * d->kernels->vector,
                   .bounds = ck_bounds_of(d->activation, d->act_a, d->act_b)};
   inner_of(x, &line.inner, &line.inner_end);
   set_columns(x, &line, b->taken);

@@ -115,7 +115,7 @@ void ck_multiply_rows(const ck_row_product *p) {
   const int64_t row = p->ld * kernels->real_size, panels = cut.count[0] + cut.count[1];
   const int apart = p->k < 2 || gap(p->ko, 1, 0) != 1;
   const int64_t pieces = p->chain ? pieces_of(kernels, p->k, row, apart) : 1;
-  const ck_strip_fn *table = p->depth    ? kernels->depth_strips
+  const ck_strip_fn *table = p->by_group ? kernels->group_strips
                              : p->po     ? kernels->picked_strips[p->ld > kernels->vector]
                              : p->narrow ? kernels->narrow_strips
                                          : kernels->row_strips[p->ld > kernels->vector];

@@ -24,7 +24,7 @@ typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 /* total[i][j] = chain over k of row i times panel[k][j]. */
 typedef struct ck_row_product {
   const ck_kernels *kernels;
-  int depth;           /* rows are vectors: depth strips */
+  int by_group;        /* rows are vectors: group strips */
   int narrow;          /* lanes are half a vector or fewer, and there are strips of them */
   int ahead;           /* whether what the next tile reads is fetched: of data in memory, not in scratch */
   int64_t k, rows, ld; /* ld: lanes of the panel and of total, one vector or two */

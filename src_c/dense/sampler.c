@@ -46,17 +46,14 @@ void ck_samples_place(ck_samples *samples, const ck_sampler *sampler, int64_t pi
   samples->sampler = sampler;
   samples->group = -1;
   p->nd = nd;
-  samples->image = ck_take(arena, pixels * (int64_t)sizeof(int32_t));
-  p->image = samples->image;
-  samples->offset = ck_take(arena, points * nd * item);
-  samples->mask = ck_take(arena, sampler->call->mask.data ? points * item : 0);
+  p->image = ck_take(arena, pixels * (int64_t)sizeof(int32_t));
+  p->offset = ck_take(arena, points * nd * item);
+  p->mask = sampler->call->mask.data ? ck_take(arena, points * item) : NULL;
   for (int d = 0; d < nd; d++) {
-    samples->base[d] = ck_take(arena, pixels * (int64_t)sizeof(int64_t));
-    samples->tap[d] = ck_take(arena, taps * (int64_t)sizeof(int64_t));
+    p->base[d] = ck_take(arena, pixels * (int64_t)sizeof(int64_t));
+    p->tap[d] = ck_take(arena, taps * (int64_t)sizeof(int64_t));
     p->low[d] = ck_take(arena, points * item);
     p->fraction[d] = ck_take(arena, points * item);
-    p->base[d] = samples->base[d];
-    p->tap[d] = samples->tap[d];
   }
   p->at = ck_take(arena, points * corners_of(nd) * (int64_t)sizeof(int32_t));
   p->weight = ck_take(arena, points * corners_of(nd) * item);
@@ -76,9 +73,9 @@ static void set_grid(ck_samples *samples) {
     for (at[0] = 0; at[0] < size[1]; at[0]++)
       for (at[1] = 0; at[1] < size[2]; at[1]++)
         for (at[2] = 0; at[2] < size[3]; at[2]++, index++) {
-          samples->image[index] = (int32_t)n;
+          samples->points.image[index] = (int32_t)n;
           for (int d = 0; d < nd; d++)
-            samples->base[d][index] =
+            samples->points.base[d][index] =
                 (first[4 - nd + d] + at[3 - nd + d]) * s->stride[3 - nd + d] - s->pad_lo[3 - nd + d];
         }
   samples->points.pixels = index;
@@ -87,7 +84,7 @@ static void set_grid(ck_samples *samples) {
     for (at[1] = 0; at[1] < samples->kblock.taps[1]; at[1]++)
       for (at[2] = 0; at[2] < samples->kblock.taps[2]; at[2]++, index++)
         for (int d = 0; d < nd; d++)
-          samples->tap[d][index] = (samples->kblock.tap[3 - nd + d] + at[3 - nd + d]) * s->dilation[3 - nd + d];
+          samples->points.tap[d][index] = (samples->kblock.tap[3 - nd + d] + at[3 - nd + d]) * s->dilation[3 - nd + d];
   samples->points.taps = index;
 }
 
@@ -156,16 +153,12 @@ void ck_samples_locate(ck_samples *samples, const ck_box *box, const ck_kblock *
   for (int d = 0; d < p->nd; d++)
     p->size[d] = call->conv.shape.in[3 - p->nd + d];
   set_grid(samples);
-  load_rows(samples, &call->offset, p->nd, samples->offset);
-  p->offset = samples->offset;
-  p->mask = NULL;
-  if (call->mask.data) {
-    load_rows(samples, &call->mask, 1, samples->mask);
-    p->mask = samples->mask;
-  }
-  k->locate(p);
+  load_rows(samples, &call->offset, p->nd, p->offset);
+  if (p->mask)
+    load_rows(samples, &call->mask, 1, p->mask);
+  k->deform_locate(p);
   set_region(samples);
-  k->corners(p);
+  k->deform_corners(p);
 }
 
 /* The staged box of source coordinates. */

@@ -24,9 +24,6 @@ typedef struct ck_samples {
   ck_kblock kblock;
   int64_t group;  /* the offset group located, -1 for none */
   int64_t region; /* positions staged, 0: read in place */
-  char *offset, *mask;
-  int64_t *base[3], *tap[3];
-  int32_t *image;
 } ck_samples;
 
 ck_sampler ck_sampler_make(const ck_kernels *kernels, const ck_deform *call);

@@ -58,11 +58,8 @@ int ck_sheets_can(const ck_dense *d) {
          2 * axis[2].outputs > d->kernels->vector && mask_bytes(d) <= MASK_BYTES;
 }
 
-/* From tap row to tap row. */
-static int64_t rows_apart(const ck_axis *y) { return ck_tap_offset(y, 1) - ck_tap_offset(y, 0); }
-
 /* Between output rows that share what they read. */
-static int64_t distance_of(const ck_axis *y) { return y->step == 1 ? ck_max(rows_apart(y), -rows_apart(y)) : 1; }
+static int64_t distance_of(const ck_axis *y) { return y->step == 1 ? ck_max(ck_taps_apart(y), -ck_taps_apart(y)) : 1; }
 
 typedef struct buffers {
   char *mask, *weights;
@@ -151,7 +148,7 @@ static ck_sheet sheet_of(const ck_dense *d, const buffers *b) {
  * its start on. */
 static void set_rows(const ck_dense *d, ck_sheet *sheet, int64_t row, int64_t row_end, int64_t at[2]) {
   const ck_axis *y = &d->source.axis[1];
-  const int64_t s_row = d->source.tensor.stride[3], to_row = d->dst.stride[3], apart = rows_apart(y);
+  const int64_t s_row = d->source.tensor.stride[3], to_row = d->dst.stride[3], apart = ck_taps_apart(y);
   const int64_t distance = distance_of(y), taps = ck_max(apart, -apart);
   sheet->rows = ck_ceil_div(row_end - row, distance);
   const int64_t start = apart < 0 ? row + (sheet->rows - 1) * distance : row, first = ck_axis_at(y, start, 0);

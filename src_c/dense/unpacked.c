@@ -10,17 +10,22 @@ enum { MOST_ROWS = 16 };
  */
 enum { MOST_SWAPPED = 4, LEAST_BYTES = 64, LEAST_BYTES_APART = 1024 };
 
+/* Joins an axis of this size to `count` elements that lie `step` bytes apart; 0 if then they do not. */
+static int joins(int64_t size, int64_t stride, int64_t *count, int64_t *step) {
+  if (size > 1 && *count > 1 && stride != *step * *count)
+    return 0;
+  if (size > 1 && *count == 1)
+    *step = stride;
+  *count *= size;
+  return 1;
+}
+
 /* Bytes from product to product, where all of them are equally far apart; else 0. */
 static int64_t product_step(int64_t channels, int64_t channel, const ck_axis *axis, const int64_t tap[3]) {
   int64_t step = 0, count = 1;
   for (int i = 2; i >= -1; i--) {
-    const int64_t size = i < 0 ? channels : axis[i].taps, stride = i < 0 ? channel : tap[i];
-    if (size == 1)
-      continue;
-    if (count > 1 && stride != step * count)
+    if (!joins(i < 0 ? channels : axis[i].taps, i < 0 ? channel : tap[i], &count, &step))
       return 0;
-    step = count > 1 ? step : stride;
-    count *= size;
   }
   return step;
 }
@@ -36,15 +41,10 @@ static const char *rows_of(const ck_dense *d, const ck_box *box, int64_t *step) 
   *step = 0;
   for (int i = 2; i >= -1; i--) {
     const ck_axis *a = &d->source.axis[i < 0 ? 0 : i];
-    const int64_t size = box->size[i + 1], stride = i < 0 ? t->stride[0] : a->step * t->stride[i + 2];
     if (i >= 0)
       first += ck_axis_at(a, box->first[i + 1], 0) * t->stride[i + 2];
-    if (size == 1)
-      continue;
-    if (count > 1 && stride != *step * count)
+    if (!joins(box->size[i + 1], i < 0 ? t->stride[0] : a->step * t->stride[i + 2], &count, step))
       return NULL;
-    *step = count > 1 ? *step : stride;
-    count *= size;
   }
   return first;
 }

@@ -57,6 +57,16 @@ static ck_bands bands_of(const ck_source *s, int64_t positions, int64_t channels
   return bands;
 }
 
+ck_window_size ck_window_size_of(const ck_grid *grid, const ck_reduction *reduction) {
+  ck_kblock kb = ck_reduction_largest(reduction);
+  ck_window_size size = {.channels = kb.channels};
+  for (int d = 0; d < 4; d++)
+    size.outputs[d] = ck_grid_largest(grid, d);
+  for (int d = 0; d < 3; d++)
+    size.taps[d] = kb.taps[d];
+  return size;
+}
+
 int64_t ck_window_elements(const ck_kernels *k, const ck_source *source, const ck_window_size *size) {
   if (source->order == CK_COLUMNS)
     return size->channels * ck_taps_of(size->taps) * column_bound(k, size->outputs);

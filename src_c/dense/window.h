@@ -54,6 +54,7 @@ typedef struct ck_window {
 } ck_window;
 
 /* Elements of scratch that hold one window. */
+ck_window_size ck_window_size_of(const ck_grid *grid, const ck_reduction *reduction);
 int64_t ck_window_elements(const ck_kernels *kernels, const ck_source *source, const ck_window_size *size);
 
 /* Takes the window and its tables out of scratch. */

@@ -141,12 +141,9 @@ static void set_row_panels(const task *t) {
  * channels after the other. */
 static void set_offsets(const task *t, int64_t channels) {
   const ck_window *w = &t->b.window;
-  const int64_t *size = t->box.size, plane = size[2] * size[3], tile = t->p->v_tile, vector = t->d.kernels->vector;
-  int32_t *ko = t->b.ko, *ro = t->b.ro;
-  for (int64_t n = 0; n < size[0]; n++)
-    for (int64_t z = 0; z < size[1]; z++)
-      for (int64_t i = 0; i < plane; i++)
-        *ro++ = (int32_t)(((n * w->extent[0] + w->axis_output[0][z]) * plane + i) * tile);
+  const int64_t plane = t->box.size[2] * t->box.size[3], tile = t->p->v_tile, vector = t->d.kernels->vector;
+  int32_t *ko = t->b.ko;
+  ck_winograd_tile_offsets(w, &t->box, tile, t->b.ro);
   for (int64_t c = 0; c < channels; c += vector)
     for (int64_t tap = 0; tap < t->p->window.taps[0]; tap++)
       for (int64_t j = c; j < ck_min(c + vector, channels); j++)

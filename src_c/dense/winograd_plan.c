@@ -21,7 +21,7 @@ int ck_winograd_can(const ck_dense *d) {
 
 /* From tap to tap, in elements of the source. */
 static int64_t distance(const ck_axis *axis) {
-  const int64_t step = ck_tap_offset(axis, 1) - ck_tap_offset(axis, 0);
+  const int64_t step = ck_taps_apart(axis);
   return step < 0 ? -step : step;
 }
 

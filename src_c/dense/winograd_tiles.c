@@ -32,6 +32,14 @@ void ck_winograd_load_tiles(const ck_winograd_load *load, const ck_box *tiles, i
   }
 }
 
+void ck_winograd_tile_offsets(const ck_window *w, const ck_box *tiles, int64_t each, int32_t *offset) {
+  const int64_t *size = tiles->size, plane = size[2] * size[3];
+  for (int64_t n = 0; n < size[0]; n++)
+    for (int64_t z = 0; z < size[1]; z++)
+      for (int64_t i = 0; i < plane; i++)
+        *offset++ = (int32_t)(((n * w->extent[0] + w->axis_output[0][z]) * plane + i) * each);
+}
+
 ck_window_size ck_winograd_window(const int64_t tiles[4], int64_t margin, int64_t planes) {
   ck_window_size size = {.channels = 1, .taps = {planes, 1, 1}};
   for (int i = 0; i < 4; i++)

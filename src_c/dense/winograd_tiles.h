@@ -23,6 +23,10 @@ void ck_winograd_load_tiles(const ck_winograd_load *load, const ck_box *tiles, i
 /* Chooses these tiles alone, for the tables of the window's first axis. */
 void ck_winograd_set_tiles(const ck_winograd_load *load, const ck_box *tiles);
 
+/* Where the inputs of each of these tiles lie among the transformed ones, in elements, `each` of a tile; of the first
+ * tap of the first axis. */
+void ck_winograd_tile_offsets(const ck_window *window, const ck_box *tiles, int64_t each, int32_t *offset);
+
 /* The window of such a box of tiles, at its largest. */
 ck_window_size ck_winograd_window(const int64_t tiles[4], int64_t margin, int64_t planes);
 

@@ -15,7 +15,7 @@
 #define REAL_FLOOR __builtin_floor
 #endif
 
-static void CK_NAME(locate)(ck_points *p) {
+static void CK_NAME(deform_locate)(ck_points *p) {
   for (int d = 0; d < p->nd; d++) {
     const REAL size = (REAL)p->size[d];
     REAL least = size, most = CK_OUTSIDE;
@@ -87,7 +87,7 @@ CK_INLINE void corner_tables(ck_points *p, const int nd) {
       corner_row(p, nd, q, t * p->pixels);
 }
 
-static void CK_NAME(corners)(ck_points *p) {
+static void CK_NAME(deform_corners)(ck_points *p) {
   if (p->nd == 1)
     corner_tables(p, 1);
   else if (p->nd == 2)

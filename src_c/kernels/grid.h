@@ -208,7 +208,7 @@ CK_INLINE void add_plane_slopes(const ck_lookup *p, const int axes, const REAL *
   }
 }
 
-static void CK_NAME(slopes)(const ck_lookup *sample, int axes, const void *slope, void *sum) {
+static void CK_NAME(grid_slopes)(const ck_lookup *sample, int axes, const void *slope, void *sum) {
   const ck_lookup own = *sample, *p = &own;
   const int adjacent = p->src_lane == sizeof(REAL);
   if (adjacent && axes == 2)
@@ -221,7 +221,7 @@ static void CK_NAME(slopes)(const ck_lookup *sample, int axes, const void *slope
     add_slopes(p, 3, slope, sum, 0);
 }
 
-static void CK_NAME(plane_slopes)(const ck_lookup *sample, int axes, const void *slope, void *sum) {
+static void CK_NAME(grid_plane_slopes)(const ck_lookup *sample, int axes, const void *slope, void *sum) {
   const ck_lookup own = *sample, *p = &own;
   if (axes == 2)
     add_plane_slopes(p, 2, slope, sum);
@@ -230,7 +230,7 @@ static void CK_NAME(plane_slopes)(const ck_lookup *sample, int axes, const void 
 }
 
 /* Lanes in order. */
-static void CK_NAME(lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step) {
+static void CK_NAME(grid_lane_sums)(const void *sum, int64_t lanes, int64_t count, char *dst, int64_t step) {
   const REAL *from = sum;
   for (int64_t x = 0; x < count; x++) {
     REAL total = 0;

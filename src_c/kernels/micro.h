@@ -305,7 +305,7 @@ CK_INLINE void narrow_strip(int height, const ck_strip *p) {
 #define NARROW_STRIP(h)
 #endif
 
-CK_INLINE void depth_strip(int height, const ck_strip *p) {
+CK_INLINE void group_strip(int height, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
     const ck_row_panel *rows = p->rows + t;
     const REAL *panel = p->panel, *row[CK_MAX_HEIGHT];
@@ -398,7 +398,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   static void CK_NAME(picked_##h##x1)(const ck_strip *p) { picked_strip(h, 1, p); }                                    \
   static void CK_NAME(picked_##h##x2)(const ck_strip *p) { picked_strip(h, 2, p); }                                    \
   NARROW(h)                                                                                                            \
-  static void CK_NAME(depth_##h)(const ck_strip *p) { depth_strip(h, p); }                                             \
+  static void CK_NAME(group_##h)(const ck_strip *p) { group_strip(h, p); }                                             \
   LANES(h, 1) LANES(h, 2) LANES(h, 3) LANES(h, 4) LANES(h, 5) LANES(h, 6)
 
 #define FOR_EACH_HEIGHT_TO_6(X) X(1) X(2) X(3) X(4) X(5) X(6)

@@ -132,7 +132,7 @@ static void add_vectors(const ck_grid_plan *p, const ck_grid_buffers *b, const b
     ck_lookup sample = ck_grid_lookup(p, b, at->count, ck_min(p->k->vector, p->call->channels - c));
     set_origin(p, b, &at->from, at->image, c, &sample);
     ck_load_places(p->k, &at->out, c, sample.lanes, at->first, at->count, b->values);
-    p->k->slopes(&sample, p->call->axes, b->slope, b->sums);
+    p->k->grid_slopes(&sample, p->call->axes, b->slope, b->sums);
   }
 }
 
@@ -147,7 +147,7 @@ static void add_planes(const ck_grid_plan *p, const ck_grid_buffers *b, const bl
       ck_lookup some = ck_grid_lookup_from(p, &sample, q, n);
       some.dst = g + c * at->out.lane_stride;
       some.dst_pixel = at->out.stride[2];
-      p->k->plane_slopes(&some, p->call->axes, b->slope + q * p->item, b->sums + q * p->item);
+      p->k->grid_plane_slopes(&some, p->call->axes, b->slope + q * p->item, b->sums + q * p->item);
     }
   }
 }
@@ -169,7 +169,8 @@ static void grad_grid_task(ck_worker *worker, void *context, int64_t index) {
     for (int64_t q = 0, n; q < at.count; q += n) {
       char *dst;
       n = ck_run_at(&grid, at.first + q, at.count - q, &dst);
-      p->k->lane_sums(b.sums + (a * p->ld + q) * lanes * p->item, lanes, n, dst + a * grid.lane_stride, grid.stride[2]);
+      p->k->grid_lane_sums(b.sums + (a * p->ld + q) * lanes * p->item, lanes, n, dst + a * grid.lane_stride,
+                           grid.stride[2]);
     }
   }
 }

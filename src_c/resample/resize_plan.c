@@ -244,12 +244,12 @@ static void set_blocks(ck_resize_plan *p) {
     left = ck_max(1, left / (block[d] * cost));
   }
   p->grid = ck_grid_make(whole, block);
-  p->span = span_of(&p->axis[2], ck_grid_largest(&p->grid, 3));
 }
 
 /* A row of scratch: outputs or, summed first, elements of x; and what the table's offsets are of. */
 static void set_row(ck_resize_plan *p) {
-  const int64_t item = p->k->real_size, width = p->rows_first ? p->span * p->each : p->width;
+  const int64_t item = p->k->real_size,
+                width = p->rows_first ? span_of(&p->axis[2], ck_grid_largest(&p->grid, 3)) * p->each : p->width;
   p->row_bytes = width * p->lanes * item + SLACK;
   p->table_pixel = p->rows_first ? p->each * p->lanes * item : p->x.stride[4];
   p->table_lane = p->rows_first ? item : p->x.stride[1];
@@ -331,6 +331,6 @@ void ck_resize_store(const ck_resize_plan *p, const ck_resize_part *at) {
 
 const char *ck_resize_x_end(const ck_resize_plan *p, const ck_resize_part *at) {
   const ck_resize *call = p->call;
-  const int64_t item = p->k->real_size, sizes[5] = {call->n, call->channels, call->in[0], call->in[1], call->in[2]};
-  return p->copied ? at->x + call->in[0] * p->x.stride[2] : ck_end(call->x.data, sizes, call->x.stride, 5, item);
+  return p->copied ? at->x + call->in[0] * p->x.stride[2]
+                   : ck_tensor_end(&call->x, call->n, call->channels, call->in, p->k->real_size);
 }

@@ -25,7 +25,6 @@ typedef struct ck_resize_plan {
   int64_t x_step, y_step; /* bytes between a row's elements */
   ck_grid grid;           /* of (images * blocks, depth, height, width) of what is written */
   int64_t width, rows;    /* elements of a scratch row, and rows */
-  int64_t span;           /* of x that a block's outputs read along a row */
   int64_t row_bytes;
   int64_t table_pixel, table_lane; /* bytes that the table counts for an element of x, and for a channel */
   int shared_whole;                /* one table serves every block */
