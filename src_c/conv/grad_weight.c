@@ -32,8 +32,8 @@ typedef struct gw_plan {
 
 typedef struct gw_buffers {
   ck_window window;
-  char *acc, *chain, *g, *y;
-  int32_t *output, *tap;
+  char *acc, *chain, *g, *y;         /* g, y: the chunk's pixels of the gradient, and of the activation's output */
+  int32_t *output, *tap;             /* where pixels and rows lie in the window */
   ck_row_panel *panels, *few_panels; /* of all rows, and of some */
   int64_t *act_off, *y_off;
 } gw_buffers;

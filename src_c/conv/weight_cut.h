@@ -12,11 +12,14 @@
 typedef struct ck_weight_cut {
   const ck_conv *call;
   const ck_kernels *k;
-  int by_lanes;      /* CK_LANES: a vector of groups at each position */
-  ck_reduction rows; /* dW's (channel, tap) pairs, cut into blocks */
-  int64_t outer, tiles, ld, row_parts, tile_parts, part_tiles, max_rows, segments;
-  int64_t tasks, bytes; /* scratch for each thread */
-  int64_t partial;      /* elements of one task's sums */
+  int by_lanes;                   /* CK_LANES: a vector of groups at each position */
+  ck_reduction rows;              /* dW's (channel, tap) pairs, cut into blocks */
+  int64_t outer, tiles, ld;       /* groups, or vectors of them; lane tiles of each; lanes of a tile */
+  int64_t row_parts, max_rows;    /* blocks of rows, and the largest one's */
+  int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
+  int64_t segments;               /* of the pixels, whose sums are added in order */
+  int64_t tasks, bytes;           /* scratch for each thread */
+  int64_t partial;                /* elements of one task's sums */
 } ck_weight_cut;
 
 /* What a task computes: of some lane tiles the rows of a block, over a segment of the pixels. */

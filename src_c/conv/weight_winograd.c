@@ -24,7 +24,7 @@ typedef struct ww_plan {
   int64_t channels;      /* of a block of rows, whole vectors */
   int64_t inputs, tiles; /* of a block */
   int whole, single;     /* every block is a chain: the points' sums of one lane tile are kept; or all there is */
-  int64_t v_point, q_point, m_point;
+  int64_t v_point, q_point, m_point; /* elements from point to point: of x, of the gradient, of their sums */
 } ww_plan;
 
 /* Of all phases. */
@@ -32,7 +32,7 @@ static int64_t chains_of(const ww_plan *p) { return ck_grid_count(&p->chains) * 
 
 typedef struct ww_buffers {
   ck_window x, y;
-  char *v, *q, *m, *sums;
+  char *v, *q, *m, *sums; /* points of x, of the gradient, of their product; those of all blocks */
   int32_t *ko, *ro;
   ck_row_panel *panels;
 } ww_buffers;

@@ -11,22 +11,22 @@ typedef struct ck_block {
   const ck_dense_plan *p;
   ck_buffers b;
   ck_box box;
-  int64_t outer, pixels; /* pixels: of the accumulators */
-  int64_t patches;       /* by pixel and by group; resorted: whose rows are not those that the tables are for */
-  int resorted;
+  int64_t outer, pixels;  /* pixels: of the accumulators */
+  int64_t patches;        /* by pixel and by group */
+  int resorted;           /* patches have other rows than the tables are for */
   const char *panels;     /* all, where weights lie ready, or NULL */
   const char *panel;      /* of the tile and k-block at work */
   const char *next_panel; /* or of weights as they are, or NULL */
   int64_t next_row;       /* their bytes from product to product; 0: of a panel */
-  int64_t laid;           /* which of all panels lies in scratch, or -1; and whether its weights are not all finite */
-  int laid_nonfinite;
-  int64_t pitch;         /* of accumulators by pixel, from row to row: pixels of a row, or more */
-  int settled;           /* pixels, patches, and what follows, until the phases, are the box's */
-  const char *placed;    /* of phases that are joined: the accumulators, and bytes from pixel to pixel, that places */
-  int64_t placed_pixel;  /* are set for */
-  int64_t kblocks, kept; /* up to the last with a tap; the one that the tables are set for, or -1 */
-  ck_kblock kblock;      /* this one, and its taps */
-  int64_t taken;
+  int64_t laid;           /* which of all panels lies in scratch, or -1 */
+  int laid_nonfinite;     /* whether its weights are not all finite */
+  int64_t pitch;          /* of accumulators by pixel, from row to row: pixels of a row, or more */
+  int settled;            /* pixels, patches, and what follows, until the phases, are the box's */
+  const char *placed;     /* of phases that are joined: the accumulators that places are set for */
+  int64_t placed_pixel;   /* and those bytes from pixel to pixel */
+  int64_t kblocks, kept;  /* up to the last with a tap; the one that the tables are set for, or -1 */
+  ck_kblock kblock;       /* this one */
+  int64_t taken;          /* its taps */
   int whole;              /* it has all its taps */
   const char *data;       /* that offsets count from: the window's, or the source's own */
   ck_lane_runs runs;      /* by channel */

@@ -7,61 +7,62 @@
 /* Multiply-adds are counted, a vector a cycle on each of the core's pipes; the rest is fitted to timings of random
  * layers on one core, as `convkit bench --fit` does. */
 typedef struct ck_costs {
-  double issue;   /* instructions a cycle */
-  double latency; /* of a multiply-add */
-  double strip;   /* to start and end a register tile, and a vector of it */
-  double strip_vector;
-  double narrow;    /* what half a vector of lanes saves of a vector's multiply-adds: loads bound it (Zen 4) */
-  double plane;     /* by plane, rows that share what they read */
-  double plane_cut; /* how many times as long it all takes where the kernel is cut: a window after the other */
-  double turn;      /* an element that is transposed in registers, as it is read */
-  double pack;      /* an element of a panel, transposed on the way */
-  double pack_some; /* the same of some of the taps, one by one */
-  double pick;      /* one of a panel that lies ready, of whose taps some are not taken */
-  double panel;     /* to begin one, and its tile; which part of that is left where it lies there from a turn before */
-  double panel_kept;
-  double picked; /* a product of a patch's rows, of one vector, for one of a whole block's */
-  double patch;  /* to begin one of a block's patches; and a tap of it */
-  double patch_tap;
-  double tap;       /* by group, a product's place in the tables */
-  double column;    /* a tap's tables, of columns */
-  double stage_row; /* a run of the window that is copied, and an element of it; also where elements lie apart */
-  double stage;
-  double stage_apart;
-  double stage_turned; /* the same, transposed; by group, as it lies or transposed */
-  double stage_groups[2];
-  double stage_bands[2]; /* in bands by pixel, by channel */
-  double stage_strided;  /* elements of every second, third, ... column, run by run, and a run of them by plane */
-  double stage_second;
-  double stage_run;
-  double stage_sorted;   /* a run shorter than a vector, out of sorted lines */
-  double stage_alone;    /* single elements of lines whose others are for other planes */
-  double drain_straight; /* an element that the micro-kernel stores */
-  double drain;          /* one that is stored from scratch; transposed; with others than its own neighbours */
-  double drain_turned;
-  double drain_apart;
-  double drain_joined[2]; /* of up to four phases, of more, along a row */
-  double drain_groups[3]; /* by group, of one phase, of several that are joined, of more */
-  double drain_run;       /* a run of them */
-  double drain_groups_run;
-  double level2, level3, memory; /* a byte that comes from there; from bands, and of planes by pixel, in place */
-  double level2_bands, level2_pixels;
-  double level2_met;   /* one of channels by pixel, in place, where rows meet in one set of level 1 */
-  double accumulators; /* bytes of them that stay in level 1 */
-  double kept[3];      /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
-  double tile; /* Winograd's transforms, a vector, on two pipes: a tile's inputs, or outputs; a channel's weights */
-  double tile_weights;
-  double output;   /* by plane and by group, an output's place in the tables */
-  double group[2]; /* another group of a task, by plane; another vector of groups, by group */
-  double sheet; /* sheets.h: to begin a plane, or those rows of it that share what they read; a row that a vector of */
-  double sheet_row[2]; /* columns reads, or, of every second one, two vectors */
+  double issue;            /* instructions a cycle */
+  double latency;          /* of a multiply-add */
+  double strip;            /* to start and end a register tile */
+  double strip_vector;     /* a vector of it */
+  double narrow;           /* what half a vector of lanes saves of a vector's multiply-adds: loads bound it (Zen 4) */
+  double plane;            /* by plane, rows that share what they read */
+  double plane_cut;        /* how many times as long it all takes where the kernel is cut: a window after the other */
+  double turn;             /* an element that is transposed in registers, as it is read */
+  double pack;             /* an element of a panel, transposed on the way */
+  double pack_some;        /* the same of some of the taps, one by one */
+  double pick;             /* one of a panel that lies ready, of whose taps some are not taken */
+  double panel;            /* to begin one, and its tile */
+  double panel_kept;       /* which part of that is left where it lies there from a turn before */
+  double picked;           /* a product of a patch's rows, of one vector, for one of a whole block's */
+  double patch;            /* to begin one of a block's patches */
+  double patch_tap;        /* a tap of it */
+  double tap;              /* by group, a product's place in the tables */
+  double column;           /* a tap's tables, of columns */
+  double stage_row;        /* a run of the window that is copied */
+  double stage;            /* an element of it */
+  double stage_apart;      /* one of those that lie apart */
+  double stage_turned;     /* one that is transposed */
+  double stage_groups[2];  /* one by group, as it lies or transposed */
+  double stage_bands[2];   /* one in bands, by pixel or by channel */
+  double stage_strided;    /* one of every third, fourth, ... column, run by run */
+  double stage_second;     /* one of every second column */
+  double stage_run;        /* a run of them */
+  double stage_sorted;     /* a run shorter than a vector, out of sorted lines */
+  double stage_alone;      /* single elements of lines whose others are for other planes */
+  double drain_straight;   /* an element that the micro-kernel stores */
+  double drain;            /* one that is stored from scratch */
+  double drain_turned;     /* one that is transposed on the way */
+  double drain_apart;      /* one whose neighbours in scratch are not its neighbours in memory */
+  double drain_joined[2];  /* of up to four phases, of more, along a row */
+  double drain_groups[3];  /* by group, of one phase, of several that are joined, of more */
+  double drain_run;        /* a run of them */
+  double drain_groups_run; /* a run by group */
+  double level2, level3, memory; /* a byte that comes from there */
+  double level2_bands;           /* one of bands */
+  double level2_pixels;          /* one of planes by pixel, in place */
+  double level2_met;             /* one of channels by pixel, in place, where rows meet in one set of level 1 */
+  double accumulators;           /* bytes of them that stay in level 1 */
+  double kept[3];                /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
+  double tile;                   /* Winograd's transforms, a vector, on two pipes: a tile's inputs, or outputs */
+  double tile_weights;           /* and a channel's weights */
+  double output;                 /* by plane and by group, an output's place in the tables */
+  double group[2];               /* another group of a task, by plane; another vector of groups, by group */
+  double sheet;                  /* sheets.h: to begin a plane, or those rows of it that share what they read */
+  double sheet_row[2];           /* a row that a vector of columns reads, or, of every second one, two vectors */
   /* Gradients of the weight: a pixel that a tile packs; an element of the window; a row of sums that is added. Set by
    * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
   double weight_pixel, weight_stage, weight_sums;
   double weight_swapped; /* lanes of channels: so many times the tiles' cycles, by 230 random layers */
   double line;           /* a cache line that two threads store to at a time; set by hand */
-  double task;
-  double region; /* for several threads to begin and end together, once more: some 3 us on a Zen 4 */
+  double task;           /* to begin one */
+  double region;         /* for several threads to begin and end together, once more: some 3 us on a Zen 4 */
 } ck_costs;
 
 /* Changed by a fit alone, in a process that does nothing else; `changes` counts that, since plans that are remembered

@@ -2,7 +2,8 @@
 #ifndef CK_COL2IM_KERNELS_H
 #define CK_COL2IM_KERNELS_H
 
-#include "activation.h"
+#include "math.h"
+#include "transpose.h"
 
 /* Of lane c: what drain_rows makes of a row of sums. */
 CK_INLINE void finish_sums(const ck_column_rows *p, int64_t c, int64_t j, vreal v) {

@@ -6,7 +6,7 @@
 #ifndef CK_KERNELS_DEFORM_H
 #define CK_KERNELS_DEFORM_H
 
-#include "activation.h"
+#include "math.h"
 #include "pack.h"
 
 #if REAL_IS_FLOAT

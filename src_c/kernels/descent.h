@@ -3,7 +3,7 @@
 #ifndef CK_KERNEL_DESCENT_H
 #define CK_KERNEL_DESCENT_H
 
-#include "activation.h"
+#include "math.h"
 #include "transpose.h"
 
 /* A power of two whose square fits, four times over: what a larger gradient counts as. */

@@ -3,7 +3,7 @@
 #ifndef CK_KERNELS_GRID_H
 #define CK_KERNELS_GRID_H
 
-#include "activation.h"
+#include "math.h"
 #include "resize.h"
 
 #if REAL_IS_FLOAT

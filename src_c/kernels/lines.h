@@ -9,7 +9,7 @@
 #ifndef CK_LINE_KERNELS_H
 #define CK_LINE_KERNELS_H
 
-#include "activation.h"
+#include "math.h"
 
 /* Columns of a tile, and of one whose taps share nothing; taps that share what is loaded. */
 enum { LINE_COLUMNS = SMALL ? 6 : 12, APART_COLUMNS = 6, SHARED_TAPS = 3 };

@@ -8,7 +8,7 @@
 #ifndef CK_MICRO_H
 #define CK_MICRO_H
 
-#include "activation.h"
+#include "math.h"
 #include "transpose.h"
 
 /* Registers less the panel's vectors and a broadcast, over two vectors a row: 14 with 32 registers, 6 with 16. */

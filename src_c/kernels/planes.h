@@ -5,7 +5,7 @@
 #ifndef CK_PLANES_H
 #define CK_PLANES_H
 
-#include "activation.h"
+#include "math.h"
 #include "transpose.h"
 
 enum { PLANE_ROWS = 6 };
