@@ -11,7 +11,7 @@ import numpy as np
 from .. import _options, _shapes
 from .._arrays import is_real
 from .._ext import engine
-from .._pool_shapes import adaptive_out, windows
+from .._pool_shapes import PoolShape, adaptive_out, windows
 from .._threads import current
 from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, pool
 from .elements import NONE, activated
@@ -59,7 +59,7 @@ def transposed_moves(attrs: Attrs, x: Info, w: Info) -> tuple:
     if size is None and isinstance(pad, str) and pad != "valid" and any(added):
         size = [n * s for n, s in zip(x.shape[2:], stride, strict=True)]
     if size is not None:
-        pad, added = _pads_for(x.shape[2:], w.shape[2:], stride, dilation, added, size, attrs.get("auto_pad", "NOTSET"))
+        pad, added = pads_for(x.shape[2:], w.shape[2:], stride, dilation, added, size, attrs.get("auto_pad", "NOTSET"))
     return stride, pad, added, groups, dilation
 
 
@@ -68,7 +68,7 @@ def _transposed_plan(attrs: Attrs, x: Info, w: Info) -> conv.Plan:
     return conv_transpose.CONV_TRANSPOSE.plan((x.shape, w.shape), sizes)
 
 
-def _pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tuple:
+def pads_for(in_, kernel, stride, dilation, added, size, auto_pad: str) -> tuple:
     """ONNX's rule for a transposed convolution whose output size is given: what is too much is cropped."""
     pads, more = [], []
     for n, k, s, d, a, out in zip(in_, kernel, stride, dilation, added, size[-len(in_) :], strict=True):
@@ -231,7 +231,7 @@ def _deform(attrs: Attrs, x, w, offset, b=None, mask=None) -> np.ndarray:
 # ---------------------------------------------------------------- pooling
 
 
-def _pool_sizes(attrs: Attrs, x: Info) -> tuple:
+def _pool_sizes(attrs: Attrs, x: Any) -> tuple:
     nd = len(x.shape) - 2
     kernel = tuple(attrs["kernel_shape"])
     if nd != len(kernel):
@@ -239,13 +239,15 @@ def _pool_sizes(attrs: Attrs, x: Info) -> tuple:
     return nd, kernel, spatial(attrs, "strides", nd), padding(attrs, nd), spatial(attrs, "dilations", nd)
 
 
-def _pool_shape(attrs: Attrs, x: Info) -> Any:
+def pool_shape(attrs: Attrs, x: Any) -> PoolShape:
+    """Of an array, or of what is known of one."""
     nd, *sizes = _pool_sizes(attrs, x)
     return windows(nd, x.shape, *sizes, bool(attrs.get("ceil_mode", 0)), False)
 
 
-def _pool_infer(attrs: Attrs, x: Info) -> list[Info]:
-    shape = _pool_shape(attrs, x)
+def pool_infer(attrs: Attrs, x: Info) -> list[Info]:
+    """Of the values, and of their indices."""
+    shape = pool_shape(attrs, x)
     whole = shape.n, shape.channels, *shape.out
     return [Info(whole, x.dtype), Info(whole, np.dtype(np.int64))]
 
@@ -255,7 +257,7 @@ def _lower_pool(code: int) -> Callable[..., bool]:
         x = plan.info(node.inputs[0])
         if not is_real(x.dtype) or len(node.outputs) > 1:
             return False
-        shape = _pool_shape(node.attrs, x)
+        shape = pool_shape(node.attrs, x)
         count = code == engine.POOL_AVERAGE and bool(node.attrs.get("count_include_pad", 0))
         geometry = engine.PoolGeometry(*shape, count_pad=count)
         spots = plan.spot(node.inputs[0]), plan.spot(node.outputs[0])
@@ -268,9 +270,9 @@ def _lower_pool(code: int) -> Callable[..., bool]:
 _BY_IMAGE = {"apart": by_image, "any_order": True}
 
 
-@op("MaxPool", infer=_pool_infer, lower=_lower_pool(engine.POOL_MAX), **_BY_IMAGE)
+@op("MaxPool", infer=pool_infer, lower=_lower_pool(engine.POOL_MAX), **_BY_IMAGE)
 def _max_pool(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
+    nd, kernel, stride, pad, dilation = _pool_sizes(attrs, x)
     function = (pool.max_pool1d, pool.max_pool2d, pool.max_pool3d)[nd - 1]
     options = {"ceil_mode": bool(attrs.get("ceil_mode", 0)), "return_indices": True}
     real = x if is_real(x.dtype) else x.astype(np.float32)
@@ -286,11 +288,9 @@ def _column_major(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.ravel_multi_index(places, sizes, order="F")
 
 
-@op(
-    "AveragePool", infer=lambda attrs, x: _pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE), **_BY_IMAGE
-)
+@op("AveragePool", infer=lambda attrs, x: pool_infer(attrs, x)[:1], lower=_lower_pool(engine.POOL_AVERAGE), **_BY_IMAGE)
 def _average_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    nd, kernel, stride, pad, dilation = _pool_sizes(attrs, Info(x.shape, x.dtype))
+    nd, kernel, stride, pad, dilation = _pool_sizes(attrs, x)
     function = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[nd - 1]
     options = {
         "ceil_mode": bool(attrs.get("ceil_mode", 0)),

@@ -9,10 +9,11 @@ import numpy as np
 
 from .._arrays import empty, is_real
 from .._ext import engine
-from .._limits import difference, log_softmax, share
+from .._limits import log_softmax, share
 from .._range import norms, scaled
 from ..ops import _channels, _moments
 from ..ops._channels import Map
+from ..ops._rows import softmax
 from .elements import same
 from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, positive, real, repeats
 
@@ -218,18 +219,6 @@ def _lrn(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- sums of exponentials
 
 
-def _softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    axis = attrs.get("axis", -1)
-    y = difference(x, x.max(axis=axis, keepdims=True, initial=-math.inf))
-    np.exp(y, out=y)
-    y /= y.sum(axis=axis, keepdims=True)
-    return y
-
-
-def _log_softmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    return log_softmax(x, attrs.get("axis", -1))
-
-
 @op("Hardmax", infer=same, apart=by_image)
 def _hardmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     axis, y = attrs.get("axis", -1), np.zeros_like(x)
@@ -244,8 +233,8 @@ def _lower_softmax(plan: Any, node: Any) -> bool:
     return _lower_rows(plan, node, engine.SOFTMAX, axis, 1)
 
 
-OPS["Softmax"] = Op(_softmax, same, _lower_softmax, apart=by_image)
-OPS["LogSoftmax"] = Op(_log_softmax, same, apart=by_image)
+OPS["Softmax"] = Op(lambda attrs, x: softmax(x, attrs.get("axis", -1)), same, _lower_softmax, apart=by_image)
+OPS["LogSoftmax"] = Op(lambda attrs, x: log_softmax(x, attrs.get("axis", -1)), same, apart=by_image)
 
 
 # ---------------------------------------------------------------- losses

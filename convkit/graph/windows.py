@@ -7,33 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from .._pool_shapes import PoolShape, windows
-from .images import padding, spatial
+from .images import pool_infer, pool_shape, spatial
 from .table import OPS, Attrs, Info, by_image, needs, op, positive
 
 # ---------------------------------------------------------------- pooling by a norm
 
 
-def _lp_shape(attrs: Attrs, x: Any) -> PoolShape:
-    nd = len(x.shape) - 2
-    moves = spatial(attrs, "strides", nd), padding(attrs, nd), spatial(attrs, "dilations", nd)
-    return windows(nd, x.shape, tuple(attrs["kernel_shape"]), *moves, bool(attrs.get("ceil_mode", 0)), False)
-
-
-def _lp_infer(attrs: Attrs, x: Info) -> list[Info]:
-    shape = _lp_shape(attrs, x)
-    return [Info((shape.n, shape.channels, *shape.out), x.dtype)]
-
-
 def _lp_padded(attrs: Attrs, x: Info) -> int:
-    shape = _lp_shape(attrs, x)
+    shape = pool_shape(attrs, x)
     whole = [size + lo + max(hi, 0) for size, lo, hi in zip(shape.in_, shape.pad_lo, shape.pad_hi, strict=True)]
     return shape.n * shape.channels * math.prod(whole) * x.dtype.itemsize
 
 
-@op("LpPool", infer=_lp_infer, apart=by_image, scratch=_lp_padded)
+@op("LpPool", infer=lambda attrs, x: pool_infer(attrs, x)[:1], apart=by_image, scratch=_lp_padded)
 def _lp_pool(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    shape, order = _lp_shape(attrs, x), attrs.get("p", 2)
+    shape, order = pool_shape(attrs, x), attrs.get("p", 2)
     nd = len(shape.out)
     reach = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(*shape[3:7], strict=True)]
     over = [max(r - lo - size, 0) for r, lo, size in zip(reach, shape.pad_lo, shape.in_, strict=True)]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._pool_shapes import adaptive_out
-from .._shapes import paddings, transposed_reach
+from .._shapes import paddings
 from ..graph.elements import NONE, operator_of
-from ..graph.images import padding, spatial
+from ..graph.images import padding, pads_for, spatial
 from ..graph.placement import ADDING
 
 Attrs = dict[str, Any]
@@ -81,11 +81,10 @@ def _transposed(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> st
     if named in ("SAME_UPPER", "SAME_LOWER") and "output_shape" not in attrs:
         sizes, kernel = writer.info(inputs[0]).shape[2:], writer.info(inputs[1]).shape[2:]
         strides, dilations = spatial(attrs, "strides", len(sizes)), spatial(attrs, "dilations", len(sizes))
-        reach = map(transposed_reach, sizes, kernel, strides, dilations)
-        surplus = [r - size * stride for r, size, stride in zip(reach, sizes, strides, strict=True)]
-        small, large = [max(s, 0) // 2 for s in surplus], [max(s, 0) - max(s, 0) // 2 for s in surplus]
-        attrs["pads"] = (*small, *large) if named == "SAME_UPPER" else (*large, *small)
-        attrs["output_padding"] = [max(-s, 0) for s in surplus]
+        added = spatial(attrs, "output_padding", len(sizes), 0)
+        whole = [n * s for n, s in zip(sizes, strides, strict=True)]
+        pads, attrs["output_padding"] = pads_for(sizes, kernel, strides, dilations, added, whole, named)
+        attrs["pads"] = [side for sides in zip(*pads, strict=True) for side in sides]
     elif named is not None:
         attrs["auto_pad"] = named
     return writer.emit(op, inputs, **attrs)

@@ -56,6 +56,20 @@ def test_a_transposed_convolution_that_crops_more_on_one_side(padding, pads, tmp
     np.testing.assert_allclose(onnx_backend.load(path)(x), layer.predict(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("named, stride, added", [("UPPER", 2, [1, 1]), ("UPPER", 2, [1, 0]), ("LOWER", 3, [1, 2])])
+def test_what_is_added_to_named_padding_is_exported(named, stride, added, tmp_path):
+    attrs = f'auto_pad="SAME_{named}", strides=[{stride}, {stride}], output_padding={added}'
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["" : 22]>
+        m (float[n, 1, 4, 5] x, float[1, 1, 3, 3] w) => (float[n, 1, h, v] y) {{ y = ConvTranspose<{attrs}>(x, w) }}"""
+    )
+    rng, path = np.random.default_rng(0), tmp_path / "model.onnx"
+    x, w = rng.standard_normal((1, 1, 4, 5), np.float32), rng.standard_normal((1, 1, 3, 3), np.float32)
+    network = onnx_backend.load(proto)
+    onnx_backend.export(network, path, [x.shape, w.shape], dynamic_batch=False)
+    np.testing.assert_allclose(onnx_backend.load(path)(x, w), network(x, w), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["lenet5", "unet", *(pytest.param(n, marks=pytest.mark.thorough) for n in (
     "alexnet", "resnet18", "mobilenet_v2", "dcgan_generator"))])  # fmt: skip
 def test_a_model_comes_back(name, tmp_path):
