@@ -211,7 +211,7 @@ def lower_arithmetic(plan: Any, node: Any) -> bool:
     return len(others) == 1 and lower_pass(plan, ELEMENT_OPS[node.op], first, others[0], y, activation)
 
 
-def lower_pass(plan: Any, code: int, a: Any, b: Any, y: Any, activation: Code = NONE) -> bool:
+def lower_pass(plan: Any, code: int, a: Any, b: Any, y: Any, activation: Code) -> bool:
     """y = activation(a op b), of values, as a step of the plan's program; whether the engine can."""
     values = [value for value in (y, a, b) if value is not None]
     info = plan.info(y)

@@ -131,9 +131,7 @@ class Network:
     (Network(input -> output; 1 node), (2, 8, 6, 6))
     """
 
-    def __init__(
-        self, graph: Graph | None, source: Any = None, max_bytes: int | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, graph: Graph | None, source: Any = None, max_bytes: int | None = None) -> None:
         self._graph = None if graph is None else optimise(graph, max_bytes)
         self._source, self._max_bytes = source, max_bytes
         self._first: _Latest[Graph] = _Latest(1)  # of the first calls, which may be several threads'
@@ -205,7 +203,7 @@ class Network:
         """What was given for each input, in their order."""
         names = self.inputs
         if len(inputs) > len(names):
-            raise TypeError(f"the network takes {len(names)} inputs, {', '.join(names)}; got {len(inputs)}")
+            raise TypeError(f"the network takes {counted(len(names), 'input')}, {', '.join(names)}; got {len(inputs)}")
         given = dict(zip(names, inputs, strict=False))
         unknown = [name for name in named if name not in names]
         missing = [name for name in names if name not in given and name not in named]

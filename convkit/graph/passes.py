@@ -80,7 +80,7 @@ def drop_identities(graph: Graph) -> None:
 
 
 @np.errstate(all="ignore")
-def fold_constants(graph: Graph, max_bytes: int | None = None) -> None:
+def fold_constants(graph: Graph, max_bytes: int | None) -> None:
     """Nodes that take constants alone."""
     total, new = 0, {}
     for node in graph.nodes:

@@ -117,7 +117,7 @@ def op(
     return enter
 
 
-def tried(run: Callable, decided_by: tuple[int, ...] = ()) -> Callable[..., list[Info]]:
+def tried(run: Callable, decided_by: tuple[int, ...]) -> Callable[..., list[Info]]:
     """Shapes as `run` gives them for zeros, where the numbers are not known; and the result itself, where they are."""
 
     def infer(attrs: Attrs, *infos: Info | None) -> list[Info]:

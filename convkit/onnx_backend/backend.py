@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._words import brief
+from .._words import brief, counted
 from ..graph import Network
 from .files import UnsupportedError, onnx, read
 from .importer import Importer
@@ -122,7 +122,8 @@ class Reference:
     def __call__(self, /, *inputs: Any, **named: Any) -> Any:
         """Run the model; as `Network.__call__`."""
         if len(inputs) > len(self.inputs):
-            raise TypeError(f"the model takes {len(self.inputs)} inputs, {', '.join(self.inputs)}; got {len(inputs)}")
+            takes = f"{counted(len(self.inputs), 'input')}, {', '.join(self.inputs)}"
+            raise TypeError(f"the model takes {takes}; got {len(inputs)}")
         results = self._evaluator.run(None, dict(zip(self.inputs, inputs, strict=False)) | named)
         return tuple(results) if len(results) > 1 else results[0]
 

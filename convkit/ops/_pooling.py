@@ -26,14 +26,14 @@ class Plan:
     channel_last: bool
 
 
-def as_indices(value, name: str = "indices") -> np.ndarray:
-    """`value` as an int64 ndarray, without a copy unless its byte order is foreign."""
+def as_indices(value) -> np.ndarray:
+    """The argument `indices` as an int64 ndarray, without a copy unless its byte order is foreign."""
     if isinstance(value, np.ma.MaskedArray) or not hasattr(type(value), "__array__"):
-        raise TypeError(f"{name} must be an int64 array, got {type(value).__name__}")
-    refuse_lazy(value, name)
+        raise TypeError(f"indices must be an int64 array, got {type(value).__name__}")
+    refuse_lazy(value, "indices")
     array = np.asarray(value)
     if array.dtype.kind != "i" or array.dtype.itemsize != 8:
-        raise TypeError(f"{name} must be int64, got dtype {array.dtype}")
+        raise TypeError(f"indices must be int64, got dtype {array.dtype}")
     return array.astype(INT64, copy=False)
 
 

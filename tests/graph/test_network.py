@@ -381,6 +381,8 @@ def test_names_decide_in_explain_too():
         network.explain(c=(1, 3), measure=False)
     with pytest.raises(TypeError, match="the network takes input; got nothing"):
         nn.ReLU().prepare()()
+    with pytest.raises(TypeError, match="the network takes 1 input, input; got 2"):
+        nn.ReLU().prepare()(1, 2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

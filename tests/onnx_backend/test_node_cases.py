@@ -78,6 +78,9 @@ def test_the_fallback_says_that_it_runs_the_model():
         network = onnx_backend.load(folder / "model.onnx", fallback=True)
     assert "QuantizeLinear" in network.reason
     check(folder, network)
+    one = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 22]> m (float x) => (float y) {y = Neg(x)}')
+    with pytest.raises(TypeError, match="the model takes 1 input, x; got 2"):
+        onnx_backend.Reference(one, "asked for")(1, 2)
 
 
 @pytest.mark.thorough
