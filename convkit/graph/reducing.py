@@ -11,13 +11,13 @@ import numpy as np
 from .._arrays import is_real
 from .._ext import engine
 from .._range import norms
-from .table import OPS, Attrs, Info, Op, needs
+from .table import OPS, Attrs, Info, Op, needs, positive
 
 
 def _axes(attrs: Attrs, x: Any, axes: np.ndarray | None) -> tuple[int, ...] | None:
     """The axes to reduce; None for none at all."""
     if axes is not None and axes.size:
-        return tuple(axis % max(len(x.shape), 1) for axis in map(int, np.atleast_1d(axes)))
+        return tuple(positive(int(axis), len(x.shape)) for axis in np.atleast_1d(axes))
     return None if attrs.get("noop_with_empty_axes", 0) else tuple(range(len(x.shape)))
 
 

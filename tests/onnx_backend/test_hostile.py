@@ -205,6 +205,7 @@ def test_mutants_end_in_an_error_or_in_arrays(first):
         ("y = Where(x, , x)", "has no input X"),
         ("y = Concat(x, x)", "has no attribute axis"),
         ("y = Concat <axis: float = 1.0> (x, x)", "an attribute axis of another type than INT"),
+        ("axes = Constant <value_ints = [9]> () y = ReduceMean(x, axes)", "axis must be one of 1, got 9"),
         ("y = Neg(unknown)", "takes 'unknown', which nothing before it gives"),
     ],
 )
