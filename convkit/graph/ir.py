@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from .._words import counted
 from .table import OPS, Attrs, Info, Undetermined
@@ -145,14 +146,16 @@ class Value:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         op = UFUNCS.get(ufunc.__name__)
         if op is None or method != "__call__" or options:
-            raise TypeError(f"numpy.{ufunc.__name__} of a value has no node in a graph; write Module.symbolic for it")
-        return self.graph.traced(op, inputs, {})
+            raise _without_node(f"numpy.{ufunc.__name__}")
+        if ufunc.nin == 1 and self.info is not None:  # NumPy's exponential of an integer is none, ONNX's would be
+            inputs = (self.astype(ufunc.resolve_dtypes((self.dtype, None))[1]),)
+        return self.graph.traced(op, inputs * 2 if ufunc is np.square else inputs, {})
 
     def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
         known = FUNCTIONS.get(name)
         if known is None:
-            raise TypeError(f"numpy.{name} of a value has no node in a graph; write Module.symbolic for it")
+            raise _without_node(f"numpy.{name}")
         try:
             inspect.signature(known).bind(*args, **kwargs)
         except TypeError as error:
@@ -194,7 +197,8 @@ class Value:
 
     def astype(self, dtype: Any) -> Value:
         """As of an array."""
-        return self.emit("Cast", to=np.dtype(dtype))
+        dtype = np.dtype(dtype)
+        return self if self.info is not None and self.info.dtype == dtype else self.emit("Cast", to=dtype)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Value:
         """As of an array."""
@@ -214,9 +218,28 @@ class Value:
 
     def __getitem__(self, index: Any) -> Value:
         index = index if isinstance(index, tuple) else (index,)
-        if any(not (isinstance(i, (int, np.integer, slice)) or i is None or i is Ellipsis) for i in index):
+        known = int, np.integer, slice, type(None), type(Ellipsis)
+        if any(not isinstance(i, known) or isinstance(i, bool) for i in index):
             raise TypeError(f"a value may be indexed by ints and slices, got {index!r}")
         return _indexed(self, index)
+
+
+def _without_node(what: str) -> TypeError:
+    return TypeError(f"{what} of a value has no node in a graph; write Module.symbolic for it")
+
+
+def _refused(name: str) -> Callable:
+    def method(self: Value, *_: Any) -> Value:
+        raise _without_node(name)
+
+    return method
+
+
+for _name in ("floordiv", "mod", "divmod", "and", "or", "xor", "lshift", "rshift"):
+    for _side in ("", "r"):
+        setattr(Value, f"__{_side}{_name}__", _refused(f"__{_name}__"))
+for _name in ("__pos__", "__invert__"):
+    setattr(Value, _name, _refused(_name))
 
 
 def _binary(op: str) -> tuple[Callable, Callable]:
@@ -245,30 +268,45 @@ UFUNCS = {
     "maximum": "Max", "minimum": "Min", "negative": "Neg", "absolute": "Abs", "exp": "Exp", "log": "Log",
     "sqrt": "Sqrt", "tanh": "Tanh", "sin": "Sin", "cos": "Cos", "floor": "Floor", "ceil": "Ceil", "sign": "Sign",
     "less": "Less", "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual",
-    "equal": "Equal", "reciprocal": "Reciprocal",
+    "equal": "Equal", "reciprocal": "Reciprocal", "square": "Mul",
 }  # fmt: skip
 
 
-def _concatenated(arrays: Sequence[Any], axis: int = 0) -> Value:
-    first = next(array for array in arrays if isinstance(array, Value))
-    return first.graph.traced("Concat", arrays, {"axis": axis})
+def _concatenated(arrays: Sequence[Any], axis: int | None = 0) -> Value:
+    if axis is None:
+        arrays, axis = [np.ravel(array) for array in arrays], 0
+    return _owner(*arrays).traced("Concat", arrays, {"axis": axis})
 
 
 def _clipped(a: Value, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Value:
-    """The bounds by their older names, or their newer ones."""
-    bounds = a_min if min is None else min, a_max if max is None else max
-    return a.emit("Clip", *(None if bound is None else np.asarray(bound, a.dtype) for bound in bounds))
+    """The bounds by their older names, or their newer ones; ONNX has numbers alone, of the array's dtype."""
+    lo, hi = a_min if min is None else min, a_max if max is None else max
+    given = [bound for bound in (lo, hi) if bound is not None]
+    if any(np.ndim(bound) or isinstance(bound, Value) for bound in given):
+        a = a if lo is None else np.maximum(a, lo)
+        return a if hi is None else np.minimum(a, hi)
+    a = a.astype(np.result_type(a.dtype, *given))
+    return a.emit("Clip", *(None if bound is None else np.asarray(bound, a.dtype) for bound in (lo, hi)))
 
 
 def _reduced(op: str, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    if x.dtype.kind in "bui" and op in ("ReduceSum", "ReduceMean"):  # as NumPy adds them up
-        x = x.astype(np.int64 if op == "ReduceSum" else np.float64)
-    return x.emit(op, np.array(axes, np.int64), keepdims=int(keepdims))
+    normalize_axis_tuple(axes, x.ndim)  # which raises; `patterns` knows the last axis as -1
+    if op in ("ReduceSum", "ReduceMean"):  # as NumPy adds up integers
+        x = x.astype((np.sum if op == "ReduceSum" else np.mean)(np.zeros(1, x.dtype)).dtype)
+    return x.emit(op, np.array(axes, np.int64), keepdims=int(keepdims), noop_with_empty_axes=1)
+
+
+def _permuted(function: Callable) -> Callable:
+    """A function that changes the order of axes, asked about an array whose sizes are their numbers."""
+    return lambda x, *axes, **named: x.transpose(function(np.empty(range(x.ndim)), *axes, **named).shape)
 
 
 FUNCTIONS: dict[str, Callable] = {
     "concatenate": _concatenated,
+    "stack": lambda arrays, axis=0: _concatenated([np.expand_dims(array, axis) for array in arrays], axis),
+    "swapaxes": _permuted(np.swapaxes),
+    "moveaxis": _permuted(np.moveaxis),
     "clip": _clipped,
     "reshape": lambda x, shape: x.reshape(shape),
     "transpose": lambda x, axes=None: x.transpose(*axes or ()),
@@ -293,6 +331,8 @@ def _owner(*values: Any) -> Graph:
 def _indexed(x: Value, index: tuple) -> Value:
     """Slices, whole numbers, new axes and an ellipsis, as of an array."""
     taken = sum(i is not None and i is not Ellipsis for i in index)
+    if taken > x.ndim or index.count(Ellipsis) > 1:
+        raise IndexError(f"a value of {x.ndim} axes may have as many indices and one ellipsis, got {index!r}")
     if Ellipsis in index:
         at = index.index(Ellipsis)
         index = (*index[:at], *(slice(None),) * (x.ndim - taken), *index[at + 1 :])
@@ -307,9 +347,13 @@ def _indexed(x: Value, index: tuple) -> Value:
             far = np.iinfo(np.int64).max
             start = (0 if step > 0 else far) if i.start is None else operator.index(i.start)
             end = (far if step > 0 else -far) if i.stop is None else operator.index(i.stop)
+            if step < 0 and start < -1 and start < -x.shape[axis]:  # ONNX begins at the first element, NumPy nowhere
+                start = end = 0
             out += 1
         else:
-            start, step = operator.index(i), 1
+            start, step, size = operator.index(i), 1, x._known().shape[axis]
+            if not -size <= start < size:
+                raise IndexError(f"index {start} is out of range for axis {axis} of {size}")
             end = start + 1 if start != -1 else np.iinfo(np.int64).max
             gone.append(axis)
         if i != slice(None):
@@ -482,8 +526,7 @@ class Graph:
         dtype = np.result_type(*dtypes)
         if op == "Div" and dtype.kind != "f":
             dtype = np.dtype(np.float64)
-        cast = [value if value.info.dtype == dtype else value.emit("Cast", to=dtype) for value in values[first:]]
-        return values[:first] + cast
+        return values[:first] + [value.astype(dtype) for value in values[first:]]
 
     def users(self) -> dict[Value, list[Node]]:
         """For every value the nodes that take it; None for each time that it is an output of the graph."""
