@@ -59,7 +59,7 @@ def _slice(
     steps = (1,) * len(starts) if steps is None else _ints(steps)
     index = [slice(None)] * x.ndim
     for start, end, axis, step in zip(_ints(starts), _ints(ends), axes, steps, strict=True):
-        size = x.shape[axis]
+        size = x.shape[positive(axis, x.ndim)]
         low, high = (0, size) if step > 0 else (-1, size - 1)
         start, end = (at + size if at < 0 else at for at in (start, end))
         start, end = min(max(start, 0), high), min(max(end, low), high)
@@ -121,7 +121,7 @@ def _interleave(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
 
 @op("Split", decided_by=(1,), view=True)
 def _split(attrs: Attrs, x: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    axis, count = attrs.get("axis", 0), attrs.get("num_outputs", 0)
+    axis, count = positive(attrs.get("axis", 0), x.ndim), attrs.get("num_outputs", 0)
     size = x.shape[axis]
     if sizes is None:
         if not 0 < count <= max(size, 1):
@@ -164,7 +164,7 @@ def _sides(attrs: Attrs, x: Any, pads: np.ndarray, axes: np.ndarray | None) -> l
         raise ValueError(f"pads must be two for each of {len(chosen)} axes, got {len(numbers)}")
     sides = [(0, 0)] * nd
     for i, axis in enumerate(chosen):
-        sides[axis] = numbers[i], numbers[len(chosen) + i]
+        sides[positive(axis, nd)] = numbers[i], numbers[len(chosen) + i]
     return sides
 
 

@@ -25,9 +25,9 @@ COPY = engine.ACTIVATE  # if it is none
 def _clip_code(attrs: Attrs, bounds: tuple) -> Code | None:
     """None for integers, too, which a bound of the engine's need not hold."""
     known = [bound for bound in bounds if bound is not None]
-    if not known or any(bound.data is None or not is_real(bound.dtype) for bound in known):
+    if not known or any(bound.data is None or bound.data.size > 1 or not is_real(bound.dtype) for bound in known):
         return None
-    given = (None if bound is None or bound.data.size == 0 else float(bound.data) for bound in (*bounds, None, None))
+    given = (None if bound is None or bound.data.size == 0 else bound.data.item() for bound in (*bounds, None, None))
     lo, hi = (far if bound is None else bound for bound, far in zip(given, (-math.inf, math.inf), strict=False))
     return _elementwise.clip(lo, hi) if lo <= hi else None
 
@@ -130,8 +130,8 @@ def _linear_below(x: np.ndarray, slope: Any) -> np.ndarray:
 
 
 def _clip(x: np.ndarray, lo: np.ndarray | None, hi: np.ndarray | None) -> np.ndarray:
-    x = x if lo is None or lo.size == 0 else np.maximum(x, lo)
-    return x if hi is None or hi.size == 0 else np.minimum(x, hi)
+    x = x if lo is None or lo.size == 0 else np.maximum(x, lo.reshape(()))
+    return x if hi is None or hi.size == 0 else np.minimum(x, hi.reshape(()))
 
 
 def _elu(x: np.ndarray, alpha: float, scale: float) -> np.ndarray:
@@ -178,8 +178,16 @@ def _slopes(attrs: Attrs, x: Info, slope: Info) -> list[Info]:
     return same(attrs, x)
 
 
+def _bounded(attrs: Attrs, x: Info, *bounds: Info | None) -> list[Info]:
+    for name, bound in zip(("min", "max"), bounds, strict=False):
+        if bound is not None and math.prod(bound.shape) > 1:
+            raise ValueError(f"{name} must be a number, got shape {bound.shape}")
+    return same(attrs, x)
+
+
 for _name, _run in _ACTIVATIONS.items():
-    OPS[_name] = Op(_run, _slopes if _name == "PRelu" else same, lower_activation, elementwise=True, any_order=True)
+    _infer = {"PRelu": _slopes, "Clip": _bounded}.get(_name, same)
+    OPS[_name] = Op(_run, _infer, lower_activation, elementwise=True, any_order=True)
 
 
 # ---------------------------------------------------------------- arithmetic

@@ -349,6 +349,8 @@ def _resize_sizes(attrs: Attrs, x: Info, scales: Info | None, sizes: Info | None
             ratios = [ratio] * len(ratios)
         for size, ratio, axis in zip(wanted, ratios, axes, strict=True):
             used[axis], shape[axis] = ratio, int(size)
+    elif scales is None:
+        raise ValueError("scales or sizes must be given, got neither")
     else:
         for scale, axis in zip(needs(scales), axes, strict=True):
             used[axis], shape[axis] = float(scale), math.floor(shape[axis] * scale)  # in the dtype of the scales

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .._words import counted
-from .table import OPS, Attrs, Info, Undetermined
+from .table import OPS, Attrs, Info, Undetermined, inferred
 
 
 class Sizes(tuple):
@@ -402,8 +402,9 @@ def at(node: Node) -> Iterator[None]:
     except (TypeError, ValueError, OverflowError) as error:
         error.add_note(f"in node {node.op} {node.path!r}")
         raise
-    except KeyError as error:
-        refused = ValueError(f"an attribute has the value {error}, which there is not")
+    except (KeyError, IndexError, ArithmeticError) as error:  # of numbers that a file says
+        lacking = isinstance(error, KeyError)
+        refused = ValueError(f"an attribute has the value {error}, which there is not" if lacking else str(error))
         refused.add_note(f"in node {node.op} {node.path!r}")
         raise refused from error
 
@@ -499,8 +500,8 @@ class Graph:
         self.nodes.append(node)
         if values and all(value.info is not None for value in values):
             infos = [None if value is None else value.info for value in node.inputs]
-            with suppress(Undetermined):
-                for value, info in zip(node.outputs, OPS[op].infer(attrs, *infos), strict=False):
+            with suppress(Undetermined), at(node):
+                for value, info in zip(node.outputs, inferred(OPS[op], attrs, infos), strict=False):
                     value.info = info
         return node.outputs[0] if outputs == 1 else tuple(node.outputs)
 

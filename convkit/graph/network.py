@@ -410,11 +410,11 @@ class Network:
         values, total = dict(zip(self.graph.inputs, arrays, strict=True)), 0
         for node in self.graph.nodes:
             taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
-            if self._max_bytes is not None:
-                total += allocated(node, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
-                if total > self._max_bytes:
-                    raise refused(self._max_bytes, node)
             with at(node):
+                if self._max_bytes is not None:
+                    total += allocated(node, [None if a is None else Info(a.shape, a.dtype, a) for a in taken])
+                    if total > self._max_bytes:
+                        raise refused(self._max_bytes, node)
                 results = results_of(OPS[node.op].run, node.attrs, taken)
             values.update(zip(node.outputs, results, strict=False))
         results = [np.array(values[v] if v.data is None else v.data) for v in self.graph.outputs]

@@ -13,11 +13,11 @@ import numpy as np
 from .._options import BOUNDS
 from .axes import channels_second, join_transposes
 from .elements import ARITHMETIC, CODES, NONE, code_of
-from .ir import Graph, Node, Value
+from .ir import Graph, Node, Value, at
 from .maps import affine, by_channel
 from .patterns import fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
 from .placement import ADDING
-from .table import OPS, Info, Undetermined, bytes_of, results_of
+from .table import OPS, Info, Undetermined, bytes_of, inferred, results_of
 from .uses import Uses
 
 
@@ -87,13 +87,14 @@ def fold_constants(graph: Graph, max_bytes: int | None) -> None:
         row, node.inputs = OPS[node.op], [new.get(value, value) for value in node.inputs]
         if not row.fixed or any(value is not None and value.data is None for value in node.inputs):
             continue
-        if max_bytes is not None:
-            total += allocated(node, [None if value is None else value.info for value in node.inputs])
-            if total > max_bytes:
-                break
-        arrays = [None if value is None else value.data for value in node.inputs]
-        for value, data in zip(node.outputs, results_of(row.run, node.attrs, arrays), strict=False):
-            new[value] = graph.constant(data)
+        with at(node):
+            if max_bytes is not None:
+                total += allocated(node, [None if value is None else value.info for value in node.inputs])
+                if total > max_bytes:
+                    break
+            arrays = [None if value is None else value.data for value in node.inputs]
+            for value, data in zip(node.outputs, results_of(row.run, node.attrs, arrays), strict=False):
+                new[value] = graph.constant(data)
     replace_all(graph, new)
 
 
@@ -101,7 +102,7 @@ def allocated(node: Node, infos: list[Info | None]) -> int:
     """What running a node allocates; 0 where numbers decide, which makes its outputs no larger than the inputs."""
     row = OPS[node.op]
     with suppress(Undetermined):
-        return bytes_of(row.infer(node.attrs, *infos)) + row.scratch(node.attrs, *infos)
+        return bytes_of(inferred(row, node.attrs, infos)) + row.scratch(node.attrs, *infos)
     return 0
 
 

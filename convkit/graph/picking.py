@@ -184,7 +184,13 @@ def _one_hot(attrs: Attrs, indices: np.ndarray, depth: np.ndarray, values: np.nd
     return np.where(index == numbers, values[1], values[0])
 
 
-@op("EyeLike", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs.get("dtype", x.dtype)))])
+def _eye_infer(attrs: Attrs, x: Info) -> list[Info]:
+    if len(x.shape) != 2:
+        raise ValueError(f"x must have 2 axes, got shape {x.shape}")
+    return [Info(x.shape, np.dtype(attrs.get("dtype", x.dtype)))]
+
+
+@op("EyeLike", infer=_eye_infer)
 def _eye_like(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return np.eye(*x.shape, k=attrs.get("k", 0), dtype=attrs.get("dtype", x.dtype))
 

@@ -14,7 +14,7 @@ from .elements import COPY, engine_pass
 from .ir import Graph, Node, Value, at
 from .placement import Placement, Spot, contiguous
 from .shuffles import shuffled
-from .table import OPS, Info, bytes_of, folded, results_of
+from .table import OPS, Info, bytes_of, folded, inferred, results_of
 
 
 def refused(max_bytes: int, node: Node) -> MemoryError:
@@ -76,13 +76,13 @@ def _inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[l
         infos = [None if value is None else known[value] for value in node.inputs]
         row = OPS[node.op]
         with at(node):
-            outputs = row.infer(node.attrs, *infos)
+            outputs = inferred(row, node.attrs, infos)
             if len(outputs) < len(node.outputs):
                 raise ValueError(f"it has {len(node.outputs)} outputs, and its operator gives {len(outputs)}")
-        total += bytes_of(outputs) + row.scratch(node.attrs, *infos)
-        if max_bytes is not None and total > max_bytes:
-            raise refused(max_bytes, node)
-        known.update(zip(node.outputs, folded(row, node.attrs, infos, outputs), strict=False))
+            total += bytes_of(outputs) + row.scratch(node.attrs, *infos)
+            if max_bytes is not None and total > max_bytes:
+                raise refused(max_bytes, node)
+            known.update(zip(node.outputs, folded(row, node.attrs, infos, outputs), strict=False))
     return _needed(graph, known), known
 
 

@@ -140,6 +140,15 @@ def results_of(run: Callable[..., Any], attrs: Attrs, arrays: Iterable[np.ndarra
     return list(map(np.asarray, results if isinstance(results, tuple) else (results,)))
 
 
+def inferred(row: Op, attrs: Attrs, infos: Sequence[Info | None]) -> list[Info]:
+    """What `infer` gives; a size may follow from a number of a file's, and be none."""
+    outputs = row.infer(attrs, *infos)
+    for info in outputs:
+        if min(info.shape, default=0) < 0:
+            raise ValueError(f"sizes must be at least 0, got shape {info.shape}")
+    return outputs
+
+
 def folded(row: Op, attrs: Attrs, infos: Sequence[Info | None], outputs: list[Info]) -> list[Info]:
     """What is known of a node's outputs, with their numbers where these follow from what is known of its inputs."""
     known = row.fixed and all(info is None or info.data is not None for info in infos)

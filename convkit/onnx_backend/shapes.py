@@ -12,7 +12,7 @@ import numpy as np
 
 from ..graph import OPS, Graph, Info, Value
 from ..graph.ir import Node
-from ..graph.table import bytes_of, folded
+from ..graph.table import bytes_of, folded, inferred
 
 _FOLDED_BYTES = 1 << 20  # of the arrays that are computed
 
@@ -53,7 +53,7 @@ class Shapes:
 
     def _outputs(self, node: Node, infos: list[Info | None]) -> list[Info]:
         row = OPS[node.op]
-        outputs = row.infer(node.attrs, *infos)
+        outputs = inferred(row, node.attrs, infos)
         size = bytes_of(outputs)
         if size > self._max_bytes:
             return []

@@ -1,6 +1,7 @@
 """Files that are not what they say: no byte outside the model's folder is read, no more memory taken than allowed."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -213,6 +214,41 @@ def test_nodes_are_what_their_operators_ask_for(body, message):
     proto = parser.parse_model(f"{HEAD} top (float[4] x) => (float[n] y) {{ {body} }}")
     with pytest.raises(ValueError, match=message):
         onnx_backend.load(proto)(np.ones(4, np.float32))
+
+
+@pytest.mark.parametrize("known", (True, False))
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("y, z = Split <axis: int = 5, num_outputs: int = 2> (x)", "axis must be one of 4, got 5"),
+        ("y = Slice(x, zero, one, nine)", "axis must be one of 4, got 9"),
+        ("y = Pad(x, zeros, , nine)", "axis must be one of 4, got 9"),
+        ("y = Gather(x, nine)", "index 9 is out of bounds"),
+        ("y = LRN <size: int = 0> (x)", "division by zero"),
+        ("y = GlobalLpPool <p: int = 0> (x)", "division by zero"),
+        ("n = Size(x) y = Range(n, n, nought)", "division by zero"),
+        ("y = Resize(x, , , sizes)", "sizes must be at least 0, got shape (1, 4, -5, 3)"),
+        ("y = CenterCropPad(x, sizes)", "sizes must be at least 0, got shape (1, 4, -5, 3)"),
+        ("y = Tile(x, sizes)", "sizes must be at least 0, got shape (1, 16, -15, 9)"),
+        ("y, z = TopK(x, less)", "sizes must be at least 0, got shape (1, 4, 3, -5)"),
+        ("y = RandomNormal <shape: ints = [-5]> ()", "sizes must be at least 0, got shape (-5,)"),
+        ("y = Resize(x)", "scales or sizes must be given"),
+        ("y = EyeLike(x)", "x must have 2 axes, got shape (1, 4, 3, 3)"),
+        ("y = Clip(x, , bounds)", "max must be a number, got shape (2,)"),
+    ],
+)
+def test_numbers_that_are_none_of_a_size_or_axis_are_value_errors(body, message, known):
+    """Whether all is constant, so that it is folded, or planned."""
+    source = "x = ConstantOfShape(whole)" if known else "x = Identity(given)"
+    proto = parser.parse_model(
+        f"""{HEAD} top (float[1, 4, 3, 3] given) => (float y)
+        <int64[4] whole = {{1, 4, 3, 3}}, int64[4] sizes = {{1, 4, -5, 3}}, int64[1] less = {{-5}},
+         int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] nine = {{9}}, int64[2] zeros = {{0, 0}},
+         int64 nought = {{0}}, float[2] bounds = {{0, 1}}> {{ {source} {body} }}"""
+    )
+    proto.graph.output[0].type.Clear()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        onnx_backend.load(proto)(np.ones((1, 4, 3, 3), np.float32))
 
 
 def test_scratch_of_wide_windows_is_counted():

@@ -246,6 +246,12 @@ def test_what_is_added_to_a_transposed_convolution_of_the_same_size_is_cropped()
     np.testing.assert_array_equal(named, given)
 
 
+def test_a_bound_may_be_a_vector_of_one():
+    """As some exporters write it."""
+    proto = model("top (float[n] x) => (float[n] y) <float[1] lo = {2.0}, float[1] hi = {9.0}> { y = Clip(x, lo, hi) }")
+    np.testing.assert_array_equal(onnx_backend.load(proto)(X[0, 0]), X[0, 0].clip(2, 9))
+
+
 # ---------------------------------------------------------------- types
 
 
