@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._memory import number_of_bytes
 from .._words import brief, counted
 from ..graph import Network
 from .files import UnsupportedError, onnx, read
@@ -17,7 +18,7 @@ from .importer import Importer
 
 
 def load(
-    model: Any, *, max_bytes: int | None = None, fallback: bool = False, folder: str | os.PathLike | None = None
+    model: Any, *, max_bytes: int | str | None = None, fallback: bool = False, folder: str | os.PathLike | None = None
 ) -> Network | Reference:
     """A model of ONNX as a network.
 
@@ -25,9 +26,9 @@ def load(
     ----------
     model : path, bytes or onnx.ModelProto
         Tensors that lie in files of their own must lie in the model's folder.
-    max_bytes : int, optional
-        What the model's tensors may take, and what all values of a run may take; by default half of the machine's
-        memory.
+    max_bytes : int or str, optional
+        What the model's tensors may take, and what all values of a run may take, such as ``"64MB"``; by default half of
+        the machine's memory.
     fallback : bool, optional
         Whether a model that convkit cannot run whole is run by onnx's reference evaluator, slowly; a warning says so.
     folder : path, optional
@@ -65,7 +66,7 @@ def load(
     >>> network(np.array([[4, 6]], np.float32))
     array([[2., 3.]], dtype=float32)
     """
-    max_bytes = _half_of_memory() if max_bytes is None else max_bytes
+    max_bytes = _half_of_memory() if max_bytes is None else number_of_bytes(max_bytes, "max_bytes")
     proto, beside = read(model)
     if beside is None and folder is not None:
         beside = Path(folder).resolve()
@@ -238,7 +239,7 @@ def supports_device(device: str) -> bool:
     >>> onnx_backend.supports_device("CPU"), onnx_backend.supports_device("CUDA")
     (True, False)
     """
-    return device.partition(":")[0] == "CPU"
+    return isinstance(device, str) and device.partition(":")[0] == "CPU"
 
 
 def is_compatible(model: Any, device: str = "CPU", **options: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._extras import need
 from .._files import as_path, replacing
+from .._shapes import integer
 from .._version import __version__
 from .._words import brief
 from ..graph import Graph, Info, Network, Node, Value, trace
@@ -71,8 +72,8 @@ def export(
     """
     onnx = need("onnx", "onnx")
     newest = min(OPSETS[-1], onnx.defs.onnx_opset_version())
-    opset = newest if opset is None else opset
-    if opset not in OPSETS or opset > newest:
+    opset = newest if opset is None else integer(opset, "opset")
+    if not OPSETS[0] <= opset <= newest:
         raise ValueError(f"opset must be {OPSETS[0]} to {newest}, got {opset}")
     if not isinstance(model, (Module, Network, Graph)):
         raise TypeError(f"model must be a Module, Network or Graph, got {type(model).__name__}")
@@ -88,13 +89,18 @@ def export(
 
 def _shapes(input_shape: Any) -> list[tuple[int, ...]]:
     """A shape, or several, as several."""
-    if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
+    alone = _listed(input_shape) and all(isinstance(size, (int, np.integer)) for size in input_shape)
+    given = [input_shape] if alone else input_shape
+    if not _listed(given) or not all(map(_listed, given)):
         raise TypeError(f"input_shape must be a shape, or a sequence of shapes, got {brief(input_shape)}")
-    alone = all(isinstance(size, (int, np.integer)) for size in input_shape)
-    shapes = [tuple(map(int, shape)) for shape in ([input_shape] if alone else input_shape)]
+    shapes = [tuple(integer(size, "input_shape", "of ints") for size in shape) for shape in given]
     if any(not shape or min(shape) < 1 for shape in shapes):
         raise ValueError(f"input_shape must have a batch axis, and sizes of at least 1, got {brief(input_shape)}")
     return shapes
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 @contextmanager

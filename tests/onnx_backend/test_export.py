@@ -1,5 +1,6 @@
 """Exported models: what loads them, and onnx's reference, give what the layers give, for other batches, too."""
 
+import re
 import warnings
 
 import numpy as np
@@ -248,8 +249,13 @@ def test_what_is_refused(tmp_path):
         onnx_backend.export("lenet5", path, (1, 3))
     with pytest.raises(ValueError, match="opset must be 21 to 27, got 20"):
         onnx_backend.export(nn.ReLU(), path, (1, 3), opset=20)
-    with pytest.raises(TypeError, match="input_shape must be a shape, or a sequence of shapes, got 3"):
-        onnx_backend.export(nn.ReLU(), path, 3)
+    with pytest.raises(TypeError, match="opset must be an int, got '27' of type str"):
+        onnx_backend.export(nn.ReLU(), path, (1, 3), opset="27")
+    for shape in (3, (1, "a"), [(1, 3), 3], ["ab"]):
+        with pytest.raises(TypeError, match=f"must be a shape, or a sequence of shapes, got {re.escape(str(shape))}"):
+            onnx_backend.export(nn.ReLU(), path, shape)
+    with pytest.raises(TypeError, match="input_shape must be of ints, got 3.5 of type float"):
+        onnx_backend.export(nn.ReLU(), path, [(1, 3.5)])
     for shape in ((), (0, 3), [(1, 3), ()]):
         with pytest.raises(ValueError, match="input_shape must have a batch axis, and sizes of at least 1"):
             onnx_backend.export(nn.ReLU(), path, shape)

@@ -138,6 +138,14 @@ def test_small_files_take_no_large_memory(name, known):
         onnx_backend.load(proto, max_bytes=10_000_000)(np.ones(1, np.float32))
 
 
+def test_max_bytes_is_a_number_of_bytes():
+    model = parser.parse_model(f"{HEAD} m (float[8] x) => (float[8] y) {{ y = Neg(x) }}")
+    with pytest.raises(MemoryError, match="more than max_bytes = 16"):
+        onnx_backend.load(model, max_bytes="16B")(np.ones(8, np.float32))
+    with pytest.raises(ValueError, match="max_bytes must be at least 0 bytes, got -1"):
+        onnx_backend.load(model, max_bytes=-1)
+
+
 def test_calls_of_calls_of_calls_are_counted(monkeypatch):
     monkeypatch.setattr(importer, "_MOST_NODES", 1000)
     levels = "".join(

@@ -396,8 +396,9 @@ def test_the_backend_interface():
         (y,) = onnx_backend.run_node(helper.make_node("Pow", ["x", "x"], ["y"]), [dtype([2, 3])])
         np.testing.assert_array_equal(y, dtype([4, 27]), strict=True)
     assert onnx_backend.supports_device("CPU") and not onnx_backend.supports_device("CUDA:1")
-    with pytest.raises(ValueError, match="device must be 'CPU', got 'CUDA'"):
-        onnx_backend.prepare(proto, "CUDA")
+    for device in ("CUDA", None):
+        with pytest.raises(ValueError, match=f"device must be 'CPU', got {device!r}"):
+            onnx_backend.prepare(proto, device)
 
 
 def test_without_onnx_the_error_names_the_extra(monkeypatch):
