@@ -147,7 +147,7 @@ class Value:
         op = UFUNCS.get(ufunc.__name__)
         if op is None or method != "__call__" or options:
             raise _without_node(f"numpy.{ufunc.__name__}")
-        if ufunc.nin == 1 and self.info is not None:  # NumPy's exponential of an integer is none, ONNX's would be
+        if ufunc.nin == 1 and self.info is not None:  # of integers NumPy has real exponentials, ONNX none
             inputs = (self.astype(ufunc.resolve_dtypes((self.dtype, None))[1]),)
         return self.graph.traced(op, inputs * 2 if ufunc is np.square else inputs, {})
 
@@ -331,8 +331,9 @@ def _owner(*values: Any) -> Graph:
 def _indexed(x: Value, index: tuple) -> Value:
     """Slices, whole numbers, new axes and an ellipsis, as of an array."""
     taken = sum(i is not None and i is not Ellipsis for i in index)
-    if taken > x.ndim or index.count(Ellipsis) > 1:
-        raise IndexError(f"a value of {x.ndim} axes may have as many indices and one ellipsis, got {index!r}")
+    sizes = None if x.info is None else x.info.shape
+    if sizes is not None and (taken > len(sizes) or index.count(Ellipsis) > 1):
+        raise IndexError(f"a value of {len(sizes)} axes may have as many indices and one ellipsis, got {index!r}")
     if Ellipsis in index:
         at = index.index(Ellipsis)
         index = (*index[:at], *(slice(None),) * (x.ndim - taken), *index[at + 1 :])
@@ -351,9 +352,9 @@ def _indexed(x: Value, index: tuple) -> Value:
                 start = end = 0
             out += 1
         else:
-            start, step, size = operator.index(i), 1, x._known().shape[axis]
-            if not -size <= start < size:
-                raise IndexError(f"index {start} is out of range for axis {axis} of {size}")
+            start, step = operator.index(i), 1
+            if sizes is not None and not -sizes[axis] <= start < sizes[axis]:
+                raise IndexError(f"index {start} is out of range for axis {axis} of {sizes[axis]}")
             end = start + 1 if start != -1 else np.iinfo(np.int64).max
             gone.append(axis)
         if i != slice(None):

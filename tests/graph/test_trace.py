@@ -76,6 +76,13 @@ def test_a_normalisation_of_the_last_axis_is_seen():
     assert [node.op for node in Of(standard).prepare((2, 4, 3)).graph.nodes] == ["LayerNormalization"]
 
 
+def test_what_has_no_shape_yet_may_be_indexed():
+    made = graph.Graph()
+    made.outputs, made.output_names = [made.input("x")[1, ::-1, :2]], ["y"]
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(graph.Network(made)(x), x[1, ::-1, :2])
+
+
 def test_where_a_slice_begins_may_follow_from_the_size():
     network = Of(lambda x: x[:, -3::-1]).prepare((1, 4))
     for size in (4, 2):
