@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._numbers import generator
+from .._numbers import generator, number
+from .._options import flag, of_kind
+from .._shapes import at_least
 from .._typing import Rng
+from .._words import with_type
 from ..nn.module import Module
 
 
@@ -90,7 +94,8 @@ def check_gradients(
     ----------
     target : Module or function
         A module is checked as ``sum(v * module(x))`` for a random v, in its input and in every parameter that learns.
-        It is copied first, the copy in float64: its own parameters and gradients stay as they are.
+        It is copied first, the copy in float64: its own parameters and gradients stay as they are. Every evaluation
+        begins with its generators in the same place, so that dropout drops the same.
         A function ``target(x, *args) -> (value, grad)``, such as a loss, is checked in `x`; an array `value` is summed.
     x : ndarray
         Where to check; converted to float64. Central differences see both sides of a kink, so stay `step` away from
@@ -119,6 +124,10 @@ def check_gradients(
     ------
     AssertionError
         If a gradient does not pass; the message is the report.
+    TypeError
+        If an argument is not of its kind.
+    ValueError
+        If `step` or `rtol` is not above 0, `atol` below 0, or `max_elements` below 1.
 
     Examples
     --------
@@ -127,8 +136,19 @@ def check_gradients(
     >>> analysis.check_gradients(nn.Conv2d(2, 3, 3, rng=0), np.random.default_rng(0).random((1, 2, 5, 5))).ok
     True
     """
-    rng = generator(rng)
-    x = np.array(x, dtype=np.float64)
+    of_kind(target, Callable, "target", "a Module or a function that gives a value and its gradient")
+    step, rtol = (
+        number(value, name, "a finite number above 0", lambda value: 0 < value < math.inf)
+        for name, value in (("step", step), ("rtol", rtol))
+    )
+    atol = number(atol, "atol", "a finite number of at least 0", lambda value: 0 <= value < math.inf)
+    if max_elements is not None:
+        at_least(max_elements, "max_elements")
+    rng, raise_error = generator(rng), flag(raise_error, "raise_error")
+    try:
+        x = np.array(x, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"x must be an array of numbers, got {with_type(x)}") from error
     arrays, gradients, value = (_of_module if isinstance(target, Module) else _of_function)(target, x, args, rng)
     entries = []
     for name, array in arrays.items():
@@ -149,6 +169,9 @@ def _of_module(module: Module, x: np.ndarray, args: tuple, rng: np.random.Genera
     for parameter in module.parameters():
         parameter.data = parameter.data.astype(np.float64)
     module.zero_grad()
+    inside = (value for part in module.modules() for value in vars(part).values())
+    sources = [value for value in inside if isinstance(value, np.random.Generator)]
+    places = [source.bit_generator.state for source in sources]
     y, back = module.begin(x, *args)
     v = rng.standard_normal(y.shape)
     found = back(v)
@@ -160,7 +183,13 @@ def _of_module(module: Module, x: np.ndarray, args: tuple, rng: np.random.Genera
         if parameter.trainable:
             arrays[name] = parameter.data
             gradients[name] = np.zeros(parameter.shape) if parameter.grad is None else parameter.grad
-    return arrays, gradients, lambda: v * module(x, *args)
+
+    def value() -> np.ndarray:
+        for source, place in zip(sources, places, strict=True):
+            source.bit_generator.state = place
+        return v * module(x, *args)
+
+    return arrays, gradients, value
 
 
 def _of_function(function: Callable, x: np.ndarray, args: tuple, rng: np.random.Generator):

@@ -72,6 +72,13 @@ def test_the_module_and_the_input_stay_as_they_are():
         np.testing.assert_array_equal(now, then)
 
 
+def test_dropout_drops_the_same_at_every_evaluation():
+    shared = np.random.default_rng(0)
+    model = nn.Sequential(nn.Dropout(rng=shared), nn.Linear(3, 2, rng=0), nn.Dropout(0.2, rng=shared))
+    place = shared.bit_generator.state
+    assert check_gradients(model, np.ones((4, 3))).ok and shared.bit_generator.state == place
+
+
 def test_a_frozen_parameter_is_not_looked_at():
     layer = nn.Linear(3, 2, rng=0)
     layer.bias.trainable = False
