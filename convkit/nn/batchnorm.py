@@ -134,6 +134,11 @@ class _BatchNorm(ByElement):
                 f"{' or '.join(map(str, self._ndims))} axes, got shape {shape}"
             )
 
+    def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of the input."""
+        self._check_shape(tuple(x_shape))
+        return super().output_shape(x_shape)
+
     def _planes(self, array: np.ndarray) -> np.ndarray:
         """``(N, C, L)`` of the array: a view, unless its memory is in another order."""
         if self.channel_last:

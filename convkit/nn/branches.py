@@ -61,11 +61,7 @@ class Residual(Module):
         """Run both and add; back through both, and add."""
         y, through = self.branch.begin(x)
         short, across = (x, lambda grad, _: grad) if self.shortcut is None else self.shortcut.begin(x)
-        if y.shape != short.shape:
-            raise ValueError(
-                f"branch must give the shape of the shortcut, {short.shape}, got {y.shape}; "
-                "a shortcut=Conv2d(..., kernel_size=1, stride=...) changes it alike"
-            )
+        self._check_shapes(y.shape, short.shape)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray | None:
             dx, dx_short = through(grad, need_input), across(grad, need_input)
@@ -73,9 +69,19 @@ class Residual(Module):
 
         return _sum(y, short), back
 
+    @staticmethod
+    def _check_shapes(y: tuple[int, ...], short: tuple[int, ...]) -> None:
+        if y != short:
+            raise ValueError(
+                f"branch must give the shape of the shortcut, {short}, got {y}; "
+                "a shortcut=Conv2d(..., kernel_size=1, stride=...) changes it alike"
+            )
+
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """That of the branch."""
-        return self.branch.output_shape(x_shape)
+        y = self.branch.output_shape(x_shape)
+        self._check_shapes(y, tuple(x_shape) if self.shortcut is None else self.shortcut.output_shape(x_shape))
+        return y
 
 
 class Concat(Module):
@@ -138,15 +144,22 @@ class Concat(Module):
         try:
             return np.concatenate(parts, axis=self.dim)
         except ValueError as error:
-            shapes = ", ".join(str(part.shape) for part in parts)
-            raise ValueError(f"branches must give shapes that differ in axis {self.dim} alone, got {shapes}") from error
+            raise self._unlike([part.shape for part in parts]) from error
+
+    def _unlike(self, shapes: Sequence[tuple[int, ...]]) -> ValueError:
+        got = ", ".join(map(str, shapes))
+        return ValueError(f"branches must give shapes that differ in axis {self.dim} alone, got {got}")
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """That of the first branch, but as long as all of them along the axis."""
         shapes = [branch.output_shape(x_shape) for branch in self.branches]
-        joined = list(shapes[0])
-        joined[self.dim] = sum(shape[self.dim] for shape in shapes)
-        return tuple(joined)
+        if not all(-len(shape) <= self.dim < len(shape) for shape in shapes):
+            raise self._unlike(shapes)
+        length = sum(shape[self.dim] for shape in shapes)
+        joined = {(*shape[: self.dim], length, *shape[self.dim :][1:]) for shape in shapes}
+        if len(joined) > 1:
+            raise self._unlike(shapes)
+        return joined.pop()
 
 
 class Each(Module):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _options
-from .._shapes import at_least
+from .._shapes import at_least, check_features
 from ..ops.linear import linear, linear_backward
 from . import init as initialisers
 from ._apart import follow, fused
@@ -88,6 +88,7 @@ class Linear(Module):
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """``(*, out_features)``."""
+        check_features(x_shape, self.weight.shape)
         return (*x_shape[:-1], self.out_features)
 
     def describe(self) -> str:

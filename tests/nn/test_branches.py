@@ -24,6 +24,10 @@ def test_shapes_that_do_not_add_up():
         nn.Residual(nn.Conv2d(2, 4, 3, dtype="float64"))(batch(1, 2, 4, 4))
     with pytest.raises(ValueError, match=r"shapes that differ in axis 1 alone, got \(1, 2, 4, 4\), \(1, 2, 2, 2\)"):
         nn.Concat(nn.Sequential(), nn.MaxPool2d(2))(batch(1, 2, 4, 4))
+    layers = nn.Residual(nn.Conv2d(2, 4, 3)), nn.Concat(nn.Sequential(), nn.MaxPool2d(2)), nn.Concat(nn.ReLU(), dim=4)
+    for layer, named in zip(layers, ("branch", "branches", "branches"), strict=True):
+        with pytest.raises(ValueError, match=f"^{named} must give"):  # what the call refuses has no shape
+            layer.output_shape((1, 2, 4, 4))
     with pytest.raises(ValueError, match="branches must be at least one, got none"):
         nn.Concat()
     with pytest.raises(TypeError, match=r"branches\[1\] must be a Module, got function"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import convkit
-from convkit import nn
+from convkit import models, nn
 from convkit.analysis import check_gradients
 from nn_cases import batch, needs_of, small_network
 
@@ -208,3 +208,18 @@ def test_losses_have_pytorchs_names_too():
     names |= {"l1_loss": "l1", "huber_loss": "huber", "smooth_l1_loss": "smooth_l1"}
     for alias, name in names.items():
         assert getattr(nn.losses, alias) is getattr(nn.losses, name)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(3, 2, rng=0), (1, 5)),
+        (nn.BatchNorm2d(3), (1, 5, 2, 2)),
+        (nn.BatchNorm2d(3), (1, 3, 2)),
+        (models.lenet5(init="zeros"), (1, 1, 28, 28)),
+    ],
+)
+def test_what_a_call_refuses_has_no_output_shape(layer, shape):
+    for ask in (layer.output_shape, lambda shape: layer.predict(np.zeros(shape, np.float32))):
+        with pytest.raises(ValueError, match="^x must have "):
+            ask(shape)
