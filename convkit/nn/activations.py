@@ -88,7 +88,7 @@ class Step(ByElement):
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return 1 or 0 for each element; zeros on the way back."""
-        return np.heaviside(x, 1), lambda grad, _: np.zeros_like(grad)
+        return np.heaviside(as_array(x, "x"), 1), lambda grad, _: np.zeros_like(grad)
 
     def symbolic(self, x: Any) -> Any:
         """The same of a value."""
@@ -233,7 +233,7 @@ class PReLU(ByElement):
         same_dtype(x, "x", self.weight.data, "the layer's weight")
         if self.num_parameters > 1 and x.shape[1:2] != self.weight.shape:
             raise ValueError(f"x must have {self.num_parameters} channels, one for each slope, got shape {x.shape}")
-        slope, below = self.weight.data.reshape(-1, *[1] * (x.ndim - 2)), np.minimum(x, 0)
+        slope, below = self._slope(x.ndim), np.minimum(x, 0)
         others = tuple(axis for axis in range(x.ndim) if axis != 1 or self.num_parameters == 1)
 
         def back(grad: np.ndarray, need_input: bool) -> np.ndarray:
@@ -241,11 +241,15 @@ class PReLU(ByElement):
             above = (x > 0).astype(x.dtype)
             return grad * (above + slope * (1 - above))
 
-        return np.maximum(x, 0) + share(slope, below), back
+        return np.asarray(np.maximum(x, 0) + share(slope, below)), back  # of an array without axes NumPy makes a number
+
+    def _slope(self, ndim: int) -> np.ndarray:
+        """The slopes, to be multiplied by an array of so many axes."""
+        return self.weight.data.reshape((-1, *[1] * (ndim - 2))[:ndim])
 
     def symbolic(self, x: Any) -> Any:
         """The same of a value."""
-        return x.emit("PRelu", self.weight.data.reshape(-1, *[1] * (x.ndim - 2)))
+        return x.emit("PRelu", self._slope(x.ndim))
 
     def describe(self) -> str:
         """Return the number of slopes."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _options
+from .._arrays import as_array
 from .._numbers import generator, number
 from . import init
 from .module import ByElement, Way
@@ -22,6 +23,7 @@ class _Dropout(ByElement):
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Drop from an array of any shape in training, and from its gradient alike; in evaluation let it be."""
+        x = as_array(x, "x")
         if not self.training or self.p == 0:
             return x, lambda grad, _: grad
         kept = self.rng.random(self._mask_shape(x.shape), dtype=np.float32) >= self.p

@@ -138,16 +138,20 @@ class Parameter(Buffer):
         Parameters
         ----------
         grad : ndarray
-            Of the shape of `data`. The first one after `zero_grad` is kept without a copy, so it has to be a fresh
-            array, as every backward of `convkit` returns.
+            Of the shape and dtype of `data`. The first one after `zero_grad` is kept without a copy, so it has to be a
+            fresh array, as every backward of `convkit` returns.
 
         Raises
         ------
+        TypeError
+            If `grad` is not an array, or of another dtype.
         ValueError
             If the shape is another one: broadcasting would hide the mistake.
         """
         if not self.trainable:
             return
+        if not isinstance(grad, np.ndarray) or grad.dtype != self.data.dtype:
+            raise TypeError(f"grad must be an ndarray of the parameter's dtype {self.dtype}, got {kind_of(grad)}")
         if grad.shape != self.data.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
         about_to_add(self)

@@ -35,6 +35,14 @@ RECTIFIERS = {
 }
 
 
+@pytest.mark.parametrize("layer", [*ALL.values(), nn.PReLU(dtype="float64")], ids=lambda layer: type(layer).__name__)
+def test_a_number_is_an_array_without_axes_and_integers_are_refused(layer):
+    y = layer(np.array(2.0))
+    assert np.shape(y) == () == np.shape(layer.backward(np.ones(())))
+    with pytest.raises(TypeError, match="^x must be "):
+        layer(np.arange(3))
+
+
 def test_the_perceptrons_step():
     step = nn.Step()
     np.testing.assert_array_equal(step(np.array([-2.0, -0.0, 0.0, 1e-300, np.nan])), [0, 1, 1, 1, np.nan])

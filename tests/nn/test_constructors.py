@@ -171,6 +171,9 @@ def test_help_shows_the_constructors_arguments():
 def test_a_parameter_refuses_a_gradient_of_another_shape():
     with pytest.raises(ValueError, match=r"grad must have the parameter's shape \(2, 1\), got \(2,\)"):
         nn.Parameter(np.zeros((2, 1))).accumulate(np.zeros(2))
+    for grad, got in ((np.zeros(2), "an ndarray of float64"), ([0.0, 0.0], "list")):
+        with pytest.raises(TypeError, match=f"grad must be an ndarray of the parameter's dtype float32, got {got}"):
+            nn.Parameter(np.zeros(2, np.float32)).accumulate(grad)
 
 
 def test_a_parameter_is_an_array_for_numpy_and_for_convkit():

@@ -14,6 +14,12 @@ def test_so_many_are_dropped_and_the_others_enlarged():
     assert y.dtype == np.float32
 
 
+def test_integers_are_refused():
+    for layer in (nn.Dropout(0.3, rng=0), nn.Dropout(0.3, rng=0).eval(), nn.Dropout(0)):
+        with pytest.raises(TypeError, match="^x must be float32 or float64, got dtype int64"):
+            layer(np.full(6, 10))
+
+
 def test_one_seed_one_choice_and_another_at_the_next_call():
     x = np.ones((8, 8), np.float32)
     one, other = nn.Dropout(rng=5), nn.Dropout(rng=5)
