@@ -165,6 +165,8 @@ def test_an_index_outside_is_named(name, layout, isa):
         message = rf"^indices must be at least {least} and less than 36, .* got {bad} at \(1, 2, 1, 0\)"
         with pytest.raises(ValueError, match=message):
             getattr(convkit, name)(**(call | {"indices": indices}), layout=layout)
+        with pytest.raises(ValueError, match="^indices must lie in a plane of 36 elements"):
+            getattr(convkit.reference, name)(**(call | {"indices": indices}), layout=layout)
         if name == "max_unpool2d":
             out = np.full_like(arranged(X), 7)
             with pytest.raises(ValueError, match=message):

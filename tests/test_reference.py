@@ -1,5 +1,6 @@
 """The reference against numbers worked by hand, against loops over a padded copy, and against its own adjoints."""
 
+import inspect
 import itertools
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+import convkit
 from convkit import reference
 
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # ours: np.pad's
@@ -293,6 +295,16 @@ def test_terms_count_only_the_products_that_are_summed():
     assert_array_equal(count.weight[0, 1], [[9, 12, 9], [12, 16, 12], [9, 12, 9]])
     assert_array_equal(count.bias, [16])
     assert_array_equal(size.bias, [48])
+
+
+def test_pooling_has_convkits_signatures_and_takes_no_flag_for_another():
+    names = [name for name in vars(convkit) if "pool" in name and hasattr(reference, name)]
+    for name in names:
+        own, theirs = (inspect.signature(getattr(module, name)).parameters for module in (reference, convkit))
+        assert list(own) == [argument for argument in theirs if argument not in ("out", "algorithm")], name
+    assert len(names) == 30
+    with pytest.raises(TypeError, match="ceil_mode must be a bool, got 'no'"):
+        reference.avg_pool2d(np.ones((1, 1, 4, 4)), 2, ceil_mode="no")
 
 
 def test_bound_is_the_formula():

@@ -55,7 +55,7 @@ def _max(x: np.ndarray, axes) -> tuple[np.ndarray, np.ndarray]:
     return y, indices
 
 
-def _average(x: np.ndarray, axes, divide: bool = True) -> np.ndarray:
+def _average(x: np.ndarray, axes, divide: bool) -> np.ndarray:
     y = np.zeros((*x.shape[:2], *map(len, axes)))
     spatial = tuple(range(2, x.ndim))
     for position, window, count in _each_window(axes):
@@ -63,7 +63,7 @@ def _average(x: np.ndarray, axes, divide: bool = True) -> np.ndarray:
     return y
 
 
-def _average_gradient(grad: np.ndarray, in_, axes, divide: bool = True) -> np.ndarray:
+def _average_gradient(grad: np.ndarray, in_, axes, divide: bool) -> np.ndarray:
     dx = np.zeros((*grad.shape[:2], *in_))
     for position, window, count in _each_window(axes):
         dx[window] += (grad[position] / (count if divide else 1))[(..., *(None,) * len(in_))]
@@ -77,14 +77,18 @@ def _scatter(values: np.ndarray, indices: np.ndarray, plane, add: bool) -> np.nd
     """A plane of zeros for each image and channel, with the values at, or added at, their places."""
     channels, elements = math.prod(values.shape[:2]), math.prod(plane)
     rows, places = values.reshape(channels, math.prod(values.shape[2:])), indices.reshape(channels, -1)
-    if places.size and not (-1 if add else 0) <= places.min() <= places.max() < elements:
-        raise ValueError(f"indices must lie in a plane of {elements} elements, got {places.min()} to {places.max()}")
+    _check_places(places, -1 if add else 0, elements)
     y = np.zeros((channels, elements))
     for target, row, place in zip(y, rows, places, strict=True):
         for value, index in zip(row, place, strict=True):
             if index >= 0:
                 target[index] = target[index] + value if add else value
     return y.reshape(*values.shape[:2], *plane)
+
+
+def _check_places(places: np.ndarray, least: int, elements: int) -> None:
+    if places.size and not least <= places.min() <= places.max() < elements:
+        raise ValueError(f"indices must lie in a plane of {elements} elements, got {places.min()} to {places.max()}")
 
 
 def _indices(indices, nd: int, last: bool) -> np.ndarray:
@@ -102,7 +106,7 @@ def _called(array: np.ndarray, nd: int, last: bool, like) -> np.ndarray:
 
 def _max_pooled(nd, x, axes, return_indices, last):
     y, indices = (_called(array, nd, last, np.shape(x)) for array in _max(_canonical(x, nd, last), axes))
-    return (y, indices) if return_indices else y
+    return (y, indices) if _options.flag(return_indices, "return_indices") else y
 
 
 def _gradient_of_max(nd: int, grad, indices, x_shape, layout: str) -> np.ndarray:
@@ -114,6 +118,7 @@ def _gradient_of_max(nd: int, grad, indices, x_shape, layout: str) -> np.ndarray
 
 
 def _moving_axes(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_pad, last):
+    ceil_mode, count_pad = _options.flag(ceil_mode, "ceil_mode"), _options.flag(count_pad, "count_include_pad")
     shape = _pool_shapes.windows(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, last)
     return [_moving(shape, axis, count_pad) for axis in range(nd)]
 
@@ -129,7 +134,7 @@ def _gradient_of_average(nd, grad, x_shape, axes, last, divide):
     return _called(_average_gradient(_canonical(grad, nd, last), in_, axes, divide), nd, last, x_shape)
 
 
-def _moving_of(nd: int):
+def _moving_of(nd: int, divide: bool = True):
     def max_pool(
         x, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False, return_indices=False, layout="NCHW"
     ):
@@ -141,34 +146,33 @@ def _moving_of(nd: int):
         return _gradient_of_max(nd, grad, indices, x_shape, layout)
 
     def avg_pool(
-        x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW",
-        _divide=True,
+        x, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True, layout="NCHW"
     ):  # fmt: skip
         last = _options.channel_last(layout)
         axes = _moving_axes(nd, np.shape(x), kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, last)
-        return _called(_average(_canonical(x, nd, last), axes, _divide), nd, last, np.shape(x))
+        return _called(_average(_canonical(x, nd, last), axes, divide), nd, last, np.shape(x))
 
     def avg_pool_backward(
         grad, x_shape, kernel_size, stride=None, padding=0, *, dilation=1, ceil_mode=False, count_include_pad=True,
-        layout="NCHW", _divide=True,
+        layout="NCHW",
     ):  # fmt: skip
         last = _options.channel_last(layout)
         axes = _moving_axes(nd, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, last)
-        return _gradient_of_average(nd, grad, x_shape, axes, last, _divide)
+        return _gradient_of_average(nd, grad, x_shape, axes, last, divide)
 
     return max_pool, max_pool_backward, avg_pool, avg_pool_backward
 
 
-def _adaptive_of(nd: int):
-    def adaptive_avg_pool(x, output_size, *, layout="NCHW", _divide=True):
+def _adaptive_of(nd: int, divide: bool = True):
+    def adaptive_avg_pool(x, output_size, *, layout="NCHW"):
         last = _options.channel_last(layout)
         axes = _adaptive_axes(nd, np.shape(x), output_size, last)
-        return _called(_average(_canonical(x, nd, last), axes, _divide), nd, last, np.shape(x))
+        return _called(_average(_canonical(x, nd, last), axes, divide), nd, last, np.shape(x))
 
-    def adaptive_avg_pool_backward(grad, x_shape, *, layout="NCHW", _divide=True):
+    def adaptive_avg_pool_backward(grad, x_shape, *, layout="NCHW"):
         last = _options.channel_last(layout)
         _, _, out = _shapes.split_image(np.shape(grad), nd, "grad", last)
-        return _gradient_of_average(nd, grad, x_shape, _adaptive_axes(nd, x_shape, out, last), last, _divide)
+        return _gradient_of_average(nd, grad, x_shape, _adaptive_axes(nd, x_shape, out, last), last, divide)
 
     def adaptive_max_pool(x, output_size, *, return_indices=False, layout="NCHW"):
         last = _options.channel_last(layout)
@@ -192,6 +196,7 @@ def _unpool_of(nd: int):
         last = _options.channel_last(layout)
         grad, places = _canonical(grad, nd, last), _indices(indices, nd, last)
         planes = grad.reshape(*grad.shape[:2], math.prod(grad.shape[2:]))
+        _check_places(places, 0, planes.shape[2])
         taken = np.take_along_axis(planes, places.reshape(*places.shape[:2], -1), -1)
         return _called(taken.reshape(places.shape), nd, last, np.shape(indices))
 
@@ -226,6 +231,14 @@ max_unpool3d, max_unpool3d_backward = _named(3, _unpool_of(3))
 
 # ---------------------------------------------------------------- how far a correct average may lie from these
 
+# By an average's name: the same function without the division.
+_SUMS = {
+    function.__name__: function
+    for nd in (1, 2, 3)
+    for functions in (_moving_of(nd, divide=False), _adaptive_of(nd, divide=False))
+    for function in _named(nd, functions)
+}
+
 
 def bound(name: str, *args, dtype=None, **kwargs) -> np.ndarray:
     """
@@ -249,5 +262,5 @@ def bound(name: str, *args, dtype=None, **kwargs) -> np.ndarray:
     operand = "grad" if "grad" in call else "x"
     dtype = np.dtype(dtype or _dtype(call[operand]))
     sizes = function(**(call | {operand: np.abs(np.asarray(call[operand], np.float64))}))
-    counts = function(**(call | {operand: np.ones(np.shape(call[operand])), "_divide": False}))
+    counts = _SUMS[name](**(call | {operand: np.ones(np.shape(call[operand]))}))
     return rounding(dtype, sizes, counts + 2)
