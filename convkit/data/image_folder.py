@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,9 +122,7 @@ class ImageFolder:
 
     def subset(self, chosen: Any) -> ImageFolder:
         """Return the folder with only some of its images, those at the indices (or where the mask) `chosen`."""
-        part = object.__new__(ImageFolder)
-        part.__dict__.update(self.__dict__)
-        indices = np.arange(len(self))[chosen]
+        part, indices = copy.copy(self), self._indices(chosen, "chosen")
         part.paths, part.labels = [self.paths[i] for i in indices], self.labels[indices]
         return part
 
@@ -132,9 +131,7 @@ class ImageFolder:
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
         """Return the images at an array of indices, or of a slice, as float32 ``(N, C, H, W)``, 0 to 1."""
-        indices = np.arange(len(self))[chosen]
-        if indices.ndim != 1:
-            raise TypeError(f"indices must be a slice or an array of ints, got {brief(chosen)}")
+        indices = self._indices(chosen, "indices")
         shape, images = self.size, []
         for i in indices:
             images.append(self._read(self.paths[i], shape))
@@ -142,6 +139,18 @@ class ImageFolder:
         batch = np.stack(images) if images else np.empty((0, *(self.size or (0, 0)), MODES[self.mode]), np.uint8)
         x = np.ascontiguousarray(np.moveaxis(batch, -1, 1), np.float32) / np.float32(255)
         return x if self.transform is None else self.transform(x)
+
+    def _indices(self, chosen: Any, name: str) -> np.ndarray:
+        """Which images are chosen, each by its number."""
+        try:
+            indices = np.arange(len(self))[chosen]
+        except IndexError as error:
+            if isinstance(chosen, slice) or np.asarray(chosen).dtype.kind in "iub":  # one that is not there
+                raise
+            raise TypeError(f"{name} must be a slice or an array of ints, got {brief(chosen)}") from error
+        if indices.ndim != 1:
+            raise TypeError(f"{name} must be a slice or an array of ints, got {brief(chosen)}")
+        return indices
 
     def _read(self, path: Path, shape: tuple[int, int] | None) -> np.ndarray:
         """One image, uint8 ``(H, W, C)``, of the given height and width if any."""

@@ -177,6 +177,7 @@ def test_it_stands_for_an_array(folder):
     batches = list(data.minibatches(found, found.labels, 2, shuffle=False))
     assert [x.shape for x, _ in batches] == [(2, 3, 4, 6), (1, 3, 4, 6)]
     part = found.subset(np.arange(3) != 1)
+    assert type(type("Own", (data.ImageFolder,), {})(root).subset([0])).__name__ == "Own"
     assert part.labels.tolist() == [0, 1] and part.classes == found.classes and len(found) == 3
     np.testing.assert_array_equal(part[:], found[[0, 2]])
 
@@ -226,6 +227,9 @@ def test_bad_options(folder):
         data.ImageFolder(root, size=0)
     with pytest.raises(TypeError, match="indices must be a slice or an array of ints, got 0"):
         data.ImageFolder(root)[0]
+    for chosen in (0, 2.5, "a"):
+        with pytest.raises(TypeError, match="chosen must be a slice or an array of ints, got"):
+            data.ImageFolder(root).subset(chosen)
 
 
 def test_without_pillow_the_error_names_the_extra(folder, monkeypatch):
