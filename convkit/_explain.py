@@ -241,9 +241,13 @@ def _check_unused(op: str, **options: Any) -> None:
     """Refuse what an operator does not take, such as `padding_mode` of a transposed convolution."""
     (nd, family), usual = _OPS[op], {"output_padding": 0, "output_size": None, "padding_mode": "zeros"}
     for name, value in options.items():
-        taken = (name == "padding_mode") == (family is CONV)
-        left_out = isinstance(value, (str, int, tuple, type(None))) and value in (usual[name], (0,) * nd)
-        if not taken and not left_out:
+        if (name == "padding_mode") == (family is CONV):  # it is taken
+            continue
+        if name == "output_padding":
+            left_out = not any(_shapes.per_axis(value, nd, name, 0))
+        else:
+            left_out = value is None or (isinstance(value, str) and value == usual[name])
+        if not left_out:
             raise ValueError(f"{name} must be {usual[name]!r} for {op}, which takes none, got {brief(value)}")
 
 

@@ -158,6 +158,12 @@ def test_threads_and_workspace_follow_the_caller():
         (("conv1d", (1, 1, 4), (1, 1, 3), {"algorithm": "winograd"}), ValueError, "algorithm must be another"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"output_padding": 1}), ValueError, "output_padding must be 0 for conv1d"),
         (("conv1d", (1, 1, 4), (1, 1, 3), {"output_size": 9}), ValueError, "output_size must be None for conv1d"),
+        (("conv1d", (1, 1, 4), (1, 1, 3), {"output_size": (0,)}), ValueError, "output_size must be None for conv1d"),
+        (
+            ("conv_transpose1d", (1, 1, 4), (1, 1, 3), {"padding_mode": (0,)}),
+            ValueError,
+            r"padding_mode must be 'zeros' for conv_transpose1d, which takes none, got \(0,\)",
+        ),
         (
             ("conv_transpose1d", (1, 1, 4), (1, 1, 3), {"padding_mode": "reflect"}),
             ValueError,
@@ -169,6 +175,11 @@ def test_refusals(arguments, error, message):
     op, x_shape, weight_shape, *options = arguments
     with pytest.raises(error, match=message):
         convkit.explain(op, x_shape, weight_shape, **(options[0] if options else {}))
+
+
+@pytest.mark.parametrize("none", [0, np.int64(0), (0, 0), [0, 0]])
+def test_no_padding_of_the_output_is_what_a_convolution_takes(none):
+    assert convkit.explain("conv2d", (1, 1, 4, 4), (1, 1, 3, 3), output_padding=none).flops
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.dtype("f8"), "float64"], ids=["a type", "a dtype", "a name"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import _pool_shapes, _shapes
+from .._options import flag
 from .._typing import Padding, Size
 from .._words import brief
 
@@ -61,13 +62,15 @@ def output_size(
     nd = 1 if isinstance(given, int) else len(given)
     sizes = _shapes.per_axis(given, nd, "input_size", 0)
     kernel = _shapes.per_axis(kernel_size, nd, "kernel_size", 1)
+    more = _shapes.per_axis(output_padding, nd, "output_padding", 0)
+    transposed, ceil_mode = flag(transposed, "transposed"), flag(ceil_mode, "ceil_mode")
     if transposed and ceil_mode:
         raise ValueError("ceil_mode must be False where transposed is True, got True")
-    if not transposed and output_padding != 0:
+    if not transposed and any(more):
         raise ValueError(f"output_padding must be 0 where transposed is False, got {brief(output_padding)}")
     x, weight = (1, 1, *sizes), (1, 1, *kernel)
     if transposed:
-        shape = _shapes.conv_transpose(nd, x, weight, stride, padding, output_padding, 1, dilation, None, False)
+        shape = _shapes.conv_transpose(nd, x, weight, stride, padding, more, 1, dilation, None, False)
         out = shape.in_  # a transposed convolution is described as what it is the adjoint of
     elif ceil_mode:
         out = _pool_shapes.windows(nd, x, kernel, stride, padding, dilation, True, False).out

@@ -41,6 +41,10 @@ def test_one_number_gives_one_number():
     assert output_size([9, 9, 9], 3) == (7, 7, 7)
 
 
+def test_no_padding_of_the_output_may_be_spelled_by_axis():
+    assert all(output_size((7, 7), 2, output_padding=none) == (6, 6) for none in (0, np.int64(0), (0, 0), [0, 0]))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
