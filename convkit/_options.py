@@ -104,6 +104,16 @@ def of_kind(value, kind, name: str, expected: str) -> None:
         raise TypeError(f"{name} must be {expected}, got {with_type(value)}")
 
 
+def several(value, name: str, kind: str) -> tuple:
+    """The items of a sequence, or of what else has some; a text, whose items are letters, is none."""
+    try:
+        if not isinstance(value, (str, bytes)):
+            return tuple(value)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be a sequence of {kind}, got {with_type(value)}")
+
+
 def name_of(code: int, codes: dict[str, int]) -> str:
     """What a code is called."""
     return next(name for name, at in codes.items() if at == code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -12,6 +13,9 @@ import numpy as np
 from . import _memory, _threads
 from ._environment import refusal
 from ._ext import engine
+from ._numbers import number
+from ._options import several
+from ._shapes import integer
 from ._version import __version__
 from ._words import brief
 
@@ -82,8 +86,11 @@ def machine_peak(
 
     Raises
     ------
+    TypeError
+        If `dtypes` is no sequence of str, `threads` no collection of ints, or `seconds` no number.
     ValueError
-        If a dtype is neither of the two, or there is no number of threads, or one is below 1 or above 1024.
+        If a dtype is neither of the two, there is no number of threads, one is below 1 or above 1024, or `seconds` is
+        negative or not finite.
     MemoryError
         If the 192 MiB of the triad's arrays are refused.
 
@@ -99,9 +106,12 @@ def machine_peak(
     >>> peak.gflops["float32"][1] > 0
     True
     """
-    counts = sorted({1, _threads.current()} if threads is None else set(threads))
+    given = (1, _threads.current()) if threads is None else several(threads, "threads", "ints")
+    counts = sorted({integer(n, "threads", "a sequence of ints") for n in given})
+    seconds = number(seconds, "seconds", "a finite number of at least 0", lambda value: 0 <= value < math.inf)
     if not counts or counts[0] < 1 or counts[-1] > _threads.MOST:
         raise ValueError(f"threads must be numbers of threads from 1 to {_threads.MOST}, got {brief(threads)}")
+    dtypes = several(dtypes, "dtypes", "names of dtypes")
     for dtype in dtypes:
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtypes must be of 'float32' and 'float64', got {brief(dtype)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._options import flag, of_kind
 from ..graph.network import Network
 from ..nn.module import Module
 from .trace import trace
@@ -27,6 +28,9 @@ def count_parameters(model: Module, *, trainable: bool | None = None) -> int:
     >>> analysis.count_parameters(model), analysis.count_parameters(model, trainable=True)  # 216 + 8, and 8 + 8
     (240, 16)
     """
+    of_kind(model, Module, "model", "a Module")
+    if trainable is not None:
+        flag(trainable, "trainable")
     chosen = (p for p in model.parameters() if trainable is None or p.trainable == trainable)
     return sum(parameter.size for parameter in chosen)
 

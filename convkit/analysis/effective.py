@@ -10,7 +10,10 @@ import numpy as np
 
 from .._mode import entered
 from .._numbers import generator
+from .._options import of_kind, several
+from .._shapes import integer
 from .._typing import Rng
+from .._words import brief
 from ..nn.module import Module
 from ..nn.parameter import dtype_of
 from .trace import checked_shape, spatial_axes
@@ -72,6 +75,8 @@ def effective_receptive_field(
 
     Raises
     ------
+    TypeError
+        If `model` is no Module, or `at` not of ints.
     ValueError
         If `at` is not a position in the output.
 
@@ -88,15 +93,17 @@ def effective_receptive_field(
     >>> field.size < 17, analysis.receptive_field(model, (1, 4, 32, 32))[-1].size
     (True, (17, 17))
     """
+    of_kind(model, Module, "model", "a Module")
     shape = checked_shape(input_shape)
     x = generator(rng).standard_normal(shape).astype(dtype_of(model))
     axes = spatial_axes(model, len(shape))
     with entered(keeping=True, evaluating=True), _frozen(model):
         y, back = model.begin(x)
         sizes = tuple(y.shape[axis] for axis in axes)
-        place = tuple(size // 2 for size in sizes) if at is None else tuple(at)
+        given = (size // 2 for size in sizes) if at is None else several(at, "at", "ints")
+        place = tuple(integer(i, "at", "a tuple of ints") for i in given)
         if len(place) != len(sizes) or not all(0 <= i < size for i, size in zip(place, sizes, strict=True)):
-            raise ValueError(f"at must be a position in the output, of spatial shape {sizes}, got {at}")
+            raise ValueError(f"at must be a position in the output, of spatial shape {sizes}, got {brief(at)}")
         grad = np.zeros_like(y)
         grad[(*(slice(None),) * axes.start, *place)] = 1
         dx = back(grad)

@@ -148,7 +148,7 @@ def _map(op, x_shape, weight, arguments: dict[str, Any]) -> _Map:
     name = _name_of(op)
     operator = _OPERATORS[name]
     weight = as_array(weight, "weight")
-    x_shape = _shapes.array_shape(x_shape, "x_shape")
+    x_shape = _shapes.x_shape(x_shape)
     call = inspect.signature(getattr(convkit, name)).bind(x=x_shape, weight=weight, **arguments)
     call.apply_defaults()
     call = call.arguments

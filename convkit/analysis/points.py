@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import _shapes, nn
+from .._arrays import as_array
 
 _LAYERS = (nn.DeformConv1d, nn.DeformConv2d, nn.DeformConv3d)
 
@@ -32,7 +33,7 @@ def sampling_points(layer: nn.Module, x: np.ndarray, offset: np.ndarray | None =
     Raises
     ------
     TypeError
-        If `layer` is not a deformable convolution.
+        If `layer` is not a deformable convolution, or an array is not of float32 or float64.
     ValueError
         If the shapes do not fit, or the layer has no branch and no `offset` is given.
 
@@ -52,10 +53,12 @@ def sampling_points(layer: nn.Module, x: np.ndarray, offset: np.ndarray | None =
     """
     if not isinstance(layer, _LAYERS):
         raise TypeError(f"layer must be a DeformConv1d, DeformConv2d or DeformConv3d, got {type(layer).__name__}")
+    x = as_array(x, "x")
     if offset is None:
         if layer.conv_offset is None:
             raise ValueError("offset must be given where the layer has no branch, got None")
         offset = layer.conv_offset.predict(x)
+    offset = as_array(offset, "offset", x, "x")
     nd = layer.weight.data.ndim - 2
     last = layer.layout == "NHWC"
     moves = (layer.stride, layer.padding, layer.dilation)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._numbers import generator
+from .._options import flag
 from .._shapes import at_least, integer
 from .._typing import Rng
 from .._words import brief
@@ -164,7 +165,8 @@ def minibatches(
     Raises
     ------
     TypeError
-        If `x` or `y` is a list or tuple, or has no length, as zarr's arrays, or `batch_size` is not an int.
+        If `x` or `y` is a list or tuple, or has no length, as zarr's arrays, `batch_size` is not an int, or `shuffle`
+        or `drop_last` no bool.
     ValueError
         If `x` and `y` differ in length, or `batch_size` is not positive.
 
@@ -177,11 +179,12 @@ def minibatches(
     (3, [[0, 1], [2, 3], [4]])
     """
     for name, value in (("x", x), ("y", y)):
-        if isinstance(value, list | tuple) or not hasattr(value, "__len__"):
+        if isinstance(value, list | tuple | str) or not hasattr(value, "__len__"):
             raise TypeError(
                 f"{name} must be an array, or have a length and take an array of indices as one does, "
                 f"got {brief(value)}"
             )
     if len(x) != len(y):
         raise ValueError(f"y must hold one label for each of the {len(x)} samples of x, got {len(y)}")
+    shuffle, drop_last = flag(shuffle, "shuffle"), flag(drop_last, "drop_last")
     return Minibatches(x, y, at_least(batch_size, "batch_size"), generator(rng), shuffle, drop_last, ranks)

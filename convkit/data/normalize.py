@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, empty
-from .._words import brief
+from .._numbers import number
+from .._shapes import integer
 
 BLOCK = 256  # samples looked at in one go: float64 copies stay small, and images of a folder need not fit in memory
 
@@ -52,7 +53,7 @@ class _Affine(Normalizer):
     """y = (x - offset) / scale, in numbers of one's own for each index of `axis`."""
 
     def __init__(self, axis: int | None) -> None:
-        if axis == 0:
+        if axis is not None and integer(axis, "axis", "an int or None") == 0:
             raise ValueError("axis must be that of the channels or None, got 0, the samples' own")
         self.axis = axis
         self.offset: np.ndarray | None = None
@@ -66,6 +67,8 @@ class _Affine(Normalizer):
             block = as_array(x[begin : begin + BLOCK], "x").astype(np.float64)
             if not block.size:
                 raise ValueError(f"x must hold at least one value in each channel to fit, got shape {block.shape}")
+            if self.axis is not None and not -block.ndim <= self.axis < block.ndim:
+                raise ValueError(f"axis must be one of the {block.ndim} axes of x, got {self.axis}")
             if self.axis is None:
                 yield block.reshape(-1, 1)
             else:
@@ -120,8 +123,11 @@ class ZScore(_Affine):
     ------
     RuntimeError
         If called before `fit`.
+    TypeError
+        If `axis` is no int.
     ValueError
-        If `axis` is 0, there is nothing to fit, or the channels are not those that were fitted.
+        If `axis` is 0 or none of the samples' axes, there is nothing to fit, or the channels are not those that were
+        fitted.
 
     Examples
     --------
@@ -176,9 +182,11 @@ class MinMax(_Affine):
     ------
     RuntimeError
         If called before `fit` where no bounds are given.
+    TypeError
+        If a bound is no number where the other is given, or `axis` no int.
     ValueError
-        If the bounds are not two finite numbers with lo < hi, `axis` is 0, there is nothing to fit, or the channels are
-        not those that were fitted.
+        If the bounds are not two finite numbers with lo < hi, `axis` is 0 or none of the samples' axes, there is
+        nothing to fit, or the channels are not those that were fitted.
 
     Examples
     --------
@@ -193,11 +201,11 @@ class MinMax(_Affine):
         self.given = not (lo is None and hi is None)
         super().__init__(None if self.given else axis)
         if self.given:
-            if lo is None or hi is None or not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-                raise ValueError(
-                    f"lo and hi must be two finite numbers, lo < hi, or both None, got {brief(lo)} and {brief(hi)}"
-                )
-            self._set(np.array([float(lo)]), np.array([float(hi - lo)]))
+            expected = "two finite numbers, lo < hi, or both None"
+            lo, hi = (number(end, "lo and hi", expected) for end in (lo, hi))
+            if not lo < hi:
+                raise ValueError(f"lo and hi must be {expected}, got {lo:g} and {hi:g}")
+            self._set(np.array([lo]), np.array([hi - lo]))
 
     def fit(self, x: Any) -> MinMax:
         """Learn the bounds from the training samples `x` unless they were given; return self."""
@@ -218,6 +226,8 @@ class Log(Normalizer):
 
     Raises
     ------
+    TypeError
+        If `base` is no number.
     ValueError
         If `base` is not such a number, or a value of `x` is not above 0.
 
@@ -231,9 +241,8 @@ class Log(Normalizer):
     """
 
     def __init__(self, base: float = 10.0) -> None:
-        if not (0 < base < math.inf and base != 1):
-            raise ValueError(f"base must be a finite number above 0 and not 1, got {brief(base)}")
-        self.base = float(base)
+        expected = "a finite number above 0 and not 1"
+        self.base = number(base, "base", expected, lambda value: 0 < value < math.inf and value != 1)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the logarithm of `x`, all of which has to be above 0."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .._numbers import generator, number
-from .._shapes import at_least, per_axis
+from .._shapes import at_least, integer, per_axis
 from .._typing import Rng
 from .._words import brief
 from ..ops.grid import grid_sample
@@ -151,6 +151,8 @@ def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = 
 
     Raises
     ------
+    TypeError
+        If `axis` is no int, or `probability` no number.
     ValueError
         If `x` is not 4-dimensional, or `axis` or `probability` is no such number.
 
@@ -163,10 +165,9 @@ def flip(x: np.ndarray, axis: int = -1, *, probability: float = 0.5, rng: Rng = 
     (array([[[[3, 2, 1]]]]), array([[[[1, 2, 3]]]]))
     """
     _spatial(x)
-    if axis not in (-1, -2):
+    if integer(axis, "axis") not in (-1, -2):
         raise ValueError(f"axis must be -1 (left and right) or -2 (top and bottom), got {brief(axis)}")
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability must be a number from 0 to 1, got {brief(probability)}")
+    probability = number(probability, "probability", "a number from 0 to 1", lambda value: 0 <= value <= 1)
     chosen = generator(rng).random(len(x)) < probability
     y = x.copy()
     y[chosen] = np.flip(x[chosen], axis)
@@ -198,7 +199,7 @@ def rotate(
     Raises
     ------
     TypeError
-        If `x` is not of float32 or float64.
+        If `x` is not of float32 or float64, or `degrees` no number, nor two.
     ValueError
         If `x` is not 4-dimensional, `degrees` is not finite or not in rising order, or `mode` is unknown.
 
@@ -254,7 +255,7 @@ def affine(
     Raises
     ------
     TypeError
-        If `x` is not of float32 or float64, or `pixels`, `scale` or `shear` is no number.
+        If `x` is not of float32 or float64, or `degrees`, `pixels`, `scale` or `shear` is no number.
     ValueError
         If `x` is not 4-dimensional, a number is negative or not finite, or `degrees` or `mode` is none that `rotate`
         takes.
@@ -279,10 +280,14 @@ def affine(
 
 def _angles(degrees: float | tuple[float, float], n: int, rng: np.random.Generator) -> np.ndarray:
     """So many angles in radians, ``(n, 1, 1)``."""
-    lo, hi = degrees if isinstance(degrees, tuple | list) else (-degrees, degrees)
-    if not -math.inf < lo <= hi < math.inf:
-        raise ValueError(f"degrees must be a finite number of at least 0, or two in rising order, got {brief(degrees)}")
-    return np.radians(rng.uniform(lo, hi, n)).reshape(-1, 1, 1)
+    expected = "a finite number of at least 0, or two in rising order"
+    if isinstance(degrees, tuple | list):
+        ends = [number(end, "degrees", expected) for end in degrees]
+    else:
+        ends = [-(hi := number(degrees, "degrees", expected)), hi]
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise ValueError(f"degrees must be {expected}, got {brief(degrees)}")
+    return np.radians(rng.uniform(*ends, n)).reshape(-1, 1, 1)
 
 
 def _moved(

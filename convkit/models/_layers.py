@@ -6,13 +6,19 @@ from functools import partial
 
 from .. import nn
 from .._numbers import generator
+from .._shapes import at_least
 from ..nn.init import Initialiser, Rng
 
 
 class Layers:
-    """Constructors of the layers of one model: one initialiser, one source of numbers, one dtype."""
+    """Constructors of the layers of one model: one initialiser, one source of numbers, one dtype.
 
-    def __init__(self, init: str | Initialiser, rng: Rng, dtype: str) -> None:
+    `sizes` are arguments of the model that layers know by other names, and would refuse by these.
+    """
+
+    def __init__(self, init: str | Initialiser, rng: Rng, dtype: str, **sizes: int) -> None:
+        for name, size in sizes.items():
+            at_least(size, name)
         rng = generator(rng)
         learned = {"init": init, "rng": rng, "dtype": dtype}
         self.conv = partial(nn.Conv2d, **learned)

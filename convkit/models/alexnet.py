@@ -43,7 +43,7 @@ def alexnet(
     >>> model.output_shape((1, 3, 224, 224)), model[0].output_shape((1, 3, 224, 224))
     ((1, 1000), (1, 256, 6, 6))
     """
-    new = Layers(init, rng, dtype)
+    new = Layers(init, rng, dtype, num_classes=num_classes)
     features = nn.Sequential(
         new.conv(in_channels, 64, 11, 4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
         new.conv(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),

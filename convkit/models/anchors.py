@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from .. import _shapes
+from .._arrays import as_array
+from .._numbers import number
+from .._options import several
 from .._words import brief
+from ..nn._describe import real
 
 _RATIOS = (0.5, 1.0, 2.0)
 
@@ -31,6 +36,8 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float] = _RATIOS, *, d
 
     Raises
     ------
+    TypeError
+        If `sizes` or `ratios` are no numbers, or `dtype` is another.
     ValueError
         If there are no sizes or ratios, or one is not positive.
 
@@ -41,13 +48,17 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float] = _RATIOS, *, d
     array([[-23., -11.,  23.,  11.],
            [-16., -16.,  16.,  16.]], dtype=float32)
     """
-    for name, values in (("sizes", sizes), ("ratios", ratios)):
-        if not len(values) or not all(value > 0 for value in values):
-            raise ValueError(f"{name} must be one or several positive numbers, got {brief(values)}")
-    root = np.sqrt(np.asarray(ratios, dtype))[:, np.newaxis]
-    sizes = np.asarray(sizes, dtype)
+    sizes, root = _positive(sizes, "sizes", dtype), np.sqrt(_positive(ratios, "ratios", dtype))[:, np.newaxis]
     half = np.stack([(1 / root * sizes).ravel(), (root * sizes).ravel()], axis=1) / 2
     return np.round(np.concatenate([-half, half], axis=1))
+
+
+def _positive(values: Sequence[float], name: str, dtype: str) -> np.ndarray:
+    """An argument as an array of numbers above 0, one at least."""
+    given, expected = several(values, name, "positive numbers"), "one or several positive numbers"
+    if not given:
+        raise ValueError(f"{name} must be {expected}, got {brief(values)}")
+    return np.array([number(value, name, expected, lambda value: 0 < value < math.inf) for value in given], real(dtype))
 
 
 def grid_anchors(
@@ -71,8 +82,10 @@ def grid_anchors(
 
     Raises
     ------
+    TypeError
+        If a size is not of ints, or a cell no array of float32 or float64.
     ValueError
-        If there are not as many `cells` as `map_sizes`.
+        If there are not as many `cells` as `map_sizes`, or one has not the shape ``(A, 4)``.
 
     Examples
     --------
@@ -84,10 +97,15 @@ def grid_anchors(
            [-16.,  16.,  16.,  48.],
            [ 16.,  16.,  48.,  48.]], dtype=float32)
     """
+    image_size = _shapes.per_axis(image_size, 2, "image_size", 1)
+    map_sizes = [_shapes.per_axis(size, 2, "map_sizes", 1) for size in several(map_sizes, "map_sizes", "sizes")]
+    cells = [as_array(cell, "cells") for cell in several(cells, "cells", "arrays")]
     if len(cells) != len(map_sizes):
         raise ValueError(f"cells must be one for each of the {len(map_sizes)} map_sizes, got {len(cells)}")
     maps = []
     for (height, width), cell in zip(map_sizes, cells, strict=True):
+        if cell.shape[1:] != (4,):
+            raise ValueError(f"cells must have shape (A, 4), got shape {cell.shape}")
         y = np.arange(height, dtype=cell.dtype) * (image_size[0] // height)
         x = np.arange(width, dtype=cell.dtype) * (image_size[1] // width)
         corners = np.stack(np.broadcast_arrays(x, y[:, np.newaxis], x, y[:, np.newaxis]), axis=-1)

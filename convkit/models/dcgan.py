@@ -57,7 +57,7 @@ def dcgan_generator(
     >>> y.shape, bool(abs(y).max() <= 1)
     ((2, 3, 64, 64), True)
     """
-    new = Layers(init, rng, dtype)
+    new = Layers(init, rng, dtype, latent=latent, out_channels=out_channels, width=width)
     layers: list[nn.Module] = []
     channels, stride, padding = latent, 1, 0
     for wider in (8, 4, 2, 1):

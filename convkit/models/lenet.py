@@ -44,7 +44,7 @@ def lenet5(
     >>> model(x).shape, model[:-1](x).shape
     ((1, 10), (1, 84))
     """
-    new = Layers(init, rng, dtype)
+    new = Layers(init, rng, dtype, num_classes=num_classes)
     return nn.Sequential(
         new.conv(in_channels, 6, 5, activation="tanh"),
         nn.AvgPool2d(2),

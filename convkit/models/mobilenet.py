@@ -74,7 +74,7 @@ def mobilenet_v2(
     >>> model.predict(np.ones((1, 3, 32, 32), np.float32)).shape
     (1, 10)
     """
-    new = Layers(init, rng, dtype)
+    new = Layers(init, rng, dtype, num_classes=num_classes)
     features: list[nn.Module] = [_conv(new, in_channels, 32, 3, 2)]
     channels = 32
     for widening, width, count, stride in _STAGES:

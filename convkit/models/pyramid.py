@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import nn
+from .._options import flag, of_kind, several
 from ..nn.init import Initialiser, Rng
 from ..nn.sequential import lowest
 from ._layers import Layers
@@ -55,11 +56,12 @@ class FeaturePyramid(nn.Module):
         rng: Rng = None,
         dtype: str = "float32",
     ) -> None:
-        new, self.out_channels = Layers(init, rng, dtype), out_channels
+        new, self.out_channels = Layers(init, rng, dtype, out_channels=out_channels), out_channels
+        in_channels = several(in_channels, "in_channels", "ints")
         self.inner_blocks = [nn.Sequential(new.conv(channels, out_channels, 1)) for channels in in_channels]
         self.layer_blocks = [nn.Sequential(new.conv(out_channels, out_channels, 3, padding=1)) for _ in in_channels]
         self.enlarge = nn.Upsample(1)  # to sizes that are the images' affair
-        self.coarser = nn.MaxPool2d(1, 2) if coarser else None
+        self.coarser = nn.MaxPool2d(1, 2) if flag(coarser, "coarser") else None
 
     def run(self, maps: Sequence[np.ndarray]) -> tuple[Maps, nn.Way]:
         """Take maps ``(N, C, H, W)``, the finest first, and return as many (or one more) of `out_channels`.
@@ -123,7 +125,10 @@ class PyramidNetwork(nn.Module):
     """
 
     def __init__(self, stages: Sequence[nn.Module], neck: nn.Module) -> None:
-        self.stages, self.neck = list(stages), neck
+        self.stages, self.neck = list(several(stages, "stages", "Modules")), neck
+        for stage in self.stages:
+            of_kind(stage, nn.Module, "stages", "Modules")
+        of_kind(neck, nn.Module, "neck", "a Module")
 
     def run(self, x: np.ndarray) -> tuple[Maps, nn.Way]:
         """Return the neck's maps of an image ``(N, C, H, W)``."""

@@ -130,7 +130,9 @@ def resnet18(
     >>> model.predict(x).shape, model[:-1].output_shape(x.shape)
     ((1, 10), (1, 512))
     """
-    return _resnet(basic_block, 1, (2, 2, 2, 2), num_classes, in_channels, Layers(init, rng, dtype))
+    return _resnet(
+        basic_block, 1, (2, 2, 2, 2), num_classes, in_channels, Layers(init, rng, dtype, num_classes=num_classes)
+    )
 
 
 def resnet50(
@@ -168,4 +170,6 @@ def resnet50(
     >>> model.output_shape((1, 3, 224, 224)), model[:-1].output_shape((1, 3, 224, 224))
     ((1, 1000), (1, 2048))
     """
-    return _resnet(bottleneck, 4, (3, 4, 6, 3), num_classes, in_channels, Layers(init, rng, dtype))
+    return _resnet(
+        bottleneck, 4, (3, 4, 6, 3), num_classes, in_channels, Layers(init, rng, dtype, num_classes=num_classes)
+    )

@@ -121,7 +121,7 @@ def unet(
     (1, 3, 64, 48)
     """
     at_least(depth, "depth", 0)
-    new = Layers(init, rng, dtype)
+    new = Layers(init, rng, dtype, num_classes=num_classes, in_channels=in_channels, width=width)
     widths = [width * 2**i for i in range(depth + 1)]
     down = [_two(new, c_in, c_out) for c_in, c_out in zip([in_channels, *widths], widths[:-1], strict=False)]
     bottom = _two(new, widths[-2] if depth else in_channels, widths[-1])

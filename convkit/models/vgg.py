@@ -43,7 +43,7 @@ def vgg16(
     >>> model.output_shape((1, 3, 224, 224)), model[0].output_shape((1, 3, 224, 224))
     ((1, 1000), (1, 512, 7, 7))
     """
-    new = Layers(init, rng, dtype)
+    new = Layers(init, rng, dtype, num_classes=num_classes)
     features: list[nn.Module] = []
     channels = in_channels
     for widths in _STAGES:

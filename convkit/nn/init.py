@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._numbers import generator
+from .._shapes import x_shape
 from .._typing import Rng
 from .._words import brief
 from ._describe import real
@@ -25,12 +26,21 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
     `shape` is a weight's, ``(out, in / groups, *kernel)``.
 
+    Raises
+    ------
+    TypeError
+        If it is no tuple of ints.
+    ValueError
+        If it has fewer than two sizes, or one is negative.
+
     Examples
     --------
     >>> from convkit.nn import init
     >>> init.fans((8, 3, 5, 5))  # a Conv2d of 3 to 8 channels
     (75, 200)
     """
+    if len(x_shape(shape, "shape")) < 2:
+        raise ValueError(f"shape must be that of a weight, (out, in / groups, *kernel), got {brief(shape)}")
     taps = math.prod(shape[2:])
     return shape[1] * taps, shape[0] * taps
 
@@ -62,7 +72,7 @@ def he(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np
     (0.0069, 0.0069)
     """
     fan_in, _ = fans(shape)
-    return generator(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(dtype)
+    return generator(rng).normal(0.0, math.sqrt(2 / max(fan_in, 1)), shape).astype(real(dtype))
 
 
 def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -89,7 +99,7 @@ def he_uniform(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32
     (0.1443, 0.1443)
     """
     bound = math.sqrt(6 / max(fans(shape)[0], 1))
-    return generator(rng).uniform(-bound, bound, shape).astype(dtype)
+    return generator(rng).uniform(-bound, bound, shape).astype(real(dtype))
 
 
 def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -116,7 +126,7 @@ def glorot(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -
     (0.0833, 0.0833)
     """
     bound = math.sqrt(6 / max(sum(fans(shape)), 1))
-    return generator(rng).uniform(-bound, bound, shape).astype(dtype)
+    return generator(rng).uniform(-bound, bound, shape).astype(real(dtype))
 
 
 def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -142,7 +152,7 @@ def glorot_normal(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "floa
     >>> round(float(weight.var()), 4), round(2 / (32 * 9 + 64 * 9), 4)
     (0.0023, 0.0023)
     """
-    return generator(rng).normal(0.0, math.sqrt(2 / max(sum(fans(shape)), 1)), shape).astype(dtype)
+    return generator(rng).normal(0.0, math.sqrt(2 / max(sum(fans(shape)), 1)), shape).astype(real(dtype))
 
 
 def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") -> np.ndarray:
@@ -168,7 +178,7 @@ def zeros(shape: tuple[int, ...], *, rng: Rng = None, dtype: str = "float32") ->
     """
     if rng is not None:
         generator(rng)
-    return np.zeros(shape, dtype)
+    return np.zeros(x_shape(shape, "shape"), real(dtype))
 
 
 BY_NAME: dict[str, Initialiser] = {

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .._numbers import number
+from .._options import flag
 from .._range import p_norm
-from .._words import brief
 from ..nn.module import Parameter
 from ._settings import check_rate
 from .optimizer import unique_parameters
@@ -61,11 +62,9 @@ def clip_grad_norm(
     >>> w.grad.round(3)
     array([0.6, 0.8])
     """
-    grads = _grads(parameters)
-    if max_norm != math.inf:
-        max_norm = check_rate("max_norm", max_norm)
-    if norm_type != math.inf and not check_rate("norm_type", norm_type):
-        raise ValueError(f"norm_type must be above 0, got {brief(norm_type)}")
+    grads, error_if_nonfinite = _grads(parameters), flag(error_if_nonfinite, "error_if_nonfinite")
+    max_norm = number(max_norm, "max_norm", "a number of at least 0", lambda value: value >= 0)
+    norm_type = number(norm_type, "norm_type", "a number above 0", lambda value: value > 0)
     root, scale = p_norm(grads, norm_type)
     norm = root * scale
     if error_if_nonfinite and not math.isfinite(norm):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._arrays import writable
+from .._options import one_of
 from .._range import converted
-from .._words import brief
 from ..nn.module import Module
 from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
@@ -70,8 +70,7 @@ class EMA(Settings):
     def __init__(self, model: Module, decay: float = 0.999, *, buffers: str = "average") -> None:
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, got {type(model).__name__}")
-        if buffers not in ("average", "copy"):
-            raise ValueError(f"buffers must be 'average' or 'copy', got {brief(buffers)}")
+        one_of(buffers, ("average", "copy"), "buffers")
         self.model, self.decay, self.buffers = model, decay, buffers
         self.updates = 0
         self.shadow = _copies(model.state_dict())

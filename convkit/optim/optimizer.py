@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import writable
+from .._options import of_kind
 from .._words import brief, with_type
 from ..nn.module import Module, Parameter
 from ._settings import Settings, check_rate
@@ -82,11 +83,7 @@ class Optimizer(Settings, ABC):
     def __init__(self, parameters: Parameters, **numbers: float) -> None:
         for name in self.numbers:
             setattr(self, name, numbers[name])
-        model = callable(getattr(parameters, "parameters", None))
-        if model or not isinstance(parameters, Iterable):
-            got = f"a {type(parameters).__name__}, whose parameters() are" if model else with_type(parameters)
-            raise TypeError(f"parameters must be an iterable of Parameters, got {got}")
-        self.groups = self._grouped(list(parameters))
+        self.groups = self._grouped(_listed(parameters))
         self.parameters = unique_parameters(parameter for group in self.groups for parameter in group.parameters)
         if len(self.parameters) != sum(len(group.parameters) for group in self.groups):
             raise ValueError("parameters must each be in one group, got one that is in two")
@@ -381,6 +378,7 @@ def decay_groups(model: Module, number: str = "weight_decay") -> list[dict[str, 
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    of_kind(number, str, "number", "the name of one of the optimizer's numbers")
     spared = {
         id(value)
         for module in model.modules()
@@ -393,9 +391,18 @@ def decay_groups(model: Module, number: str = "weight_decay") -> list[dict[str, 
     return [{"params": split[0]}, {"params": split[1], number: 0.0}]
 
 
+def _listed(parameters: Iterable[Any]) -> list[Any]:
+    """What an argument `parameters` holds."""
+    model = callable(getattr(parameters, "parameters", None))
+    if model or not isinstance(parameters, Iterable):
+        got = f"a {type(parameters).__name__}, whose parameters() are" if model else with_type(parameters)
+        raise TypeError(f"parameters must be an iterable of Parameters, got {got}")
+    return list(parameters)
+
+
 def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
     """List parameters, each once; at least one."""
-    unique = list({id(parameter): parameter for parameter in parameters}.values())
+    unique = list({id(parameter): parameter for parameter in _listed(parameters)}.values())
     if not unique:
         raise ValueError("parameters must be at least one, got none")
     for parameter in unique:

@@ -15,7 +15,6 @@ first one's `state_dict`::
 from __future__ import annotations
 
 import math
-import numbers
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -25,7 +24,9 @@ from typing import Any
 import numpy as np
 
 from .. import _extras
-from .._words import brief, with_type
+from .._options import several
+from .._shapes import at_least
+from .._words import brief
 from ._settings import Settings, check_rate
 from ._state import check_keys, take_number
 from .optimizer import Optimizer
@@ -174,7 +175,7 @@ class Step(Schedule):
 
     def __init__(self, every: int, factor: float = 0.5, **options: float) -> None:
         super().__init__(**options)
-        self.every, self.by = _count("every", every), check_rate("factor", factor)
+        self.every, self.by = at_least(every, "every"), check_rate("factor", factor)
         self.span = 5 * self.every
 
     def factor(self, t: float) -> float:
@@ -262,7 +263,7 @@ class Linear(Schedule):
 
     def __init__(self, steps: int, start: float = 1.0, end: float = 0.0, **options: float) -> None:
         super().__init__(**options)
-        self.steps, self.start, self.end = _count("steps", steps), check_rate("start", start), check_rate("end", end)
+        self.steps, self.start, self.end = at_least(steps, "steps"), check_rate("start", start), check_rate("end", end)
         self.span = 1.2 * self.steps
 
     def factor(self, t: float) -> float:
@@ -289,7 +290,7 @@ class WarmUp(Linear):
     """
 
     def __init__(self, steps: int, start: float | None = None, **options: float) -> None:
-        super().__init__(steps, 1 / (_count("steps", steps) + 1) if start is None else start, 1.0, **options)
+        super().__init__(steps, 1 / (at_least(steps, "steps") + 1) if start is None else start, 1.0, **options)
 
 
 class Cosine(Schedule):
@@ -314,7 +315,7 @@ class Cosine(Schedule):
 
     def __init__(self, steps: int, end: float = 0.0, **options: float) -> None:
         super().__init__(**options)
-        self.steps, self.end = _count("steps", steps), check_rate("end", end)
+        self.steps, self.end = at_least(steps, "steps"), check_rate("end", end)
         self.span = 1.2 * self.steps
 
     def factor(self, t: float) -> float:
@@ -344,8 +345,11 @@ class Sequence(Schedule):
 
     def __init__(self, schedules: Ordered[Schedule], milestones: Ordered[int], **options: float) -> None:
         super().__init__(**options)
-        self.schedules, self.milestones = _schedules(schedules), _rising(milestones)
+        self.schedules = _schedules(schedules)
         expected = len(self.schedules) - 1
+        if not expected:
+            raise ValueError("schedules must be at least two, got one, which is a schedule by itself")
+        self.milestones = _rising(milestones)
         if len(self.milestones) != expected:
             raise ValueError(f"milestones must be {expected}, one fewer than schedules, got {len(self.milestones)}")
         self.span = self.milestones[-1] + self.schedules[-1].span
@@ -384,18 +388,9 @@ class Product(Schedule):
         return math.prod(schedule.factor(t) for schedule in self.schedules)
 
 
-def _count(name: str, value: int) -> int:
-    """Return `value` if it is a whole number above 0, else raise."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an int, got {with_type(value)}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {brief(value)}")
-    return int(value)
-
-
 def _rising(milestones: Ordered[int]) -> tuple[int, ...]:
     """Return milestones if they rise and there is one."""
-    marks = tuple(_count("milestones", mark) for mark in milestones)
+    marks = tuple(at_least(mark, "milestones") for mark in several(milestones, "milestones", "ints"))
     if not marks or any(a >= b for a, b in zip(marks, marks[1:], strict=False)):
         raise ValueError(f"milestones must be at least one, in rising order, got {brief(milestones)}")
     return marks
@@ -403,7 +398,7 @@ def _rising(milestones: Ordered[int]) -> tuple[int, ...]:
 
 def _schedules(schedules: Ordered[Schedule]) -> tuple[Schedule, ...]:
     """Return schedules if all are, and there is one."""
-    schedules = tuple(schedules)
+    schedules = several(schedules, "schedules", "Schedules")
     for schedule in schedules:
         if not isinstance(schedule, Schedule):
             raise TypeError(f"schedules must be Schedules, got a {type(schedule).__name__}")

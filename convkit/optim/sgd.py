@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._words import brief
+from .._options import flag, one_of
 from ..nn.module import Parameter
 from .descent import Descent
 from .optimizer import DescendingOptimizer, Optimizer, Parameters
@@ -101,8 +101,8 @@ class SGD(DescendingOptimizer):
         weight_decay: float = 0.0,
         decoupled_weight_decay: float = 0.0,
     ) -> None:
-        if form not in _MEMORY:
-            raise ValueError(f"form must be one of {', '.join(_MEMORY)}, got {brief(form)}")
+        one_of(form, _MEMORY, "form")
+        nesterov, bias_correction = flag(nesterov, "nesterov"), flag(bias_correction, "bias_correction")
         super().__init__(
             parameters,
             lr=lr,

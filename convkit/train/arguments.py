@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 from .._numbers import number
 from .._options import of_kind
 from .._words import counted, with_type
@@ -26,6 +28,7 @@ _ARGUMENTS: dict[str, tuple[Any, str]] = {
         Callable | None,
         "a function of the model, such as partial(losses.l2_penalty, strength=1e-4), or None",
     ),
+    "guard": (int | np.bool_, "a bool"),
     "ema": (EMA | None, "an EMA, such as optim.EMA(model), or None"),
     "early_stopping": (EarlyStopping | None, 'an EarlyStopping, such as train.EarlyStopping("val_loss", 5), or None'),
 }

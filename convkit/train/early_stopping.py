@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._options import of_kind
+from .._options import flag, of_kind
 from .._shapes import at_least
 from .._words import brief
 from ..nn.module import Module
@@ -69,9 +69,10 @@ class EarlyStopping:
         of_kind(monitor, str, "monitor", 'the name of a quantity, such as "val_loss"')
         at_least(patience, "patience")
         check_rate("min_delta", min_delta)
-        if mode not in ("min", "max", None):
+        if not isinstance(mode, str | None) or mode not in ("min", "max", None):
             raise ValueError(f"mode must be 'min', 'max' or None, got {brief(mode)}")
-        self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.restore_best = flag(restore_best, "restore_best")
         self.sign = -1 if mode == "max" or (mode is None and not monitor.endswith("loss")) else 1
         self.best, self.best_epoch = self.sign * math.inf, 0
         self.stopped = False

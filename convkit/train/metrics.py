@@ -64,7 +64,7 @@ def accuracy(scores: np.ndarray, labels: np.ndarray, *, ignore_index: int | None
     Raises
     ------
     TypeError
-        If `labels` is not of integers.
+        If `labels` is not of integers, or `ignore_index` no int.
     ValueError
         If the shapes do not fit, a label is no class, or there is no sample that counts.
 
@@ -101,7 +101,7 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5, *, ignore_index: i
     Raises
     ------
     TypeError
-        If `labels` is not of integers, or `k` no int.
+        If `labels` is not of integers, or `k` or `ignore_index` no int.
     ValueError
         If the shapes do not fit, there is no sample that counts, a label is no class, or `k` is below 1.
 
@@ -119,7 +119,9 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int = 5, *, ignore_index: i
         raise ValueError(
             f"labels must have shape (N, *) for scores of shape (N, classes, *), got {labels.shape} for {scores.shape}"
         )
-    counts = np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    counts = np.ones(labels.shape, bool)
+    if ignore_index is not None:
+        counts = labels != integer(ignore_index, "ignore_index", "an int or None")
     _within(labels[counts], scores.shape[1], "labels")
     return _share(scores, labels, counts, k)
 

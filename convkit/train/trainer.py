@@ -14,7 +14,8 @@ import numpy as np
 from .. import __version__, machine
 from .._mode import inference
 from .._numbers import generator
-from .._shapes import integer
+from .._options import flag, one_of
+from .._shapes import at_least, integer
 from .._typing import Rng
 from .._words import brief, said
 from ..data.minibatches import Minibatches, minibatches
@@ -152,13 +153,12 @@ class Trainer:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.schedule, self.schedule_per = schedule, schedule_per
         self.transform, self.metrics, self.penalty = transform, metrics, penalty
-        self.clip_norm, self.ema, self.early_stopping = clip_norm, ema, early_stopping
+        self.clip_norm, self.ema, self.early_stopping, self.guard = clip_norm, ema, early_stopping, guard
         check_made(self)
-        if schedule_per not in ("step", "epoch"):
-            raise ValueError(f"schedule_per must be 'step' or 'epoch', got {brief(schedule_per)}")
+        one_of(schedule_per, ("step", "epoch"), "schedule_per")
         if shards is None and comm is not None:
             raise ValueError("shards must be given with comm, for results follow from it, got None")
-        self.guard, self.rng = guard, generator(rng)
+        self.rng = generator(rng)
         self.shards, self.ranks = shards, Ranks(1 if shards is None else shards, comm)
         self.run = None if shards is None else int(self.rng.integers(2**63))  # what generators of shards start from
         self.history, self.epoch, self.step = History(), 0, 0
@@ -223,16 +223,16 @@ class Trainer:
         NonFiniteError
             If the loss or a gradient is not finite.
         TypeError
-            If `validation` is no pair, or `callbacks` are no functions.
+            If `validation` is no pair, `callbacks` are no functions, or another argument is not of its kind.
         ValueError
             If `x` and `y` do not fit, there is not one batch, `epochs` or `batch_size` is not positive, or the batches
             are not those that an epoch was interrupted in.
         """
         with self.ranks.ending_all():
-            if integer(epochs, "epochs") < 1:
-                raise ValueError(f"epochs must be at least 1, got {epochs}")
-            if checkpoint_steps is not None and integer(checkpoint_steps, "checkpoint_steps") < 1:
-                raise ValueError(f"checkpoint_steps must be at least 1, got {checkpoint_steps}")
+            at_least(epochs, "epochs")
+            if checkpoint_steps is not None:
+                at_least(checkpoint_steps, "checkpoint_steps")
+            flag(progress, "progress")
             saves = checkpoint is not None and self.ranks.rank == 0
             if saves:
                 checkpoints.check_possible(checkpoint)
@@ -396,10 +396,10 @@ class Trainer:
             If the set is empty, or no sample in it counts, `x` and `y` do not fit, or `batch_size` is not positive.
         """
         batches, first, step = minibatches(x, y, batch_size, shuffle=False), 0, 1
-        if together:
+        if flag(together, "together"):
             first, step = self.ranks.rank, self.ranks.size
         found: dict[int, dict[str, Figure]] = {}
-        with self._averaged(x), inference():
+        with self._averaged(batches), inference():
             for k in range(first, len(batches), step):
                 images, labels = batches.at(k)
                 scores = self.model.predict(images)
@@ -419,14 +419,14 @@ class Trainer:
         ValueError
             If the set is empty, or `batch_size` is not positive.
         """
-        with self._averaged(x):
-            batches = minibatches(x, np.arange(len(x)), batch_size, shuffle=False)
-            return np.concatenate([self.model.predict(images) for images, _ in batches])
+        batches = minibatches(x, x, batch_size, shuffle=False)
+        with self._averaged(batches):
+            return np.concatenate([self.model.predict(x[batches.samples(k)]) for k in range(len(batches))])
 
     @contextmanager
-    def _averaged(self, x: Any) -> Iterator[None]:
+    def _averaged(self, batches: Minibatches) -> Iterator[None]:
         """The model with `ema`'s weights, if there is one, for a set that is not empty."""
-        if len(x) == 0:
+        if not len(batches):
             raise ValueError("x must hold at least one sample, got none")
         averages = ExitStack()
         try:

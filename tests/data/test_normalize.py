@@ -131,7 +131,9 @@ def test_what_is_refused(kind):
 
 @pytest.mark.parametrize("bounds", [(0, None), (None, 1), (1, 1), (2, 1), (0, math.inf), (math.nan, 1)])
 def test_bounds_that_are_none(bounds):
-    with pytest.raises(ValueError, match="lo and hi must be two finite numbers, lo < hi, or both None, got"):
+    with pytest.raises(
+        (TypeError, ValueError), match="lo and hi must be two finite numbers, lo < hi, or both None, got"
+    ):
         data.MinMax(*bounds)
 
 

@@ -256,7 +256,7 @@ def test_no_samples():
             [0, 1],
             {"reduction": "max"},
             ValueError,
-            "reduction must be 'mean', 'sum' or 'none', got 'max'",
+            "reduction must be one of mean, sum, none, got 'max'",
         ),
     ],
 )

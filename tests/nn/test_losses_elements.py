@@ -167,7 +167,7 @@ def test_bad_input(loss):
         loss(x, t > 0)
     with pytest.raises(ValueError, match=rf"^{other} must have the shape of {name}, \(2, 3\), got \(3,\)"):
         loss(x, t[0])
-    with pytest.raises(ValueError, match="^reduction must be 'mean', 'sum' or 'none', got 'max'"):
+    with pytest.raises(ValueError, match="^reduction must be one of mean, sum, none, got 'max'"):
         loss(x, t, reduction="max")
     if loss not in SIGNED:
         with pytest.raises(TypeError, match=f"^targets must have the dtype of {name}, float64, got float32"):

@@ -159,7 +159,7 @@ def test_by_value():
         (lambda p: optim.clip_grad_norm(p, -1), ValueError, "max_norm must be a number"),
         (lambda p: optim.clip_grad_norm(p, True), TypeError, "max_norm must be a number"),
         (lambda p: optim.clip_grad_norm(p, math.nan), ValueError, "max_norm must be a number"),
-        (lambda p: optim.clip_grad_norm(p, 1, norm_type=0), ValueError, "norm_type must be above 0, got 0"),
+        (lambda p: optim.clip_grad_norm(p, 1, norm_type=0), ValueError, "norm_type must be a number above 0, got 0"),
         (lambda p: optim.clip_grad_norm(p, 1, norm_type=math.nan), ValueError, "norm_type must be a number"),
         (lambda p: optim.clip_grad_norm(p, 1, norm_type="inf"), TypeError, "norm_type must be a number .* of type str"),
         (lambda p: optim.clip_grad_value(p, -1), ValueError, "clip_value must be a number"),

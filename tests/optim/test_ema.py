@@ -122,5 +122,5 @@ def test_bad_input():
         optim.EMA([], 0.9)
     with pytest.raises(ValueError, match=r"decay must be a number in \[0, 1\), got 1"):
         optim.EMA(Counting(), 1)
-    with pytest.raises(ValueError, match="buffers must be 'average' or 'copy', got 'keep'"):
+    with pytest.raises(ValueError, match="buffers must be one of average, copy, got 'keep'"):
         optim.EMA(Counting(), buffers="keep")

@@ -115,7 +115,7 @@ def test_drawing_without_matplotlib(monkeypatch):
         (lambda: schedules.Linear(0), ValueError, "steps must be at least 1"),
         (lambda: schedules.Cosine(True), TypeError, "steps must be an int, got True"),
         (lambda: schedules.Cosine(2, lr=-1), ValueError, "lr must be a number"),
-        (lambda: schedules.Sequence([schedules.Step(1)], [3]), ValueError, "milestones must be 0, one fewer"),
+        (lambda: schedules.Sequence([schedules.Step(1)] * 2, [3, 4]), ValueError, "milestones must be 1, one fewer"),
         (lambda: schedules.Product([]), ValueError, "schedules must be at least one"),
         (lambda: schedules.Product([0.5]), TypeError, "schedules must be Schedules, got a float"),
         (lambda: schedules.Step(1).drive(0.1), TypeError, "optimizer must be an Optimizer, got float"),

@@ -338,7 +338,7 @@ def test_bad_calls_change_nothing(options, error, message):
         ({"optimizer": optim.Adam}, TypeError, r"optimizer must be an Optimizer, .*, got <class '.*Adam'>"),
         ({"loss": "mse"}, TypeError, "loss must be a function of scores and labels, .*, got 'mse' of type str"),
         ({"schedule": "cosine"}, TypeError, "schedule must be a function of a step's number, .*, got 'cosine'"),
-        ({"schedule_per": "week"}, ValueError, "schedule_per must be 'step' or 'epoch', got 'week'"),
+        ({"schedule_per": "week"}, ValueError, "schedule_per must be one of step, epoch, got 'week'"),
         ({"transform": "flip"}, TypeError, "transform must be a function of a batch, .*, got 'flip' of type str"),
         ({"metrics": "acc"}, TypeError, "metrics must be a mapping of names to functions, .*, got 'acc' of type str"),
         ({"metrics": ["accuracy"]}, TypeError, r"metrics must be a mapping .*, got \['accuracy'\] of type list"),

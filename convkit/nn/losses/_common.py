@@ -11,7 +11,11 @@ import numpy as np
 from ..._arrays import is_real, native
 from ..._mode import keeping
 from ..._numbers import number
+from ..._options import of_kind, one_of
+from ..._shapes import integer
 from ..._words import brief
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
 class _ValueAndGradient(NamedTuple):
@@ -105,6 +109,8 @@ def reduce(
 
     Raises
     ------
+    TypeError
+        If `losses` or `grad` is no array of numbers, or `total` no number.
     ValueError
         If `reduction` is unknown.
     NothingCountsError
@@ -120,19 +126,23 @@ def reduce(
     >>> fourth_power(np.array([1.0, 3.0]), np.array([0.0, 1.0]))
     Loss(value=8.5, grad=array([ 2., 16.]), weight=2.0, reduction='mean')
     """
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {brief(reduction)}")
+    one_of(reduction, REDUCTIONS, "reduction")
+    losses = np.asarray(losses)
+    if losses.dtype.kind not in "biuf":
+        raise TypeError(f"losses must be an array of numbers, got {losses.dtype}")
     if not keeping():
         grad = None
     elif callable(grad):
         grad = grad()
+    if grad is not None:
+        of_kind(grad, (np.ndarray, np.generic), "grad", "an ndarray, a function that returns one, or None")
     if reduction == "none":
         return Loss(losses, grad, 1.0, reduction)
     with np.errstate(over="ignore"):
         value = float(losses.sum(dtype=np.float64))
     if reduction == "sum":
         return Loss(value, grad, 1.0, reduction)
-    weight = float(losses.size if total is None else total)
+    weight = float(losses.size) if total is None else number(total, "total", "a number or None", lambda _: True)
     if not weight > 0:
         counts = " that counts" if losses.size else ""
         raise NothingCountsError(
@@ -199,7 +209,7 @@ def check_classes(
     classes = scores.shape[1]
     wrong = labels.astype(np.int64, copy=False).view(np.uint64) >= classes  # where one below 0 is beyond all others
     if ignore_index is not None:
-        wrong &= labels != ignore_index
+        wrong &= labels != integer(ignore_index, "ignore_index", "an int or None")
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
         also = "" if ignore_index is None else f", or {ignore_index} to be ignored"

@@ -53,7 +53,8 @@ def softmax_cross_entropy(
     Raises
     ------
     TypeError
-        If `scores` or `class_weights` are not of float32 or float64, or `labels` not of integers.
+        If `scores` or `class_weights` are not of float32 or float64, `labels` not of integers, or `ignore_index` is no
+        int.
     ValueError
         If the shapes do not fit, a label is no class, a number is out of its range, `reduction` is unknown, or a mean
         of no samples is asked for.

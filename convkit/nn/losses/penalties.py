@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._limits import share
+from ..._options import flag
 from ..._range import p_norm
 from .._gradients import whole
 from ..module import Module
@@ -128,6 +129,7 @@ def _penalty(
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     strength = check_number("strength", strength, "of at least 0", lambda number: number >= 0)
+    biases = flag(biases, "biases")
     chosen = [
         parameter
         for name, parameter in model.named_parameters()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..._limits import difference
-from ._common import Loss, check_held, check_positive, check_targets, reduce
+from ..._options import one_of
+from ._common import REDUCTIONS, Loss, check_held, check_positive, check_targets, reduce
 
 
 def l1(predictions: np.ndarray, targets: np.ndarray, *, reduction: str = "mean") -> Loss:
@@ -167,5 +168,6 @@ def _error(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def _product(a: np.ndarray, b: np.ndarray, reduction: str) -> np.ndarray:
     """a * b; in float64 where the elements are going to be added up, since a square soon is beyond float32."""
+    kind = one_of(reduction, REDUCTIONS, "reduction")
     with np.errstate(over="ignore"):
-        return np.multiply(a, b, dtype=a.dtype if reduction == "none" else np.float64)
+        return np.multiply(a, b, dtype=a.dtype if kind == "none" else np.float64)
