@@ -315,8 +315,8 @@ class Module(_Part, ABC):
         while ahead:  # generators inside each other would hand every module up through all of them
             path, module = ahead.pop()
             yield path, module
-            inside = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
-            ahead += reversed(inside)
+            children = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
+            ahead += reversed(children)
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and every one inside."""
@@ -324,8 +324,8 @@ class Module(_Part, ABC):
         while ahead:
             module = ahead.pop()
             yield module
-            inside = [child for _, child in module.named_children()]
-            ahead += inside[::-1]
+            children = [child for _, child in module.named_children()]
+            ahead += children[::-1]
 
     def named_parameters(self, prefix: str = "", *, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Yield the path and `Parameter` of every parameter, frozen ones too.
@@ -464,8 +464,8 @@ class Module(_Part, ABC):
         new = fitting(own, state, keys if strict else None)
         for name, value in new.items():  # none is part of an array that an earlier one has overwritten
             np.copyto(own[name], value)
-        for name, own in self._named_arrays(remove_duplicate=False):
-            own.version += name in new
+        for name, array in self._named_arrays(remove_duplicate=False):
+            array.version += name in new
         return keys
 
     def describe(self) -> str:
@@ -475,8 +475,8 @@ class Module(_Part, ABC):
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
         own = self.describe()
-        inside = "\n" + "\n".join([f"  {own}"] * bool(own) + lines) + "\n" if lines else own
-        return f"{type(self).__name__}({inside})"
+        text = "\n" + "\n".join([f"  {own}"] * bool(own) + lines) + "\n" if lines else own
+        return f"{type(self).__name__}({text})"
 
 
 class ByElement(Module):
