@@ -172,8 +172,12 @@ def small_network(rng=0, dtype="float32"):
     )
 
 
-def batch(shape, seed=0, dtype="float32"):
+def noise(*shape, dtype="float32", seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def batch(shape, seed=0, dtype="float32"):
+    return noise(*shape, dtype=dtype, seed=seed)
 
 
 def needs_of(monkeypatch):

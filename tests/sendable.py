@@ -11,7 +11,7 @@ import small_training
 from convkit import _verify, analysis, data, distributed, graph, models, nn, onnx_backend, optim, train
 from convkit.nn import losses
 from convkit.optim import schedules
-from nn_cases import ALONE, TWINS
+from nn_cases import ALONE, TWINS, noise
 
 MODULES = (convkit, nn, losses, models, optim, schedules, data, train, analysis, graph, onnx_backend, distributed)
 ABSTRACT = {nn.Module, nn.ByElement, optim.Optimizer, schedules.Schedule, data.Normalizer}
@@ -24,10 +24,6 @@ class Example(NamedTuple):
     name: str
     make: Callable[[], Any]
     use: Callable[[Any], Any] = lambda sent: sent
-
-
-def draw(*shape, dtype="float32", seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 # ---------------------------------------------------------------- layers and models
@@ -74,29 +70,29 @@ def tied():
 def under_way():
     """A model between forward and backward, which stays behind."""
     model = small_training.network(np.random.default_rng(0))
-    model(draw(4, 1, 5, 5))
+    model(noise(4, 1, 5, 5))
     return model
 
 
 def shared(head):
-    ys = head([draw(2, 3), draw(4, 3, seed=1)])
+    ys = head([noise(2, 3), noise(4, 3, seed=1)])
     return ys, head.backward(ys), head.layer.weight.grad
 
 
 def pyramid(neck):
-    maps = [draw(1, 2, 8, 8), draw(1, 3, 4, 4)]
+    maps = [noise(1, 2, 8, 8), noise(1, 3, 4, 4)]
     y = neck(maps)
     return y, neck.backward([np.ones_like(each) for each in y])
 
 
 MODELS = (
-    Example("tied", tied, steps(draw(3, 4))),
-    Example("under_way", under_way, steps(draw(4, 1, 5, 5))),
-    Example("dropout", lambda: nn.Dropout(0.5, rng=1), steps(draw(5, 6))),
-    Example("dropout2d", lambda: nn.Dropout2d(0.5, rng=1), steps(draw(5, 6, 2, 2))),
-    Example("sequential", lambda: small_training.network(np.random.default_rng(0)), steps(draw(4, 1, 5, 5))),
-    Example("lenet5", lambda: models.lenet5(3, rng=0), steps(draw(2, 1, 32, 32))),
-    Example("unet", lambda: models.unet(3, in_channels=2, width=2, depth=2, rng=0), steps(draw(2, 2, 8, 12))),
+    Example("tied", tied, steps(noise(3, 4))),
+    Example("under_way", under_way, steps(noise(4, 1, 5, 5))),
+    Example("dropout", lambda: nn.Dropout(0.5, rng=1), steps(noise(5, 6))),
+    Example("dropout2d", lambda: nn.Dropout2d(0.5, rng=1), steps(noise(5, 6, 2, 2))),
+    Example("sequential", lambda: small_training.network(np.random.default_rng(0)), steps(noise(4, 1, 5, 5))),
+    Example("lenet5", lambda: models.lenet5(3, rng=0), steps(noise(2, 1, 32, 32))),
+    Example("unet", lambda: models.unet(3, in_channels=2, width=2, depth=2, rng=0), steps(noise(2, 2, 8, 12))),
     Example("each", lambda: nn.Each(nn.Linear(3, 2, rng=0)), shared),
     Example("feature_pyramid", lambda: models.FeaturePyramid((2, 3), 4, rng=0), pyramid),
     Example(
@@ -105,7 +101,7 @@ MODELS = (
             [nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1, rng=0)), nn.Sequential(nn.Conv2d(2, 3, 3, 2, 1, rng=0))],
             models.FeaturePyramid((2, 3), 4, rng=0),
         ),
-        lambda network: network(draw(1, 1, 16, 16)),
+        lambda network: network(noise(1, 1, 16, 16)),
     ),
 )
 
@@ -117,7 +113,7 @@ def optimizer(kind, **options):
     """An optimizer with a step behind it and a gradient for the next."""
 
     def make():
-        parameters = [nn.Parameter(draw(3, 4)), nn.Parameter(draw(5, dtype="float64"))]
+        parameters = [nn.Parameter(noise(3, 4)), nn.Parameter(noise(5, dtype="float64"))]
         optimizer = kind(parameters, **options)
         for _ in range(2):
             for parameter in parameters:
@@ -145,7 +141,7 @@ def average(ema):
     ema.model[0].weight.data[...] = 2
     ema.update()
     with ema.swapped() as model:
-        return model.eval()(draw(2, 1, 5, 5)), ema.state_dict()
+        return model.eval()(noise(2, 1, 5, 5)), ema.state_dict()
 
 
 def schedule(made):
@@ -162,7 +158,7 @@ OPTIMIZERS = (
     optimizer(optim.RMSprop, momentum=0.5),
     Example(
         "group",
-        lambda: optim.Adam([{"params": [nn.Parameter(draw(2))], "lr": 1}], 2).groups[0],
+        lambda: optim.Adam([{"params": [nn.Parameter(noise(2))], "lr": 1}], 2).groups[0],
         lambda group: group.numbers,
     ),
     Example("ema", averages, average),
@@ -192,7 +188,7 @@ def image_folder(root):
 
 def begun_batches():
     """The batches of a set, one handed out: those of the next epoch follow from the generator."""
-    batches = data.minibatches(draw(7, 2), np.arange(7), 3, rng=0)
+    batches = data.minibatches(noise(7, 2), np.arange(7), 3, rng=0)
     next(iter(batches))
     return batches
 
@@ -250,16 +246,16 @@ def grown(rows):
 
 
 def normalizer(make):
-    fitted = make().fit(np.abs(draw(6, 3, 2)) + 1)
-    x = np.abs(draw(2, 3, 2, seed=1)) / 2
+    fitted = make().fit(np.abs(noise(6, 3, 2)) + 1)
+    x = np.abs(noise(2, 3, 2, seed=1)) / 2
     return Example(type(fitted).__name__, lambda: fitted, lambda sent: (sent(x), sent.inverse(sent(x))))
 
 
 TRAINING = (
     Example("minibatches", begun_batches, lambda batches: [list(batches), list(batches)]),
-    Example("split", lambda: data.Split(*(draw(2, 2, seed=i) for i in range(4)))),
+    Example("split", lambda: data.Split(*(noise(2, 2, seed=i) for i in range(4)))),
     Example(
-        "compose", lambda: data.Compose(data.flip, partial(data.shift, pixels=2)), lambda f: f(draw(4, 1, 6, 6), rng=0)
+        "compose", lambda: data.Compose(data.flip, partial(data.shift, pixels=2)), lambda f: f(noise(4, 1, 6, 6), rng=0)
     ),
     *map(normalizer, (data.ZScore, data.MinMax, data.Log, data.Exp, data.Arctan)),
     Example("trainer", interrupted, trained_on),
@@ -283,17 +279,17 @@ TRAINING = (
 
 
 def conv_gradients():
-    x, w = draw(1, 2, 5, 5), draw(2, 2, 3, 3)
+    x, w = noise(1, 2, 5, 5), noise(2, 2, 3, 3)
     return convkit.conv2d_backward(convkit.conv2d(x, w), x, w)
 
 
 def deform_gradients():
-    x, offset, w = draw(1, 2, 5, 5), draw(1, 18, 3, 3), draw(2, 2, 3, 3)
-    return convkit.deform_conv2d_backward(draw(1, 2, 3, 3), x, offset, w)
+    x, offset, w = noise(1, 2, 5, 5), noise(1, 18, 3, 3), noise(2, 2, 3, 3)
+    return convkit.deform_conv2d_backward(noise(1, 2, 3, 3), x, offset, w)
 
 
 def grid_gradients():
-    return convkit.grid_sample_backward(draw(1, 2, 3, 3), draw(1, 2, 5, 5), draw(1, 3, 3, 2))
+    return convkit.grid_sample_backward(noise(1, 2, 3, 3), noise(1, 2, 5, 5), noise(1, 3, 3, 2))
 
 
 def penalty():
@@ -308,14 +304,14 @@ def penalised(sent):
 
 
 def learned(parameter):
-    parameter.accumulate(draw(2, 3))
+    parameter.accumulate(noise(2, 3))
     parameter.grad *= 2
     parameter.data += parameter.grad
     return parameter.data, parameter.grad, parameter.trainable
 
 
 def operator():
-    return analysis.conv_operator("conv2d", (1, 4, 4), draw(1, 1, 3, 3))
+    return analysis.conv_operator("conv2d", (1, 4, 4), noise(1, 1, 3, 3))
 
 
 def conv():
@@ -331,17 +327,17 @@ RESULTS = (
     Example(
         "explanation", lambda: convkit.explain("conv1d", (1, 1, 8), (1, 1, 3)), lambda sent: (sent.as_dict(), str(sent))
     ),
-    Example("buffer", lambda: nn.Buffer(draw(2, 3)), lambda buffer: np.add(buffer.data, 1, out=buffer.data)),
-    Example("parameter", lambda: nn.Parameter(draw(2, 3)), learned),
+    Example("buffer", lambda: nn.Buffer(noise(2, 3)), lambda buffer: np.add(buffer.data, 1, out=buffer.data)),
+    Example("parameter", lambda: nn.Parameter(noise(2, 3)), learned),
     Example("window", lambda: nn.Window.moving(3)),
     Example("keys", lambda: nn.IncompatibleKeys(["a"], [])),
-    Example("loss", lambda: losses.l2(draw(4), draw(4, seed=1))),
+    Example("loss", lambda: losses.l2(noise(4), noise(4, seed=1))),
     Example("penalty", penalty, penalised),
-    Example("operator", operator, lambda sent: (sent @ draw(16), sent.T @ draw(4), sent @ draw(16, 2))),
-    Example("matrix", lambda: analysis.conv_matrix("conv2d", (1, 4, 4), draw(1, 1, 3, 3)), lambda m: m @ draw(16)),
+    Example("operator", operator, lambda sent: (sent @ noise(16), sent.T @ noise(4), sent @ noise(16, 2))),
+    Example("matrix", lambda: analysis.conv_matrix("conv2d", (1, 4, 4), noise(1, 1, 3, 3)), lambda m: m @ noise(16)),
     Example("fields", lambda: analysis.receptive_field(conv(), (1, 1, 8, 8)), lambda sent: (type(sent), str(sent))),
     Example("effective", lambda: analysis.effective_receptive_field(conv(), (1, 1, 8, 8))),
-    Example("report", lambda: analysis.check_gradients(conv(), draw(1, 1, 4, 4)), lambda sent: (sent.ok, str(sent))),
+    Example("report", lambda: analysis.check_gradients(conv(), noise(1, 1, 4, 4)), lambda sent: (sent.ok, str(sent))),
     Example("summary", lambda: analysis.summary(conv(), (1, 1, 8, 8)), lambda sent: (sent.rows, str(sent))),
 )
 
@@ -386,7 +382,9 @@ def unsupported():
 
 
 def on_images(run):
-    return run(draw(2, 1, 5, 5)), run(draw(1, 1, 7, 4)) if not isinstance(run, graph.Network) else run(draw(1, 1, 5, 5))
+    return run(noise(2, 1, 5, 5)), run(noise(1, 1, 7, 4)) if not isinstance(run, graph.Network) else run(
+        noise(1, 1, 5, 5)
+    )
 
 
 NETWORKS = (
@@ -394,12 +392,12 @@ NETWORKS = (
     Example("network_to_be", lambda: network(False), on_images),
     Example("graph", lambda: network().graph, lambda graph_: (repr(graph_), on_images(graph.Network(graph_)))),
     Example("info", lambda: graph.Info((2, 3), np.dtype(np.float32))),
-    Example("onnx_prepared", lambda: onnx_backend.prepare(of_onnx()), lambda model: model.run([draw(4)])),
+    Example("onnx_prepared", lambda: onnx_backend.prepare(of_onnx()), lambda model: model.run([noise(4)])),
     Example("onnx_reference", by_onnx, lambda model: (model(np.array(["a"], object)), repr(model))),
     Example("unsupported", unsupported, lambda error: (type(error), str(error), vars(error))),
     Example("ranks", lambda: distributed.Ranks(5), lambda ranks: ranks.fold([2, 3, 5, 7, 11], lambda a, b: a - b)),
-    Example("prepared", lambda: convkit.prepare_conv2d(draw(6, 1, 3, 3), padding=1, activation="relu"), on_images),
-    Example("prepared_transpose", lambda: convkit.prepare_conv_transpose2d(draw(1, 4, 3, 3), stride=2), on_images),
+    Example("prepared", lambda: convkit.prepare_conv2d(noise(6, 1, 3, 3), padding=1, activation="relu"), on_images),
+    Example("prepared_transpose", lambda: convkit.prepare_conv_transpose2d(noise(1, 4, 3, 3), stride=2), on_images),
 )
 
 LAYERS = (*map(layer, TWINS + ALONE),)

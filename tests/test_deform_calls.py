@@ -10,6 +10,7 @@ import pytest
 import convkit
 from cases import LAYOUTS, THOROUGH, arrange, assert_same_bits, each, restore
 from deform_cases import GRADIENTS, IMAGES, Deform, backward, everything, named, random_data
+from refusals import ones
 from views import FORMS as OUT_FORMS
 from views import VIEWS, with_canaries
 
@@ -133,10 +134,6 @@ def test_shapes_stand_in_for_what_is_not_read(problem):
 
 
 # ---- what is refused ----
-
-
-def ones(*shape, dtype="float32"):
-    return np.ones(shape, dtype)
 
 
 def good(backward_too: bool, layout: str = "NCHW") -> dict:

@@ -14,15 +14,11 @@ from convkit import _probe, graph, models, nn
 from convkit.graph import Graph, Info, Network, ir
 from convkit.graph.placement import Spot, view_of
 from graph_cases import bound, random_model
-from nn_cases import with_numbers
+from nn_cases import noise, with_numbers
 
 SHAPES = {"lenet5": (2, 1, 32, 32), "unet": (1, 1, 32, 32), "dcgan_generator": (2, 100, 1, 1)}
 CLASSIFIED = ("alexnet", "vgg16")  # by a hundred million numbers, which take seconds to draw: they are left out
 THOROUGH = pytest.mark.thorough
-
-
-def noise(*shape, dtype="float32", seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def close(got, wanted):

@@ -1,16 +1,16 @@
 """Branches side by side, deformable layers and their branch, pooling with indices: what the other tests do not see."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import convkit
 from convkit import nn
 from convkit.analysis import check_gradients
-from nn_cases import with_numbers
+from nn_cases import noise, with_numbers
 
-
-def batch(*shape, seed=0, dtype="float64"):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+batch = partial(noise, dtype="float64")
 
 
 def test_a_residual_branch_of_zeros_does_nothing():
