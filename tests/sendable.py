@@ -382,9 +382,8 @@ def unsupported():
 
 
 def on_images(run):
-    return run(noise(2, 1, 5, 5)), run(noise(1, 1, 7, 4)) if not isinstance(run, graph.Network) else run(
-        noise(1, 1, 5, 5)
-    )
+    other = (1, 1, 5, 5) if isinstance(run, graph.Network) else (1, 1, 7, 4)
+    return run(noise(2, 1, 5, 5)), run(noise(*other))
 
 
 NETWORKS = (

@@ -33,7 +33,7 @@ def test_the_guide_is_one_program(tmp_path, monkeypatch, capsys, brief):
     assert (tmp_path / "curves.png").exists() and (tmp_path / "digits.onnx").exists()
 
 
-PAGES = ("README.md", "docs/networks.md", "docs/onnx.md", "docs/inside.md")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("networks", "onnx", "inside", "distributed", "coming_from")))
 ALONE = [(page, i) for page in PAGES for i in range(len(blocks(page)))]
 
 
