@@ -13,9 +13,9 @@ from .._ext import engine
 from .._limits import share
 from .._options import NO_ACTIVATION as NONE
 from ..ops import _elementwise
+from ..ops._elementwise import Code
 from .table import OPS, Attrs, Info, Op, op, repeats
 
-Code = _elementwise.Activation
 COPY = engine.ACTIVATE  # if it is none
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from .._options import NO_ACTIVATION
 from ..ops import _channels, _moments
 from ..ops._channels import Map
-from ..ops._elementwise import Activation
+from ..ops._elementwise import Code
 from ..ops._moments import Standard, quiet
 from .parameter import Parameter
 
@@ -29,7 +29,7 @@ def go_back(
     weight: Parameter | None,
     bias: Parameter | None,
     out: np.ndarray | None,
-    activation: Activation = NO_ACTIVATION,
+    activation: Code = NO_ACTIVATION,
     *,
     constant: bool = False,
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from .._ext import engine
 from .._options import NO_ACTIVATION
 from .._threads import current
-from ._elementwise import Activation
+from ._elementwise import Code
 
 LANES = 16  # the fewest channels that the engine takes side by side
 # A sum of LONG values is the sum of up to CUTS runs'. Threads share whole channels: of fewer than FEW, each run is
@@ -40,7 +40,7 @@ def gradient_sums(grads: np.ndarray, planes: np.ndarray, by: Map) -> np.ndarray:
     return _sums(planes, grads, by)
 
 
-def apply(planes: np.ndarray, by: Map, out: np.ndarray, activation: Activation = NO_ACTIVATION) -> None:
+def apply(planes: np.ndarray, by: Map, out: np.ndarray, activation: Code = NO_ACTIVATION) -> None:
     """xhat into `out`, which overlaps nothing; `activation` is one that is no more than bounds."""
     _map(planes, None, by, out, activation)
 
@@ -125,7 +125,7 @@ def _map(
     grads: np.ndarray | None,
     numbers: tuple[np.ndarray, ...],
     out: np.ndarray,
-    activation: Activation = NO_ACTIVATION,
+    activation: Code = NO_ACTIVATION,
 ) -> None:
     if out.size == 0:
         return

@@ -18,7 +18,7 @@ from .._options import NO_ACTIVATION
 from .._threads import current
 from . import _channels
 from ._channels import Map
-from ._elementwise import Activation
+from ._elementwise import Code
 
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -78,7 +78,7 @@ def standard(
     weight: np.ndarray | None = None,
     bias: np.ndarray | None = None,
     out: np.ndarray | None = None,
-    activation: Activation = NO_ACTIVATION,
+    activation: Code = NO_ACTIVATION,
 ) -> Standard:
     """The map to mean 0 and variance ``var / (var + eps)``; and into `out`, if given, ``xhat * weight + bias``.
 
@@ -108,7 +108,7 @@ def back(
     by: Standard,
     weight: np.ndarray | None,
     bias: np.ndarray | None = None,
-    activation: Activation = NO_ACTIVATION,
+    activation: Code = NO_ACTIVATION,
     *,
     constant: bool,
     total: np.ndarray | None,
