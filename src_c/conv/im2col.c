@@ -9,9 +9,9 @@
 #include "base/parallel.h"
 #include "conv_dense.h"
 
+/* A tile of columns: a box of outputs, a block of (channel, tap) rows; sizes set by hand. */
 enum { TILE_OUTPUTS = 256, TILE_ROWS = 256 };
 
-/* A tile of columns: a box of outputs, a block of (channel, tap) rows. */
 typedef struct col_plan {
   const ck_conv *call;
   const ck_kernels *k;

@@ -5,12 +5,12 @@
 #include "dense/dense.h"
 #include "dense/multiply.h"
 
-enum {
-  SHARED_BYTES = 2560 * 1024,
-  PANEL_BYTES = 288 * 1024,
-  FEWEST_OUTPUTS = 64, /* in a panel of the weight's gradient: each samples anew */
-  RUN_PIXELS = 256,    /* their samples, 32 channels of them, stay in level 1 */
-  MOST_PARTS = 16,
+enum {                             /* set by hand, but for RUN_PIXELS */
+       SHARED_BYTES = 2560 * 1024, /* what the threads share of a chunk */
+       PANEL_BYTES = 288 * 1024,   /* of weights, a thread: with what they are multiplied by they stay in level 2 */
+       FEWEST_OUTPUTS = 64,        /* in a panel of the weight's gradient: each samples anew */
+       RUN_PIXELS = 256,           /* their samples, 32 channels of them, stay in level 1 */
+       MOST_PARTS = 16,            /* of the lane tiles of all offset groups */
 };
 
 static int64_t lanes_of(const ck_chunk *c) { return c->sampler.vectors * c->k->vector; }

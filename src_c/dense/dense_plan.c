@@ -11,6 +11,7 @@
 #include "lines.h"
 #include "sheets.h"
 
+/* Groups a task works off at most, and tasks a thread that share out evenly; set by hand. */
 enum { MOST_GROUPS = 64, TASKS_A_THREAD = 6 };
 /* Tasks that take less than that are joined, if they are of whole images, whose tables are alike.
  * 24000 to 65536 were as good on two threads: 32 images of 8x8, 1 to 16 channels, 3x3, take 0.88 of the time of four
@@ -184,6 +185,7 @@ static void take_smallest(const ck_dense *d, ck_dense_plan *p, const ck_run *run
 /* Tries block sizes, cuts of the innermost axis and splits of the lane tiles; keeps the least estimated time that fits
  * a thread's scratch, if that is less than the plan has already. */
 static void choose_block(const ck_dense *d, ck_dense_plan *p, const ck_run *run, const int64_t edge[4][2]) {
+  /* Outputs: multiples of 28 and 56, which the rows of published networks have. */
   static const int64_t windows[] = {6272, 3136, 1568, 896, 784, 560, 448, 392, 280, 224, 112, 56, 28, 14, 7, 1};
   static const int64_t columns[] = {0,   0,   0,   392, 336, 280, 224, 196,
                                     168, 140, 112, 84,  56,  28,  14,  1}; /* nine times as large */

@@ -121,6 +121,22 @@ static void fold_phases(const ck_pool_block *t, ck_pool_fold f, const ck_pool_sp
   k->pool_join(dst, t->b.phases, phases, f.lines, s->n);
 }
 
+/* By powers all of so many taps; where some results have one more, that of each comes after them. */
+static void fold_most(ck_pool_block *t, ck_pool_fold *f, int64_t taps, int one_more, int64_t all, int64_t reach) {
+  const char *src = f->src;
+  if (taps > 2)
+    fold_powers(t, f, taps, all, reach);
+  if (!one_more || taps < 2)
+    return;
+  ck_pool_fold g = *f;
+  g.taps = 2;
+  g.lines = 1;
+  g.length = all - (taps - 1) * reach;
+  g.dst = t->b.work[1];
+  t->p->k->pool_fold(&g);
+  set_pair(f, g.dst, src, taps, reach * t->p->k->real_size, 0);
+}
+
 void ck_pool_fold_axis(ck_pool_block *t, int d, const char *src, int64_t src_line, int64_t lines, int64_t inner,
                        char *dst) {
   const ck_pool_plan *p = t->p;
@@ -145,18 +161,8 @@ void ck_pool_fold_axis(ck_pool_block *t, int d, const char *src, int64_t src_lin
                     .dst_group = inner * item,
                     .codes = t->b.codes,
                     .code_step = t->code[d]};
-  int64_t taps = a->irregular ? s->least : s->taps;
-  if (a->by_powers && taps > 2)
-    fold_powers(t, &f, taps, all, reach);
-  if (a->by_powers && a->irregular && taps > 1) { /* those, and for some results the one after them */
-    ck_pool_fold g = f;
-    g.taps = 2;
-    g.lines = 1;
-    g.length = all - (taps - 1) * reach;
-    g.dst = t->b.work[1];
-    p->k->pool_fold(&g);
-    set_pair(&f, g.dst, src, taps, reach * item, 0);
-  }
+  if (a->by_powers)
+    fold_most(t, &f, a->irregular ? s->least : s->taps, a->irregular, all, reach);
   if (halves)
     set_offsets(t, &f);
   if (d == 2 && p->fused)

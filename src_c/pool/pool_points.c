@@ -9,6 +9,8 @@
 #include "base/geometry.h"
 #include "base/parallel.h"
 
+/* Channels of a task where they are adjacent, points of one where they are not, lines from poll to poll; set by hand.
+ */
 enum { CHANNEL_BLOCK = 64, TASK_POINTS = 32768, POLL_LINES = 4096 };
 
 typedef struct points_plan {

@@ -13,7 +13,12 @@
 #include "pool_axis.h"
 #include "pool_points.h"
 
-enum { PIECE = 2048, /* elements staged at once */ LONG = 1 << 20, TASK_ELEMENTS = 65536, LANE_VECTORS = 16 };
+enum {                 /* set by hand */
+       PIECE = 2048,   /* elements staged at once */
+       LONG = 1 << 20, /* elements from poll to poll */
+       TASK_ELEMENTS = 65536,
+       LANE_VECTORS = 16, /* adjacent channels that are summed together */
+};
 
 typedef struct whole_plan {
   const ck_pool *call;
