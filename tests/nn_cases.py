@@ -150,6 +150,11 @@ ALONE = (
     Case("max_pool2d_last", lambda nn: nn.MaxPool2d(2, layout="NHWC"), (2, 4, 4, 3)),
     Case("avg_pool2d_same", lambda nn: nn.AvgPool2d(3, 2, "same", layout="NHWC"), (2, 4, 5, 3)),
     Case("global_avg_pool2d_last", lambda nn: nn.GlobalAvgPool2d(layout="NHWC"), (2, 4, 5, 3)),
+    Case(
+        "upsample_corners_scaled",
+        lambda nn: nn.Upsample(scale_factor=1.5, mode="bilinear", align_corners=True),
+        (2, 2, 3, 5),
+    ),
     Case("upsample_area", lambda nn: nn.Upsample(scale_factor=0.6, mode="area"), (2, 3, 7, 5)),
     Case("upsample_spread", lambda nn: nn.Upsample((3, 2), mode="bilinear", antialias=True), (2, 3, 8, 7)),
     Case("upsample_spread_cubic", lambda nn: nn.Upsample((3, 9), mode="bicubic", antialias=True), (2, 3, 8, 7)),

@@ -353,7 +353,9 @@ def _resize_sizes(attrs: Attrs, x: Info, scales: Info | None, sizes: Info | None
         raise ValueError("scales or sizes must be given, got neither")
     else:
         for scale, axis in zip(needs(scales), axes, strict=True):
-            used[axis], shape[axis] = float(scale), math.floor(shape[axis] * scale)  # in the dtype of the scales
+            # Sizes are of the scales' own dtype. Of coordinates, float32's 3.1 is 3.1, not 3.0999999: else places that
+            # should be whole numbers would be just below them.
+            used[axis], shape[axis] = float(str(scale)), math.floor(shape[axis] * scale)
     return tuple(shape), tuple(used)
 
 

@@ -17,7 +17,9 @@ def _number(node: Node | None, ops: str) -> tuple[Value, float] | None:
     if node is None or node.op not in ops.split() or len(node.inputs) != 2 or "activation" in node.attrs:
         return None
     for x, number in (node.inputs, node.inputs[::-1])[: 1 if node.op in ("Div", "Sub", "Pow") else 2]:
-        if number.data is not None and x.data is None and number.data.size == 1 and number.data.dtype.kind == "f":
+        if number.data is None or x.data is not None or number.data.size != 1 or number.data.dtype.kind != "f":
+            continue
+        if number.data.ndim <= max(1, _axes_of(x) or 0):  # else the result may have more axes than x
             return x, float(number.data.reshape(()))
     return None
 

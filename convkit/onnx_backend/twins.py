@@ -187,9 +187,12 @@ def _resize(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
 
 
 def _nearest(scale: float, size: int) -> np.float32:
-    nearest = np.float32(scale)
-    while math.floor(float(nearest) * size) < math.floor(scale * size):
+    """Large enough for onnx's inference, which multiplies in float64, and not too large for runtimes, in float32."""
+    nearest, wanted = np.float32(scale), math.floor(scale * size)
+    while math.floor(float(nearest) * size) < wanted:
         nearest = np.nextafter(nearest, np.float32(np.inf))
+    while math.floor(nearest * np.float32(size)) > wanted:
+        nearest = np.nextafter(nearest, np.float32(0))
     return nearest
 
 

@@ -69,14 +69,16 @@ enum { FETCHED_AHEAD = 1024 };
 enum { NO_GRADIENT, GRADIENT, SLOPED };
 
 /* g times the derivative, which is 0 or 1, of an activation of x. Its argument is formed as forward forms it, bit by
- * bit, which takes less time than to read its result: that is seldom in level 2 any more. */
+ * bit, which takes less time than to read its result: that is seldom in level 2 any more (map_run's). */
 CK_INLINE group sloped(group x, group g, const group number[CK_SUM_NUMBERS], const group of[CK_SLOPE_NUMBERS],
                        const ck_bounds *slope) {
   typedef lane_bits bits __attribute__((vector_size(sizeof(vnarrow))));
   const REAL low = (REAL)slope->low, high = (REAL)slope->high;
   CK_UNROLL
   for (int q = 0; q < WIDES; q++) {
-    const vnarrow v = (x.of[q] * number[0].of[q] - number[1].of[q]) * of[0].of[q] + of[1].of[q];
+    vnarrow product = (x.of[q] * number[0].of[q] - number[1].of[q]) * of[0].of[q];
+    CK_PIN(product);
+    const vnarrow v = product + of[1].of[q];
     g.of[q] = (vnarrow)((bits)g.of[q] & (bits)(v > low) & ~(bits)(v >= high));
   }
   return g;
@@ -160,7 +162,8 @@ CK_INLINE vreal number_at(const void *of, int64_t i, const int lanes) {
   return lanes ? v_loadu((const REAL *)of + i) : v_set1(*(const REAL *)of);
 }
 
-/* At least a vector: the last one overlaps the one before. */
+/* At least a vector: the last one overlaps the one before. A product is rounded before it is added to, as by two passes
+ * element by element, which a network takes where memory has another order. */
 CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
                        const REAL *const number[CK_CHANNEL_NUMBERS], const ck_channel_map *p, const int lanes,
                        const int of_gradient) {
@@ -177,7 +180,7 @@ CK_INLINE void map_run(const REAL *x, const REAL *g, REAL *y, int64_t count,
     for (int k = 0; k < numbers && lanes; k++)
       n[k] = number_at(number[k], i, 1);
     __builtin_prefetch((const void *)((uintptr_t)(y + i) + FETCHED_AHEAD), 1);
-    const vreal d = v_loadu(x + i) * n[0] - n[1], xhat = d * n[2] + n[3], v = d * of[0] + of[1];
+    const vreal d = v_loadu(x + i) * n[0] - n[1], xhat = v_pinned(d * n[2]) + n[3], v = v_pinned(d * of[0]) + of[1];
     vreal through = v_loadu(g + i);
     if (of_gradient == SLOPED)
       through = (vreal)((vmask)through & (v > low) & ~(v >= high));

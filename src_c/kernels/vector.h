@@ -89,14 +89,15 @@ CK_INLINE vreal v_set1(REAL a) { return a - (vreal){0}; }
 
 /* v, formed here: the compiler neither looks through it nor moves it. Of a sum of two products, one is pinned: which of
  * them is rounded before it is added would else be the compiler's choice, and another for each vector. */
-CK_INLINE vreal v_pinned(vreal v) {
 #if defined(__x86_64__) || defined(__i386__)
-  __asm__("" : "+x"(v));
+#define CK_PIN(v) __asm__("" : "+x"(v))
 #elif defined(__aarch64__)
-  __asm__("" : "+w"(v));
+#define CK_PIN(v) __asm__("" : "+w"(v))
 #else
-  __asm__("" : "+m"(v));
+#define CK_PIN(v) __asm__("" : "+m"(v))
 #endif
+CK_INLINE vreal v_pinned(vreal v) {
+  CK_PIN(v);
   return v;
 }
 

@@ -102,6 +102,15 @@ def test_hard_swish_spelt_out(name):
     np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ("divided last", "gate"))
+def test_a_number_that_brings_axes_is_no_plain_one(name, monkeypatch):
+    monkeypatch.setitem(SPELT[name][1].__globals__, "SIX", np.full((1, 1, 1), 6.0))
+    x = noise(2, 3)
+    network, wanted = made(SPELT[name][1], x)
+    assert network(x).shape == wanted.shape == (1, 2, 3)
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", ((2, 3, 4, 5), (2, 20, 1, 3), (3, 4), (5,), ()))
 @pytest.mark.parametrize("number", (np.array(2.0), np.array([-1.5])), ids=("no axes", "one"))
 def test_a_product_and_a_sum_are_one_pass(shape, number, tmp_path):

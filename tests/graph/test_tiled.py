@@ -35,6 +35,19 @@ def test_tiles_that_are_enlarged_in_float64(mode, ratio):
     np.testing.assert_array_equal(network.tiled(x, 16), network(x))
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 20, 9), (1, 20, 9, 9), (1, 3, 7, 8, 9), (1, 3, 40)], ids=str)
+def test_normalisation_by_itself(shape):
+    """A part of an image is no image whose values are neighbours, nor in the order that a whole one has."""
+    nd, rng = len(shape) - 2, np.random.default_rng(0)
+    norm, pool = (getattr(nn, name.format(nd)) for name in ("BatchNorm{}d", "MaxPool{}d"))
+    for first in (pool(2, 1), nn.Upsample(scale_factor=2)):
+        last = norm(shape[1])
+        for _, value in last.named_buffers():
+            value.data[...] = rng.uniform(0.5, 2, value.shape)
+        network, x = nn.Sequential(first, last).prepare(), rng.standard_normal(shape, np.float32)
+        np.testing.assert_array_equal(network.tiled(x, 5), network(x))
+
+
 @pytest.mark.parametrize("name", ("strides", "rounding up", "modes"))
 def test_tiles_of_one_or_two_elements(name):
     make, shape = TILED[name]

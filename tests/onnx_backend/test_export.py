@@ -94,6 +94,14 @@ def test_a_model_comes_back(name, tmp_path):
         assert most[0] == most[1]
 
 
+@pytest.mark.parametrize("factor, size", [(0.29, 100), (2.3, 100), (0.35, 180), (3.1, 64)])
+def test_ratios_that_float32_does_not_hold(factor, size, tmp_path):
+    """ONNX has no others: sizes and pixels are those of the layer."""
+    x, layer = np.arange(size, dtype=np.float32).reshape(1, 1, size), nn.Upsample(scale_factor=factor)
+    onnx_backend.export(layer, tmp_path / "resize.onnx", x.shape)
+    np.testing.assert_array_equal(onnx_backend.load(tmp_path / "resize.onnx")(x), layer.predict(x))
+
+
 def test_tensors_have_the_names_of_the_state(tmp_path):
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, rng=0), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(16, 5, rng=1),
