@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from .._arrays import as_array, as_out, empty, in_order, native
+from .._arrays import as_array, as_out, empty, in_order, is_real, native
 from .._ext import engine
 from .._shapes import per_axis, x_shape
 from .._stored import Stored
@@ -274,7 +274,10 @@ class Network:
         return [value.info.shape for value in self._graph.inputs]
 
     @np.errstate(all="ignore")
-    def tiled(self, x: Any, tile: int | Sequence[int], *, out: Any = None) -> Any:
+    def tiled(
+        self, x: Any, tile: int | Sequence[int], *, out: Any = None,
+        convert: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Any:  # fmt: skip
         """Run the network over images or volumes that need not fit into memory, tile by tile.
 
         Parameters
@@ -288,6 +291,9 @@ class Network:
         out : array or sequence of arrays, optional
             Of the result's shape and dtype, in memory that x is not read from, written to by slices; by default a new
             ndarray. One for each output, if the network has several.
+        convert : function, optional
+            Called with each part of x that is read, ``(1, C, *spatial)``; returns the same in the network's dtype:
+            ``lambda part: part.astype(np.float32) / 255`` of bytes.
 
         Returns
         -------
@@ -303,7 +309,7 @@ class Network:
             the image's own statistics); the message names all such. If `out` has another shape, or its tiles would
             overwrite x or one another.
         TypeError
-            If x or `out` has another dtype, or none.
+            If x, or what `convert` makes of it, or `out` has another dtype, or none.
         OSError
             If a part of x cannot be read, or one of `out` written; the message names it.
 
@@ -317,7 +323,17 @@ class Network:
         True
         """
         x = Stored(x, "x")
-        tiles = Tiles.of(self, x.shape, x.dtype)
+        if convert is None and not is_real(x.dtype.newbyteorder("=")):
+            raise TypeError(
+                f"x must have dtype float32 or float64, got {x.dtype}; convert=lambda part: part.astype(np.float32) "
+                "makes it so part by part"
+            )
+        read = x.__getitem__ if convert is None else lambda where: _converted(convert, x[where])
+        if convert is None:
+            tiles = Tiles.of(self, x.shape, x.dtype)
+        else:
+            first = (slice(0, 1), slice(0, x.shape[1]), *[slice(0, 1)] * (x.ndim - 2))
+            tiles = Tiles.of(self, x.shape, read(first).dtype, "what convert returns")
         sizes = per_axis(tile, x.ndim - 2, "tile", 1)
         infos = [info._replace(shape=(x.shape[0], *info.shape[1:])) for info in tiles.tiling.outs]
         given = [None] * len(infos) if out is None else list(out) if self.graph.several else [out]
@@ -329,7 +345,7 @@ class Network:
         for block in tiles.tiling.tiles(sizes):
             part = tiles.tiling.part(block)
             for image in range(x.shape[0]):
-                made = tiles.run(part, x[_slices(image, x.shape[1], part.reads)])
+                made = tiles.run(part, read(_slices(image, x.shape[1], part.reads)))
                 for each, ranges, result in zip(outs, block, made, strict=True):
                     each[_slices(image, each.shape[1], ranges)] = result
                 for each in (x, *outs):
@@ -434,7 +450,7 @@ class Tiles:
         self._idle: list[np.ndarray] = []
 
     @classmethod
-    def of(cls, network: Network, shape: tuple[int, ...], dtype: np.dtype) -> Tiles:
+    def of(cls, network: Network, shape: tuple[int, ...], dtype: np.dtype, name: str = "x") -> Tiles:
         """Those over images of this shape, which are not looked at."""
         if network._source is not None:
             network._source.check()
@@ -443,7 +459,7 @@ class Tiles:
             network._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
         wanted = network.graph.dtype_of(network.graph.inputs[0])
         if dtype != wanted:
-            raise TypeError(f"x must have dtype {wanted}, got {dtype}")
+            raise TypeError(f"{name} must have dtype {wanted}, got {dtype}")
         graph = network._graph_for([np.broadcast_to(np.zeros((), dtype), shape)])
         return cls(network, Tiling(graph, (1, *shape[1:]), dtype))
 
@@ -457,6 +473,13 @@ class Tiles:
         now, net = _circumstances(), self.network
         plan = self._plans.of((part.key, len(images), now), lambda: net._plan(part.graph(), [images], now))
         return net._run(plan, self._idle, [images])
+
+
+def _converted(convert: Callable[[np.ndarray], np.ndarray], part: np.ndarray) -> np.ndarray:
+    made = np.asarray(convert(part))
+    if made.shape != part.shape:
+        raise ValueError(f"convert must keep the shape of a part, {part.shape}, got {made.shape}")
+    return made
 
 
 def _slices(image: int, channels: int, ranges: Sequence[Range]) -> tuple[slice, ...]:

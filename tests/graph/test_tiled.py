@@ -183,6 +183,20 @@ def test_tiles_share_their_memory(monkeypatch):
     assert len(made) <= 3 and made[0] is not made[-1]
 
 
+def test_parts_are_converted_as_they_are_read():
+    network, rng = conv(2, 3, 3, padding=1).prepare(), np.random.default_rng(0)
+    x = rng.integers(0, 256, (2, 2, 20, 23), np.uint8)
+    for _ in range(2):  # before the first call and after it
+        with pytest.raises(TypeError, match="x must have dtype float32 or float64, got uint8; convert="):
+            network.tiled(x, 8)
+        tiled = network.tiled(x, 8, convert=lambda part: part.astype(np.float32) / 255)
+        np.testing.assert_array_equal(tiled, network(x.astype(np.float32) / 255))
+    with pytest.raises(ValueError, match=r"convert must keep the shape of a part, \(1, 2, 1, 1\), got \(1,\)"):
+        network.tiled(x, 8, convert=lambda part: part.reshape(-1)[:1].astype(np.float32))
+    with pytest.raises(TypeError, match="what convert returns must have dtype float32, got float64"):
+        network.tiled(x, 8, convert=lambda part: part / 255)
+
+
 def test_another_dtype_is_refused_and_another_byte_order_taken():
     network, x = conv(1, 2, 3).prepare((1, 1, 20, 20)), np.random.default_rng(0).standard_normal((1, 1, 20, 20))
     with pytest.raises(TypeError, match="x must have dtype float32, got float64"):
