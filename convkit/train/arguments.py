@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -51,6 +52,13 @@ def check_made(trainer: Any) -> None:
                 f"{name} must have parameters of the model, got {counted(len(theirs), 'parameter')}, none of them "
                 "the model's: is it from before the model was made anew?"
             )
+
+
+def warn_of_none_left(epochs: int, trained: int) -> None:
+    """Tell whoever calls `fit` that the epochs are trained already: he may have meant so many more."""
+    if epochs <= trained:
+        expected = f"epochs counts those before, too: nothing is trained unless it is more than {trained}, got {epochs}"
+        warnings.warn(f"{expected}; epochs={trained + epochs} trains so many more", stacklevel=3)
 
 
 def check_after_epochs(validation: Any, callbacks: Any) -> None:

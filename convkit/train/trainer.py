@@ -28,7 +28,7 @@ from ..optim.optimizer import Optimizer
 from ..optim.schedules import Schedule
 from . import checkpoint as checkpoints
 from . import guard as guards
-from .arguments import check_after_epochs, check_made
+from .arguments import check_after_epochs, check_made, warn_of_none_left
 from .early_stopping import EarlyStopping
 from .history import History
 from .interrupt import held_back, uninterrupted
@@ -165,6 +165,7 @@ class Trainer:
         # The epoch under way: what was measured, and where the batches stand, as their `state_dict` has it.
         self._means = Means()
         self._place: Mapping[str, Any] | None = None
+        self._resumed = False  # since the last `fit`: a script that is run again may find that all is done
         if isinstance(schedule, Schedule) and schedule.optimizer is None:
             schedule.drive(optimizer)
 
@@ -192,7 +193,8 @@ class Trainer:
         x, y : ndarray
             The training samples and their labels, or whatever `convkit.data.minibatches` takes.
         epochs : int
-            Epochs in all, those before this call (or before the checkpoint that was loaded) included.
+            Epochs in all, those before this call (or before the checkpoint that was loaded) included. If a trainer has
+            trained so many already, a UserWarning says so.
         batch_size, shuffle, drop_last
             See `convkit.data.minibatches`.
         validation : (x, y) or None
@@ -239,6 +241,9 @@ class Trainer:
             check_after_epochs(validation, callbacks)
             batches = self._batches(x, y, batch_size, shuffle=shuffle, drop_last=drop_last)
             self._check_ranks(epochs, validation, batches)
+            if not self._resumed:
+                warn_of_none_left(epochs, self.epoch)
+            self._resumed = False
             steps, show = (epochs - self.epoch) * len(batches) - batches.done, progress and self.ranks.rank == 0
             with held_back(checkpoint is not None) as interrupted, bar(self.step, self.step + steps, show) as tick:
 
@@ -502,6 +507,7 @@ class Trainer:
             if not isinstance(error, Exception):
                 raise
             raise ValueError(f"state must be that of a trainer built as this one: {said(error)}") from error
+        self._resumed = True
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
         """`load_state_dict`, with an error of any kind half way."""

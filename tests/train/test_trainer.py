@@ -207,7 +207,11 @@ def test_a_second_fit_goes_on(tmp_path):
     for trained, name in ((once, "once"), (twice, "twice")):
         trained.save(tmp_path / name)
     assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
-    fit(twice, 4)  # all done already
+    with pytest.warns(UserWarning, match=r"epochs counts those before.* more than 4, got 3; epochs=7 ") as warned:
+        twice.fit(*samples(), epochs=3)
+    assert warned[0].filename == __file__
+    twice.load(tmp_path / "twice")
+    fit(twice, 4)  # as a script that is run again
     assert twice.step == once.step
 
 
