@@ -21,17 +21,18 @@ PADDING_MODES = {
 }
 # Names of other libraries, and what they are here, for the messages of errors.
 _ELSEWHERE = {
-    "layout": {"NCW": ("NCHW",), "NCDHW": ("NCHW",), "NWC": ("NHWC",), "NDHWC": ("NHWC",)},
+    "layout": {
+        **dict.fromkeys(("NCW", "NCDHW", "channels_first"), ("NCHW",)),
+        **dict.fromkeys(("NWC", "NDHWC", "channels_last"), ("NHWC",)),
+    },
     "padding_mode": {
-        "constant": ("zeros",),
-        "edge": ("replicate", "border"),
-        "nearest": ("replicate", "border"),
-        "replicate": ("border",),
-        "mirror": ("reflect", "reflection"),
-        "reflect": ("reflection",),
-        "wrap": ("circular",),
+        **dict.fromkeys(("constant", "grid-constant", "fill", "zero"), ("zeros",)),
+        **dict.fromkeys(("edge", "nearest", "replicate", "border"), ("replicate", "border")),
+        **dict.fromkeys(("mirror", "reflect", "reflection"), ("reflect", "reflection")),
+        **dict.fromkeys(("wrap", "grid-wrap"), ("circular",)),
     },
 }
+_REPEATS_EDGE = ("symmetric", "symm", "grid-mirror")  # names of a padding mode that convolutions do not have
 ALGORITHMS = {
     "auto": engine.AUTO,
     "implicit_gemm": engine.IMPLICIT_GEMM,
@@ -93,8 +94,10 @@ def one_of(value, choices: Collection[str], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{expected}, got {with_type(value)}")
     if value not in choices:
-        here = next((meant for meant in _ELSEWHERE.get(name, {}).get(value, ()) if meant in choices), None)
-        raise ValueError(f"{expected}, got {brief(value)}{f', which is {here!r} here' if here else ''}")
+        here = [f", which is {meant!r} here" for meant in _ELSEWHERE.get(name, {}).get(value, ()) if meant in choices]
+        if value in _REPEATS_EDGE and "reflect" in choices:
+            here.append("; pad with np.pad(x, ..., mode='symmetric') first")
+        raise ValueError(f"{expected}, got {brief(value)}{''.join(here)}")
     return str(value)
 
 
