@@ -95,6 +95,7 @@ class Module(_Part, ABC):
     frozen = False
     decays = True  # whether weight decay suits its parameters, see `convkit.optim.decay_groups`
     __signature__: ClassVar[inspect.Signature]
+    _by_element = False
     _training = True
     _latest: threading.local  # its `back`: the way back through the thread's latest call
 
@@ -169,17 +170,29 @@ class Module(_Part, ABC):
             if now.tracer is not None:
                 return now.tracer.call(self, args, kwargs), nothing_kept
             result = run(*args, **kwargs)
+            if not (type(result) is tuple and len(result) == 2 and (result[1] is None or callable(result[1]))):
+                expected = f"{type(self).__name__}.run must return the output and the way back"
+                raise TypeError(f"{expected}, got {brief(result)}")
+            y, back = result
+            if self._by_element and args and getattr(y, "dtype", None) is not getattr(args[0], "dtype", None):
+                self._check_dtype(args[0], y)
         except (TypeError, ValueError) as error:
             self._note_layer(error)
             raise
-        if not (type(result) is tuple and len(result) == 2 and (result[1] is None or callable(result[1]))):
-            raise TypeError(f"{type(self).__name__}.run must return the output and the way back, got {brief(result)}")
-        y, back = result
         for hook in now.hooks:
             if hook.forward is not None:
                 seen = hook.forward(self, args, y)
                 y = y if seen is None else seen
         return y, Back(self, back, args, y) if now.keeping else nothing_kept
+
+    def _check_dtype(self, x: Any, y: Any) -> None:
+        """Find a parameter of another dtype here, and not where the next layer refuses what it made."""
+        arrays = [array for array in (x, y) if isinstance(array, np.ndarray)]
+        floats = {array.dtype.name: None for array in arrays if array.dtype.kind == "f"}
+        if len(floats) == 2:
+            expected, got = floats
+            named = f"{type(self).__name__}.run must return the dtype of its input, {expected}, got {got}"
+            raise TypeError(f"{named}; a layer that converts is an nn.Module")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not keeping():
@@ -480,7 +493,7 @@ class Module(_Part, ABC):
 
 
 class ByElement(Module):
-    """Base of layers whose output has the input's shape and, for receptive fields, is one element's affair.
+    """Base of layers whose output has the input's shape and float dtype; for receptive fields, one element's affair.
 
     Examples
     --------
@@ -493,6 +506,8 @@ class ByElement(Module):
     >>> square(np.array([1.0, 3.0])), square.backward(np.ones(2)), square.output_shape((8, 5))
     (array([1., 9.]), array([2., 6.]), (8, 5))
     """
+
+    _by_element = True
 
     def output_shape(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
         """That of the input."""

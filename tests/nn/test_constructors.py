@@ -142,6 +142,19 @@ def test_the_layers_of_pytorch_and_of_0_1_are_refused_and_told_what_to_write():
         Half()(batch((2, 3)))
 
 
+def test_a_layer_by_element_whose_parameter_changes_the_dtype_is_named():
+    class Scale(nn.ByElement):
+        def __init__(self, dtype):
+            self.weight = nn.Parameter(np.ones(3, dtype))
+
+        def run(self, x):
+            return x * self.weight.data, None
+
+    with pytest.raises(TypeError, match="Scale.run .* dtype of its input, float32, got float64") as raised:
+        nn.Sequential(Scale("float32"), Scale("float64"), nn.Linear(3, 2))(batch((2, 3)))
+    assert raised.value.__notes__ == ["in layer '1': Scale()"]
+
+
 def test_layers_own_what_they_were_made_with():
     conv = nn.Conv2d(4, 6, 3, (2, 1), ((0, 1), (1, 1)), groups=2, padding_mode="reflect", activation="relu")
     assert (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride) == (4, 6, (3, 3), (2, 1))
