@@ -176,6 +176,10 @@ class Value:
 
     ravel = flatten
 
+    def copy(self, order: str = "C") -> Value:
+        """As of an array: nothing writes into a value."""
+        return self
+
     def clip(self, min: Any = None, max: Any = None) -> Value:
         """As of an array."""
         return _clipped(self, min, max)
@@ -314,6 +318,7 @@ FUNCTIONS: dict[str, Callable] = {
     "shape": lambda x: x.shape,
     "ndim": lambda x: x.ndim,
     "ravel": lambda x: x.flatten(),
+    "copy": lambda x, order="K": x,
     "squeeze": lambda x, axis=None: x.squeeze(axis),
     "expand_dims": lambda x, axis: x.emit("Unsqueeze", np.atleast_1d(np.array(axis, np.int64))),
     **{
