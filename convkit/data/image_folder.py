@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _extras
 from .._shapes import per_axis
-from .._words import brief
+from .._words import brief, counted
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MODES = {"RGB": 3, "L": 1}
@@ -109,8 +109,8 @@ class ImageFolder:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {brief(mode)}")
         self.size = None if size is None else per_axis(size, 2, "size", 1)
-        self.mode, self.transform = mode, transform
-        folders = sorted(entry for entry in _entries(Path(root)) if entry.is_dir())
+        self.root, self.mode, self.transform = Path(root), mode, transform
+        folders = sorted(entry for entry in _entries(self.root) if entry.is_dir())
         found = [sorted(_images_under(folder, ())) for folder in folders]
         empty = [folder.name for folder, paths in zip(folders, found, strict=True) if not paths]
         if not folders or empty:
@@ -125,6 +125,10 @@ class ImageFolder:
         part, indices = copy.copy(self), self._indices(chosen, "chosen")
         part.paths, part.labels = [self.paths[i] for i in indices], self.labels[indices]
         return part
+
+    def __repr__(self) -> str:
+        size, held = "" if self.size is None else f", size={self.size}", counted(len(self), "image")
+        return f"ImageFolder({str(self.root)!r}{size}, mode={self.mode!r}): {held} of {brief(self.classes)}"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -170,8 +174,8 @@ class ImageFolder:
             image = ops.fit(image, self.size[::-1], method=pillow.Resampling.BILINEAR)
         if shape is not None and image.size != shape[::-1]:
             raise ValueError(
-                f"{path} must be {shape[0]}x{shape[1]} pixels as the images before it, or a size be given; "
-                f"got {image.size[1]}x{image.size[0]}"
+                f"{path} must be {shape[0]}x{shape[1]} pixels as the images before it, unless size=(height, width) is "
+                f"given, got {image.size[1]}x{image.size[0]}"
             )
         return np.asarray(image, np.uint8).reshape(*image.size[::-1], MODES[self.mode])
 

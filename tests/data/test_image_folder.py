@@ -44,6 +44,7 @@ def test_what_is_found_and_read(folder):
         if len(got):
             np.testing.assert_array_equal(got, expected[chosen])
     assert found[:0].shape[:2] == (0, 3)
+    assert repr(found) == f"ImageFolder({str(root)!r}, mode='RGB'): 3 images of ['cat', 'dog']"
 
 
 def test_one_rule_for_every_listing(folder):
@@ -202,7 +203,7 @@ def test_a_broken_image_is_named(folder, damage):
 def test_an_image_of_another_size_is_named(folder):
     root, _ = folder
     save(root / "dog" / "2.png", np.zeros((5, 6, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"2\.png must be 4x6 pixels as the images before it, or a size.*; got 5x6"):
+    with pytest.raises(ValueError, match=r"2\.png must be 4x6 pixels .* unless size=\(.* given, got 5x6"):
         data.ImageFolder(root)[:]
 
 
