@@ -23,6 +23,13 @@ def test_every_command_has_help(name, capsys):
     assert f"usage: convkit {name}" in capsys.readouterr().out
 
 
+def test_what_a_command_does_not_know_is_answered_by_its_own_usage(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "shapes"])
+    said = capsys.readouterr().err
+    assert said.startswith("usage: convkit train") and said.endswith("train: error: unrecognized arguments: shapes\n")
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
