@@ -11,8 +11,10 @@ from typing import Any
 
 from .. import _extras
 from .._files import as_path, replacing, save_picture
+from .._words import brief
 
 BLUE, ORANGE = "#2166ac", "#d6604d"
+_SHOWN = 5  # epochs of each end of a long training
 _TITLED = 3  # metrics whose names fit above a frame
 
 
@@ -63,8 +65,18 @@ class History(dict[str, list[float]]):
         history = cls({name: list(values) for name, values in columns.items()})
         complete = all(len(values) == epochs for values in history.values()) and bool(history) == bool(epochs)
         if not complete or not all(isinstance(value, Real) for values in history.values() for value in values):
-            raise ValueError(f"the history must have {epochs} numbers in every column, got {history}")
+            raise ValueError(f"the history must have {epochs} numbers in every column, got {brief(dict(history))}")
         return history
+
+    def __repr__(self) -> str:
+        """A table of rounded numbers, with a line for each epoch; of many, for the first and the last."""
+        columns = [[name, *(f"{value:{'' if name == 'epoch' else '.4g'}}" for value in self[name])] for name in self]
+        rows = list(zip(*columns, strict=False))
+        if len(rows) > 2 * _SHOWN + 1:
+            rows[_SHOWN + 1 : -_SHOWN] = [("...",) * len(columns)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(lines) or "History()"
 
     @property
     def epochs(self) -> int:

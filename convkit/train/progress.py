@@ -55,7 +55,7 @@ def lines(epochs: int) -> list[Callable[[Trainer], None]]:
     def tell(trainer: Trainer) -> None:
         if trainer.epoch % every == 0 or trainer.epoch == epochs:
             figures = {name: values[-1] for name, values in trainer.history.items() if name not in ("epoch", "lr")}
-            words = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            print(f"epoch {trainer.epoch} of {epochs}: {words}", flush=True)
+            said = (f"{'' if name.startswith('val_') else 'training '}{name} {figures[name]:.4g}" for name in figures)
+            print(f"epoch {trainer.epoch} of {epochs}: {', '.join(said)}", flush=True)
 
     return [] if _shown() else [tell]

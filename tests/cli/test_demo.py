@@ -40,7 +40,8 @@ def test_it_trains_draws_writes_and_times(tmp_path, capsys, brief, unarranged, m
     out = tmp_path / "new" / "folder"
     assert main(["demo", "--epochs", "8", "--out", str(out)]) == 0
     text = capsys.readouterr().out
-    assert [*map(int, re.findall(r"^epoch (\d) of 8: loss \S+, accuracy \S+$", text, re.MULTILINE))] == [*range(1, 9)]
+    told = re.findall(r"^epoch (\d) of 8: training loss \S+, training accuracy \S+$", text, re.MULTILINE)
+    assert [*map(int, told)] == [*range(1, 9)]
     (accuracy,) = re.findall(r"^test accuracy: (\d+\.\d) %$", text, re.MULTILINE)
     assert 96 <= float(accuracy) <= 100
     assert (out / "weights.safetensors").stat().st_mode == (out / "curves.png").stat().st_mode

@@ -32,6 +32,13 @@ def test_it_is_a_dict_of_lists():
     assert history.epochs == 3
 
 
+def test_it_shows_rounded_numbers_and_of_many_epochs_the_ends():
+    lines = repr(some(20)).splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", *"12345", "...", *map(str, range(16, 21))]
+    assert lines[2] == "    2   0.3333      0.99       0.5" and len({len(line) for line in lines}) == 1
+    assert len(repr(some(10)).splitlines()) == 11 and repr(History()) == "History()"
+
+
 @pytest.mark.thorough
 def test_through_csv_to_the_bit(tmp_path):
     path = tmp_path / "history.csv"

@@ -274,9 +274,9 @@ def test_without_tqdm_there_is_no_bar(monkeypatch, capsys):
 @pytest.mark.parametrize(("epochs", "told"), [(1, [1]), (3, [1, 2, 3]), (20, [3, 6, 9, 12, 15, 18, 20])])
 def test_lines_where_there_is_no_bar(epochs, told, capsys):
     fit(trainer(), epochs, callbacks=lines(epochs))
-    words = [line.partition(": loss ") for line in capsys.readouterr().out.splitlines()]
+    words = [line.partition(": training loss ") for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in words] == [f"epoch {epoch} of {epochs}" for epoch in told]
-    assert all(line[2].partition(", ")[2].startswith("accuracy ") for line in words)
+    assert all(line[2].partition(", ")[2].startswith("training accuracy ") for line in words)
 
 
 def test_no_lines_beside_a_bar(monkeypatch):
