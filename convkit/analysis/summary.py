@@ -78,7 +78,7 @@ class Summary:
     def _totals(self) -> list[str]:
         return [
             f"input {dimensions(self.input_shape)}; parameters {self.parameters:,}, of which {self.trainable:,} learn",
-            f"FLOPs of the layers {self.flops:,} (one multiply-add = 2 FLOPs)",
+            f"FLOPs of convolutions and matrix products {self.flops:,} (one multiply-add = 2 FLOPs)",
             f"memory: parameters {byte_count(self.parameter_bytes)}, outputs {byte_count(self.output_bytes)}",
         ]
 

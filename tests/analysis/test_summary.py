@@ -88,7 +88,7 @@ def test_printed():
     assert lines[0].split() == ["layer", "kind", "output", "parameters", "FLOPs", "sees"]
     assert lines[2].split() == ["0", "Conv2d", "1x6x28x28", "156", "235,200", "5x5"]
     assert lines[-3] == "input 1x1x32x32; parameters 61,706, of which 61,706 learn"
-    assert lines[-2] == "FLOPs of the layers 833,040 (one multiply-add = 2 FLOPs)"
+    assert lines[-2] == "FLOPs of convolutions and matrix products 833,040 (one multiply-add = 2 FLOPs)"
     assert lines[-1] == "memory: parameters 247 kB, outputs 34 kB"
     assert all(len(line.rstrip()) <= len(lines[1]) for line in lines[:10])
 
