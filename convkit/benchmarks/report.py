@@ -20,6 +20,7 @@ from .layers import Layer
 from .measure import Row
 
 WORST = 12
+ENOUGH = 10  # rows, for quantiles: of a few each is an extreme
 QUANTILES = (("least", 0.0), ("1 %", 0.01), ("5 %", 0.05), ("quarter", 0.25), ("median", 0.5), ("most", 1.0))
 
 
@@ -102,10 +103,10 @@ def summary(table: Table, rows: Sequence[Row]) -> Iterator[str]:
             yield table.means(f"  {family}: {len(members)}", members)
     for title, name in (("ratio", "convkit"), ("fresh", "fresh")):
         ratios = [row.ratio(name) for row in rows if row.peers]
-        if len(ratios) > 1:
+        if len(ratios) >= ENOUGH:
             yield f"{title}: " + ", ".join(f"{word} {value:.2f}" for word, value in quantiles(ratios))
     roofs = [min(row.roofline, 1) for row in rows]
-    if len(roofs) > 1:
+    if len(roofs) >= ENOUGH:
         yield "roof: " + ", ".join(f"{word} {percent(value)}" for word, value in quantiles(roofs))
     yield from _worst(table, rows)
     refused: dict[tuple[str, str], list[str]] = {}
