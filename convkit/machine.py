@@ -87,7 +87,7 @@ def machine_peak(
     Raises
     ------
     TypeError
-        If `dtypes` is no sequence of str, `threads` no collection of ints, or `seconds` no number.
+        If `dtypes` is no sequence of str, `threads` no sequence or set of ints, or `seconds` no number.
     ValueError
         If a dtype is neither of the two, there is no number of threads, one is below 1 or above 1024, or `seconds` is
         negative or not finite.

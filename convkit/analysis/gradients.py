@@ -95,7 +95,7 @@ def check_gradients(
     target : Module or function
         A module is checked as ``sum(v * module(x))`` for a random v, in its input and in every parameter that learns.
         It is copied first, the copy in float64: its own parameters and gradients stay as they are. Every evaluation
-        begins with its generators in the same place, so that dropout drops the same.
+        begins with the generators that are attributes of its layers in the same place, so that dropout drops the same.
         A function ``target(x, *args) -> (value, grad)``, such as a loss, is checked in `x`; an array `value` is summed.
     x : ndarray
         Where to check; converted to float64. Central differences see both sides of a kink, so stay `step` away from

@@ -46,10 +46,8 @@ def several(parse: Callable[[str], T], such_as: str) -> Callable[[str], tuple[T,
         try:
             return tuple(map(parse, text.split(",")))
         except argparse.ArgumentTypeError as error:
-            expected, each = (
-                f"numbers with commas between, such as {such_as}",
-                str(error).removesuffix(f", got {text!r}"),
-            )
+            expected = f"numbers with commas between, such as {such_as}"
+            each = str(error).removesuffix(f", got {text!r}")
             raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}: each {each}") from None
 
     return numbers

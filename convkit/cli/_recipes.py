@@ -166,11 +166,6 @@ CHOICES: dict[str, Any] = {
 }
 
 
-# Those of one epoch of the digits, by which the defaults were chosen. 144 images of 3 shapes have 3 steps an epoch:
-# with 2 of them, networks of four seeds out of five did not learn.
-FEWEST_WARM = 22
-
-
 def trainer(settings: Settings, image: tuple[int, int, int], classes: int, samples: int, comm: Any = None) -> Trainer:
     """A trainer for so many samples ``(C, H, W)`` in so many classes, on the ranks of `comm` if there are several."""
     rng = np.random.default_rng(settings.seed)
@@ -178,11 +173,9 @@ def trainer(settings: Settings, image: tuple[int, int, int], classes: int, sampl
     make, _ = OPTIMIZERS[settings.optimizer]
     optimizer = make(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
     epoch = math.ceil(samples / settings.batch_size)
-    total = settings.epochs * epoch
-    schedule = SCHEDULES[settings.schedule](total, epoch)
-    if settings.warmup:  # a fresh network's gradients are wild, however few images there are: steps count, not epochs
-        steps = max(settings.warmup * epoch - 1, min(FEWEST_WARM, total // 3), 1)
-        schedule = schedules.Product([schedules.WarmUp(steps), schedule])
+    schedule = SCHEDULES[settings.schedule](settings.epochs * epoch, epoch)
+    if settings.warmup:  # a fresh network's gradients are wild
+        schedule = schedules.Product([schedules.WarmUp(max(settings.warmup * epoch - 1, 1)), schedule])
     return Trainer(
         model,
         optimizer,

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._arrays import as_array, as_out, empty, in_order, is_real, native
 from .._ext import engine
+from .._options import of_kind
 from .._shapes import per_axis, x_shape
 from .._stored import Stored
 from .._threads import current
@@ -292,8 +293,8 @@ class Network:
             Of the result's shape and dtype, in memory that x is not read from, written to by slices; by default a new
             ndarray. One for each output, if the network has several.
         convert : function, optional
-            Called with each part of x that is read, ``(1, C, *spatial)``; returns the same in the network's dtype:
-            ``lambda part: part.astype(np.float32) / 255`` of bytes.
+            Called with each part of x that is read, ``(1, C, *spatial)``, and with a pixel before, for the dtype;
+            returns as many elements in the network's dtype: ``lambda part: part.astype(np.float32) / 255`` of bytes.
 
         Returns
         -------
@@ -323,15 +324,12 @@ class Network:
         True
         """
         x = Stored(x, "x")
-        if convert is None and not is_real(x.dtype.newbyteorder("=")):
-            raise TypeError(
-                f"x must have dtype float32 or float64, got {x.dtype}; convert=lambda part: part.astype(np.float32) "
-                "makes it so part by part"
-            )
-        read = x.__getitem__ if convert is None else lambda where: _converted(convert, x[where])
         if convert is None:
+            read = x.__getitem__
             tiles = Tiles.of(self, x.shape, x.dtype)
         else:
+            of_kind(convert, Callable, "convert", "a function of a part, or None")
+            read = lambda where: _converted(convert, x[where])  # noqa: E731
             first = (slice(0, 1), slice(0, x.shape[1]), *[slice(0, 1)] * (x.ndim - 2))
             tiles = Tiles.of(self, x.shape, read(first).dtype, "what convert returns")
         sizes = per_axis(tile, x.ndim - 2, "tile", 1)
@@ -455,11 +453,12 @@ class Tiles:
         if network._source is not None:
             network._source.check()
         dtype = dtype.newbyteorder("=")
-        if network._graph is None:
+        if network._graph is None and is_real(dtype):
             network._begin([np.zeros((1, *shape[1:2], *(min(size, 64) for size in shape[2:])), dtype)], {})
-        wanted = network.graph.dtype_of(network.graph.inputs[0])
+        wanted = network._dtypes()[0]
         if dtype != wanted:
-            raise TypeError(f"{name} must have dtype {wanted}, got {dtype}")
+            more = "" if is_real(dtype) else f"; convert=lambda part: part.astype(np.{wanted}) makes it so part by part"
+            raise TypeError(f"{name} must have dtype {wanted}, got {dtype}{more}")
         graph = network._graph_for([np.broadcast_to(np.zeros((), dtype), shape)])
         return cls(network, Tiling(graph, (1, *shape[1:]), dtype))
 

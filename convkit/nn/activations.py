@@ -88,7 +88,8 @@ class Step(ByElement):
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Way]:
         """Return 1 or 0 for each element; zeros on the way back."""
-        return np.heaviside(as_array(x, "x"), 1), lambda grad, _: np.zeros_like(grad)
+        y = np.asarray(np.heaviside(as_array(x, "x"), 1))  # of an array without axes NumPy makes a number
+        return y, lambda grad, _: np.zeros_like(grad)
 
     def symbolic(self, x: Any) -> Any:
         """The same of a value."""

@@ -150,8 +150,10 @@ class Parameter(Buffer):
         """
         if not self.trainable:
             return
-        if not isinstance(grad, np.ndarray) or grad.dtype != self.data.dtype:
-            raise TypeError(f"grad must be an ndarray of the parameter's dtype {self.dtype}, got {kind_of(grad)}")
+        given = isinstance(grad, np.ndarray | np.generic)  # of sums over everything NumPy makes numbers
+        if not given or grad.dtype.newbyteorder("=") != self.data.dtype:
+            raise TypeError(f"grad must be an array of the parameter's dtype {self.dtype}, got {kind_of(grad)}")
+        grad = np.asarray(grad, self.data.dtype)
         if grad.shape != self.data.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {grad.shape}")
         about_to_add(self)

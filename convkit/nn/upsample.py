@@ -86,9 +86,8 @@ class Upsample(Module):
     def symbolic(self, x: Any, size: int | Sequence[int] | None = None) -> Any:
         """Resizing to that size, or by the layer's ratio."""
         size, nd = self.size if size is None else size, x.ndim - 2
-        if size is None and (
-            self.mode == "area" or self.align_corners
-        ):  # ONNX's corners are those of n * scale, unrounded
+        # ONNX's corners are those of n * scale, unrounded.
+        if size is None and (self.mode == "area" or self.align_corners):
             size = resized(tuple(x.shape), None, self.scale_factor, self.layout == "NHWC").out
         if self.mode == "area":
             return on_images(x, nd, self.layout, lambda x: x.emit("AdaptiveAveragePool", output_size=size))

@@ -55,7 +55,7 @@ def check_made(trainer: Any) -> None:
 
 
 def warn_of_none_left(epochs: int, trained: int) -> None:
-    """Tell whoever calls `fit` that the epochs are trained already: he may have meant so many more."""
+    """Warn the caller of `fit` that the epochs are trained already: so many more may have been meant."""
     if epochs <= trained:
         expected = f"epochs counts those before, too: nothing is trained unless it is more than {trained}, got {epochs}"
         warnings.warn(f"{expected}; epochs={trained + epochs} trains so many more", stacklevel=3)

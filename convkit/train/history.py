@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,9 @@ class History(dict[str, list[float]]):
 
     def __repr__(self) -> str:
         """A table of rounded numbers, with a line for each epoch; of many, for the first and the last."""
-        columns = [[name, *(f"{value:{'' if name == 'epoch' else '.4g'}}" for value in self[name])] for name in self]
-        rows = list(zip(*columns, strict=False))
+        rounded = {name for name in self if name != "epoch" and all(isinstance(value, Real) for value in self[name])}
+        columns = [[name, *(f"{v:.4g}" if name in rounded else str(v) for v in self[name])] for name in self]
+        rows = list(zip_longest(*columns, fillvalue=""))
         if len(rows) > 2 * _SHOWN + 1:
             rows[_SHOWN + 1 : -_SHOWN] = [("...",) * len(columns)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

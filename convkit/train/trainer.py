@@ -194,7 +194,7 @@ class Trainer:
             The training samples and their labels, or whatever `convkit.data.minibatches` takes.
         epochs : int
             Epochs in all, those before this call (or before the checkpoint that was loaded) included. If a trainer has
-            trained so many already, a UserWarning says so.
+            trained so many already, a UserWarning says so, unless it was just loaded.
         batch_size, shuffle, drop_last
             See `convkit.data.minibatches`.
         validation : (x, y) or None

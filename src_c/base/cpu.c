@@ -1,4 +1,4 @@
-/* Reading the CPU, and deciding from what was read, apart, so that tests can show the second any machine.
+/* Reading the CPU, and deciding from what was read: two steps, so that tests can give the second one any machine.
  *
  * An instruction set is usable only if the CPU has it AND the operating system saves its registers on a context switch,
  * which XCR0 tells: bits 1-2 are the 16- and 32-byte vectors, bits 5-7 AVX-512's masks and 64-byte vectors.

@@ -35,14 +35,6 @@ def short_split(monkeypatch):
     )
 
 
-def test_few_images_warm_up_in_as_many_steps_as_the_digits():
-    """Not in one epoch, which may have two or three steps; the digits' has as many as ever."""
-    for samples, epochs, steps in ((1438, 40, 22), (144, 40, 22), (144, 4, 4), (1, 1, 1)):
-        schedule = _recipes.trainer(_recipes.Settings(epochs=epochs), (3, 24, 24), 3, samples).schedule
-        warm = schedule.schedules[0]
-        assert warm(steps) == 1 > warm(steps - 1), samples
-
-
 @pytest.fixture
 def undrawn(monkeypatch):
     """No picture, which would take longer than the training."""

@@ -9,6 +9,7 @@ import zarr
 from convkit import models, nn
 from convkit.graph import Graph, Network
 from convkit.graph.plan import Plan
+from convkit.graph.table import Info
 from tiled_networks import EXACT, TILED, conv
 
 UNET_LAST = [pytest.param(name, marks=pytest.mark.thorough if name == "unet" else ()) for name in TILED]
@@ -187,12 +188,14 @@ def test_parts_are_converted_as_they_are_read():
     network, rng = conv(2, 3, 3, padding=1).prepare(), np.random.default_rng(0)
     x = rng.integers(0, 256, (2, 2, 20, 23), np.uint8)
     for _ in range(2):  # before the first call and after it
-        with pytest.raises(TypeError, match="x must have dtype float32 or float64, got uint8; convert="):
+        with pytest.raises(TypeError, match="x must have dtype float32, got uint8; convert="):
             network.tiled(x, 8)
         tiled = network.tiled(x, 8, convert=lambda part: part.astype(np.float32) / 255)
         np.testing.assert_array_equal(tiled, network(x.astype(np.float32) / 255))
     with pytest.raises(ValueError, match=r"convert must keep the shape of a part, \(1, 2, 1, 1\), got \(1,\)"):
         network.tiled(x, 8, convert=lambda part: part.reshape(-1)[:1].astype(np.float32))
+    with pytest.raises(TypeError, match="convert must be a function of a part, or None, got 3"):
+        network.tiled(x, 8, convert=3)
     with pytest.raises(TypeError, match="what convert returns must have dtype float32, got float64"):
         network.tiled(x, 8, convert=lambda part: part / 255)
 
@@ -260,3 +263,11 @@ def test_files_whose_pages_are_locked(tmp_path):
         assert ctypes.CDLL(None).mlock(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)) == 0
     network.tiled(x, 16, out=y)
     np.testing.assert_array_equal(y, network(np.asarray(x)))
+
+
+def test_a_network_of_integers_takes_them():
+    graph, x = Graph(), np.random.default_rng(0).integers(0, 256, (1, 2, 20, 23), np.uint8)
+    graph.outputs = [graph.input("x", Info(x.shape, x.dtype)).emit("Cast", to=np.dtype(np.float32)).emit("Sqrt")]
+    graph.output_names = ["y"]
+    network = Network(graph)
+    np.testing.assert_array_equal(network.tiled(x, 7), network(x))

@@ -185,8 +185,16 @@ def test_a_parameter_refuses_a_gradient_of_another_shape():
     with pytest.raises(ValueError, match=r"grad must have the parameter's shape \(2, 1\), got \(2,\)"):
         nn.Parameter(np.zeros((2, 1))).accumulate(np.zeros(2))
     for grad, got in ((np.zeros(2), "an ndarray of float64"), ([0.0, 0.0], "list")):
-        with pytest.raises(TypeError, match=f"grad must be an ndarray of the parameter's dtype float32, got {got}"):
+        with pytest.raises(TypeError, match=f"grad must be an array of the parameter's dtype float32, got {got}"):
             nn.Parameter(np.zeros(2, np.float32)).accumulate(grad)
+
+
+def test_a_parameter_may_be_a_number_and_a_gradient_of_either_byte_order():
+    number, pair = nn.Parameter(np.array(2, np.float32)), nn.Parameter(np.zeros(2, np.float32))
+    for _ in range(2):
+        number.accumulate(np.ones(3, np.float32).sum())
+        pair.accumulate(np.ones(2, ">f4"))
+    assert number.grad == 6 and number.grad.shape == () and pair.grad.dtype == np.float32 and (pair.grad == 2).all()
 
 
 def test_a_parameter_is_an_array_for_numpy_and_for_convkit():

@@ -37,6 +37,7 @@ def test_it_shows_rounded_numbers_and_of_many_epochs_the_ends():
     assert [line.split()[0] for line in lines] == ["epoch", *"12345", "...", *map(str, range(16, 21))]
     assert lines[2] == "    2   0.3333      0.99       0.5" and len({len(line) for line in lines}) == 1
     assert len(repr(some(10)).splitlines()) == 11 and repr(History()) == "History()"
+    assert len(repr(History(epoch=[1, 2], loss=[0.5], note=[None, "b"])).splitlines()) == 3
 
 
 @pytest.mark.thorough
