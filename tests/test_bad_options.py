@@ -114,7 +114,7 @@ OTHERS = "x|weight|scores"
 
 
 @pytest.mark.parametrize("function", GOOD, ids=lambda function: function.__qualname__)
-def test_an_error_names_the_argument(function, tmp_path, monkeypatch):
+def test_an_error_names_an_argument(function, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where a checkpoint may be called anything
     function(**GOOD[function]())
     parameters, wrong = inspect.signature(function).parameters, []

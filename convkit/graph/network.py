@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -324,12 +325,12 @@ class Network:
         True
         """
         x = Stored(x, "x")
+        read: Callable[[tuple[slice, ...]], np.ndarray] = x.__getitem__
         if convert is None:
-            read = x.__getitem__
             tiles = Tiles.of(self, x.shape, x.dtype)
         else:
             of_kind(convert, Callable, "convert", "a function of a part, or None")
-            read = lambda where: _converted(convert, x[where])  # noqa: E731
+            read = partial(_converted, convert, x)
             first = (slice(0, 1), slice(0, x.shape[1]), *[slice(0, 1)] * (x.ndim - 2))
             tiles = Tiles.of(self, x.shape, read(first).dtype, "what convert returns")
         sizes = per_axis(tile, x.ndim - 2, "tile", 1)
@@ -474,7 +475,8 @@ class Tiles:
         return net._run(plan, self._idle, [images])
 
 
-def _converted(convert: Callable[[np.ndarray], np.ndarray], part: np.ndarray) -> np.ndarray:
+def _converted(convert: Callable[[np.ndarray], np.ndarray], x: Stored, where: tuple[slice, ...]) -> np.ndarray:
+    part = x[where]
     made = np.asarray(convert(part))
     if made.shape != part.shape:
         raise ValueError(f"convert must keep the shape of a part, {part.shape}, got {made.shape}")

@@ -87,8 +87,9 @@ CK_INLINE void v_store(void *p, vreal v) { *(vreal_a *)p = v; }
 CK_INLINE void v_storeu(void *p, vreal v) { *(vreal_u *)p = v; }
 CK_INLINE vreal v_set1(REAL a) { return a - (vreal){0}; }
 
-/* v, formed here: the compiler neither looks through it nor moves it. Of a sum of two products, one is pinned: which of
- * them is rounded before it is added would else be the compiler's choice, and another for each vector. */
+/* A vector of any type is formed here: the compiler neither looks through it nor moves it. Of a sum of two products,
+ * one is pinned: which of them is rounded before it is added would else be the compiler's choice, and another for each
+ * vector. */
 #if defined(__x86_64__) || defined(__i386__)
 #define CK_PIN(v) __asm__("" : "+x"(v))
 #elif defined(__aarch64__)
