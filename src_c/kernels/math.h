@@ -8,14 +8,6 @@
 
 #include "vector.h"
 
-/* Whether lane j < n. */
-CK_INLINE vmask lanes_below(int64_t n) {
-  lanes lane;
-  for (int j = 0; j < VL; j++)
-    lane.integer[j] = j;
-  return lane.m < (lane_int)(n < VL ? n : VL);
-}
-
 CK_INLINE vreal square_root(vreal x) {
   vreal root;
   CK_UNROLL

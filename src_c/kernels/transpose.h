@@ -115,12 +115,19 @@ CK_INLINE vreal load_part(const char *src, int64_t n) { return V_NAMED(maskz_loa
 CK_INLINE void store_part(char *dst, vreal v, int64_t n) { V_NAMED(mask_storeu)(dst, first_lanes(n), v); }
 #else
 #define MASKED_LANES 0
+#if VBYTES == 32 && defined(__AVX2__)
+/* Of stores with a mask AMD's processors up to Zen 3 make some 40 operations, of loads one. */
+CK_INLINE vreal load_part(const char *src, int64_t n) {
+  return V_NAMED(maskload)((const REAL *)src, (__m256i)lanes_below(n));
+}
+#else
 CK_INLINE vreal load_part(const char *src, int64_t n) {
   lanes u = {{0}};
   for (int64_t i = 0; i < n; i++)
     u.real[i] = *(const real_u *)(src + i * (int64_t)sizeof(REAL));
   return u.v;
 }
+#endif
 
 CK_INLINE void store_part(char *dst, vreal v, int64_t n) {
   char part[VBYTES] __attribute__((aligned(VBYTES)));

@@ -81,6 +81,14 @@ typedef union lanes {
   lane_int integer[VL];
 } lanes;
 
+/* Whether lane j < n. */
+CK_INLINE vmask lanes_below(int64_t n) {
+  lanes lane;
+  for (int j = 0; j < VL; j++)
+    lane.integer[j] = j;
+  return lane.m < (lane_int)(n < VL ? n : VL);
+}
+
 CK_INLINE vreal v_load(const void *p) { return *(const vreal_a *)p; }
 CK_INLINE vreal v_loadu(const void *p) { return *(const vreal_u *)p; }
 CK_INLINE void v_store(void *p, vreal v) { *(vreal_a *)p = v; }
