@@ -192,3 +192,23 @@ def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout
                     got = convkit.conv2d_backward(few, view, (outputs, channels, 3, 3), **options).weight
                     case = f"{channels} channels, {dtype}, {isa}, {swapped}, {view.strides}"
                     np.testing.assert_array_equal(got, many[:outputs], err_msg=case)
+
+
+@pytest.mark.parametrize("size", (1, 2, 5))
+def test_few_positions_have_the_sums_that_they_have_among_many(size, any_isa):
+    """Rows of weights are lanes or, of many positions, positions: an image's sums know nothing of it."""
+    rng, options = np.random.default_rng(size), {"stride": 2, "padding": 1, "algorithm": "im2col"}
+    for dtype, channels, outputs, taps in (("float32", 301, 7, 4), ("float64", 130, 19, 3)):
+        x = rng.standard_normal((60, channels, size, size)).astype(dtype)
+        weight = rng.standard_normal((channels, outputs, taps, taps)).astype(dtype)
+        x[7, 3, 0, 0] = np.nan
+        last = np.ascontiguousarray(np.moveaxis(weight, 1, 3))  # taps and channels are no neighbours: no lanes
+        for isa in convkit.available_isas():
+            convkit.set_isa(isa)
+            many = convkit.conv_transpose2d(x, weight, **options)
+            for images in (1, 2, 7, 11):
+                few = convkit.conv_transpose2d(x[images : 2 * images], weight, **options)
+                apart = convkit.conv_transpose2d(x[images : 2 * images], np.moveaxis(last, 3, 1), **options)
+                expected = {"y": many[images : 2 * images]}
+                assert_same_bits({"y": few}, expected, f"{images} images, {dtype}, {isa}")
+                assert_same_bits({"y": apart}, expected, f"{images} images, {dtype}, {isa}, weights apart")

@@ -156,15 +156,15 @@ typedef struct ck_pack {
 } ck_pack;
 
 /* A few rows whose products are adjacent, against weights where they are: to[i][j] = chain over k of row i times
- * w[k * w_k + j * w_lane], or is added to. Either w_k is an element's bytes, with up to turned_lanes, or w_lane
- * is; k is at least a line of 64 bytes. */
+ * w[k * w_k + j * w_lane], or is added to. Either w_k is an element's bytes, with up to turned_lanes and a k of a line
+ * of 64 bytes at least, or w_lane is: then chains may go on from what is there. */
 typedef struct ck_unpacked {
   int64_t k, rows, lanes;
   const char *x, *w;
   int64_t x_row, w_k, w_lane; /* bytes */
   void *to, *chain;           /* [rows][ld], of whole vectors; chain: scratch */
   int64_t ld;
-  int add;
+  int add, go_on;
 } ck_unpacked;
 
 /* A run of positions along the innermost axis: `length` of them from window offset dst, from source offset src (bytes)

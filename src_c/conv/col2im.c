@@ -120,6 +120,43 @@ static void multiply_block(const add_task *t, const ck_kblock *kb, const ck_kblo
   }
 }
 
+/* The same for few positions, which are rows here and the rows of weights lanes: read where they lie, those are worth
+ * more than a panel, of which hardly a product would be made. All products stay in `totals` until they are columns. */
+static void multiply_few(const add_task *t, const ck_kblock *kb, const ck_kblock *out, ck_chain mode) {
+  const ck_col2im_plan *p = t->p;
+  const int64_t item = p->k->real_size, rows = ck_kblock_k(kb);
+  const ck_unpacked product = {.k = out->channels,
+                               .rows = ck_box_count(&t->positions),
+                               .lanes = rows,
+                               .x = t->b.y.data,
+                               .x_row = t->b.y.unit * item,
+                               .w = weight_at(t, kb, out->channel),
+                               .w_k = p->call->weight.stride[0],
+                               .w_lane = item,
+                               .to = t->b.totals,
+                               .ld = ck_round_up(rows, p->k->vector),
+                               .go_on = mode == CK_GO_ON};
+  p->k->unpacked(&product);
+}
+
+/* Their columns. */
+static void turn_totals(const add_task *t, const ck_kblock *kb) {
+  static const int64_t none = 0;
+  const ck_col2im_plan *p = t->p;
+  const int64_t item = p->k->real_size, rows = ck_kblock_k(kb);
+  const ck_pack turn = {.panel = t->b.columns,
+                        .ld = p->column,
+                        .lanes = ck_box_count(&t->positions),
+                        .lane_stride = ck_round_up(rows, p->k->vector) * item,
+                        .src = t->b.totals,
+                        .src_end = t->b.totals + p->positions * ck_round_up(rows, p->k->vector) * item,
+                        .nc = rows,
+                        .c_stride = item,
+                        .nt = 1,
+                        .t_off = &none};
+  p->k->pack(&turn);
+}
+
 /* Where the box's gradients of some channels are, if rows follow one another there and whole vectors may be read. */
 static const char *gradients_at(const add_task *t, int64_t channel, int64_t channels) {
   const ck_col2im_plan *p = t->p;
@@ -140,6 +177,10 @@ static void multiply_copied(add_task *t, const ck_kblock *kb, const ck_kblock *o
   const ck_conv *call = t->p->call;
   const int64_t channel = t->group * call->shape.c_out;
   ck_window_fill(&t->b.y, &t->positions, out, channel, 0);
+  if (t->p->few) {
+    multiply_few(t, kb, out, mode);
+    return;
+  }
   ck_window_tap_offsets(&t->b.y, t->b.ko);
   multiply_block(t, kb, out, t->b.y.data, mode);
 }
@@ -173,6 +214,8 @@ static void multiply_columns(add_task *t, const ck_kblock *kb, ck_worker *worker
     if (out.channels)
       multiply_copied(t, kb, &out, done ? CK_GO_ON : mode);
   }
+  if (p->few)
+    turn_totals(t, kb);
 }
 
 /* Those that the user has: the block's are neighbours, as only the innermost axes of a kernel are taken whole. */

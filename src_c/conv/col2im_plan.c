@@ -28,6 +28,10 @@ void ck_col2im_place(const ck_col2im_plan *p, ck_arena *arena, ck_col2im_buffers
   if (!p->multiplied)
     return;
   b->columns = ck_take(arena, p->most_rows * p->column * item + vector);
+  if (p->few) {
+    b->totals = ck_take(arena, p->positions * ck_round_up(p->most_rows, p->k->vector) * item);
+    return;
+  }
   b->panels = ck_take(arena, CK_COL2IM_PANELS * ck_col2im_panel_bytes(p));
   b->weight = p->adjoining ? NULL : ck_take(arena, p->most_rows * ck_round_up(p->size.channels, p->k->vector) * item);
   b->ko = ck_take(arena, p->size.channels * (int64_t)sizeof(int32_t));
@@ -48,6 +52,19 @@ int64_t ck_col2im_image_pitch(const ck_col2im_plan *p, int64_t positions) {
   return p->in_place ? ck_round_up(positions, p->k->vector) : positions;
 }
 
+/* Whether products may read y where it lies: each image's channels in whole vectors, of which few are nobody's. */
+static int reads_in_place(const ck_col2im_plan *p) {
+  const ck_conv_shape *s = &p->call->shape;
+  const int64_t *stride = p->y.tensor.stride, item = p->k->real_size, plane = s->out[0] * s->out[1] * s->out[2];
+  const int even = stride[4] == item && stride[0] >= 0 && stride[1] >= 0 && stride[1] % item == 0;
+  return p->multiplied && !p->y.act_y.data && even && stride[1] / item < INT32_MAX / ck_max(1, p->size.channels) &&
+         8 * ck_round_up(plane, p->k->vector) <= 9 * plane;
+}
+
+/* More positions are better off with panels: 512 to 256 channels with 4x4 taps take, without them, 0.12 of the time
+ * from one position, 0.6 from 48, of one image 0.9 from 64 and 1.1 from 100 (Zen 3, one thread). */
+enum { FEW = 48 };
+
 static void set_grid(ck_col2im_plan *p, const int64_t size[4], int64_t target) {
   int64_t block[4], positions = 1;
   ck_row_block(size, target, 1, block);
@@ -58,10 +75,13 @@ static void set_grid(ck_col2im_plan *p, const int64_t size[4], int64_t target) {
     p->size.outputs[d + 1] = ck_col2im_positions(&p->axis[d], ck_grid_largest(&p->grid, d + 1), kb.taps[d]);
   for (int d = 1; d < 4; d++)
     positions *= p->size.outputs[d];
-  positions = p->size.outputs[0] * ck_col2im_image_pitch(p, positions);
+  p->few = p->multiplied && p->adjoining && p->size.outputs[0] * positions <= FEW;
+  p->y.order = p->few ? CK_VECTORS : CK_PLANES;
+  p->in_place = !p->few && reads_in_place(p);
+  p->positions = p->size.outputs[0] * ck_col2im_image_pitch(p, positions);
   const int64_t item = p->k->real_size, vector = p->k->vector, width = ck_grid_largest(&p->grid, 3);
   const int64_t stride = p->axis[2].stride;
-  p->column = ck_round_up(positions, vector);
+  p->column = ck_round_up(p->positions, vector);
   p->column += p->column * item % 1024 == 0 ? vector : 0; /* or all would meet in a few sets of level 1 */
   p->pitch = ck_round_up(ck_ceil_div(width, stride), vector);
   p->row = p->most_channels * p->pitch * ck_min(stride, width);
@@ -148,15 +168,6 @@ static int repeats(const ck_col2im_plan *p) {
   return p->axis[0].mode != CK_ZEROS || p->axis[1].mode != CK_ZEROS || p->axis[2].mode != CK_ZEROS;
 }
 
-/* Whether products may read y where it lies: each image's channels in whole vectors, of which few are nobody's. */
-static int reads_in_place(const ck_col2im_plan *p) {
-  const ck_conv_shape *s = &p->call->shape;
-  const int64_t *stride = p->y.tensor.stride, item = p->k->real_size, plane = s->out[0] * s->out[1] * s->out[2];
-  const int even = stride[4] == item && stride[0] >= 0 && stride[1] >= 0 && stride[1] % item == 0;
-  return p->multiplied && !p->y.act_y.data && even && stride[1] / item < INT32_MAX / ck_max(1, p->size.channels) &&
-         8 * ck_round_up(plane, p->k->vector) <= 9 * plane;
-}
-
 /* As many rows at a time as make the least work: of large kernels, all columns of a position may leave room for few
  * positions. Fewer may take more, and fewer still less: 30 to 106 channels, 10x2 dilated on 57x37, took 54 ms in place
  * of 2.5, each box a row, until all were tried that leave more than one box (a Zen 4, one thread). Where padding
@@ -170,14 +181,12 @@ ck_col2im_plan ck_col2im_make_plan(const ck_conv *call, int multiplied, int tran
   p.channels = ck_reduction_make(s->c_out, one, PRODUCTS);
   p.size = (ck_window_size){.channels = ck_reduction_largest(&p.channels).channels, .taps = {1, 1, 1}};
   p.y = multiplied ? ck_conv_y_source(call, !transposed, 0) : columns_of(call);
-  p.y.order = CK_PLANES;
   for (int d = 0; d < 3; d++) {
     p.axis[d] = ck_col2im_axis_make(s, d);
     if (multiplied && s->c_out == 0) /* nothing reaches x */
       p.axis[d].out = 0;
     p.y.axis[d] = (ck_axis){.outputs = s->out[d], .source = s->out[d], .step = 1, .taps = 1, .tap_step = 1};
   }
-  p.in_place = reads_in_place(&p);
   set_rows(&p, MOST_ROWS);
   set_boxes(&p);
   for (int64_t cap = MOST_ROWS / 2; cap >= FEWEST_ROWS && !repeats(&p); cap /= 2) {

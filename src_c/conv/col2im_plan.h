@@ -15,6 +15,7 @@ typedef struct ck_col2im_plan {
   const ck_kernels *k;
   int multiplied, transposed, adjoining; /* multiplied: columns are products, or else y */
   int in_place;                          /* products read y where it lies */
+  int few;                               /* positions: rows of weights are read where they lie, once */
   ck_source y;
   ck_grid grid;                /* of x */
   ck_reduction rows, channels; /* (channel, tap), and what a product sums over */
@@ -22,6 +23,7 @@ typedef struct ck_col2im_plan {
   ck_col2im_axis axis[3];
   int64_t most_rows, most_channels; /* of a task: its rows, and their channels */
   int64_t column, pitch, row;       /* elements: from column to column, phase to phase, and row to row of sums */
+  int64_t positions;                /* of a box of the largest, as columns have them */
   int64_t bytes;
 } ck_col2im_plan;
 
@@ -29,6 +31,7 @@ typedef struct ck_col2im_buffers {
   ck_window y;
   ck_col2im_axis axis[3];
   char *columns, *sums, *panels, *weight, *bias;
+  char *totals; /* of few positions: their products */
   int64_t *offset; /* of links of the middle axis, or of products */
   int32_t *ko;
 } ck_col2im_buffers;

@@ -85,42 +85,54 @@ CK_INLINE void sum_turned(int rows, const CK_NAME(strip) * s, int64_t lanes, int
     add_part(rows, s, k - LINE, done - (k - LINE), LINE, acc);
 }
 
-/* Lanes that are adjacent: some products of all of them, then the next ones, the chains going on in scratch. */
-CK_INLINE void adjacent_rows(int rows, const ck_unpacked *u, int64_t row) {
-  enum { TOGETHER = 8 };
+/* Products of lanes that are adjacent, at a time: of all rows and lanes, then the next ones, the chains going on in
+ * scratch. So weights are read once, as so many streams. */
+enum { TOGETHER = 8 };
+
+/* `count` products of some rows and a few vectors of lanes, from w on; n: lanes of the last vector, which is whole if
+ * these are constants. */
+CK_INLINE void adjacent_tile(int rows, int vectors, const ck_unpacked *u, const char *x, const char *w, int64_t count,
+                             int64_t n, int begins, REAL *chain) {
   const int64_t size = sizeof(REAL), ld = u->ld;
-  REAL *to = (REAL *)u->to + row * ld, *chain = u->add ? (REAL *)u->chain + row * ld : to;
-  for (int64_t k = 0; k < u->k; k += TOGETHER) {
-    const int64_t count = u->k - k < TOGETHER ? u->k - k : TOGETHER;
-    const char *x = u->x + row * u->x_row + k * size;
-    for (int64_t j = 0; j < u->lanes; j += VL) {
-      const char *w = u->w + k * u->w_k + j * size;
-      const int whole = count == TOGETHER && j + VL <= u->lanes;
-      vreal acc[UNPACKED_ROWS];
+  vreal acc[UNPACKED_ROWS][2];
+  CK_UNROLL
+  for (int i = 0; i < rows; i++) {
+    CK_UNROLL
+    for (int v = 0; v < vectors; v++)
+      acc[i][v] = begins ? (vreal){0} : v_load(chain + i * ld + v * VL);
+  }
+  CK_UNROLL
+  for (int64_t q = 0; q < count; q++, x += size, w += u->w_k) {
+    vreal b[2];
+    CK_UNROLL
+    for (int v = 0; v < vectors; v++)
+      b[v] = v + 1 < vectors ? v_loadu(w + v * VBYTES) : load_first(w + v * VBYTES, n);
+    CK_UNROLL
+    for (int i = 0; i < rows; i++) {
+      const REAL a = *(const real_u *)(x + i * u->x_row);
       CK_UNROLL
-      for (int i = 0; i < rows; i++)
-        acc[i] = k > 0 ? v_load(chain + i * ld + j) : (vreal){0};
-      CK_UNROLL
-      for (int q = 0; q < TOGETHER && whole; q++) {
-        const vreal b = v_loadu(w + q * u->w_k);
-        CK_UNROLL
-        for (int i = 0; i < rows; i++)
-          acc[i] += *(const real_u *)(x + i * u->x_row + q * size) * b;
-      }
-      for (int64_t q = 0; q < count && !whole; q++) {
-        const vreal b = load_first(w + q * u->w_k, u->lanes - j);
-        CK_UNROLL
-        for (int i = 0; i < rows; i++)
-          acc[i] += *(const real_u *)(x + i * u->x_row + q * size) * b;
-      }
-      CK_UNROLL
-      for (int i = 0; i < rows; i++)
-        v_store(chain + i * ld + j, acc[i]);
+      for (int v = 0; v < vectors; v++)
+        acc[i][v] += a * b[v];
     }
   }
-  for (int i = 0; i < rows && u->add; i++)
-    for (int64_t j = 0; j < u->lanes; j += VL)
-      v_store(to + i * ld + j, v_load(to + i * ld + j) + v_load(chain + i * ld + j));
+  CK_UNROLL
+  for (int i = 0; i < rows; i++) {
+    CK_UNROLL
+    for (int v = 0; v < vectors; v++)
+      v_store(chain + i * ld + v * VL, acc[i][v]);
+  }
+}
+
+/* Products of some rows and all lanes, from k on; chain is the first row's. */
+CK_INLINE void adjacent_rows(int rows, const ck_unpacked *u, int64_t row, int64_t k, REAL *chain) {
+  const int64_t size = sizeof(REAL), count = u->k - k < TOGETHER ? u->k - k : TOGETHER;
+  const char *x = u->x + row * u->x_row + k * size, *w = u->w + k * u->w_k;
+  const int begins = k == 0 && !u->go_on;
+  int64_t j = 0;
+  for (; count == TOGETHER && j + 2 * VL <= u->lanes; j += 2 * VL)
+    adjacent_tile(rows, 2, u, x, w + j * size, TOGETHER, VL, begins, chain + j);
+  for (; j < u->lanes; j += VL)
+    adjacent_tile(rows, 1, u, x, w + j * size, count, u->lanes - j, begins, chain + j);
 }
 
 CK_INLINE void turned_rows(int rows, const ck_unpacked *u, int64_t row) {
@@ -145,19 +157,44 @@ CK_INLINE void turned_rows(int rows, const ck_unpacked *u, int64_t row) {
 static void CK_NAME(turned_1)(const ck_unpacked *u, int64_t row) { turned_rows(1, u, row); }
 static void CK_NAME(turned_2)(const ck_unpacked *u, int64_t row) { turned_rows(2, u, row); }
 static void CK_NAME(turned_4)(const ck_unpacked *u, int64_t row) { turned_rows(4, u, row); }
-static void CK_NAME(adjacent_1)(const ck_unpacked *u, int64_t row) { adjacent_rows(1, u, row); }
-static void CK_NAME(adjacent_2)(const ck_unpacked *u, int64_t row) { adjacent_rows(2, u, row); }
-static void CK_NAME(adjacent_4)(const ck_unpacked *u, int64_t row) { adjacent_rows(4, u, row); }
+
+static void CK_NAME(adjacent_1)(const ck_unpacked *u, int64_t row, int64_t k, REAL *chain) {
+  adjacent_rows(1, u, row, k, chain);
+}
+static void CK_NAME(adjacent_2)(const ck_unpacked *u, int64_t row, int64_t k, REAL *chain) {
+  adjacent_rows(2, u, row, k, chain);
+}
+static void CK_NAME(adjacent_4)(const ck_unpacked *u, int64_t row, int64_t k, REAL *chain) {
+  adjacent_rows(4, u, row, k, chain);
+}
+
+static void CK_NAME(adjacent)(const ck_unpacked *u) {
+  REAL *chain = u->add ? u->chain : u->to;
+  for (int64_t k = 0; k < u->k; k += TOGETHER) {
+    int64_t row = 0;
+    for (; row + 4 <= u->rows; row += 4)
+      CK_NAME(adjacent_4)(u, row, k, chain + row * u->ld);
+    for (; row + 2 <= u->rows; row += 2)
+      CK_NAME(adjacent_2)(u, row, k, chain + row * u->ld);
+    if (row < u->rows)
+      CK_NAME(adjacent_1)(u, row, k, chain + row * u->ld);
+  }
+  for (int64_t j = 0; j < u->rows * u->ld && u->add; j += VL)
+    v_store((REAL *)u->to + j, v_load((REAL *)u->to + j) + v_load(chain + j));
+}
 
 static void CK_NAME(unpacked)(const ck_unpacked *u) {
-  const int turned = u->w_k == sizeof(REAL);
   int64_t row = 0;
+  if (u->w_k != sizeof(REAL)) {
+    CK_NAME(adjacent)(u);
+    return;
+  }
   for (; row + 4 <= u->rows; row += 4)
-    (turned ? CK_NAME(turned_4) : CK_NAME(adjacent_4))(u, row);
+    CK_NAME(turned_4)(u, row);
   for (; row + 2 <= u->rows; row += 2)
-    (turned ? CK_NAME(turned_2) : CK_NAME(adjacent_2))(u, row);
+    CK_NAME(turned_2)(u, row);
   if (row < u->rows)
-    (turned ? CK_NAME(turned_1) : CK_NAME(adjacent_1))(u, row);
+    CK_NAME(turned_1)(u, row);
 }
 
 #endif
