@@ -119,10 +119,9 @@ int64_t ck_col2im_tasks(const ck_col2im_plan *p) {
 }
 
 /* What the thread with the most tasks takes, in products: a task packs its panels, and each block of rows copies y, as
- * some more positions and rows would take; with channels last, whose elements are copied one by one, as many (Zen 4).
- */
+ * some more positions and rows would take, more where channels lie last and are transposed. */
 static double cost_of(const ck_col2im_plan *p) {
-  enum { PACKED = 4, COPIED = 8, COPIED_APART = 100 };
+  enum { PACKED = 4, COPIED = 8, COPIED_APART = 20 };
   const int64_t *size = p->size.outputs, parts = ck_reduction_count(&p->rows) / ck_max(1, p->rows.parts[0]);
   const int64_t copied = p->y.tensor.stride[4] == p->k->real_size ? COPIED : COPIED_APART;
   const double positions = (double)(size[0] * size[1]) * (double)(size[2] * size[3]);

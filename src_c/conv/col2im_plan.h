@@ -31,7 +31,7 @@ typedef struct ck_col2im_buffers {
   ck_window y;
   ck_col2im_axis axis[3];
   char *columns, *sums, *panels, *weight, *bias;
-  char *totals; /* of few positions: their products */
+  char *totals;    /* of few positions: their products */
   int64_t *offset; /* of links of the middle axis, or of products */
   int32_t *ko;
 } ck_col2im_buffers;

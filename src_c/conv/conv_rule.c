@@ -65,7 +65,9 @@ static double columns_share(const ck_conv_shape *s) {
   const double each = outputs / phases; /* of a phase */
   const double stored = phases > 1 ? STORED_PRODUCTS * each * tapped : 0;
   const double more = MORE_CHANNELS / ((double)s->c_in * (step > 1 ? 2 : 1)) + MORE_OF_ROWS * step / (double)s->in[2];
-  return taps * MOST_PHASES < phases ? 1 : (begin + columns + rows) / ((each * (1 + more) + PACKED_PRODUCTS) * reach * sums + stored);
+  return taps * MOST_PHASES < phases
+             ? 1
+             : (begin + columns + rows) / ((each * (1 + more) + PACKED_PRODUCTS) * reach * sums + stored);
 }
 
 /* Of padding that repeats elements, boxes of columns need positions from afar. */

@@ -259,10 +259,18 @@ static int is_sorted(const ck_dense *d, const ck_dense_plan *p) {
   return x->step > 1 && ck_axis_step(x, ck_max(1, p->window.outputs[3]), ck_max(1, p->window.taps[2])) == 1;
 }
 
+/* Whether channels, neighbours in memory, are transposed into planes: more than half a vector of them. */
+static int turns_channels(const ck_dense *d, const ck_dense_plan *p) {
+  const int64_t *stride = d->source.tensor.stride, item = d->kernels->real_size;
+  return stride[1] == item && stride[4] != item && 2 * p->window.channels > d->kernels->vector;
+}
+
 /* Rows of a window of planes. By channel columns of one residue of the stride are a run each. */
 static double staged_rows(const ck_dense *d, const ck_dense_plan *p, double rows, double elements) {
   const ck_axis *x = &d->source.axis[2];
   const int64_t outputs = ck_max(1, p->window.outputs[3]), taps = ck_max(1, p->window.taps[2]);
+  if (turns_channels(d, p))
+    return elements * ck_cost.stage_turned + rows / (double)p->window.channels * ck_cost.stage_run;
   const int sorted = is_sorted(d, p);
   const int64_t period = x->step / ck_max(1, ck_gcd(x->step, x->tap_step)), residues = ck_min(period, taps);
   const int by_run = sorted && x->adjacent;
@@ -312,8 +320,9 @@ static double stage_cycles(const ck_dense *d, const ck_dense_plan *p) {
   double with_slope = s->act_y.data ? 2.5 : 1;
   if (ck_dense_by_plane(d)) {
     const int64_t step = s->axis[2].step, runs = step > 1 ? ck_min(step, s->axis[2].taps) : 1;
-    const double each =
-        s->tensor.stride[4] != item ? ck_cost.stage_alone : strided_each(d, step, ck_max(1, p->window.outputs[3]));
+    const double each = turns_channels(d, p)          ? ck_cost.stage_turned
+                        : s->tensor.stride[4] != item ? ck_cost.stage_alone
+                                                      : strided_each(d, step, ck_max(1, p->window.outputs[3]));
     return with_slope * (double)p->window.channels * rows * ((double)x * each + (double)runs * ck_cost.stage_run);
   }
   switch (s->order) {
