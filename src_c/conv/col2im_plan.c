@@ -61,6 +61,12 @@ static int reads_in_place(const ck_col2im_plan *p) {
          8 * ck_round_up(plane, p->k->vector) <= 9 * plane;
 }
 
+/* Whether rows of the weights are lanes for `unpacked`, which takes products that are neighbours for lanes that are
+ * not: a single row's are. */
+static int lanes_adjoin(const ck_col2im_plan *p) {
+  return p->adjoining && p->call->weight.stride[0] != p->k->real_size;
+}
+
 /* More positions are better off with panels: 512 to 256 channels with 4x4 taps take, without them, 0.12 of the time
  * from one position, 0.6 from 48, of one image 0.9 from 64 and 1.1 from 100 (Zen 3, one thread). */
 enum { FEW = 48 };
@@ -75,7 +81,7 @@ static void set_grid(ck_col2im_plan *p, const int64_t size[4], int64_t target) {
     p->size.outputs[d + 1] = ck_col2im_positions(&p->axis[d], ck_grid_largest(&p->grid, d + 1), kb.taps[d]);
   for (int d = 1; d < 4; d++)
     positions *= p->size.outputs[d];
-  p->few = p->multiplied && p->adjoining && p->size.outputs[0] * positions <= FEW;
+  p->few = p->multiplied && lanes_adjoin(p) && p->size.outputs[0] * positions <= FEW;
   p->y.order = p->few ? CK_VECTORS : CK_PLANES;
   p->in_place = !p->few && reads_in_place(p);
   p->positions = p->size.outputs[0] * ck_col2im_image_pitch(p, positions);
