@@ -263,12 +263,13 @@ _WHY = {  # by the rule
     "winograd": "3x3 taps of the last two axes, no stride, channels and full tiles enough: a quarter of the products",
 }
 _WHY_NOT_THE_ENGINE = {  # by what the rule takes instead
-    "im2col": "it would multiply padding, or with lanes that are empty",
+    "im2col": "it would multiply padding, or with lanes that are empty, or pack weights for hardly a product",
     "direct": "groups this narrow would leave most of its lanes empty",
     "winograd": "it takes up to four times the products",
 }
 _WHY_NOT = {  # by the rule, of what could run
-    "im2col": "columns pay only for gradients of x and transposed convolution, of many channels to few or much padding",
+    "im2col": "columns pay only for gradients of x and transposed convolution: many channels to few, few positions, "
+    "or much padding",
     "winograd": "with so few channels, or outputs that fill so little of its tiles of 4x4, it would take longer",
 }
 

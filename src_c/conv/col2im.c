@@ -21,6 +21,8 @@ typedef struct add_task {
   int64_t group, lanes, column; /* lanes: channels of the block at hand; column: elements to the next one */
 } add_task;
 
+static const int64_t none = 0; /* offsets of a single tap */
+
 /* ---------------------------------------------------------------- columns */
 
 /* Where in the weights the block's first row of an output channel is. */
@@ -58,7 +60,6 @@ static void weight_rows(const add_task *t, const ck_kblock *kb, const ck_kblock 
 static void pack_panels(const add_task *t, const char *src, int64_t rows, int64_t row, int64_t k, int64_t step,
                         int64_t first, int64_t end) {
   enum { PAGES = 32 };
-  static const int64_t none = 0;
   const ck_col2im_plan *p = t->p;
   const int64_t item = p->k->real_size, panels = ck_row_panel_count(p->k, rows);
   for (int64_t q = 0; q < k; q += PAGES) {
@@ -139,17 +140,16 @@ static void multiply_few(const add_task *t, const ck_kblock *kb, const ck_kblock
   p->k->unpacked(&product);
 }
 
-/* Their columns. */
+/* Columns of few positions, out of their products. */
 static void turn_totals(const add_task *t, const ck_kblock *kb) {
-  static const int64_t none = 0;
   const ck_col2im_plan *p = t->p;
-  const int64_t item = p->k->real_size, rows = ck_kblock_k(kb);
+  const int64_t item = p->k->real_size, rows = ck_kblock_k(kb), row = ck_round_up(rows, p->k->vector) * item;
   const ck_pack turn = {.panel = t->b.columns,
                         .ld = p->column,
                         .lanes = ck_box_count(&t->positions),
-                        .lane_stride = ck_round_up(rows, p->k->vector) * item,
+                        .lane_stride = row,
                         .src = t->b.totals,
-                        .src_end = t->b.totals + p->positions * ck_round_up(rows, p->k->vector) * item,
+                        .src_end = t->b.totals + p->positions * row,
                         .nc = rows,
                         .c_stride = item,
                         .nt = 1,

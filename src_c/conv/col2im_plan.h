@@ -15,7 +15,7 @@ typedef struct ck_col2im_plan {
   const ck_kernels *k;
   int multiplied, transposed, adjoining; /* multiplied: columns are products, or else y */
   int in_place;                          /* products read y where it lies */
-  int few;                               /* positions: rows of weights are read where they lie, once */
+  int few;                               /* positions at a time: rows of weights are read where they lie, once */
   ck_source y;
   ck_grid grid;                /* of x */
   ck_reduction rows, channels; /* (channel, tap), and what a product sums over */

@@ -23,9 +23,10 @@ static int direct_can(const ck_conv_shape *s) {
  * takes 1.17, 1.09, 1.09 and 1.04, at worst 13. The worst are calls of some us, and kernels of hundreds of taps on few
  * positions. Columns of a kernel much smaller than its stride are mostly rows of zeros: of more than eight phases a tap
  * there was no layer to fit to.
- * Of few positions, implicit_gemm packs weights for hardly a product each, and leaves out taps which no output has.
- * Fitted to 13,000 transposed convolutions of 1 to 14 squared positions (AVX2, one thread of a Zen 3): the rule takes
- * 1.06 times as long as always the faster way for one image, 1.02 for 4, 1.04 for 32; without it 1.16, 1.08, 1.03. */
+ * Those figures are without what follows, which changes little where positions are many. Of few, implicit_gemm packs
+ * weights for hardly a product each, and leaves out taps which no output has. Fitted to 13,000 transposed convolutions
+ * of 1 to 14 squared positions (AVX2, one thread of a Zen 3): the rule takes 1.06 times as long as always the faster
+ * way for one image, 1.02 for 4, 1.04 for 32; without it 1.16, 1.08, 1.03. */
 enum { ADDED_PRODUCTS = 48, ROW_PRODUCTS = 390, STORED_PRODUCTS = 30, CALL_PRODUCTS = 60000, PACKED_PRODUCTS = 4 };
 enum { MOST_PHASES = 8, BOX_ELEMENTS = 50000, BOX_ROWS = 128 }; /* for each tap; of columns, and how many those are */
 static const double COLUMN_PRODUCTS = 1.16, MORE_CHANNELS = 6.5, MORE_OF_ROWS = 0.17;

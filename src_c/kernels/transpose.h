@@ -102,7 +102,7 @@ CK_INLINE void transpose(vreal *r) {
 }
 
 /* Loads the first n < VL elements at src, the rest zero; stores the first n at dst. None if n is not positive.
- * MASKED_LANES: whether that is an instruction. */
+ * MASKED_LANES: whether both go by a mask. */
 #if VBYTES == 64 && defined(__AVX512F__)
 #define MASKED_LANES 1
 CK_INLINE __mmask16 first_lanes(int64_t n) {
@@ -116,7 +116,7 @@ CK_INLINE void store_part(char *dst, vreal v, int64_t n) { V_NAMED(mask_storeu)(
 #else
 #define MASKED_LANES 0
 #if VBYTES == 32 && defined(__AVX2__)
-/* Of stores with a mask AMD's processors up to Zen 3 make some 40 operations, of loads one. */
+/* Loads alone: a store with a mask is one instruction, too, but many operations on AMD's processors before Zen 4. */
 CK_INLINE vreal load_part(const char *src, int64_t n) {
   return V_NAMED(maskload)((const REAL *)src, (__m256i)lanes_below(n));
 }
