@@ -11,7 +11,7 @@ int ck_dense_is_depthwise(const ck_dense *d) {
   int zeros = 1;
   for (int i = 0; i < 3; i++)
     zeros &= d->source.axis[i].mode == CK_ZEROS || ck_axis_is_inside(&d->source.axis[i]);
-  return zeros && d->channels == 1 && !d->add && ck_dense_is_plain(d);
+  return zeros && d->channels == 1 && !d->add && !d->source.act_y.data && !d->sampler && !d->fold;
 }
 
 void ck_dense_activate_stored(const ck_dense *d, char *run, int64_t step, int64_t runs, int64_t count) {

@@ -107,7 +107,8 @@ static inline ck_share ck_dense_share(const ck_dense_plan *p, int64_t index) {
 
 /* Whether each output is one sum over elements of the source as they are, stored in an element of its own. */
 int ck_dense_is_plain(const ck_dense *dense);
-/* And of one channel a group, without the taps that read outside the source; nothing is added to it. */
+/* Whether each is one sum over elements of one channel as they are, without the taps that read outside the source, and
+ * nothing is added to it. */
 int ck_dense_is_depthwise(const ck_dense *dense);
 
 /* An activation that is more than bounds, of sums that were stored just now, with their bias: runs of `count` adjacent

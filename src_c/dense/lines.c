@@ -31,6 +31,37 @@ static void inner_of(const ck_axis *x, int64_t *first, int64_t *end) {
   *end = ck_max(*first, *end);
 }
 
+/* One phase of a transposed correlation, counted as the last axis' first: the outputs and taps of its own. */
+static ck_dense phase_of(const ck_dense *d, int64_t index) {
+  ck_dense one = *d;
+  for (int i = 2; i >= 0; index /= d->phases[i--]) {
+    const ck_axis *a = &d->source.axis[i];
+    const int64_t every = ck_tapped_phases(a); /* taps from one to the next of its phase */
+    int64_t tap = index % d->phases[i], phase = tap;
+    if (a->stride == 0)
+      continue;
+    if (d->tapped)
+      phase = ck_tap_phase(a, tap);
+    else
+      for (tap = 0; tap < every && ck_tap_phase(a, tap) != phase;)
+        tap++;
+    one.source.axis[i] = (ck_axis){.outputs = ck_max(0, ck_ceil_div(d->dst_size[i] - phase, d->dst_step[i])),
+                                   .source = a->source,
+                                   .base = a->base + ck_tap_offset(a, tap),
+                                   .step = a->step,
+                                   .taps = tap < every ? ck_ceil_div(a->taps - tap, every) : 0,
+                                   .tap_step = ck_tap_offset(a, tap + every) - ck_tap_offset(a, tap),
+                                   .mode = a->mode};
+    one.w += tap * d->w_tap[i];
+    one.w_tap[i] *= every;
+    one.dst.data = (char *)one.dst.data + phase * d->dst.stride[i + 2];
+    one.dst.stride[i + 2] *= d->dst_step[i];
+  }
+  return one;
+}
+
+static int64_t phases_of(const ck_dense *d) { return d->phases[0] * d->phases[1] * d->phases[2]; }
+
 typedef struct buffers {
   char *panels, *bias;
   const char **from;
@@ -104,7 +135,13 @@ static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t coun
 
 int64_t ck_lines_panels(const ck_dense *d) { return all_vectors(d) * panel_bytes(d); }
 
-void ck_lines_pack(const ck_dense *d, void *scratch, char *panels) { pack(d, scratch, 0, all_vectors(d), panels); }
+void ck_lines_pack(const ck_dense *d, void *scratch, char *panels) {
+  for (int64_t i = 0; i < phases_of(d); i++) {
+    const ck_dense one = phase_of(d, i);
+    pack(&one, scratch, 0, all_vectors(d), panels);
+    panels += all_vectors(d) * panel_bytes(&one);
+  }
+}
 
 static void set_bias(const ck_dense *d, char *bias, int64_t vector, int64_t count) {
   const int64_t item = d->kernels->real_size, lanes = d->kernels->vector;
@@ -166,13 +203,32 @@ static ck_line line_of(const ck_dense *d, const buffers *b) {
 static void run_lines(const ck_dense *d, buffers *b, const ck_box *box, int64_t channel, ck_line *line) {
   const ck_tensor *s = &d->source.tensor;
   const int64_t *to = d->dst.stride, item = d->kernels->real_size, n = box->first[0], z = box->first[1];
+  const int64_t end = ck_min(box->first[2] + box->size[2], d->source.axis[1].outputs);
   const char *src =
       (const char *)s->data + n * s->stride[0] + channel * item + ck_axis_at(&d->source.axis[2], 0, 0) * s->stride[4];
-  for (int64_t y = box->first[2]; y < box->first[2] + box->size[2]; y++) {
+  for (int64_t y = box->first[2]; y < end; y++) {
     line->rows = set_rows(d, b, src, z, y);
     line->to = (char *)d->dst.data + n * to[0] + z * to[2] + y * to[3] + channel * item;
     d->kernels->line(line);
     ck_dense_activate_stored(d, line->to, line->to_step, line->columns, line->vectors * d->kernels->vector);
+  }
+}
+
+/* One phase of a task, whose weights lie ready, or are packed. */
+static void run_phase(ck_worker *worker, const ck_dense *d, const ck_dense_plan *p, buffers *b, const ck_share *share,
+                      const char *panels) {
+  const int64_t shared = share->end == p->outer ? all_vectors(d) - p->outer : 0, vector = d->kernels->vector;
+  const int64_t count = share->end - share->first + shared, bytes = panel_bytes(d);
+  if (share->box.first[1] >= d->source.axis[0].outputs)
+    return;
+  if (!panels)
+    pack(d, b->w_off, share->first, count, b->panels);
+  ck_line line = line_of(d, b);
+  for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
+    line.vectors = ck_min(p->tile_lanes / vector, ck_max(1, count - shared - i)); /* the shared one by itself */
+    line.panel = (panels ? panels + share->first * bytes : b->panels) + i * bytes;
+    line.bias = b->bias + i * vector * d->kernels->real_size;
+    run_lines(d, b, &share->box, channel_of(d, share->first + i), &line);
   }
 }
 
@@ -181,21 +237,13 @@ void ck_lines_task(ck_worker *worker, void *context, int64_t index) {
   const ck_dense *d = call->d;
   const ck_dense_plan *p = &call->plan;
   const ck_share share = ck_dense_share(p, index);
-  const int64_t shared = share.end == p->outer ? all_vectors(d) - p->outer : 0, bytes = panel_bytes(d);
-  const int64_t count = share.end - share.first + shared, vector = d->kernels->vector;
   ck_arena arena = {.base = worker->scratch};
   buffers b = place(d, p->each, &arena);
-  const char *panels = b.panels;
-  if (call->panels)
-    panels = call->panels + share.first * bytes;
-  else
-    pack(d, b.w_off, share.first, count, b.panels);
-  set_bias(d, b.bias, share.first, count);
-  ck_line line = line_of(d, &b);
-  for (int64_t i = 0; i < count && !ck_stopped(worker); i += line.vectors) {
-    line.vectors = ck_min(p->tile_lanes / vector, ck_max(1, count - shared - i)); /* the shared one by itself */
-    line.panel = panels + i * bytes;
-    line.bias = b.bias + i * vector * d->kernels->real_size;
-    run_lines(d, &b, &share.box, channel_of(d, share.first + i), &line);
+  const char *panels = call->panels;
+  set_bias(d, b.bias, share.first, share.end - share.first + 1);
+  for (int64_t i = 0; i < phases_of(d); i++) {
+    const ck_dense one = phase_of(d, i);
+    run_phase(worker, &one, p, &b, &share, panels);
+    panels += panels ? all_vectors(d) * panel_bytes(&one) : 0;
   }
 }
