@@ -123,6 +123,7 @@ typedef struct ck_line {
   int shared;                   /* whether a tap is as far from the next as a column, in either direction */
   char *to;
   ck_bounds bounds;
+  ck_ahead *ahead; /* two, of what is read and what is written; or NULL */
 } ck_line;
 
 /* One plane of a 3x3 depthwise correlation: output row r, column x is the sum over taps (i, j) of weights[i * 3 + j]

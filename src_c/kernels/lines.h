@@ -9,6 +9,7 @@
 #ifndef CK_LINE_KERNELS_H
 #define CK_LINE_KERNELS_H
 
+#include "ahead.h"
 #include "math.h"
 
 /* Columns of a tile, and of one whose taps share nothing; taps that share what is loaded. */
@@ -68,6 +69,10 @@ CK_INLINE void line_tile(const ck_line *p, int64_t beside, int64_t column, int64
     CK_UNROLL
     for (int i = 0; i < width; i++)
       v_storeu(to + i * to_step + v * VBYTES, v_within(low, high, acc[i * vectors + v] + add));
+  }
+  if (p->ahead) {
+    CK_NAME(fetch_ahead)(p->ahead, width * vectors);
+    CK_NAME(fetch_ahead)(p->ahead + 1, width * vectors);
   }
 }
 

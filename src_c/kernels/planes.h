@@ -5,21 +5,11 @@
 #ifndef CK_PLANES_H
 #define CK_PLANES_H
 
+#include "ahead.h"
 #include "math.h"
 #include "transpose.h"
 
 enum { PLANE_ROWS = 6 };
-
-static __attribute__((noinline)) void CK_NAME(fetch_ahead)(ck_ahead *a, int64_t vectors) {
-  for (a->owed += vectors * a->rate; a->owed >= 16; a->owed -= 16) {
-    __builtin_prefetch(a->at, 0, 2);
-    a->at += 64;
-    if (a->at >= a->end) {
-      a->end += a->apart;
-      a->at = a->end - a->bytes;
-    }
-  }
-}
 
 /* Tiles one below the other, each of neighbouring vectors in several rows. */
 typedef struct plane_tiles {
