@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convkit
-from cases import LAYOUTS, THOROUGH, arrange, assert_same_bits, each, everything, random_data
+from cases import LAYOUTS, THOROUGH, arrange, assert_same_bits, each, everything, random_data, restore
 from convkit._ext import engine
 from problems import AWKWARD, AWKWARD_TRANSPOSED, PLANES, named, random_problem, random_transposed
 
@@ -455,3 +455,46 @@ def test_one_tap_under_a_stride_of_two(name, shape):
         take(name, "conv2d", expected.shape, (8, 37, 1, 1))  # the same without a stride
         ones = np.ones((8, 37, 1, 1), np.float32)
         np.testing.assert_array_equal(convkit.conv2d(expected, ones)[:, 0], expected.sum(1))
+
+
+# Of depthwise layers with channels last: (N, H, W, channels), kernel, options. Phases without a tap, more of them than
+# rows, kernels that reach beyond the image, a last vector that shares channels, arrays that no cache holds.
+LINES = (
+    ((2, 9, 11, 35), (3, 3), {"padding": 1}),
+    ((3, 10, 7, 67), (4, 5), {"stride": (2, 3), "padding": (1, 2)}),
+    ((1, 12, 13, 33), (3, 2), {"stride": 3, "dilation": 3, "padding": 2}),
+    ((2, 5, 4, 16), (2, 3), {"stride": (7, 9), "dilation": (2, 1)}),
+    ((1, 1, 600, 40), (1, 5), {"stride": (1, 2), "padding": (0, 4), "dilation": (1, 2)}),
+    ((4, 6, 6, 48), (5, 5), {"padding": 4}),
+    ((1, 165, 150, 64), (3, 3), {"padding": 1}),
+    ((1, 165, 150, 64), (3, 3), {"stride": 2, "padding": 1}),
+)
+
+
+@pytest.mark.parametrize("layer", LINES, ids=str)
+@pytest.mark.usefixtures("any_isa", "cheapest")
+def test_lines_from_memory_have_the_bits_of_windows(layer):
+    """Gradients of x and transposed convolutions by phases; gradients of weights as with channels first."""
+    (n, height, width, channels), kernel, options = layer
+    options = options | {"groups": channels}
+    rng = np.random.default_rng(0)
+    for isa, dtype in itertools.product(convkit.available_isas(), ("float32", "float64")):
+        convkit.set_isa(isa)
+        x = rng.standard_normal((n, height, width, channels)).astype(dtype)
+        weight = rng.standard_normal((channels, 1, *kernel)).astype(dtype)
+        grad = rng.standard_normal(convkit.conv2d(x, weight, layout="NHWC", **options).shape).astype(dtype)
+        for value in (None, np.inf):
+            if value is not None:
+                grad[-1, -1, 0, [0, -1]] = value
+            place = f"{layer}, {dtype}, {isa}, {value}"
+            found = convkit.conv2d_backward(grad, x, weight, layout="NHWC", **options)
+            across = convkit.conv_transpose2d(grad, weight, layout="NHWC", **options)
+            planes = (np.ascontiguousarray(restore(array, "NHWC")) for array in (grad, x))
+            planes = convkit.conv2d_backward(*planes, weight, **options)
+            assert_bits(found.weight, planes.weight, place)
+            assert_bits(found.bias, planes.bias, place)
+            shapes = ("conv2d", x.shape, weight.shape)
+            assert take("by_group", *shapes, direction="x", layout="NHWC", dtype=dtype, **options)
+            assert_bits(found.x, convkit.conv2d_backward(grad, x, weight, layout="NHWC", **options).x, place)
+            assert_bits(across, convkit.conv_transpose2d(grad, weight, layout="NHWC", **options), place)
+            engine.take_arrangements()

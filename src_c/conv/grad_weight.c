@@ -14,11 +14,12 @@
 #include "dense/dense_plan.h"
 #include "dense/multiply.h"
 #include "weight_cut.h"
+#include "weight_lines.h"
+#include "weight_pixels.h"
 #include "weight_winograd.h"
 
-/* CHUNK: one chain of multiply-adds; 448 to 784 measured alike, 224 3 % less. RUN: of it, what is worked off for all
- * taps where channels are lanes; 48 to 96 measured alike. */
-enum { CHUNK_PIXELS = 512, RUN_PIXELS = 64 };
+/* Of a chunk's pixels, those that are worked off for all taps where channels are lanes; 48 to 96 measured alike. */
+enum { RUN_PIXELS = 64 };
 
 typedef struct gw_plan {
   ck_weight_cut cut;
@@ -154,10 +155,8 @@ static int can_swap(const gw_plan *p) {
 static double plan_lanes(gw_plan *p, const ck_conv *call, int by_lanes, int64_t segments) {
   const ck_conv_shape *s = &call->shape;
   p->cut = ck_weight_cut_of(call, by_lanes);
-  int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]}, block[4];
-  ck_row_block(size, CHUNK_PIXELS, 1, block);
   set_source(p);
-  p->chunks = ck_grid_make(size, block);
+  p->chunks = ck_weight_chunks(call);
   p->pixels = 1;
   for (int d = 0; d < 4; d++)
     p->pixels *= p->window.outputs[d] = ck_grid_largest(&p->chunks, d);
@@ -203,51 +202,10 @@ typedef struct gw_task {
   ck_weight_part part;
 } gw_task;
 
-/* Pixels of a box, but for where those of one of its planes begin. */
-static ck_pack pixels_of(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t step, int64_t lanes,
-                         int64_t ld, const int64_t *offset) {
-  const ck_conv_shape *s = &call->shape;
-  const int64_t *stride = tensor->stride;
-  return (ck_pack){.src_end = ck_tensor_end(tensor, s->n, s->groups * s->c_out, s->out, call->kernels->real_size),
-                   .ld = ld,
-                   .lanes = lanes,
-                   .lane_stride = step * stride[1],
-                   .nc = box->size[2],
-                   .c_stride = stride[3],
-                   .nt = box->size[3],
-                   .t_off = offset};
-}
-
-/* Plane `index` of all that a box has, of channel `first`. */
-static const char *plane_at(const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t index) {
-  const int64_t n = index / box->size[1], z = index % box->size[1], *stride = tensor->stride;
-  return (const char *)tensor->data + first * stride[1] + (box->first[0] + n) * stride[0] +
-         (box->first[1] + z) * stride[2] + box->first[2] * stride[3] + box->first[3] * stride[4];
-}
-
-int ck_conv_pack_pixels(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t first, int64_t step,
-                        int64_t lanes, int64_t ld, const int64_t *offset, char *panel) {
-  ck_pack pack = pixels_of(call, tensor, box, step, lanes, ld, offset);
-  int nonfinite = 0;
-  for (int64_t i = 0; i < box->size[0] * box->size[1]; i++) {
-    pack.panel = panel + i * pack.nc * pack.nt * ld * call->kernels->real_size;
-    pack.src = plane_at(tensor, box, first, i);
-    nonfinite |= call->kernels->pack(&pack);
-  }
-  return nonfinite;
-}
-
-/* The bias alone: the sums of a box's gradients, where they are. Of a transposed convolution of 2 to 98 channels, 2x2x2
- * on 13x13x13, weight and bias take 0.77 of the time that they took by way of a panel (Zen 4). */
 static void sum_gradient(const gw_task *t, const ck_box *box, int64_t tile, char *sums) {
-  const ck_conv *call = t->cut->call;
   int64_t first, step, lanes;
   ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
-  ck_pack pack = pixels_of(call, &call->y, box, step, lanes, ck_weight_ld(t->cut, tile), t->b.y_off);
-  for (int64_t i = 0; i < box->size[0] * box->size[1]; i++) {
-    pack.src = plane_at(&call->y, box, first, i);
-    call->kernels->pack_sums(&pack, sums);
-  }
+  ck_weight_sum_pixels(t->cut->call, box, first, step, lanes, ck_weight_ld(t->cut, tile), t->b.y_off, sums);
 }
 
 static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char *panel) {
@@ -256,11 +214,11 @@ static int pack_gradient(const gw_task *t, const ck_box *box, int64_t tile, char
   const int64_t ld = ck_weight_ld(t->cut, tile);
   int64_t first, step, lanes;
   ck_weight_lanes(t->cut, &t->part, tile, &first, &step, &lanes);
-  const int nonfinite = ck_conv_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
+  const int nonfinite = ck_weight_pack_pixels(call, &call->y, box, first, step, lanes, ld, t->b.y_off, panel);
   if (!has_activation(t->p))
     return nonfinite;
   const int64_t pixels = ck_box_count(box), none = 0;
-  ck_conv_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.act_off, t->b.y);
+  ck_weight_pack_pixels(call, &call->act_y, box, first, step, lanes, ld, t->b.act_off, t->b.y);
   k->activation_gradient(panel, panel, t->b.y, pixels * ld, call->activation, call->act_a, call->act_b);
   const ck_pack same = {.panel = panel, /* for what it returns: a slope may have made something infinite, or nothing */
                         .src = panel,
@@ -496,6 +454,7 @@ ck_status ck_conv_grad_weight(const ck_conv *call, int transposed, int64_t *byte
   if (ck_weight_by_winograd(call)) {
     status = ck_weight_winograd(&here, transposed, bytes, &again);
     here.bias = NULL;
-  }
+  } else if (ck_weight_by_lines(&here, transposed))
+    return ck_weight_lines(&here, transposed, bytes);
   return status == CK_OK && again ? run_direct(&here, transposed, bytes) : status;
 }

@@ -6,7 +6,9 @@
 #include "base/parallel.h"
 #include "dense/dense_cost.h"
 
+/* CHUNK_PIXELS: 448 to 784 measured alike, 224 3 % less. */
 enum {
+  CHUNK_PIXELS = 512,
   TILE_BYTES = 128, /* of the lanes of a register tile, and its rows, whatever the instruction set's */
   TILE_ROWS = 14,
   FEW_TILES = 32,        /* fewer register tiles in dW than this: cut the pixels */
@@ -25,6 +27,14 @@ ck_weight_cut ck_weight_cut_of(const ck_conv *call, int by_lanes) {
   cut.rows.channels = call->weight.data ? s->c_in : 0;
   memcpy(cut.rows.taps, s->kernel, sizeof cut.rows.taps);
   return cut;
+}
+
+ck_grid ck_weight_chunks(const ck_conv *call) {
+  const ck_conv_shape *s = &call->shape;
+  const int64_t size[4] = {s->n, s->out[0], s->out[1], s->out[2]};
+  int64_t block[4];
+  ck_row_block(size, CHUNK_PIXELS, 1, block);
+  return ck_grid_make(size, block);
 }
 
 ck_memo_key ck_weight_key(const ck_conv *call, int transposed) {

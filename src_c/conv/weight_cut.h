@@ -32,6 +32,9 @@ typedef struct ck_weight_part {
 /* Of the call's dW, or, without a weight, of its bias alone: all but how it is cut into tasks. */
 ck_weight_cut ck_weight_cut_of(const ck_conv *call, int by_lanes);
 
+/* Pixels in order, cut into chunks, each of which is one chain of multiply-adds for every sum. They decide bits. */
+ck_grid ck_weight_chunks(const ck_conv *call);
+
 /* All that a plan of a gradient of the weight follows from. */
 ck_memo_key ck_weight_key(const ck_conv *call, int transposed);
 

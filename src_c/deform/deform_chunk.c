@@ -1,7 +1,7 @@
 #include "deform_chunk.h"
 
 #include "base/parallel.h"
-#include "conv/grad_weight.h"
+#include "conv/weight_pixels.h"
 #include "dense/dense.h"
 #include "dense/multiply.h"
 
@@ -117,12 +117,12 @@ static void load_gradient(const ck_chunk *c, ck_chunk_buffers *b, int64_t tile) 
   char *panel = c->g + tile * pixels * ld * c->k->real_size;
   for (int64_t x = 0; x < c->box.size[3]; x++)
     b->offset[x] = x * conv->y.stride[4];
-  ck_conv_pack_pixels(conv, &conv->y, &c->box, first, 1, lanes, ld, b->offset, panel);
+  ck_weight_pack_pixels(conv, &conv->y, &c->box, first, 1, lanes, ld, b->offset, panel);
   if (!conv->activation)
     return;
   for (int64_t x = 0; x < c->box.size[3]; x++)
     b->offset[x] = x * conv->act_y.stride[4];
-  ck_conv_pack_pixels(conv, &conv->act_y, &c->box, first, 1, lanes, ld, b->offset, b->act);
+  ck_weight_pack_pixels(conv, &conv->act_y, &c->box, first, 1, lanes, ld, b->offset, b->act);
   c->k->activation_gradient(panel, panel, b->act, pixels * ld, conv->activation, conv->act_a, conv->act_b);
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/ahead.h"
+
 /* Of the source, with all the channels of a task, what a block of rows may take: it is read again for every part of
  * the channels whose weights are CLOSE, in level 1, from one column to the next. Bytes of a task's weights. Products
  * below which a task is not worth another thread. */
@@ -90,17 +92,13 @@ static int64_t scratch_bytes(const ck_dense *d, int64_t each) {
   return arena.used;
 }
 
-/* Bytes of both arrays from which on the row to come is fetched while one is summed. Depthwise 3x3 on 8 images of 64
- * channels at 56x56, 12.8 MB, takes 0.7 of the time on one thread and 1.04 on two, 4 to 8 of 96 or 144 channels 0.4 to
- * 0.5; 9.6 MB, which level 3 holds, would take 1.1 (Zen 3). */
-enum { FAR_BYTES = 12 << 20 };
-
+/* Whether both arrays come from memory. */
 static int is_far(const ck_dense *d) {
   const ck_axis *a = d->source.axis;
   const int64_t read[] = {d->n, d->groups, a[0].source, a[1].source, a[2].source, d->kernels->real_size};
   const int64_t stored[] = {d->n, d->groups, a[0].outputs, a[1].outputs, a[2].outputs, phases_of(d), read[5]};
   int64_t in, out;
-  return !ck_product(read, 6, &in) || !ck_product(stored, 7, &out) || in >= FAR_BYTES - out;
+  return !ck_product(read, 6, &in) || !ck_product(stored, 7, &out) || in >= CK_FAR_ROWS - out;
 }
 
 /* Blocks of rows whose source stays in level 2 while vector after vector of channels is worked off, and as many parts
@@ -213,24 +211,16 @@ static ck_line line_of(const ck_dense *d, const buffers *b) {
   return line;
 }
 
-/* Of a row of columns, `step` bytes apart, the line's channels, from `from` on; with each line of sums its share. */
-static ck_ahead ahead_of(const ck_dense *d, const ck_line *line, const char *from, int64_t columns, int64_t step) {
-  const int64_t bytes = line->vectors * d->kernels->vector * d->kernels->real_size, whole = bytes == step;
-  ck_ahead a = {.at = from, .bytes = whole ? columns * step : bytes, .apart = step};
-  a.end = from + a.bytes;
-  a.rate = ck_ceil_div((whole ? 1 : columns) * ck_ceil_div(a.bytes, 64) * 16, ck_max(1, line->vectors * line->columns));
-  return a;
-}
-
-/* What the row after y reads that no row before it has read, and where it is stored. src: of the channels. */
+/* What the row after y is the first to read, and where it is stored. src: of the channels. */
 static ck_ahead *set_ahead(const ck_dense *d, const ck_line *line, const char *src, int64_t y, ck_ahead ahead[2]) {
   const ck_axis *axis = d->source.axis;
-  const int64_t *stride = d->source.tensor.stride, last = axis[1].tap_step < 0 ? 0 : axis[1].taps - 1;
-  const int64_t row = ck_axis_at(&axis[1], y + 1, last);
-  if (y + 1 >= axis[1].outputs || row < 0 || row >= axis[1].source)
+  const int64_t *stride = d->source.tensor.stride, row = ck_row_ahead(&axis[1], y);
+  const int64_t bytes = line->vectors * d->kernels->vector * d->kernels->real_size,
+                sums = line->vectors * line->columns;
+  if (row < 0)
     return NULL;
-  ahead[0] = ahead_of(d, line, src + row * stride[3], axis[2].source, stride[4]);
-  ahead[1] = ahead_of(d, line, line->to + d->dst.stride[3], axis[2].outputs, line->to_step);
+  ahead[0] = ck_ahead_of(src + row * stride[3], axis[2].source, stride[4], bytes, sums);
+  ahead[1] = ck_ahead_of(line->to + d->dst.stride[3], axis[2].outputs, line->to_step, bytes, sums);
   return ahead;
 }
 

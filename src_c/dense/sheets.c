@@ -49,9 +49,9 @@ static int fits_step(const ck_axis *axis) {
 int ck_sheets_can(const ck_dense *d) {
   const ck_axis *axis = d->source.axis;
   const int64_t item = size_of(d), *stride = d->source.tensor.stride;
-  int can = ck_dense_is_depthwise(d) && ck_dense_is_plain(d) && axis[0].taps == 1 && axis[1].taps == 3 && axis[2].taps == 3 &&
-            fits_step(axis) && ck_axis_is_inside(&axis[0]) && stride[4] == item && d->dst.stride[4] == item &&
-            stride[3] >= axis[2].source * item;
+  int can = ck_dense_is_depthwise(d) && ck_dense_is_plain(d) && axis[0].taps == 1 && axis[1].taps == 3 &&
+            axis[2].taps == 3 && fits_step(axis) && ck_axis_is_inside(&axis[0]) && stride[4] == item &&
+            d->dst.stride[4] == item && stride[3] >= axis[2].source * item;
   for (int i = 0; i < 3; i++)
     can &= stride[i] >= 0;
   return can && d->n * d->groups * d->lanes * axis[0].outputs * axis[1].outputs > 0 &&

@@ -22,6 +22,7 @@
 #include "sheets.h"
 #include "stage.h"
 #include "unpacked.h"
+#include "weight_lines.h"
 #include "winograd.h"
 
 #define ROWS_1(h) [h] = CK_NAME(rows_##h##x1),
@@ -47,6 +48,7 @@ const ck_kernels CK_NAME(kernels) = {
     .lane_vectors = {FOR_EACH_HEIGHT(LANE_COUNT)},
     .plane = CK_NAME(plane),
     .line = CK_NAME(line),
+    .weight_line = CK_NAME(weight_line),
     .sheet = CK_NAME(sheet),
     .unpacked = CK_NAME(unpacked),
     .turned_lanes = UNPACKED_VECTORS * VL,
