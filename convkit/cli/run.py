@@ -12,10 +12,10 @@ import numpy as np
 
 import convkit
 
-from .. import _extras
 from .._probe import UNSTEADY, Probe
 from .._timing import Contender, Race
 from .._words import counted, dimensions, rounded
+from ..data._picture import fitted, read_picture
 from ..graph import Network
 from ._arguments import REFUSALS, add_threads, failed, height_and_width, reading, real, several
 
@@ -134,17 +134,15 @@ def _deviates(name: str, dtype: np.dtype, sizes, size: tuple[int, int] | None) -
 
 def _picture(path: str, args: argparse.Namespace, sizes) -> np.ndarray:
     """A picture as a batch of one, in the order of axes that the declared sizes show."""
-    pillow = _extras.need("PIL.Image", "train")
     last = sizes is not None and len(sizes) == 4 and sizes[3] in (1, 3) and sizes[1] not in (1, 3)
     channels, *own = (3, None, None) if sizes is None or len(sizes) != 4 else (
         (sizes[3], *sizes[1:3]) if last else sizes[1:]
     )  # fmt: skip
-    with reading("--input", "a .npy file or a picture that Pillow can read", path), pillow.open(path) as file:
-        image = file.convert("L" if channels == 1 else "RGB")
+    with reading("--input", "a .npy file or a picture that Pillow can read", path):
+        image = read_picture(path, "L" if channels == 1 else "RGB")
     height, width = args.size or (own[0] or image.height, own[1] or image.width)
     try:
-        fit = _extras.need("PIL.ImageOps", "train").fit if args.crop else pillow.Image.resize
-        pixels = np.asarray(fit(image, (width, height), pillow.Resampling.BILINEAR), np.float32) / 255
+        pixels = np.asarray(fitted(image, (height, width), args.crop), np.float32) / np.float32(255)
     except (MemoryError, ValueError, OverflowError) as error:
         raise ValueError(f"--size must give a picture that fits memory, got {height}x{width}") from error
     pixels = pixels.reshape(height, width, -1)

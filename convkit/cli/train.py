@@ -29,7 +29,7 @@ from ._arguments import INTERRUPTED, failed, reading, to_fill, whole, with_notes
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 from .time import MODELS
 
-CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
+CHECKPOINT, SETTINGS, NETWORK = "checkpoint.safetensors", "settings.json", "network.onnx"
 SET = "digits or a folder with a subfolder of images for each class"
 
 
@@ -117,7 +117,7 @@ def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) 
     )  # fmt: skip
 
 
-def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None:
+def train(settings: Settings, out: Path, resume: bool, comm: Any = None, onnx: bool = False) -> None:
     """Train, test once, and write everything; among ranks, the first writes."""
     _check_shards(settings, comm)
     images = load(settings)
@@ -159,6 +159,33 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None) -> None
     trained.history.plot(out / "curves.png")
     nn.save_state(trained.model.state_dict(), out / "weights.safetensors")
     print(f"written to {out}: curves.png, history.csv, weights.safetensors, {CHECKPOINT}, {SETTINGS}")
+    if onnx:
+        write_network(out, trained.model, images, image)
+
+
+class _Normalized(nn.ByElement):
+    """What images are before a network sees them: a layer of the network that is written, which never learns."""
+
+    def __init__(self, normalizer: data.Normalizer) -> None:
+        self.offset, self.scale = (
+            array.astype(np.float32).reshape(1, -1, 1, 1) for array in (normalizer.offset, normalizer.scale)
+        )
+
+    def run(self, x: Any) -> Any:
+        return (x - self.offset) / self.scale, lambda grad, need_input: grad / self.scale
+
+
+def write_network(out: Path, model: nn.Module, images: Images, image: tuple[int, ...]) -> None:
+    """Write the network, normalisation before it, and its classes, as `convkit run` and other engines take them."""
+    from .. import onnx_backend
+
+    whole = model if images.normalizer is None else nn.Sequential(_Normalized(images.normalizer), model)
+    onnx_backend.export(whole, out / NETWORK, (1, *image))
+    with replacing(out / "classes.txt") as file:
+        file.write("".join(f"{name}\n" for name in images.classes).encode())
+    print(
+        f"and {NETWORK}, classes.txt: convkit run {out / NETWORK} --labels {out / 'classes.txt'} --crop --input PICTURE"
+    )
 
 
 def write_settings(path: Path, settings: Settings, images: Images) -> None:
@@ -226,6 +253,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=to_fill, default=Path("convkit-train"), metavar="DIR", help="default: convkit-train"
     )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help=f"write {NETWORK} and classes.txt, too, which convkit run and other engines take (the extra [onnx])",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="go on with the training in DIR, with its settings")
     how.add_argument("--overwrite", action="store_true", help="begin anew although DIR holds a training")
@@ -236,6 +268,8 @@ def run(args: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(args).items() if name in asdict(Settings())}
     for module in ("matplotlib", "safetensors.numpy"):
         _extras.need(module, "train")  # better to stop now than after the training
+    if args.onnx:
+        _extras.need("onnx", "onnx")
     comm = distributed.world() if distributed.launched() else None
     if comm is not None and comm.size == 1:
         comm = None
@@ -244,7 +278,7 @@ def run(args: argparse.Namespace) -> int:
         if not first:
             quiet.enter_context(redirect_stdout(quiet.enter_context(open(os.devnull, "w"))))
         try:
-            train(_settings(args, given, first), args.out, args.resume, comm)
+            train(_settings(args, given, first), args.out, args.resume, comm, args.onnx)
         except (ValueError, OverflowError, MemoryError, OSError, NonFiniteError) as error:
             status = failed("train", error, 2)
             if comm is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from .. import _extras
 from .._shapes import per_axis
 from .._words import brief, counted
+from ._picture import fitted, read_picture
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MODES = {"RGB": 3, "L": 1}
@@ -27,17 +28,6 @@ LITTER = (
     "thumbs.db",
     "desktop.ini",
 )
-# How an image that was stored turned or mirrored is brought upright, by its EXIF orientation.
-_UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-_ORIENTATION = 0x0112
 
 
 class ImageFolder:
@@ -158,35 +148,20 @@ class ImageFolder:
 
     def _read(self, path: Path, shape: tuple[int, int] | None) -> np.ndarray:
         """One image, uint8 ``(H, W, C)``, of the given height and width if any."""
-        pillow = _extras.need("PIL.Image", "train")
         try:
-            with pillow.open(path) as file:
-                if file.mode.startswith(("I", "F")):
-                    raise ValueError(f"its values, mode {file.mode}, have more than 8 bits")
-                file.load()  # TIFF turns itself upright while it is loaded, and has no orientation then
-                image = _upright(file, pillow.Transpose).convert(self.mode)
-        except MemoryError:
+            image = read_picture(path, self.mode)
+        except (MemoryError, _extras.MissingExtraError):
             raise
         except Exception as error:  # whatever the readers of nine formats make of arbitrary bytes
             raise ValueError(f"{path} must be an image that Pillow can read: {error}") from error
         if self.size is not None:
-            ops = _extras.need("PIL.ImageOps", "train")
-            image = ops.fit(image, self.size[::-1], method=pillow.Resampling.BILINEAR)
+            image = fitted(image, self.size)
         if shape is not None and image.size != shape[::-1]:
             raise ValueError(
                 f"{path} must be {shape[0]}x{shape[1]} pixels as the images before it, unless size=(height, width) is "
                 f"given, got {image.size[1]}x{image.size[0]}"
             )
         return np.asarray(image, np.uint8).reshape(*image.size[::-1], MODES[self.mode])
-
-
-def _upright(image: Any, turns: Any) -> Any:
-    """An image turned as its EXIF orientation says, where that can be understood."""
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # whatever a reader makes of arbitrary bytes; the image itself is none the worse
-        return image
-    return image if turn is None else image.transpose(turns[turn])
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from convkit import data, distributed, nn, train
+from convkit import data, distributed, nn, onnx_backend, train
 from convkit.cli import _recipes, main
 from convkit.cli.train import CHECKPOINT, SETTINGS, _resized
 from missing import hide
@@ -90,6 +90,32 @@ def test_on_a_folder(photographs, tmp_path, capsys, undrawn):
     assert about["classes"] == ["ape", "zebra"] and about["settings"]["size"] == 8
     learned = data.ImageFolder(photographs, 8).subset(np.arange(25) % 5 != 4)
     assert about["offset"] == data.ZScore().fit(learned[:]).offset.tolist()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("normalize", ["zscore", "none"])
+def test_the_network_that_is_written_knows_the_pictures(normalize, photographs, tmp_path, capsys, undrawn):
+    """Of a file as it is, larger and turned, of which training saw the upright middle."""
+    out, folder = tmp_path / "out", data.ImageFolder(photographs, 8)
+    options = ["--size", "8", "--normalize", normalize, "--augment", "none", "--optimizer", "adam", "--epochs", "20"]
+    assert main(["train", "--data", str(photographs), *options, "--batch-size", "4", "--onnx", "--out", str(out)]) == 0
+    assert f"convkit run {out / 'network.onnx'} --labels" in capsys.readouterr().out
+    network = onnx_backend.load(out / "network.onnx")
+    scores = network(folder[:])
+    model = _recipes.cnn((3, 8, 8), 2, np.random.default_rng(0))
+    model.load_state_dict(nn.load_state(out / "weights.safetensors"))
+    learned = folder.subset(np.arange(25) % 5 != 4)
+    x = data.ZScore().fit(learned[:])(folder[:]) if normalize == "zscore" else folder[:]
+    np.testing.assert_allclose(scores, model.predict(x), rtol=1e-4, atol=1e-4)
+    turned = Image.open(photographs / "zebra" / "20.png").transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned back
+    turned.save(tmp_path / "turned.png", exif=exif)
+    for picture, index in ((photographs / "zebra" / "20.png", 20), (tmp_path / "turned.png", 20)):
+        command = ["run", str(out / "network.onnx"), "--labels", str(out / "classes.txt"), "--crop"]
+        assert main([*command, "--input", str(picture)]) == 0
+        largest = capsys.readouterr().out.splitlines()[1].split()
+        assert largest[-1] == "zebra" and float(largest[0]) == pytest.approx(scores[index].max(), rel=1e-4)
 
 
 @pytest.mark.thorough
@@ -308,9 +334,11 @@ def test_a_broken_image_is_named(photographs, tmp_path, capsys):
     assert "--data must hold at least 5 images, got 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "safetensors"])
-def test_a_missing_package_is_named_with_its_extra_before_anything_is_trained(package, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("package", "extra"), [("matplotlib", "train"), ("safetensors", "train"), ("onnx", "onnx")])
+def test_a_missing_package_is_named_with_its_extra_before_anything_is_trained(
+    package, extra, tmp_path, monkeypatch, capsys
+):
     hide(monkeypatch, package)
-    assert main(["train", "--out", str(tmp_path / "out")]) == 1
-    assert f"{package} is not installed; it comes with the extra [train]: " in capsys.readouterr().err
+    assert main(["train", "--onnx", "--out", str(tmp_path / "out")]) == 1
+    assert f"{package} is not installed; it comes with the extra [{extra}]: " in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*"))
