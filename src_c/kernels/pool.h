@@ -372,26 +372,38 @@ CK_INLINE vreal finished(const ck_pool_finish *p, const REAL *src, int64_t j, RE
   return FINISHED(v_loadu(src + j), divisor ? scale * v_loadu(divisor + j) : v_set1(scale * (REAL)p->even));
 }
 
+/* Neighbours from element `first` of a row on; whole vectors may be stored up to `end`. */
+CK_INLINE void finish_run(const ck_pool_finish *p, const REAL *src, int64_t first, int64_t count, char *dst,
+                          const char *end, REAL scale) {
+  const int64_t size = sizeof(REAL), whole = count / VL * VL;
+  for (int64_t j = 0; j < whole; j += VL)
+    v_storeu(dst + j * size, finished(p, src, first + j, scale));
+  if (whole == count)
+    return;
+  if (dst + (whole + VL) * size <= end) /* over what follows, which comes later */
+    v_storeu(dst + whole * size, finished(p, src, first + whole, scale));
+  else if (whole > 0)
+    v_storeu(dst + (count - VL) * size, finished(p, src, first + count - VL, scale));
+  else
+    store_part(dst, finished(p, src, first, scale), count);
+}
+
 CK_INLINE void finish_row(const ck_pool_finish *p, const REAL *src, char *dst, REAL scale) {
-  const int64_t size = sizeof(REAL), all = p->positions * p->inner, whole = all / VL * VL;
-  if (p->dst_inner != size || p->dst_position != p->inner * size) {
-    const REAL *divisor = p->divisor;
-    for (int64_t i = 0; i < p->positions; i++)
-      for (int64_t c = 0; c < p->inner; c++, src++)
-        *(real_u *)(dst + i * p->dst_position + c * p->dst_inner) =
-            FINISHED(*src, divisor ? scale * *divisor++ : scale * (REAL)p->even);
+  const int64_t size = sizeof(REAL), inner = p->inner;
+  const REAL *divisor = p->divisor;
+  if (p->dst_inner == size && p->dst_position == inner * size) {
+    finish_run(p, src, 0, p->positions * inner, dst, p->dst_end, scale);
     return;
   }
-  for (int64_t j = 0; j < whole; j += VL)
-    v_storeu(dst + j * size, finished(p, src, j, scale));
-  if (whole == all)
-    return;
-  if (dst + (whole + VL) * size <= p->dst_end) /* over what follows, which comes later */
-    v_storeu(dst + whole * size, finished(p, src, whole, scale));
-  else if (whole > 0)
-    v_storeu(dst + (all - VL) * size, finished(p, src, all - VL, scale));
-  else
-    store_part(dst, finished(p, src, 0, scale), all);
+  for (int64_t i = 0; i < p->positions; i++, dst += p->dst_position) {
+    if (p->dst_inner == size && inner >= VL) { /* some of a position's channels */
+      finish_run(p, src, i * inner, inner, dst, NULL, scale);
+      continue;
+    }
+    for (int64_t c = 0; c < inner; c++)
+      *(real_u *)(dst + c * p->dst_inner) =
+          FINISHED(src[i * inner + c], scale * (divisor ? divisor[i * inner + c] : (REAL)p->even));
+  }
 }
 
 static void CK_NAME(pool_finish)(const ck_pool_finish *call) {
