@@ -458,7 +458,8 @@ def test_one_tap_under_a_stride_of_two(name, shape):
 
 
 # Of depthwise layers with channels last: (N, H, W, channels), kernel, options. Phases without a tap, more of them than
-# rows, kernels that reach beyond the image, a last vector that shares channels, arrays that no cache holds.
+# rows, kernels that reach beyond the image, a last vector that shares channels, arrays that no cache holds; less than
+# a vector of channels, pixels of which are lanes together, and the last of them done again.
 LINES = (
     ((2, 9, 11, 35), (3, 3), {"padding": 1}),
     ((3, 10, 7, 67), (4, 5), {"stride": (2, 3), "padding": (1, 2)}),
@@ -466,6 +467,9 @@ LINES = (
     ((2, 5, 4, 16), (2, 3), {"stride": (7, 9), "dilation": (2, 1)}),
     ((1, 1, 600, 40), (1, 5), {"stride": (1, 2), "padding": (0, 4), "dilation": (1, 2)}),
     ((4, 6, 6, 48), (5, 5), {"padding": 4}),
+    ((2, 9, 43, 3), (3, 3), {"padding": 1}),
+    ((1, 12, 60, 7), (4, 5), {"padding": 2, "stride": (2, 1), "dilation": (1, 1)}),
+    ((1, 5, 67, 2), (2, 3), {"padding": (3, 2), "dilation": (1, 2)}),
     ((1, 165, 150, 64), (3, 3), {"padding": 1}),
     ((1, 165, 150, 64), (3, 3), {"stride": 2, "padding": 1}),
 )

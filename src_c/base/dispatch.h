@@ -115,6 +115,7 @@ typedef struct ck_plane {
  */
 typedef struct ck_line {
   int64_t vectors, rows, taps, columns, inner, inner_end;
+  int64_t part; /* if not 0, only the columns outside, of so many lanes of the first vector */
   const char *const *from;
   const int64_t *tap;
   const int64_t (*taken)[2];

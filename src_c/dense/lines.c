@@ -9,28 +9,46 @@
  * below which a task is not worth another thread. */
 enum { BLOCK_BYTES = 192 * 1024, PANEL_BYTES = 192 * 1024, CLOSE_BYTES = 12 * 1024, LEAST_PRODUCTS = 1 << 16 };
 
-/* The first channel of a vector. Where channels are no whole vectors, the last one holds some of the one before. */
-static int64_t channel_of(const ck_dense *d, int64_t vector) {
-  return ck_min(vector * d->kernels->vector, d->groups - d->kernels->vector);
+/* Pixels whose channels, one after the other, are lanes: of less than a vector of channels as many as make whole ones.
+ */
+static int64_t together(const ck_dense *d) {
+  const int64_t vector = d->kernels->vector;
+  return d->groups < vector ? vector / ck_gcd(vector, d->groups) : 1;
 }
 
-static int64_t all_vectors(const ck_dense *d) { return ck_ceil_div(d->groups, d->kernels->vector); }
+/* The first lane of a vector. Where channels are no whole vectors, the last one holds some of the one before. */
+static int64_t lane_of(const ck_dense *d, int64_t vector) {
+  return ck_min(vector * d->kernels->vector, d->groups * together(d) - d->kernels->vector);
+}
+
+static int64_t all_vectors(const ck_dense *d) { return ck_ceil_div(d->groups * together(d), d->kernels->vector); }
 
 static int64_t panel_bytes(const ck_dense *d) {
   return ck_axes_taps(d->source.axis) * d->kernels->vector * d->kernels->real_size;
-}
-
-int ck_lines_can(const ck_dense *d) {
-  const int64_t item = d->kernels->real_size;
-  return ck_dense_is_depthwise(d) && d->lanes == 1 && d->groups >= d->kernels->vector &&
-         d->source.tensor.stride[1] == item && d->dst.stride[1] == item &&
-         ck_axes_taps(d->source.axis) <= ck_kblock_cap(d->kernels);
 }
 
 /* Columns of which all taps are inside the source. */
 static void inner_of(const ck_axis *x, int64_t *first, int64_t *end) {
   ck_axis_inner(x, first, end);
   *end = ck_max(*first, *end);
+}
+
+/* Whether pixels may be lanes, where they have to: rows without holes, none of whose pixels is left out; few beside
+ * padding, which go one by one (of a quarter, 9x9 on 32x32 would take 1.5 times as long); and a few weights. */
+static int can_join(const ck_dense *d) {
+  const ck_axis *x = &d->source.axis[2];
+  const int64_t pixel = d->groups * d->kernels->real_size;
+  int64_t inner, end;
+  inner_of(x, &inner, &end);
+  return ck_dense_is_plain(d) && x->step == 1 && d->source.tensor.stride[4] == pixel && d->dst.stride[4] == pixel &&
+         end - inner >= together(d) && 8 * (x->outputs - (end - inner)) <= x->outputs &&
+         all_vectors(d) * panel_bytes(d) <= 2 * CLOSE_BYTES;
+}
+
+int ck_lines_can(const ck_dense *d) {
+  const int64_t item = d->kernels->real_size;
+  return ck_dense_is_depthwise(d) && d->lanes == 1 && d->source.tensor.stride[1] == item && d->dst.stride[1] == item &&
+         ck_axes_taps(d->source.axis) <= ck_kblock_cap(d->kernels) && (together(d) == 1 || can_join(d));
 }
 
 /* One phase of a transposed correlation, counted as the last axis' first: the outputs and taps of its own. */
@@ -101,29 +119,49 @@ static int is_far(const ck_dense *d) {
   return !ck_product(read, 6, &in) || !ck_product(stored, 7, &out) || in >= CK_FAR_ROWS - out;
 }
 
-/* Blocks of rows whose source stays in level 2 while vector after vector of channels is worked off, and as many parts
- * of the channels as give all threads some. */
+/* Rows whose source stays in level 2 while vector after vector of channels is worked off; where these are not shared
+ * out, so many as give all threads some. */
+static int64_t rows_of(const ck_dense *d, const ck_run *run, int64_t each) {
+  const ck_axis *x = &d->source.axis[2], *y = &d->source.axis[1];
+  const int64_t vector = d->kernels->vector, lanes = together(d) > 1 ? d->groups : each * vector;
+  const int64_t line = x->source * lanes * d->kernels->real_size, fit = BLOCK_BYTES / ck_max(1, line);
+  const int64_t rows = ck_max(1, ck_min(y->outputs, (fit - (y->taps - y->step)) / ck_max(1, y->step)));
+  const int64_t images = d->n * d->source.axis[0].outputs, products = x->outputs * lanes * ck_axes_taps(d->source.axis);
+  if (together(d) == 1 || run->threads == 1)
+    return rows;
+  const int64_t shared = ck_ceil_div(images * y->outputs, 2 * run->threads);
+  return ck_min(rows, ck_max(shared, ck_ceil_div(LEAST_PRODUCTS, ck_max(1, products))));
+}
+
+/* And as many parts of the channels as give all threads some. */
 void ck_lines_plan(const ck_dense *d, const ck_run *run, ck_dense_plan *p) {
   const ck_axis *axis = d->source.axis;
-  const int64_t vector = d->kernels->vector, width = vector * d->kernels->real_size;
-  p->outer = d->groups / vector;
-  p->far = is_far(d);
-  int64_t each = ck_max(1, ck_min(p->outer, PANEL_BYTES / (ck_axes_taps(d->source.axis) * width)));
-  const int64_t line = axis[2].source * each * width, fit = BLOCK_BYTES / ck_max(1, line);
-  const int64_t beyond = axis[1].taps - axis[1].step;
-  const int64_t rows = ck_max(1, ck_min(axis[1].outputs, (fit - beyond) / ck_max(1, axis[1].step)));
-  const int64_t block[4] = {1, 1, rows, axis[2].outputs};
+  const int64_t vector = d->kernels->vector, joined = together(d) > 1;
+  p->outer = joined ? all_vectors(d) : d->groups / vector;
+  p->far = !joined && is_far(d);
+  int64_t each = joined ? p->outer : ck_max(1, ck_min(p->outer, PANEL_BYTES / panel_bytes(d)));
+  const int64_t rows = rows_of(d, run, each), block[4] = {1, 1, rows, axis[2].outputs};
   p->grid = ck_grid_make(p->grid.size, block);
   const int64_t wanted = 2 * run->threads, tasks = ck_grid_count(&p->grid) * ck_ceil_div(p->outer, each);
   const int64_t products = rows * axis[2].outputs * each * ck_axes_taps(d->source.axis);
-  if (run->threads > 1 && tasks < wanted && products * vector > LEAST_PRODUCTS)
+  if (run->threads > 1 && !joined && tasks < wanted && products * vector > LEAST_PRODUCTS)
     each = ck_max(1, ck_ceil_div(each, ck_ceil_div(wanted, tasks)));
-  while (each > 1 && scratch_bytes(d, each) > ck_thread_bytes(run, CK_THREAD_BYTES))
+  while (each > 1 && !joined && scratch_bytes(d, each) > ck_thread_bytes(run, CK_THREAD_BYTES))
     each = each / 2;
   p->each = each - (each > 1 && each < p->outer && each % 2); /* the kernel takes them in pairs */
   p->tasks = ck_grid_count(&p->grid) * ck_ceil_div(p->outer, p->each);
-  p->tile_lanes = vector * ck_min(p->each, ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2));
+  p->tile_lanes = vector * (joined ? each : ck_min(p->each, ck_max(2, CLOSE_BYTES / panel_bytes(d) / 2 * 2)));
   p->bytes = scratch_bytes(d, p->each);
+}
+
+/* The weights of lanes that are the same channels again and again, [vector][tap][lane]. */
+static void pack_again(const ck_dense *d, const int64_t *w_off, char *panels) {
+  const int64_t item = d->kernels->real_size, vector = d->kernels->vector, taps = ck_axes_taps(d->source.axis);
+  for (int64_t i = 0; i < all_vectors(d) * vector; i++) {
+    const char *w = d->w + i % d->groups * d->w_group;
+    for (int64_t t = 0; t < taps; t++)
+      memcpy(panels + ((i / vector * taps + t) * vector + i % vector) * item, w + w_off[t], (size_t)item);
+  }
 }
 
 /* The weights of some vectors of channels, [vector][tap][lane]. */
@@ -131,9 +169,13 @@ static void pack(const ck_dense *d, int64_t *w_off, int64_t vector, int64_t coun
   const ck_axis *axis = d->source.axis;
   const int64_t taps[3] = {axis[0].taps, axis[1].taps, axis[2].taps};
   ck_tap_offsets(taps, d->w_tap, w_off);
+  if (together(d) > 1) {
+    pack_again(d, w_off, panels);
+    return;
+  }
   for (int64_t i = 0; i < count; i++) {
     const ck_pack call = {.panel = panels + i * panel_bytes(d),
-                          .src = d->w + channel_of(d, vector + i) * d->w_group,
+                          .src = d->w + lane_of(d, vector + i) * d->w_group,
                           .src_end = d->w_end,
                           .ld = d->kernels->vector,
                           .lanes = d->kernels->vector,
@@ -159,7 +201,8 @@ static void set_bias(const ck_dense *d, char *bias, int64_t vector, int64_t coun
   const int64_t item = d->kernels->real_size, lanes = d->kernels->vector;
   memset(bias, 0, (size_t)(count * lanes * item));
   for (int64_t i = 0; i < count * lanes && d->bias; i++)
-    memcpy(bias + i * item, d->bias + (channel_of(d, vector + i / lanes) + i % lanes) * d->bias_stride, (size_t)item);
+    memcpy(bias + i * item, d->bias + (lane_of(d, vector + i / lanes) + i % lanes) % d->groups * d->bias_stride,
+           (size_t)item);
 }
 
 /* Of the columns beside line->inner..inner_end-1, which taps are inside the source. */
@@ -224,6 +267,35 @@ static ck_ahead *set_ahead(const ck_dense *d, const ck_line *line, const char *s
   return ahead;
 }
 
+/* Outputs from pixel `first` on, of so many pixels at a time, all with every tap. */
+static void run_inner(const ck_dense *d, const buffers *b, const ck_line *line, int64_t first, int64_t times) {
+  const int64_t pixels = together(d);
+  ck_line inner = *line;
+  inner.shared = 0;
+  inner.inner = 0;
+  inner.inner_end = inner.columns = times;
+  inner.step *= pixels;
+  inner.to_step *= pixels;
+  inner.to += first * line->to_step;
+  for (int64_t r = 0; r < line->rows; r++)
+    b->from[r] += first * line->step;
+  d->kernels->line(&inner);
+  for (int64_t r = 0; r < line->rows; r++)
+    b->from[r] -= first * line->step;
+}
+
+/* A row whose lanes are channels of some pixels: those beside padding one by one, the others together, of which the
+ * last ones may be done again. */
+static void run_joined(const ck_dense *d, const buffers *b, const ck_line *line) {
+  const int64_t pixels = together(d), inner = line->inner_end - line->inner;
+  ck_line edges = *line;
+  edges.part = d->groups;
+  d->kernels->line(&edges);
+  run_inner(d, b, line, line->inner, inner / pixels);
+  if (inner % pixels)
+    run_inner(d, b, line, line->inner_end - pixels, 1);
+}
+
 /* The box, whose rows are of one plane, of the line's channels, from `channel` on. */
 static void run_lines(const ck_dense *d, const ck_dense_plan *p, buffers *b, const ck_box *box, int64_t channel,
                       ck_line *line) {
@@ -238,8 +310,12 @@ static void run_lines(const ck_dense *d, const ck_dense_plan *p, buffers *b, con
     line->rows = set_rows(d, b, src + ck_axis_at(&axis[2], 0, 0) * s->stride[4], z, y);
     line->to = (char *)d->dst.data + n * to[0] + z * to[2] + y * to[3] + channel * item;
     line->ahead = p->far ? set_ahead(d, line, src + at_z * s->stride[2], y, ahead) : NULL;
-    d->kernels->line(line);
-    ck_dense_activate_stored(d, line->to, line->to_step, line->columns, line->vectors * d->kernels->vector);
+    if (together(d) > 1)
+      run_joined(d, b, line);
+    else
+      d->kernels->line(line);
+    ck_dense_activate_stored(d, line->to, line->to_step, line->columns,
+                             together(d) > 1 ? d->groups : line->vectors * d->kernels->vector);
   }
 }
 
@@ -257,7 +333,7 @@ static void run_phase(ck_worker *worker, const ck_dense *d, const ck_dense_plan 
     line.vectors = ck_min(p->tile_lanes / vector, ck_max(1, count - shared - i)); /* the shared one by itself */
     line.panel = (panels ? panels + share->first * bytes : b->panels) + i * bytes;
     line.bias = b->bias + i * vector * d->kernels->real_size;
-    run_lines(d, p, b, &share->box, channel_of(d, share->first + i), &line);
+    run_lines(d, p, b, &share->box, lane_of(d, share->first + i), &line);
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "ahead.h"
 #include "math.h"
+#include "transpose.h"
 
 /* Columns of a tile, and of one whose taps share nothing; taps that share what is loaded. */
 enum { LINE_COLUMNS = SMALL ? 6 : 12, APART_COLUMNS = 6, SHARED_TAPS = 3 };
@@ -111,7 +112,34 @@ static __attribute__((noinline)) void CK_NAME(line_column)(const ck_line *p, int
   line_tiles(p, column, first, end, 1, APART_COLUMNS, 0, CK_NAME(line_alone_1));
 }
 
+/* The same of some lanes of one vector. */
+static __attribute__((noinline)) void CK_NAME(line_part)(const ck_line *p, int64_t column, int64_t first, int64_t end) {
+  vreal acc = {0};
+  for (int64_t r = 0; r < p->rows; r++) {
+    const char *at = p->from[r] + column * p->step + first * p->apart;
+    const REAL *w = (const REAL *)p->panel + (p->tap[r] + first) * VL;
+    for (int64_t t = first; t < end; t++, at += p->apart, w += VL)
+      acc += v_load(w) * load_part(at, p->part);
+  }
+  acc = v_within(v_set1((REAL)p->bounds.low), v_set1((REAL)p->bounds.high), acc + v_load(p->bias));
+  store_part(p->to + column * p->to_step, acc, p->part);
+}
+
+/* Columns that have not all taps, of which p->taken says those that they have. */
+static void CK_NAME(line_parts)(const ck_line *p) {
+  const int64_t (*taken)[2] = p->taken;
+  for (int64_t column = 0; column < p->columns; column++)
+    if (column < p->inner || column >= p->inner_end) {
+      CK_NAME(line_part)(p, column, (*taken)[0], (*taken)[1]);
+      taken++;
+    }
+}
+
 static void CK_NAME(line)(const ck_line *p) {
+  if (p->part) {
+    CK_NAME(line_parts)(p);
+    return;
+  }
   static void (*const of_width[LINE_COLUMNS + 1])(const ck_line *, int64_t) = {FOR_EACH_WIDTH(LINE_ENTRY)};
   const int64_t (*taken)[2] = p->taken, most = p->shared ? LINE_COLUMNS : APART_COLUMNS;
   int64_t column = 0;
