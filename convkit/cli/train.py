@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from contextlib import ExitStack, redirect_stdout
@@ -29,7 +30,8 @@ from ._arguments import INTERRUPTED, failed, reading, to_fill, whole, with_notes
 from ._recipes import CHOICES, NORMALIZERS, OPTIMIZERS, Settings, trainer
 from .time import MODELS
 
-CHECKPOINT, SETTINGS, NETWORK = "checkpoint.safetensors", "settings.json", "network.onnx"
+CHECKPOINT, SETTINGS = "checkpoint.safetensors", "settings.json"
+NETWORK, CLASSES = "network.onnx", "classes.txt"
 SET = "digits or a folder with a subfolder of images for each class"
 
 
@@ -104,6 +106,13 @@ def _check_shards(settings: Settings, comm: Any) -> None:
         )
 
 
+def _check_classes(classes: list[str]) -> None:
+    """Refuse names that cannot be lines of a file."""
+    for name in classes:
+        if name.splitlines() != [name] or name != name.encode("utf-8", "replace").decode():
+            raise ValueError(f"--data must have classes named by a line of UTF-8 each, for --onnx, got {name!r}")
+
+
 def fit(trained: Trainer, images: Images, settings: Settings, checkpoint: Path) -> None:
     """Train; with `--validate` on four fifths of the images to learn from, measured on the fifth after every epoch."""
     x, y, validation = images.x_train, images.y_train, None
@@ -137,8 +146,12 @@ def train(settings: Settings, out: Path, resume: bool, comm: Any = None, onnx: b
         if settings.epochs < trained.epoch:
             raise ValueError(f"--epochs must be at least the {trained.epoch} trained already, got {settings.epochs}")
         print(f"going on after step {trained.step}", flush=True)
+    if onnx:
+        _check_classes(images.classes)
     if first:
         out.mkdir(parents=True, exist_ok=True)
+        for name in (NETWORK, CLASSES):  # of a training before this one
+            (out / name).unlink(missing_ok=True)
         write_settings(out / SETTINGS, settings, images)
     begin = time.perf_counter()
     try:
@@ -179,13 +192,12 @@ def write_network(out: Path, model: nn.Module, images: Images, image: tuple[int,
     """Write the network, normalisation before it, and its classes, as `convkit run` and other engines take them."""
     from .. import onnx_backend
 
-    whole = model if images.normalizer is None else nn.Sequential(_Normalized(images.normalizer), model)
-    onnx_backend.export(whole, out / NETWORK, (1, *image))
-    with replacing(out / "classes.txt") as file:
+    complete = model if images.normalizer is None else nn.Sequential(_Normalized(images.normalizer), model)
+    onnx_backend.export(complete, out / NETWORK, (1, *image))
+    with replacing(out / CLASSES) as file:
         file.write("".join(f"{name}\n" for name in images.classes).encode())
-    print(
-        f"and {NETWORK}, classes.txt: convkit run {out / NETWORK} --labels {out / 'classes.txt'} --crop --input PICTURE"
-    )
+    network, classes = (shlex.quote(str(out / name)) for name in (NETWORK, CLASSES))
+    print(f"and {NETWORK}, {CLASSES}: convkit run {network} --labels {classes} --crop --input PICTURE")
 
 
 def write_settings(path: Path, settings: Settings, images: Images) -> None:
@@ -256,7 +268,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--onnx",
         action="store_true",
-        help=f"write {NETWORK} and classes.txt, too, which convkit run and other engines take (the extra [onnx])",
+        help=f"write {NETWORK} and {CLASSES}, too, which convkit run and other engines take (the extra [onnx])",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="go on with the training in DIR, with its settings")

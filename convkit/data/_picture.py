@@ -22,11 +22,16 @@ _ORIENTATION = 0x0112
 def read_picture(path: Any, mode: str) -> Any:
     """An image of Pillow's in `mode`, turned as its EXIF orientation says; one of more than 8 bits is refused."""
     pillow = _extras.need("PIL.Image", "train")
-    with pillow.open(path) as file:
-        if file.mode.startswith(("I", "F")):
-            raise ValueError(f"its values, mode {file.mode}, have more than 8 bits")
-        file.load()  # TIFF turns itself upright while it is loaded, and has no orientation then
-        return _upright(file, pillow.Transpose).convert(mode)
+    try:
+        with pillow.open(path) as file:
+            if file.mode.startswith(("I", "F")):
+                raise ValueError(f"its values, mode {file.mode}, have more than 8 bits")
+            file.load()  # TIFF turns itself upright while it is loaded, and has no orientation then
+            return _upright(file, pillow.Transpose).convert(mode)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the readers of nine formats make of arbitrary bytes
+        raise ValueError(f"{path} must be an image that Pillow can read: {error}") from error
 
 
 def fitted(image: Any, size: tuple[int, int], crop: bool = True) -> Any:

@@ -148,12 +148,7 @@ class ImageFolder:
 
     def _read(self, path: Path, shape: tuple[int, int] | None) -> np.ndarray:
         """One image, uint8 ``(H, W, C)``, of the given height and width if any."""
-        try:
-            image = read_picture(path, self.mode)
-        except (MemoryError, _extras.MissingExtraError):
-            raise
-        except Exception as error:  # whatever the readers of nine formats make of arbitrary bytes
-            raise ValueError(f"{path} must be an image that Pillow can read: {error}") from error
+        image = read_picture(path, self.mode)
         if self.size is not None:
             image = fitted(image, self.size)
         if shape is not None and image.size != shape[::-1]:

@@ -128,8 +128,8 @@ typedef struct ck_line {
   ck_ahead *ahead; /* two, of what is read and what is written; or NULL */
 } ck_line;
 
-/* chain[v][t] goes on by the sum over columns o of g[o] * x[o], g[o] being lane by lane what lies at g + o * g_step,
- * and x[o] at x + o * x_step + t * apart, of neighbouring vectors. Columns outside inner..inner_end-1 have taps
+/* chain[v][t] goes on by the sum over columns o of g[v][o] * x[v][o][t], lane by lane: of vector v what lies v vectors
+ * after g + o * g_step, and after x + o * x_step + t * apart. Columns outside inner..inner_end-1 have taps
  * taken[i][0]..taken[i][1]-1 alone, the i-th of them. */
 typedef struct ck_weight_line {
   int64_t vectors, taps, columns, inner, inner_end;

@@ -170,6 +170,26 @@ void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end) {
   }
 }
 
+void ck_axis_columns(const ck_axis *axis, int64_t first, int64_t columns, int64_t *inner, int64_t *inner_end,
+                     int64_t (*taken)[2]) {
+  int64_t begin, end;
+  ck_axis_inner(axis, &begin, &end);
+  *inner = ck_min(ck_max(0, begin - first), columns);
+  *inner_end = ck_max(*inner, ck_min(end - first, columns));
+  for (int64_t o = 0; o < columns; o++) {
+    if (o >= *inner && o < *inner_end)
+      continue;
+    ck_axis_taken(axis, first + o, 1, &taken[0][0], &taken[0][1]);
+    (*taken)[1] += (*taken)[0];
+    taken++;
+  }
+}
+
+int ck_axis_is_near(const ck_axis *axis) {
+  return -axis->base < INT32_MAX && axis->step < INT32_MAX && axis->tap_step < INT32_MAX && axis->stride < INT32_MAX &&
+         axis->shift < INT32_MAX;
+}
+
 int ck_axis_is_inside(const ck_axis *axis) {
   const int64_t end = axis->outputs - 1, last = axis->taps - 1;
   return ck_min(ck_axis_at(axis, 0, 0), ck_axis_at(axis, 0, last)) >= 0 &&

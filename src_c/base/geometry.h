@@ -78,6 +78,14 @@ int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n);
 /* Outputs *first..*end-1 read inside the source for every tap; none where *first >= *end. */
 void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end);
 
+/* Of `columns` outputs from `first` on those, counted from there, that read inside the source for every tap; of each
+ * other one, in order, the first tap that reads inside and the end of those. */
+void ck_axis_columns(const ck_axis *axis, int64_t first, int64_t columns, int64_t *inner, int64_t *inner_end,
+                     int64_t (*taken)[2]);
+
+/* Whether a number of steps of the axis, in bytes, is far from where 64 bits end. */
+int ck_axis_is_near(const ck_axis *axis);
+
 /* Whether every output reads inside the source for every tap: then the mode of padding makes no difference. */
 int ck_axis_is_inside(const ck_axis *axis);
 

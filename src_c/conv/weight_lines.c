@@ -38,12 +38,10 @@ static buffers place(const wl_plan *p, ck_arena *arena) {
   return b;
 }
 
-static int is_far(const ck_conv *call) {
-  const ck_conv_shape *s = &call->shape;
-  const int64_t x[] = {s->n, s->groups, s->in[0], s->in[1], s->in[2], call->kernels->real_size};
-  const int64_t y[] = {s->n, s->groups, s->out[0], s->out[1], s->out[2], call->kernels->real_size};
-  int64_t in, out;
-  return !ck_product(x, 6, &in) || !ck_product(y, 6, &out) || in >= CK_FAR_ROWS - out;
+static int is_far(const ck_conv_shape *s, int64_t item) {
+  const int64_t x[] = {s->n, s->groups, s->in[0], s->in[1], s->in[2]};
+  const int64_t y[] = {s->n, s->groups, s->out[0], s->out[1], s->out[2]};
+  return ck_are_far(x, y, item);
 }
 
 static wl_plan make_plan(const ck_conv *call, int transposed) {
@@ -51,7 +49,7 @@ static wl_plan make_plan(const ck_conv *call, int transposed) {
                .source = ck_conv_x_source(call, transposed, 1),
                .chunks = ck_weight_chunks(call),
                .taps = ck_taps_of(call->shape.kernel),
-               .far = is_far(call)};
+               .far = is_far(&call->shape, call->kernels->real_size)};
   ck_kblock all;
   p.cut.segments = ck_weight_segments(&p.cut, p.taps, ck_grid_count(&p.chunks));
   ck_weight_cut_set(&p.cut, p.taps, 1, &all);
@@ -65,14 +63,25 @@ static wl_plan make_plan(const ck_conv *call, int transposed) {
   return p;
 }
 
+/* Whether few products are of columns by themselves, or of taps by threes: 7x7 on 56x56 would take 1.1 to 1.4 times as
+ * long as by a window, on 7x7 and 31x31 on 28x28 twice (Zen 3). */
+static int lines_pay(const ck_axis axis[3]) {
+  enum { MOST_TAPS = 25 };
+  int64_t inner, end;
+  ck_axis_inner(&axis[2], &inner, &end);
+  return ck_axes_taps(axis) <= MOST_TAPS && 2 * (end - inner) >= axis[2].outputs;
+}
+
 int ck_weight_by_lines(const ck_conv *call, int transposed) {
   const ck_conv_shape *s = &call->shape;
   const int64_t item = call->kernels->real_size;
   const ck_source source = ck_conv_x_source(call, transposed, 1);
-  int zeros = 1;
+  int can = lines_pay(source.axis);
   for (int i = 0; i < 3; i++)
-    zeros &= source.axis[i].mode == CK_ZEROS || ck_axis_is_inside(&source.axis[i]);
-  if (call->algorithm != CK_DIRECT || s->c_in != 1 || s->c_out != 1 || s->groups < call->kernels->vector || !zeros ||
+    can &= ck_axis_is_near(&source.axis[i]);
+  for (int i = 0; i < 3; i++)
+    can &= source.axis[i].mode == CK_ZEROS || ck_axis_is_inside(&source.axis[i]);
+  if (call->algorithm != CK_DIRECT || s->c_in != 1 || s->c_out != 1 || s->groups < call->kernels->vector || !can ||
       call->activation != CK_IDENTITY || !call->weight.data || call->x.stride[1] != item || call->y.stride[1] != item)
     return 0;
   const wl_plan p = make_plan(call, transposed);
@@ -88,26 +97,8 @@ typedef struct wl_task {
   int64_t back;
 } wl_task;
 
-/* Of the columns of a box: those that have all taps, and which taps the others have. */
-static void set_columns(const ck_axis *x, const ck_box *box, ck_weight_line *line, int64_t (*taken)[2]) {
-  const int64_t first = box->first[3], columns = box->size[3];
-  int64_t inner, end;
-  ck_axis_inner(x, &inner, &end);
-  line->columns = columns;
-  line->inner = ck_min(ck_max(0, inner - first), columns);
-  line->inner_end = ck_max(line->inner, ck_min(end - first, columns));
-  line->taken = (const int64_t (*)[2])taken;
-  for (int64_t o = 0; o < columns; o++) {
-    if (o >= line->inner && o < line->inner_end)
-      continue;
-    ck_axis_taken(x, first + o, 1, &taken[0][0], &taken[0][1]);
-    (*taken)[1] += (*taken)[0];
-    taken++;
-  }
-}
-
 /* The row of each array that is read first for the row of outputs after y. */
-static ck_ahead *set_ahead(const wl_task *t, const ck_weight_line *line, const char *plane, int64_t y,
+static ck_ahead *set_ahead(const wl_task *t, const ck_weight_line *line, const char *plane, int64_t y, int64_t column,
                            ck_ahead ahead[2]) {
   const ck_conv *call = t->p->cut.call;
   const ck_axis *axis = t->p->source.axis;
@@ -115,7 +106,10 @@ static ck_ahead *set_ahead(const wl_task *t, const ck_weight_line *line, const c
   const int64_t bytes = line->vectors * call->kernels->vector * call->kernels->real_size;
   if (row < 0)
     return NULL;
-  ahead[0] = ck_ahead_of(plane + row * call->x.stride[3], axis[2].source, call->x.stride[4], bytes, vectors);
+  const int64_t first = ck_min(axis[2].source, column * axis[2].step);
+  const int64_t columns = ck_min(axis[2].source - first, line->columns * axis[2].step);
+  plane += row * call->x.stride[3] + first * call->x.stride[4];
+  ahead[0] = ck_ahead_of(plane, columns, call->x.stride[4], bytes, vectors);
   ahead[1] = ck_ahead_of(line->g + call->y.stride[3], line->columns, line->g_step, bytes, vectors);
   return ahead;
 }
@@ -130,6 +124,7 @@ static void run_row(const wl_task *t, ck_weight_line *line, const ck_box *box, i
   char *chain = line->chain;
   const char *image = (const char *)call->x.data + n * from[0] + channel * item;
   ck_ahead ahead[2];
+  int fetches = p->far;
   line->g = (const char *)call->y.data + n * to[0] + z * to[2] + y * to[3] + box->first[3] * to[4] + channel * item;
   for (int64_t i = 0; i < axis[0].taps * axis[1].taps; i++) {
     const int64_t at_z = ck_axis_at(&axis[0], z, i / axis[1].taps), at_y = ck_axis_at(&axis[1], y, i % axis[1].taps);
@@ -138,8 +133,9 @@ static void run_row(const wl_task *t, ck_weight_line *line, const ck_box *box, i
     const char *plane = image + at_z * from[2];
     line->x = plane + at_y * from[3] + ck_axis_at(&axis[2], box->first[3], 0) * from[4];
     line->chain = chain + i * axis[2].taps * call->kernels->vector * item;
-    line->ahead = p->far && line->ahead == NULL ? set_ahead(t, line, plane, y, ahead) : NULL;
+    line->ahead = fetches ? set_ahead(t, line, plane, y, box->first[3], ahead) : NULL;
     call->kernels->weight_line(line);
+    fetches = 0;
   }
   line->chain = chain;
 }
@@ -154,15 +150,15 @@ static void run_lines(const wl_task *t, const ck_box *box, int64_t channel, int6
                          .g_step = call->y.stride[4],
                          .x_step = x->step * call->x.stride[4],
                          .apart = x->tap_step * call->x.stride[4],
+                         .columns = box->size[3],
+                         .taken = (const int64_t (*)[2])t->b.taken,
                          .chain = chain,
                          .chain_apart = p->sums};
-  set_columns(x, box, &line, t->b.taken);
+  ck_axis_columns(x, box->first[3], box->size[3], &line.inner, &line.inner_end, t->b.taken);
   for (int64_t n = box->first[0]; n < box->first[0] + box->size[0]; n++)
     for (int64_t z = box->first[1]; z < box->first[1] + box->size[1]; z++)
-      for (int64_t y = box->first[2]; y < box->first[2] + box->size[2]; y++) {
-        line.ahead = NULL;
+      for (int64_t y = box->first[2]; y < box->first[2] + box->size[2]; y++)
         run_row(t, &line, box, n, z, y, channel);
-      }
 }
 
 static void run_chunk(const wl_task *t, const ck_box *box, char *sums) {

@@ -1,5 +1,7 @@
 #include "weight_pixels.h"
 
+#include "base/dispatch.h"
+
 /* Pixels of a box, but for where those of one of its planes begin. */
 static ck_pack pixels_of(const ck_conv *call, const ck_tensor *tensor, const ck_box *box, int64_t step, int64_t lanes,
                          int64_t ld, const int64_t *offset) {

@@ -2,7 +2,6 @@
 #ifndef CK_WEIGHT_PIXELS_H
 #define CK_WEIGHT_PIXELS_H
 
-#include "base/dispatch.h"
 #include "base/geometry.h"
 
 /* panel[pixel][lane] of a box of y-like pixels: `lanes` channels from `first` on, `step` apart; offset[x] is the offset

@@ -78,7 +78,7 @@ typedef struct ck_dense_plan {
   int64_t tile_lanes;             /* lanes of a full tile */
   int64_t tile_parts, part_tiles; /* how the tiles are split over tasks, and the largest part */
   int64_t pixels, kmax;           /* of the largest block */
-  int far;                        /* whether the source comes from memory */
+  int far;                        /* whether the source comes from memory; by lines, both arrays */
   int64_t streams;                /* by channel, in place: planes that are read at a time; 0: all */
   int64_t phases, phase_parts, part_phases; /* of all axes, and how they are split over tasks */
   int sorted; /* whether taps differ in phase: then a task takes those of its phases, and sorts panel rows by them */

@@ -136,7 +136,7 @@ CK_INLINE void end_plane(const ck_plane *p, int rows, int vectors, char *to, int
   }
 }
 
-/* taps: 3 if there are just 3 by 3, else 0; shared: whether rows share what is loaded. */
+/* taps: 3 in loops for 3 by 3 alone, else 0; shared: whether rows share what is loaded. */
 CK_INLINE void plane_strip(const plane_tiles *t, int rows, int vectors, int shared, int taps) {
   const ck_plane here = *t->p, *p = &here;
   const REAL *s = t->s;

@@ -101,6 +101,7 @@ def test_the_network_that_is_written_knows_the_pictures(normalize, photographs, 
     assert main(["train", "--data", str(photographs), *options, "--batch-size", "4", "--onnx", "--out", str(out)]) == 0
     assert f"convkit run {out / 'network.onnx'} --labels" in capsys.readouterr().out
     network = onnx_backend.load(out / "network.onnx")
+    assert (out / "classes.txt").read_text() == "ape\nzebra\n"
     scores = network(folder[:])
     model = _recipes.cnn((3, 8, 8), 2, np.random.default_rng(0))
     model.load_state_dict(nn.load_state(out / "weights.safetensors"))
@@ -116,6 +117,17 @@ def test_the_network_that_is_written_knows_the_pictures(normalize, photographs, 
         assert main([*command, "--input", str(picture)]) == 0
         largest = capsys.readouterr().out.splitlines()[1].split()
         assert largest[-1] == "zebra" and float(largest[0]) == pytest.approx(scores[index].max(), rel=1e-4)
+
+
+@pytest.mark.thorough
+def test_a_network_written_before_does_not_outlive_its_weights(photographs, tmp_path, capsys, undrawn):
+    out, options = tmp_path / "out", ["--size", "8", "--model", "linear", "--epochs", "1", "--overwrite"]
+    for more, left in ((["--onnx"], True), ([], False)):
+        assert main(["train", "--data", str(photographs), *options, *more, "--out", str(out)]) == 0
+        assert (out / "network.onnx").exists() == (out / "classes.txt").exists() == left
+    (photographs / "ape").rename(photographs / "a\nb")
+    assert main(["train", "--data", str(photographs), *options, "--onnx", "--out", str(out)]) == 2
+    assert r"a line of UTF-8 each, for --onnx, got 'a\nb'" in capsys.readouterr().err
 
 
 @pytest.mark.thorough
