@@ -55,7 +55,7 @@ static int phases_pay(const ck_dense *d) {
   int64_t inner, end;
   inner_of(&axis[2], &inner, &end);
   return phases_of(d) == 1 ||
-         (axis[1].outputs * axis[2].outputs >= FEW_OUTPUTS && 2 * (end - inner) >= axis[2].outputs);
+         (axis[1].outputs * axis[2].outputs >= FEW_OUTPUTS && 3 * (end - inner) >= 2 * axis[2].outputs);
 }
 
 int ck_lines_can(const ck_dense *d) {
