@@ -83,7 +83,7 @@ void ck_axis_inner(const ck_axis *axis, int64_t *first, int64_t *end);
 void ck_axis_columns(const ck_axis *axis, int64_t first, int64_t columns, int64_t *inner, int64_t *inner_end,
                      int64_t (*taken)[2]);
 
-/* Whether a number of steps of the axis, in bytes, is far from where 64 bits end. */
+/* Whether all steps of the axis are so small that their products with strides in bytes fit 64 bits. */
 int ck_axis_is_near(const ck_axis *axis);
 
 /* Whether every output reads inside the source for every tap: then the mode of padding makes no difference. */

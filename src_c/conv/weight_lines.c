@@ -16,9 +16,8 @@ typedef struct wl_plan {
   ck_weight_cut cut;
   ck_source source;
   ck_grid chunks;
-  int64_t taps, sums; /* of a channel; elements of a vector's sums, the last ones being the bias's */
-  int64_t parts;      /* of the vectors of channels, over tasks */
-  int far;            /* whether both arrays come from memory */
+  int64_t parts; /* of the vectors of channels, over tasks */
+  int far;       /* whether both arrays come from memory */
 } wl_plan;
 
 typedef struct buffers {
@@ -29,7 +28,7 @@ typedef struct buffers {
 static int64_t vectors_of(const wl_plan *p) { return ck_ceil_div(p->cut.outer, p->parts); }
 
 static buffers place(const wl_plan *p, ck_arena *arena) {
-  const int64_t bytes = vectors_of(p) * p->sums * p->cut.k->real_size, columns = ck_grid_largest(&p->chunks, 3);
+  const int64_t bytes = vectors_of(p) * p->cut.partial * p->cut.k->real_size, columns = ck_grid_largest(&p->chunks, 3);
   buffers b;
   b.chain = ck_take(arena, bytes);
   b.sums = ck_take(arena, p->cut.segments == 1 ? bytes : 0);
@@ -48,13 +47,12 @@ static wl_plan make_plan(const ck_conv *call, int transposed) {
   wl_plan p = {.cut = ck_weight_cut_of(call, 1),
                .source = ck_conv_x_source(call, transposed, 1),
                .chunks = ck_weight_chunks(call),
-               .taps = ck_taps_of(call->shape.kernel),
                .far = is_far(&call->shape, call->kernels->real_size)};
   ck_kblock all;
-  p.cut.segments = ck_weight_segments(&p.cut, p.taps, ck_grid_count(&p.chunks));
-  ck_weight_cut_set(&p.cut, p.taps, 1, &all);
-  p.sums = p.cut.partial;
-  const int64_t most = ck_max(1, CHAIN_BYTES / (p.sums * call->kernels->real_size));
+  const int64_t taps = ck_taps_of(call->shape.kernel);
+  p.cut.segments = ck_weight_segments(&p.cut, taps, ck_grid_count(&p.chunks));
+  ck_weight_cut_set(&p.cut, taps, 1, &all); /* so a vector's sums are those of all taps, and of the bias */
+  const int64_t most = ck_max(1, CHAIN_BYTES / (p.cut.partial * call->kernels->real_size));
   const int64_t threads = call->run.threads, each = threads > 1 ? ck_ceil_div(2 * threads, p.cut.segments) : 1;
   p.parts = ck_min(p.cut.outer, ck_max(each, ck_ceil_div(p.cut.outer, most)));
   ck_arena count = {0};
@@ -72,17 +70,25 @@ static int lines_pay(const ck_axis axis[3]) {
   return ck_axes_taps(axis) <= MOST_TAPS && 2 * (end - inner) >= axis[2].outputs;
 }
 
-int ck_weight_by_lines(const ck_conv *call, int transposed) {
+/* Depthwise, and nothing to be multiplied by an activation's derivative. */
+static int is_plain(const ck_conv *call) {
   const ck_conv_shape *s = &call->shape;
+  return call->algorithm == CK_DIRECT && s->c_in == 1 && s->c_out == 1 && call->activation == CK_IDENTITY &&
+         call->weight.data;
+}
+
+int ck_weight_by_lines(const ck_conv *call, int transposed) {
   const int64_t item = call->kernels->real_size;
+  if (!is_plain(call) || call->shape.groups < call->kernels->vector || call->x.stride[1] != item ||
+      call->y.stride[1] != item)
+    return 0;
   const ck_source source = ck_conv_x_source(call, transposed, 1);
   int can = lines_pay(source.axis);
-  for (int i = 0; i < 3; i++)
-    can &= ck_axis_is_near(&source.axis[i]);
-  for (int i = 0; i < 3; i++)
-    can &= source.axis[i].mode == CK_ZEROS || ck_axis_is_inside(&source.axis[i]);
-  if (call->algorithm != CK_DIRECT || s->c_in != 1 || s->c_out != 1 || s->groups < call->kernels->vector || !can ||
-      call->activation != CK_IDENTITY || !call->weight.data || call->x.stride[1] != item || call->y.stride[1] != item)
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &source.axis[i];
+    can &= ck_axis_is_near(a) && (a->mode == CK_ZEROS || ck_axis_is_inside(a));
+  }
+  if (!can)
     return 0;
   const wl_plan p = make_plan(call, transposed);
   return p.cut.tasks > 0 && ck_weight_above(&p.cut, ck_weight_shared(&p.cut), &call->run) == 0;
@@ -97,7 +103,7 @@ typedef struct wl_task {
   int64_t back;
 } wl_task;
 
-/* The row of each array that is read first for the row of outputs after y. */
+/* What the row of outputs after y is the first to read. plane: of the source, of the channels. */
 static ck_ahead *set_ahead(const wl_task *t, const ck_weight_line *line, const char *plane, int64_t y, int64_t column,
                            ck_ahead ahead[2]) {
   const ck_conv *call = t->p->cut.call;
@@ -153,7 +159,7 @@ static void run_lines(const wl_task *t, const ck_box *box, int64_t channel, int6
                          .columns = box->size[3],
                          .taken = (const int64_t (*)[2])t->b.taken,
                          .chain = chain,
-                         .chain_apart = p->sums};
+                         .chain_apart = p->cut.partial};
   ck_axis_columns(x, box->first[3], box->size[3], &line.inner, &line.inner_end, t->b.taken);
   for (int64_t n = box->first[0]; n < box->first[0] + box->size[0]; n++)
     for (int64_t z = box->first[1]; z < box->first[1] + box->size[1]; z++)
@@ -164,7 +170,8 @@ static void run_lines(const wl_task *t, const ck_box *box, int64_t channel, int6
 static void run_chunk(const wl_task *t, const ck_box *box, char *sums) {
   const wl_plan *p = t->p;
   const ck_kernels *k = p->cut.k;
-  const int64_t bytes = p->sums * k->real_size, whole = t->vectors - (t->back > 0), all = t->vectors * p->sums;
+  const int64_t bytes = p->cut.partial * k->real_size, whole = t->vectors - (t->back > 0),
+                all = t->vectors * p->cut.partial;
   const int64_t last = t->channel + whole * k->vector - t->back;
   memset(t->b.chain, 0, (size_t)(all * k->real_size));
   if (whole)
@@ -174,14 +181,14 @@ static void run_chunk(const wl_task *t, const ck_box *box, char *sums) {
   k->add(sums, t->b.chain, all);
   for (int64_t v = 0; v < t->vectors && p->cut.call->bias; v++)
     ck_weight_sum_pixels(p->cut.call, box, v < whole ? t->channel + v * k->vector : last, 1, k->vector, k->vector,
-                         t->b.offset, sums + v * bytes + p->taps * k->vector * k->real_size);
+                         t->b.offset, sums + v * bytes + p->cut.max_rows * k->vector * k->real_size);
 }
 
 /* Of a vector that began before its first channel the sums go to where that channel's belong. */
 static void move_back(const wl_task *t, char *sums) {
   const ck_kernels *k = t->p->cut.k;
   const int64_t row = k->vector * k->real_size, skipped = t->back * k->real_size;
-  for (int64_t i = 0; i <= t->p->taps; i++, sums += row)
+  for (int64_t i = 0; i <= t->p->cut.max_rows; i++, sums += row)
     memmove(sums, sums + skipped, (size_t)(row - skipped));
 }
 
@@ -198,7 +205,7 @@ static void wl_run_task(ck_worker *worker, void *context, int64_t index) {
   const int64_t slot = segment * cut->outer + first;
   char *sums = t.b.sums;
   for (int64_t v = t.vectors - 1; v >= 0; v--)
-    sums = ck_weight_sums(cut, slot + v, t.b.sums + v * p->sums * cut->k->real_size);
+    sums = ck_weight_sums(cut, slot + v, t.b.sums + v * p->cut.partial * cut->k->real_size);
   for (int64_t o = 0; o < ck_grid_largest(&p->chunks, 3); o++)
     t.b.offset[o] = o * call->y.stride[4];
   for (int64_t i = chunks * segment / cut->segments; i < chunks_end && !ck_stopped(worker); i++) {
@@ -206,10 +213,10 @@ static void wl_run_task(ck_worker *worker, void *context, int64_t index) {
     run_chunk(&t, &box, sums);
   }
   if (t.back)
-    move_back(&t, sums + (t.vectors - 1) * p->sums * cut->k->real_size);
+    move_back(&t, sums + (t.vectors - 1) * p->cut.partial * cut->k->real_size);
   for (int64_t v = 0; v < t.vectors; v++) {
     const ck_weight_part of = ck_weight_part_at(cut, slot + v);
-    ck_weight_end(cut, &of, sums + v * p->sums * cut->k->real_size);
+    ck_weight_end(cut, &of, sums + v * p->cut.partial * cut->k->real_size);
   }
 }
 

@@ -34,7 +34,7 @@ static void inner_of(const ck_axis *x, int64_t *first, int64_t *end) {
 }
 
 /* Whether pixels may be lanes, where they have to: rows without holes, none of whose pixels is left out; few beside
- * padding, which go one by one (of a quarter, 9x9 on 32x32 would take 1.5 times as long); and a few weights. */
+ * padding, which go one by one; and a few weights. */
 static int can_join(const ck_dense *d) {
   const ck_axis *x = &d->source.axis[2];
   const int64_t pixel = d->groups * d->kernels->real_size;

@@ -305,11 +305,11 @@ static void CK_NAME(plane)(const ck_plane *p) {
     rows = tile_rows(p, sharing, left);
     for (tiles = 1; tile_rows(p, sharing, left - tiles * rows) == rows;)
       tiles++;
-    const int has_3 = is_3 && CK_NAME(planes_3)[rows][1];
+    const int of_3 = is_3 && CK_NAME(planes_3)[rows][1];
     if (!sharing || rows == 1)
       CK_NAME(plane_rows)(p, row, tiles, CK_NAME(planes_apart)[rows], APART_VECTORS(rows));
     else
-      CK_NAME(plane_rows)(p, row, tiles, has_3 ? CK_NAME(planes_3)[rows] : CK_NAME(planes_shared)[rows],
+      CK_NAME(plane_rows)(p, row, tiles, of_3 ? CK_NAME(planes_3)[rows] : CK_NAME(planes_shared)[rows],
                           SHARED_VECTORS(rows));
   }
 }
