@@ -475,11 +475,13 @@ typedef struct ck_step {
   int kind, op;
   const void *call;
   int64_t times;
+  int apart; /* turns are calls for one thread, several of which may run at a time */
   int places;
   ck_place place[CK_STEP_PLACES];
 } ck_step;
 
-/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; `seconds`, where not NULL, gets
+/* Runs them in turn. The workspace of `run` is the largest that one of them asks for, turns that are apart for each of
+ * the threads that may run one; `seconds`, where not NULL, gets
  * the time that each took. */
 ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds);
 

@@ -332,6 +332,7 @@ cdef extern from "convkit.h" nogil:
         int kind, op
         const void *call
         int64_t times
+        int apart
         int places
         ck_place place[CK_STEP_PLACES]
 

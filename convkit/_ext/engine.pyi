@@ -248,7 +248,7 @@ class Program:
     def repeat(self, times: int, steps: tuple[int, ...]) -> None: ...
     def conv(
         self, geometry: Geometry, transposed: bool, x: _Spot, weight: _Spot, bias: np.ndarray | None, y: _Spot,
-        add: bool, activation: _Activation, algorithm: int, panels: Panels | None,
+        add: bool, activation: _Activation, algorithm: int, panels: Panels | None, apart: bool = False,
     ) -> None: ...  # fmt: skip
     def deform(
         self, geometry: Geometry, offset_groups: int, x: _Spot, offset: _Spot, mask: _Spot | None, weight: _Spot,

@@ -60,6 +60,13 @@ cdef class Program:
         self.count += 1
         return step
 
+    cdef void reserve(self, const ck.ck_run *run) noexcept:
+        """Workspace for such a call on each thread, or on as many as its limit allows."""
+        cdef int64_t each = (run.workspace_bytes + 63) // 64 * 64, threads = self.threads
+        if run.limit and each:
+            threads = max(1, min(threads, run.limit // each))
+        self.workspace = max(self.workspace, threads * each)
+
     cdef int place(self, ck.ck_step *step, const void *call, void **pointer, spot) except -1:
         """Says where the pointer, a field of the call, leads to; nowhere for None."""
         cdef ck.ck_place *place
@@ -83,15 +90,18 @@ cdef class Program:
             step.place[i].step = steps[i]
 
     def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add,
-             tuple activation, int algorithm, Panels panels):
-        """conv_forward; with `add`, y holds what is added. The weight may lie ready, in panels."""
+             tuple activation, int algorithm, Panels panels, bint apart=False):
+        """conv_forward; with `add`, y holds what is added. The weight may lie ready, in panels.
+
+        Repeated, turns that are apart run side by side, by one thread each.
+        """
         cdef ck.ck_conv call
         cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
         cdef ck.ck_tensor *source = &call.y if transposed else &call.x
         cdef ck.ck_tensor *result = &call.x if transposed else &call.y
         cdef ck.ck_step *step
         code, a, b = activation
-        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.threads)
+        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, 1 if apart else self.threads)
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
@@ -103,6 +113,9 @@ cdef class Program:
         else:
             self.kept.append(panels.fetch(geometry, &call, op))
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
+        if apart:
+            step.apart = True
+            self.reserve(&call.run)
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)
         self.place(step, &call, &call.weight.data, weight)
@@ -279,7 +292,10 @@ cdef class Program:
         cdef const ck.ck_step *step = &self.steps[index]
         if step.kind != ck.CK_STEP_CONV:
             return None
-        return explained(<const ck.ck_conv *>step.call, <ck.ck_conv_op>step.op)
+        told = explained(<const ck.ck_conv *>step.call, <ck.ck_conv_op>step.op)
+        if step.apart:
+            told["threads"] = self.threads
+        return told
 
 
 cdef int dtype_size(spot) except -1:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .table import Attrs, Info, by_image, needs, op, positive
+from .placement import seen
+from .table import Attrs, Info, by_image, needs, op, positive, take
 
 INT64 = np.dtype(np.int64)
 
@@ -138,7 +139,12 @@ def _expand_infer(attrs: Attrs, x: Info, shape: Info) -> list[Info]:
     return [Info(np.broadcast_shapes(x.shape, _ints(wanted) if wanted.size else ()), x.dtype)]
 
 
-@op("Expand", infer=_expand_infer)
+def _lower_expand(plan: Any, node: Any) -> bool:
+    y = plan.spot(node.outputs[0])
+    return plan.fill(y, plan.info(node.outputs[0]).dtype, plan.spot(node.inputs[0]))
+
+
+@op("Expand", infer=_expand_infer, lower=_lower_expand)
 def _expand(attrs: Attrs, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x, np.broadcast_shapes(x.shape, _ints(shape) if shape.size else ())).copy()
 
@@ -148,7 +154,17 @@ def _tile_infer(attrs: Attrs, x: Info, repeats: Info) -> list[Info]:
     return [Info(tuple(size * count for size, count in zip(x.shape, times, strict=True)), x.dtype)]
 
 
-@op("Tile", infer=_tile_infer)
+def _lower_tile(plan: Any, node: Any) -> bool:
+    """Axes of the repeats before those of what is repeated."""
+    y, sizes = plan.info(node.outputs[0]), plan.info(node.inputs[0]).shape
+    if 0 in y.shape:
+        return True
+    apart = [n for size, whole in zip(sizes, y.shape, strict=True) for n in (whole // size, size)]
+    source = seen(plan.spot(node.inputs[0]), lambda x: np.expand_dims(x, tuple(range(0, 2 * x.ndim, 2))))
+    return plan.fill(seen(plan.spot(node.outputs[0]), lambda y: y.reshape(apart)), y.dtype, source)
+
+
+@op("Tile", infer=_tile_infer, lower=_lower_tile)
 def _tile(attrs: Attrs, x: np.ndarray, repeats: np.ndarray) -> np.ndarray:
     return np.tile(x, _ints(repeats))
 
@@ -179,13 +195,42 @@ def _inside_images(attrs: Attrs, x: Info, pads: Info, value: Info | None = None,
     return pads.data is not None and axes is None and _sides(attrs, x, pads.data, None)[0] == (0, 0)
 
 
-@op("Pad", infer=_pad_infer, apart=_inside_images)
+def _lower_pad(plan: Any, node: Any) -> bool:
+    """Of a constant mode: slabs of the constant, and what is left of the array."""
+    x, pads, value, axes = take(node.inputs, 4)
+    info, number = plan.info(x), np.zeros(1) if value is None else plan.constant(value)
+    if node.attrs.get("mode", "constant") != "constant" or number is None:
+        return False
+    number = np.full((), number.reshape(-1)[0] if number.size else 0, info.dtype)
+    sides = _sides(node.attrs, info, plan.constant(pads), None if axes is None else plan.constant(axes))
+    y = plan.spot(node.outputs[0])
+    source, target = _inside(info.shape, sides), _inside(y.shape, [(-lo, -hi) for lo, hi in sides])
+    slabs = [
+        (*(slice(None),) * axis, part)
+        for axis, inside in enumerate(target)
+        for part in (slice(0, inside.start), slice(inside.stop, None))
+        if len(range(y.shape[axis])[part])
+    ]
+    return all(
+        plan.fill(seen(y, lambda array, part=part: array[part]), info.dtype, place)
+        for part, place in [
+            *((slab, number) for slab in slabs),
+            (target, seen(plan.spot(x), lambda array: array[source])),
+        ]
+    )
+
+
+def _inside(shape: tuple[int, ...], sides: list[tuple[int, int]]) -> tuple[slice, ...]:
+    """What is left where sides are taken away, which are those below zero."""
+    return tuple(slice(max(-lo, 0), max(size - max(-hi, 0), 0)) for size, (lo, hi) in zip(shape, sides, strict=True))
+
+
+@op("Pad", infer=_pad_infer, lower=_lower_pad, apart=_inside_images)
 def _pad(
     attrs: Attrs, x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None, axes: np.ndarray | None = None
 ) -> np.ndarray:
     mode, sides = _PAD_MODES[attrs.get("mode", "constant")], _sides(attrs, x, pads, axes)
-    inside = tuple(slice(max(-lo, 0), size - max(-hi, 0)) for size, (lo, hi) in zip(x.shape, sides, strict=True))
-    sides = [(max(lo, 0), max(hi, 0)) for lo, hi in sides]
+    inside, sides = _inside(x.shape, sides), [(max(lo, 0), max(hi, 0)) for lo, hi in sides]
     more = {"constant_values": 0 if value is None or value.size == 0 else value.reshape(()).item()}
     return np.pad(x[inside], sides, mode, **more if mode == "constant" else {})
 
@@ -200,20 +245,37 @@ def _moved(attrs: Attrs, x: Info, outwards: bool) -> list[Info]:
     return [Info((n, c // r**2, h * r, w * r) if outwards else (n, c * r**2, h // r, w // r), x.dtype)]
 
 
-@op("DepthToSpace", infer=lambda attrs, x: _moved(attrs, x, True), apart=by_image)
-def _depth_to_space(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+def _blocks(attrs: Attrs, x: np.ndarray, outwards: bool) -> np.ndarray:
+    """A view in whose order the result's elements stand."""
     (n, c, h, w), r = x.shape, attrs["blocksize"]
+    if not outwards:
+        return x.reshape(n, c, h // r, r, w // r, r).transpose(0, 3, 5, 1, 2, 4)
     if attrs.get("mode", "DCR") == "DCR":
-        y = x.reshape(n, r, r, c // r**2, h, w).transpose(0, 3, 4, 1, 5, 2)
-    else:
-        y = x.reshape(n, c // r**2, r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return y.reshape(n, c // r**2, h * r, w * r)
+        return x.reshape(n, r, r, c // r**2, h, w).transpose(0, 3, 4, 1, 5, 2)
+    return x.reshape(n, c // r**2, r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
 
 
-@op("SpaceToDepth", infer=lambda attrs, x: _moved(attrs, x, False))
+def _moving(outwards: bool) -> dict[str, Any]:
+    """What the rows of both have in common."""
+
+    def lower(plan: Any, node: Any) -> bool:
+        (x,), (y,) = node.inputs, node.outputs
+        if 0 in plan.info(x).shape:
+            return True
+        source = seen(plan.spot(x), lambda array: _blocks(node.attrs, array, outwards))
+        return plan.fill(seen(plan.spot(y), lambda array: array.reshape(source.shape)), plan.info(y).dtype, source)
+
+    return {"infer": lambda attrs, x: _moved(attrs, x, outwards), "lower": lower, "apart": by_image}
+
+
+@op("DepthToSpace", **_moving(True))
+def _depth_to_space(attrs: Attrs, x: np.ndarray) -> np.ndarray:
+    return _blocks(attrs, x, True).reshape(_moved(attrs, Info(x.shape, x.dtype), True)[0].shape)
+
+
+@op("SpaceToDepth", **_moving(False))
 def _space_to_depth(attrs: Attrs, x: np.ndarray) -> np.ndarray:
-    (n, c, h, w), r = x.shape, attrs["blocksize"]
-    return x.reshape(n, c, h // r, r, w // r, r).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * r**2, h // r, w // r)
+    return _blocks(attrs, x, False).reshape(_moved(attrs, Info(x.shape, x.dtype), False)[0].shape)
 
 
 @op("Cast", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs["to"]))], elementwise=True)

@@ -16,7 +16,7 @@ from .._threads import current
 from ..ops import adaptive_pool, conv, conv_transpose, deform, grid, pool
 from .elements import NONE, activated
 from .resizing import resized
-from .table import OPS, Attrs, Info, Op, by_image, needs, op
+from .table import OPS, Attrs, Info, Op, by_image, needs, op, take
 
 
 def spatial(attrs: Attrs, name: str, nd: int, default: int = 1) -> tuple[int, ...]:
@@ -29,11 +29,6 @@ def padding(attrs: Attrs, nd: int) -> Any:
     named = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower", "VALID": "valid"}.get(attrs.get("auto_pad", ""))
     pads = attrs.get("pads") or (0,) * (2 * nd)
     return named or tuple(zip(pads[:nd], pads[nd:], strict=True))
-
-
-def take(inputs: Sequence[Any], count: int) -> list[Any]:
-    """That many inputs; those that are left out are None."""
-    return [*inputs, *(None,) * (count - len(inputs))]
 
 
 # ---------------------------------------------------------------- convolution

@@ -16,6 +16,7 @@ from ..ops._channels import Map
 from ..ops._rows import softmax
 from .elements import same
 from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, positive, real, repeats
+from .turns import in_turns
 
 
 def _lower_rows(
@@ -24,7 +25,7 @@ def _lower_rows(
 ) -> bool:  # fmt: skip
     """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias.
 
-    Of images that lie so that only those of one are rows, a step for each: what runs does not follow from their number.
+    Where the rows are no axis of one step, a step for each of as few of the first axes as it takes.
     """
     x, y = node.inputs[0], node.outputs[0]
     info = plan.info(x)
@@ -32,21 +33,24 @@ def _lower_rows(
         return False
     if op == engine.STANDARD and info.dtype.itemsize != 4:  # squares in float64 hold those of float32 of any size
         return False
-    sizes, turns = (info.shape[:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]), 1
     places = plan.spot(x), plan.spot(y)
-    spots = [_as_rows(place, sizes) for place in places]
-    if None in spots and axis > 0:
-        turns, sizes = info.shape[0], (sizes[0][1:], *sizes[1:])
-        spots = [_as_rows(place._replace(strides=place.strides[1:]), sizes) for place in places]
-    if None in spots:
+    for apart in range(axis + 1):
+        sizes = info.shape[apart:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
+        spots = [_as_rows(place._replace(strides=place.strides[apart:]), sizes) for place in places]
+        if None not in spots:
+            break
+    else:
         return False
     shape = tuple(map(math.prod, sizes))
+    if shape[2] == 1:  # rows that are each other's neighbours are so along the last axis
+        shape, spots = (1, shape[1], shape[0]), [(*spot[:2], (0, spot[2][1], spot[2][0]), spot[3]) for spot in spots]
     scale, bias = (_repeated(plan, value, sizes[1], info.dtype) for value in numbers)
     if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
         return False
     epsilon = epsilon if response else node.attrs.get("epsilon", epsilon)
-    plan.program.rows(op, info.dtype.itemsize, shape, *spots, scale, bias, epsilon, response)
-    plan.program.repeat(turns, tuple(place.strides[0] for place in places))
+    for moved, turns, steps in in_turns(info.shape[:apart], spots, [place.strides[:apart] for place in places]):
+        plan.program.rows(op, info.dtype.itemsize, shape, *moved, scale, bias, epsilon, response)
+        plan.program.repeat(turns, steps)
     return True
 
 
@@ -72,7 +76,8 @@ def _as_rows(spot: Any, sizes: tuple[tuple[int, ...], ...]) -> tuple | None:
         steps.append(item if step is None else step)
         at += len(part)
     alone = math.prod(sizes[1]) == 1
-    return (base, offset, tuple(steps), item) if alone or item in steps[1:] else None
+    rows = steps[0] if math.prod(sizes[2]) == 1 else steps[2]
+    return (base, offset, tuple(steps), item) if alone or item in (steps[1], rows) else None
 
 
 # ---------------------------------------------------------------- means and deviations

@@ -1,4 +1,4 @@
-"""Rows of further operators on numbers: bits, types, matrices, chance, and activations that the engine has not."""
+"""Rows of further operators on numbers: bits, types, determinants, chance, and activations that the engine has not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._words import brief
 from .elements import broadcast, same
 from .table import OPS, Attrs, Info, Op, op
 
@@ -85,36 +84,6 @@ for _name, _function in {
 
 
 # ---------------------------------------------------------------- matrices
-
-
-def _einsum_infer(attrs: Attrs, *infos: Info) -> list[Info]:
-    """Of arrays that take no memory, whose result does not, either: sizes by letters alone."""
-    terms, _, result = attrs["equation"].replace(" ", "").partition("->")
-    sizes: dict[str, int] = {}
-    rest: tuple[int, ...] = ()
-    for term, info in zip(terms.split(","), infos, strict=True):
-        before, dots, after = term.partition("...")
-        wide = len(info.shape) - len(before) - len(after)
-        if wide < 0 or (wide and not dots):
-            raise ValueError(
-                f"equation must have a letter for each axis, got {brief(attrs['equation'])} for {info.shape}"
-            )
-        rest = np.broadcast_shapes(rest, info.shape[len(before) : len(before) + wide])
-        for letter, size in [
-            *zip(before, info.shape, strict=False),
-            *zip(after, info.shape[len(before) + wide :], strict=True),
-        ]:
-            sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
-    if "->" not in attrs["equation"]:
-        result = "..." * ("..." in terms) + "".join(sorted(c for c in sizes if terms.count(c) == 1))
-    before, dots, after = result.partition("...")
-    whole = *(sizes[c] for c in before), *(rest if dots else ()), *(sizes[c] for c in after)
-    return [Info(whole, infos[0].dtype)]
-
-
-@op("Einsum", infer=_einsum_infer)
-def _einsum(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
-    return np.einsum(attrs["equation"].replace(" ", ""), *arrays, optimize=len(arrays) > 2)
 
 
 @op("Det", infer=lambda attrs, x: [Info(x.shape[:-2], x.dtype)])

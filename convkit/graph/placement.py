@@ -7,8 +7,8 @@ Views are their source's memory. What is left has a block of its own; blocks who
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -244,27 +244,39 @@ def contiguous(info: Info) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def view_of(node: Node, output: int, spot: Spot, infos: Sequence[Info | None]) -> tuple[int, tuple[int, ...]] | None:
-    """Offset and strides of a view, as NumPy has it; None where it would be a copy.
+def seen(place: Any, view: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """What a function that returns a view makes of a place, or of a constant."""
+    if isinstance(place, np.ndarray):
+        return view(place)
+    dummy = _dummy(place.shape, place.strides)
+    y = view(dummy)
+    return place._replace(offset=place.offset + _within(dummy, y), strides=y.strides, shape=y.shape)
 
-    Elements of no bytes stand for the value's: before NumPy says that a shape needs a copy it makes one.
-    """
-    info = infos[0]
-    dummy = np.lib.stride_tricks.as_strided(np.empty(1, "V0"), info.shape, spot.strides, writeable=False)
-    row = OPS[node.op]
+
+def _dummy(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """Elements of no bytes: before NumPy says that a shape needs a copy it makes one."""
+    return np.lib.stride_tricks.as_strided(np.empty(1, "V0"), shape, strides, writeable=False)
+
+
+def _within(dummy: np.ndarray, view: np.ndarray) -> int:
+    return view.__array_interface__["data"][0] - dummy.__array_interface__["data"][0] if view.size else 0
+
+
+def view_of(node: Node, output: int, spot: Spot, infos: Sequence[Info | None]) -> tuple[int, tuple[int, ...]] | None:
+    """Offset and strides of a view, as NumPy has it; None where it would be a copy."""
+    dummy, row = _dummy(infos[0].shape, spot.strides), OPS[node.op]
     if node.op in ("Reshape", "Flatten"):
         shape = row.infer(node.attrs, *infos)[0].shape
-        seen = dummy.view()
+        y = dummy.view()
         try:
-            seen.shape = shape
+            y.shape = shape
         except AttributeError:
             return None
     else:
         others = [None if other is None else other.data for other in infos[1:]]
-        seen = row.run(node.attrs, dummy, *others)
-        seen = seen[output] if isinstance(seen, tuple) else seen
-    within = seen.__array_interface__["data"][0] - dummy.__array_interface__["data"][0] if seen.size else 0
-    return spot.offset + within, seen.strides
+        y = row.run(node.attrs, dummy, *others)
+        y = y[output] if isinstance(y, tuple) else y
+    return spot.offset + _within(dummy, y), y.strides
 
 
 def _assign(blocks: list[_Block], steps: int) -> int:

@@ -159,8 +159,11 @@ class Plan:
 
     def copy(self, value: Value, spot: Spot) -> bool:
         """Append a copy of a value to that place; whether the engine has one."""
-        info = self.infos[value]._replace(shape=spot.shape)
-        return engine_pass(self, COPY, info, [spot, self.spot(value)])
+        return self.fill(spot, self.infos[value].dtype, self.spot(value))
+
+    def fill(self, spot: Spot, dtype: np.dtype, source: Any) -> bool:
+        """The same of another place, or of a constant, which are repeated to the shape of the first."""
+        return engine_pass(self, COPY, Info(spot.shape, dtype), [spot, source])
 
     # ---------------------------------------------------------------- the program
 

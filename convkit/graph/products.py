@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 from .. import _shapes
 from .._arrays import is_real
 from .._ext import engine
+from .._words import brief
 from ..ops import linear
 from .elements import NONE, activated
-from .images import by_weight, lower_product, one_dtype, place_sum, summed, take
-from .table import Attrs, Info, op
+from .images import by_weight, lower_product, one_dtype, place_sum, summed
+from .table import Attrs, Info, op, take
+from .turns import in_turns
 
 _TURNED = (False, "Gemm", True)  # the form of a weight (in, out)
 
@@ -58,7 +61,7 @@ def _lower_gemm(plan: Any, node: Any) -> bool:
     bias, turned = None if bias is None else bias.reshape(-1), not attrs.get("transB", 0)
     x = _image(x, transposed=bool(attrs.get("transA", 0)))
     inner = plan.info(a).shape[0 if attrs.get("transA", 0) else 1]
-    images, kernel = (x, _image(plan.spot(node.outputs[0]))), _kernel(plan, b, turned)
+    images, kernel = (x, _image(plan.spot(node.outputs[0]))), _kernel(plan.spot(b), turned)
     lower_product(plan, node, _pixels(rows, inner, columns), images, b, kernel, (False, "Gemm", turned), bias, add)
     return True
 
@@ -78,19 +81,23 @@ def _gemm(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
     return activated(attrs, y if add is None else y + add)
 
 
-def _kernel(plan: Any, value: Any, turned: bool) -> Any:
+def _kernel(place: Any, turned: bool) -> Any:
     """A matrix (out, in), or turned (in, out), as a kernel of one tap; of several matrices the first."""
-    weight = plan.constant(value)
-    if weight is not None:
-        return (weight.T if turned else weight)[:, :, np.newaxis]
-    base, offset, strides, item, _ = plan.spot(value)
+    if isinstance(place, np.ndarray):
+        return (place.T if turned else place)[:, :, np.newaxis]
+    base, offset, strides, item, _ = place
     return base, offset, (*(strides[:-3:-1] if turned else strides[-2:]), 0), item
 
 
 def _image(spot: tuple, transposed: bool = False) -> tuple:
     """A matrix (rows, features) as a batch of one signal, (1, features, rows)."""
-    base, offset, strides, item, _ = spot
-    rows, features = strides[-2:][::-1] if transposed else strides[-2:]
+    rows, features = spot[2][-2:][::-1] if transposed else spot[2][-2:]
+    return _rows(spot, rows, features)
+
+
+def _rows(spot: tuple, rows: int, features: int) -> tuple:
+    """Rows and features of these steps as one signal, (1, features, rows)."""
+    base, offset, _, item, _ = spot
     return base, offset, (0, features, rows), item
 
 
@@ -116,54 +123,55 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
     bias = None if c is None else plan.constant(c)
     if not is_real(dtype) or min(len(sa), len(sb)) < 2 or 0 in y.shape or 0 in sa or (c is not None and bias is None):
         return False
-    x, weight, out = plan.spot(a), plan.constant(b), plan.spot(node.outputs[0])
+    x, weight, out = plan.spot(a), plan.spot(b), plan.spot(node.outputs[0])
     if isinstance(x, np.ndarray) or _matmul_infer({}, plan.info(a), plan.info(b))[0].shape != y.shape:
         return False
     inner, columns = sb[-2:]
-    if weight is not None and len(sb) == 2 and _folds(sa, x[2]) and _folds(y.shape, out[2]):
-        images, geometry = (_image(x), _image(out)), _pixels(math.prod(sa[:-1]), inner, columns)
-        lower_product(plan, node, geometry, images, b, _kernel(plan, b, True), _TURNED, bias, add)
+    steps = _row_step(sa, x[2]), _row_step(y.shape, out[2])
+    if isinstance(weight, np.ndarray) and len(sb) == 2 and None not in steps:
+        images = tuple(_rows(spot, step, spot[2][-1]) for spot, step in zip((x, out), steps, strict=True))
+        geometry = _pixels(math.prod(sa[:-1]), inner, columns)
+        lower_product(plan, node, geometry, images, b, _kernel(weight, True), _TURNED, bias, add)
         return True
-    return (weight is None or len(sb) == 2) and _lower_batch(plan, node, x, (sa, sb, y.shape), out, bias, add)
+    return _lower_batch(plan, node, x, weight, out, bias, add)
 
 
-def _folds(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether all axes but the last are one of a constant step."""
-    step = strides[-2]
-    for size, stride in list(zip(shape, strides, strict=True))[-2::-1]:
-        if size != 1 and stride != step:
-            return False
-        step = step if size == 1 else stride * size
-    return True
+def _row_step(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
+    """The step of all axes but the last as one; None if they are none."""
+    axes = [(size, stride) for size, stride in zip(shape[:-1], strides[:-1], strict=True) if size != 1]
+    within = all(outer == size * stride for (_, outer), (size, stride) in itertools.pairwise(axes))
+    return (axes[-1][1] if axes else strides[-1]) if within else None
 
 
-def _lower_batch(plan: Any, node: Any, x: tuple, shapes: tuple, out: tuple, bias: np.ndarray | None, add: Any) -> bool:
-    """A product for each matrix of a batch, those along its last axis as one step that is repeated."""
-    sa, sb, sy = shapes
-    value, batch, activation = node.inputs[1], sy[:-2], node.attrs.get("activation", NONE)
-    weight, kernel = plan.constant(value), _kernel(plan, value, True)
-    panels = None if weight is None else plan.panels(weight, _TURNED)
-    moving = [(sa, x, _image(x)), (sy, out, _image(out))]
-    if weight is None:
-        moving.append((sb, plan.spot(value), kernel))
-    steps = [_batch_strides(shape, spot[2], batch) for shape, spot, _ in moving]
-    geometry, turns = _pixels(sa[-2], sa[-1], sb[-1]), batch[-1] if batch else 1
+# Products by threads that share each are worth their waiting if they are few. 192 of 49x32 with 32x49 take 0.84 ms by
+# two threads that share each, 0.82 by one, 0.43 side by side (Zen 3).
+_FEW_TURNS = 4
+
+
+def _lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.ndarray | None, add: Any) -> bool:
+    """A product for each matrix of a batch, those along its longest axis as one step that is repeated."""
+    constant, batch = isinstance(weight, np.ndarray), out.shape[:-2]
+    if constant and weight.ndim > 2:
+        return False
+    panels = plan.panels(weight, _TURNED) if constant else None
+    places, moving = [_image(x), _image(out), _kernel(weight, True)], [x, out, weight][: 2 if constant else 3]
+    geometry, activation = _pixels(*x.shape[-2:], out.shape[-1]), node.attrs.get("activation", NONE)
+    apart = max(batch, default=1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
     place_sum(plan, node, add)
-    for index in np.ndindex(*batch[:-1]):
-        signal, result, *own = (
-            (base, offset + sum(i * s for i, s in zip(index, step, strict=False)), *rest)
-            for (_, _, (base, offset, *rest)), step in zip(moving, steps, strict=True)
+    strides = [_batch_strides(spot, len(batch)) for spot in moving]
+    for (signal, result, *own), turns, steps in in_turns(batch, places[: len(moving)], strides):
+        kernel = own[0] if own else places[2]
+        plan.program.conv(
+            geometry, False, signal, kernel, bias, result, add is not None, activation, engine.AUTO, panels, apart
         )
-        own = own[0] if own else kernel
-        plan.program.conv(geometry, False, signal, own, bias, result, add is not None, activation, engine.AUTO, panels)
-        plan.program.repeat(turns, tuple(step[-1] if batch else 0 for step in steps))
+        plan.program.repeat(turns, steps)
     return True
 
 
-def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: tuple[int, ...]) -> list[int]:
+def _batch_strides(spot: Any, axes: int) -> list[int]:
     """The steps along the axes of a batch, 0 along those that are repeated."""
-    own = [0 if size == 1 else stride for size, stride in zip(shape[:-2], strides[:-2], strict=True)]
-    return [0] * (len(batch) - len(own)) + own
+    own = [0 if size == 1 else stride for size, stride in zip(spot.shape[:-2], spot.strides[:-2], strict=True)]
+    return [0] * (axes - len(own)) + own
 
 
 @op("MatMul", infer=_matmul_infer, lower=_lower_matmul, apart=_by_rows, flops=lambda *a: _gemm_flops({}, *a[1:]))
@@ -171,3 +179,83 @@ def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
     y = _product(a, b)
     y = y if c is None else y + c
     return activated(attrs, y if add is None else y + add)
+
+
+# ---------------------------------------------------------------- sums by letters
+
+
+def _lettered(attrs: Attrs, infos: Sequence[Info]) -> tuple[dict[str, int], tuple[int, ...], str]:
+    """The sizes of letters, those of the dots, and the result's term."""
+    terms, _, result = attrs["equation"].replace(" ", "").partition("->")
+    sizes: dict[str, int] = {}
+    rest: tuple[int, ...] = ()
+    for term, info in zip(terms.split(","), infos, strict=True):
+        before, dots, after = term.partition("...")
+        wide = len(info.shape) - len(before) - len(after)
+        if wide < 0 or (wide and not dots):
+            raise ValueError(
+                f"equation must have a letter for each axis, got {brief(attrs['equation'])} for {info.shape}"
+            )
+        rest = np.broadcast_shapes(rest, info.shape[len(before) : len(before) + wide])
+        for letter, size in [
+            *zip(before, info.shape, strict=False),
+            *zip(after, info.shape[len(before) + wide :], strict=True),
+        ]:
+            sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
+    if "->" not in attrs["equation"]:
+        result = "..." * ("..." in terms) + "".join(sorted(c for c in sizes if terms.count(c) == 1))
+    return sizes, rest, result
+
+
+def _einsum_infer(attrs: Attrs, *infos: Info) -> list[Info]:
+    """Of arrays that take no memory, whose result does not, either: sizes by letters alone."""
+    sizes, rest, result = _lettered(attrs, infos)
+    before, dots, after = result.partition("...")
+    whole = *(sizes[c] for c in before), *(rest if dots else ()), *(sizes[c] for c in after)
+    return [Info(whole, infos[0].dtype)]
+
+
+def _einsum_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
+    sizes, rest, _ = _lettered(attrs, infos)
+    return len(infos) * math.prod((*sizes.values(), *rest))
+
+
+def _lower_einsum(plan: Any, node: Any) -> bool:
+    """Of two arrays: letters of both and of the result are a batch, the others rows, columns, and what is summed."""
+    terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
+    letters = [*terms.split(","), result]
+    values = (*node.inputs, node.outputs[0])
+    places = [plan.spot(value) for value in values]
+    if not arrow or len(letters) != 3 or "." in terms or any(isinstance(place, np.ndarray) for place in places):
+        return False
+    if not is_real(plan.info(values[0]).dtype) or any(0 in place.shape for place in places):
+        return False
+    if any(
+        len(set(term)) < len(term) or len(term) != len(place.shape) for term, place in zip(letters, places, strict=True)
+    ):
+        return False
+    sizes = [dict(zip(term, place.shape, strict=True)) for term, place in zip(letters, places, strict=True)]
+    a, b, y = letters
+    if any(size[c] != other[c] for size in sizes for other in sizes for c in size.keys() & other):
+        return False
+    batch, rows = [c for c in y if c in a and c in b], [c for c in y if c in a and c not in b]
+    columns, inner = [c for c in y if c in b and c not in a], [c for c in a if c in b and c not in y]
+    if len(batch + rows + inner) != len(a) or len(batch + columns + inner) != len(b):
+        return False
+    sides = ((rows, inner), (inner, columns), (rows, columns))
+    matrices = [_matrix(place, term, batch, *side) for place, term, side in zip(places, letters, sides, strict=True)]
+    return None not in matrices and _lower_batch(plan, node, *matrices, None, None)
+
+
+def _matrix(spot: Any, term: str, batch: list[str], *sides: list[str]) -> Any:
+    """An array of these letters as matrices; None where letters of a side are no axis of one step."""
+    axes = [[term.index(letter) for letter in letters] for letters in (batch, *sides)]
+    sizes, strides = ([[whole[axis] for axis in part] for part in axes] for whole in (spot.shape, spot.strides))
+    steps = [_row_step((*size, 1), (*stride, spot.item)) for size, stride in zip(sizes[1:], strides[1:], strict=True)]
+    shape = *sizes[0], *(math.prod(size) for size in sizes[1:])
+    return None if None in steps else spot._replace(shape=shape, strides=(*strides[0], *steps))
+
+
+@op("Einsum", infer=_einsum_infer, lower=_lower_einsum, flops=_einsum_flops)
+def _einsum(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
+    return np.einsum(attrs["equation"].replace(" ", ""), *arrays, optimize=len(arrays) > 2)

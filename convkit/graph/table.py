@@ -203,6 +203,11 @@ def bytes_of(infos: Iterable[Info]) -> int:
     return sum(math.prod(info.shape) * info.dtype.itemsize for info in infos)
 
 
+def take(inputs: Sequence[Any], count: int) -> list[Any]:
+    """That many inputs; those that are left out are None."""
+    return [*inputs, *(None,) * (count - len(inputs))]
+
+
 def needs(info: Info | None) -> np.ndarray | None:
     """The numbers of an input that decides a shape."""
     if info is None:

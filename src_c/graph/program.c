@@ -1,9 +1,11 @@
 /* A program: prepared calls, one after the other, on memory that each run brings. */
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "convkit.h"
+#include "base/geometry.h"
+#include "base/parallel.h"
 
 typedef union any_call {
   ck_conv conv;
@@ -73,17 +75,59 @@ static void set_place(any_call *call, const ck_place *place, char *const *bases,
   memcpy((char *)call + place->field, &data, sizeof data);
 }
 
-static ck_status run_step(const ck_step *step, char *const *bases, const ck_run *run) {
+/* The call that was prepared, to be run in this way by as many threads as it was prepared for. */
+static any_call begun(const ck_step *step, const ck_run *run) {
   any_call call;
   memcpy(&call, step->call, call_bytes(step->kind));
   ck_run *own = run_of(step->kind, &call);
   const int threads = own->threads;
   *own = *run;
   own->threads = threads;
+  return call;
+}
+
+static ck_status run_turn(const ck_step *step, any_call *call, char *const *bases, int64_t turn) {
+  for (int i = 0; i < step->places; i++)
+    set_place(call, &step->place[i], bases, turn);
+  return run_call(step->kind, step->op, call);
+}
+
+typedef struct turns {
+  const ck_step *step;
+  char *const *bases;
+  ck_run run; /* of one turn, but for its workspace */
+  atomic_int status;
+} turns;
+
+static void run_alone(ck_worker *worker, void *context, int64_t turn) {
+  turns *p = context;
+  ck_run run = p->run;
+  run.workspace = worker->scratch;
+  any_call call = begun(p->step, &run);
+  const ck_status status = run_turn(p->step, &call, p->bases, turn);
+  if (status != CK_OK)
+    atomic_store_explicit(&p->status, status, memory_order_relaxed);
+}
+
+/* Turns of calls for one thread, several at a time: small products end sooner than threads could share one. */
+static ck_status run_side_by_side(const ck_step *step, char *const *bases, const ck_run *run) {
+  const ck_run *own = run_of(step->kind, (any_call *)step->call);
+  turns p = {.step = step, .bases = bases, .run = *run};
+  p.run.workspace_bytes = ck_round_up(own->workspace_bytes, 64);
+  p.run.poll = NULL; /* who calls polls between turns */
+  ck_run team = *run;
+  if (p.run.workspace_bytes > 0)
+    team.threads = (int)ck_min(team.threads, team.workspace_bytes / p.run.workspace_bytes);
+  const ck_status status = ck_parallel(step->times, run_alone, &p, &team, team.workspace, p.run.workspace_bytes);
+  return status == CK_OK ? (ck_status)atomic_load_explicit(&p.status, memory_order_relaxed) : status;
+}
+
+static ck_status run_step(const ck_step *step, char *const *bases, const ck_run *run) {
+  any_call call = begun(step, run);
+  if (step->apart)
+    return run_side_by_side(step, bases, run);
   for (int64_t turn = 0; turn < step->times; turn++) {
-    for (int i = 0; i < step->places; i++)
-      set_place(&call, &step->place[i], bases, turn);
-    ck_status status = run_call(step->kind, step->op, &call);
+    const ck_status status = run_turn(step, &call, bases, turn);
     if (status != CK_OK)
       return status;
   }

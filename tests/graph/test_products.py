@@ -1,0 +1,116 @@
+"""Products of matrices by the engine: what is a batch, rows and columns, side by side, and as NumPy has them."""
+
+import numpy as np
+import pytest
+
+import convkit
+from bounds import assert_within_bound
+from convkit.graph import OPS, Graph, Info, Network
+
+SUMS = [
+    ("bghid,bghjd->bghij", (1, 4, 2, 7, 5), (1, 4, 2, 9, 5)),
+    ("bghij,bghjd->bghid", (1, 9, 2, 7, 5), (1, 9, 2, 5, 3)),
+    ("ij,jk->ki", (3, 4), (4, 5)),
+    ("abc,dbc->ad", (3, 4, 5), (2, 4, 5)),
+    ("nctkv,kvw->nctw", (2, 3, 4, 2, 5), (2, 5, 5)),
+    ("a,b->ab", (3,), (4,)),
+    ("ab,ab->", (3, 4), (3, 4)),
+]
+OTHERS = [
+    ("abc,dcb->ad", (3, 4, 5), (2, 5, 4)),  # what is summed has another order in the second
+    ("bchw,cd->bdhw", (2, 3, 4, 5), (3, 6)),  # rows are two axes apart from each other
+    ("ab,bc->c", (3, 4), (4, 5)),
+    ("aab,b->a", (3, 3, 4), (4,)),
+    ("b...,bd->b...d", (3, 4), (3, 5)),
+    ("ab,ab->a", (3, 4), (1, 4)),
+    ("ab,bc->ac", (3, 0), (0, 2)),
+]
+
+
+def noise(shape, seed, dtype="float64"):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def network(build, *arrays):
+    whole = Graph()
+    values = [whole.input(f"x{i}", Info(x.shape, x.dtype)) for i, x in enumerate(arrays)]
+    whole.outputs, whole.output_names = [build(whole, *values)], ["y"]
+    return Network(whole)
+
+
+def alike(made, *arrays):
+    """The result, whose bits are the same on any number of threads and with little room."""
+    y = made(*arrays)
+    for threads in (2, 5):
+        with convkit.threads(threads):
+            np.testing.assert_array_equal(made(*arrays), y)
+            with convkit.workspace_limit("32KiB"):
+                np.testing.assert_array_equal(made(*arrays), y)
+    return y
+
+
+@pytest.mark.parametrize(("equation", "a", "b", "how"), [*((*s, True) for s in SUMS), *((*s, False) for s in OTHERS)])
+def test_sums_by_letters(equation, a, b, how):
+    a, b = noise(a, 0), noise(b, 1)
+    made = network(lambda g, *values: g.emit("Einsum", values, {"equation": equation}), a, b)
+    assert [node.how != "NumPy" for node in made.explain(a, b, measure=False).nodes] == [how]
+    bound = np.einsum(equation, abs(a), abs(b))
+    assert_within_bound(alike(made, a, b), np.einsum(equation, a, b), a.size * bound * np.finfo(a.dtype).eps, equation)
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 17, 9), (3, 40, 17, 9), (1, 1, 50, 60), (2, 2, 1, 1)])
+def test_batches_of_products(shape):
+    *batch, rows, inner = shape
+    a, b = noise(shape, 0), noise((*batch, 11, inner), 1)
+
+    def build(graph, a, b):
+        turned = graph.emit("Transpose", [b], {"perm": (*range(len(batch)), len(batch) + 1, len(batch))})
+        return graph.emit("MatMul", [a, turned], {})
+
+    wanted, bound = a @ b.swapaxes(-1, -2), abs(a) @ abs(b).swapaxes(-1, -2)
+    got = alike(network(build, a, b), a, b)
+    assert_within_bound(got, wanted, inner * bound * np.finfo(a.dtype).eps, str(shape))
+
+
+def test_rows_that_are_an_axis_of_their_own_are_one_product():
+    """One for each would read the weight as often."""
+    x, w = noise((1, 30, 8), 0), noise((8, 6), 1)
+
+    def build(graph, x):
+        turned = graph.emit("Transpose", [x], {"perm": (1, 0, 2)})
+        return graph.emit("MatMul", [turned, graph.constant(w)], {})
+
+    made = network(build, x)
+    (node,) = [node for node in made.explain(x, measure=False).nodes if node.op == "MatMul"]
+    assert node.flops == 2 * 30 * 8 * 6
+    whole = network(lambda graph, x: graph.emit("MatMul", [x, graph.constant(w)], {}), x[0])
+    np.testing.assert_array_equal(made(x)[:, 0], whole(x[0]))
+
+
+MOVES = {
+    "Pad": ([np.array([0, 0, 2, 1, 0, 1, -1, 2]), np.float32(3)], {}),
+    "Pad of nothing": ([np.zeros(8, np.int64)], {}),
+    "Pad of less than nothing": ([np.array([0, 0, -2, 0, 0, 0, -4, 0])], {}),
+    "Tile": ([np.array([1, 2, 1, 3])], {}),
+    "Expand": ([np.array([3, 2, 4, 5, 6])], {}),
+    "DepthToSpace": ([], {"blocksize": 2}),
+    "DepthToSpace by columns": ([], {"blocksize": 2, "mode": "CRD"}),
+    "SpaceToDepth": ([], {"blocksize": 2}),
+}
+
+
+@pytest.mark.parametrize("case", MOVES)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
+def test_what_is_moved(case, order):
+    """Of what lies in either order, beside NumPy's."""
+    op, (numbers, attrs) = case.split()[0], MOVES[case]
+    x = noise((2, 4, 6, 8), 0, "float32") if op != "Expand" else noise((2, 1, 5, 6), 0, "float32")
+    turned = np.ascontiguousarray(x.transpose(np.argsort(order)))
+
+    def build(graph, turned):
+        x = graph.emit("Transpose", [graph.emit("Relu", [turned], {})], {"perm": order})
+        return graph.emit(op, [x, *map(graph.constant, numbers)], attrs)
+
+    made = network(build, turned)
+    assert "NumPy" not in {node.how for node in made.explain(turned, measure=False).nodes}
+    np.testing.assert_array_equal(made(turned), OPS[op].run(attrs, np.maximum(x, 0), *numbers))
