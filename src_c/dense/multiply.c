@@ -17,12 +17,23 @@ int64_t ck_multiply_piece(const ck_kernels *kernels, int64_t k, int64_t bytes, i
   return ck_ceil_div(k, pieces_of(kernels, k, bytes, apart));
 }
 
+/* Where a piece begins; of products at a constant step all but the last have an even number. */
+static int64_t piece_start(int64_t k, int64_t pieces, int64_t i, int steady) {
+  return steady && i < pieces && 2 * pieces <= k ? ck_part_start(k / 2, pieces, i) * 2 : ck_part_start(k, pieces, i);
+}
+
+/* From each product's place to the next's, of an even number of them. */
+static int64_t step_of(const int32_t *ko, int64_t k, int steady) {
+  return steady && k > 0 && k % 2 == 0 ? (int64_t)ko[1] - ko[0] : 0;
+}
+
 /* The piece's part of a strip's arguments; total and chain begin at the strip. */
-static void set_piece(ck_strip *s, const int32_t *ko, const char *panel, int64_t row, int64_t k, int64_t pieces,
-                      int64_t i, ck_chain mode) {
-  int64_t first = ck_part_start(k, pieces, i);
-  s->k = ck_part_start(k, pieces, i + 1) - first;
+static void set_piece(ck_strip *s, const int32_t *ko, int steady, const char *panel, int64_t row, int64_t k,
+                      int64_t pieces, int64_t i, ck_chain mode) {
+  int64_t first = piece_start(k, pieces, i, steady);
+  s->k = piece_start(k, pieces, i + 1, steady) - first;
   s->ko = ko + first;
+  s->k_step = step_of(s->ko, s->k, steady);
   s->panel = panel + first * row;
   s->add = i == pieces - 1 && mode == CK_ADD;
 }
@@ -121,10 +132,10 @@ void ck_multiply_rows(const ck_row_product *p) {
                                          : kernels->row_strips[p->ld > kernels->vector];
   for (int64_t i = 0; i < pieces; i++) {
     ck_strip s = {.s = p->data, .rows = p->panels, .ahead = p->ahead};
-    set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
-    set_next(&s, p, ck_part_start(p->k, pieces, i), row, panels);
+    set_piece(&s, p->ko, p->steady, p->panel, row, p->k, pieces, i, p->mode);
+    set_next(&s, p, piece_start(p->k, pieces, i, p->steady), row, panels);
     if (p->po) {
-      s.po = p->po + ck_part_start(p->k, pieces, i);
+      s.po = p->po + piece_start(p->k, pieces, i, p->steady);
       s.panel = p->panel;
     }
     for (int64_t part = 0, first = 0; part < 2; part++) {
@@ -155,6 +166,7 @@ void ck_multiply_points(const ck_point_product *p) {
                 .tiles = p->points,
                 .s = p->data,
                 .ko = p->ko,
+                .k_step = step_of(p->ko, p->k, p->steady),
                 .rows = p->panels,
                 .panel = p->panel,
                 .from = p->go_on ? p->total : NULL,
@@ -211,9 +223,9 @@ void ck_multiply_lanes(const ck_lane_product *p) {
   const int64_t strips = ck_ceil_div(vectors, p->wide ? p->wide : kernels->lane_vectors[p->height]);
   for (int64_t i = 0; i < pieces && strips > 0; i++) {
     ck_strip s = {.ldc = p->ldc, .next = p->panel};
-    set_piece(&s, p->ko, p->panel, row, p->k, pieces, i, p->mode);
+    set_piece(&s, p->ko, p->steady, p->panel, row, p->k, pieces, i, p->mode);
     if (p->next) {
-      s.next = (const char *)p->next + ck_part_start(p->k, pieces, i) * p->next_row;
+      s.next = (const char *)p->next + piece_start(p->k, pieces, i, p->steady) * p->next_row;
       s.next_step = p->next_row;
     }
     lane_strips(p, &s, pieces, i, strips);

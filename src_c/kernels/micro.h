@@ -123,6 +123,29 @@ CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECT
 }
 #endif
 
+/* Whether products at a constant step have loops of their own. */
+#define HAS_STEPS (!SMALL && REAL_IS_FLOAT)
+
+/* One product of a tile whose rows are at constant steps. */
+CK_INLINE void row_product(int height, int vectors, int far, const REAL *at, int64_t step, int64_t second,
+                           const REAL *panel, const char *next, int64_t ahead, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const REAL *after = at + second;
+  vreal b[2];
+  __builtin_prefetch(next);
+  if (far)
+    __builtin_prefetch(at + ahead);
+  CK_UNROLL
+  for (int j = 0; j < vectors; j++)
+    b[j] = v_load(panel + j * VL);
+  CK_UNROLL
+  for (int i = 0; i < height; i++) {
+    REAL a = i < (height + 1) / 2 ? at[i * step] : after[(i - (height + 1) / 2) * step];
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++)
+      acc[i][j] += a * b[j];
+  }
+}
+
 /* Rows at constant steps: a table of their offsets, reloaded for every k, is as much to do as the multiply-adds on a
  * machine that issues four instructions at a time (73 % of the peak against 84). `next`: to be fetched meanwhile; if
  * `far`, also what lies `ahead`. */
@@ -131,22 +154,24 @@ CK_INLINE void rows_in_runs(int height, int vectors, int far, const ck_strip *p,
   const REAL *s = (const REAL *)p->s + rows->first;
   const int32_t *ko = p->ko, *end = ko + p->k;
   const int64_t step = rows->step, second = rows->second, next_step = p->next_step;
-  for (; ko < end; ko++, panel += vectors * VL, next += next_step) {
-    const REAL *at = s + *ko, *after = at + second;
-    vreal b[2];
-    __builtin_prefetch(next);
-    if (far)
-      __builtin_prefetch(at + ahead);
+  CK_OPAQUE(s);
+  for (; ko < end; ko++, panel += vectors * VL, next += next_step)
+    row_product(height, vectors, far, s + *ko, step, second, panel, next, ahead, acc);
+}
+
+/* The same where products are at a constant step, too, and even in number: two a turn. XXX */
+CK_INLINE void rows_in_steps(int height, int vectors, int far, const ck_strip *p, const ck_row_panel *rows,
+                             const REAL *panel, const char *next, int64_t ahead, vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const REAL *at = (const REAL *)p->s + rows->first + *p->ko, *end = panel + p->k * vectors * VL;
+  const int64_t step = rows->step, second = rows->second, k_step = p->k_step, next_step = p->next_step;
+  while (panel < end) {
     CK_UNROLL
-    for (int j = 0; j < vectors; j++)
-      b[j] = v_load(panel + j * VL);
-    CK_UNROLL
-    for (int i = 0; i < height; i++) {
-      REAL a = i < (height + 1) / 2 ? at[i * step] : after[(i - (height + 1) / 2) * step];
-      CK_UNROLL
-      for (int j = 0; j < vectors; j++)
-        acc[i][j] += a * b[j];
+    for (int u = 0; u < 2; u++, at += k_step) {
+      row_product(height, vectors, far, at, step, second, panel + u * vectors * VL, next + u * next_step, ahead, acc);
+      CK_OPAQUE(at);
     }
+    panel += 2 * vectors * VL;
+    next += 2 * next_step;
   }
 }
 
@@ -205,6 +230,7 @@ CK_INLINE void end_rows(int height, int vectors, const ck_strip *p, int64_t t, v
 
 CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
   for (int64_t t = 0; t < p->tiles; t++) {
+    const int far = p->ahead && t + 1 < p->tiles;
     const ck_row_panel *rows = p->rows + t;
     const REAL *panel = (const REAL *)p->panel + t * p->apart;
     const char *next = (const char *)p->next + t * p->next_tile;
@@ -212,7 +238,11 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * p->ldc : NULL, vectors * VL);
     if (rows->ro)
       rows_anywhere(height, vectors, p, rows, panel, acc);
-    else if (p->ahead && t + 1 < p->tiles)
+    else if (HAS_STEPS && p->k_step && (far || vectors == 1)) /* of one vector a loop for both is short enough */
+      rows_in_steps(height, vectors, 1, p, rows, panel, next, far ? end_of_next(height, rows) : 0, acc);
+    else if (HAS_STEPS && p->k_step)
+      rows_in_steps(height, vectors, 0, p, rows, panel, next, 0, acc);
+    else if (!HAS_STEPS && far)
       rows_in_runs(height, vectors, 1, p, rows, panel, next, end_of_next(height, rows), acc);
     else
       rows_in_runs(height, vectors, 0, p, rows, panel, next, 0, acc);
@@ -253,7 +283,7 @@ CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
 }
 
 /* Up to half a vector of lanes: of vectors half as wide a Zen 4 begins two multiply-adds a cycle, of whole ones one. */
-#if VBYTES == 64
+#if VBYTES == 64 && REAL_IS_FLOAT
 typedef REAL vhalf __attribute__((vector_size(VBYTES / 2)));
 typedef REAL vhalf_a __attribute__((vector_size(VBYTES / 2), may_alias));
 
@@ -331,35 +361,65 @@ CK_INLINE void group_strip(int height, const ck_strip *p) {
  * 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41 0.5. Data in
  * scratch are closer, and tiles of two rows would take 1.2 times as long. One loop for both, and the compiler must not
  * see through it, or each address would have a register. */
+CK_INLINE void fetch_lanes(int vectors, const REAL *at, const int64_t *vector) {
+  CK_OPAQUE(at);
+  CK_UNROLL
+  for (int j = 0; j < vectors; j++)
+    if (j * VBYTES % 64 == 0)
+      __builtin_prefetch(at + vector[j]);
+}
+
+CK_INLINE void lane_product(int height, int vectors, const REAL *at, const int64_t *vector, const REAL *panel,
+                            vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  vreal b[CK_MAX_LANE_VECTORS];
+  CK_UNROLL
+  for (int j = 0; j < vectors; j++)
+    b[j] = v_loadu(at + vector[j]);
+  CK_UNROLL
+  for (int i = 0; i < height; i++) {
+    REAL a = panel[i];
+    CK_UNROLL
+    for (int j = 0; j < vectors; j++)
+      acc[i][j] += a * b[j];
+  }
+}
+
 CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   const REAL *s = p->s, *panel = p->panel;
   const char *next = p->next;
   const int32_t *ko = p->ko, *end = ko + p->k;
-  const int64_t next_step = p->next_step;
-  for (; ko < end; ko++, panel += (height + VL - 1) / VL * VL, next += next_step) {
+  const int64_t next_step = p->next_step, row = (height + VL - 1) / VL * VL;
+  for (; ko < end; ko++, panel += row, next += next_step) {
     const REAL *at = s + *ko;
     int64_t ahead = p->ahead;
-    vreal b[CK_MAX_LANE_VECTORS];
     __builtin_prefetch(next);
     CK_OPAQUE(ahead);
+    if (ahead)
+      fetch_lanes(vectors, at + ahead, vector);
+    lane_product(height, vectors, at, vector, panel, acc);
+  }
+}
+
+/* The same of products at a constant step, two a turn, as rows_in_steps has it. */
+CK_INLINE void lane_sums_in_steps(int height, int vectors, const ck_strip *p, const int64_t *vector,
+                                  vreal (*acc)[CK_MAX_LANE_VECTORS]) {
+  const int64_t k_step = p->k_step, next_step = p->next_step, row = (height + VL - 1) / VL * VL;
+  const REAL *at = (const REAL *)p->s + *p->ko, *panel = p->panel, *end = panel + p->k * row;
+  const char *next = p->next;
+  for (; panel < end; panel += 2 * row, next += 2 * next_step) {
+    int64_t ahead = p->ahead;
+    __builtin_prefetch(next);
+    __builtin_prefetch(next + next_step);
+    CK_OPAQUE(ahead);
     if (ahead) {
-      const REAL *far = at + ahead;
-      CK_OPAQUE(far);
-      CK_UNROLL
-      for (int j = 0; j < vectors; j++)
-        if (j * VBYTES % 64 == 0)
-          __builtin_prefetch(far + vector[j]);
+      fetch_lanes(vectors, at + ahead, vector);
+      fetch_lanes(vectors, at + ahead + k_step, vector);
     }
     CK_UNROLL
-    for (int j = 0; j < vectors; j++)
-      b[j] = v_loadu(at + vector[j]);
-    CK_UNROLL
-    for (int i = 0; i < height; i++) {
-      REAL a = panel[i];
-      CK_UNROLL
-      for (int j = 0; j < vectors; j++)
-        acc[i][j] += a * b[j];
+    for (int u = 0; u < 2; u++, at += k_step) {
+      lane_product(height, vectors, at, vector, panel + u * row, acc);
+      CK_OPAQUE(at);
     }
   }
 }
@@ -372,7 +432,10 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       vector[j] = p->vo ? p->vo[t * p->beside + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
-    lane_sums(height, vectors, p, vector, acc);
+    if (HAS_STEPS && p->k_step)
+      lane_sums_in_steps(height, vectors, p, vector, acc);
+    else
+      lane_sums(height, vectors, p, vector, acc);
     if (p->add)
       add_tile(height, vectors, acc, (const REAL *)p->to + beside, p->ldc);
     if (!p->finish) {
