@@ -475,14 +475,14 @@ typedef struct ck_step {
   int kind, op;
   const void *call;
   int64_t times;
-  int apart; /* turns are calls for one thread, several of which may run at a time */
+  int apart;         /* on so many threads turns run side by side, each a call for one; 0: one after the other */
+  int64_t workspace; /* of a turn that is apart */
   int places;
   ck_place place[CK_STEP_PLACES];
 } ck_step;
 
-/* Runs them in turn. The workspace of `run` is the largest that one of them asks for, turns that are apart for each of
- * the threads that may run one; `seconds`, where not NULL, gets
- * the time that each took. */
+/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; of turns that are apart, what all
+ * threads that run them do. `seconds`, where not NULL, gets the time that each took. */
 ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds);
 
 /* ------------------------------------------------------------------ memory */

@@ -333,6 +333,7 @@ cdef extern from "convkit.h" nogil:
         const void *call
         int64_t times
         int apart
+        int64_t workspace
         int places
         ck_place place[CK_STEP_PLACES]
 

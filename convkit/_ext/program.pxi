@@ -60,12 +60,13 @@ cdef class Program:
         self.count += 1
         return step
 
-    cdef void reserve(self, const ck.ck_run *run) noexcept:
-        """Workspace for such a call on each thread, or on as many as its limit allows."""
+    cdef int reserve(self, const ck.ck_run *run) noexcept:
+        """Workspace for such a call on each thread, or on as many as its limit allows; how many those are."""
         cdef int64_t each = (run.workspace_bytes + 63) // 64 * 64, threads = self.threads
         if run.limit and each:
             threads = max(1, min(threads, run.limit // each))
         self.workspace = max(self.workspace, threads * each)
+        return <int>threads
 
     cdef int place(self, ck.ck_step *step, const void *call, void **pointer, spot) except -1:
         """Says where the pointer, a field of the call, leads to; nowhere for None."""
@@ -114,8 +115,7 @@ cdef class Program:
             self.kept.append(panels.fetch(geometry, &call, op))
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
         if apart:
-            step.apart = True
-            self.reserve(&call.run)
+            step.apart, step.workspace = self.reserve(&call.run), call.run.workspace_bytes
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)
         self.place(step, &call, &call.weight.data, weight)
@@ -294,7 +294,7 @@ cdef class Program:
             return None
         told = explained(<const ck.ck_conv *>step.call, <ck.ck_conv_op>step.op)
         if step.apart:
-            told["threads"] = self.threads
+            told["threads"] = step.apart
         return told
 
 

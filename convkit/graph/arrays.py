@@ -139,8 +139,19 @@ def _expand_infer(attrs: Attrs, x: Info, shape: Info) -> list[Info]:
     return [Info(np.broadcast_shapes(x.shape, _ints(wanted) if wanted.size else ()), x.dtype)]
 
 
+# Fewer neighbours that repeat one element NumPy copies faster: 3 of each of 100,000 0.44 ms, the engine 1.4 (Zen 3).
+_LEAST_REPEATED = 16
+
+
+def _repeats_few(whole: int, size: int) -> bool:
+    """Whether the last axis, of this size, is a few times the same."""
+    return size == 1 < whole < _LEAST_REPEATED
+
+
 def _lower_expand(plan: Any, node: Any) -> bool:
-    y = plan.spot(node.outputs[0])
+    y, shape = plan.spot(node.outputs[0]), plan.info(node.inputs[0]).shape
+    if y.shape and _repeats_few(y.shape[-1], shape[-1] if shape else 1):
+        return False
     return plan.fill(y, plan.info(node.outputs[0]).dtype, plan.spot(node.inputs[0]))
 
 
@@ -159,6 +170,8 @@ def _lower_tile(plan: Any, node: Any) -> bool:
     y, sizes = plan.info(node.outputs[0]), plan.info(node.inputs[0]).shape
     if 0 in y.shape:
         return True
+    if sizes and _repeats_few(y.shape[-1], sizes[-1]):
+        return False
     apart = [n for size, whole in zip(sizes, y.shape, strict=True) for n in (whole // size, size)]
     source = seen(plan.spot(node.inputs[0]), lambda x: np.expand_dims(x, tuple(range(0, 2 * x.ndim, 2))))
     return plan.fill(seen(plan.spot(node.outputs[0]), lambda y: y.reshape(apart)), y.dtype, source)

@@ -16,7 +16,9 @@ from ..ops._channels import Map
 from ..ops._rows import softmax
 from .elements import same
 from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, positive, real, repeats
-from .turns import in_turns
+from .turns import in_turns, joined
+
+_MOST_STEPS = 256  # of one node: each is planned and kept
 
 
 def _lower_rows(
@@ -48,7 +50,10 @@ def _lower_rows(
     if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
         return False
     epsilon = epsilon if response else node.attrs.get("epsilon", epsilon)
-    for moved, turns, steps in in_turns(info.shape[:apart], spots, [place.strides[:apart] for place in places]):
+    outer = joined(info.shape[:apart], [place.strides[:apart] for place in places])
+    if math.prod(size for size, _ in outer[:-1]) > _MOST_STEPS:
+        return False
+    for moved, turns, steps in in_turns(outer, spots):
         plan.program.rows(op, info.dtype.itemsize, shape, *moved, scale, bias, epsilon, response)
         plan.program.repeat(turns, steps)
     return True

@@ -17,7 +17,7 @@ from ..ops import linear
 from .elements import NONE, activated
 from .images import by_weight, lower_product, one_dtype, place_sum, summed
 from .table import Attrs, Info, op, take
-from .turns import in_turns
+from .turns import in_turns, joined
 
 _TURNED = (False, "Gemm", True)  # the form of a weight (in, out)
 
@@ -143,9 +143,9 @@ def _row_step(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
     return (axes[-1][1] if axes else strides[-1]) if within else None
 
 
-# Products by threads that share each are worth their waiting if they are few. 192 of 49x32 with 32x49 take 0.84 ms by
-# two threads that share each, 0.82 by one, 0.43 side by side (Zen 3).
-_FEW_TURNS = 4
+# Products of up to so many multiply-adds are side by side on the threads where there are at least so many for each: by
+# two threads that share each 192 of 49x32 with 32x49 take 0.84 ms, by one 0.82, side by side 0.43 (Zen 3).
+_SMALL_PRODUCT, _FEW_TURNS = 1 << 22, 4
 
 
 def _lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.ndarray | None, add: Any) -> bool:
@@ -156,10 +156,11 @@ def _lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.n
     panels = plan.panels(weight, _TURNED) if constant else None
     places, moving = [_image(x), _image(out), _kernel(weight, True)], [x, out, weight][: 2 if constant else 3]
     geometry, activation = _pixels(*x.shape[-2:], out.shape[-1]), node.attrs.get("activation", NONE)
-    apart = max(batch, default=1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
+    axes = joined(batch, [_batch_strides(spot, len(batch)) for spot in moving])
+    small = math.prod((*x.shape[-2:], out.shape[-1])) <= _SMALL_PRODUCT
+    apart = small and (axes[-1][0] if axes else 1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
     place_sum(plan, node, add)
-    strides = [_batch_strides(spot, len(batch)) for spot in moving]
-    for (signal, result, *own), turns, steps in in_turns(batch, places[: len(moving)], strides):
+    for (signal, result, *own), turns, steps in in_turns(axes, places[: len(moving)]):
         kernel = own[0] if own else places[2]
         plan.program.conv(
             geometry, False, signal, kernel, bias, result, add is not None, activation, engine.AUTO, panels, apart
@@ -186,7 +187,7 @@ def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
 
 def _lettered(attrs: Attrs, infos: Sequence[Info]) -> tuple[dict[str, int], tuple[int, ...], str]:
     """The sizes of letters, those of the dots, and the result's term."""
-    terms, _, result = attrs["equation"].replace(" ", "").partition("->")
+    terms, arrow, result = attrs["equation"].replace(" ", "").partition("->")
     sizes: dict[str, int] = {}
     rest: tuple[int, ...] = ()
     for term, info in zip(terms.split(","), infos, strict=True):
@@ -202,7 +203,7 @@ def _lettered(attrs: Attrs, infos: Sequence[Info]) -> tuple[dict[str, int], tupl
             *zip(after, info.shape[len(before) + wide :], strict=True),
         ]:
             sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
-    if "->" not in attrs["equation"]:
+    if not arrow:
         result = "..." * ("..." in terms) + "".join(sorted(c for c in sizes if terms.count(c) == 1))
     return sizes, rest, result
 
@@ -220,6 +221,10 @@ def _einsum_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) 
     return len(infos) * math.prod((*sizes.values(), *rest))
 
 
+# Fewer multiply-adds are not worth a call of the engine: NumPy does as many in the microsecond that it takes.
+_LEAST_PRODUCT = 2048
+
+
 def _lower_einsum(plan: Any, node: Any) -> bool:
     """Of two arrays: letters of both and of the result are a batch, the others rows, columns, and what is summed."""
     terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
@@ -228,7 +233,8 @@ def _lower_einsum(plan: Any, node: Any) -> bool:
     places = [plan.spot(value) for value in values]
     if not arrow or len(letters) != 3 or "." in terms or any(isinstance(place, np.ndarray) for place in places):
         return False
-    if not is_real(plan.info(values[0]).dtype) or any(0 in place.shape for place in places):
+    dtypes = {plan.info(value).dtype for value in values}
+    if len(dtypes) > 1 or not is_real(*dtypes) or any(0 in place.shape for place in places):
         return False
     if any(
         len(set(term)) < len(term) or len(term) != len(place.shape) for term, place in zip(letters, places, strict=True)
@@ -240,7 +246,9 @@ def _lower_einsum(plan: Any, node: Any) -> bool:
         return False
     batch, rows = [c for c in y if c in a and c in b], [c for c in y if c in a and c not in b]
     columns, inner = [c for c in y if c in b and c not in a], [c for c in a if c in b and c not in y]
-    if len(batch + rows + inner) != len(a) or len(batch + columns + inner) != len(b):
+    if not rows + columns or len(batch + rows + inner) != len(a) or len(batch + columns + inner) != len(b):
+        return False
+    if math.prod(sizes[0][c] for c in rows + inner) * math.prod(sizes[1][c] for c in columns) < _LEAST_PRODUCT:
         return False
     sides = ((rows, inner), (inner, columns), (rows, columns))
     matrices = [_matrix(place, term, batch, *side) for place, term, side in zip(places, letters, sides, strict=True)]

@@ -68,8 +68,7 @@ typedef struct ck_strip {
   int64_t k, tiles;
   const void *s;
   const int32_t *ko, *po; /* [k] */
-  int64_t k_step; /* of row_strips and lane_strips: elements from each product's to the next's, an even k of them; 0: by
-                     ko */
+  int64_t k_step; /* from ko[i] to ko[i + 1] in row_strips and lane_strips, of an even k, where it is constant; or 0 */
   const ck_row_panel *rows;
   const void *panel; /* [k][ld]; ld of whole vectors */
   const void *from;  /* or NULL */

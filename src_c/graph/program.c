@@ -95,14 +95,21 @@ static ck_status run_turn(const ck_step *step, any_call *call, char *const *base
 typedef struct turns {
   const ck_step *step;
   char *const *bases;
-  ck_run run; /* of one turn, but for its workspace */
+  const ck_run *run;
+  int64_t each; /* bytes of workspace */
   atomic_int status;
 } turns;
 
+/* The caller's thread polls within its turns, too. */
 static void run_alone(ck_worker *worker, void *context, int64_t turn) {
   turns *p = context;
-  ck_run run = p->run;
+  ck_run run = *p->run;
   run.workspace = worker->scratch;
+  run.workspace_bytes = p->each;
+  if (worker->tid != 0)
+    run.poll = NULL;
+  if (atomic_load_explicit(&p->status, memory_order_relaxed) != CK_OK)
+    return;
   any_call call = begun(p->step, &run);
   const ck_status status = run_turn(p->step, &call, p->bases, turn);
   if (status != CK_OK)
@@ -111,21 +118,17 @@ static void run_alone(ck_worker *worker, void *context, int64_t turn) {
 
 /* Turns of calls for one thread, several at a time: small products end sooner than threads could share one. */
 static ck_status run_side_by_side(const ck_step *step, char *const *bases, const ck_run *run) {
-  const ck_run *own = run_of(step->kind, (any_call *)step->call);
-  turns p = {.step = step, .bases = bases, .run = *run};
-  p.run.workspace_bytes = ck_round_up(own->workspace_bytes, 64);
-  p.run.poll = NULL; /* who calls polls between turns */
+  turns p = {.step = step, .bases = bases, .run = run, .each = ck_round_up(step->workspace, 64)};
   ck_run team = *run;
-  if (p.run.workspace_bytes > 0)
-    team.threads = (int)ck_min(team.threads, team.workspace_bytes / p.run.workspace_bytes);
-  const ck_status status = ck_parallel(step->times, run_alone, &p, &team, team.workspace, p.run.workspace_bytes);
+  team.threads = step->apart;
+  const ck_status status = ck_parallel(step->times, run_alone, &p, &team, team.workspace, p.each);
   return status == CK_OK ? (ck_status)atomic_load_explicit(&p.status, memory_order_relaxed) : status;
 }
 
 static ck_status run_step(const ck_step *step, char *const *bases, const ck_run *run) {
-  any_call call = begun(step, run);
   if (step->apart)
     return run_side_by_side(step, bases, run);
+  any_call call = begun(step, run);
   for (int64_t turn = 0; turn < step->times; turn++) {
     const ck_status status = run_turn(step, &call, bases, turn);
     if (status != CK_OK)

@@ -97,8 +97,8 @@ CK_INLINE vreal activation_gradient(vreal g, vreal v, int kind, REAL a, REAL b) 
  * some have met a bias of zero before, and others have not, makes no difference then. */
 CK_INLINE void activate_run(REAL *dst, const REAL *src, int64_t count, int kind, REAL a, REAL b) {
   for (int64_t i = 0; i < count; i += VL) {
-    vreal v = activate(v_loadu(src + i), kind, a, b);
-    v_storeu(dst + i, v_select(v != 0, v, (vreal){0})); /* not v + 0: fused with a product that vanishes, it is -0 */
+    const vreal v = v_pinned(activate(v_loadu(src + i), kind, a, b)); /* its last product must not vanish in the sum */
+    v_storeu(dst + i, v + (vreal){0});
   }
 }
 

@@ -34,7 +34,7 @@ CK_INLINE vreal v_within(vreal low, vreal high, vreal v) { return v_at_most(high
 
 #if REAL_IS_FLOAT
 enum { MANTISSA = 23, BIAS = 127, RAISED = 64, HALF_MANTISSA = 12 };
-#define ROUNDS 0x1.8p23f /* added and taken off again: rounds; its low bits are then the integer's */
+#define ROUNDS 0x1.8p23f /* added and taken off again: rounds; the sum's low bits are then the integer's */
 #define RAISE 0x1p64f
 #define LOG2_E 0x1.715476p0f
 #define LN2_HIGH 0x1.62e4p-1f /* times an integer of 8 bits: exact */
@@ -49,7 +49,7 @@ static const REAL PHI_ABOVE[] = {0x1.d25c22p-1f, 0x1.56c0aap-1f, 0x1.e5a0acp-3f,
 static const REAL PHI_BELOW[] = {0x1p0f, 0x1.08f16p0f, 0x1.094a94p-1f, 0x1.325118p-3f, 0x1.9609e8p-6f, 0x1.f8016p-10f};
 #else
 enum { MANTISSA = 52, BIAS = 1023, RAISED = 256, HALF_MANTISSA = 27 };
-#define ROUNDS 0x1.8p52 /* added and taken off again: rounds; its low bits are then the integer's */
+#define ROUNDS 0x1.8p52 /* added and taken off again: rounds; the sum's low bits are then the integer's */
 #define RAISE 0x1p256
 #define LOG2_E 0x1.71547652b82fep0
 #define LN2_HIGH 0x1.62e42fefa38p-1 /* times an integer of 11 bits: exact */
@@ -95,12 +95,14 @@ CK_INLINE vreal polynomial(vreal x, vreal square, const REAL *c, const int count
 }
 
 CK_INLINE vreal v_magnitude(vreal v) { return (vreal)((vbits)v & ~SIGN_BIT); }
+CK_INLINE vreal v_below_zero(vreal v) { return (vreal)((vbits)v | SIGN_BIT); } /* -|v| */
 CK_INLINE vreal v_with_sign_of(vreal v, vreal sign) { return (vreal)((vbits)v | ((vbits)sign & SIGN_BIT)); }
 
-/* x + rest = n * ln(2) + r, r near zero; n is added to the low bits of `ROUNDS`. rest may be NULL. */
-CK_INLINE vreal reduced(vreal x, const vreal *rest, vbits *n) {
-  vreal rounded = x * LOG2_E + ROUNDS, whole = rounded - ROUNDS;
-  *n = (vbits)rounded;
+/* x + rest = n * ln(2) + r, r near zero; n + BIAS + raised are the low bits of `exponent`. rest may be NULL. */
+CK_INLINE vreal reduced(vreal x, const vreal *rest, int raised, vbits *exponent) {
+  const REAL rounds = ROUNDS + (REAL)(BIAS + raised);
+  vreal rounded = x * LOG2_E + rounds, whole = rounded - rounds;
+  *exponent = (vbits)rounded;
   x = x - whole * LN2_HIGH;
   return rest ? x + (*rest - whole * LN2_LOW) : x - whole * LN2_LOW;
 }
@@ -111,32 +113,27 @@ CK_INLINE vreal near_expm1(vreal r) {
   return square * POLYNOMIAL(r, square, EXP_TAIL) + r;
 }
 
-/* 2^(n + raised) */
-CK_INLINE vreal power_of_two(vbits n, int raised) {
-  return (vreal)((n << MANTISSA) + ((lane_bits)(BIAS + raised) << MANTISSA));
-}
-
 /* v * exp(x + rest) * 2^RAISED for x <= 0, which is a normal number: what is below the normal range must be rounded
  * only once, after all that it is multiplied by. */
 CK_INLINE vreal raised_exp(vreal x, const vreal *rest, vreal v) {
-  vbits n;
-  vreal tail = near_expm1(reduced(v_at_least(v_set1(LEAST_EXP), x), rest, &n));
-  v *= power_of_two(n, RAISED);
+  vbits exponent;
+  vreal tail = near_expm1(reduced(v_at_least(v_set1(LEAST_EXP), x), rest, RAISED, &exponent));
+  v *= (vreal)(exponent << MANTISSA);
   return v * tail + v;
 }
 
 /* exp(x) */
 CK_INLINE vreal v_exp(vreal x) {
-  vbits n, down = (vbits)(x > 0) & (lane_bits)(2 * RAISED);
+  vbits exponent, down = (vbits)(x > 0) & (lane_bits)(2 * RAISED);
   x = v_within(v_set1(LEAST_EXP), v_set1(-LEAST_EXP), x);
-  vreal tail = near_expm1(reduced(x, NULL, &n)), power = power_of_two(n - down, RAISED);
+  vreal tail = near_expm1(reduced(x, NULL, RAISED, &exponent)), power = (vreal)((exponent - down) << MANTISSA);
   return (power * tail + power) * v_select((vmask)(down > 0), v_set1(RAISE), v_set1(1 / RAISE));
 }
 
 /* exp(x) - 1, -80 <= x <= 80 */
 CK_INLINE vreal v_expm1(vreal x) {
-  vbits n;
-  vreal tail = near_expm1(reduced(x, NULL, &n)), power = power_of_two(n, 0);
+  vbits exponent;
+  vreal tail = near_expm1(reduced(x, NULL, 0, &exponent)), power = (vreal)(exponent << MANTISSA);
   return power * tail + (power - 1);
 }
 
@@ -147,13 +144,13 @@ CK_INLINE vreal v_tanh(vreal x) {
 
 /* 1 / (1 + exp(-x)) */
 CK_INLINE vreal v_sigmoid(vreal x) {
-  vreal e = raised_exp(-v_magnitude(x), NULL, v_set1(1)) / RAISE;
+  vreal e = raised_exp(v_below_zero(x), NULL, v_set1(1)) / RAISE;
   return v_select(x < 0, e, v_set1(1)) / (1 + e);
 }
 
 /* The same, and what it is short of 1. */
 CK_INLINE vreal v_both_sigmoids(vreal x, vreal *rest) {
-  vreal e = raised_exp(-v_magnitude(x), NULL, v_set1(1)) / RAISE, larger = 1 / (1 + e), smaller = e * larger;
+  vreal e = raised_exp(v_below_zero(x), NULL, v_set1(1)) / RAISE, larger = 1 / (1 + e), smaller = e * larger;
   *rest = v_select(x < 0, larger, smaller);
   return v_select(x < 0, smaller, larger);
 }
@@ -162,13 +159,13 @@ CK_INLINE vreal v_both_sigmoids(vreal x, vreal *rest) {
 CK_INLINE vreal v_gated(vreal x, vreal u) {
   vmask below = u < 0;
   x = v_at_least(v_set1(LEAST_EXP), x); /* times zero, infinity would be NaN */
-  vreal e = raised_exp(-v_magnitude(u), NULL, v_set1(1));
+  vreal e = raised_exp(v_below_zero(u), NULL, v_set1(1));
   return v_select(below, x * e, x) / (1 + e / RAISE) * v_select(below, v_set1(1 / RAISE), v_set1(1));
 }
 
 /* log(1 + exp(x)) */
 CK_INLINE vreal v_softplus(vreal x) {
-  vreal e = raised_exp(-v_magnitude(x), NULL, v_set1(1)) / RAISE;
+  vreal e = raised_exp(v_below_zero(x), NULL, v_set1(1)) / RAISE;
   vreal u = 2 * e / (2 + e), square = u * u; /* log1p(e) = 2 artanh(u / 2) */
   return v_at_least((vreal){0}, x) + (u * square * POLYNOMIAL(square, square * square, LOG_TAIL) + u);
 }

@@ -123,6 +123,10 @@ CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECT
 }
 #endif
 
+/* As many vectors of lanes as the registers hold beside the tile. */
+#define LANE_VECTORS(h)                                                                                                \
+  ((REGISTERS - 1) / ((h) + 1) < CK_MAX_LANE_VECTORS ? (REGISTERS - 1) / ((h) + 1) : CK_MAX_LANE_VECTORS)
+
 /* Whether products at a constant step have loops of their own. */
 #define HAS_STEPS (!SMALL && REAL_IS_FLOAT)
 
@@ -154,7 +158,7 @@ CK_INLINE void rows_in_runs(int height, int vectors, int far, const ck_strip *p,
   const REAL *s = (const REAL *)p->s + rows->first;
   const int32_t *ko = p->ko, *end = ko + p->k;
   const int64_t step = rows->step, second = rows->second, next_step = p->next_step;
-  CK_OPAQUE(s);
+  CK_OPAQUE(s); /* or its two parts are added for each product */
   for (; ko < end; ko++, panel += vectors * VL, next += next_step)
     row_product(height, vectors, far, s + *ko, step, second, panel, next, ahead, acc);
 }
@@ -241,11 +245,11 @@ CK_INLINE void rows_strip(int height, int vectors, const ck_strip *p) {
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + t * p->ldc : NULL, vectors * VL);
     if (rows->ro)
       rows_anywhere(height, vectors, p, rows, panel, acc);
-    else if (HAS_STEPS && p->k_step && (far || vectors == 1)) /* of one vector a loop for both is short enough */
+    else if (HAS_STEPS && p->k_step && (far || vectors == 1)) /* of one vector there is no second loop */
       rows_in_steps(height, vectors, 1, p, rows, panel, next, far ? end_of_next(height, rows) : 0, acc);
     else if (HAS_STEPS && p->k_step)
       rows_in_steps(height, vectors, 0, p, rows, panel, next, 0, acc);
-    else if (!HAS_STEPS && far)
+    else if (far)
       rows_in_runs(height, vectors, 1, p, rows, panel, next, end_of_next(height, rows), acc);
     else
       rows_in_runs(height, vectors, 0, p, rows, panel, next, 0, acc);
@@ -359,11 +363,6 @@ CK_INLINE void group_strip(int height, const ck_strip *p) {
   }
 }
 
-/* What the next tile reads is fetched meanwhile, if it lies in memory, a plane for each product, too far apart for the
- * machine to guess. Without, 1x1 kernels that read in place waited for a line with each product: with AVX-512 on a Zen
- * 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41 0.5. Data in
- * scratch are closer, and tiles of two rows would take 1.2 times as long. One loop for both, and the compiler must not
- * see through it, or each address would have a register. */
 CK_INLINE void fetch_lanes(int vectors, const REAL *at, const int64_t *vector) {
   CK_OPAQUE(at);
   CK_UNROLL
@@ -387,6 +386,11 @@ CK_INLINE void lane_product(int height, int vectors, const REAL *at, const int64
   }
 }
 
+/* What the next tile reads is fetched meanwhile, if it lies in memory, a plane for each product, too far apart for the
+ * machine to guess. Without, 1x1 kernels that read in place waited for a line with each product: with AVX-512 on a Zen
+ * 4 (one thread) 204 to 13 channels on 139x139 take 0.3 of the time that they took, 102 to 32 on 41x41 0.5. Data in
+ * scratch are closer, and tiles of two rows would take 1.2 times as long. One loop for both, and the compiler must not
+ * see through it, or each address would have a register. */
 CK_INLINE void lane_sums(int height, int vectors, const ck_strip *p, const int64_t *vector,
                          vreal (*acc)[CK_MAX_LANE_VECTORS]) {
   const REAL *s = p->s, *panel = p->panel;
@@ -435,7 +439,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       vector[j] = p->vo ? p->vo[t * p->beside + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
-    if (HAS_STEPS && p->k_step)
+    if (HAS_STEPS && vectors + 1 >= LANE_VECTORS(height) && p->k_step) /* narrower strips are few */
       lane_sums_in_steps(height, vectors, p, vector, acc);
     else
       lane_sums(height, vectors, p, vector, acc);
@@ -450,10 +454,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
   }
 }
 
-/* One function for each height and number of vectors; LANE_VECTORS(h) is as many as the registers hold beside the tile.
- */
-#define LANE_VECTORS(h)                                                                                                \
-  ((REGISTERS - 1) / ((h) + 1) < CK_MAX_LANE_VECTORS ? (REGISTERS - 1) / ((h) + 1) : CK_MAX_LANE_VECTORS)
+/* One function for each height and number of vectors. */
 #define LANES(h, v)                                                                                                    \
   static void CK_NAME(lanes_##h##x##v)(const ck_strip *p) {                                                            \
     lanes_strip(h, v <= LANE_VECTORS(h) ? v : LANE_VECTORS(h), p);                                                     \

@@ -8,15 +8,17 @@ from bounds import assert_within_bound
 from convkit.graph import OPS, Graph, Info, Network
 
 SUMS = [
-    ("bghid,bghjd->bghij", (1, 4, 2, 7, 5), (1, 4, 2, 9, 5)),
-    ("bghij,bghjd->bghid", (1, 9, 2, 7, 5), (1, 9, 2, 5, 3)),
-    ("ij,jk->ki", (3, 4), (4, 5)),
-    ("abc,dbc->ad", (3, 4, 5), (2, 4, 5)),
-    ("nctkv,kvw->nctw", (2, 3, 4, 2, 5), (2, 5, 5)),
-    ("a,b->ab", (3,), (4,)),
-    ("ab,ab->", (3, 4), (3, 4)),
+    ("bghid,bghjd->bghij", (1, 4, 2, 17, 15), (1, 4, 2, 9, 15)),
+    ("bghij,bghjd->bghid", (1, 9, 2, 17, 14), (1, 9, 2, 14, 13)),
+    ("ij,jk->ki", (13, 14), (14, 15)),
+    ("abc,dbc->ad", (13, 4, 15), (12, 4, 15)),
+    ("nctkv,kvw->nctw", (2, 13, 14, 2, 15), (2, 15, 15)),
+    ("a,b->ab", (53,), (64,)),
+    ("ij,j->i", (50, 60), (60,)),
 ]
 OTHERS = [
+    ("ab,ab->", (50, 60), (50, 60)),  # one sum
+    ("abc,abd->abcd", (9, 8, 7), (9, 8, 6)),  # products that are small
     ("abc,dcb->ad", (3, 4, 5), (2, 5, 4)),  # what is summed has another order in the second
     ("bchw,cd->bdhw", (2, 3, 4, 5), (3, 6)),  # rows are two axes apart from each other
     ("ab,bc->c", (3, 4), (4, 5)),
@@ -27,7 +29,7 @@ OTHERS = [
 ]
 
 
-def noise(shape, seed, dtype="float64"):
+def noise(shape, seed, dtype="float32"):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
@@ -52,6 +54,9 @@ def alike(made, *arrays):
 @pytest.mark.parametrize(("equation", "a", "b", "how"), [*((*s, True) for s in SUMS), *((*s, False) for s in OTHERS)])
 def test_sums_by_letters(equation, a, b, how):
     a, b = noise(a, 0), noise(b, 1)
+    if equation == "ij,jk->ki":
+        other = network(lambda g, *values: g.emit("Einsum", values, {"equation": equation}), a, b.astype("float64"))
+        np.testing.assert_allclose(other(a, b.astype("float64")), np.einsum(equation, a, b), rtol=1e-4)
     made = network(lambda g, *values: g.emit("Einsum", values, {"equation": equation}), a, b)
     assert [node.how != "NumPy" for node in made.explain(a, b, measure=False).nodes] == [how]
     bound = np.einsum(equation, abs(a), abs(b))
@@ -68,7 +73,11 @@ def test_batches_of_products(shape):
         return graph.emit("MatMul", [a, turned], {})
 
     wanted, bound = a @ b.swapaxes(-1, -2), abs(a) @ abs(b).swapaxes(-1, -2)
-    got = alike(network(build, a, b), a, b)
+    made = network(build, a, b)
+    with convkit.threads(2):
+        (how,) = [node.how for node in made.explain(a, b, measure=False).nodes if node.op == "MatMul"]
+    assert "2 threads" in how if np.prod(batch) >= 8 else "1 thread" in how
+    got = alike(made, a, b)
     assert_within_bound(got, wanted, inner * bound * np.finfo(a.dtype).eps, str(shape))
 
 
@@ -82,9 +91,24 @@ def test_rows_that_are_an_axis_of_their_own_are_one_product():
 
     made = network(build, x)
     (node,) = [node for node in made.explain(x, measure=False).nodes if node.op == "MatMul"]
-    assert node.flops == 2 * 30 * 8 * 6
     whole = network(lambda graph, x: graph.emit("MatMul", [x, graph.constant(w)], {}), x[0])
+    assert node.how == whole.explain(x[0], measure=False).nodes[0].how
     np.testing.assert_array_equal(made(x)[:, 0], whole(x[0]))
+
+
+def test_rows_along_axes_that_are_none_together():
+    """Windows of an image: a step for those of each row of windows."""
+    x = noise((2, 28, 35, 24), 0)
+
+    def build(graph, x):
+        windows = graph.emit("Reshape", [x, graph.constant(np.array([2, 4, 7, 5, 7, 24]))], {})
+        turned = graph.emit("Transpose", [windows], {"perm": (0, 1, 3, 2, 4, 5)})
+        return graph.emit("Softmax", [turned], {"axis": -1})
+
+    made, windows = network(build, x), x.reshape(2, 4, 7, 5, 7, 24).swapaxes(2, 3).astype("float64")
+    assert "NumPy" not in {node.how for node in made.explain(x, measure=False).nodes}
+    powers = np.exp(windows)
+    np.testing.assert_allclose(alike(made, x), powers / powers.sum(-1, keepdims=True), rtol=3e-6)
 
 
 MOVES = {
