@@ -12,7 +12,6 @@ import numpy as np
 from .. import _shapes
 from .._arrays import is_real
 from .._ext import engine
-from .._words import brief
 from ..ops import linear
 from .elements import NONE, activated
 from .images import by_weight, lower_product, one_dtype, place_sum, summed
@@ -127,16 +126,16 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
     if isinstance(x, np.ndarray) or _matmul_infer({}, plan.info(a), plan.info(b))[0].shape != y.shape:
         return False
     inner, columns = sb[-2:]
-    steps = _row_step(sa, x[2]), _row_step(y.shape, out[2])
+    steps = row_step(sa, x[2]), row_step(y.shape, out[2])
     if isinstance(weight, np.ndarray) and len(sb) == 2 and None not in steps:
         images = tuple(_rows(spot, step, spot[2][-1]) for spot, step in zip((x, out), steps, strict=True))
         geometry = _pixels(math.prod(sa[:-1]), inner, columns)
         lower_product(plan, node, geometry, images, b, _kernel(weight, True), _TURNED, bias, add)
         return True
-    return _lower_batch(plan, node, x, weight, out, bias, add)
+    return lower_batch(plan, node, x, weight, out, bias, add)
 
 
-def _row_step(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
+def row_step(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
     """The step of all axes but the last as one; None if they are none."""
     axes = [(size, stride) for size, stride in zip(shape[:-1], strides[:-1], strict=True) if size != 1]
     within = all(outer == size * stride for (_, outer), (size, stride) in itertools.pairwise(axes))
@@ -148,7 +147,7 @@ def _row_step(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
 _SMALL_PRODUCT, _FEW_TURNS = 1 << 22, 4
 
 
-def _lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.ndarray | None, add: Any) -> bool:
+def lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.ndarray | None, add: Any) -> bool:
     """A product for each matrix of a batch, those along its longest axis as one step that is repeated."""
     constant, batch = isinstance(weight, np.ndarray), out.shape[:-2]
     if constant and weight.ndim > 2:
@@ -180,90 +179,3 @@ def _matmul(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
     y = _product(a, b)
     y = y if c is None else y + c
     return activated(attrs, y if add is None else y + add)
-
-
-# ---------------------------------------------------------------- sums by letters
-
-
-def _lettered(attrs: Attrs, infos: Sequence[Info]) -> tuple[dict[str, int], tuple[int, ...], str]:
-    """The sizes of letters, those of the dots, and the result's term."""
-    terms, arrow, result = attrs["equation"].replace(" ", "").partition("->")
-    sizes: dict[str, int] = {}
-    rest: tuple[int, ...] = ()
-    for term, info in zip(terms.split(","), infos, strict=True):
-        before, dots, after = term.partition("...")
-        wide = len(info.shape) - len(before) - len(after)
-        if wide < 0 or (wide and not dots):
-            raise ValueError(
-                f"equation must have a letter for each axis, got {brief(attrs['equation'])} for {info.shape}"
-            )
-        rest = np.broadcast_shapes(rest, info.shape[len(before) : len(before) + wide])
-        for letter, size in [
-            *zip(before, info.shape, strict=False),
-            *zip(after, info.shape[len(before) + wide :], strict=True),
-        ]:
-            sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
-    if not arrow:
-        result = "..." * ("..." in terms) + "".join(sorted(c for c in sizes if terms.count(c) == 1))
-    return sizes, rest, result
-
-
-def _einsum_infer(attrs: Attrs, *infos: Info) -> list[Info]:
-    """Of arrays that take no memory, whose result does not, either: sizes by letters alone."""
-    sizes, rest, result = _lettered(attrs, infos)
-    before, dots, after = result.partition("...")
-    whole = *(sizes[c] for c in before), *(rest if dots else ()), *(sizes[c] for c in after)
-    return [Info(whole, infos[0].dtype)]
-
-
-def _einsum_flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
-    sizes, rest, _ = _lettered(attrs, infos)
-    return len(infos) * math.prod((*sizes.values(), *rest))
-
-
-# Fewer multiply-adds are not worth a call of the engine: NumPy does as many in the microsecond that it takes.
-_LEAST_PRODUCT = 2048
-
-
-def _lower_einsum(plan: Any, node: Any) -> bool:
-    """Of two arrays: letters of both and of the result are a batch, the others rows, columns, and what is summed."""
-    terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
-    letters = [*terms.split(","), result]
-    values = (*node.inputs, node.outputs[0])
-    places = [plan.spot(value) for value in values]
-    if not arrow or len(letters) != 3 or "." in terms or any(isinstance(place, np.ndarray) for place in places):
-        return False
-    dtypes = {plan.info(value).dtype for value in values}
-    if len(dtypes) > 1 or not is_real(*dtypes) or any(0 in place.shape for place in places):
-        return False
-    if any(
-        len(set(term)) < len(term) or len(term) != len(place.shape) for term, place in zip(letters, places, strict=True)
-    ):
-        return False
-    sizes = [dict(zip(term, place.shape, strict=True)) for term, place in zip(letters, places, strict=True)]
-    a, b, y = letters
-    if any(size[c] != other[c] for size in sizes for other in sizes for c in size.keys() & other):
-        return False
-    batch, rows = [c for c in y if c in a and c in b], [c for c in y if c in a and c not in b]
-    columns, inner = [c for c in y if c in b and c not in a], [c for c in a if c in b and c not in y]
-    if not rows + columns or len(batch + rows + inner) != len(a) or len(batch + columns + inner) != len(b):
-        return False
-    if math.prod(sizes[0][c] for c in rows + inner) * math.prod(sizes[1][c] for c in columns) < _LEAST_PRODUCT:
-        return False
-    sides = ((rows, inner), (inner, columns), (rows, columns))
-    matrices = [_matrix(place, term, batch, *side) for place, term, side in zip(places, letters, sides, strict=True)]
-    return None not in matrices and _lower_batch(plan, node, *matrices, None, None)
-
-
-def _matrix(spot: Any, term: str, batch: list[str], *sides: list[str]) -> Any:
-    """An array of these letters as matrices; None where letters of a side are no axis of one step."""
-    axes = [[term.index(letter) for letter in letters] for letters in (batch, *sides)]
-    sizes, strides = ([[whole[axis] for axis in part] for part in axes] for whole in (spot.shape, spot.strides))
-    steps = [_row_step((*size, 1), (*stride, spot.item)) for size, stride in zip(sizes[1:], strides[1:], strict=True)]
-    shape = *sizes[0], *(math.prod(size) for size in sizes[1:])
-    return None if None in steps else spot._replace(shape=shape, strides=(*strides[0], *steps))
-
-
-@op("Einsum", infer=_einsum_infer, lower=_lower_einsum, flops=_einsum_flops)
-def _einsum(attrs: Attrs, *arrays: np.ndarray) -> np.ndarray:
-    return np.einsum(attrs["equation"].replace(" ", ""), *arrays, optimize=len(arrays) > 2)
