@@ -48,14 +48,13 @@ ISAS = {
 # Loops begin with a cache line: a micro-kernel's speed moved by 2 to 4 % with any change of the code before it. A wheel
 # is of 2 MB at most (tests/test_build.py), and most of that are kernels. They have no tables to unwind by, 40 KB: a
 # debugger names the one that it stops in, but not the callers. Their arrays are registers, which some systems' Python
-# would have watched, 10 KB. On x86, those for CPUs without AVX2 are made small, a
-# third of their size: dense layers take 1.02 times as long, depthwise ones 0.9 to 1.3 times.
+# would have watched, 10 KB. On x86, those for CPUs without AVX2 are made small, a third of their size: dense layers
+# take 1.02 times as long, depthwise ones 0.9 to 1.3 times.
 KERNEL_CFLAGS = ["-falign-loops=64", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"]
 if len(ISAS) > 1:
     ISA_CFLAGS["generic"] = ["-Os"]
 # What GCC alone knows. A pass that copies loops is off, 5 KB a library: nothing was faster with it (Zen 4; without
-# split-paths AVX2's nearest neighbours take 1.2 times as long). What is no loop begins anywhere, which leaves loops of
-# two products the room, 7 KB; no time was seen to change. Nor are
+# split-paths AVX2's nearest neighbours take 1.2 times as long). What is no loop begins anywhere, 7 KB in all. Nor are
 # small calls (1x1x8x8; 64 to 10) faster where Cython's helpers are inlined everywhere, which is 25 KB.
 GCC_CFLAGS = ["-fno-split-loops", "-fno-align-functions", "-fno-align-jumps"]
 GCC_CYTHON_CFLAGS = ["--param=max-inline-insns-single=20", "--param=inline-unit-growth=5"]

@@ -476,7 +476,7 @@ typedef struct ck_step {
   const void *call;
   int64_t times;
   int apart;         /* on so many threads turns run side by side, each a call for one; 0: one after the other */
-  int64_t workspace; /* of a turn that is apart */
+  int64_t workspace; /* of a turn that is apart, bytes, a multiple of 64 */
   int places;
   ck_place place[CK_STEP_PLACES];
 } ck_step;

@@ -60,13 +60,14 @@ cdef class Program:
         self.count += 1
         return step
 
-    cdef int reserve(self, const ck.ck_run *run) noexcept:
-        """Workspace for such a call on each thread, or on as many as its limit allows; how many those are."""
-        cdef int64_t each = (run.workspace_bytes + 63) // 64 * 64, threads = self.threads
-        if run.limit and each:
-            threads = max(1, min(threads, run.limit // each))
-        self.workspace = max(self.workspace, threads * each)
-        return <int>threads
+    cdef void set_apart(self, ck.ck_step *step, const ck.ck_run *run) noexcept:
+        """Turns side by side on all threads, or as many as their limit allows workspace for."""
+        cdef int64_t threads = self.threads
+        step.workspace = (run.workspace_bytes + 63) // 64 * 64
+        if run.limit and step.workspace:
+            threads = max(1, min(threads, run.limit // step.workspace))
+        step.apart = <int>threads
+        self.workspace = max(self.workspace, threads * step.workspace)
 
     cdef int place(self, ck.ck_step *step, const void *call, void **pointer, spot) except -1:
         """Says where the pointer, a field of the call, leads to; nowhere for None."""
@@ -115,7 +116,7 @@ cdef class Program:
             self.kept.append(panels.fetch(geometry, &call, op))
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
         if apart:
-            step.apart, step.workspace = self.reserve(&call.run), call.run.workspace_bytes
+            self.set_apart(step, &call.run)
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)
         self.place(step, &call, &call.weight.data, weight)

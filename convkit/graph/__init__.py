@@ -31,19 +31,5 @@ from .table import OPS, Info, Op, op
 from .trace import trace
 
 __all__ = ["OPS", "Graph", "Info", "Network", "Node", "Op", "Value", "op", "optimise", "trace"]
-del (
-    arrays,
-    attention,
-    elements,
-    images,
-    letters,
-    maps,
-    normal,
-    numbers,
-    picking,
-    products,
-    recurrent,
-    reducing,
-    signals,
-    windows,
-)
+del arrays, attention, elements, images, letters, maps, normal
+del numbers, picking, products, recurrent, reducing, signals, windows

@@ -153,17 +153,18 @@ def lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.nd
     if constant and weight.ndim > 2:
         return False
     panels = plan.panels(weight, _TURNED) if constant else None
-    places, moving = [_image(x), _image(out), _kernel(weight, True)], [x, out, weight][: 2 if constant else 3]
-    geometry, activation = _pixels(*x.shape[-2:], out.shape[-1]), node.attrs.get("activation", NONE)
-    axes = joined(batch, [_batch_strides(spot, len(batch)) for spot in moving])
-    small = math.prod((*x.shape[-2:], out.shape[-1])) <= _SMALL_PRODUCT
-    apart = small and (axes[-1][0] if axes else 1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
+    kernel, activation = _kernel(weight, True), node.attrs.get("activation", NONE)
+    moving = [(x, _image(x)), (out, _image(out)), *([] if constant else [(weight, kernel)])]
+    axes = joined(batch, [_batch_strides(spot, len(batch)) for spot, _ in moving])
+    sizes = *x.shape[-2:], out.shape[-1]
+    many = (axes[-1][0] if axes else 1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
+    apart, geometry = many and math.prod(sizes) <= _SMALL_PRODUCT, _pixels(*sizes)
     place_sum(plan, node, add)
-    for (signal, result, *own), turns, steps in in_turns(axes, places[: len(moving)]):
-        kernel = own[0] if own else places[2]
+    for (signal, result, *own), turns, steps in in_turns(axes, [place for _, place in moving]):
         plan.program.conv(
-            geometry, False, signal, kernel, bias, result, add is not None, activation, engine.AUTO, panels, apart
-        )
+            geometry, False, signal, own[0] if own else kernel, bias, result, add is not None, activation, engine.AUTO,
+            panels, apart,
+        )  # fmt: skip
         plan.program.repeat(turns, steps)
     return True
 

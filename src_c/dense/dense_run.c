@@ -16,6 +16,9 @@
  * channels, 5x5: 1.13 times as long on a Zen 4; 54 to 63 in 9 groups, 3x3, takes 0.95 of the time with it). */
 enum { FEW_ROWS = 4 };
 
+/* Then its products are those of the channels, which are at a constant step. */
+static int has_one_tap(const ck_block *b, const ck_part *p) { return p->k == b->kblock.channels; }
+
 static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p) {
   const ck_dense *d = b->d;
   const ck_kernels *kernels = d->kernels;
@@ -35,7 +38,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .wide = b->b.window.bands.size / kernels->vector,
                              .data = b->data,
                              .ko = p->ko,
-                             .steady = p->k == b->kblock.channels,
+                             .steady = has_one_tap(b, p),
                              .panel = p->panel,
                              .next_row = b->next_row,
                              .chain = b->b.chain,
@@ -80,7 +83,7 @@ static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, ck_p
                             .height = patch->height,
                             .data = b->data,
                             .ko = p->ko,
-                            .steady = p->k == b->kblock.channels,
+                            .steady = has_one_tap(b, p),
                             .panels = patch->panels,
                             .panel = p->panel,
                             .next = b->next_panel,

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/geometry.h"
 #include "base/parallel.h"
 
 typedef union any_call {
@@ -96,7 +95,6 @@ typedef struct turns {
   const ck_step *step;
   char *const *bases;
   const ck_run *run;
-  int64_t each; /* bytes of workspace */
   atomic_int status;
 } turns;
 
@@ -105,7 +103,7 @@ static void run_alone(ck_worker *worker, void *context, int64_t turn) {
   turns *p = context;
   ck_run run = *p->run;
   run.workspace = worker->scratch;
-  run.workspace_bytes = p->each;
+  run.workspace_bytes = p->step->workspace;
   if (worker->tid != 0)
     run.poll = NULL;
   if (atomic_load_explicit(&p->status, memory_order_relaxed) != CK_OK)
@@ -118,10 +116,10 @@ static void run_alone(ck_worker *worker, void *context, int64_t turn) {
 
 /* Turns of calls for one thread, several at a time: small products end sooner than threads could share one. */
 static ck_status run_side_by_side(const ck_step *step, char *const *bases, const ck_run *run) {
-  turns p = {.step = step, .bases = bases, .run = run, .each = ck_round_up(step->workspace, 64)};
+  turns p = {.step = step, .bases = bases, .run = run};
   ck_run team = *run;
   team.threads = step->apart;
-  const ck_status status = ck_parallel(step->times, run_alone, &p, &team, team.workspace, p.each);
+  const ck_status status = ck_parallel(step->times, run_alone, &p, &team, team.workspace, step->workspace);
   return status == CK_OK ? (ck_status)atomic_load_explicit(&p.status, memory_order_relaxed) : status;
 }
 

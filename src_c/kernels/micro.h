@@ -289,7 +289,8 @@ CK_INLINE void picked_strip(int height, int vectors, const ck_strip *p) {
   }
 }
 
-/* Up to half a vector of lanes: of vectors half as wide a Zen 4 begins two multiply-adds a cycle, of whole ones one. */
+/* Up to half a vector of lanes: of vectors half as wide a Zen 4 begins two multiply-adds a cycle, of whole ones one.
+ * Doubles go without, as without steps: the wheel has no room for both. */
 #if VBYTES == 64 && REAL_IS_FLOAT
 typedef REAL vhalf __attribute__((vector_size(VBYTES / 2)));
 typedef REAL vhalf_a __attribute__((vector_size(VBYTES / 2), may_alias));
