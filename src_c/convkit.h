@@ -372,8 +372,9 @@ typedef struct ck_normal {
   ck_channels arrays; /* numbers and sums are not looked at; of the workspace is said below */
   int64_t pieces, channels;
   double epsilon;
-  double *known;             /* [CK_KNOWN][channels] */
+  double *known;             /* [CK_KNOWN][channels]; NULL: forward, of float32, keeps that to itself, and needs none */
   const void *weight, *bias; /* [channels], of the arrays' dtype; or NULL: ones, zeros */
+  int apart;                 /* weight and bias are [channels * pieces]: each piece has its own; forward alone */
   void *total, *product;     /* [channels], of the arrays' dtype */
   int constant, extreme;     /* out: whether any channel is */
 } ck_normal;
@@ -405,17 +406,22 @@ typedef enum ck_row_op {
   CK_RESPONSE = 2,
   /* loss = -log(softmax(x)[label]), y = its gradient: softmax(x), less 1 at the label; y may be NULL */
   CK_CROSS_ENTROPY = 3,
+  /* y = x / max(least, sqrt(epsilon + factor * s)) * scale + bias, s: the sum of the row's squares */
+  CK_BY_NORM = 4,
+  CK_TOTAL = 5, /* one number of each row: factor * its sum; y's stride of c is that of adjacent values */
+  CK_ROOT = 6,  /* the same of sqrt(factor * the sum of its squares) */
 } ck_row_op;
 
 /* Of (n, c, l) arrays, none of them empty, whose n * l rows are c values each. y overlaps nothing. In either array
- * the values of a row are adjacent or, where they are not, the rows of each n. */
+ * the values of a row are adjacent or, where they are not, the rows of each n. CK_STANDARD, and
+ * what is behind CK_CROSS_ENTROPY, are of float32 alone: with squares in double precision none overflows. */
 typedef struct ck_rows {
   ck_row_op op;
   int64_t n, c, l;
   const ck_kernels *kernels;
   ck_strided x, y;          /* strides of n, c and l */
   const void *scale, *bias; /* [c] each, of the arrays' dtype; either may be NULL */
-  double epsilon, factor;
+  double epsilon, factor, least;
   int64_t before, after;
   int quarters;          /* 1 to 4 */
   const int64_t *labels; /* [n][l], 0 to c - 1 */
@@ -463,6 +469,7 @@ typedef enum ck_step_kind {
   CK_STEP_ELEMENTWISE = 5,
   CK_STEP_CHANNELS = 6,
   CK_STEP_ROWS = 7,
+  CK_STEP_NORMAL = 8, /* forward, `known` being NULL */
 } ck_step_kind;
 
 typedef struct ck_place {

@@ -273,6 +273,7 @@ cdef extern from "convkit.h" nogil:
         double *known
         const void *weight
         const void *bias
+        int apart
         void *total
         void *product
         int constant, extreme
@@ -297,6 +298,9 @@ cdef extern from "convkit.h" nogil:
         CK_STANDARD
         CK_RESPONSE
         CK_CROSS_ENTROPY
+        CK_BY_NORM
+        CK_TOTAL
+        CK_ROOT
 
     ctypedef struct ck_rows:
         ck_row_op op
@@ -305,7 +309,7 @@ cdef extern from "convkit.h" nogil:
         ck_strided x, y
         const void *scale
         const void *bias
-        double epsilon, factor
+        double epsilon, factor, least
         int64_t before, after
         int quarters
         const int64_t *labels
@@ -323,6 +327,7 @@ cdef extern from "convkit.h" nogil:
         CK_STEP_ELEMENTWISE
         CK_STEP_CHANNELS
         CK_STEP_ROWS
+        CK_STEP_NORMAL
 
     ctypedef struct ck_place:
         int field, base

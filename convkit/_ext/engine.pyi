@@ -89,6 +89,9 @@ SMALLER: int
 SOFTMAX: int
 STANDARD: int
 RESPONSE: int
+BY_NORM: int
+TOTAL: int
+ROOT: int
 
 # ck_known
 SCALE: int
@@ -265,7 +268,11 @@ class Program:
     ) -> None: ...
     def rows(
         self, op: int, item: int, shape: _Sizes, x: _Spot, y: _Spot, scale: np.ndarray | None, bias: np.ndarray | None,
-        epsilon: float, response: tuple[float, ...],
+        epsilon: float, factor: float, least: float, neighbours: tuple[int, ...],
+    ) -> None: ...  # fmt: skip
+    def normal(
+        self, item: int, shape: _Sizes, x: _Spot, y: _Spot, pieces: int, cuts: int, weight: np.ndarray,
+        bias: np.ndarray, epsilon: float,
     ) -> None: ...  # fmt: skip
     def run(self, first: int, end: int, bases: list[np.ndarray], seconds: np.ndarray | None) -> None: ...
     def explain(self, index: int) -> dict[str, Any] | None: ...

@@ -237,11 +237,31 @@ cdef class Program:
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)
 
+    def normal(self, int item, tuple shape, x, y, int pieces, int cuts, cnp.ndarray weight not None,
+               cnp.ndarray bias not None, double epsilon):
+        """y, (n, c, l), float32: so many adjacent channels of x standard together, times weight, plus bias, (c,)."""
+        cdef ck.ck_normal call
+        cdef ck.ck_step *step
+        memset(&call, 0, sizeof(call))
+        call.arrays.n, call.arrays.c, call.arrays.l = shape
+        call.arrays.cuts = cuts
+        call.arrays.kernels = self.kernels(item)
+        set_spot_strided(&call.arrays.x, x)
+        set_spot_strided(&call.arrays.y, y)
+        call.pieces, call.channels, call.apart = pieces, call.arrays.c // pieces, True
+        call.weight, call.bias, call.epsilon = data_of(weight), data_of(bias), epsilon
+        self.kept += [weight, bias]
+        set_run(&call.arrays.run, self.threads)
+        plan_normal(&call)
+        step = self.begin(ck.CK_STEP_NORMAL, 0, &call, sizeof(call), &call.arrays.run)
+        self.place(step, &call, &call.arrays.x.data, x)
+        self.place(step, &call, &call.arrays.y.data, y)
+
     def rows(self, int op, int item, tuple shape, x, y, cnp.ndarray scale, cnp.ndarray bias, double epsilon,
-             tuple response):
+             double factor, double least, tuple neighbours):
         """y, (n, c, l), of the n * l rows of x what a ck_row_op says; scale and bias are adjacent, (c,), or None.
 
-        `response`: factor, before, after and quarters of a CK_RESPONSE, or nothing.
+        `neighbours`: before, after and quarters of a CK_RESPONSE, or nothing.
         """
         cdef ck.ck_rows call
         cdef ck.ck_step *step
@@ -253,9 +273,9 @@ cdef class Program:
         set_spot_strided(&call.y, y)
         call.scale, call.bias = data_of(scale), data_of(bias)
         self.kept += [scale, bias]
-        call.epsilon = epsilon
-        if response:
-            call.factor, call.before, call.after, call.quarters = response
+        call.epsilon, call.factor, call.least = epsilon, factor, least
+        if neighbours:
+            call.before, call.after, call.quarters = neighbours
         set_run(&call.run, self.threads)
         step = self.begin(ck.CK_STEP_ROWS, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)

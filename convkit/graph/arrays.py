@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .elements import COPY, NONE, lower_pass
 from .placement import seen
 from .table import Attrs, Info, by_image, needs, op, positive, take
 
@@ -291,7 +292,10 @@ def _space_to_depth(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return _blocks(attrs, x, False).reshape(_moved(attrs, Info(x.shape, x.dtype), False)[0].shape)
 
 
-@op("Cast", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs["to"]))], elementwise=True)
+@op(
+    "Cast", infer=lambda attrs, x: [Info(x.shape, np.dtype(attrs["to"]))], elementwise=True,
+    lower=lambda plan, node: lower_pass(plan, COPY, node.inputs[0], None, node.outputs[0], NONE),
+)  # fmt: skip
 def _cast(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     return x.astype(attrs["to"])
 

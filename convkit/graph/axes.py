@@ -81,6 +81,8 @@ def _can_turn(node: Node, axes: int) -> bool:
         return node.attrs.get("axis", -1) in (-1, axes - 1) and all(
             v.data is not None and v.data.ndim == 1 for v in others
         )
+    if node.op == "ByNorm":
+        return node.attrs["axis"] in (-1, axes - 1)
     if node.op == "MatMul":
         return len(others) == 1 and others[0].data is not None and others[0].data.ndim == 2
     if node.op in ARITHMETIC:
@@ -94,6 +96,8 @@ def _turn(graph: Graph, uses: Uses, node: Node, axes: int) -> None:
     op, attrs, others = node.op, node.attrs, node.inputs[1:]
     if op == "LayerNormalization":
         op, attrs = "ChannelNormalization", {"epsilon": attrs.get("epsilon", 1e-5)}
+    elif op == "ByNorm":
+        attrs = attrs | {"axis": 1}
     elif op == "MatMul":
         op, attrs = "Conv", {}
         others = [graph.constant(others[0].data.T.reshape(*others[0].data.shape[::-1], *(1,) * (axes - 2)))]

@@ -293,8 +293,8 @@ for _name, _function in {
     OPS[_name] = Op(_chained(_function), broadcast, lower_arithmetic, elementwise=True, any_order=True)
 
 for _name, _function in {
-    "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sin": np.sin, "Cos": np.cos,
-    "Floor": np.floor, "Ceil": np.ceil, "Sign": np.sign, "Reciprocal": lambda x: x.dtype.type(1) / x,
+    "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sin": np.sin, "Cos": np.cos,
+    "Floor": np.floor, "Ceil": np.ceil, "Sign": np.sign,
     "Round": np.round, "Erf": _erf, "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos,
     "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh,
     "Softsign": softsign, "Mish": lambda x: share(np.tanh(np.logaddexp(x, x.dtype.type(0))), x),
@@ -308,7 +308,38 @@ for _name, _function in {
     OPS[_name] = Op(lambda attrs, a, b, f=_function: f(a, b), truth, elementwise=True)
 
 
-@op("Pow", infer=broadcast, elementwise=True)
+def _lower_with(operator: str, number: float, first: bool = False) -> Callable[..., bool]:
+    """One pass of x, and a number beside it or before it."""
+
+    def lower(plan: Any, node: Any) -> bool:
+        info, y = plan.info(node.inputs[0]), plan.spot(node.outputs[0])
+        operands = [plan.spot(node.inputs[0]), np.array(number, info.dtype)]
+        return engine_pass(plan, ELEMENT_OPS[operator], info, [y, *(operands[::-1] if first else operands)])
+
+    return lower
+
+
+_lower_reciprocal = _lower_with("Div", 1.0, first=True)
+for _name, _function, _lower in (
+    ("Neg", np.negative, _lower_with("Mul", -1.0)), ("Reciprocal", lambda x: x.dtype.type(1) / x, _lower_reciprocal),
+):  # fmt: skip
+    OPS[_name] = Op(
+        lambda attrs, x, f=_function: np.asarray(f(x), x.dtype), same, _lower, elementwise=True, any_order=True
+    )
+
+
+def _lower_power(plan: Any, node: Any) -> bool:
+    """The powers that are a pass of products."""
+    x, exponent = node.inputs[0], plan.constant(node.inputs[1])
+    number = exponent.item() if exponent is not None and exponent.size == 1 else None
+    if plan.info(x).shape != plan.info(node.outputs[0]).shape or number not in (2, -1):
+        return False
+    if number == -1:
+        return _lower_reciprocal(plan, node)
+    return lower_pass(plan, ELEMENT_OPS["Mul"], x, x, node.outputs[0], NONE)
+
+
+@op("Pow", infer=broadcast, lower=_lower_power, elementwise=True)
 def _pow(attrs: Attrs, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.power(a, b).astype(a.dtype)
 

@@ -37,7 +37,7 @@ class NodeReport:
     flops, bytes : int
         FLOPs, a multiply-add being two, and bytes of operands and results, each once.
     seconds : float or None
-        How long it took, the best of the runs; None of nodes that are NumPy functions, or without ``measure``.
+        How long it took, the best of the runs; None of nodes that do nothing, or without ``measure``.
     roofline : float or None
         Share of the larger of flops / peak and bytes / bandwidth in that time. More than 1 where Winograd's algorithm
         needs fewer products than are counted, where data stays in the caches, or where other work was using the
@@ -141,14 +141,16 @@ class NetworkReport:
 def report(
     plan: Plan, times: np.ndarray | None = None, bursts: Sequence[Burst] = (), probe: Probe | None = None
 ) -> NetworkReport:
-    """The report of a plan; `times` are those of its program's steps, `probe` the machine's peak beside the runs."""
+    """The report of a plan; `times` are as `measured` has them, `probe` the machine's peak beside the runs."""
     rate = triad = seconds = None
     if probe is not None:
         rate, triad, seconds = probe.best, probe.triad, probe.best_of(bursts).seconds
+    behind = plan.program.count
+    functions = {piece.node: (behind + piece.first, behind + piece.end) for piece in plan.pieces if piece.node}
     nodes = []
     for node in plan.nodes:
-        first, end = plan.steps.get(node, (0, 0))
-        known = times is not None and node in plan.steps and end > first
+        first, end = functions[node] if node in functions else plan.steps[node]
+        known = times is not None and end > first
         spent = float(times[first:end].sum()) if known else None
         nodes.append(_node(plan, node, spent, rate, triad))
     return NetworkReport(
@@ -191,11 +193,11 @@ def _how(plan: Plan, node: Node) -> str:
 
 
 def measured(plan: Plan, arrays: list[np.ndarray], run: Any) -> tuple[np.ndarray, list[Burst], Probe]:
-    """The best time of every step, bursts of whole runs, and the peak beside them."""
+    """The best time of every step and NumPy function, bursts of whole runs, and the peak beside them."""
     each: list[np.ndarray] = []
 
     def once() -> None:
-        each.append(np.zeros(plan.program.count))
+        each.append(np.zeros(plan.program.count + plan.functions))
         run(arrays, each[-1])
 
     dtype = "float64" if any(array.dtype == np.float64 for array in arrays) else "float32"

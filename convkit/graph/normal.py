@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import empty, is_real
+from .._arrays import empty
 from .._ext import engine
 from .._limits import log_softmax, share
 from .._range import norms, scaled
@@ -15,75 +15,9 @@ from ..ops import _channels, _moments
 from ..ops._channels import Map
 from ..ops._rows import softmax
 from .elements import same
+from .placement import contiguous
+from .rows import lower_rows
 from .table import OPS, Attrs, Info, Op, by_image, each_channel, op, positive, real, repeats
-from .turns import in_turns, joined
-
-_MOST_STEPS = 256  # of one node: each is planned and kept
-
-
-def _lower_rows(
-    plan: Any, node: Any, op: int, axis: int, axes: int, numbers: tuple = (None, None), epsilon: float = 1e-5,
-    response: tuple = (),
-) -> bool:  # fmt: skip
-    """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias.
-
-    Where the rows are no axis of one step, a step for each of as few of the first axes as it takes.
-    """
-    x, y = node.inputs[0], node.outputs[0]
-    info = plan.info(x)
-    if not is_real(info.dtype) or 0 in info.shape or plan.constant(x) is not None or len(node.outputs) > 1:
-        return False
-    if op == engine.STANDARD and info.dtype.itemsize != 4:  # squares in float64 hold those of float32 of any size
-        return False
-    places = plan.spot(x), plan.spot(y)
-    for apart in range(axis + 1):
-        sizes = info.shape[apart:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
-        spots = [_as_rows(place._replace(strides=place.strides[apart:]), sizes) for place in places]
-        if None not in spots:
-            break
-    else:
-        return False
-    shape = tuple(map(math.prod, sizes))
-    if shape[2] == 1:  # rows that are each other's neighbours are so along the last axis
-        shape, spots = (1, shape[1], shape[0]), [(*spot[:2], (0, spot[2][1], spot[2][0]), spot[3]) for spot in spots]
-    scale, bias = (_repeated(plan, value, sizes[1], info.dtype) for value in numbers)
-    if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
-        return False
-    epsilon = epsilon if response else node.attrs.get("epsilon", epsilon)
-    outer = joined(info.shape[:apart], [place.strides[:apart] for place in places])
-    if math.prod(size for size, _ in outer[:-1]) > _MOST_STEPS:
-        return False
-    for moved, turns, steps in in_turns(outer, spots):
-        plan.program.rows(op, info.dtype.itemsize, shape, *moved, scale, bias, epsilon, response)
-        plan.program.repeat(turns, steps)
-    return True
-
-
-def _repeated(plan: Any, value: Any, sizes: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
-    """A constant with an element for each of a row."""
-    data = None if value is None else plan.constant(value)
-    if data is None or data.dtype != dtype:
-        return None
-    return np.ascontiguousarray(np.broadcast_to(data, sizes)).reshape(-1)
-
-
-def _as_rows(spot: Any, sizes: tuple[tuple[int, ...], ...]) -> tuple | None:
-    """A place as (n, c, l), if each is axes of one step, and either what is in a row or the rows are adjacent."""
-    base, offset, strides, item, _ = spot
-    steps, at = [], 0
-    for part in sizes:
-        step = reach = None
-        for size, stride in list(zip(part, strides[at:], strict=False))[::-1]:
-            if size != 1 and reach not in (None, stride):
-                return None
-            if size != 1:
-                step, reach = stride if step is None else step, stride * size
-        steps.append(item if step is None else step)
-        at += len(part)
-    alone = math.prod(sizes[1]) == 1
-    rows = steps[0] if math.prod(sizes[2]) == 1 else steps[2]
-    return (base, offset, tuple(steps), item) if alone or item in (steps[1], rows) else None
-
 
 # ---------------------------------------------------------------- means and deviations
 
@@ -117,7 +51,8 @@ def _layer_norm_infer(attrs: Attrs, x: Info, *numbers: Info | None) -> list[Info
 def _lower_layer_norm(plan: Any, node: Any) -> bool:
     axes = len(plan.info(node.inputs[0]).shape)
     axis = positive(node.attrs.get("axis", -1), axes)
-    return _lower_rows(plan, node, engine.STANDARD, axis, axes - axis, (*node.inputs[1:], None)[:2])
+    numbers, epsilon = (*node.inputs[1:], None)[:2], node.attrs.get("epsilon", 1e-5)
+    return lower_rows(plan, node, engine.STANDARD, axis, axes - axis, numbers, epsilon=epsilon)
 
 
 @op("LayerNormalization", infer=_layer_norm_infer, lower=_lower_layer_norm, apart=by_image)
@@ -132,25 +67,48 @@ def _layer_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
     return y.reshape(x.shape), *(v.astype(np.float32).reshape(single) for v in (standard.mean, standard.steep))
 
 
-@op(
-    "ChannelNormalization", infer=each_channel, apart=by_image, any_order=True,
-    lower=lambda plan, node: _lower_rows(plan, node, engine.STANDARD, 1, 1, (*node.inputs[1:], None)[:2]),
-)  # fmt: skip
+def _lower_channel_norm(plan: Any, node: Any) -> bool:
+    numbers, epsilon = (*node.inputs[1:], None)[:2], node.attrs.get("epsilon", 1e-5)
+    return lower_rows(plan, node, engine.STANDARD, 1, 1, numbers, epsilon=epsilon)
+
+
+@op("ChannelNormalization", infer=each_channel, lower=_lower_channel_norm, apart=by_image, any_order=True)
 def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """convkit's own: of the channels of each pixel, which passes make of layer normalisation with channels last."""
     y = _layer_norm({"epsilon": attrs.get("epsilon", 1e-5)}, np.moveaxis(x, 1, -1), scale, bias)[0]
     return np.moveaxis(y, -1, 1)
 
 
-@op("RMSNormalization", infer=same)
-def _rms_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    axes = tuple(range(positive(attrs.get("axis", -1), x.ndim), x.ndim))
-    count = math.prod(x.shape[axis] for axis in axes)
-    root = norms(x, axes, scaled_by=1 / math.sqrt(max(count, 1)))
-    return (x / np.hypot(root, math.sqrt(attrs.get("epsilon", 1e-5))) * scale).astype(x.dtype)
+def _lower_groups(plan: Any, node: Any, groups: int, by_group: bool = False) -> bool:
+    """One step of the engine, of float32 in C order, where planes are no shorter than its sums take at once."""
+    x, y = (plan.info(value) for value in (node.inputs[0], node.outputs[0]))
+    numbers, epsilon = [plan.constant(value) for value in node.inputs[1:]], node.attrs.get("epsilon", 1e-5)
+    spots = [plan.spot(value) for value in (node.inputs[0], node.outputs[0])]
+    if x.dtype != np.float32 or 0 in x.shape or epsilon < _LEAST_EPSILON or any(v is None for v in numbers):
+        return False
+    if any(isinstance(spot, np.ndarray) or spot.strides != contiguous(y) for spot in spots):
+        return False
+    images, channels, *sizes = x.shape
+    planes, length = images * channels, math.prod(sizes)
+    form = _channels.form_of(np.broadcast_to(np.float32(0), (1, planes, length)))
+    if form.lanes or form.joined:
+        return False
+    each = channels // groups if by_group else 1
+    weight, bias = (np.repeat(np.tile(np.repeat(v, each), images), form.pieces).astype(x.dtype) for v in numbers)
+    length, item = length // form.pieces, x.dtype.itemsize
+    places = [(spot.base, spot.offset, (0, length * item, item), item) for spot in spots]
+    shape, pieces = (1, planes * form.pieces, length), channels // groups * form.pieces
+    plan.program.normal(item, shape, *places, pieces, form.cuts, weight, bias, epsilon)
+    return True
 
 
-@op("InstanceNormalization", infer=each_channel, apart=by_image)
+_LEAST_EPSILON = 1e-30  # with less, a variance of float32's least numbers would count
+
+
+@op(
+    "InstanceNormalization", infer=each_channel, apart=by_image,
+    lower=lambda plan, node: _lower_groups(plan, node, plan.info(node.inputs[0]).shape[1]),
+)  # fmt: skip
 def _instance_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     return _by_groups(attrs, x, x.shape[1], scale, bias)
 
@@ -159,7 +117,10 @@ def _group_infer(attrs: Attrs, x: Info, *numbers: Info) -> list[Info]:
     return each_channel(attrs, x) if attrs.get("by_group") else each_channel(attrs, x, *numbers)
 
 
-@op("GroupNormalization", infer=_group_infer, apart=by_image)
+@op(
+    "GroupNormalization", infer=_group_infer, apart=by_image,
+    lower=lambda plan, node: _lower_groups(plan, node, node.attrs["num_groups"], bool(node.attrs.get("by_group"))),
+)  # fmt: skip
 def _group_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     groups = attrs["num_groups"]
     if attrs.get("by_group"):
@@ -196,6 +157,49 @@ def _batch_norm_in_training(attrs: Attrs, x: np.ndarray, scale, bias, mean, vari
 # ---------------------------------------------------------------- norms
 
 
+def _lower_rms_norm(plan: Any, node: Any) -> bool:
+    shape = plan.info(node.inputs[0]).shape
+    axis, epsilon = positive(node.attrs.get("axis", -1), len(shape)), node.attrs.get("epsilon", 1e-5)
+    numbers, count = (node.inputs[1], None), math.prod(shape[axis:])
+    return lower_rows(
+        plan, node, engine.BY_NORM, axis, len(shape) - axis, numbers, epsilon=epsilon, factor=1 / max(count, 1)
+    )
+
+
+@op("RMSNormalization", infer=same, lower=_lower_rms_norm)
+def _rms_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    axes = tuple(range(positive(attrs.get("axis", -1), x.ndim), x.ndim))
+    return (x / _root(x, axes, True, attrs.get("epsilon", 1e-5)) * scale).astype(x.dtype)
+
+
+def _root(x: np.ndarray, axes: int | tuple[int, ...], mean: bool, epsilon: float) -> np.ndarray:
+    """sqrt(epsilon + the sum, or mean, of squares), the axes kept."""
+    count = math.prod(x.shape[axis] for axis in np.atleast_1d(axes)) if mean else 1
+    return np.hypot(norms(x, axes, scaled_by=1 / math.sqrt(max(count, 1))), math.sqrt(epsilon))
+
+
+def _lower_by_norm(plan: Any, node: Any) -> bool:
+    x, attrs = plan.info(node.inputs[0]), node.attrs
+    axis = positive(attrs["axis"], len(x.shape))
+    factor = 1 / max(x.shape[axis], 1) if attrs["mean"] else 1.0
+    if max(attrs["least"] ** 2, attrs["epsilon"]) < _LEAST_EPSILON:  # 1 over the norm might be infinite
+        return False
+    numbers, more = (*node.inputs[1:], None)[:1], {"epsilon": attrs["epsilon"], "least": attrs["least"]}
+    return lower_rows(plan, node, engine.BY_NORM, axis, 1, (*numbers, None), factor=factor, **more)
+
+
+@op("ByNorm", infer=same, lower=_lower_by_norm, any_order=True)
+def _by_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
+    """convkit's own: x / max(least, sqrt(epsilon + s)) * scale, s: the sum, or mean, of squares along one axis.
+
+    The scale has an element for each along that axis. Passes make it of what exporters spell out.
+    """
+    y = x / np.maximum(_root(x, attrs["axis"], attrs["mean"], attrs["epsilon"]), attrs["least"])
+    if scale is not None:
+        y *= scale.reshape(-1, *(1,) * (x.ndim - 1 - positive(attrs["axis"], x.ndim)))
+    return y.astype(x.dtype)
+
+
 @op("LpNormalization", infer=same)
 def _lp_norm(attrs: Attrs, x: np.ndarray) -> np.ndarray:
     axis, order = attrs.get("axis", -1), attrs.get("p", 2)
@@ -210,8 +214,8 @@ def _lower_lrn(plan: Any, node: Any) -> bool:
     if quarters not in (1, 2, 3, 4) or size < 1:
         return False
     before, factor = (size - 1) // 2, node.attrs.get("alpha", 1e-4) / size
-    response = factor, before, size - before - 1, int(quarters)
-    return _lower_rows(plan, node, engine.RESPONSE, 1, 1, (None, None), node.attrs.get("bias", 1.0), response)
+    neighbours, bias = (before, size - before - 1, int(quarters)), node.attrs.get("bias", 1.0)
+    return lower_rows(plan, node, engine.RESPONSE, 1, 1, epsilon=bias, factor=factor, neighbours=neighbours)
 
 
 @op("LRN", infer=same, lower=_lower_lrn, apart=by_image)
@@ -240,7 +244,7 @@ def _hardmax(attrs: Attrs, x: np.ndarray) -> np.ndarray:
 
 def _lower_softmax(plan: Any, node: Any) -> bool:
     axis = positive(node.attrs.get("axis", -1), len(plan.info(node.inputs[0]).shape))
-    return _lower_rows(plan, node, engine.SOFTMAX, axis, 1)
+    return lower_rows(plan, node, engine.SOFTMAX, axis, 1)
 
 
 OPS["Softmax"] = Op(lambda attrs, x: softmax(x, attrs.get("axis", -1)), same, _lower_softmax, apart=by_image)

@@ -15,7 +15,7 @@ from .axes import channels_second, join_transposes
 from .elements import ARITHMETIC, CODES, NONE, code_of
 from .ir import Graph, Node, Value, at
 from .maps import affine, by_channel
-from .patterns import fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
+from .patterns import fuse_by_norm, fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
 from .placement import ADDING
 from .table import OPS, Info, Undetermined, bytes_of, inferred, results_of
 from .uses import Uses
@@ -42,8 +42,8 @@ def optimise(graph: Graph, max_bytes: int | None = None) -> Graph:
     fold_constants(graph, max_bytes)
     drop_unused(graph)
     for change in (
-        fuse_standard, fuse_gelu, join_transposes, channels_second, fold_maps, fuse_bias, fuse_hard_sigmoid, fuse_swish,
-        fuse_maps, fuse_sums,
+        fuse_standard, fuse_by_norm, fuse_gelu, join_transposes, channels_second, fold_maps, fuse_bias,
+        fuse_hard_sigmoid, fuse_swish, fuse_maps, fuse_sums,
     ):  # fmt: skip
         change(graph, Uses(graph))
         drop_unused(graph)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..ops._elementwise import clip
 from .elements import CODES, code_of
 from .ir import Graph, Node, Value
+from .table import Attrs
 from .uses import Uses
 
 
@@ -83,15 +85,20 @@ def fuse_swish(graph: Graph, uses: Uses) -> None:
 
 
 def fuse_gelu(graph: Graph, uses: Uses) -> None:
-    """x * (1 + erf(x / sqrt(2))) / 2 as one, in whichever order."""
+    """x * (1 + erf(x / sqrt(2))) / 2 as one, in whichever order; and so with tanh(sqrt(2 / pi) (x + 0.044715 x^3))."""
     for node in graph.nodes:
         factors = _factors(uses, node, 2)
         rest = [value for value, _ in factors if value is not None]
         if len(rest) != 2 or not _near(math.prod(number for _, number in factors), 0.5):
             continue
         for x, gate in (rest, rest[::-1]):
-            if uses.alone(gate) and _one_and_erf(uses, gate) is x:
+            if not uses.alone(gate):
+                continue
+            if _one_and_erf(uses, gate) is x:
                 uses.change(node, "Gelu", [x], {})
+                break
+            if _one_and_tanh(uses, gate, x):
+                uses.change(node, "Gelu", [x], {"approximate": "tanh"})
                 break
 
 
@@ -116,6 +123,29 @@ def _one_and_erf(uses: Uses, value: Value) -> Value | None:
         return None
     x, number = _number(erf.inputs[0].node, "Div Mul") or (None, 0.0)
     return x if _near(number, math.sqrt(2 if erf.inputs[0].node.op == "Div" else 0.5)) else None
+
+
+def _one_and_tanh(uses: Uses, value: Value, x: Value) -> bool:
+    """Whether a value is 1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))."""
+    inner, number = _number(value.node, "Add") or (None, 0.0)
+    if inner is None or number != 1 or not _is(inner.node, "Tanh"):
+        return False
+    polynomial, number = _number(inner.node.inputs[0].node, "Mul") or (None, 0.0)
+    if polynomial is None or not _near(number, math.sqrt(2 / math.pi)) or not _is(polynomial.node, "Add"):
+        return False
+    terms = polynomial.node.inputs
+    return len(terms) == 2 and any(a is x and _is_cubic(uses, b, x) for a, b in (terms, terms[::-1]))
+
+
+def _is_cubic(uses: Uses, value: Value, x: Value) -> bool:
+    """Whether a value is 0.044715 x^3."""
+    cube, number = _number(value.node, "Mul") or (None, 0.0)
+    power, exponent = _number(None if cube is None else cube.node, "Pow") or (None, 0.0)
+    if power is x and exponent == 3:
+        return _near(number, 0.044715)
+    factors = _factors(uses, value.node, 2)
+    values = [of for of, _ in factors if of is not None]
+    return _near(math.prod(each for _, each in factors), 0.044715) and len(values) == 3 and all(v is x for v in values)
 
 
 # ---------------------------------------------------------------- normalisation, and maps
@@ -176,13 +206,17 @@ def _standardised(node: Node | None) -> tuple[Value, int, float] | None:
     x, own_axis = _centred(above)
     if x is None or square is None or axis != own_axis or axis is None:
         return None
-    power, exponent = _number(square.node, "Pow") or (None, 0.0)
-    if exponent == 2:
-        factors = [power, power]
-    else:
-        factors = square.node.inputs if _is(square.node, "Mul") and len(square.node.inputs) == 2 else []
+    factors = _squared(square)
     alike = len(factors) == 2 and all(_centred(value.node) == (x, axis) for value in factors)
     return (x, axis, epsilon) if alike else None
+
+
+def _squared(value: Value) -> Sequence[Value]:
+    """What a square is the product of; nothing of other values."""
+    power, exponent = _number(value.node, "Pow") or (None, 0.0)
+    if exponent == 2:
+        return power, power
+    return value.node.inputs if _is(value.node, "Mul") and len(value.node.inputs) == 2 else ()
 
 
 def _mean(value: Value | None) -> tuple[Value | None, int | None]:
@@ -214,6 +248,74 @@ def _take_bias(graph: Graph, uses: Uses, node: Node) -> None:
     if bias.ndim == 1 if node.op == "LayerNormalization" else _is_channels(bias):
         uses.change(node, node.op, [*node.inputs, graph.constant(bias.reshape(-1))], node.attrs)
         uses.absorb(user, node)
+
+
+def fuse_by_norm(graph: Graph, uses: Uses) -> None:
+    """x over the root of the mean of its squares along an axis, or over its norm, as one; and a scale."""
+    for node in graph.nodes:
+        found = _over_root(node) or _over_norm(node)
+        if found is None:
+            continue
+        x, attrs = found
+        y, axis = node.outputs[0], attrs["axis"]
+        user = uses[y][0] if uses.alone(y) else None
+        _, scale = _scaled(user) if user is not None else (None, None)
+        uses.change(node, "ByNorm", [x], attrs)
+        if scale is not None and scale.data.dtype.kind == "f" and scale.data.size > 1:
+            if scale.data.ndim == 1 if axis == -1 else axis == 1 and _is_channels(scale.data) and _axes_of(x) == 4:
+                uses.change(node, "ByNorm", [x, graph.constant(scale.data.reshape(-1))], attrs)
+                uses.absorb(user, node)
+
+
+def _over_root(node: Node) -> tuple[Value, Attrs] | None:
+    """x and attributes of what is x / sqrt(mean of squares + epsilon), or a product with 1 over that."""
+    if node.op not in ("Div", "Mul") or len(node.inputs) != 2:
+        return None
+    for x, other in (node.inputs, node.inputs[::-1])[: 1 if node.op == "Div" else 2]:
+        root = other if node.op == "Div" else _inverse_of(other.node)
+        if root is None or not _is(root.node, "Sqrt"):
+            continue
+        mean, epsilon = _number(root.node.inputs[0].node, "Add") or (None, 0.0)
+        square, axis = _mean(mean)
+        if square is not None and axis is not None and epsilon > 0 and list(_squared(square)) == [x, x]:
+            return x, {"axis": axis, "mean": True, "epsilon": epsilon, "least": 0.0}
+    return None
+
+
+def _inverse_of(node: Node | None) -> Value | None:
+    """What a node divides 1 by."""
+    if _is(node, "Reciprocal"):
+        return node.inputs[0]
+    one = node.inputs[0].data if _is(node, "Div") and len(node.inputs) == 2 else None
+    return node.inputs[1] if one is not None and one.size == 1 and one.ndim <= 1 and one.item() == 1 else None
+
+
+def _over_norm(node: Node) -> tuple[Value, Attrs] | None:
+    """x and attributes of what is x over its norm, or over the least that counts for one."""
+    if node.op != "Div" or len(node.inputs) != 2:
+        return None
+    x, norm = node.inputs
+    if _is(norm.node, "Expand"):
+        shape = norm.node.inputs[1].node
+        if not _is(shape, "Shape") or shape.inputs[0] is not x or shape.attrs:
+            return None
+        norm = norm.node.inputs[0]
+    length, least = _bounded_below(norm.node)
+    if not _is(length.node if length is not None else None, "ReduceL2") or length.node.inputs[0] is not x:
+        return None
+    _, *axes = length.node.inputs
+    data = axes[0].data if axes and axes[0] is not None else None
+    if data is None or data.size != 1 or not length.node.attrs.get("keepdims", 1):
+        return None
+    return x, {"axis": int(data.reshape(())), "mean": False, "epsilon": 0.0, "least": least}
+
+
+def _bounded_below(node: Node | None) -> tuple[Value | None, float]:
+    """What a node takes, and the least number that it makes of it."""
+    if _is(node, "Clip") and len(node.inputs) >= 2 and (len(node.inputs) == 2 or node.inputs[2] is None):
+        least = None if node.inputs[1] is None else node.inputs[1].data
+        return (None, 0.0) if least is None or least.size != 1 else (node.inputs[0], float(least.reshape(())))
+    return _number(node, "Max") or (None, 0.0)
 
 
 def fuse_maps(graph: Graph, uses: Uses) -> None:

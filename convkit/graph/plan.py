@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import cached_property
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ def refused(max_bytes: int, node: Node) -> MemoryError:
 
 
 class Piece(NamedTuple):
-    """Steps of the program that run without the interpreter, or one node that is a NumPy function."""
+    """Steps of the program that run without the interpreter; or a node that is a NumPy function, and which of those."""
 
     first: int
     end: int
@@ -118,7 +119,7 @@ class Plan:
         self.nodes, self.panels, self.parts = self.placement.nodes, panels, parts
         self.program = engine.Program(threads, isa)
         self.pieces: list[Piece] = []
-        self._ended = 0
+        self._ended = self.functions = 0  # steps that are in pieces; nodes that are NumPy functions
         self.steps: dict[Node, tuple[int, int]] = {}  # the program's steps that compute a node
         for node in self.nodes:
             with at(node):
@@ -177,7 +178,8 @@ class Plan:
             self.steps[node] = first, self.program.count
         else:
             self._flush()
-            self.pieces.append(Piece(0, 0, node))
+            self.pieces.append(Piece(self.functions, self.functions + 1, node))
+            self.functions += 1
 
     def _lower_view(self, node: Node) -> bool:
         """Nothing, where it is one; else a copy."""
@@ -217,7 +219,10 @@ class Plan:
         return info if self.parts == 1 else info._replace(shape=(self.parts * info.shape[0], *info.shape[1:]))
 
     def run(self, inputs: list[np.ndarray], arena: np.ndarray, seconds: np.ndarray | None = None) -> list[np.ndarray]:
-        """The outputs for these inputs, contiguous arrays of `results`; `seconds` gets what each step took."""
+        """The outputs for these inputs, contiguous arrays of `results`.
+
+        `seconds` gets what each step of the program took, and behind them what each NumPy function did.
+        """
         outputs = [empty(info.shape, info.dtype) for info in self.results()]
         if self.parts == 1:
             self._run([arena, *inputs, *outputs], seconds)
@@ -233,8 +238,11 @@ class Plan:
         for piece in self.pieces:
             if piece.node is None:
                 self.program.run(piece.first, piece.end, bases, seconds)
-            else:
-                self._run_node(piece.node, bases)
+                continue
+            begun = perf_counter()
+            self._run_node(piece.node, bases)
+            if seconds is not None:
+                seconds[self.program.count + piece.first] = perf_counter() - begun
         for k in self.copied:
             np.copyto(bases[1 + len(self.graph.inputs) + k], self._array(self.graph.outputs[k], bases))
 

@@ -11,6 +11,7 @@ import numpy as np
 from .._arrays import is_real
 from .._ext import engine
 from .._range import norms
+from .rows import lower_rows
 from .table import OPS, Attrs, Info, Op, needs, positive
 
 
@@ -87,6 +88,26 @@ def _lower_pooled(code: int) -> Callable[..., bool]:
     return lower
 
 
+def _lower_total(code: int, mean: bool = False) -> Callable[..., bool]:
+    """Over axes that follow each other, of float32, as sums of rows."""
+
+    def lower(plan: Any, node: Any) -> bool:
+        x = plan.info(node.inputs[0])
+        axes = None if len(node.inputs) < 2 or node.inputs[1] is None else plan.constant(node.inputs[1])
+        gone = sorted(_axes(node.attrs, x, axes) or ())
+        if not gone or gone != list(range(gone[0], gone[-1] + 1)) or x.dtype != np.float32:
+            return False
+        factor = 1 / max(1, math.prod(x.shape[axis] for axis in gone)) if mean else 1.0
+        return lower_rows(plan, node, code, gone[0], len(gone), factor=factor)
+
+    return lower
+
+
+def _either(*ways: Callable[..., bool]) -> Callable[..., bool]:
+    """The first of these ways that there is for a node."""
+    return lambda plan, node: any(way(plan, node) for way in ways)
+
+
 def _images(spot: Any, kept: int, gone: int) -> tuple:
     """A place whose first axes are those of images and channels; those that are gone have stride 0."""
     base, offset, strides, item = spot[:4]
@@ -99,7 +120,12 @@ def _within_images(attrs: Attrs, x: Info, axes: Info | None = None) -> bool:
     return axes is not None and axes.data is not None and 0 not in (_axes(attrs, x, axes.data) or ())
 
 
-_POOLED = {"ReduceMean": _lower_pooled(engine.POOL_AVERAGE), "ReduceMax": _lower_pooled(engine.POOL_MAX)}
+_LOWERED = {
+    "ReduceMean": _either(_lower_pooled(engine.POOL_AVERAGE), _lower_total(engine.TOTAL, mean=True)),
+    "ReduceMax": _lower_pooled(engine.POOL_MAX),
+    "ReduceSum": _lower_total(engine.TOTAL), "ReduceL2": _lower_total(engine.ROOT),
+}  # fmt: skip
+_POOLED = frozenset(("ReduceMean", "ReduceMax"))
 
 for _name, _function in {
     "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceProd": np.prod,
@@ -109,4 +135,4 @@ for _name, _function in {
     "ReduceLogSum": lambda x, **kw: np.log(np.sum(x, **kw)),
 }.items():  # fmt: skip
     _more = {"apart": _within_images, "any_order": True} if _name in _POOLED else {}
-    OPS[_name] = Op(_reduction(_function), _reduce_infer, _POOLED.get(_name), **_more)
+    OPS[_name] = Op(_reduction(_function), _reduce_infer, _LOWERED.get(_name), **_more)

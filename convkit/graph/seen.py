@@ -81,8 +81,8 @@ _MOVING: dict[str, Callable[[Attrs, Sequence[Info], Info], list[Window] | None]]
     "ConvTranspose": _transposed, "DepthToSpace": _spread, "Pad": _framed, "Resize": _resized,
 }  # fmt: skip
 _NORMALISING = frozenset((  # which counts as element by element
-    "BatchNormalization", "ChannelNormalization", "GroupNormalization", "Hardmax", "InstanceNormalization", "LRN",
-    "LayerNormalization", "LogSoftmax", "Softmax",
+    "BatchNormalization", "ByNorm", "ChannelNormalization", "GroupNormalization", "Hardmax", "InstanceNormalization",
+    "LRN", "LayerNormalization", "LogSoftmax", "RMSNormalization", "Softmax",
 ))  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from .._shapes import paddings
 from ..graph.elements import NONE, operator_of
 from ..graph.images import padding, pads_for, spatial
 from ..graph.placement import ADDING
+from ..graph.table import positive
 
 Attrs = dict[str, Any]
 _FUSED = ("activation", "sum", "algorithm")  # attributes of convkit's own
@@ -166,6 +167,19 @@ def _channel_norm(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> 
     return writer.emit("Transpose", [y], perm=(0, axes - 1, *range(1, axes - 1)))
 
 
+def _by_norm(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
+    """By the sums of squares."""
+    x, info, axis = inputs[0], writer.info(inputs[0]), np.array([attrs["axis"]], np.int64)
+    epsilon, least = (np.asarray(attrs[name], info.dtype) for name in ("epsilon", "least"))
+    square = writer.emit("ReduceMean" if attrs["mean"] else "ReduceSum", [writer.emit("Mul", [x, x]), axis], keepdims=1)
+    norm = writer.emit("Max", [writer.emit("Sqrt", [writer.emit("Add", [square, epsilon])]), least])
+    y = writer.emit("Div", [x, norm])
+    if len(inputs) < 2:
+        return y
+    after = len(info.shape) - 1 - positive(attrs["axis"], len(info.shape))
+    return writer.emit("Mul", [y, writer.info(inputs[1]).data.reshape(-1, *(1,) * after)])
+
+
 def _itself(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
     return writer.name(inputs[0])
 
@@ -201,6 +215,6 @@ _RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("AdaptiveAveragePool", "AdaptiveMaxPool"), _adaptive),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _chain),
     **dict.fromkeys(("Identity", "Dropout"), _itself),
-    "ConvTranspose": _transposed, "Affine": _affine, "ChannelNormalization": _channel_norm,
+    "ConvTranspose": _transposed, "Affine": _affine, "ChannelNormalization": _channel_norm, "ByNorm": _by_norm,
     "DeformConv": _deformable, "Swish": _swish, "Constant": _constant, "Resize": _resize,
 }  # fmt: skip

@@ -425,7 +425,7 @@ typedef struct ck_row_tile {
   const char *x[CK_MOST_ROWS];
   char *y[CK_MOST_ROWS];
   const void *scale, *bias;
-  double epsilon, factor;
+  double epsilon, factor, least;
   int64_t before, after;
   int quarters;
   const int64_t *labels;

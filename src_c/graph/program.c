@@ -15,6 +15,7 @@ typedef union any_call {
   ck_elementwise elementwise;
   ck_channels channels;
   ck_rows rows;
+  ck_normal normal;
 } any_call;
 
 static ck_run *run_of(int kind, any_call *call) {
@@ -33,12 +34,14 @@ static ck_run *run_of(int kind, any_call *call) {
     return &call->channels.run;
   case CK_STEP_ROWS:
     return &call->rows.run;
+  case CK_STEP_NORMAL:
+    return &call->normal.arrays.run;
   default:
     return &call->elementwise.run;
   }
 }
 
-static ck_status run_call(int kind, int op, const any_call *call) {
+static ck_status run_call(int kind, int op, any_call *call) {
   switch (kind) {
   case CK_STEP_CONV:
     return ck_conv_run(&call->conv, (ck_conv_op)op);
@@ -54,6 +57,8 @@ static ck_status run_call(int kind, int op, const any_call *call) {
     return ck_channels_run(&call->channels);
   case CK_STEP_ROWS:
     return ck_rows_run(&call->rows);
+  case CK_STEP_NORMAL:
+    return ck_normal_forward(&call->normal);
   default:
     return ck_elementwise_run(&call->elementwise);
   }
@@ -65,6 +70,7 @@ static size_t call_bytes(int kind) {
       [CK_STEP_POOL] = sizeof(ck_pool),         [CK_STEP_RESIZE] = sizeof(ck_resize),
       [CK_STEP_GRID] = sizeof(ck_grid_sample),  [CK_STEP_ELEMENTWISE] = sizeof(ck_elementwise),
       [CK_STEP_CHANNELS] = sizeof(ck_channels), [CK_STEP_ROWS] = sizeof(ck_rows),
+      [CK_STEP_NORMAL] = sizeof(ck_normal),
   };
   return bytes[kind];
 }

@@ -1,7 +1,7 @@
-/* Rows of values that are taken together: softmax, cross-entropy, and normalisation, by a row's own moments or by
- * neighbours; see ck_rows. Lanes are rows, whichever way they lie. Sums are of doubles, in two chains of values; those
- * of a few neighbours' squares of the call's own numbers, in one: the bits are the same for every vector and order of
- * the axes. */
+/* Rows of values that are taken together: softmax, cross-entropy, sums, and normalisation, by a row's own moments or
+ * norm, or by neighbours; see ck_rows. Lanes are rows, whichever way they lie. Sums are of doubles, in two chains of
+ * values; those of a few neighbours' squares of the call's own numbers, in one: the bits are the same for every vector
+ * and order of the axes. */
 #ifndef CK_KERNEL_ROWS_H
 #define CK_KERNEL_ROWS_H
 
@@ -52,33 +52,23 @@ CK_INLINE void chain_sums(vwide chains[ROW_CHAINS][ROW_PARTS], double to[VL]) {
   memcpy(to, chains[0], VL * sizeof(double));
 }
 
-/* ---------------------------------------------------------------- mean and deviation */
+/* ---------------------------------------------------------------- sums */
 
-/* Of each row: its mean, what that is short of it, and 1 over the deviation. */
-typedef struct row_moments {
-  REAL mean[VL], rest[VL], inverse[VL];
-} row_moments;
+#if REAL_IS_FLOAT /* squares of doubles have nothing wider */
 
-/* From the sums of what values are above the row's first one, and of the squares: no row's deviation is so small beside
- * that difference that doubles would not hold it. */
-CK_INLINE void moments_of(const double *first, const double *sum, const double *square, double count, double epsilon,
-                          row_moments *to) {
-  for (int i = 0; i < VL; i++) {
-    double above = sum[i] / count, mean = first[i] + above, variance = (square[i] - sum[i] * above) / count;
-    variance = variance < 0 ? 0 : variance;
-    to->mean[i] = (REAL)mean;
-    to->rest[i] = (REAL)(mean - (double)to->mean[i]);
-    to->inverse[i] = (REAL)(1 / __builtin_sqrt(variance + epsilon));
-  }
-}
+/* Of each row: its first value or, without a mean, 0; and the sums of what its values are above that, and of the
+ * squares. */
+typedef struct row_sums {
+  double first[VL], sum[VL], square[VL];
+} row_sums;
 
-static void CK_NAME(rows_moments)(const ck_row_tile *t, row_moments *to) {
+static __attribute__((noinline)) void CK_NAME(sums_of_rows)(const ck_row_tile *t, row_sums *to) {
   vwide first[ROW_PARTS] = {{0}}, sum[ROW_CHAINS][ROW_PARTS] = {{{0}}}, square[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
     row_block(t, t->x, t->x_step, t->x_along, k, n, r);
-    if (k == 0)
+    if (k == 0 && t->op == CK_STANDARD)
       widen(r[0], first);
     CK_UNROLL
     for (int q = 0; q < VL; q++) {
@@ -94,16 +84,47 @@ static void CK_NAME(rows_moments)(const ck_row_tile *t, row_moments *to) {
       }
     }
   }
-  double firsts[VL], sums[VL], squares[VL];
-  chain_sums(sum, sums);
-  chain_sums(square, squares);
-  memcpy(firsts, first, sizeof(firsts));
-  moments_of(firsts, sums, squares, (double)t->c, t->epsilon, to);
+  chain_sums(sum, to->sum);
+  chain_sums(square, to->square);
+  memcpy(to->first, first, sizeof(to->first));
+}
+
+CK_INLINE void total_rows(const ck_row_tile *t) {
+  row_sums sums;
+  CK_NAME(sums_of_rows)(t, &sums);
+  for (int64_t i = 0; i < t->rows; i++) {
+    const double total = t->factor * (t->op == CK_TOTAL ? sums.sum[i] : sums.square[i]);
+    *(real_u *)t->y[i] = (REAL)(t->op == CK_TOTAL ? total : __builtin_sqrt(total));
+  }
+}
+
+/* ---------------------------------------------------------------- mean and deviation, or norm */
+
+/* Of each row: its mean, what that is short of it, and 1 over the deviation; or zeros, and 1 over the norm. */
+typedef struct row_moments {
+  REAL mean[VL], rest[VL], inverse[VL];
+} row_moments;
+
+/* No row's deviation is so small beside the difference of its values from the first that doubles would not hold it. */
+CK_INLINE void moments_of(const ck_row_tile *t, const row_sums *sums, row_moments *to) {
+  const double count = (double)t->c;
+  for (int i = 0; i < VL; i++) {
+    const double above = t->op == CK_STANDARD ? sums->sum[i] / count : 0, mean = sums->first[i] + above;
+    const double variance = (sums->square[i] - sums->sum[i] * above) / count;
+    const double norm = __builtin_sqrt(t->epsilon + t->factor * sums->square[i]);
+    to->mean[i] = (REAL)mean;
+    to->rest[i] = (REAL)(mean - (double)to->mean[i]);
+    to->inverse[i] = (REAL)(1 / (t->op == CK_STANDARD ? __builtin_sqrt((variance < 0 ? 0 : variance) + t->epsilon)
+                                 : norm < t->least    ? t->least
+                                                      : norm));
+  }
 }
 
 CK_INLINE void standard_rows(const ck_row_tile *t) {
+  row_sums sums;
   row_moments moments;
-  CK_NAME(rows_moments)(t, &moments);
+  CK_NAME(sums_of_rows)(t, &sums);
+  moments_of(t, &sums, &moments);
   const vreal mean = v_loadu(moments.mean), rest = v_loadu(moments.rest), inverse = v_loadu(moments.inverse);
   const REAL *scale = t->scale, *bias = t->bias;
   for (int64_t k = 0; k < t->c; k += VL) {
@@ -120,6 +141,8 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
     store_block(t, k, n, r);
   }
 }
+
+#endif
 
 /* ---------------------------------------------------------------- softmax */
 
@@ -234,8 +257,12 @@ static void CK_NAME(row_tile)(const ck_row_tile *t) {
     CK_NAME(softmax_rows)(t, largest, sums);
   else if (t->op == CK_CROSS_ENTROPY)
     cross_entropy_rows(t);
-  else if (t->op == CK_STANDARD)
+#if REAL_IS_FLOAT
+  else if (t->op == CK_STANDARD || t->op == CK_BY_NORM)
     standard_rows(t);
+  else if (t->op == CK_TOTAL || t->op == CK_ROOT)
+    total_rows(t);
+#endif
   else
     response_rows(t);
 }

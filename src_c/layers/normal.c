@@ -14,6 +14,9 @@
  * TRIES: of a shift. */
 enum { NEAR = 2, TRIES = 3, ALIGNMENT = 64 };
 
+/* Of float32 whose scale nobody else chooses: no difference of two values overflows, and doubles hold all squares. */
+static const double QUARTER = 0.25;
+
 /* Sums and the numbers of a map, [c] of the arrays' dtype each, lie in the workspace. */
 typedef struct normal_call {
   const ck_normal *call;
@@ -43,11 +46,25 @@ static int64_t sum_bytes(const ck_channels *arrays) {
   return ck_round_up(arrays->c * 2 * (int64_t)sizeof(double), ALIGNMENT);
 }
 
+/* Of what is known, where the caller has no place for it. */
+static int64_t known_bytes(const ck_normal *call) {
+  return call->known ? 0 : ck_round_up(CK_KNOWN * call->channels * (int64_t)sizeof(double), ALIGNMENT);
+}
+
 int64_t ck_normal_workspace(const ck_normal *call) {
   double some;
   ck_channels sums = call->arrays;
   sums.sums = &some;
-  return sum_bytes(&sums) + CK_CHANNEL_NUMBERS * number_bytes(&sums) + ck_channels_workspace(&sums);
+  return known_bytes(call) + sum_bytes(&sums) + CK_CHANNEL_NUMBERS * number_bytes(&sums) + ck_channels_workspace(&sums);
+}
+
+static void keep_known(ck_normal *call) {
+  const int64_t bytes = known_bytes(call);
+  call->known = call->arrays.run.workspace;
+  call->arrays.run.workspace = (char *)call->arrays.run.workspace + bytes;
+  call->arrays.run.workspace_bytes -= bytes;
+  for (int64_t c = 0; c < call->channels; c++)
+    call->known[CK_SCALE * call->channels + c] = QUARTER;
 }
 
 static normal_call begin(const ck_normal *call) {
@@ -78,10 +95,6 @@ static double *known(const ck_normal *call, ck_known what, int64_t channel) {
   return call->known + what * call->channels + channel;
 }
 
-static double weight_of(const ck_normal *call, int64_t channel) {
-  return call->weight ? real_at(call->weight, channel, (size_t)call->arrays.kernels->real_size) : 1;
-}
-
 /* The sums of a channel, out of its pieces' in their order. */
 static void sums_of(const normal_call *p, int64_t channel, double sums[2]) {
   const int64_t pieces = p->call->pieces;
@@ -95,21 +108,31 @@ static void sums_of(const normal_call *p, int64_t channel, double sums[2]) {
   sums[1] = two;
 }
 
-static double bias_of(const ck_normal *call, int64_t channel) {
-  return call->bias ? real_at(call->bias, channel, (size_t)call->arrays.kernels->real_size) : 0;
+/* A channel's weight or bias: the piece's, where pieces have their own. */
+static double number_of(const normal_call *p, const void *numbers, int64_t channel, int64_t piece, double otherwise) {
+  const int64_t i = p->call->apart ? channel * p->call->pieces + piece : channel;
+  return numbers ? real_at(numbers, i, (size_t)p->sums.kernels->real_size) : otherwise;
 }
+
+static double weight_of(const normal_call *p, int64_t channel) { return number_of(p, p->call->weight, channel, 0, 1); }
 
 /* The map from d to xhat * weight + bias: its two numbers lie side by side, from the first of these places on. */
 enum { TO_XHAT = 2, TO_ACTIVATION = CK_MAP_NUMBERS };
 
-static void set_slope(const normal_call *p, int number, int64_t channel, double weight, double bias) {
-  const double slope = *known(p->call, CK_INV_STD, channel) * weight;
-  set_number(p, number, channel, slope);
-  set_number(p, number + 1, channel, bias - *known(p->call, CK_REST, channel) * slope);
+static void set_slope(const normal_call *p, int number, int64_t channel, const void *weight, const void *bias) {
+  const int64_t pieces = p->call->pieces, bytes = number_bytes(&p->sums);
+  const size_t real_size = (size_t)p->sums.kernels->real_size;
+  const double inv_std = *known(p->call, CK_INV_STD, channel), rest = *known(p->call, CK_REST, channel);
+  char *slopes = p->numbers + number * bytes, *adds = slopes + bytes;
+  for (int64_t i = 0; i < pieces; i++) {
+    const double slope = inv_std * number_of(p, weight, channel, i, 1);
+    set_real(slopes, channel * pieces + i, real_size, slope);
+    set_real(adds, channel * pieces + i, real_size, number_of(p, bias, channel, i, 0) - rest * slope);
+  }
 }
 
 /* The map from x to xhat * weight + bias. */
-static void set_map(const normal_call *p, int64_t channel, double weight, double bias) {
+static void set_map(const normal_call *p, int64_t channel, const void *weight, const void *bias) {
   set_number(p, 0, channel, *known(p->call, CK_SCALE, channel));
   set_number(p, 1, channel, *known(p->call, CK_SHIFT, channel));
   set_slope(p, TO_XHAT, channel, weight, bias);
@@ -194,7 +217,7 @@ static ck_status forward(const normal_call *p, ck_worker *worker, int64_t first,
       }
   }
   for (int64_t c = first; c < end; c++)
-    set_map(p, c, weight_of(call, c), bias_of(call, c));
+    set_map(p, c, call->weight, call->bias);
   return status == CK_OK ? run_map(p, worker, first, end) : status;
 }
 
@@ -204,6 +227,8 @@ ck_status ck_normal_forward(ck_normal *call) {
   const double least = is_float ? FLT_MIN / FLT_EPSILON / FLT_EPSILON : DBL_MIN / DBL_EPSILON / DBL_EPSILON;
   if (call->arrays.run.workspace_bytes < ck_normal_workspace(call))
     return CK_WORKSPACE;
+  if (!call->known)
+    keep_known(call);
   normal_call p = begin(call);
   p.sums.g.data = p.map.g.data = NULL;
   const ck_status status = run(&p, forward);
@@ -241,14 +266,14 @@ static void set_constant(const normal_call *p, int64_t channel) {
   const double steep = *known(call, CK_INV_STD, channel) * *known(call, CK_SCALE, channel);
   set_number(p, 0, channel, 1);
   set_number(p, 1, channel, 0);
-  set_number(p, 2, channel, steep * weight_of(call, channel));
+  set_number(p, 2, channel, steep * weight_of(p, channel));
   set_number(p, 3, channel, 0);
 }
 
 static void take_sums(const normal_call *p, int64_t channel) {
   const ck_normal *call = p->call;
   const double steep = *known(call, CK_INV_STD, channel) * *known(call, CK_SCALE, channel);
-  const double weight = weight_of(call, channel);
+  const double weight = weight_of(p, channel);
   double sums[2];
   sums_of(p, channel, sums);
   if (call->total)
@@ -264,8 +289,8 @@ static ck_status backward(const normal_call *p, ck_worker *worker, int64_t first
   const ck_normal *call = p->call;
   if (!call->constant || call->total || call->product) {
     for (int64_t c = first; c < end; c++) {
-      set_map(p, c, 1, 0);
-      set_slope(p, TO_ACTIVATION, c, weight_of(call, c), bias_of(call, c)); /* bit by bit what forward had */
+      set_map(p, c, NULL, NULL);
+      set_slope(p, TO_ACTIVATION, c, call->weight, call->bias); /* bit by bit what forward had */
     }
     const ck_status status = form_sums(p, worker, first, end);
     if (status != CK_OK)

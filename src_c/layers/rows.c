@@ -58,6 +58,7 @@ ck_status ck_rows_run(const ck_rows *call) {
                          .bias = call->bias,
                          .epsilon = call->epsilon,
                          .factor = call->factor,
+                         .least = call->least,
                          .before = call->before,
                          .after = call->after,
                          .quarters = call->quarters};

@@ -202,6 +202,16 @@ def test_explained_nodes_carry_their_time():
     assert float(summed.split()[0]) * 1e-3 == pytest.approx(sum(node.seconds or 0 for node in told.nodes), rel=0.01)
 
 
+@pytest.mark.thorough
+def test_functions_of_numpy_have_their_time_beside_the_engines():
+    whole = graph.Graph()
+    x = whole.input("x", graph.Info((50, 60, 70), np.dtype(np.float32)))
+    whole.outputs, whole.output_names = [x.emit("Floor").emit("Relu").emit("Round").emit("Sigmoid")], ["y"]
+    told = graph.Network(whole).explain((50, 60, 70))
+    assert [node.how for node in told.nodes] == ["NumPy", "engine"] * 2
+    assert all(0 < node.seconds < 1.5 * told.seconds for node in told.nodes)
+
+
 def test_a_graph_that_others_pushed_out_meanwhile_is_still_this_calls(monkeypatch):
     monkeypatch.setattr(graph.network, "_PLANS", 0)
     assert Branching().prepare((2, 3))(noise(4, 3)).shape == (4, 3, 1)

@@ -170,6 +170,19 @@ GELUS = {
     "a halved gate": lambda w, x: emit(w, "Mul", x, emit(w, "Mul", error_gate(w, x), HALF)),
     "divided": lambda w, x: emit(w, "Div", emit(w, "Mul", error_gate(w, x), x), np.array(2.0)),
 }
+
+
+def tanh_gate(w, x, cubic, number=(2 / np.pi) ** 0.5):
+    inner = emit(w, "Mul", np.array(number), emit(w, "Add", x, cubic(w, x)))
+    return emit(w, "Add", np.array(1.0), emit(w, "Tanh", inner))
+
+
+CUBICS = {
+    "a power": lambda w, x: emit(w, "Mul", emit(w, "Pow", x, np.array(3.0)), np.array(0.044715)),
+    "products": lambda w, x: emit(w, "Mul", np.array(0.044715), emit(w, "Mul", x, emit(w, "Mul", x, x))),
+    "another number": lambda w, x: emit(w, "Mul", emit(w, "Pow", x, np.array(3.0)), np.array(0.0447)),
+    "a square": lambda w, x: emit(w, "Mul", emit(w, "Mul", x, x), np.array(0.044715)),
+}
 NO_GELUS = {
     "whole": lambda w, x: emit(w, "Mul", x, error_gate(w, x)),
     "another's gate": lambda w, x: emit(w, "Mul", emit(w, "Mul", emit(w, "Neg", x), error_gate(w, x)), HALF),
@@ -183,6 +196,65 @@ def test_gelu_spelt_out(name):
     network, wanted = made((GELUS | NO_GELUS)[name], x)
     assert ([node.op for node in network.graph.nodes] == ["Gelu"]) == (name in GELUS)
     np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CUBICS)
+def test_gelu_by_tanh_spelt_out(name):
+    x = np.linspace(-5, 5, 41).reshape(1, 1, 41)
+    network, wanted = made(lambda w, x: emit(w, "Mul", emit(w, "Mul", x, tanh_gate(w, x, CUBICS[name])), HALF), x)
+    found = [(node.op, node.attrs) for node in network.graph.nodes] == [("Gelu", {"approximate": "tanh"})]
+    assert found == (name in ("a power", "products"))
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+def root_mean(w, x, axis, squared="Pow", epsilon=1e-3):
+    square = emit(w, "Pow", x, np.array(2.0)) if squared == "Pow" else emit(w, "Mul", x, x)
+    mean = emit(w, "ReduceMean", square, np.array([axis]), keepdims=1)
+    return emit(w, "Sqrt", emit(w, "Add", mean, np.array(epsilon)))
+
+
+def norm_of(w, x, axis, least=1e-6, op="Clip"):
+    norm = emit(w, "ReduceL2", x, np.array([axis]), keepdims=1)
+    return emit(w, op, norm, np.array(least))
+
+
+def over_norm(w, x, axis, shape_of=None, **options):
+    shape = emit(w, "Shape", x if shape_of is None else shape_of)
+    return emit(w, "Div", x, emit(w, "Expand", norm_of(w, x, axis, **options), shape))
+
+
+def times_inverse(w, x, axis, scale, inverse="Div"):
+    root = root_mean(w, x, axis, squared="Mul")
+    by = emit(w, "Div", ONE, root) if inverse == "Div" else emit(w, "Reciprocal", root)
+    return emit(w, "Mul", scale, emit(w, "Mul", x, by))
+
+
+BY_NORM = {
+    "over a root": (["ByNorm"], lambda w, x: emit(w, "Div", x, root_mean(w, x, 2))),
+    "the last axis": (["ByNorm"], lambda w, x: emit(w, "Mul", emit(w, "Div", x, root_mean(w, x, -1)), noise(5))),
+    "an inverse": (["ByNorm"], lambda w, x: times_inverse(w, x, 1, noise(4, 1, 1))),
+    "a reciprocal": (["ByNorm"], lambda w, x: times_inverse(w, x, -1, noise(5), "Reciprocal")),
+    "a scale for each row": (["ByNorm", "Mul"], lambda w, x: times_inverse(w, x, -1, noise(6, 1))),
+    "a norm": (["ByNorm"], lambda w, x: over_norm(w, x, -1)),
+    "a norm of channels": (["ByNorm"], lambda w, x: over_norm(w, x, 1, op="Max")),
+    "not repeated": (["ByNorm"], lambda w, x: emit(w, "Div", x, norm_of(w, x, -2))),
+    "another's norm": (None, lambda w, x: emit(w, "Div", emit(w, "Neg", x), norm_of(w, x, -1))),
+    "another's mean": (None, lambda w, x: emit(w, "Div", emit(w, "Neg", x), root_mean(w, x, -1))),
+    "a difference": (None, lambda w, x: emit(w, "Sub", x, root_mean(w, x, -1))),
+    "turned around": (None, lambda w, x: emit(w, "Div", norm_of(w, x, -1), emit(w, "Add", x, ONE))),
+}
+
+
+@pytest.mark.parametrize("name", BY_NORM)
+def test_division_by_a_norm_spelt_out(name, tmp_path):
+    expected, build = BY_NORM[name]
+    x = noise(2, 4, 6, 5)
+    network, wanted = made(lambda w, x: build(w, emit(w, "Relu", x)), x)
+    ops = [node.op for node in network.graph.nodes]
+    assert ops == ["Relu", *expected] if expected else "ByNorm" not in ops
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+    onnx_backend.export(network, tmp_path / "norm.onnx", x.shape)
+    np.testing.assert_allclose(onnx_backend.load(tmp_path / "norm.onnx")(x), wanted, rtol=1e-12, atol=1e-12)
 
 
 def standardised(w, x, axis, scale, bias=None, squared="Pow", epsilon=1e-3):

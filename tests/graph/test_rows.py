@@ -103,6 +103,52 @@ def test_normalisation_of_channels_has_the_bits_of_that_of_the_last_axis(shape):
     np.testing.assert_array_equal(y, np.moveaxis(last, -1, 1))
 
 
+@pytest.mark.parametrize("op", ("ReduceSum", "ReduceMean", "ReduceL2"))
+@pytest.mark.parametrize("shape, axis", SHAPES)
+def test_sums_along_axes(op, shape, axis):
+    x, axes = noise(shape, "float32"), [axis, *range(axis + 1, len(shape) - 1)]
+    magnitude = OPS["ReduceSum"].run({}, np.abs(x.astype(np.float64)), np.array(axes))
+    for keepdims in (0, 1):
+        wanted = OPS[op].run({"keepdims": keepdims}, x.astype(np.float64), np.array(axes))
+        y = run(op, x, (np.array(axes),), keepdims=keepdims)
+        assert y.shape == wanted.shape
+        assert (np.abs(y - wanted) <= np.finfo(np.float32).eps * magnitude.reshape(wanted.shape)).all()
+
+
+def test_few_long_rows_are_numpys():
+    x = noise((2, 1 << 14), "float32")
+    made = network("ReduceSum", x, (np.array([1]),), keepdims=0)
+    assert [node.how for node in made.explain(x, measure=False).nodes] == ["NumPy"]
+    np.testing.assert_allclose(made(x), x.astype(np.float64).sum(1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("mean", (True, False))
+@pytest.mark.parametrize("shape, axis", SHAPES)
+def test_division_by_a_norm(shape, axis, mean):
+    x, scale = noise(shape, "float32"), noise(shape[axis : axis + 1], "float32", 1)
+    attrs = {"axis": axis, "mean": mean, "epsilon": 1e-3 * mean, "least": 1e-2}
+    x[0] = 0
+    for numbers in ((scale,), ()):
+        wanted = OPS["ByNorm"].run(attrs, x.astype(np.float64), *numbers)
+        np.testing.assert_allclose(run("ByNorm", x, numbers, **attrs), wanted, rtol=6e-7)
+
+
+@pytest.mark.parametrize("shape, axis", SHAPES)
+def test_normalisation_by_the_mean_square_of_the_last_axes(shape, axis):
+    x, scale = noise(shape, "float32"), noise(shape[axis:], "float32", 1)
+    wanted = OPS["RMSNormalization"].run({"axis": axis}, x.astype(np.float64), scale)
+    np.testing.assert_allclose(run("RMSNormalization", x, (scale,), axis=axis), wanted, rtol=6e-7)
+
+
+@pytest.mark.parametrize("size", (1e30, 1e-30))
+def test_norms_of_numbers_of_any_size(size):
+    x = (noise((9, 33), "float64") * size).astype(np.float32)
+    wanted = np.linalg.norm(x.astype(np.float64), axis=1)
+    np.testing.assert_allclose(run("ReduceL2", x, (np.array([1]),), keepdims=0), wanted, rtol=1e-6)
+    made = run("ByNorm", x, axis=1, mean=False, epsilon=0.0, least=1e-12)
+    np.testing.assert_allclose(made, x / np.maximum(wanted, 1e-12)[:, np.newaxis], rtol=1e-6)
+
+
 def test_a_large_mean_and_a_constant_row():
     """What is left of numbers that hardly differ is as exact as they are."""
     x = (1e4 + noise((9, 64), "float32")).astype(np.float32)
