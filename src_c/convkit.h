@@ -458,8 +458,7 @@ ck_status ck_descent_run(const ck_descent *calls, int64_t count, const ck_run *r
 /* ------------------------------------------------------------------ programs */
 
 /* One call of a program, made once and run many times on other memory: `call` points to the struct of its family, whose
- * run is overwritten but for the threads. In its i-th of `times` runs the pointer at byte `field` of that struct is
- * bases[base] + offset + i * step. */
+ * run is overwritten but for the threads, and whose pointer at byte `field` is bases[base] + offset + turn * step. */
 typedef enum ck_step_kind {
   CK_STEP_CONV = 0,   /* op: ck_conv_op */
   CK_STEP_DEFORM = 1, /* forward */
@@ -470,26 +469,30 @@ typedef enum ck_step_kind {
   CK_STEP_CHANNELS = 6,
   CK_STEP_ROWS = 7,
   CK_STEP_NORMAL = 8, /* forward, `known` being NULL */
+  CK_STEP_TURNS = 9,  /* no call: the steps behind it, so many of them, are taken in turn, again and again */
 } ck_step_kind;
 
 typedef struct ck_place {
-  int field, base;
+  int field, base; /* CK_ROOM: in the memory of those who take the turn; CK_FIXED: the offset is an address */
   int64_t offset, step;
 } ck_place;
 
-enum { CK_STEP_PLACES = 6 };
+enum { CK_STEP_PLACES = 6, CK_ROOM = -1, CK_FIXED = -2 };
 typedef struct ck_step {
   int kind, op;
   const void *call;
-  int64_t times;
-  int apart;         /* on so many threads turns run side by side, each a call for one; 0: one after the other */
-  int64_t workspace; /* of a turn that is apart, bytes, a multiple of 64 */
   int places;
   ck_place place[CK_STEP_PLACES];
+  /* Of CK_STEP_TURNS, else 0: */
+  int behind;              /* how many steps */
+  int64_t times;           /* turns */
+  int apart;               /* on so many threads turns run side by side, each call for one; 0: one after the other */
+  int64_t room, workspace; /* of a turn, bytes, multiples of 64 */
 } ck_step;
 
-/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; of turns that are apart, what all
- * threads that run them do. `seconds`, where not NULL, gets the time that each took. */
+/* Runs them in turn. The workspace of `run` is the largest that one of them asks for; of turns, their room and their
+ * workspace, for all threads that run them side by side. `seconds`, where not NULL, gets the time that each took, and
+ * of turns the first what all did. */
 ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds);
 
 /* ------------------------------------------------------------------ memory */

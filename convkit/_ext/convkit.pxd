@@ -328,6 +328,9 @@ cdef extern from "convkit.h" nogil:
         CK_STEP_CHANNELS
         CK_STEP_ROWS
         CK_STEP_NORMAL
+        CK_STEP_TURNS
+        CK_ROOM
+        CK_FIXED
 
     ctypedef struct ck_place:
         int field, base
@@ -336,11 +339,12 @@ cdef extern from "convkit.h" nogil:
     ctypedef struct ck_step:
         int kind, op
         const void *call
-        int64_t times
-        int apart
-        int64_t workspace
         int places
         ck_place place[CK_STEP_PLACES]
+        int behind
+        int64_t times
+        int apart
+        int64_t room, workspace
 
     ck_status ck_program_run(const ck_step *steps, int64_t count, char **bases, const ck_run *run,
                              double *seconds) noexcept

@@ -89,6 +89,8 @@ SMALLER: int
 SOFTMAX: int
 STANDARD: int
 RESPONSE: int
+ROOM: int
+FIXED: int
 BY_NORM: int
 TOTAL: int
 ROOT: int
@@ -248,10 +250,12 @@ class Program:
     isa: str
 
     def __init__(self, threads: int, isa: str) -> None: ...
-    def repeat(self, times: int, steps: tuple[int, ...]) -> None: ...
+    def turns(self, times: int, steps: int, apart: bool, room: int) -> None: ...
+    def fixed(self, array: np.ndarray) -> _Spot: ...
+    def moving(self, steps: tuple[int, ...]) -> None: ...
     def conv(
         self, geometry: Geometry, transposed: bool, x: _Spot, weight: _Spot, bias: np.ndarray | None, y: _Spot,
-        add: bool, activation: _Activation, algorithm: int, panels: Panels | None, apart: bool = False,
+        add: bool, activation: _Activation, algorithm: int, panels: Panels | None,
     ) -> None: ...  # fmt: skip
     def deform(
         self, geometry: Geometry, offset_groups: int, x: _Spot, offset: _Spot, mask: _Spot | None, weight: _Spot,

@@ -19,6 +19,8 @@ cdef class Program:
     cdef readonly int64_t workspace
     cdef readonly int threads
     cdef readonly str isa
+    cdef Py_ssize_t turning  # the step whose turns the next `left` steps are
+    cdef int left
     cdef list kept
     cdef const ck.ck_kernels *f32
     cdef const ck.ck_kernels *f64
@@ -40,7 +42,7 @@ cdef class Program:
         return self.f32 if item == 4 else self.f64
 
     cdef ck.ck_step *begin(self, int kind, int op, const void *call, size_t size, ck.ck_run *run) except NULL:
-        """One more step, without places yet."""
+        """One more step, without places yet; run.threads are those that its call was planned for."""
         cdef void *room
         cdef ck.ck_step *step
         if self.count == self.room:
@@ -55,19 +57,43 @@ cdef class Program:
         memcpy(room, call, size)
         step = &self.steps[self.count]
         memset(step, 0, sizeof(ck.ck_step))
-        step.kind, step.op, step.call, step.times = kind, op, room, 1
-        self.workspace = max(self.workspace, run.workspace_bytes)
+        step.kind, step.op, step.call = kind, op, room
         self.count += 1
+        if self.left:
+            self.left -= 1
+            self.make_room(run)
+        else:
+            self.workspace = max(self.workspace, run.workspace_bytes)
         return step
 
-    cdef void set_apart(self, ck.ck_step *step, const ck.ck_run *run) noexcept:
-        """Turns side by side on all threads, or as many as their limit allows workspace for."""
-        cdef int64_t threads = self.threads
-        step.workspace = (run.workspace_bytes + 63) // 64 * 64
-        if run.limit and step.workspace:
-            threads = max(1, min(threads, run.limit // step.workspace))
-        step.apart = <int>threads
-        self.workspace = max(self.workspace, threads * step.workspace)
+    cdef void make_room(self, const ck.ck_run *run) noexcept:
+        """For one more call of the turns; side by side on all threads, or as many as their limit allows memory for."""
+        cdef ck.ck_step *step = &self.steps[self.turning]
+        cdef int64_t threads = self.threads, each
+        step.workspace = max(step.workspace, (run.workspace_bytes + 63) // 64 * 64)
+        each = step.room + step.workspace
+        if run.limit and each:
+            threads = max(1, min(threads, run.limit // each))
+        step.apart = <int>threads if step.apart else 0
+        self.workspace = max(self.workspace, max(step.apart, 1) * each)
+
+    cdef int each(self) noexcept:
+        """Threads of a call."""
+        return 1 if self.left and self.steps[self.turning].apart else self.threads
+
+    def turns(self, Py_ssize_t times, int steps, bint apart, int64_t room):
+        """The next so many steps are run in turn, so many times, `moving` their places on; each has this much room.
+
+        Turns that are apart run side by side, by one thread each.
+        """
+        cdef ck.ck_run none
+        cdef ck.ck_step *step
+        if times == 1 and not room:
+            return
+        memset(&none, 0, sizeof(none))
+        step = self.begin(ck.CK_STEP_TURNS, 0, &none, 1, &none)
+        step.behind, step.times, step.apart, step.room = steps, times, apart, (room + 63) // 64 * 64
+        self.turning, self.left = self.count - 1, steps
 
     cdef int place(self, ck.ck_step *step, const void *call, void **pointer, spot) except -1:
         """Says where the pointer, a field of the call, leads to; nowhere for None."""
@@ -84,26 +110,27 @@ cdef class Program:
         step.places += 1
         return 0
 
-    def repeat(self, Py_ssize_t times, tuple steps):
-        """The latest step is run so many times, each place moved on by its step of bytes."""
+    def fixed(self, cnp.ndarray array not None):
+        """The place of an array, which the program keeps, as one that turns may move on."""
+        self.kept.append(array)
+        return FIXED, <int64_t>cnp.PyArray_DATA(array), (<object>array).strides, cnp.PyArray_ITEMSIZE(array)
+
+    def moving(self, tuple steps):
+        """With every turn the latest step's places move on by these bytes."""
         cdef ck.ck_step *step = &self.steps[self.count - 1]
-        step.times = times
         for i in range(step.places):
             step.place[i].step = steps[i]
 
     def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add,
-             tuple activation, int algorithm, Panels panels, bint apart=False):
-        """conv_forward; with `add`, y holds what is added. The weight may lie ready, in panels.
-
-        Repeated, turns that are apart run side by side, by one thread each.
-        """
+             tuple activation, int algorithm, Panels panels):
+        """conv_forward; with `add`, y holds what is added. The weight may lie ready, in panels."""
         cdef ck.ck_conv call
         cdef ck.ck_conv_op op = ck.CK_TRANSPOSED if transposed else ck.CK_FORWARD
         cdef ck.ck_tensor *source = &call.y if transposed else &call.x
         cdef ck.ck_tensor *result = &call.x if transposed else &call.y
         cdef ck.ck_step *step
         code, a, b = activation
-        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, 1 if apart else self.threads)
+        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.each())
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
@@ -115,8 +142,6 @@ cdef class Program:
         else:
             self.kept.append(panels.fetch(geometry, &call, op))
         step = self.begin(ck.CK_STEP_CONV, op, &call, sizeof(call), &call.run)
-        if apart:
-            self.set_apart(step, &call.run)
         self.place(step, &call, &source.data, x)
         self.place(step, &call, &result.data, y)
         self.place(step, &call, &call.weight.data, weight)
@@ -128,7 +153,7 @@ cdef class Program:
         cdef ck.ck_step *step
         memset(&call, 0, sizeof(call))
         code, a, b = activation
-        set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
+        set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.each())
         call.nd, call.offset_groups = geometry.nd, offset_groups
         set_spot_tensor(&call.conv.x, x)
         set_spot_tensor(&call.conv.y, y)
@@ -157,7 +182,7 @@ cdef class Program:
         set_spot_tensor(&call.y, y)
         if indices is not None:
             set_spot_tensor(&call.indices, indices)
-        set_run(&call.run, self.threads)
+        set_run(&call.run, self.each())
         plan_pool(&call, <ck.ck_pool_op>op)
         step = self.begin(ck.CK_STEP_POOL, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -171,7 +196,7 @@ cdef class Program:
         call.kernels = self.kernels(item)
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.y, y)
-        set_run(&call.run, self.threads)
+        set_run(&call.run, self.each())
         plan_resize(&call, ck.CK_RESIZE)
         step = self.begin(ck.CK_STEP_RESIZE, ck.CK_RESIZE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -188,7 +213,7 @@ cdef class Program:
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.grid, grid)
         set_spot_tensor(&call.y, y)
-        set_run(&call.run, self.threads)
+        set_run(&call.run, self.each())
         plan_grid(&call, ck.CK_GRID_SAMPLE)
         step = self.begin(ck.CK_STEP_GRID, ck.CK_GRID_SAMPLE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -211,7 +236,7 @@ cdef class Program:
         if b is not None:
             set_spot_strided(&call.b, b)
         call.activation, call.act_a, call.act_b = activation
-        set_run(&call.run, self.threads)
+        set_run(&call.run, self.each())
         step = self.begin(ck.CK_STEP_ELEMENTWISE, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.y.data, y)
         self.place(step, &call, &call.a.data, a)
@@ -231,7 +256,7 @@ cdef class Program:
         for i in range(len(numbers)):
             call.numbers[i] = cnp.PyArray_DATA(numbers[i])
         self.kept.append(numbers)
-        set_run(&call.run, self.threads)
+        set_run(&call.run, self.each())
         plan_channels(&call)
         step = self.begin(ck.CK_STEP_CHANNELS, 0, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -251,7 +276,7 @@ cdef class Program:
         call.pieces, call.channels, call.apart = pieces, call.arrays.c // pieces, True
         call.weight, call.bias, call.epsilon = data_of(weight), data_of(bias), epsilon
         self.kept += [weight, bias]
-        set_run(&call.arrays.run, self.threads)
+        set_run(&call.arrays.run, self.each())
         plan_normal(&call)
         step = self.begin(ck.CK_STEP_NORMAL, 0, &call, sizeof(call), &call.arrays.run)
         self.place(step, &call, &call.arrays.x.data, x)
@@ -276,7 +301,7 @@ cdef class Program:
         call.epsilon, call.factor, call.least = epsilon, factor, least
         if neighbours:
             call.before, call.after, call.quarters = neighbours
-        set_run(&call.run, self.threads)
+        set_run(&call.run, self.each())
         step = self.begin(ck.CK_STEP_ROWS, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)
@@ -310,12 +335,17 @@ cdef class Program:
 
     def explain(self, Py_ssize_t index):
         """What a convolution's step would do, as `conv_explain` has it."""
+        cdef Py_ssize_t given = index
         cdef const ck.ck_step *step = &self.steps[index]
         if step.kind != ck.CK_STEP_CONV:
             return None
         told = explained(<const ck.ck_conv *>step.call, <ck.ck_conv_op>step.op)
-        if step.apart:
-            told["threads"] = step.apart
+        while index > 0:
+            index -= 1
+            if self.steps[index].kind == ck.CK_STEP_TURNS:
+                if self.steps[index].apart and index + self.steps[index].behind >= given:
+                    told["threads"] = self.steps[index].apart
+                break
         return told
 
 

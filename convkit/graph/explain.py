@@ -14,7 +14,7 @@ from .._timing import bursts_of
 from .._words import byte_count, counted, dimensions, percent, rounded
 from .elements import NONE, operator_of
 from .ir import Node
-from .placement import JOINING
+from .placement import ADDING, JOINING
 from .plan import Plan
 from .table import OPS, bytes_of
 
@@ -169,7 +169,7 @@ def _node(plan: Plan, node: Node, spent: float | None, rate: float | None, triad
     share = None
     if spent:
         share = max(flops / (rate * 1e9), moved / (triad * 1e9)) / spent
-    added = "+Add" if len(node.inputs) > 3 and node.inputs[3] is not None and node.op != "DeformConv" else ""
+    added = "+Add" if node.op in ADDING and len(node.inputs) > 3 and node.inputs[3] is not None else ""
     code = node.attrs.get("activation", NONE)
     name = f"{node.op}{added}{'' if code == NONE else f'+{operator_of(code)[0]}'}"
     return NodeReport(node.path, name, plan.whole(outputs[0]).shape, _how(plan, node), flops, moved, spent, share)

@@ -14,6 +14,7 @@ from .._ext import engine
 from .elements import COPY, engine_pass
 from .ir import Graph, Node, Value, at
 from .placement import Placement, Spot, contiguous
+from .scores import attending
 from .shuffles import shuffled
 from .table import OPS, Info, bytes_of, folded, inferred, results_of
 
@@ -62,8 +63,11 @@ class Sized:
 
     @cached_property
     def placement(self) -> Placement:
-        """Where the nodes' values lie, a shuffle of channels being one node."""
-        return Placement(self.graph, shuffled(self.nodes, self.infos, self.graph.outputs), self.infos)
+        """Where the nodes' values lie, a shuffle of channels being one node, and so are scores and what they weigh."""
+        nodes, outputs = self.nodes, self.graph.outputs
+        for joined in (shuffled, attending):
+            nodes = joined(nodes, self.infos, outputs)
+        return Placement(self.graph, nodes, self.infos)
 
 
 def _inferred(graph: Graph, given: list[Info], max_bytes: int | None) -> tuple[list[Node], dict[Value, Info]]:

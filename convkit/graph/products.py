@@ -58,10 +58,10 @@ def _lower_gemm(plan: Any, node: Any) -> bool:
     if plan.info(node.outputs[0]).shape != product:
         return False
     bias, turned = None if bias is None else bias.reshape(-1), not attrs.get("transB", 0)
-    x = _image(x, transposed=bool(attrs.get("transA", 0)))
+    x = as_image(x, transposed=bool(attrs.get("transA", 0)))
     inner = plan.info(a).shape[0 if attrs.get("transA", 0) else 1]
-    images, kernel = (x, _image(plan.spot(node.outputs[0]))), _kernel(plan.spot(b), turned)
-    lower_product(plan, node, _pixels(rows, inner, columns), images, b, kernel, (False, "Gemm", turned), bias, add)
+    images, kernel = (x, as_image(plan.spot(node.outputs[0]))), as_kernel(plan.spot(b), turned)
+    lower_product(plan, node, as_pixels(rows, inner, columns), images, b, kernel, (False, "Gemm", turned), bias, add)
     return True
 
 
@@ -80,7 +80,7 @@ def _gemm(attrs: Attrs, a, b, c=None, add=None) -> np.ndarray:
     return activated(attrs, y if add is None else y + add)
 
 
-def _kernel(place: Any, turned: bool) -> Any:
+def as_kernel(place: Any, turned: bool) -> Any:
     """A matrix (out, in), or turned (in, out), as a kernel of one tap; of several matrices the first."""
     if isinstance(place, np.ndarray):
         return (place.T if turned else place)[:, :, np.newaxis]
@@ -88,7 +88,7 @@ def _kernel(place: Any, turned: bool) -> Any:
     return base, offset, (*(strides[:-3:-1] if turned else strides[-2:]), 0), item
 
 
-def _image(spot: tuple, transposed: bool = False) -> tuple:
+def as_image(spot: tuple, transposed: bool = False) -> tuple:
     """A matrix (rows, features) as a batch of one signal, (1, features, rows)."""
     rows, features = spot[2][-2:][::-1] if transposed else spot[2][-2:]
     return _rows(spot, rows, features)
@@ -100,7 +100,7 @@ def _rows(spot: tuple, rows: int, features: int) -> tuple:
     return base, offset, (0, features, rows), item
 
 
-def _pixels(rows: int, inner: int, columns: int) -> engine.Geometry:
+def as_pixels(rows: int, inner: int, columns: int) -> engine.Geometry:
     return engine.Geometry(*_shapes.conv(1, (1, inner, rows), (columns, inner, 1), 1, 0, 1, 1, "zeros", False))
 
 
@@ -129,8 +129,8 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
     steps = row_step(sa, x[2]), row_step(y.shape, out[2])
     if isinstance(weight, np.ndarray) and len(sb) == 2 and None not in steps:
         images = tuple(_rows(spot, step, spot[2][-1]) for spot, step in zip((x, out), steps, strict=True))
-        geometry = _pixels(math.prod(sa[:-1]), inner, columns)
-        lower_product(plan, node, geometry, images, b, _kernel(weight, True), _TURNED, bias, add)
+        geometry = as_pixels(math.prod(sa[:-1]), inner, columns)
+        lower_product(plan, node, geometry, images, b, as_kernel(weight, True), _TURNED, bias, add)
         return True
     return lower_batch(plan, node, x, weight, out, bias, add)
 
@@ -154,19 +154,20 @@ def lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.nd
     if constant and weight.ndim > 2:
         return False
     panels = plan.panels(weight, _TURNED) if constant else None
-    kernel, activation = _kernel(weight, True), node.attrs.get("activation", NONE)
-    moving = [(x, _image(x)), (out, _image(out)), *([] if constant else [(weight, kernel)])]
+    kernel, activation = as_kernel(weight, True), node.attrs.get("activation", NONE)
+    moving = [(x, as_image(x)), (out, as_image(out)), *([] if constant else [(weight, kernel)])]
     axes = joined(batch, [_batch_strides(spot, len(batch)) for spot, _ in moving])
     sizes = *x.shape[-2:], out.shape[-1]
     many = (axes[-1][0] if axes else 1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
-    apart, geometry = many and math.prod(sizes) <= _SMALL_PRODUCT, _pixels(*sizes)
+    apart, geometry = many and math.prod(sizes) <= _SMALL_PRODUCT, as_pixels(*sizes)
     place_sum(plan, node, add)
     for (signal, result, *own), turns, steps in in_turns(axes, [place for _, place in moving]):
+        plan.program.turns(turns, 1, apart, 0)
         plan.program.conv(
             geometry, False, signal, own[0] if own else kernel, bias, result, add is not None, activation, engine.AUTO,
-            panels, apart,
+            panels,
         )  # fmt: skip
-        plan.program.repeat(turns, steps)
+        plan.program.moving(steps)
     return True
 
 

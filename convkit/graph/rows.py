@@ -54,8 +54,9 @@ def lower_rows(
     if math.prod(size for size, _ in outer[:-1]) > _MOST_STEPS:
         return False
     for moved, turns, steps in in_turns(outer, spots):
+        plan.program.turns(turns, 1, False, 0)
         plan.program.rows(op, info.dtype.itemsize, shape, *moved, scale, bias, epsilon, factor, least, neighbours)
-        plan.program.repeat(turns, steps)
+        plan.program.moving(steps)
     return True
 
 

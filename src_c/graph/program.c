@@ -75,26 +75,29 @@ static size_t call_bytes(int kind) {
   return bytes[kind];
 }
 
-static void set_place(any_call *call, const ck_place *place, char *const *bases, int64_t turn) {
-  char *data = bases[place->base] + place->offset + turn * place->step;
+typedef struct turn {
+  char *const *bases;
+  char *room;
+  int64_t index;
+} turn;
+
+static void set_place(any_call *call, const ck_place *place, const turn *of) {
+  char *base = place->base == CK_FIXED ? NULL : place->base == CK_ROOM ? of->room : of->bases[place->base];
+  char *data = base + place->offset + of->index * place->step;
   memcpy((char *)call + place->field, &data, sizeof data);
 }
 
-/* The call that was prepared, to be run in this way by as many threads as it was prepared for. */
-static any_call begun(const ck_step *step, const ck_run *run) {
+/* The call that was prepared, run in this way by as many threads as it was prepared for. */
+static ck_status run_step(const ck_step *step, const turn *of, const ck_run *run) {
   any_call call;
   memcpy(&call, step->call, call_bytes(step->kind));
   ck_run *own = run_of(step->kind, &call);
   const int threads = own->threads;
   *own = *run;
   own->threads = threads;
-  return call;
-}
-
-static ck_status run_turn(const ck_step *step, any_call *call, char *const *bases, int64_t turn) {
   for (int i = 0; i < step->places; i++)
-    set_place(call, &step->place[i], bases, turn);
-  return run_call(step->kind, step->op, call);
+    set_place(&call, &step->place[i], of);
+  return run_call(step->kind, step->op, &call);
 }
 
 typedef struct turns {
@@ -104,47 +107,52 @@ typedef struct turns {
   atomic_int status;
 } turns;
 
+/* One turn, with its room before the calls' workspace. */
+static ck_status run_turn(const turns *p, char *memory, ck_run run, int64_t index) {
+  const turn of = {.bases = p->bases, .room = memory, .index = index};
+  run.workspace = memory + p->step->room;
+  run.workspace_bytes = p->step->workspace;
+  ck_status status = CK_OK;
+  for (int i = 1; i <= p->step->behind && status == CK_OK; i++)
+    status = run_step(p->step + i, &of, &run);
+  return status;
+}
+
 /* The caller's thread polls within its turns, too. */
-static void run_alone(ck_worker *worker, void *context, int64_t turn) {
+static void run_alone(ck_worker *worker, void *context, int64_t index) {
   turns *p = context;
   ck_run run = *p->run;
-  run.workspace = worker->scratch;
-  run.workspace_bytes = p->step->workspace;
   if (worker->tid != 0)
     run.poll = NULL;
   if (atomic_load_explicit(&p->status, memory_order_relaxed) != CK_OK)
     return;
-  any_call call = begun(p->step, &run);
-  const ck_status status = run_turn(p->step, &call, p->bases, turn);
+  const ck_status status = run_turn(p, worker->scratch, run, index);
   if (status != CK_OK)
     atomic_store_explicit(&p->status, status, memory_order_relaxed);
 }
 
-/* Turns of calls for one thread, several at a time: small products end sooner than threads could share one. */
-static ck_status run_side_by_side(const ck_step *step, char *const *bases, const ck_run *run) {
+/* Calls for one thread, several at a time: small ones end sooner than threads could share one. */
+static ck_status run_turns(const ck_step *step, char *const *bases, const ck_run *run) {
   turns p = {.step = step, .bases = bases, .run = run};
-  ck_run team = *run;
-  team.threads = step->apart;
-  const ck_status status = ck_parallel(step->times, run_alone, &p, &team, team.workspace, step->workspace);
-  return status == CK_OK ? (ck_status)atomic_load_explicit(&p.status, memory_order_relaxed) : status;
-}
-
-static ck_status run_step(const ck_step *step, char *const *bases, const ck_run *run) {
-  if (step->apart)
-    return run_side_by_side(step, bases, run);
-  any_call call = begun(step, run);
-  for (int64_t turn = 0; turn < step->times; turn++) {
-    const ck_status status = run_turn(step, &call, bases, turn);
-    if (status != CK_OK)
-      return status;
+  if (step->apart) {
+    ck_run team = *run;
+    team.threads = step->apart;
+    const ck_status status =
+        ck_parallel(step->times, run_alone, &p, &team, team.workspace, step->room + step->workspace);
+    return status == CK_OK ? (ck_status)atomic_load_explicit(&p.status, memory_order_relaxed) : status;
   }
-  return CK_OK;
+  ck_status status = CK_OK;
+  for (int64_t i = 0; i < step->times && status == CK_OK; i++)
+    status = run_turn(&p, run->workspace, *run, i);
+  return status;
 }
 
 ck_status ck_program_run(const ck_step *steps, int64_t count, char *const *bases, const ck_run *run, double *seconds) {
+  const turn once = {.bases = bases};
   int64_t polled = ck_nanoseconds(), before = polled;
-  for (int64_t i = 0; i < count; i++) {
-    ck_status status = run_step(&steps[i], bases, run);
+  for (int64_t i = 0; i < count; i += 1 + steps[i].behind) {
+    const ck_step *step = &steps[i];
+    ck_status status = step->kind == CK_STEP_TURNS ? run_turns(step, bases, run) : run_step(step, &once, run);
     if (status != CK_OK)
       return status;
     const int64_t now = ck_nanoseconds();

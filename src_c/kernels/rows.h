@@ -146,16 +146,39 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
 
 /* ---------------------------------------------------------------- softmax */
 
+/* The same as memory has them: with `along`, those of one row each, of which n are there. */
+CK_INLINE void read_block(const ck_row_tile *t, const char *const *from, int64_t step, int along, int64_t k, int64_t n,
+                          vreal r[VL]) {
+  for (int q = 0; q < VL; q++)
+    r[q] = along   ? load_first(from[q < t->rows ? q : t->rows - 1] + k * (int64_t)sizeof(REAL), n)
+           : q < n ? load_first(from[0] + (k + q) * step, t->rows)
+                   : (vreal){0};
+}
+
+CK_INLINE void write_block(const ck_row_tile *t, int64_t k, int64_t n, const vreal r[VL]) {
+  for (int q = 0; q < (t->y_along ? t->rows : n); q++)
+    store_first(t->y_along ? t->y[q] + k * (int64_t)sizeof(REAL) : t->y[0] + (k + q) * t->y_step, r[q],
+                t->y_along ? n : t->rows);
+}
+
+/* Of whole vectors of values as they lie, and of what is left. */
 CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
-  vreal largest = {0};
-  for (int64_t k = 0; k < t->c; k += VL) {
-    const int64_t n = t->c - k < VL ? t->c - k : VL;
-    vreal r[VL];
-    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
-    largest = k == 0 ? r[0] : largest;
-    for (int q = 0; q < n; q++)
-      largest = v_at_least(largest, r[q]);
+  vreal top[VL] = {{0}}, r[VL] = {{0}};
+  int64_t k = 0;
+  for (; k + VL <= t->c; k += VL) {
+    read_block(t, t->x, t->x_step, t->x_along, k, VL, r);
+    for (int q = 0; q < VL; q++)
+      top[q] = k == 0 ? r[q] : v_at_least(top[q], r[q]);
   }
+  if (k > 0 && t->x_along)
+    transpose(top);
+  if (k < t->c)
+    row_block(t, t->x, t->x_step, t->x_along, k, t->c - k, r);
+  vreal largest = k > 0 ? top[0] : r[0];
+  for (int q = 0; q < (k > 0 ? VL : 0); q++)
+    largest = v_at_least(largest, top[q]);
+  for (int q = 0; q < t->c - k; q++)
+    largest = v_at_least(largest, r[q]);
   return largest;
 }
 
@@ -166,23 +189,31 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
 static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t, REAL most[VL], double sums[VL]) {
   const vreal largest = largest_of_rows(t);
   v_storeu(most, largest);
+  const int as_it_lies = t->y[0] && t->y_along == t->x_along;
   vwide sum[ROW_CHAINS][ROW_PARTS] = {{{0}}};
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    row_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    read_block(t, t->x, t->x_step, t->x_along, k, n, r);
+    for (int q = 0; q < (t->x_along ? t->rows : n); q++) {
+      const vreal top = t->x_along ? v_set1(most[q]) : largest;
+      r[q] = v_exp(v_select(r[q] == top, (vreal){0}, r[q] - top));
+    }
+    if (as_it_lies)
+      write_block(t, k, n, r);
+    if (t->x_along)
+      transpose(r);
     CK_UNROLL
     for (int q = 0; q < VL; q++) {
       vwide e[ROW_PARTS];
       if (q >= n)
         break;
-      r[q] = v_exp(v_select(r[q] == largest, (vreal){0}, r[q] - largest));
       widen(r[q], e);
       CK_UNROLL
       for (int p = 0; p < ROW_PARTS; p++)
         sum[q % ROW_CHAINS][p] += e[p];
     }
-    if (t->y[0])
+    if (t->y[0] && !as_it_lies)
       store_block(t, k, n, r);
   }
   REAL whole[VL];
@@ -194,10 +225,10 @@ static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t
   for (int64_t k = 0; k < t->c; k += VL) {
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
-    row_block(t, (const char *const *)t->y, t->y_step, t->y_along, k, n, r);
-    for (int q = 0; q < n; q++)
-      r[q] /= v_loadu(whole);
-    store_block(t, k, n, r);
+    read_block(t, (const char *const *)t->y, t->y_step, t->y_along, k, n, r);
+    for (int q = 0; q < (t->y_along ? t->rows : n); q++)
+      r[q] /= t->y_along ? v_set1(whole[q]) : v_loadu(whole);
+    write_block(t, k, n, r);
   }
 }
 
