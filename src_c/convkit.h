@@ -458,7 +458,7 @@ ck_status ck_descent_run(const ck_descent *calls, int64_t count, const ck_run *r
 /* ------------------------------------------------------------------ programs */
 
 /* One call of a program, made once and run many times on other memory: `call` points to the struct of its family, whose
- * run is overwritten but for the threads, and whose pointer at byte `field` is bases[base] + offset + turn * step. */
+ * run is overwritten but for the threads, and whose pointer at byte `field` is bases[base] + offset + turn . step. */
 typedef enum ck_step_kind {
   CK_STEP_CONV = 0,   /* op: ck_conv_op */
   CK_STEP_DEFORM = 1, /* forward */
@@ -472,12 +472,12 @@ typedef enum ck_step_kind {
   CK_STEP_TURNS = 9,  /* no call: the steps behind it, so many of them, are taken in turn, again and again */
 } ck_step_kind;
 
+enum { CK_STEP_PLACES = 6, CK_TURN_AXES = 4, CK_ROOM = -1, CK_FIXED = -2 };
 typedef struct ck_place {
   int field, base; /* CK_ROOM: in the memory of those who take the turn; CK_FIXED: the offset is an address */
-  int64_t offset, step;
+  int64_t offset, step[CK_TURN_AXES];
 } ck_place;
 
-enum { CK_STEP_PLACES = 6, CK_ROOM = -1, CK_FIXED = -2 };
 typedef struct ck_step {
   int kind, op;
   const void *call;
@@ -485,7 +485,7 @@ typedef struct ck_step {
   ck_place place[CK_STEP_PLACES];
   /* Of CK_STEP_TURNS, else 0: */
   int behind;              /* how many steps */
-  int64_t times;           /* turns */
+  int64_t times, size[CK_TURN_AXES]; /* turns, and of what axes they are; the last is the fastest */
   int apart;               /* on so many threads turns run side by side, each call for one; 0: one after the other */
   int64_t room, workspace; /* of a turn, bytes, multiples of 64 */
 } ck_step;

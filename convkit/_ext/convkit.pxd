@@ -329,12 +329,14 @@ cdef extern from "convkit.h" nogil:
         CK_STEP_ROWS
         CK_STEP_NORMAL
         CK_STEP_TURNS
+        CK_TURN_AXES
         CK_ROOM
         CK_FIXED
 
     ctypedef struct ck_place:
         int field, base
-        int64_t offset, step
+        int64_t offset
+        int64_t step[CK_TURN_AXES]
 
     ctypedef struct ck_step:
         int kind, op
@@ -343,6 +345,7 @@ cdef extern from "convkit.h" nogil:
         ck_place place[CK_STEP_PLACES]
         int behind
         int64_t times
+        int64_t size[CK_TURN_AXES]
         int apart
         int64_t room, workspace
 

@@ -91,6 +91,7 @@ STANDARD: int
 RESPONSE: int
 ROOM: int
 FIXED: int
+TURN_AXES: int
 BY_NORM: int
 TOTAL: int
 ROOT: int
@@ -250,9 +251,9 @@ class Program:
     isa: str
 
     def __init__(self, threads: int, isa: str) -> None: ...
-    def turns(self, times: int, steps: int, apart: bool, room: int) -> None: ...
+    def turns(self, sizes: tuple[int, ...], steps: int, apart: bool, room: int) -> None: ...
     def fixed(self, array: np.ndarray) -> _Spot: ...
-    def moving(self, steps: tuple[int, ...]) -> None: ...
+    def moving(self, *steps: tuple[int, ...] | None) -> None: ...
     def conv(
         self, geometry: Geometry, transposed: bool, x: _Spot, weight: _Spot, bias: np.ndarray | None, y: _Spot,
         add: bool, activation: _Activation, algorithm: int, panels: Panels | None,

@@ -81,19 +81,41 @@ cdef class Program:
         """Threads of a call."""
         return 1 if self.left and self.steps[self.turning].apart else self.threads
 
-    def turns(self, Py_ssize_t times, int steps, bint apart, int64_t room):
-        """The next so many steps are run in turn, so many times, `moving` their places on; each has this much room.
+    def turns(self, tuple sizes, int steps, bint apart, int64_t room):
+        """The next so many steps are run in turn, once for each place along axes of these sizes, `moving` their places.
 
-        Turns that are apart run side by side, by one thread each.
+        Turns have this much room. Those that are apart run side by side, by one thread each.
         """
         cdef ck.ck_run none
         cdef ck.ck_step *step
+        cdef int i, first = TURN_AXES - <int>len(sizes)
+        cdef int64_t times = 1
+        for size in sizes:
+            times *= size
         if times == 1 and not room:
             return
         memset(&none, 0, sizeof(none))
         step = self.begin(ck.CK_STEP_TURNS, 0, &none, 1, &none)
         step.behind, step.times, step.apart, step.room = steps, times, apart, (room + 63) // 64 * 64
+        for i in range(TURN_AXES):
+            step.size[i] = sizes[i - first] if i >= first else 1
         self.turning, self.left = self.count - 1, steps
+
+    def moving(self, *steps):
+        """With every turn the latest step's places move on by these bytes along each axis of the turns; None: they stay.
+        """
+        cdef ck.ck_step *step = &self.steps[self.count - 1]
+        cdef int i, j, first
+        for i in range(step.places):
+            if steps[i] is not None:
+                first = TURN_AXES - <int>len(steps[i])
+                for j in range(first, TURN_AXES):
+                    step.place[i].step[j] = steps[i][j - first]
+
+    def fixed(self, cnp.ndarray array not None):
+        """The place of an array, which the program keeps, as one that turns may move on."""
+        self.kept.append(array)
+        return FIXED, <int64_t>cnp.PyArray_DATA(array), (<object>array).strides, cnp.PyArray_ITEMSIZE(array)
 
     cdef int place(self, ck.ck_step *step, const void *call, void **pointer, spot) except -1:
         """Says where the pointer, a field of the call, leads to; nowhere for None."""
@@ -109,17 +131,6 @@ cdef class Program:
         place.base, place.offset = spot[0], spot[1]
         step.places += 1
         return 0
-
-    def fixed(self, cnp.ndarray array not None):
-        """The place of an array, which the program keeps, as one that turns may move on."""
-        self.kept.append(array)
-        return FIXED, <int64_t>cnp.PyArray_DATA(array), (<object>array).strides, cnp.PyArray_ITEMSIZE(array)
-
-    def moving(self, tuple steps):
-        """With every turn the latest step's places move on by these bytes."""
-        cdef ck.ck_step *step = &self.steps[self.count - 1]
-        for i in range(step.places):
-            step.place[i].step = steps[i]
 
     def conv(self, Geometry geometry not None, bint transposed, x, weight, cnp.ndarray bias, y, bint add,
              tuple activation, int algorithm, Panels panels):

@@ -16,7 +16,7 @@ from ..ops import linear
 from .elements import NONE, activated
 from .images import by_weight, lower_product, one_dtype, place_sum, summed
 from .table import Attrs, Info, op, take
-from .turns import in_turns, joined
+from .turns import in_turns, joined, turns_at_once
 
 _TURNED = (False, "Gemm", True)  # the form of a weight (in, out)
 
@@ -149,7 +149,7 @@ _SMALL_PRODUCT, _FEW_TURNS = 1 << 22, 4
 
 
 def lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.ndarray | None, add: Any) -> bool:
-    """A product for each matrix of a batch, those along its longest axis as one step that is repeated."""
+    """A product for each matrix of a batch, as one step that is repeated."""
     constant, batch = isinstance(weight, np.ndarray), out.shape[:-2]
     if constant and weight.ndim > 2:
         return False
@@ -158,7 +158,7 @@ def lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.nd
     moving = [(x, as_image(x)), (out, as_image(out)), *([] if constant else [(weight, kernel)])]
     axes = joined(batch, [_batch_strides(spot, len(batch)) for spot, _ in moving])
     sizes = *x.shape[-2:], out.shape[-1]
-    many = (axes[-1][0] if axes else 1) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
+    many = turns_at_once(axes) >= _FEW_TURNS * plan.program.threads > _FEW_TURNS
     apart, geometry = many and math.prod(sizes) <= _SMALL_PRODUCT, as_pixels(*sizes)
     place_sum(plan, node, add)
     for (signal, result, *own), turns, steps in in_turns(axes, [place for _, place in moving]):
@@ -167,7 +167,7 @@ def lower_batch(plan: Any, node: Any, x: Any, weight: Any, out: Any, bias: np.nd
             geometry, False, signal, own[0] if own else kernel, bias, result, add is not None, activation, engine.AUTO,
             panels,
         )  # fmt: skip
-        plan.program.moving(steps)
+        plan.program.moving(*steps)
     return True
 
 

@@ -11,7 +11,7 @@ from .._arrays import is_real
 from .._ext import engine
 from .placement import contiguous
 from .table import Info
-from .turns import in_turns, joined
+from .turns import in_turns, joined, split
 
 _MOST_STEPS = 256  # of one node: each is planned and kept
 # Rows are the engine's lanes: of fewer than these, rows of more values are as fast along one by NumPy (Zen 3).
@@ -51,12 +51,12 @@ def lower_rows(
     if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
         return False
     outer = joined(info.shape[:apart], [place.strides[:apart] for place in places])
-    if math.prod(size for size, _ in outer[:-1]) > _MOST_STEPS:
+    if math.prod(size for size, _ in split(outer)[0]) > _MOST_STEPS:
         return False
     for moved, turns, steps in in_turns(outer, spots):
         plan.program.turns(turns, 1, False, 0)
         plan.program.rows(op, info.dtype.itemsize, shape, *moved, scale, bias, epsilon, factor, least, neighbours)
-        plan.program.moving(steps)
+        plan.program.moving(*steps)
     return True
 
 

@@ -202,18 +202,18 @@ def _lower_turns(plan: Any, changes: Sequence[_Change], dtype: np.dtype, places:
     axes = joined(batch, [spot.strides[: len(batch)] for spot in places])
     for moved, turns, steps in in_turns(axes, [spot._replace(strides=spot.strides[len(batch) :]) for spot in places]):
         a, b, v, y, *others = (Spot(*spot) for spot in moved)
-        program.turns(turns, 3 + len(changes), turns > 1, 2 * room)
+        program.turns(turns, 3 + len(changes), math.prod(turns) > 1, 2 * room)
         _multiply(program, (height, depth, columns), a, b, scores[0])
-        program.moving((steps[0], 0, steps[1]))
+        program.moving(steps[0], None, steps[1])
         for change, other, step in zip(changes, others, steps[4:], strict=True):
             operands = [other[:4], scores[0][:4]] if change.before else [scores[0][:4], other[:4]]
             program.elementwise(ELEMENT_OPS[change.op], item, (height, columns), scores[1][:4], *operands, NONE)
-            program.moving((0, step, 0) if change.before else (0, 0, step))
+            program.moving(None, *((step, None) if change.before else (None, step)))
             scores.reverse()
         rows = [(spot.base, spot.offset, (0, item, columns * item), item) for spot in scores]
         program.rows(engine.SOFTMAX, item, (1, columns, height), *rows, None, None, 0.0, 1.0, 0.0, ())
         _multiply(program, (height, columns, width), scores[1], v, y)
-        program.moving((0, steps[3], steps[2]))
+        program.moving(None, steps[3], steps[2])
 
 
 def _multiply(program: Any, sizes: tuple[int, int, int], a: Spot, b: Spot, y: Spot) -> None:

@@ -78,12 +78,14 @@ static size_t call_bytes(int kind) {
 typedef struct turn {
   char *const *bases;
   char *room;
-  int64_t index;
+  int64_t at[CK_TURN_AXES];
 } turn;
 
 static void set_place(any_call *call, const ck_place *place, const turn *of) {
   char *base = place->base == CK_FIXED ? NULL : place->base == CK_ROOM ? of->room : of->bases[place->base];
-  char *data = base + place->offset + of->index * place->step;
+  char *data = base + place->offset;
+  for (int d = 0; d < CK_TURN_AXES; d++)
+    data += of->at[d] * place->step[d];
   memcpy((char *)call + place->field, &data, sizeof data);
 }
 
@@ -109,7 +111,11 @@ typedef struct turns {
 
 /* One turn, with its room before the calls' workspace. */
 static ck_status run_turn(const turns *p, char *memory, ck_run run, int64_t index) {
-  const turn of = {.bases = p->bases, .room = memory, .index = index};
+  turn of = {.bases = p->bases, .room = memory};
+  for (int d = CK_TURN_AXES - 1; d >= 0; d--) {
+    of.at[d] = index % p->step->size[d];
+    index /= p->step->size[d];
+  }
   run.workspace = memory + p->step->room;
   run.workspace_bytes = p->step->workspace;
   ck_status status = CK_OK;
