@@ -213,10 +213,10 @@ def _lower_pad(plan: Any, node: Any) -> bool:
     """Of a constant mode: slabs of the constant, and what is left of the array."""
     x, pads, value, axes = take(node.inputs, 4)
     info, number = plan.info(x), np.zeros(1) if value is None else plan.constant(value)
-    if node.attrs.get("mode", "constant") != "constant" or number is None:
+    sides = _sides(node.attrs, info, plan.constant(pads), None if axes is None else plan.constant(axes))
+    if number is None or (node.attrs.get("mode", "constant") != "constant" and np.max(sides) > 0):
         return False
     number = np.full((), number.reshape(-1)[0] if number.size else 0, info.dtype)
-    sides = _sides(node.attrs, info, plan.constant(pads), None if axes is None else plan.constant(axes))
     y = plan.spot(node.outputs[0])
     source, target = _inside(info.shape, sides), _inside(y.shape, [(-lo, -hi) for lo, hi in sides])
     slabs = [

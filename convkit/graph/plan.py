@@ -15,6 +15,7 @@ from .elements import COPY, engine_pass
 from .ir import Graph, Node, Value, at
 from .placement import Placement, Spot, contiguous
 from .scores import attending
+from .sequences import with_scratch
 from .shuffles import shuffled
 from .table import OPS, Info, bytes_of, folded, inferred, results_of
 
@@ -65,8 +66,8 @@ class Sized:
     def placement(self) -> Placement:
         """Where the nodes' values lie, a shuffle of channels being one node, and so are scores and what they weigh."""
         nodes, outputs = self.nodes, self.graph.outputs
-        for joined in (shuffled, attending):
-            nodes = joined(nodes, self.infos, outputs)
+        for changed in (shuffled, attending, with_scratch):
+            nodes = changed(nodes, self.infos, outputs)
         return Placement(self.graph, nodes, self.infos)
 
 

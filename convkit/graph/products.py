@@ -91,10 +91,10 @@ def as_kernel(place: Any, turned: bool) -> Any:
 def as_image(spot: tuple, transposed: bool = False) -> tuple:
     """A matrix (rows, features) as a batch of one signal, (1, features, rows)."""
     rows, features = spot[2][-2:][::-1] if transposed else spot[2][-2:]
-    return _rows(spot, rows, features)
+    return as_rows(spot, rows, features)
 
 
-def _rows(spot: tuple, rows: int, features: int) -> tuple:
+def as_rows(spot: tuple, rows: int, features: int) -> tuple:
     """Rows and features of these steps as one signal, (1, features, rows)."""
     base, offset, _, item, _ = spot
     return base, offset, (0, features, rows), item
@@ -128,7 +128,7 @@ def _lower_matmul(plan: Any, node: Any) -> bool:
     inner, columns = sb[-2:]
     steps = row_step(sa, x[2]), row_step(y.shape, out[2])
     if isinstance(weight, np.ndarray) and len(sb) == 2 and None not in steps:
-        images = tuple(_rows(spot, step, spot[2][-1]) for spot, step in zip((x, out), steps, strict=True))
+        images = tuple(as_rows(spot, step, spot[2][-1]) for spot, step in zip((x, out), steps, strict=True))
         geometry = as_pixels(math.prod(sa[:-1]), inner, columns)
         lower_product(plan, node, geometry, images, b, as_kernel(weight, True), _TURNED, bias, add)
         return True

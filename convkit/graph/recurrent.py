@@ -1,12 +1,14 @@
-"""Rows of recurrent operators: RNN, GRU and LSTM, step by step on NumPy."""
+"""Rows of recurrent operators, RNN, GRU and LSTM: as functions, step by step on NumPy, with all that ONNX allows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .elements import sigmoid, softsign
+from .sequences import lower
 from .table import OPS, Attrs, Info, Op
 
 _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
@@ -149,6 +151,11 @@ def _lstm(attrs: Attrs, functions: Sequence[Callable], w, r, bias, peepholes) ->
     return step
 
 
+def _flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
+    x, w, r = infos[:3]
+    return 2 * math.prod(x.shape[:2]) * (math.prod(w.shape) + math.prod(r.shape))
+
+
 _STEPS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
 for _name in _STEPS:
-    OPS[_name] = Op(_run(_name), _infer(_name))
+    OPS[_name] = Op(_run(_name), _infer(_name), lower, flops=_flops)

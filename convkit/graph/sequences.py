@@ -1,0 +1,254 @@
+"""Recurrent operators as steps of the engine: the product of all inputs, and then a turn for each step in time.
+
+Of default functions, without clipping, peepholes and lengths of their own; others are `recurrent`'s, on NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._arrays import is_real
+from .._ext import engine
+from ..ops._elementwise import RELU, SIGMOID, TANH, Code
+from .elements import COPY, ELEMENT_OPS, NONE
+from .ir import Node, Value
+from .placement import Spot
+from .products import as_kernel, as_pixels, as_rows, row_step
+from .table import Attrs, Info, take
+
+_FUNCTIONS = {"RNN": (("tanh",), ("relu",)), "GRU": (("sigmoid", "tanh"),), "LSTM": (("sigmoid", "tanh", "tanh"),)}
+_SCRATCH = 4  # arrays of a state's size beside the gates': three for what is in between, and an LSTM's cells
+
+
+def with_scratch(nodes: list[Node], infos: dict[Value, Info], outputs: Sequence[Value]) -> list[Node]:
+    """The nodes, where those that the engine can run have one more output: memory for what is in between."""
+    new = {node: _with_one_more(node, infos) for node in nodes if _is_plain(node, infos)}
+    return [new.get(node, node) for node in nodes]
+
+
+def _with_one_more(node: Node, infos: dict[Value, Info]) -> Node:
+    x, r = (infos[node.inputs[k]] for k in (0, 2))
+    count = math.prod(x.shape[:2]) * r.shape[1] + _SCRATCH * _batch(node.attrs, x) * r.shape[2]
+    more = Node(node.op, node.inputs, node.attrs | {"scratch": True}, node.path)
+    more.outputs = [*node.outputs, Value(node.outputs[0].graph, node=more)]
+    infos[more.outputs[-1]] = Info((count,), x.dtype)
+    return more
+
+
+def _batch(attrs: Attrs, x: Info) -> int:
+    return x.shape[0 if attrs.get("layout", 0) else 1]
+
+
+def _is_plain(node: Node, infos: dict[Value, Info]) -> bool:
+    if node.op not in _FUNCTIONS:
+        return False
+    x, w, r, bias, lengths, h, c, peepholes = take(node.inputs, 8)
+    constants = [infos[value].data for value in (w, r, bias) if value is not None]
+    names = [name.lower() for name in node.attrs.get("activations") or ()]
+    usual, directions = _FUNCTIONS[node.op], infos[r].shape[0]
+    return (
+        lengths is None
+        and peepholes is None
+        and not any(v is None for v in constants)
+        and is_real(infos[x].dtype)
+        and infos[x].data is None
+        and 0 not in (*infos[x].shape, *infos[r].shape)
+        and len({infos[v].dtype for v in (x, w, r, bias, h, c) if v is not None}) == 1
+        and (not names or tuple(names) in [each * directions for each in usual])
+        and node.attrs.get("clip") is None
+        and not node.attrs.get("input_forget", 0)
+    )
+
+
+# ---------------------------------------------------------------- steps of a turn
+
+
+class _Place(NamedTuple):
+    """A matrix (batch, features), and how many bytes it moves on with every turn."""
+
+    spot: Spot
+    step: int = 0
+
+    def part(self, first: int, features: int) -> _Place:
+        """Some of the features."""
+        spot = self.spot._replace(
+            offset=self.spot.offset + first * self.spot.item, shape=(self.spot.shape[0], features)
+        )
+        return self._replace(spot=spot)
+
+
+class _Turn:
+    """Appends steps to the plan's program, which move on with every turn."""
+
+    def __init__(self, plan: Any, r: Value, direction: int) -> None:
+        self.plan, self.r, self.direction = plan, r, direction
+
+    def multiply(
+        self, h: _Place, rows: slice, y: _Place, activation: Code, bias: np.ndarray | None = None, add: bool = True
+    ) -> None:
+        """y = activation(h R' + y), or with a bias in place of y, by these rows of the recurrent weight."""
+        weight = self.plan.constant(self.r)
+        panels = self.plan.panels(weight, ("recurrent", self.direction, rows.start))
+        (batch, inner), item = h.spot.shape, h.spot.item
+        signals = [as_rows(place.spot, place.spot.strides[0], item) for place in (h, y)]
+        self.plan.program.conv(
+            as_pixels(batch, inner, rows.stop - rows.start), False, signals[0],
+            as_kernel(weight[self.direction, rows], False), bias, signals[1], add, activation, engine.AUTO, panels,
+        )  # fmt: skip
+        self.plan.program.moving((h.step,), (y.step,))
+
+    def combine(self, op: str, y: _Place, a: _Place, b: _Place | None = None, activation: Code = NONE) -> None:
+        """y = activation(a op b), of one array a copy."""
+        code = COPY if b is None else ELEMENT_OPS[op]
+        operands = [place and place.spot[:4] for place in (y, a, b)]
+        self.plan.program.elementwise(code, y.spot.item, y.spot.shape, *operands, activation)
+        self.plan.program.moving(*((place.step,) for place in (y, a, b) if place is not None))
+
+
+def _rnn(turn: _Turn, h: _Place, gates: _Place, y: _Place, scratch: list[_Place], more: Any) -> None:
+    turn.multiply(h, slice(0, h.spot.shape[1]), gates, more.function)
+    turn.combine("", y, gates)
+
+
+def _gru(turn: _Turn, h: _Place, gates: _Place, y: _Place, scratch: list[_Place], more: Any) -> None:
+    """n + z (h - n)."""
+    size = h.spot.shape[1]
+    z, r, n = (gates.part(k * size, size) for k in range(3))
+    turn.multiply(h, slice(0, 2 * size), gates.part(0, 2 * size), SIGMOID)
+    own = slice(2 * size, 3 * size)
+    if more.late:
+        turn.multiply(h, own, scratch[0], NONE, more.bias, add=False)
+        turn.combine("Mul", scratch[1], r, scratch[0])
+        turn.combine("Add", scratch[0], scratch[1], n, TANH)
+        n = scratch[0]
+    else:
+        turn.combine("Mul", scratch[0], r, h)
+        turn.multiply(scratch[0], own, n, TANH)
+    turn.combine("Sub", scratch[1], h, n)
+    turn.combine("Mul", scratch[2], z, scratch[1])
+    turn.combine("Add", y, n, scratch[2])
+
+
+def _lstm(turn: _Turn, h: _Place, gates: _Place, y: _Place, scratch: list[_Place], more: Any) -> None:
+    size = h.spot.shape[1]
+    i, o, f, g = (gates.part(k * size, size) for k in range(4))
+    cell = scratch[3]
+    turn.multiply(h, slice(0, 3 * size), gates.part(0, 3 * size), SIGMOID)
+    turn.multiply(h, slice(3 * size, 4 * size), g, TANH)
+    turn.combine("Mul", scratch[0], i, g)
+    turn.combine("Mul", scratch[1], f, cell)
+    turn.combine("Add", cell, scratch[0], scratch[1])
+    turn.combine("", scratch[0], cell, activation=TANH)
+    turn.combine("Mul", y, o, scratch[0])
+
+
+_TURNS: dict[str, tuple[int, Callable[..., None]]] = {"RNN": (1, _rnn), "GRU": (3, _gru), "LSTM": (4, _lstm)}
+
+
+# ---------------------------------------------------------------- a node
+
+
+class _More(NamedTuple):
+    """What else a turn follows from: an RNN's function, and of a GRU what the candidate's own product is."""
+
+    function: Code
+    late: bool
+    bias: np.ndarray | None
+
+
+def lower(plan: Any, node: Any) -> bool:
+    """In each direction one product for all of time, the first step, and turns for the others."""
+    if not node.attrs.get("scratch"):
+        return False
+    x, w, r, bias, _, *states = take(node.inputs, 7)
+    spot, (shape, dtype, _) = plan.spot(x), plan.info(x)
+    late = bool(node.attrs.get("linear_before_reset", 0)) and node.op == "GRU"
+    axes = (1, 0) if node.attrs.get("layout", 0) else (0, 1)  # of time, and of the batch
+    times, batch, size, item = shape[axes[0]], shape[axes[1]], plan.info(r).shape[2], dtype.itemsize
+    parts, turn_of = _TURNS[node.op]
+    width, room = parts * size, plan.spot(node.outputs[-1])
+    names = [name.lower() for name in node.attrs.get("activations") or ()]
+    for d in range(plan.info(r).shape[0]):
+        back = d == 1 or node.attrs.get("direction", "forward") == "reverse"
+        both = np.zeros((2, width), dtype) if bias is None else plan.constant(bias)[d].reshape(2, width)
+        first = both.sum(0, dtype=dtype)
+        if late:
+            first[2 * size :] = both[0, 2 * size :]
+        _multiply_all(plan, shape, spot, (w, d), first, room)
+        start, forth = (times - 1, -1) if back else (0, 1)
+        strides = (batch * width * item, width * item) if axes == (0, 1) else (width * item, times * width * item)
+        gates = _Place(Spot(room.base, room.offset + start * strides[0], (strides[1], item), item, (batch, width)),
+                       forth * strides[0])  # fmt: skip
+        after, scratch = room.offset + times * batch * width * item, []
+        for k in range(_SCRATCH):
+            offset = after + k * batch * size * item
+            scratch.append(_Place(Spot(room.base, offset, (size * item, item), item, (batch, size))))
+        y, ends = _output(plan, node, d, axes, start, forth, (batch, size))
+        h, *cells = (_state(plan, value, d, axes, (batch, size), dtype) for value in states[: len(ends)])
+        function = RELU if names[d : d + 1] == ["relu"] else TANH
+        turn, more = _Turn(plan, r, d), _More(function, late, both[1, 2 * size :] if late else None)
+        if cells:
+            turn.combine("", scratch[3], cells[0])
+        begun = plan.program.count
+        turn_of(turn, h, gates._replace(step=0), y._replace(step=0), scratch, more)
+        if times > 1:
+            plan.program.turns((times - 1,), plan.program.count - begun, False, 0)
+            turn_of(turn, y, _moved(gates), _moved(y), scratch, more)
+        last = _moved(y._replace(step=y.step * (times - 1)))._replace(step=0)
+        for end, value in zip(ends, (last, scratch[3]), strict=False):
+            if end is not None:
+                turn.combine("", end, value)
+    return True
+
+
+def _multiply_all(plan: Any, shape: tuple[int, ...], x: Spot, weight: tuple[Value, int], bias, y: Spot) -> None:
+    """y = x W' + bias, rows along the first two axes: in one step, or in turns along the first."""
+    w, d = plan.constant(weight[0]), weight[1]
+    row, step = row_step(shape, x.strides), shape[1] * len(bias) * y.item
+    turns, rows = (1, shape[0] * shape[1]) if row is not None else shape[:2]
+    plan.program.turns((turns,), 1, True, 0)
+    plan.program.conv(
+        as_pixels(rows, shape[2], len(bias)), False, as_rows(x, x.strides[1] if row is None else row, x.strides[2]),
+        as_kernel(w[d], False), bias, as_rows(y, len(bias) * y.item, y.item), False, NONE, engine.AUTO,
+        plan.panels(w, ("recurrent", d)),
+    )  # fmt: skip
+    plan.program.moving((x.strides[0],), (step,))
+
+
+def _moved(place: _Place) -> _Place:
+    """A turn later."""
+    return place._replace(spot=place.spot._replace(offset=place.spot.offset + place.step))
+
+
+def _output(plan, node, d: int, axes: tuple[int, int], start: int, forth: int, shape: tuple[int, int]) -> tuple:
+    """Where this direction's output of the first step lies, and its last states; None of those that nobody wants."""
+    spot, turned = plan.spot(node.outputs[0]), axes == (1, 0)
+    steps = spot.strides[1 if turned else 0], spot.strides[2 if turned else 1], spot.strides[0 if turned else 2]
+    time, direction, batch = steps
+    y = _Place(
+        Spot(spot.base, spot.offset + d * direction + start * time, (batch, spot.item), spot.item, shape), forth * time
+    )
+    ends = []
+    for value in take(node.outputs[1:-1], 2 if node.op == "LSTM" else 1):
+        ends.append(None if value is None else _Place(_of_direction(plan.spot(value), d, turned, shape)))
+    return y, ends
+
+
+def _of_direction(spot: Spot, d: int, turned: bool, shape: tuple[int, int]) -> Spot:
+    """One of two directions' states, (batch, features)."""
+    axis = 1 if turned else 0
+    return Spot(spot.base, spot.offset + d * spot.strides[axis], (spot.strides[1 - axis], spot.strides[2]), spot.item,
+                shape)  # fmt: skip
+
+
+def _state(plan: Any, value: Value | None, d: int, axes: tuple[int, int], shape: tuple[int, int], dtype) -> _Place:
+    """Where an initial state lies; zeros, where there is none."""
+    spot = None if value is None else plan.spot(value)
+    if spot is None:
+        return _Place(Spot(*plan.program.fixed(np.zeros(shape, dtype)), shape))
+    spot = Spot(*plan.program.fixed(spot), spot.shape) if isinstance(spot, np.ndarray) else spot
+    return _Place(_of_direction(spot, d, axes == (1, 0), shape))
