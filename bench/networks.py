@@ -115,15 +115,20 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 # ---------------------------------------------------------------- ONNX Runtime
 
 
+def runtime(path: Path, threads: int) -> Any:
+    """ONNX Runtime's session of a file."""
+    onnxruntime = need("onnxruntime", "bench")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3  # errors
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 def session(model: nn.Module, x: np.ndarray, threads: int) -> Callable[[], Any]:
     """The exported model, run by ONNX Runtime."""
-    onnxruntime = need("onnxruntime", "bench")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         onnx_backend.export(model, path, x.shape)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        found = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        found = runtime(path, threads)
     name = found.get_inputs()[0].name
     return lambda: found.run(None, {name: x})[0]
 

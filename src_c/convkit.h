@@ -484,7 +484,7 @@ typedef struct ck_step {
   int places;
   ck_place place[CK_STEP_PLACES];
   /* Of CK_STEP_TURNS, else 0: */
-  int behind;              /* how many steps */
+  int behind;                        /* how many steps */
   int64_t times, size[CK_TURN_AXES]; /* turns, and of what axes they are; the last is the fastest */
   int apart;               /* on so many threads turns run side by side, each call for one; 0: one after the other */
   int64_t room, workspace; /* of a turn, bytes, multiples of 64 */

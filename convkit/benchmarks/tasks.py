@@ -49,19 +49,26 @@ def compare(task: Task, probe: Probe) -> tuple[Race, list[str]]:
 
 def main(
     description: str,
-    tasks: Callable[[Sequence[str], int], Iterable[Task]],
+    tasks: Callable[..., Iterable[Task]],
     argv: Sequence[str] | None = None,
     peers: Sequence[str] = ("torch",),
+    files: str | None = None,
 ) -> int:
-    """The command line of a script; `tasks` is given the peers that are asked for, and the number of threads."""
+    """The command line of a script; `tasks` is given the peers that are asked for, and the number of threads.
+
+    `files` says what files are, where there are some to name: their list is the third argument.
+    """
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names of tasks, wildcards allowed")
     add_against(parser, peers)
     parser.add_argument("--threads", type=int, default=convkit.get_num_threads())
+    if files is not None:
+        parser.add_argument("files", nargs="+", metavar="FILE", help=files)
     args = parser.parse_args(argv)
+    given = (args.against, args.threads) if files is None else (args.against, args.threads, args.files)
     print(f"{counted(args.threads, 'thread')}, {convkit.isa()}; ms, and how many times faster convkit is")
     try:
-        found = (task for task in tasks(args.against, args.threads) if fnmatch.fnmatch(task.name, args.only))
+        found = (task for task in tasks(*given) if fnmatch.fnmatch(task.name, args.only))
         _report(found, Probe("float32", args.threads))
     except MissingExtraError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

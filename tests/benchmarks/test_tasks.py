@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convkit import nn, onnx_backend
 from convkit._extras import need
 from convkit.benchmarks.problem import NotOfferedError
 from convkit.benchmarks.tasks import Task, main
@@ -56,12 +57,26 @@ def test_there_are_scripts():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_makes_tasks_without_any_peer(script, monkeypatch):
+def test_a_script_makes_tasks_without_any_peer(script, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(BENCH)
-    before = set(sys.modules)
-    task = next(iter(importlib.import_module(script).tasks([], 1)))
+    before, files = set(sys.modules), ()
+    if script == "files":
+        files = ([tmp_path / "layer.onnx"],)
+        onnx_backend.export(nn.Conv2d(3, 4, 3, rng=0), files[0][0], (2, 3, 9, 9))
+    task = next(iter(importlib.import_module(script).tasks([], 1, *files)))
     result = task.call()
     assert all(isinstance(array, np.ndarray) for array in task.read(result).values())
     assert task.peers == {} and "torch" not in set(sys.modules) - before
-    for name in (script, "pytorch"):
+    for name in (script, "pytorch", "networks"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_a_script_may_take_files(monkeypatch, capsys):
+    monkeypatch.setattr("convkit.benchmarks.tasks.compare", lambda task, probe: pytest.fail("nothing is timed"))
+    taken = []
+    files = ["a.onnx", "b.onnx", "--threads", "1"]
+    assert main("What it is.", lambda *given: taken.append(given) or [], files, files="what is run") == 0
+    assert taken == [([], 1, ["a.onnx", "b.onnx"])]
+    with pytest.raises(SystemExit):
+        main("What it is.", lambda *given: [], [], files="what is run")
+    assert "FILE" in capsys.readouterr().err
