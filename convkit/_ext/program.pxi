@@ -73,13 +73,16 @@ cdef class Program:
         step.workspace = max(step.workspace, (run.workspace_bytes + 63) // 64 * 64)
         each = step.room + step.workspace
         if run.limit and each:
-            threads = max(1, min(threads, run.limit // each))
+            threads = max(1, min(threads, (run.limit + step.room) // each))
         step.apart = <int>threads if step.apart else 0
         self.workspace = max(self.workspace, max(step.apart, 1) * each)
 
-    cdef int each(self) noexcept:
-        """Threads of a call."""
-        return 1 if self.left and self.steps[self.turning].apart else self.threads
+    cdef void set_alone(self, ck.ck_run *run) noexcept:
+        """Threads and limit of a call: what is left of the limit beside the room of a turn."""
+        cdef const ck.ck_step *step = &self.steps[self.turning]
+        set_run(run, 1 if self.left and step.apart else self.threads)
+        if self.left and run.limit:
+            run.limit = max(1, (run.limit - step.room) // 64 * 64)
 
     def turns(self, tuple sizes, int steps, bint apart, int64_t room):
         """The next so many steps are run in turn, once for each place along axes of these sizes, `moving` their places.
@@ -141,7 +144,8 @@ cdef class Program:
         cdef ck.ck_tensor *result = &call.x if transposed else &call.y
         cdef ck.ck_step *step
         code, a, b = activation
-        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.each())
+        set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.threads)
+        self.set_alone(&call.run)
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
@@ -164,7 +168,8 @@ cdef class Program:
         cdef ck.ck_step *step
         memset(&call, 0, sizeof(call))
         code, a, b = activation
-        set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.each())
+        set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
+        self.set_alone(&call.conv.run)
         call.nd, call.offset_groups = geometry.nd, offset_groups
         set_spot_tensor(&call.conv.x, x)
         set_spot_tensor(&call.conv.y, y)
@@ -193,7 +198,7 @@ cdef class Program:
         set_spot_tensor(&call.y, y)
         if indices is not None:
             set_spot_tensor(&call.indices, indices)
-        set_run(&call.run, self.each())
+        self.set_alone(&call.run)
         plan_pool(&call, <ck.ck_pool_op>op)
         step = self.begin(ck.CK_STEP_POOL, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -207,7 +212,7 @@ cdef class Program:
         call.kernels = self.kernels(item)
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.y, y)
-        set_run(&call.run, self.each())
+        self.set_alone(&call.run)
         plan_resize(&call, ck.CK_RESIZE)
         step = self.begin(ck.CK_STEP_RESIZE, ck.CK_RESIZE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -224,7 +229,7 @@ cdef class Program:
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.grid, grid)
         set_spot_tensor(&call.y, y)
-        set_run(&call.run, self.each())
+        self.set_alone(&call.run)
         plan_grid(&call, ck.CK_GRID_SAMPLE)
         step = self.begin(ck.CK_STEP_GRID, ck.CK_GRID_SAMPLE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -247,7 +252,7 @@ cdef class Program:
         if b is not None:
             set_spot_strided(&call.b, b)
         call.activation, call.act_a, call.act_b = activation
-        set_run(&call.run, self.each())
+        self.set_alone(&call.run)
         step = self.begin(ck.CK_STEP_ELEMENTWISE, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.y.data, y)
         self.place(step, &call, &call.a.data, a)
@@ -267,7 +272,7 @@ cdef class Program:
         for i in range(len(numbers)):
             call.numbers[i] = cnp.PyArray_DATA(numbers[i])
         self.kept.append(numbers)
-        set_run(&call.run, self.each())
+        self.set_alone(&call.run)
         plan_channels(&call)
         step = self.begin(ck.CK_STEP_CHANNELS, 0, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -287,7 +292,7 @@ cdef class Program:
         call.pieces, call.channels, call.apart = pieces, call.arrays.c // pieces, True
         call.weight, call.bias, call.epsilon = data_of(weight), data_of(bias), epsilon
         self.kept += [weight, bias]
-        set_run(&call.arrays.run, self.each())
+        self.set_alone(&call.arrays.run)
         plan_normal(&call)
         step = self.begin(ck.CK_STEP_NORMAL, 0, &call, sizeof(call), &call.arrays.run)
         self.place(step, &call, &call.arrays.x.data, x)
@@ -312,7 +317,7 @@ cdef class Program:
         call.epsilon, call.factor, call.least = epsilon, factor, least
         if neighbours:
             call.before, call.after, call.quarters = neighbours
-        set_run(&call.run, self.each())
+        self.set_alone(&call.run)
         step = self.begin(ck.CK_STEP_ROWS, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)

@@ -80,7 +80,7 @@ def _channel_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray, bias: np.ndarr
 
 
 def _lower_groups(plan: Any, node: Any, groups: int, by_group: bool = False) -> bool:
-    """One step of the engine, of float32 in C order, where planes are no shorter than its sums take at once."""
+    """One step of the engine, of float32 in C order, where planes are long enough to be summed along."""
     x, y = (plan.info(value) for value in (node.inputs[0], node.outputs[0]))
     numbers, epsilon = [plan.constant(value) for value in node.inputs[1:]], node.attrs.get("epsilon", 1e-5)
     spots = [plan.spot(value) for value in (node.inputs[0], node.outputs[0])]
@@ -90,9 +90,9 @@ def _lower_groups(plan: Any, node: Any, groups: int, by_group: bool = False) -> 
         return False
     images, channels, *sizes = x.shape
     planes, length = images * channels, math.prod(sizes)
-    form = _channels.form_of(np.broadcast_to(np.float32(0), (1, planes, length)))
-    if form.lanes or form.joined:
+    if length < _channels.LANES:
         return False
+    form = _channels.form_of(np.broadcast_to(np.float32(0), (1, planes, length)))
     each = channels // groups if by_group else 1
     weight, bias = (np.repeat(np.tile(np.repeat(v, each), images), form.pieces).astype(x.dtype) for v in numbers)
     length, item = length // form.pieces, x.dtype.itemsize
@@ -161,12 +161,12 @@ def _lower_rms_norm(plan: Any, node: Any) -> bool:
     shape = plan.info(node.inputs[0]).shape
     axis, epsilon = positive(node.attrs.get("axis", -1), len(shape)), node.attrs.get("epsilon", 1e-5)
     numbers, count = (node.inputs[1], None), math.prod(shape[axis:])
-    return lower_rows(
+    return epsilon >= _LEAST_EPSILON and lower_rows(
         plan, node, engine.BY_NORM, axis, len(shape) - axis, numbers, epsilon=epsilon, factor=1 / max(count, 1)
     )
 
 
-@op("RMSNormalization", infer=same, lower=_lower_rms_norm)
+@op("RMSNormalization", infer=same, lower=_lower_rms_norm, apart=by_image)
 def _rms_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray) -> np.ndarray:
     axes = tuple(range(positive(attrs.get("axis", -1), x.ndim), x.ndim))
     return (x / _root(x, axes, True, attrs.get("epsilon", 1e-5)) * scale).astype(x.dtype)
@@ -181,22 +181,36 @@ def _root(x: np.ndarray, axes: int | tuple[int, ...], mean: bool, epsilon: float
 def _lower_by_norm(plan: Any, node: Any) -> bool:
     x, attrs = plan.info(node.inputs[0]), node.attrs
     axis = positive(attrs["axis"], len(x.shape))
-    factor = 1 / max(x.shape[axis], 1) if attrs["mean"] else 1.0
-    if max(attrs["least"] ** 2, attrs["epsilon"]) < _LEAST_EPSILON:  # 1 over the norm might be infinite
+    if x.shape != plan.info(node.outputs[0]).shape:
         return False
-    numbers, more = (*node.inputs[1:], None)[:1], {"epsilon": attrs["epsilon"], "least": attrs["least"]}
-    return lower_rows(plan, node, engine.BY_NORM, axis, 1, (*numbers, None), factor=factor, **more)
+    epsilon, least = attrs.get("epsilon", 0.0), attrs.get("least", 0.0)
+    factor = 1 / max(x.shape[axis], 1) if "epsilon" in attrs else 1.0
+    if max(least**2, epsilon) < _LEAST_EPSILON:  # 1 over the norm might be infinite
+        return False
+    numbers = *(*node.inputs[1:], None)[:1], None
+    return lower_rows(plan, node, engine.BY_NORM, axis, 1, numbers, epsilon=epsilon, factor=factor, least=least)
 
 
-@op("ByNorm", infer=same, lower=_lower_by_norm, any_order=True)
-def _by_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
-    """convkit's own: x / max(least, sqrt(epsilon + s)) * scale, s: the sum, or mean, of squares along one axis.
-
-    The scale has an element for each along that axis. Passes make it of what exporters spell out.
-    """
-    y = x / np.maximum(_root(x, attrs["axis"], attrs["mean"], attrs["epsilon"]), attrs["least"])
+def _by_norm_infer(attrs: Attrs, x: Info, scale: Info | None = None) -> list[Info]:
+    """The scale may be longer than the axis, of one element."""
+    axis, shape = positive(attrs["axis"], len(x.shape)), list(x.shape)
     if scale is not None:
-        y *= scale.reshape(-1, *(1,) * (x.ndim - 1 - positive(attrs["axis"], x.ndim)))
+        shape[axis : axis + 1] = np.broadcast_shapes(x.shape[axis : axis + 1], scale.shape)
+    return [Info(tuple(shape), x.dtype)]
+
+
+@op("ByNorm", infer=_by_norm_infer, lower=_lower_by_norm, apart=by_image, any_order=True)
+def _by_norm(attrs: Attrs, x: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
+    """convkit's own: x over its norm along one axis, or over `least`, if that is more; or, where there is an `epsilon`,
+    over the root of that and of the mean of squares. Then times a scale, which has an element for each along the axis.
+
+    Passes make it of what exporters spell out.
+    """
+    mean, axis = "epsilon" in attrs, attrs["axis"]
+    norm = _root(x, axis, True, attrs["epsilon"]) if mean else np.maximum(_root(x, axis, False, 0.0), attrs["least"])
+    y = x / norm
+    if scale is not None:
+        y = y * scale.reshape(-1, *(1,) * (x.ndim - 1 - positive(attrs["axis"], x.ndim)))
     return y.astype(x.dtype)
 
 

@@ -278,7 +278,7 @@ def _over_root(node: Node) -> tuple[Value, Attrs] | None:
         mean, epsilon = _number(root.node.inputs[0].node, "Add") or (None, 0.0)
         square, axis = _mean(mean)
         if square is not None and axis is not None and epsilon > 0 and list(_squared(square)) == [x, x]:
-            return x, {"axis": axis, "mean": True, "epsilon": epsilon, "least": 0.0}
+            return x, {"axis": axis, "epsilon": epsilon}
     return None
 
 
@@ -307,7 +307,7 @@ def _over_norm(node: Node) -> tuple[Value, Attrs] | None:
     data = axes[0].data if axes and axes[0] is not None else None
     if data is None or data.size != 1 or not length.node.attrs.get("keepdims", 1):
         return None
-    return x, {"axis": int(data.reshape(())), "mean": False, "epsilon": 0.0, "least": least}
+    return x, {"axis": int(data.reshape(())), "least": least}
 
 
 def _bounded_below(node: Node | None) -> tuple[Value | None, float]:

@@ -14,8 +14,8 @@ from .table import Info
 from .turns import in_turns, joined, split
 
 _MOST_STEPS = 256  # of one node: each is planned and kept
-# Rows are the engine's lanes: of fewer than these, rows of more values are as fast along one by NumPy (Zen 3).
-_FEW_ROWS, _LONG_ROW = 4, 1 << 13
+# Rows are the engine's lanes: a single one of more values than these is as fast by NumPy, which sums along it (Zen 3).
+_LONG_ROW = 1 << 14
 
 
 def lower_rows(
@@ -24,7 +24,8 @@ def lower_rows(
 ) -> bool:  # fmt: skip
     """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias.
 
-    Where the rows are no axis of one step, a step for each of as few of the first axes as it takes.
+    Where the rows are no axis of one step, turns along as few of the first axes, and of those behind the rows, as it
+    takes: whether there are steps does not follow from how many images there are.
     """
     x, y = node.inputs[0], node.outputs[0]
     info = plan.info(x)
@@ -35,11 +36,14 @@ def lower_rows(
     places = plan.spot(x), plan.spot(y)
     if op in _SINGLE:
         places = places[0], _whole_rows(places[1], info, axis, axes)
-        if math.prod(info.shape) < _FEW_ROWS * (row := math.prod(info.shape[axis : axis + axes])) and row > _LONG_ROW:
+        if math.prod(info.shape[axis : axis + axes]) > _LONG_ROW:
             return False
-    for apart in range(axis + 1):
-        sizes = info.shape[apart:axis], info.shape[axis : axis + axes], info.shape[axis + axes :]
-        spots = [_as_rows(place._replace(strides=place.strides[apart:]), sizes) for place in places]
+    behind = axis + axes
+    for apart, kept in sorted(np.ndindex(axis + 1, len(info.shape) - behind + 1), key=sum):
+        turned, own = [*range(apart), *range(behind, behind + kept)], [*range(apart, behind)]
+        own += range(behind + kept, len(info.shape))
+        sizes = info.shape[apart:axis], info.shape[axis:behind], info.shape[behind + kept :]
+        spots = [_as_rows(place._replace(strides=[place.strides[k] for k in own]), sizes) for place in places]
         if None not in spots:
             break
     else:
@@ -50,7 +54,7 @@ def lower_rows(
     scale, bias = (_repeated(plan, value, sizes[1], info.dtype) for value in numbers)
     if any(array is None and value is not None for array, value in zip((scale, bias), numbers, strict=True)):
         return False
-    outer = joined(info.shape[:apart], [place.strides[:apart] for place in places])
+    outer = joined([info.shape[k] for k in turned], [[place.strides[k] for k in turned] for place in places])
     if math.prod(size for size, _ in split(outer)[0]) > _MOST_STEPS:
         return False
     for moved, turns, steps in in_turns(outer, spots):

@@ -23,9 +23,10 @@ from .products import as_image, as_kernel, as_pixels
 from .table import OPS, Attrs, Info, op
 from .turns import in_turns, joined
 
-# Rows that are taken together: what of their scores makes so many bytes, no fewer than these. Two arrays of them, and
-# the factors, then lie in level 2. A thread gets so many turns at least, where there are rows for them.
+# Rows that are taken together: those whose scores make so many bytes, so that two arrays of them, and the factors, lie
+# in level 2. For several threads to have turns a matrix is cut into more parts, of no fewer rows than these.
 _BYTES, _LEAST_ROWS, _FEW_TURNS = 1 << 17, 32, 4
+_LEAST_LIMIT = 1 << 20  # of workspace, for calls to fit beside the scores
 
 
 class _Change(NamedTuple):
@@ -47,16 +48,19 @@ def attending(nodes: list[Node], infos: dict[Value, Info], outputs: Sequence[Val
         if not chain:
             continue
         product, others, changes = chain[0], [], []
-        value = product.outputs[0]
+        value, scores = product.outputs[0], infos[product.outputs[0]].shape
+        if len(product.inputs) > 2:
+            others, changes = [product.inputs[3]], [_Change("Add", False, scores)]
         for change in chain[1:-1]:
             if change.op in _CHANGES:
                 before = change.inputs[1] is value
                 others.append(change.inputs[0 if before else 1])
                 changes.append(_Change(change.op, before, infos[change.outputs[0]].shape))
             value = change.outputs[0]
-        attrs = {"scores": infos[product.outputs[0]].shape, "changes": changes, "weights": infos[node.inputs[0]].shape}
-        taken = [*product.inputs, node.inputs[1], *others]
-        if not _is_cut(_shapes(attrs)) or len({infos[value].dtype for value in taken}) > 1:
+        attrs = {"scores": scores, "changes": changes, "weights": infos[node.inputs[0]].shape}
+        taken = [*product.inputs[:2], node.inputs[1], *others]
+        row = scores[-1] * infos[product.inputs[0]].dtype.itemsize
+        if not _is_cut(_shapes(attrs)) or not _fits(row) or len({infos[value].dtype for value in taken}) > 1:
             continue
         new[node] = Node("Attend", taken, attrs, node.path)
         new[node].outputs = node.outputs
@@ -73,6 +77,12 @@ def _is_cut(shapes: list[tuple[int, ...]]) -> bool:
     """Whether there are scores, and the axes of the longest shape are those of all others, cut."""
     ends = [set(itertools.accumulate(shape[:-2], operator.mul)) - {1} for shape in shapes]
     return 0 not in shapes[0] and all(each <= ends[shapes.index(max(shapes, key=len))] for each in ends)
+
+
+def _fits(row: int) -> bool:
+    """Whether two rows of so many bytes, and calls, fit into the caller's limit."""
+    limit = engine.workspace_limit.get()
+    return limit < 0 or limit >= max(4 * row, _LEAST_LIMIT)
 
 
 def _chain(node: Node, infos: dict[Value, Info], uses: Counter[Value]) -> list[Node]:
@@ -93,8 +103,8 @@ def _chain(node: Node, infos: dict[Value, Info], uses: Counter[Value]) -> list[N
     while uses[value] == 1 and value.node is not None:
         before = value.node
         chain.insert(0, before)
-        if _is_product(before, infos):
-            return chain if infos[before.inputs[1]].data is None else []
+        if _is_product(before, infos, summed=True):
+            return chain
         taken = _taken(before, infos)
         if taken is None or infos[taken].shape[-2:] != shape[-2:]:
             return []
@@ -102,10 +112,11 @@ def _chain(node: Node, infos: dict[Value, Info], uses: Counter[Value]) -> list[N
     return []
 
 
-def _is_product(node: Node, infos: dict[Value, Info]) -> bool:
-    """Whether it multiplies the matrices of batches, all of which vary, and no more."""
-    plain = node.op == "MatMul" and "activation" not in node.attrs and len(node.inputs) == 2
-    a, b = (infos[value] for value in node.inputs) if plain else (None, None)
+def _is_product(node: Node, infos: dict[Value, Info], summed: bool = False) -> bool:
+    """Whether it multiplies the matrices of batches, all of which vary, and no more; `summed`, or adds an array."""
+    plain = node.op == "MatMul" and "activation" not in node.attrs
+    plain = plain and (len(node.inputs) == 2 or (summed and len(node.inputs) == 4 and node.inputs[2] is None))
+    a, b = (infos[value] for value in node.inputs[:2]) if plain else (None, None)
     return plain and a.data is None and b.data is None and len(a.shape) > 2 and len(b.shape) > 2 and is_real(a.dtype)
 
 
@@ -158,9 +169,8 @@ def _lower(plan: Any, node: Any) -> bool:
 
 
 def _rows_of_a_turn(rows: int, row: int, matrices: int, threads: int) -> int:
-    """As many as `_BYTES` hold, in equal parts; fewer for several threads to have turns, or where the limit asks."""
-    limit = engine.workspace_limit.get()
-    parts = -(-rows * row // (_BYTES if limit < 0 else min(_BYTES, max(limit // 4, 1))))
+    """As many as `_BYTES` hold, in equal parts; fewer for several threads to have turns."""
+    parts = -(-rows * row // _BYTES)
     if threads > 1:
         parts = max(parts, min(-(-_FEW_TURNS * threads // matrices), rows // _LEAST_ROWS))
     return max(1, -(-rows // max(parts, 1)))

@@ -155,7 +155,8 @@ class _Refused(Exception):
 
 _RULES: dict[str, Callable[..., _Step]] = {
     "Conv": _moving, "MaxPool": _moving, "AveragePool": _moving, "ConvTranspose": _transposed, "Concat": _joined,
-    "Softmax": _over_channels, "LogSoftmax": _over_channels, "DepthToSpace": _spread, "Resize": _resized,
+    "DepthToSpace": _spread, "Resize": _resized,
+    **dict.fromkeys(("Softmax", "LogSoftmax", "ByNorm"), _over_channels),
     **dict.fromkeys((*_OF_CHANNELS, *(name for name, row in OPS.items() if row.elementwise)), _pointwise),
 }  # fmt: skip
 

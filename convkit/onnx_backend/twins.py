@@ -168,11 +168,15 @@ def _channel_norm(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> 
 
 
 def _by_norm(writer: Any, op: str, inputs: Sequence[Any], attrs: Attrs) -> str:
-    """By the sums of squares."""
+    """Spelt out, so that passes know it again."""
     x, info, axis = inputs[0], writer.info(inputs[0]), np.array([attrs["axis"]], np.int64)
-    epsilon, least = (np.asarray(attrs[name], info.dtype) for name in ("epsilon", "least"))
-    square = writer.emit("ReduceMean" if attrs["mean"] else "ReduceSum", [writer.emit("Mul", [x, x]), axis], keepdims=1)
-    norm = writer.emit("Max", [writer.emit("Sqrt", [writer.emit("Add", [square, epsilon])]), least])
+    if "epsilon" in attrs:
+        mean = writer.emit("ReduceMean", [writer.emit("Mul", [x, x]), axis], keepdims=1)
+        norm = writer.emit("Sqrt", [writer.emit("Add", [mean, np.asarray(attrs["epsilon"], info.dtype)])])
+    else:
+        norm = writer.emit(
+            "Max", [writer.emit("ReduceL2", [x, axis], keepdims=1), np.asarray(attrs["least"], info.dtype)]
+        )
     y = writer.emit("Div", [x, norm])
     if len(inputs) < 2:
         return y

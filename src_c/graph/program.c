@@ -82,8 +82,9 @@ typedef struct turn {
 } turn;
 
 static void set_place(any_call *call, const ck_place *place, const turn *of) {
-  char *base = place->base == CK_FIXED ? NULL : place->base == CK_ROOM ? of->room : of->bases[place->base];
-  char *data = base + place->offset;
+  char *data = place->base == CK_FIXED  ? (char *)(uintptr_t)place->offset
+               : place->base == CK_ROOM ? of->room + place->offset
+                                        : of->bases[place->base] + place->offset;
   for (int d = 0; d < CK_TURN_AXES; d++)
     data += of->at[d] * place->step[d];
   memcpy((char *)call + place->field, &data, sizeof data);

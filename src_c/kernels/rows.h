@@ -135,8 +135,8 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
     for (int q = 0; q < VL; q++) {
       if (q >= n)
         break;
-      const vreal by = scale ? v_set1(scale[k + q]) * inverse : inverse;
-      r[q] = (r[q] - mean - rest) * by + (bias ? bias[k + q] : 0);
+      const vreal standard = (r[q] - mean - rest) * inverse; /* before the scale, which may be as far from 1 */
+      r[q] = (scale ? standard * scale[k + q] : standard) + (bias ? bias[k + q] : 0);
     }
     store_block(t, k, n, r);
   }

@@ -182,8 +182,13 @@ CUBICS = {
     "products": lambda w, x: emit(w, "Mul", np.array(0.044715), emit(w, "Mul", x, emit(w, "Mul", x, x))),
     "another number": lambda w, x: emit(w, "Mul", emit(w, "Pow", x, np.array(3.0)), np.array(0.0447)),
     "a square": lambda w, x: emit(w, "Mul", emit(w, "Mul", x, x), np.array(0.044715)),
+    "another power": lambda w, x: emit(w, "Mul", emit(w, "Pow", x, np.array(2.0)), np.array(0.044715)),
+    "another's cube": lambda w, x: emit(
+        w, "Mul", np.array(0.044715), emit(w, "Mul", x, emit(w, "Mul", x, emit(w, "Neg", x)))
+    ),
 }
 NO_GELUS = {
+    "another factor": lambda w, x: emit(w, "Mul", emit(w, "Mul", x, tanh_gate(w, x, CUBICS["a power"], 0.8)), HALF),
     "whole": lambda w, x: emit(w, "Mul", x, error_gate(w, x)),
     "another's gate": lambda w, x: emit(w, "Mul", emit(w, "Mul", emit(w, "Neg", x), error_gate(w, x)), HALF),
     "another root": lambda w, x: emit(w, "Mul", emit(w, "Mul", x, error_gate(w, x, "Mul")), HALF),
@@ -238,6 +243,30 @@ BY_NORM = {
     "a norm": (["ByNorm"], lambda w, x: over_norm(w, x, -1)),
     "a norm of channels": (["ByNorm"], lambda w, x: over_norm(w, x, 1, op="Max")),
     "not repeated": (["ByNorm"], lambda w, x: emit(w, "Div", x, norm_of(w, x, -2))),
+    "another's shape": (None, lambda w, x: over_norm(w, x, -1, shape_of=emit(w, "Neg", x))),
+    "bounded above": (
+        None,
+        lambda w, x: emit(
+            w,
+            "Div",
+            x,
+            emit(w, "Clip", emit(w, "ReduceL2", x, np.array([-1]), keepdims=1), np.array(1e-6), np.array(1.0)),
+        ),
+    ),
+    "axes that go": (
+        None,
+        lambda w, x: emit(
+            w,
+            "Div",
+            emit(w, "Slice", x, np.array([0]), np.array([1]), np.array([0])),
+            emit(w, "Max", emit(w, "ReduceL2", x, np.array([0]), keepdims=0), np.array(1e-6)),
+        ),
+    ),
+    "two over a root": (None, lambda w, x: emit(w, "Mul", x, emit(w, "Div", np.array(2.0), root_mean(w, x, -1)))),
+    "nothing added": (
+        None,
+        lambda w, x: emit(w, "Div", emit(w, "Exp", x), root_mean(w, emit(w, "Exp", x), -1, epsilon=0.0)),
+    ),
     "another's norm": (None, lambda w, x: emit(w, "Div", emit(w, "Neg", x), norm_of(w, x, -1))),
     "another's mean": (None, lambda w, x: emit(w, "Div", emit(w, "Neg", x), root_mean(w, x, -1))),
     "a difference": (None, lambda w, x: emit(w, "Sub", x, root_mean(w, x, -1))),
@@ -254,7 +283,9 @@ def test_division_by_a_norm_spelt_out(name, tmp_path):
     assert ops == ["Relu", *expected] if expected else "ByNorm" not in ops
     np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
     onnx_backend.export(network, tmp_path / "norm.onnx", x.shape)
-    np.testing.assert_allclose(onnx_backend.load(tmp_path / "norm.onnx")(x), wanted, rtol=1e-12, atol=1e-12)
+    again = onnx_backend.load(tmp_path / "norm.onnx")
+    np.testing.assert_allclose(again(x), wanted, rtol=1e-12, atol=1e-12)
+    assert ("ByNorm" in [node.op for node in again.graph.nodes]) == bool(expected)
 
 
 def standardised(w, x, axis, scale, bias=None, squared="Pow", epsilon=1e-3):

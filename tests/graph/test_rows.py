@@ -115,8 +115,46 @@ def test_sums_along_axes(op, shape, axis):
         assert (np.abs(y - wanted) <= np.finfo(np.float32).eps * magnitude.reshape(wanted.shape)).all()
 
 
-def test_few_long_rows_are_numpys():
-    x = noise((2, 1 << 14), "float32")
+@pytest.mark.parametrize("name", ("ReduceSum", "ReduceMean", "ReduceL2", "ByNorm"))
+@pytest.mark.parametrize("shape", ((4, 50, 9), (4, 3, 9), (5, 9000, 1), (4, 2, 20000)))
+def test_an_image_has_the_same_bits_in_a_batch_wherever_its_rows_lie(shape, name):
+    def build(x):
+        x = x.emit("Transpose", perm=(1, 0, 2))
+        x = x.emit("Slice", np.array([0]), np.array([1 << 20]), np.array([0]), np.array([2]))
+        return x.emit("ByNorm", axis=0, least=1e-3) if name == "ByNorm" else x.emit(name, np.array([0]), keepdims=1)
+
+    graph, x = Graph(), noise(shape, "float32")
+    graph.outputs, graph.output_names = [build(graph.input("x")).emit("Transpose", perm=(1, 0, 2))], ["y"]
+    made = Network(graph)
+    np.testing.assert_array_equal(made(x)[1:2], made(x[1:2]))
+    straight = network("ReduceSum", x, (np.array([1, 2]),), keepdims=0)
+    np.testing.assert_array_equal(straight(x)[1:2], straight(x[1:2]))
+
+
+def test_scales_far_from_one():
+    x = noise((8, 64), "float32") * np.float32(1e30)
+    y = run("ByNorm", x, (np.full(64, 1e-12, np.float32),), axis=1, least=1e-12)
+    np.testing.assert_allclose(y, x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) * 1e-12, rtol=1e-6)
+
+
+def test_a_scale_longer_than_its_axis_and_no_epsilon():
+    for shape, axis, wanted in (((2, 3, 1), -1, (2, 3, 5)), ((2, 1, 3, 4), 1, (2, 5, 3, 4))):
+        x, scale = noise(shape, "float32"), noise(5, "float32")
+        made = network("ByNorm", x, (scale,), axis=axis, epsilon=1e-3)
+        y = (
+            x
+            / np.sqrt(1e-3 + x.astype(np.float64) ** 2)
+            * scale.reshape(-1, *(1,) * (len(shape) - 1 - axis % len(shape)))
+        )
+        assert made(x).shape == wanted
+        np.testing.assert_allclose(made(x), y, rtol=1e-6)
+    x = np.full((8, 16), 1e-39, np.float32)
+    made = network("RMSNormalization", x, (np.ones(16, np.float32),), axis=-1, epsilon=0.0)
+    np.testing.assert_allclose(made(x), 1, rtol=1e-5)
+
+
+def test_a_long_row_is_numpys():
+    x = noise((2, (1 << 14) + 1), "float32")
     made = network("ReduceSum", x, (np.array([1]),), keepdims=0)
     assert [node.how for node in made.explain(x, measure=False).nodes] == ["NumPy"]
     np.testing.assert_allclose(made(x), x.astype(np.float64).sum(1), rtol=1e-4)
@@ -126,7 +164,7 @@ def test_few_long_rows_are_numpys():
 @pytest.mark.parametrize("shape, axis", SHAPES)
 def test_division_by_a_norm(shape, axis, mean):
     x, scale = noise(shape, "float32"), noise(shape[axis : axis + 1], "float32", 1)
-    attrs = {"axis": axis, "mean": mean, "epsilon": 1e-3 * mean, "least": 1e-2}
+    attrs = {"axis": axis, **({"epsilon": 1e-3} if mean else {"least": 1e-2})}
     x[0] = 0
     for numbers in ((scale,), ()):
         wanted = OPS["ByNorm"].run(attrs, x.astype(np.float64), *numbers)
@@ -145,7 +183,7 @@ def test_norms_of_numbers_of_any_size(size):
     x = (noise((9, 33), "float64") * size).astype(np.float32)
     wanted = np.linalg.norm(x.astype(np.float64), axis=1)
     np.testing.assert_allclose(run("ReduceL2", x, (np.array([1]),), keepdims=0), wanted, rtol=1e-6)
-    made = run("ByNorm", x, axis=1, mean=False, epsilon=0.0, least=1e-12)
+    made = run("ByNorm", x, axis=1, least=1e-12)
     np.testing.assert_allclose(made, x / np.maximum(wanted, 1e-12)[:, np.newaxis], rtol=1e-6)
 
 

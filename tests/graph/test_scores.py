@@ -61,6 +61,57 @@ def close(y, wanted):
     np.testing.assert_allclose(y, wanted, rtol=2e-5, atol=2e-6)
 
 
+def test_the_rows_of_turns_follow_from_threads_and_bits_do_not():
+    q, k, v = (noise(1, 2, 150, 8, seed=seed) for seed in range(3))
+    network, turns = made(lambda w, *x: plain(w, *x), q, k, v)[0], set()
+    whole = network(q, k, v)
+    for threads in (1, 2, 3, 5):
+        with convkit.threads(threads):
+            np.testing.assert_array_equal(network(q, k, v), whole)
+            turns.add(network._planned([q, k, v])[0].program.count)
+            assert operators(network, q, k, v) == ["Attend"]
+    assert len(turns) > 1
+
+
+def test_the_function_that_the_operator_is():
+    q, k, v = (noise(6, 3, 40, 8, seed=seed) for seed in range(3))
+    network, wanted = made(lambda w, *x: plain(w, *x, windows), q, k, v)
+    plan = network._planned([q, k, v])[0]
+    (node,) = (node for node in plan.nodes if node.op == "Attend")
+    k = k.swapaxes(2, 3)
+    others = [plan.constant(value) for value in node.inputs[3:]]
+    close(OPS["Attend"].run(node.attrs, q, k, v, *others), wanted)
+    infos = [Info(array.shape, array.dtype) for array in (q, k, v, *others)]
+    assert OPS["Attend"].infer(node.attrs, *infos)[0].shape == wanted.shape
+
+
+def test_a_mask_that_varies():
+    q, k, v = (noise(6, 3, 40, 8, seed=seed) for seed in range(3))
+    mask = np.where(noise(6, 1, 40, 40, seed=4) > 0, np.float32(0), np.float32(-np.inf))
+    mask[..., 0] = 0
+    network, wanted = made(lambda w, q, k, v, m: plain(w, q, k, v, lambda w, s: emit(w, "Add", s, m)), q, k, v, mask)
+    close(network(q, k, v, mask), wanted)
+    assert operators(network, q, k, v, mask) == ["Attend"]
+    mask = np.broadcast_to(mask, (6, 3, 40, 40)).copy()
+    network, wanted = made(lambda w, q, k, v, m: plain(w, q, k, v, lambda w, s: emit(w, "Add", m, s)), q, k, v, mask)
+    close(network(q, k, v, mask), wanted)
+    assert operators(network, q, k, v, mask) == ["Attend"]
+
+
+def test_factors_that_are_repeated_over_the_batch():
+    q, k, v = noise(6, 3, 40, 8), noise(1, 3, 40, 8, seed=1), noise(2, 3, 3, 40, 5, seed=2)
+
+    def build(w, q, k, v):
+        def cut(w, s):
+            return emit(w, "Reshape", emit(w, "Mul", s, np.array(2, np.float32)), np.array([2, 3, 3, 40, 40]))
+
+        return plain(w, q, k, v, cut)
+
+    network, wanted = made(build, q, k, v)
+    close(network(q, k, v), wanted)
+    assert operators(network, q, k, v) == ["Attend"]
+
+
 @pytest.mark.parametrize("threads", (1, 2, 3))
 @pytest.mark.parametrize("name", CHANGES)
 def test_attention_is_one_node(name, threads):
@@ -84,8 +135,13 @@ def test_rows_are_taken_some_at_a_time(rows, columns):
         with convkit.threads(threads):
             close(network(q, k, v), wanted)
             assert operators(network, q, k, v) == ["Attend"]
-    with convkit.workspace_limit("200KiB"):
-        close(network(q, k, v), wanted)
+    whole = network(q, k, v)
+    for limit in ("200KiB", "1MiB"):
+        with convkit.workspace_limit(limit):
+            np.testing.assert_array_equal(network(q, k, v), whole)
+            plan = network._planned([q, k, v])[0]
+            assert plan.program.workspace <= {"200KiB": 200 << 10, "1MiB": 1 << 20}[limit]
+            assert ("Attend" in [node.op for node in plan.nodes]) == (limit == "1MiB")
 
 
 def test_heads_that_share_an_array():
@@ -119,6 +175,49 @@ def seen_twice(w, q, k, v):
 OTHERS = {
     "weights that are used elsewhere": seen_twice,
     "softmax along rows": lambda w, q, k, v: plain(w, q, k, v, axis=2),
+    "an activation": lambda w, q, k, v: plain(w, q, k, v, lambda w, s: emit(w, "Relu", s)),
+    "a factor that is known": lambda w, q, k, v: emit(
+        w, "MatMul", emit(w, "Softmax", emit(w, "MatMul", q, noise(6, 3, 8, 40, seed=5)), axis=-1), v
+    ),
+    "rows that are cut": lambda w, q, k, v: emit(
+        w,
+        "MatMul",
+        emit(
+            w,
+            "Softmax",
+            emit(
+                w, "Reshape", emit(w, "MatMul", q, emit(w, "Transpose", k, perm=(0, 1, 3, 2))), np.array([6, 3, 80, 20])
+            ),
+            axis=-1,
+        ),
+        emit(w, "Slice", v, np.array([0]), np.array([20]), np.array([2])),
+    ),
+    "axes that cross": lambda w, q, k, v: emit(
+        w,
+        "MatMul",
+        emit(
+            w,
+            "Softmax",
+            emit(
+                w,
+                "Reshape",
+                emit(
+                    w,
+                    "Mul",
+                    emit(
+                        w,
+                        "Reshape",
+                        emit(w, "MatMul", q, emit(w, "Transpose", k, perm=(0, 1, 3, 2))),
+                        np.array([2, 9, 40, 40]),
+                    ),
+                    noise(2, 9, 1, 40),
+                ),
+                np.array([3, 6, 40, 40]),
+            ),
+            axis=-1,
+        ),
+        emit(w, "Reshape", v, np.array([3, 6, 40, 5])),
+    ),
     "another function": lambda w, q, k, v: plain(w, q, k, v, lambda w, s: emit(w, "Tanh", s)),
     "scores turned around": lambda w, q, k, v: plain(
         w, q, k, v, lambda w, s: emit(w, "Transpose", emit(w, "Abs", s), perm=(0, 1, 3, 2))
