@@ -84,7 +84,10 @@ def _lower_groups(plan: Any, node: Any, groups: int, by_group: bool = False) -> 
     x, y = (plan.info(value) for value in (node.inputs[0], node.outputs[0]))
     numbers, epsilon = [plan.constant(value) for value in node.inputs[1:]], node.attrs.get("epsilon", 1e-5)
     spots = [plan.spot(value) for value in (node.inputs[0], node.outputs[0])]
-    if x.dtype != np.float32 or 0 in x.shape or epsilon < _LEAST_EPSILON or any(v is None for v in numbers):
+    if x.dtype != np.float32 or 0 in x.shape or epsilon < _LEAST_EPSILON:
+        return False
+    each = x.shape[1] // max(groups, 1) if by_group else 1
+    if groups < 1 or x.shape[1] % groups or any(v is None or v.shape != (x.shape[1] // each,) for v in numbers):
         return False
     if any(isinstance(spot, np.ndarray) or spot.strides != contiguous(y) for spot in spots):
         return False
@@ -93,7 +96,6 @@ def _lower_groups(plan: Any, node: Any, groups: int, by_group: bool = False) -> 
     if length < _channels.LANES:
         return False
     form = _channels.form_of(np.broadcast_to(np.float32(0), (1, planes, length)))
-    each = channels // groups if by_group else 1
     weight, bias = (np.repeat(np.tile(np.repeat(v, each), images), form.pieces).astype(x.dtype) for v in numbers)
     length, item = length // form.pieces, x.dtype.itemsize
     places = [(spot.base, spot.offset, (0, length * item, item), item) for spot in spots]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .elements import sigmoid, softsign
-from .sequences import lower
+from .sequences import lower, scratch
 from .table import OPS, Attrs, Info, Op
 
 _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
@@ -158,4 +158,4 @@ def _flops(attrs: Attrs, infos: Sequence[Info], outputs: Sequence[Info]) -> int:
 
 _STEPS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
 for _name in _STEPS:
-    OPS[_name] = Op(_run(_name), _infer(_name), lower, flops=_flops)
+    OPS[_name] = Op(_run(_name), _infer(_name), lower, flops=_flops, scratch=scratch)

@@ -25,7 +25,7 @@ def lower_rows(
     """One step of the engine over the rows along so many axes from this one on; the numbers are a scale and a bias.
 
     Where the rows are no axis of one step, turns along as few of the first axes, and of those behind the rows, as it
-    takes: whether there are steps does not follow from how many images there are.
+    takes: whether there are steps does not follow from how many images there are, unless they lie within rows' memory.
     """
     x, y = node.inputs[0], node.outputs[0]
     info = plan.info(x)

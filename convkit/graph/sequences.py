@@ -31,37 +31,56 @@ def with_scratch(nodes: list[Node], infos: dict[Value, Info], outputs: Sequence[
 
 
 def _with_one_more(node: Node, infos: dict[Value, Info]) -> Node:
-    x, r = (infos[node.inputs[k]] for k in (0, 2))
-    count = math.prod(x.shape[:2]) * r.shape[1] + _SCRATCH * _batch(node.attrs, x) * r.shape[2]
+    x = infos[node.inputs[0]]
     more = Node(node.op, node.inputs, node.attrs | {"scratch": True}, node.path)
     more.outputs = [*node.outputs, Value(node.outputs[0].graph, node=more)]
-    infos[more.outputs[-1]] = Info((count,), x.dtype)
+    count = scratch(node.attrs, *(None if value is None else infos[value] for value in node.inputs))
+    infos[more.outputs[-1]] = Info((count // x.dtype.itemsize,), x.dtype)
     return more
 
 
-def _batch(attrs: Attrs, x: Info) -> int:
-    return x.shape[0 if attrs.get("layout", 0) else 1]
+def scratch(attrs: Attrs, x: Info, w: Info, r: Info, *_: Info | None) -> int:
+    """Bytes of what is in between."""
+    batch = x.shape[0 if attrs.get("layout", 0) else 1]
+    return (math.prod(x.shape[:2]) * r.shape[1] + _SCRATCH * batch * r.shape[2]) * x.dtype.itemsize
 
 
 def _is_plain(node: Node, infos: dict[Value, Info]) -> bool:
+    """Whether the engine has the functions, and all that the node takes is there, of the shapes that ONNX says."""
     if node.op not in _FUNCTIONS:
         return False
-    x, w, r, bias, lengths, h, c, peepholes = take(node.inputs, 8)
-    constants = [infos[value].data for value in (w, r, bias) if value is not None]
-    names = [name.lower() for name in node.attrs.get("activations") or ()]
-    usual, directions = _FUNCTIONS[node.op], infos[r].shape[0]
+    taken = [None if value is None else infos[value] for value in take(node.inputs, 8)]
+    x, w, r, bias, lengths, h, c, peepholes = taken
+    names, usual = [name.lower() for name in node.attrs.get("activations") or ()], _FUNCTIONS[node.op]
+    directions, rows = r.shape[0], _TURNS[node.op][0] * r.shape[-1]
     return (
         lengths is None
         and peepholes is None
-        and not any(v is None for v in constants)
-        and is_real(infos[x].dtype)
-        and infos[x].data is None
-        and 0 not in (*infos[x].shape, *infos[r].shape)
-        and len({infos[v].dtype for v in (x, w, r, bias, h, c) if v is not None}) == 1
+        and not any(v is not None and v.data is None for v in (w, r, bias))
+        and is_real(x.dtype)
+        and x.data is None
+        and 0 not in (*x.shape, *r.shape)
+        and {v.dtype for v in taken if v is not None} == {x.dtype}
+        and _have_shapes(taken, directions, rows, _order(node.attrs))
         and (not names or tuple(names) in [each * directions for each in usual])
         and node.attrs.get("clip") is None
         and not node.attrs.get("input_forget", 0)
     )
+
+
+def _order(attrs: Attrs) -> tuple[int, int]:
+    """The axes of time and of the batch."""
+    return (1, 0) if attrs.get("layout", 0) else (0, 1)
+
+
+def _have_shapes(taken: Sequence[Info | None], directions: int, rows: int, order: tuple[int, int]) -> bool:
+    x, w, r, bias, _, h, c, _ = taken
+    if len(x.shape) != 3 or len(r.shape) != 3 or directions not in (1, 2):
+        return False
+    batch, size = x.shape[order[1]], r.shape[2]
+    state = (directions, batch, size) if order == (0, 1) else (batch, directions, size)
+    wanted = (w, (directions, rows, x.shape[2])), (r, (directions, rows, size)), (bias, (directions, 2 * rows))
+    return all(info is None or info.shape == shape for info, shape in (*wanted, (h, state), (c, state)))
 
 
 # ---------------------------------------------------------------- steps of a turn
@@ -93,8 +112,8 @@ class _Turn:
         """y = activation(h R' + y), or with a bias in place of y, by these rows of the recurrent weight."""
         weight = self.plan.constant(self.r)
         panels = self.plan.panels(weight, ("recurrent", self.direction, rows.start))
-        (batch, inner), item = h.spot.shape, h.spot.item
-        signals = [as_rows(place.spot, place.spot.strides[0], item) for place in (h, y)]
+        batch, inner = h.spot.shape
+        signals = [as_rows(place.spot, *place.spot.strides) for place in (h, y)]
         self.plan.program.conv(
             as_pixels(batch, inner, rows.stop - rows.start), False, signals[0],
             as_kernel(weight[self.direction, rows], False), bias, signals[1], add, activation, engine.AUTO, panels,
@@ -167,7 +186,7 @@ def lower(plan: Any, node: Any) -> bool:
     x, w, r, bias, _, *states = take(node.inputs, 7)
     spot, (shape, dtype, _) = plan.spot(x), plan.info(x)
     late = bool(node.attrs.get("linear_before_reset", 0)) and node.op == "GRU"
-    axes = (1, 0) if node.attrs.get("layout", 0) else (0, 1)  # of time, and of the batch
+    axes = _order(node.attrs)
     times, batch, size, item = shape[axes[0]], shape[axes[1]], plan.info(r).shape[2], dtype.itemsize
     parts, turn_of = _TURNS[node.op]
     width, room = parts * size, plan.spot(node.outputs[-1])
@@ -205,7 +224,9 @@ def lower(plan: Any, node: Any) -> bool:
     return True
 
 
-def _multiply_all(plan: Any, shape: tuple[int, ...], x: Spot, weight: tuple[Value, int], bias, y: Spot) -> None:
+def _multiply_all(
+    plan: Any, shape: tuple[int, ...], x: Spot, weight: tuple[Value, int], bias: np.ndarray, y: Spot
+) -> None:
     """y = x W' + bias, rows along the first two axes: in one step, or in turns along the first."""
     w, d = plan.constant(weight[0]), weight[1]
     row, step = row_step(shape, x.strides), shape[1] * len(bias) * y.item
@@ -224,13 +245,16 @@ def _moved(place: _Place) -> _Place:
     return place._replace(spot=place.spot._replace(offset=place.spot.offset + place.step))
 
 
-def _output(plan, node, d: int, axes: tuple[int, int], start: int, forth: int, shape: tuple[int, int]) -> tuple:
+def _output(
+    plan: Any, node: Any, d: int, axes: tuple[int, int], start: int, forth: int, shape: tuple[int, int]
+) -> tuple[_Place, list[_Place | None]]:
     """Where this direction's output of the first step lies, and its last states; None of those that nobody wants."""
     spot, turned = plan.spot(node.outputs[0]), axes == (1, 0)
     steps = spot.strides[1 if turned else 0], spot.strides[2 if turned else 1], spot.strides[0 if turned else 2]
     time, direction, batch = steps
     y = _Place(
-        Spot(spot.base, spot.offset + d * direction + start * time, (batch, spot.item), spot.item, shape), forth * time
+        Spot(spot.base, spot.offset + d * direction + start * time, (batch, spot.strides[3]), spot.item, shape),
+        forth * time,
     )
     ends = []
     for value in take(node.outputs[1:-1], 2 if node.op == "LSTM" else 1):

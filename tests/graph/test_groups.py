@@ -69,6 +69,14 @@ def test_numbers_for_each_group():
     assert how(made, x) == ["engine"]
 
 
+@pytest.mark.parametrize("numbers, groups", ((2, 3), (6, 3), (1, 3), (6, 4), (3, 0)))
+def test_numbers_and_groups_that_do_not_fit_are_not_the_engines(numbers, groups):
+    x, array = noise((2, 6, 5, 5)), noise(numbers, 1)
+    made = network("GroupNormalization", x, (array, array), num_groups=groups, by_group=True)
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        made(x)
+
+
 @pytest.mark.parametrize("size", (3e38, 1e-30, 1.0))
 def test_numbers_of_any_size_and_constant_channels(size):
     x = np.clip(noise((2, 4, 9, 9)), -1, 1) * np.float32(size)

@@ -101,3 +101,80 @@ def test_several_threads_call_one_network():
         for y, again in zip(wanted, results, strict=True):
             np.testing.assert_array_equal(again, y)
     assert len(found) == 4
+
+
+VIEWS = {
+    "an input": lambda h: h,
+    "a transposition": lambda h: h.emit("Transpose", perm=(0, 2, 1)).emit("Transpose", perm=(0, 2, 1)),
+    "turned around": lambda h: h.emit("Transpose", perm=(0, 2, 1)),
+    "every other": lambda h: h.emit("Slice", np.array([0]), np.array([2 * HIDDEN]), np.array([2]), np.array([2])),
+}
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("name", VIEWS)
+def test_states_that_are_inputs_and_views(name, op):
+    x, numbers, states = arrays(op, 1, 0)
+    if name == "turned around":
+        states = [state.swapaxes(1, 2).copy() for state in states]
+    elif name == "every other":
+        states = [np.repeat(state, 2, axis=2) for state in states]
+    whole = Graph()
+    inputs = [whole.input(f"x{k}", Info(array.shape, array.dtype)) for k, array in enumerate((x, *states))]
+    given = [inputs[0], *map(whole.constant, numbers), None, *map(VIEWS[name], inputs[1:])]
+    whole.outputs, whole.output_names = [whole.emit(op, given, {}, 3 if op == "LSTM" else 2)[0]], ["y"]
+    made = Network(whole)
+    exact = arrays(op, 1, 0)[2]
+    wanted = OPS[op].run(
+        {}, *(v.astype(np.float64) for v in (x, *numbers)), None, *(v.astype(np.float64) for v in exact)
+    )
+    np.testing.assert_allclose(made(x, *states), wanted[0], rtol=1e-5, atol=1e-6)
+    assert "NumPy" not in {node.how for node in made.explain(x, *states, measure=False).nodes}
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_an_output_that_lies_in_what_it_is_joined_into_channels_last(op):
+    x, numbers, _ = arrays(op, 1, 0)
+    other = noise(TIMES, 19, BATCH, HIDDEN)
+    whole = Graph()
+    inputs = [whole.input(f"x{k}", Info(array.shape, array.dtype)) for k, array in enumerate((x, other))]
+    y = whole.emit(op, [inputs[0], *map(whole.constant, numbers)], {}, 3 if op == "LSTM" else 2)[0]
+    joined = whole.emit("Concat", [y, inputs[1].emit("Relu")], {"axis": 1})
+    whole.outputs, whole.output_names = [joined.emit("Relu")], ["y"]
+    wanted = OPS[op].run({}, *(v.astype(np.float64) for v in (x, *numbers)))[0]
+    wanted = np.maximum(np.concatenate([wanted, other], 1), 0)
+    np.testing.assert_allclose(Network(whole)(x, other), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("wrong", ("w", "rows of w", "r", "rows of r", "bias", "h", "batch of h"))
+def test_what_has_other_shapes_is_not_the_engines(op, wrong):
+    x, (w, r, bias), states = arrays(op, 1, 0)
+    if wrong == "w":
+        w = w[:, :, 1:]
+    elif wrong == "rows of w":
+        w = w[:, 1:]
+    elif wrong == "r":
+        r = np.concatenate([r, r], 2)
+    elif wrong == "rows of r":
+        r = r[:, 1:]
+    elif wrong == "bias":
+        bias = bias[:, 2:]
+    else:
+        states = [state[..., 1:] if wrong == "h" else state[:, :1] for state in states]
+    made = network(op, x, [w, r, bias, None, *states], {})
+    try:
+        results = made(x)
+    except ValueError:
+        return
+    assert [node.how for node in made.explain(x, measure=False).nodes] == ["NumPy"] and len(results)
+
+
+def test_memory_in_between_is_counted():
+    x, numbers, _ = arrays("LSTM", 1, 0)
+    x = np.repeat(x, 1000, axis=0)
+    whole = network("LSTM", x, numbers, {}).graph
+    whole.outputs, whole.output_names, whole.several = [whole.outputs[1]], ["y"], False
+    made = Network(whole, max_bytes=x.nbytes + 5000 * BATCH * HIDDEN * 4 + (1 << 16))
+    with pytest.raises(MemoryError, match="max_bytes"):
+        made(x)
