@@ -21,7 +21,7 @@ from .ir import Node, Value
 from .placement import Spot, seen
 from .products import as_image, as_kernel, as_pixels
 from .table import OPS, Attrs, Info, op
-from .turns import in_turns, joined
+from .turns import in_turns, joined, movable
 
 # Rows that are taken together: those whose scores make so many bytes, so that two arrays of them, and the factors, lie
 # in level 2. For several threads to have turns a matrix is cut into more parts, of no fewer rows than these.
@@ -155,11 +155,11 @@ def _lower(plan: Any, node: Any) -> bool:
     if 0 in y.shape:
         return True
     *batch, rows, columns = max(shapes, key=len)
-    factors = [_place(plan, value) for value in (*node.inputs[:3], node.outputs[0])]
+    factors = [plan.spot(value) for value in (*node.inputs[:3], node.outputs[0])]
     leads = [shapes[k][:-2] for k in (0, 0, -1, -1)]
     places = [_over(spot, (*lead, *spot.shape[-2:]), batch) for spot, lead in zip(factors, leads, strict=True)]
     others = zip(node.inputs[3:], changes, strict=True)
-    places += [_over(_place(plan, value), change.shape, batch) for value, change in others]
+    places += [_over(movable(plan, plan.spot(value)), change.shape, batch) for value, change in others]
     each = _rows_of_a_turn(rows, columns * y.dtype.itemsize, math.prod(batch), plan.program.threads)
     for first, height, count in ((0, each, rows // each), (rows // each * each, rows % each, 1)):
         if height:
@@ -174,12 +174,6 @@ def _rows_of_a_turn(rows: int, row: int, matrices: int, threads: int) -> int:
     if threads > 1:
         parts = max(parts, min(-(-_FEW_TURNS * threads // matrices), rows // _LEAST_ROWS))
     return max(1, -(-rows // max(parts, 1)))
-
-
-def _place(plan: Any, value: Value) -> Spot:
-    """Where a value lies; constants lie where they are."""
-    spot = plan.spot(value)
-    return Spot(*plan.program.fixed(spot), spot.shape) if isinstance(spot, np.ndarray) else spot
 
 
 def _over(spot: Spot, whole: tuple[int, ...], batch: list[int]) -> Spot:

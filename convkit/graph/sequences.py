@@ -19,6 +19,7 @@ from .ir import Node, Value
 from .placement import Spot
 from .products import as_kernel, as_pixels, as_rows, row_step
 from .table import Attrs, Info, take
+from .turns import movable
 
 _FUNCTIONS = {"RNN": (("tanh",), ("relu",)), "GRU": (("sigmoid", "tanh"),), "LSTM": (("sigmoid", "tanh", "tanh"),)}
 _SCRATCH = 4  # arrays of a state's size beside the gates': three for what is in between, and an LSTM's cells
@@ -271,8 +272,6 @@ def _of_direction(spot: Spot, d: int, turned: bool, shape: tuple[int, int]) -> S
 
 def _state(plan: Any, value: Value | None, d: int, axes: tuple[int, int], shape: tuple[int, int], dtype) -> _Place:
     """Where an initial state lies; zeros, where there is none."""
-    spot = None if value is None else plan.spot(value)
-    if spot is None:
-        return _Place(Spot(*plan.program.fixed(np.zeros(shape, dtype)), shape))
-    spot = Spot(*plan.program.fixed(spot), spot.shape) if isinstance(spot, np.ndarray) else spot
-    return _Place(_of_direction(spot, d, axes == (1, 0), shape))
+    if value is None:
+        return _Place(movable(plan, np.zeros(shape, dtype)))
+    return _Place(_of_direction(movable(plan, plan.spot(value)), d, axes == (1, 0), shape))

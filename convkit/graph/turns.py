@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._ext import engine
+from .placement import Spot
 
 Axes = list[tuple[int, tuple[int, ...]]]  # of each its size, and every place's stride along it
+
+
+def movable(plan: Any, spot: Any) -> Spot:
+    """A place that turns may move on: of an array, which the program keeps, where it is."""
+    return Spot(*plan.program.fixed(spot), spot.shape) if isinstance(spot, np.ndarray) else spot
 
 
 def joined(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> Axes:
