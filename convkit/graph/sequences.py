@@ -129,41 +129,41 @@ class _Turn:
         self.plan.program.moving(*((place.step,) for place in (y, a, b) if place is not None))
 
 
-def _rnn(turn: _Turn, h: _Place, gates: _Place, y: _Place, scratch: list[_Place], more: Any) -> None:
+def _rnn(turn: _Turn, h: _Place, gates: _Place, y: _Place, between: list[_Place], more: _More) -> None:
     turn.multiply(h, slice(0, h.spot.shape[1]), gates, more.function)
     turn.combine("", y, gates)
 
 
-def _gru(turn: _Turn, h: _Place, gates: _Place, y: _Place, scratch: list[_Place], more: Any) -> None:
+def _gru(turn: _Turn, h: _Place, gates: _Place, y: _Place, between: list[_Place], more: _More) -> None:
     """n + z (h - n)."""
     size = h.spot.shape[1]
     z, r, n = (gates.part(k * size, size) for k in range(3))
     turn.multiply(h, slice(0, 2 * size), gates.part(0, 2 * size), SIGMOID)
     own = slice(2 * size, 3 * size)
     if more.late:
-        turn.multiply(h, own, scratch[0], NONE, more.bias, add=False)
-        turn.combine("Mul", scratch[1], r, scratch[0])
-        turn.combine("Add", scratch[0], scratch[1], n, TANH)
-        n = scratch[0]
+        turn.multiply(h, own, between[0], NONE, more.bias, add=False)
+        turn.combine("Mul", between[1], r, between[0])
+        turn.combine("Add", between[0], between[1], n, TANH)
+        n = between[0]
     else:
-        turn.combine("Mul", scratch[0], r, h)
-        turn.multiply(scratch[0], own, n, TANH)
-    turn.combine("Sub", scratch[1], h, n)
-    turn.combine("Mul", scratch[2], z, scratch[1])
-    turn.combine("Add", y, n, scratch[2])
+        turn.combine("Mul", between[0], r, h)
+        turn.multiply(between[0], own, n, TANH)
+    turn.combine("Sub", between[1], h, n)
+    turn.combine("Mul", between[2], z, between[1])
+    turn.combine("Add", y, n, between[2])
 
 
-def _lstm(turn: _Turn, h: _Place, gates: _Place, y: _Place, scratch: list[_Place], more: Any) -> None:
+def _lstm(turn: _Turn, h: _Place, gates: _Place, y: _Place, between: list[_Place], more: _More) -> None:
     size = h.spot.shape[1]
     i, o, f, g = (gates.part(k * size, size) for k in range(4))
-    cell = scratch[3]
+    cell = between[3]
     turn.multiply(h, slice(0, 3 * size), gates.part(0, 3 * size), SIGMOID)
     turn.multiply(h, slice(3 * size, 4 * size), g, TANH)
-    turn.combine("Mul", scratch[0], i, g)
-    turn.combine("Mul", scratch[1], f, cell)
-    turn.combine("Add", cell, scratch[0], scratch[1])
-    turn.combine("", scratch[0], cell, activation=TANH)
-    turn.combine("Mul", y, o, scratch[0])
+    turn.combine("Mul", between[0], i, g)
+    turn.combine("Mul", between[1], f, cell)
+    turn.combine("Add", cell, between[0], between[1])
+    turn.combine("", between[0], cell, activation=TANH)
+    turn.combine("Mul", y, o, between[0])
 
 
 _TURNS: dict[str, tuple[int, Callable[..., None]]] = {"RNN": (1, _rnn), "GRU": (3, _gru), "LSTM": (4, _lstm)}
@@ -184,45 +184,55 @@ def lower(plan: Any, node: Any) -> bool:
     """In each direction one product for all of time, the first step, and turns for the others."""
     if not node.attrs.get("scratch"):
         return False
-    x, w, r, bias, _, *states = take(node.inputs, 7)
-    spot, (shape, dtype, _) = plan.spot(x), plan.info(x)
-    late = bool(node.attrs.get("linear_before_reset", 0)) and node.op == "GRU"
-    axes = _order(node.attrs)
-    times, batch, size, item = shape[axes[0]], shape[axes[1]], plan.info(r).shape[2], dtype.itemsize
-    parts, turn_of = _TURNS[node.op]
-    width, room = parts * size, plan.spot(node.outputs[-1])
-    names = [name.lower() for name in node.attrs.get("activations") or ()]
-    for d in range(plan.info(r).shape[0]):
-        back = d == 1 or node.attrs.get("direction", "forward") == "reverse"
-        both = np.zeros((2, width), dtype) if bias is None else plan.constant(bias)[d].reshape(2, width)
-        first = both.sum(0, dtype=dtype)
-        if late:
-            first[2 * size :] = both[0, 2 * size :]
-        _multiply_all(plan, shape, spot, (w, d), first, room)
-        start, forth = (times - 1, -1) if back else (0, 1)
-        strides = (batch * width * item, width * item) if axes == (0, 1) else (width * item, times * width * item)
-        gates = _Place(Spot(room.base, room.offset + start * strides[0], (strides[1], item), item, (batch, width)),
-                       forth * strides[0])  # fmt: skip
-        after, scratch = room.offset + times * batch * width * item, []
-        for k in range(_SCRATCH):
-            offset = after + k * batch * size * item
-            scratch.append(_Place(Spot(room.base, offset, (size * item, item), item, (batch, size))))
-        y, ends = _output(plan, node, d, axes, start, forth, (batch, size))
-        h, *cells = (_state(plan, value, d, axes, (batch, size), dtype) for value in states[: len(ends)])
-        function = RELU if names[d : d + 1] == ["relu"] else TANH
-        turn, more = _Turn(plan, r, d), _More(function, late, both[1, 2 * size :] if late else None)
-        if cells:
-            turn.combine("", scratch[3], cells[0])
-        begun = plan.program.count
-        turn_of(turn, h, gates._replace(step=0), y._replace(step=0), scratch, more)
-        if times > 1:
-            plan.program.turns((times - 1,), plan.program.count - begun, False, 0)
-            turn_of(turn, y, _moved(gates), _moved(y), scratch, more)
-        last = _moved(y._replace(step=y.step * (times - 1)))._replace(step=0)
-        for end, value in zip(ends, (last, scratch[3]), strict=False):
-            if end is not None:
-                turn.combine("", end, value)
+    for d in range(plan.info(node.inputs[2]).shape[0]):
+        _lower_direction(plan, node, d)
     return True
+
+
+def _lower_direction(plan: Any, node: Any, d: int) -> None:
+    x, w, r, bias, _, *states = take(node.inputs, 7)
+    shape, dtype, _ = plan.info(x)
+    axes, (parts, turn_of) = _order(node.attrs), _TURNS[node.op]
+    times, batch, size = shape[axes[0]], shape[axes[1]], plan.info(r).shape[2]
+    late, width = bool(node.attrs.get("linear_before_reset", 0)) and node.op == "GRU", parts * size
+    both = np.zeros((2, width), dtype) if bias is None else plan.constant(bias)[d].reshape(2, width)
+    added = both.sum(0, dtype=dtype)
+    if late:
+        added[2 * size :] = both[0, 2 * size :]
+    room = plan.spot(node.outputs[-1])
+    _multiply_all(plan, shape, plan.spot(x), (w, d), added, room)
+
+    back = d == 1 or node.attrs.get("direction", "forward") == "reverse"
+    start, forth = (times - 1, -1) if back else (0, 1)
+    gates, between = _in_between(room, (times, batch, width, size), axes, start, forth)
+    y, ends = _output(plan, node, d, axes, start, forth, (batch, size))
+    h, *cells = (_state(plan, value, d, axes, (batch, size), dtype) for value in states[: len(ends)])
+    names = [name.lower() for name in node.attrs.get("activations") or ()]
+    function = RELU if names[d : d + 1] == ["relu"] else TANH
+    turn, more = _Turn(plan, r, d), _More(function, late, both[1, 2 * size :] if late else None)
+    if cells:
+        turn.combine("", between[3], cells[0])
+    begun = plan.program.count
+    turn_of(turn, h, gates._replace(step=0), y._replace(step=0), between, more)
+    if times > 1:
+        plan.program.turns((times - 1,), plan.program.count - begun, False, 0)
+        turn_of(turn, y, _moved(gates), _moved(y), between, more)
+    last = _moved(y._replace(step=y.step * (times - 1)))._replace(step=0)
+    for end, value in zip(ends, (last, between[3]), strict=False):
+        if end is not None:
+            turn.combine("", end, value)
+
+
+def _in_between(
+    room: Spot, sizes: tuple[int, int, int, int], axes: tuple[int, int], start: int, forth: int
+) -> tuple[_Place, list[_Place]]:
+    """Where the gates of the first step lie, which move on in time, and the arrays that hold what is in between."""
+    (times, batch, width, size), item = sizes, room.item
+    row = width * item
+    time, image = (batch * row, row) if axes == (0, 1) else (row, times * row)
+    gates = _Place(Spot(room.base, room.offset + start * time, (image, item), item, (batch, width)), forth * time)
+    begins = [room.offset + times * batch * row + k * batch * size * item for k in range(_SCRATCH)]
+    return gates, [_Place(Spot(room.base, at, (size * item, item), item, (batch, size))) for at in begins]
 
 
 def _multiply_all(
