@@ -42,7 +42,7 @@ cdef class Program:
         return self.f32 if item == 4 else self.f64
 
     cdef ck.ck_step *begin(self, int kind, int op, const void *call, size_t size, ck.ck_run *run) except NULL:
-        """One more step, without places yet; run.threads are those that its call was planned for."""
+        """One more step, without places yet."""
         cdef void *room
         cdef ck.ck_step *step
         if self.count == self.room:
@@ -77,7 +77,7 @@ cdef class Program:
         step.apart = <int>threads if step.apart else 0
         self.workspace = max(self.workspace, max(step.apart, 1) * each)
 
-    cdef void set_alone(self, ck.ck_run *run) noexcept:
+    cdef void set_own_run(self, ck.ck_run *run) noexcept:
         """Threads and limit of a call: what is left of the limit beside the room of a turn."""
         cdef const ck.ck_step *step = &self.steps[self.turning]
         set_run(run, 1 if self.left and step.apart else self.threads)
@@ -145,7 +145,7 @@ cdef class Program:
         cdef ck.ck_step *step
         code, a, b = activation
         set_call(&call, geometry, self.kernels(dtype_size(weight)), code, a, b, algorithm, self.threads)
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         set_spot_tensor(source, x)
         set_spot_tensor(&call.weight, weight)
         set_spot_tensor(result, y)
@@ -169,7 +169,7 @@ cdef class Program:
         memset(&call, 0, sizeof(call))
         code, a, b = activation
         set_call(&call.conv, geometry, self.kernels(dtype_size(weight)), code, a, b, 0, self.threads)
-        self.set_alone(&call.conv.run)
+        self.set_own_run(&call.conv.run)
         call.nd, call.offset_groups = geometry.nd, offset_groups
         set_spot_tensor(&call.conv.x, x)
         set_spot_tensor(&call.conv.y, y)
@@ -198,7 +198,7 @@ cdef class Program:
         set_spot_tensor(&call.y, y)
         if indices is not None:
             set_spot_tensor(&call.indices, indices)
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         plan_pool(&call, <ck.ck_pool_op>op)
         step = self.begin(ck.CK_STEP_POOL, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -212,7 +212,7 @@ cdef class Program:
         call.kernels = self.kernels(item)
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.y, y)
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         plan_resize(&call, ck.CK_RESIZE)
         step = self.begin(ck.CK_STEP_RESIZE, ck.CK_RESIZE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -229,7 +229,7 @@ cdef class Program:
         set_spot_tensor(&call.x, x)
         set_spot_tensor(&call.grid, grid)
         set_spot_tensor(&call.y, y)
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         plan_grid(&call, ck.CK_GRID_SAMPLE)
         step = self.begin(ck.CK_STEP_GRID, ck.CK_GRID_SAMPLE, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -252,7 +252,7 @@ cdef class Program:
         if b is not None:
             set_spot_strided(&call.b, b)
         call.activation, call.act_a, call.act_b = activation
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         step = self.begin(ck.CK_STEP_ELEMENTWISE, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.y.data, y)
         self.place(step, &call, &call.a.data, a)
@@ -272,7 +272,7 @@ cdef class Program:
         for i in range(len(numbers)):
             call.numbers[i] = cnp.PyArray_DATA(numbers[i])
         self.kept.append(numbers)
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         plan_channels(&call)
         step = self.begin(ck.CK_STEP_CHANNELS, 0, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
@@ -292,7 +292,7 @@ cdef class Program:
         call.pieces, call.channels, call.apart = pieces, call.arrays.c // pieces, True
         call.weight, call.bias, call.epsilon = data_of(weight), data_of(bias), epsilon
         self.kept += [weight, bias]
-        self.set_alone(&call.arrays.run)
+        self.set_own_run(&call.arrays.run)
         plan_normal(&call)
         step = self.begin(ck.CK_STEP_NORMAL, 0, &call, sizeof(call), &call.arrays.run)
         self.place(step, &call, &call.arrays.x.data, x)
@@ -317,7 +317,7 @@ cdef class Program:
         call.epsilon, call.factor, call.least = epsilon, factor, least
         if neighbours:
             call.before, call.after, call.quarters = neighbours
-        self.set_alone(&call.run)
+        self.set_own_run(&call.run)
         step = self.begin(ck.CK_STEP_ROWS, op, &call, sizeof(call), &call.run)
         self.place(step, &call, &call.x.data, x)
         self.place(step, &call, &call.y.data, y)

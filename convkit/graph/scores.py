@@ -22,6 +22,7 @@ from .placement import Spot, seen
 from .products import as_image, as_kernel, as_pixels
 from .table import OPS, Attrs, Info, op
 from .turns import in_turns, joined, movable
+from .uses import one_for_each_chain
 
 # Rows that are taken together: those whose scores make so many bytes, so that two arrays of them, and the factors, lie
 # in level 2. For several threads to have turns a matrix is cut into more parts, of no fewer rows than these.
@@ -39,33 +40,33 @@ class _Change(NamedTuple):
 
 def attending(nodes: list[Node], infos: dict[Value, Info], outputs: Sequence[Value]) -> list[Node]:
     """The nodes, where those between two products of matrices, softmax among them, are one with them."""
-    uses = Counter(value for node in nodes for value in node.inputs if value is not None)
-    uses.update(outputs)
-    new: dict[Node, Node] = {}
-    gone: set[Node] = set()
-    for node in nodes:
+
+    def join(node: Node, uses: Counter[Value]) -> tuple[list[Node], Node] | None:
         chain = _chain(node, infos, uses)
-        if not chain:
-            continue
-        product, others, changes = chain[0], [], []
-        value, scores = product.outputs[0], infos[product.outputs[0]].shape
-        if len(product.inputs) > 2:
-            others, changes = [product.inputs[3]], [_Change("Add", False, scores)]
-        for change in chain[1:-1]:
-            if change.op in _CHANGES:
-                before = change.inputs[1] is value
-                others.append(change.inputs[0 if before else 1])
-                changes.append(_Change(change.op, before, infos[change.outputs[0]].shape))
-            value = change.outputs[0]
-        attrs = {"scores": scores, "changes": changes, "weights": infos[node.inputs[0]].shape}
-        taken = [*product.inputs[:2], node.inputs[1], *others]
-        row = scores[-1] * infos[product.inputs[0]].dtype.itemsize
-        if not _is_cut(_shapes(attrs)) or not _fits(row) or len({infos[value].dtype for value in taken}) > 1:
-            continue
-        new[node] = Node("Attend", taken, attrs, node.path)
-        new[node].outputs = node.outputs
-        gone.update(chain[:-1])
-    return [new.get(node, node) for node in nodes if node not in gone]
+        attend = _attending(chain, infos) if chain else None
+        return None if attend is None else (chain, attend)
+
+    return one_for_each_chain(nodes, outputs, join)
+
+
+def _attending(chain: list[Node], infos: dict[Value, Info]) -> Node | None:
+    """The node that a chain is; None where the engine has none of these shapes and dtypes, or in this workspace."""
+    product, node, others, changes = chain[0], chain[-1], [], []
+    value, scores = product.outputs[0], infos[product.outputs[0]].shape
+    if len(product.inputs) > 2:
+        others, changes = [product.inputs[3]], [_Change("Add", False, scores)]
+    for change in chain[1:-1]:
+        if change.op in _CHANGES:
+            before = change.inputs[1] is value
+            others.append(change.inputs[0 if before else 1])
+            changes.append(_Change(change.op, before, infos[change.outputs[0]].shape))
+        value = change.outputs[0]
+    attrs = {"scores": scores, "changes": changes, "weights": infos[node.inputs[0]].shape}
+    taken = [*product.inputs[:2], node.inputs[1], *others]
+    row = scores[-1] * infos[product.inputs[0]].dtype.itemsize
+    if not _is_cut(_shapes(attrs)) or not _fits(row) or len({infos[value].dtype for value in taken}) > 1:
+        return None
+    return Node("Attend", taken, attrs, node.path)
 
 
 def _shapes(attrs: Attrs) -> list[tuple[int, ...]]:

@@ -7,21 +7,19 @@ from collections.abc import Sequence
 
 from .ir import Node, Value
 from .table import Info
+from .uses import one_for_each_chain
 
 
 def shuffled(nodes: list[Node], infos: dict[Value, Info], outputs: Sequence[Value]) -> list[Node]:
     """The nodes, where arrays that are joined and then shuffled are interleaved: each may be computed in its place."""
-    uses = Counter(value for node in nodes for value in node.inputs if value is not None)
-    uses.update(outputs)
-    new: dict[Node, Node] = {}
-    gone: set[Node] = set()
-    for node in nodes:
+
+    def join(node: Node, uses: Counter[Value]) -> tuple[list[Node], Node] | None:
         chain = _chain(node, uses)
-        if chain and _is_shuffle(chain, infos):
-            new[node] = Node("Interleave", chain[0].inputs, {}, node.path)
-            new[node].outputs = node.outputs
-            gone.update(chain[:-1])
-    return [new.get(node, node) for node in nodes if node not in gone]
+        if not chain or not _is_shuffle(chain, infos):
+            return None
+        return chain, Node("Interleave", chain[0].inputs, {}, node.path)
+
+    return one_for_each_chain(nodes, outputs, join)
 
 
 def _chain(node: Node, uses: Counter[Value]) -> list[Node]:
@@ -37,14 +35,14 @@ def _chain(node: Node, uses: Counter[Value]) -> list[Node]:
 
 def _is_shuffle(chain: list[Node], infos: dict[Value, Info]) -> bool:
     """Whether groups of channels, one for each array that is joined, change places with the channels in them."""
-    joined, split, turned, whole = (infos[node.outputs[0]].shape for node in chain)
+    given, split, turned, whole = (infos[node.outputs[0]].shape for node in chain)
     parts, axes = len(chain[0].inputs), len(split)
-    n, channels, *sizes = joined
+    n, channels, *sizes = given
     return (
         axes >= 3
-        and chain[0].attrs["axis"] in (1, 1 - len(joined))
+        and chain[0].attrs["axis"] in (1, 1 - len(given))
         and len({infos[value].shape for value in chain[0].inputs}) == 1
         and split == (n, parts, channels // parts, *sizes)
         and tuple(chain[2].attrs.get("perm", ())) == (0, 2, 1, *range(3, axes))
-        and whole == joined
+        and whole == given
     )

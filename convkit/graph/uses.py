@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .ir import Graph, Node, Value
@@ -46,3 +47,23 @@ class Uses:
         """Let a node's result be what the maker of its argument gives; the node is an identity that nobody needs."""
         self.replace(node.outputs[0], maker.outputs[0])
         self.change(node, "Identity", [], {})
+
+
+def one_for_each_chain(
+    nodes: list[Node], outputs: Sequence[Value], join: Callable[[Node, Counter[Value]], tuple[list[Node], Node] | None]
+) -> list[Node]:
+    """The nodes, where those of a chain are one: `join` finds the chain that a node ends, and what it becomes.
+
+    It is told how often each value is taken. The nodes are left as they are, since other plans have them, too.
+    """
+    uses = Counter(value for node in nodes for value in node.inputs if value is not None)
+    uses.update(outputs)
+    new: dict[Node, Node] = {}
+    gone: set[Node] = set()
+    for node in nodes:
+        found = join(node, uses)
+        if found is not None:
+            chain, new[node] = found
+            new[node].outputs = node.outputs
+            gone.update(chain[:-1])
+    return [new.get(node, node) for node in nodes if node not in gone]
