@@ -20,6 +20,7 @@ CK_INLINE void row_block(const ck_row_tile *t, const char *const *from, int64_t 
     transpose(r);
   } else {
     const char *src = from[0] + k * step;
+    CK_ROLLED
     for (int q = 0; q < VL; q++, src += step)
       r[q] = q < n ? load_first(src, t->rows) : (vreal){0};
   }
@@ -28,11 +29,13 @@ CK_INLINE void row_block(const ck_row_tile *t, const char *const *from, int64_t 
 CK_INLINE void store_block(const ck_row_tile *t, int64_t k, int64_t n, vreal r[VL]) {
   if (t->y_along) {
     transpose(r);
-    for (int q = 0; q < VL && q < t->rows; q++)
+    CK_ROLLED
+    for (int q = 0; q < t->rows; q++)
       store_first(t->y[q] + k * (int64_t)sizeof(REAL), r[q], n);
   } else {
     char *dst = t->y[0] + k * t->y_step;
-    for (int q = 0; q < VL && q < n; q++, dst += t->y_step)
+    CK_ROLLED
+    for (int q = 0; q < n; q++, dst += t->y_step)
       store_first(dst, r[q], t->rows);
   }
 }
@@ -149,6 +152,7 @@ CK_INLINE void standard_rows(const ck_row_tile *t) {
 /* The same as memory has them: with `along`, those of one row each, of which n are there. */
 CK_INLINE void read_block(const ck_row_tile *t, const char *const *from, int64_t step, int along, int64_t k, int64_t n,
                           vreal r[VL]) {
+  CK_ROLLED
   for (int q = 0; q < VL; q++)
     r[q] = along   ? load_first(from[q < t->rows ? q : t->rows - 1] + k * (int64_t)sizeof(REAL), n)
            : q < n ? load_first(from[0] + (k + q) * step, t->rows)
@@ -156,7 +160,9 @@ CK_INLINE void read_block(const ck_row_tile *t, const char *const *from, int64_t
 }
 
 CK_INLINE void write_block(const ck_row_tile *t, int64_t k, int64_t n, const vreal r[VL]) {
-  for (int q = 0; q < (t->y_along ? t->rows : n); q++)
+  const int64_t vectors = t->y_along ? t->rows : n;
+  CK_ROLLED
+  for (int q = 0; q < vectors; q++)
     store_first(t->y_along ? t->y[q] + k * (int64_t)sizeof(REAL) : t->y[0] + (k + q) * t->y_step, r[q],
                 t->y_along ? n : t->rows);
 }
@@ -167,6 +173,7 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   int64_t k = 0;
   for (; k + VL <= t->c; k += VL) {
     read_block(t, t->x, t->x_step, t->x_along, k, VL, r);
+    CK_ROLLED
     for (int q = 0; q < VL; q++)
       top[q] = k == 0 ? r[q] : v_at_least(top[q], r[q]);
   }
@@ -175,8 +182,9 @@ CK_INLINE vreal largest_of_rows(const ck_row_tile *t) {
   if (k < t->c)
     row_block(t, t->x, t->x_step, t->x_along, k, t->c - k, r);
   vreal largest = k > 0 ? top[0] : r[0];
-  for (int q = 0; q < (k > 0 ? VL : 0); q++)
+  for (int q = 1; q < VL && k > 0; q++)
     largest = v_at_least(largest, top[q]);
+  CK_ROLLED
   for (int q = 0; q < t->c - k; q++)
     largest = v_at_least(largest, r[q]);
   return largest;
@@ -195,7 +203,9 @@ static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
     read_block(t, t->x, t->x_step, t->x_along, k, n, r);
-    for (int q = 0; q < (t->x_along ? t->rows : n); q++) {
+    const int64_t vectors = t->x_along ? t->rows : n;
+    CK_ROLLED
+    for (int q = 0; q < vectors; q++) {
       const vreal top = t->x_along ? v_set1(most[q]) : largest;
       r[q] = v_exp(v_select(r[q] == top, (vreal){0}, r[q] - top));
     }
@@ -226,7 +236,9 @@ static __attribute__((noinline)) void CK_NAME(softmax_rows)(const ck_row_tile *t
     const int64_t n = t->c - k < VL ? t->c - k : VL;
     vreal r[VL];
     read_block(t, (const char *const *)t->y, t->y_step, t->y_along, k, n, r);
-    for (int q = 0; q < (t->y_along ? t->rows : n); q++)
+    const int64_t vectors = t->y_along ? t->rows : n;
+    CK_ROLLED
+    for (int q = 0; q < vectors; q++)
       r[q] /= t->y_along ? v_set1(whole[q]) : v_loadu(whole);
     write_block(t, k, n, r);
   }
@@ -254,7 +266,8 @@ CK_INLINE vreal row_value(const ck_row_tile *t, int64_t k) {
   if (!t->x_along)
     return load_first(t->x[0] + k * t->x_step, t->rows);
   vreal v = {0};
-  for (int q = 0; q < VL && q < t->rows; q++)
+  CK_ROLLED
+  for (int q = 0; q < t->rows; q++)
     v[q] = *(const real_u *)(t->x[q] + k * (int64_t)sizeof(REAL));
   return v;
 }

@@ -16,11 +16,14 @@
 #define CK_INLINE static inline __attribute__((always_inline, unused))
 
 /* Before a loop over a register tile. Clang ignores GCC's spelling where the count is known only after inlining, and
- * the tile would live in memory. */
+ * the tile would live in memory. CK_ROLLED: before one whose turns are long, of a vector at most: GCC would write out
+ * each, sixteen exponentials among them. */
 #ifdef __clang__
 #define CK_UNROLL _Pragma("clang loop unroll(full)")
+#define CK_ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define CK_UNROLL _Pragma("GCC unroll 32")
+#define CK_ROLLED _Pragma("GCC unroll 1")
 #endif
 
 /* An integer or pointer that the compiler does not see through: what is decided by one in a loop is not decided before
