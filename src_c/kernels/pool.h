@@ -139,14 +139,16 @@ static __attribute__((noinline)) void CK_NAME(pool_fetch)(const ck_pool_fold *p,
       transpose(r);
       memcpy(to + t, r, sizeof(r));
     }
+    CK_ROLLED
     for (int q = 0; q < VL && piece == 1; q++)
       to[t].real[q] = *(const real_u *)(l->src[q] + offset);
   }
   for (int64_t t = 0; t < n && p->count; t++)
     to[t].v = v_select(l->count.m > (lane_int)(first + t), to[t].v, neutral);
   for (int64_t t = 0; t < n && p->coded; t++)
-    for (int q = 0; q < VL; q++)
-      memcpy(&codes[t].integer[q], l->src[q] + (first + t) * p->tap_step + p->codes, sizeof(lane_int));
+    CK_ROLLED
+  for (int q = 0; q < VL; q++)
+    memcpy(&codes[t].integer[q], l->src[q] + (first + t) * p->tap_step + p->codes, sizeof(lane_int));
 }
 
 CK_INLINE void fold_lanes_of(const ck_pool_fold *p, const fold_lanes *l, char *dst, const fold_kind kind) {
@@ -173,9 +175,11 @@ CK_INLINE void fold_lanes_of(const ck_pool_fold *p, const fold_lanes *l, char *d
 }
 
 /* The groups from element i on, the first of which is group *g of *line. */
-CK_INLINE void pool_groups(const ck_pool_fold *p, int64_t i, int64_t *g, const char **line, fold_lanes *l) {
+static __attribute__((noinline)) void CK_NAME(pool_groups)(const ck_pool_fold *p, int64_t i, int64_t *g,
+                                                           const char **line, fold_lanes *l) {
   const int64_t all = p->lines * p->groups;
   l->most = 0;
+  CK_ROLLED
   for (int q = 0; q < VL; q++) {
     int64_t taps = p->count ? p->count[*g] : p->taps;
     l->src[q] = *line + (p->first ? p->first[*g] : *g) * p->src_group;
@@ -193,7 +197,7 @@ CK_INLINE void fold_elements(const ck_pool_fold *p, const fold_kind kind) {
   const char *line = p->src;
   for (int64_t i = 0, g = 0; i < all; i += VL) {
     fold_lanes l;
-    pool_groups(p, i, &g, &line, &l);
+    CK_NAME(pool_groups)(p, i, &g, &line, &l);
     fold_lanes_of(p, &l, p->dst + i * (int64_t)sizeof(REAL), kind);
   }
 }
