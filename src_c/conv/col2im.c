@@ -103,6 +103,7 @@ static void multiply_block(const add_task *t, const ck_kblock *kb, const ck_kblo
                                .ldc = p->column,
                                .data = data,
                                .ko = t->b.ko,
+                               .steady = 1,
                                .panel = t->b.panels + i % CK_COL2IM_PANELS * ck_col2im_panel_bytes(p),
                                .chain = total,
                                .total = total,

@@ -199,6 +199,7 @@ typedef struct gw_task {
   const gw_plan *p;
   const ck_weight_cut *cut;
   gw_buffers b;
+  int steady; /* whether the chunk's pixels lie at a constant step */
   ck_weight_part part;
 } gw_task;
 
@@ -248,6 +249,7 @@ static void multiply_rows(const gw_task *t, int64_t ld, int64_t first, int64_t r
                             .ld = ld,
                             .data = t->b.window.data,
                             .ko = t->b.output + pixel,
+                            .steady = t->steady,
                             .panels = panels,
                             .panel = t->b.g + pixel * row,
                             .chain = mode == CK_GO_ON ? NULL : t->b.chain,
@@ -309,7 +311,8 @@ static void multiply_swapped(const gw_task *t, int64_t pixels, char *acc) {
   const int64_t heights = ck_ceil_div(outputs, k->max_height), vectors = ck_ceil_div(channels, k->vector);
   for (int64_t h = 0; h < heights; h++) {
     const int64_t output = ck_part_start(outputs, heights, h);
-    ck_lane_product product = {.kernels = k, .height = ck_part_start(outputs, heights, h + 1) - output};
+    ck_lane_product product = {
+        .kernels = k, .height = ck_part_start(outputs, heights, h + 1) - output, .steady = t->steady};
     const int64_t strips = ck_ceil_div(vectors, k->lane_vectors[product.height]);
     for (int64_t i = 0; i < strips; i++) {
       const int64_t first = ck_part_start(vectors, strips, i), end = ck_part_start(vectors, strips, i + 1);
@@ -369,6 +372,7 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
     if (ck_window_fill(&t->b.window, box, &t->part.rows, channel, lanes)) {
       ck_window_output_offsets(&t->b.window, t->b.output);
       ck_window_tap_offsets(&t->b.window, t->b.tap);
+      t->steady = ck_is_steady(t->b.output, pixels);
       ck_row_panels_set(cut->k, t->b.tap, rows, 0, t->b.panels);
     }
   }

@@ -44,6 +44,7 @@ typedef struct ww_task {
   ck_source x, y;  /* of a phase */
   int64_t size[4]; /* of its tiles */
   ww_buffers b;
+  int steady; /* whether the block's tiles lie at a constant step */
   char *sums;
 } ww_task;
 
@@ -213,11 +214,12 @@ _Static_assert(sizeof(ww_plan) <= CK_MEMO_BYTES, "a plan must fit its place");
 /* ---------------------------------------------------------------- run */
 
 /* Where the tiles' inputs lie among the points, and those of (tap of the first axis, channel). */
-static void set_offsets(const ww_task *t, const ck_box *tiles) {
+static void set_offsets(ww_task *t, const ck_box *tiles) {
   const ck_window *w = &t->b.x;
   const int64_t plane = tiles->size[2] * tiles->size[3], chunk = t->p->channels;
   int32_t *ro = t->b.ro;
   ck_winograd_tile_offsets(w, tiles, chunk, t->b.ko);
+  t->steady = ck_is_steady(t->b.ko, ck_box_count(tiles));
   for (int64_t tap = 0; tap < t->p->x.taps[0]; tap++)
     for (int64_t c = 0; c < t->part.rows.channels; c++)
       *ro++ = (int32_t)(w->axis_tap[0][tap] * plane * chunk + c);
@@ -254,6 +256,7 @@ static void multiply(const ww_task *t, const ck_box *tiles, int64_t tile, int go
                             .ld = ld,
                             .data = t->b.v,
                             .ko = t->b.ko,
+                            .steady = t->steady,
                             .panels = t->b.panels,
                             .panel = t->b.q,
                             .total = points_of(t, tile),

@@ -20,6 +20,7 @@ static void add_products(const ck_chunk *c, const ck_chunk_buffers *b, int64_t v
                             .ld = vectors * c->k->vector,
                             .data = c->g,
                             .ko = b->pixel + pixel,
+                            .steady = 1,
                             .panels = b->rows,
                             .panel = b->columns,
                             .total = acc,

@@ -16,8 +16,10 @@
  * channels, 5x5: 1.13 times as long on a Zen 4; 54 to 63 in 9 groups, 3x3, takes 0.95 of the time with it). */
 enum { FEW_ROWS = 4 };
 
-/* Then its products are those of the channels, which are at a constant step. */
-static int has_one_tap(const ck_block *b, const ck_part *p) { return p->k == b->kblock.channels; }
+/* Whether products are at a constant step: those of one tap, or of a window's columns. */
+static int is_steady(const ck_block *b, const ck_part *p) {
+  return p->k == b->kblock.channels || (b->d->source.order == CK_COLUMNS && !b->d->sampler);
+}
 
 static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p) {
   const ck_dense *d = b->d;
@@ -38,7 +40,7 @@ static void multiply_by_channel(ck_block *b, const ck_tile *t, const ck_part *p)
                              .wide = b->b.window.bands.size / kernels->vector,
                              .data = b->data,
                              .ko = p->ko,
-                             .steady = has_one_tap(b, p),
+                             .steady = is_steady(b, p),
                              .panel = p->panel,
                              .next_row = b->next_row,
                              .chain = b->b.chain,
@@ -83,7 +85,7 @@ static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, ck_p
                             .height = patch->height,
                             .data = b->data,
                             .ko = p->ko,
-                            .steady = has_one_tap(b, p),
+                            .steady = is_steady(b, p),
                             .panels = patch->panels,
                             .panel = p->panel,
                             .next = b->next_panel,

@@ -46,6 +46,13 @@ static void set_place(ck_strip *s, int64_t pieces, int64_t i, char *chain, char 
 /* Two offsets may be further from each other than their type counts. */
 static int64_t gap(const int32_t *offset, int64_t i, int64_t j) { return (int64_t)offset[i] - offset[j]; }
 
+int ck_is_steady(const int32_t *ko, int64_t k) {
+  for (int64_t i = 2; i < k; i++)
+    if (gap(ko, i, i - 1) != gap(ko, 1, 0))
+      return 0;
+  return 1;
+}
+
 /* In two runs of one step, the first the longer by at most one, or anywhere: then ro counts from `first`, too. */
 static ck_row_panel panel_of(const int32_t *ro, int64_t height) {
   int64_t half = (height + 1) / 2, even = 1;

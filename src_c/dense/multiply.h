@@ -21,6 +21,9 @@ int64_t ck_row_panel_bound(const ck_kernels *kernels, int64_t rows);
 /* What becomes of a chain: it is stored, added to what is there, or goes on from it. */
 typedef enum ck_chain { CK_STORE, CK_ADD, CK_GO_ON } ck_chain;
 
+/* Whether ko has a constant step. */
+int ck_is_steady(const int32_t *ko, int64_t k);
+
 /* total[i][j] = chain over k of row i times panel[k][j]. */
 typedef struct ck_row_product {
   const ck_kernels *kernels;
@@ -31,7 +34,7 @@ typedef struct ck_row_product {
   int64_t height;      /* of all tiles but the last; 0: they are balanced */
   const void *data;
   const int32_t *ko;          /* [k]: row i reads data[ro[i] + ko[k]] ... */
-  int steady;                 /* whether ko has a constant step */
+  int steady;                 /* whether ko is */
   const ck_row_panel *panels; /* ... of ck_row_panels_set's ro */
   const void *panel;
   const int32_t *po; /* [k]: where in the panel each product's lanes are, in elements; NULL: one after the other */
@@ -71,7 +74,7 @@ typedef struct ck_lane_product {
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
   int ahead;                     /* whether what the next tile reads is fetched: of data in memory, not in scratch */
   int64_t streams;               /* of k, how many at a time; 0: by the panel's size, if k may be cut */
-  int steady;                    /* whether ko has a constant step */
+  int steady;                    /* whether ko is */
   int64_t wide;                  /* data in bands: vectors of one at most; or 0 */
   int64_t runs, run;             /* of so many lanes each, finished so many bytes apart; or 0: one run */
   const void *data;
