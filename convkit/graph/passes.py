@@ -12,6 +12,7 @@ import numpy as np
 
 from .._options import BOUNDS
 from .axes import channels_second, join_transposes
+from .branches import merge
 from .elements import ARITHMETIC, CODES, NONE, code_of
 from .ir import Graph, Node, Value, at
 from .maps import affine, by_channel
@@ -109,23 +110,20 @@ def allocated(node: Node, infos: list[Info | None]) -> int:
 # ---------------------------------------------------------------- into a convolution's weights
 
 
-def _alone(uses: Uses, value: Value, ops: frozenset[str]) -> Node | None:
-    """The node of one of these operators that makes a value, if the value has one user, and nothing is fused yet."""
-    node = value.node
-    if node is None or node.op not in ops or not uses.alone(value) or node.outputs[0] is not value:
-        return None
-    return node if "activation" not in node.attrs and len(node.inputs) <= 3 else None
-
-
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 _PRODUCTS = ADDING - _CONVOLUTIONS
 
 
 def fold_maps(graph: Graph, uses: Uses) -> None:
-    """What multiplies each channel of a convolution by a number and adds one, into its weights and bias."""
+    """What is linear beside a convolution or after it, into its weights and bias.
+
+    That is what multiplies each channel by a number and adds one, and other maps of the same image that are added.
+    """
     for node in graph.nodes:
+        if merge(graph, uses, node):
+            continue
         for value in node.inputs[: 2 if node.op in ARITHMETIC else 1]:
-            conv = _alone(uses, value, _CONVOLUTIONS) if node.op in _MAPS and value is not None else None
+            conv = uses.maker_alone(value, _CONVOLUTIONS) if node.op in _MAPS and value is not None else None
             weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
             if conv is None or weight.data is None or (bias is not None and bias.data is None):
                 continue
@@ -189,7 +187,7 @@ def fuse_bias(graph: Graph, uses: Uses) -> None:
         if node.op != "Add" or len(node.inputs) != 2 or "activation" in node.attrs:
             continue
         for product, added in (node.inputs, node.inputs[::-1]):
-            maker = _alone(uses, product, _PRODUCTS) if added.data is not None else None
+            maker = uses.maker_alone(product, _PRODUCTS) if added.data is not None else None
             if maker is None or (len(maker.inputs) == 3 and maker.inputs[2] is not None):
                 continue
             bias = _as_bias(maker, added.data)
@@ -247,7 +245,7 @@ def _fuse_sum(uses: Uses, order: dict[Node | None, int], node: Node) -> None:
     if a.data is not None or b.data is not None or a is b:
         return
     for product, added in sorted(((a, b), (b, a)), key=lambda pair: -order.get(pair[0].node, -1)):
-        maker = _alone(uses, product, ADDING)
+        maker = uses.maker_alone(product, ADDING)
         if maker is None or order.get(added.node, -1) > order[maker]:
             continue
         inputs = [*maker.inputs, *(None,) * (3 - len(maker.inputs)), added]

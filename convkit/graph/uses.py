@@ -23,6 +23,13 @@ class Uses:
         """Whether it is taken once."""
         return len(self[value]) == 1
 
+    def maker_alone(self, value: Value, ops: frozenset[str]) -> Node | None:
+        """The node of one of these operators that makes a value, if the value has one user, and nothing is fused."""
+        node = value.node
+        if node is None or node.op not in ops or not self.alone(value) or node.outputs[0] is not value:
+            return None
+        return node if "activation" not in node.attrs and len(node.inputs) <= 3 else None
+
     def replace(self, old: Value, new: Value) -> None:
         """Let everything that takes the old value take the new one."""
         users = self._of.pop(old, [])

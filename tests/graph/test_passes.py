@@ -415,3 +415,122 @@ def test_a_shuffle_of_what_lies_elsewhere_is_copied():
     x = noise(3, 4, 6, 5)
     network, wanted = made(lambda w, x: emit(w, "Relu", shuffled(w, (x, emit(w, "Tanh", x), x), 3)), x)
     np.testing.assert_allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+
+
+def branch(w, x, channels, kernel, pads, seed, bias=True, **attrs):
+    """A convolution of 4 channels, with batch normalisation behind it."""
+    group = attrs.get("group", 1)
+    y = emit(
+        w, "Conv", x, noise(channels, 4 // group, *kernel, seed=seed), *([noise(channels, seed=seed)] if bias else []),
+        pads=pads, **attrs,
+    )  # fmt: skip
+    return normalised(w, y, channels, seed)
+
+
+def normalised(w, x, channels, seed=5):
+    scale, shift, mean = noise(3, channels, seed=seed)
+    return emit(w, "BatchNormalization", x, scale, shift, mean, np.abs(scale) + 0.5)
+
+
+def square(kernel):
+    """Padding that keeps an image's size."""
+    return [*(k // 2 for k in kernel), *((k - 1) // 2 for k in kernel)]
+
+
+BRANCHES = {
+    "as RepVGG has them": lambda w, x: (
+        branch(w, x, 4, (3, 3), (1, 1, 1, 1), 1), branch(w, x, 4, (1, 1), (0, 0, 0, 0), 2), normalised(w, x, 4)
+    ),
+    "depthwise": lambda w, x: (
+        branch(w, x, 4, (3, 3), (1, 1, 1, 1), 1, group=4), branch(w, x, 4, (1, 1), (0, 0, 0, 0), 2, group=4), x
+    ),
+    "groups and the image": lambda w, x: (x, branch(w, x, 4, (3, 2), square((3, 2)), 1, group=2)),
+    "two of a kind": lambda w, x: (
+        branch(w, x, 6, (3, 3), (1, 1, 1, 1), 1, strides=(2, 1)),
+        branch(w, x, 6, (3, 3), (1, 1, 1, 1), 2, False, strides=(2, 1)),
+    ),
+    "smaller first": lambda w, x: (
+        branch(w, x, 3, (1, 3), (0, 1, 0, 1), 1), branch(w, x, 3, (5, 5), (2, 2, 2, 2), 2)
+    ),
+    "dilated": lambda w, x: (
+        branch(w, x, 3, (3, 3), (2, 3, 2, 3), 1, dilations=(2, 3)),
+        branch(w, x, 3, (3, 1), (2, 0, 2, 0), 2, dilations=(2, 1)),
+    ),
+    "not in the middle": lambda w, x: (
+        branch(w, x, 3, (3, 3), (2, 0, 0, 2), 1), branch(w, x, 3, (2, 2), (1, 0, 0, 1), 2),
+        branch(w, x, 3, (1, 1), (0, 0, 0, 0), 3),
+    ),
+}  # fmt: skip
+
+
+def summed(w, terms):
+    total, *others = terms
+    for other in others:
+        total = emit(w, "Add", total, other)
+    return total
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_branches_of_one_image_are_one_convolution(name):
+    def build(w, x):
+        terms = BRANCHES[name](w, x)
+        total = summed(w, terms)
+        image = any(value is x for value in terms)
+        return normalised(w, total, total.info.shape[1], 9) if image else emit(w, "Relu", total)
+
+    x = noise(2, 4, 9, 8)
+    network, wanted = made(build, x)
+    assert [node.op for node in network.graph.nodes] == ["Conv"]
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name, build", {
+    "other taps": lambda w, x: (
+        branch(w, x, 3, (3, 3), (1, 1, 1, 1), 1), branch(w, x, 3, (3, 3), (2, 2, 2, 2), 2, dilations=(2, 2))
+    ),
+    "between the taps": lambda w, x: (
+        branch(w, x, 3, (2, 2), (1, 1, 1, 1), 1, dilations=(2, 2)), branch(w, x, 3, (1, 1), (0, 0, 0, 0), 2)
+    ),
+    "across each other": lambda w, x: (
+        branch(w, x, 3, (3, 1), (1, 0, 1, 0), 1), branch(w, x, 3, (1, 3), (0, 1, 0, 1), 2)
+    ),
+    "other groups": lambda w, x: (
+        branch(w, x, 4, (3, 3), (1, 1, 1, 1), 1), branch(w, x, 4, (3, 3), (1, 1, 1, 1), 2, group=4)
+    ),
+    "other images": lambda w, x: (
+        branch(w, x, 4, (3, 3), (1, 1, 1, 1), 1),
+        branch(w, emit(w, "Relu", x), 4, (3, 3), (1, 1, 1, 1), 2),
+    ),
+    "one that is read": lambda w, x: (
+        (y := branch(w, x, 3, (3, 3), (1, 1, 1, 1), 1)),
+        branch(w, x, 3, (3, 3), (1, 1, 1, 1), 2),
+        emit(w, "Sigmoid", y),
+    ),
+    "with an activation": lambda w, x: (
+        branch(w, x, 3, (3, 3), (1, 1, 1, 1), 1), emit(w, "Relu", branch(w, x, 3, (3, 3), (1, 1, 1, 1), 2))
+    ),
+    "beyond the largest": lambda w, x: (
+        emit(w, "Conv", x, np.full((4, 4, 1, 1), 1e308)), emit(w, "Conv", x, np.full((4, 4, 1, 1), 1e308))
+    ),
+}.items())  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_branches_that_differ_stay_branches(name, build):
+    x = noise(2, 4, 9, 8)
+    network, wanted = made(lambda w, x: summed(w, build(w, x)), x)
+    assert sum(node.op == "Conv" for node in network.graph.nodes) == 2
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("channels, norm", ((1, True), (4, False)))
+def test_an_image_that_is_added_stays_beside_its_convolution(channels, norm):
+    """Where it has more channels, or where no normalisation would go into the weights, too."""
+
+    def build(w, x):
+        total = emit(w, "Add", branch(w, x, channels, (3, 3), (1, 1, 1, 1), 1), x)
+        return normalised(w, total, 4) if norm else total
+
+    x = noise(2, 4, 9, 8)
+    network, wanted = made(build, x)
+    conv, *others = network.graph.nodes
+    assert len(conv.inputs) == 4 and [node.op for node in others] == ["BatchNormalization"] * norm
+    np.testing.assert_allclose(network(x), wanted, rtol=1e-11, atol=1e-11)
