@@ -212,17 +212,18 @@ def _capped(available: tuple[str, ...], cap: str) -> tuple[str, ...]:
     return available[: available.index(cap) + 1]
 
 
-def _chosen_threading(name: str) -> str:
-    """Who runs the threads: `name`, the value of CONVKIT_THREADING; if that is empty, OpenMP where it was built in."""
+def _choose_threading(name: str) -> None:
+    """Let `name`, the value of CONVKIT_THREADING, run the threads; if that is empty, the engine chooses."""
     built = engine.built_threadings()
     if name and name not in built:
         raise refusal(f"CONVKIT_THREADING must be one that was built in ({_listed(built)}), got {brief(name)}")
-    return name or built[-1]
+    if name:
+        engine.set_threading(name)
 
 
 _available = _capped(engine.available_isas(), os.environ.get("CONVKIT_ISA", "").strip())
 engine.set_isa(_available[-1])
-engine.set_threading(_chosen_threading(os.environ.get("CONVKIT_THREADING", "").strip()))
+_choose_threading(os.environ.get("CONVKIT_THREADING", "").strip())
 
 
 # ---------------------------------------------------------------- configuration
@@ -253,10 +254,11 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
 
     Notes
     -----
-    ``CONVKIT_THREADING``, read at import, chooses who runs the threads: OpenMP, unless it was not built in, or a pool
-    of convkit's own, with the same bits. The pool waits for no thread that has not begun, and so is faster where other
-    processes keep the CPUs busy, or other libraries' threads wait for work, such as scikit-learn's. It is slower beside
-    PyTorch, with which convkit shares OpenMP's threads.
+    ``CONVKIT_THREADING``, read at import, chooses who runs the threads: OpenMP or a pool of convkit's own, with the same
+    bits. The pool waits for no thread that has not begun, and so is faster where other processes keep the CPUs busy, or
+    other libraries' threads wait for work, such as scikit-learn's. It is slower beside PyTorch, with which convkit shares
+    OpenMP's threads. Without a choice it is OpenMP, if that was built in, and for a tenth of a second after others
+    have kept one of its threads from a CPU the pool.
 
     Examples
     --------

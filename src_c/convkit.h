@@ -530,7 +530,7 @@ int ck_isa_from_cpu(ck_cpu cpu); /* best of CK_GENERIC, CK_AVX2, CK_AVX512 */
 const char *ck_compiler(void); /* such as "gcc 12.2.0" */
 
 /* Who runs the threads of every call: a pool of the library's own, or OpenMP; in a forked child, where OpenMP would
- * hang, the pool. */
+ * hang, the pool. Where nobody chose it is OpenMP, and while other processes hold up its threads the pool. */
 typedef enum ck_threading { CK_POOL = 0, CK_OPENMP = 1, CK_THREADINGS = 2 } ck_threading;
 const char *ck_threading_name(int way);
 int ck_threading_built(int way);

@@ -91,6 +91,30 @@ def test_forked_children_use_the_pool(way):
     run(forks, way, timeout=60)
 
 
+def crowded(way):
+    """Two threads on one CPU: one comes when all has been done. Prints who runs them after that."""
+    import os
+
+    import convkit
+    from test_threading import call, engine
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if way:
+        engine.set_threading(way)
+    expected, calls = call(1), 0
+    while calls < 500 and (engine.current_threading() != "pool" or calls == 0):
+        assert call(2) == expected
+        calls += 1
+    print(convkit.show_config("dicts")["threads"]["run_by"])
+
+
+@pytest.mark.parametrize("way, then", (("", "pool"), *((name, name) for name in engine.built_threadings())))
+def test_the_pool_stands_in_for_threads_that_come_late(way, then, monkeypatch):
+    """Unless they were asked for."""
+    monkeypatch.delenv("CONVKIT_THREADING", raising=False)
+    assert run(crowded, way, timeout=60).split() == [then]
+
+
 def handlers():
     """A signal's handler in the middle of a call may call, too; and may fork, where only the parent can go on."""
     import os

@@ -32,6 +32,7 @@ typedef struct ck_team {
   range range[MOST_RANGES];
   int ranges; /* more threads than that share them */
   atomic_int stop;
+  int64_t begun; /* when OpenMP was to run it, and may be given up; or 0 */
   ck_task task;
   void *context;
   const ck_run *run;
@@ -99,6 +100,23 @@ static int64_t take(ck_team *team, int *r, int *left) {
   return -1;
 }
 
+/* A thread of OpenMP's that begins so late, after all has been done, has been without a CPU, which others want: all had
+ * to wait for it. For the time of CROWDED the pool does what OpenMP was to do, unless that was asked for. Nanoseconds.
+ */
+enum { LATE = 500 * 1000, CROWDED = 100 * 1000 * 1000 };
+static _Atomic int64_t crowded; /* until then */
+
+static void note_late(const ck_team *team) {
+  const int64_t now = ck_nanoseconds();
+  if (now - team->begun > LATE)
+    atomic_store_explicit(&crowded, now + CROWDED, memory_order_relaxed);
+}
+
+static int is_crowded(void) {
+  const int64_t until = atomic_load_explicit(&crowded, memory_order_relaxed);
+  return until && ck_nanoseconds() < until;
+}
+
 /* A call of one task reads no clock. */
 static void work(void *argument, int tid) {
   ck_team *team = argument;
@@ -107,6 +125,8 @@ static void work(void *argument, int tid) {
     worker.float_mode = ck_float_mode_flush();
   int r = tid % team->ranges, left = team->ranges;
   int64_t index = take(team, &r, &left);
+  if (index < 0 && team->begun)
+    note_late(team);
   while (index >= 0) {
     team->task(&worker, team->context, index);
     index = take(team, &r, &left);
@@ -119,6 +139,8 @@ static void work(void *argument, int tid) {
 
 /* ------------------------------------------------------------------ who runs them */
 
+static atomic_int asked; /* whether somebody chose */
+
 #if defined(CK_HAVE_OPENMP)
 
 enum { OPENMP_BUILT = 1 };
@@ -127,6 +149,8 @@ enum { OPENMP_BUILT = 1 };
 static int confined(void) { return omp_in_parallel(); }
 
 static void run_openmp(ck_team *team, int threads) {
+  if (!atomic_load_explicit(&asked, memory_order_relaxed))
+    team->begun = ck_nanoseconds();
 #pragma omp parallel num_threads(threads)
   work(team, omp_get_thread_num());
 }
@@ -150,13 +174,17 @@ const char *ck_threading_name(int way) { return way == CK_OPENMP ? "openmp" : "p
 int ck_threading_built(int way) { return way == CK_POOL || (way == CK_OPENMP && OPENMP_BUILT); }
 
 int ck_threading_current(void) {
-  return ck_after_fork() ? CK_POOL : atomic_load_explicit(&chosen, memory_order_relaxed);
+  const int may_change = !atomic_load_explicit(&asked, memory_order_relaxed);
+  if (ck_after_fork() || (may_change && is_crowded()))
+    return CK_POOL;
+  return atomic_load_explicit(&chosen, memory_order_relaxed);
 }
 
 int ck_threading_set(int way) {
   if (!ck_threading_built(way))
     return -1;
   atomic_store_explicit(&chosen, way, memory_order_relaxed);
+  atomic_store_explicit(&asked, 1, memory_order_relaxed);
   return 0;
 }
 
@@ -173,6 +201,7 @@ ck_status ck_parallel(int64_t ntasks, ck_task task, void *context, const ck_run 
     return CK_WORKSPACE;
   ck_team team; /* of its ranges, only those in use are set */
   atomic_init(&team.stop, 0);
+  team.begun = 0;
   team.task = task;
   team.context = context;
   team.run = run;
