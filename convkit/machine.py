@@ -254,11 +254,11 @@ def show_config(mode: str = "stdout") -> dict[str, dict] | None:
 
     Notes
     -----
-    ``CONVKIT_THREADING``, read at import, chooses who runs the threads: OpenMP or a pool of convkit's own, with the same
-    bits. The pool waits for no thread that has not begun, and so is faster where other processes keep the CPUs busy, or
-    other libraries' threads wait for work, such as scikit-learn's. It is slower beside PyTorch, with which convkit shares
-    OpenMP's threads. Without a choice it is OpenMP, if that was built in, and for a tenth of a second after others
-    have kept one of its threads from a CPU the pool.
+    ``CONVKIT_THREADING``, read at import, chooses who runs the threads: OpenMP or a pool of convkit's own, with the
+    same bits. The pool waits for no thread that has not begun, and so is faster where other processes keep the CPUs
+    busy, or other libraries' threads wait for work, such as scikit-learn's. It is slower beside PyTorch, with which
+    convkit shares OpenMP's threads. Without a choice it is OpenMP, if that was built in; and the pool for a tenth of a
+    second after others have kept one of OpenMP's threads from a CPU.
 
     Examples
     --------
