@@ -1,4 +1,4 @@
-"""Random small models, and how far rounding can take two ways to compute one of them apart."""
+"""Random small models, and how far rounding can take two ways to compute one of them apart; graphs by hand."""
 
 import copy
 import math
@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from convkit import nn
+from convkit.graph import OPS, Graph, Info, Network
 
 
 def random_model(seed: int, dtype: str = "float32", algorithm: str = "auto") -> tuple[nn.Module, tuple[int, ...]]:
@@ -96,3 +97,25 @@ def bound(model: nn.Module, x: np.ndarray) -> np.ndarray:
         size = sizes.predict(np.abs(x)).astype(np.float64)
     unit = np.finfo(x.dtype).eps / 2
     return 2 * roundings * unit / (1 - roundings * unit) * size
+
+
+def made(build, array):
+    """A network of one input and output, and what its graph gives node by node before any pass."""
+    whole = Graph()
+    x = whole.input("x", Info(array.shape, array.dtype))
+    whole.outputs, whole.output_names = [build(whole, x)], ["y"]
+    values = {x: array}
+    for node in whole.nodes:
+        taken = [None if v is None else values[v] if v.data is None else v.data for v in node.inputs]
+        results = OPS[node.op].run(node.attrs, *taken)
+        values[node.outputs[0]] = results[0] if isinstance(results, tuple) else results
+    wanted = values[whole.outputs[0]]
+    return Network(whole), wanted  # whose passes change the graph
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def emit(whole, op, *inputs, **attrs):
+    return whole.emit(op, [whole.constant(v) if isinstance(v, np.ndarray) else v for v in inputs], attrs)

@@ -1,7 +1,7 @@
-"""Convolutions of one image that are added, as one: so re-parameterised networks look as they were trained.
+"""Convolutions of one image that are added, as one: what re-parameterised networks have while they are trained.
 
-Of RepVGG's blocks, MobileOne's and RepViT's the branches are kernels of several sizes, normalisations, and the image
-itself.
+The branches of RepVGG's blocks, MobileOne's and RepViT's are kernels of several sizes, normalisations, and the image
+itself. A convolution that takes them in rounds as one whose weights are that large, as when their authors merge them.
 """
 
 from __future__ import annotations
@@ -10,49 +10,54 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._arrays import is_real
 from .images import spatial
 from .ir import Graph, Node, Value
 from .maps import affine
+from .table import take
 from .uses import Uses
 
-CONV = frozenset(("Conv",))
+_CONV = frozenset(("Conv",))
 
 
-class _Form(NamedTuple):
-    """What two kernels have to share: all but the taps and the padding."""
+class _Known(NamedTuple):
+    """A convolution by constants: of (C_out, C_in / group, *kernel) and (C_out,), in float64."""
 
+    weight: np.ndarray
+    bias: np.ndarray
+    dtype: np.dtype
+    algorithm: str
     group: int
     strides: tuple[int, ...]
-    others: tuple
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+
+    def like(self, other: _Known) -> bool:
+        """Whether they differ in taps and padding at most."""
+        return self[2:6] == other[2:6] and self.weight.shape[:2] == other.weight.shape[:2]
 
 
 @np.errstate(all="ignore")
 def merge(graph: Graph, uses: Uses, node: Node) -> bool:
     """Let a convolution give what it gave plus another linear map of its image, if a node is that sum.
 
-    Not where a weight would be infinite: times a zero that is NaN.
+    Not where a number would be infinite: a weight times a zero would be NaN.
     """
-    if node.op != "Add" or len(node.inputs) != 2 or "activation" in node.attrs:
+    if node.op != "Add" or len(node.inputs) != 2:
         return False
     for value, other in (node.inputs, node.inputs[::-1]):
-        conv = uses.maker_alone(value, CONV)
-        if conv is None or value is other or not _known(conv):
+        conv = uses.maker_alone(value, _CONV)
+        known = None if conv is None else _known(conv)
+        if conv is None or known is None or (other is conv.inputs[0] and not _is_normalised(uses, node)):
             continue
-        if other is conv.inputs[0] and not _is_normalised(uses, node):
-            continue
-        more = _as_kernel(uses, conv, other)
+        more = _as_kernel(uses, conv.inputs[0], known, other)
         if more is None:
             continue
-        weight, bias = _numbers(conv)
-        dtype = conv.inputs[1].data.dtype
-        sums = [(a + b).astype(dtype) for a, b in zip((weight, bias), more, strict=True)]
-        if not all(np.isfinite(array).all() for array in sums):
-            continue
-        uses.change(conv, "Conv", [conv.inputs[0], *map(graph.constant, sums)], conv.attrs)
-        if other is not conv.inputs[0] and other.node is not None:
-            uses.change(other.node, "Identity", [], {})
-        uses.absorb(node, conv)
-        return True
+        sums = [(a + b).astype(known.dtype) for a, b in zip(known[:2], more, strict=True)]
+        if all(np.isfinite(array).all() for array in sums):
+            uses.change(conv, "Conv", [conv.inputs[0], *map(graph.constant, sums)], conv.attrs)
+            uses.absorb(node, conv)
+            return True
     return False
 
 
@@ -62,77 +67,75 @@ def _is_normalised(uses: Uses, node: Node) -> bool:
     return len(takers) == 1 and takers[0] is not None and takers[0].op == "BatchNormalization"
 
 
-def _known(conv: Node) -> bool:
-    """Whether weight and bias are constants, and the padding is said by numbers, of zeros."""
-    explicit = conv.attrs.get("auto_pad", "NOTSET") in ("", "NOTSET")
-    zeros = conv.attrs.get("padding_mode", "zeros") == "zeros"
-    return explicit and zeros and all(value is None or value.data is not None for value in conv.inputs[1:])
-
-
-def _numbers(conv: Node) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias, in float64."""
-    weight, bias = (*conv.inputs[1:], None)[:2]
-    kernel = weight.data.astype(np.float64)
-    return kernel, np.zeros(len(kernel)) if bias is None else bias.data.astype(np.float64)
-
-
-def _form(conv: Node) -> _Form:
-    nd = conv.inputs[1].data.ndim - 2
-    others = conv.attrs.get("algorithm", "auto"), conv.inputs[1].data.dtype
-    return _Form(conv.attrs.get("group", 1), spatial(conv.attrs, "strides", nd), others)
-
-
-def _as_kernel(uses: Uses, conv: Node, other: Value) -> tuple[np.ndarray, np.ndarray] | None:
-    """Another map of the convolution's image as a kernel of its shape, and a bias; None if it is none."""
-    image, kernel = conv.inputs[0], conv.inputs[1].data
-    if other is image:
-        return _diagonal(conv, np.ones(len(kernel)), np.zeros(len(kernel)))
-    maker = uses.maker_alone(other, CONV)
-    if maker is not None and maker.inputs[0] is image:
-        return _placed(conv, maker) if _known(maker) and _form(maker) == _form(conv) else None
-    maker = other.node
-    if maker is None or maker.op != "BatchNormalization" or maker.inputs[0] is not image or not uses.alone(other):
+def _known(conv: Node) -> _Known | None:
+    """What a convolution computes; None if that is not known, or is what the plan will refuse."""
+    weight, bias = (value if value is None else value.data for value in take(conv.inputs, 3)[1:])
+    unknown = weight is None or (bias is None and conv.inputs[2:] not in ([], [None]))
+    named = (
+        conv.attrs.get("auto_pad", "NOTSET") not in ("", "NOTSET") or conv.attrs.get("padding_mode", "zeros") != "zeros"
+    )
+    if unknown or named or weight.ndim < 3 or not is_real(weight.dtype):
         return None
-    statistics = [value.data for value in maker.inputs[1:]]
-    return None if any(array is None for array in statistics) else _diagonal(conv, *affine(maker.attrs, *statistics))
+    nd, group, outputs = weight.ndim - 2, conv.attrs.get("group", 1), len(weight)
+    strides, dilations = (spatial(conv.attrs, name, nd) for name in ("strides", "dilations"))
+    pads = spatial(conv.attrs, "pads", 2 * nd, 0)
+    sound = len(strides) == len(dilations) == nd and len(pads) == 2 * nd and min(*strides, *dilations, group) > 0
+    if not sound or not (bias is None or _one_each(bias, outputs, weight.dtype)):
+        return None
+    summand = np.zeros(outputs) if bias is None else bias.astype(np.float64)
+    algorithm = conv.attrs.get("algorithm", "auto")
+    return _Known(weight.astype(np.float64), summand, weight.dtype, algorithm, group, strides, dilations, pads)
 
 
-def _offsets(conv: Node, kernel: tuple[int, ...], dilations, pads) -> tuple[int, ...] | None:
-    """The first tap of the convolution's that a smaller kernel's first stands at; None if they do not meet."""
-    nd = len(kernel)
-    own, steps = conv.inputs[1].data.shape[2:], spatial(conv.attrs, "dilations", nd)
-    around, at = spatial(conv.attrs, "pads", 2 * nd, 0), []
-    for i, (few, many, step) in enumerate(zip(kernel, own, steps, strict=True)):
-        before, rest = divmod(around[i] - pads[i], step)
-        after = around[nd + i] - pads[nd + i] - (many - few - before) * step
-        if (few > 1 and dilations[i] != step) or rest or after or not 0 <= before <= many - few:
+def _one_each(numbers: np.ndarray, channels: int, dtype: np.dtype) -> bool:
+    return numbers.shape == (channels,) and numbers.dtype == dtype
+
+
+def _as_kernel(uses: Uses, image: Value, conv: _Known, other: Value) -> tuple[np.ndarray, np.ndarray] | None:
+    """Another map of a convolution's image as a kernel of its shape, and a bias; None if it is none."""
+    channels, maker = len(conv.weight), other.node
+    if other is image:
+        return _diagonal(conv, np.ones(channels), np.zeros(channels))
+    if maker is None or not maker.inputs or maker.inputs[0] is not image or not uses.alone(other):
+        return None
+    if maker.op == "BatchNormalization":
+        numbers = [None if value is None else value.data for value in maker.inputs[1:]]
+        if len(numbers) != 4 or not all(v is not None and _one_each(v, channels, conv.dtype) for v in numbers):
+            return None
+        return _diagonal(conv, *affine(maker.attrs, *numbers))
+    beside = None if uses.maker_alone(other, _CONV) is None else _known(maker)
+    at = _offsets(conv, beside) if beside is not None and beside.like(conv) else None
+    return None if beside is None or at is None else (_among_zeros(conv, beside.weight, at), beside.bias)
+
+
+def _offsets(conv: _Known, small: _Known) -> tuple[int, ...] | None:
+    """Which taps the first ones of a smaller kernel meet; None if its taps do not read what as many others do."""
+    nd, at = len(conv.strides), []
+    for i, (few, many, step) in enumerate(
+        zip(small.weight.shape[2:], conv.weight.shape[2:], conv.dilations, strict=True)
+    ):
+        before, rest = divmod(conv.pads[i] - small.pads[i], step)
+        after = conv.pads[nd + i] - small.pads[nd + i] - (many - few - before) * step
+        if (few > 1 and small.dilations[i] != step) or rest or after or not 0 <= before <= many - few:
             return None
         at.append(before)
     return tuple(at)
 
 
-def _placed(conv: Node, other: Node) -> tuple[np.ndarray, np.ndarray] | None:
-    """Another convolution's weights among zeros, where the taps read the same."""
-    (weight, bias), shape = _numbers(other), conv.inputs[1].data.shape
-    nd, kernel = len(shape) - 2, weight.shape[2:]
-    if weight.ndim != len(shape) or weight.shape[:2] != shape[:2]:
-        return None
-    at = _offsets(conv, kernel, spatial(other.attrs, "dilations", nd), spatial(other.attrs, "pads", 2 * nd, 0))
-    if at is None:
-        return None
-    among = np.zeros(shape)
-    among[(..., *(slice(first, first + size) for first, size in zip(at, kernel, strict=True)))] = weight
-    return among, bias
+def _among_zeros(conv: _Known, weight: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+    """A smaller kernel's weights as one of the convolution's taps."""
+    among = np.zeros(conv.weight.shape)
+    among[(..., *(slice(first, first + size) for first, size in zip(at, weight.shape[2:], strict=True)))] = weight
+    return among
 
 
-def _diagonal(conv: Node, factor: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """A factor and a summand of each channel as a kernel: of one tap, that reads the output's own place."""
-    form, shape = _form(conv), conv.inputs[1].data.shape
-    nd, outputs, each = len(shape) - 2, shape[0], shape[1]
-    alike = outputs == each * form.group == len(factor) and all(step == 1 for step in form.strides)
-    at = _offsets(conv, (1,) * nd, (1,) * nd, (0,) * (2 * nd)) if alike else None
-    if at is None:
+def _diagonal(conv: _Known, factor: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A factor and a summand of each channel: a kernel of one tap, without a stride."""
+    outputs, each = conv.weight.shape[:2]
+    nd = len(conv.strides)
+    if outputs != each * conv.group or any(step != 1 for step in conv.strides):
         return None
-    among = np.zeros(shape)
-    among[(np.arange(outputs), np.arange(outputs) % each, *at)] = factor
-    return among, shift
+    weight = np.zeros((outputs, each, *(1,) * nd))
+    weight[np.arange(outputs), np.arange(outputs) % each] = factor.reshape(-1, *(1,) * nd)
+    at = _offsets(conv, conv._replace(weight=weight, pads=(0,) * (2 * nd)))
+    return None if at is None else (_among_zeros(conv, weight, at), shift)

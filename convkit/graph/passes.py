@@ -18,7 +18,7 @@ from .ir import Graph, Node, Value, at
 from .maps import affine, by_channel
 from .patterns import fuse_by_norm, fuse_gelu, fuse_hard_sigmoid, fuse_maps, fuse_standard, fuse_swish
 from .placement import ADDING
-from .table import OPS, Info, Undetermined, bytes_of, inferred, results_of
+from .table import OPS, Info, Undetermined, bytes_of, inferred, results_of, take
 from .uses import Uses
 
 
@@ -124,7 +124,7 @@ def fold_maps(graph: Graph, uses: Uses) -> None:
             continue
         for value in node.inputs[: 2 if node.op in ARITHMETIC else 1]:
             conv = uses.maker_alone(value, _CONVOLUTIONS) if node.op in _MAPS and value is not None else None
-            weight, bias = (None, None) if conv is None else (*conv.inputs[1:], None)[:2]
+            weight, bias = (None, None) if conv is None else take(conv.inputs, 3)[1:]
             if conv is None or weight.data is None or (bias is not None and bias.data is None):
                 continue
             known = _map_of(node, value, conv)
@@ -161,7 +161,7 @@ def _fold(graph: Graph, uses: Uses, conv: Node, factor: np.ndarray, shift: np.nd
 
     Not where a weight would be infinite: times a zero that is NaN.
     """
-    weight, bias = (*conv.inputs[1:], None)[:2]
+    weight, bias = take(conv.inputs, 3)[1:]
     dtype, groups = weight.data.dtype, conv.attrs.get("group", 1)
     if (factor != 1).any():
         rest = (1,) * (weight.data.ndim - 2)

@@ -16,7 +16,8 @@
  * channels, 5x5: 1.13 times as long on a Zen 4; 54 to 63 in 9 groups, 3x3, takes 0.95 of the time with it). */
 enum { FEW_ROWS = 4 };
 
-/* Whether products are at a constant step: those of one tap, or of a window's columns. */
+/* Whether products are at a constant step: those of one tap, or of a window's columns. Those of samples have a gap
+ * after each channel. */
 static int is_steady(const ck_block *b, const ck_part *p) {
   return p->k == b->kblock.channels || (b->d->source.order == CK_COLUMNS && !b->d->sampler);
 }
@@ -99,6 +100,7 @@ static void multiply_patch(ck_block *b, const ck_tile *t, const ck_part *p, ck_p
     if (patch->k < p->k) {
       product.po = patch->po;
       product.ko = patch->ko;
+      product.steady = 0;
     }
     fetch_share(b, t, p->k, patch, &product);
   }

@@ -34,7 +34,7 @@ typedef struct ck_row_product {
   int64_t height;      /* of all tiles but the last; 0: they are balanced */
   const void *data;
   const int32_t *ko;          /* [k]: row i reads data[ro[i] + ko[k]] ... */
-  int steady;                 /* whether ko is */
+  int steady;                 /* whether ko has a constant step */
   const ck_row_panel *panels; /* ... of ck_row_panels_set's ro */
   const void *panel;
   const int32_t *po; /* [k]: where in the panel each product's lanes are, in elements; NULL: one after the other */
@@ -74,7 +74,7 @@ typedef struct ck_lane_product {
   int64_t k, height, lanes, ldc; /* ldc: from row to row of chain and total */
   int ahead;                     /* whether what the next tile reads is fetched: of data in memory, not in scratch */
   int64_t streams;               /* of k, how many at a time; 0: by the panel's size, if k may be cut */
-  int steady;                    /* whether ko is */
+  int steady;                    /* whether ko has a constant step */
   int64_t wide;                  /* data in bands: vectors of one at most; or 0 */
   int64_t runs, run;             /* of so many lanes each, finished so many bytes apart; or 0: one run */
   const void *data;

@@ -145,10 +145,11 @@ static __attribute__((noinline)) void CK_NAME(pool_fetch)(const ck_pool_fold *p,
   }
   for (int64_t t = 0; t < n && p->count; t++)
     to[t].v = v_select(l->count.m > (lane_int)(first + t), to[t].v, neutral);
-  for (int64_t t = 0; t < n && p->coded; t++)
+  for (int64_t t = 0; t < n && p->coded; t++) {
     CK_ROLLED
-  for (int q = 0; q < VL; q++)
-    memcpy(&codes[t].integer[q], l->src[q] + (first + t) * p->tap_step + p->codes, sizeof(lane_int));
+    for (int q = 0; q < VL; q++)
+      memcpy(&codes[t].integer[q], l->src[q] + (first + t) * p->tap_step + p->codes, sizeof(lane_int));
+  }
 }
 
 CK_INLINE void fold_lanes_of(const ck_pool_fold *p, const fold_lanes *l, char *dst, const fold_kind kind) {

@@ -482,10 +482,11 @@ static void CK_NAME(stage_bands)(const ck_stage *p, REAL *dst, const char *src) 
       dst[band * p->bands.apart + c * p->dst_channel + j] = 0;
 }
 
-/* Of so many planes whose elements are neighbours bands are copied at a time: as many as the ways of a set of level 1,
- * in which lines a multiple of 4096 bytes apart meet before the next band reads the rest of each, and as the machine
- * follows by itself. Of all of them at once 256 channels of 32x32 took 2.4 times as long, and 128 from memory 1.3 to
- * 2.8 times (Zen 3). */
+/* Bands are copied from so many planes at a time whose elements are neighbours. A line of each is read for a band or
+ * two, and then for the next: by then it must not have left level 1, where lines a multiple of 4096 bytes apart meet in
+ * one set, of eight. Of so many planes the machine guesses what comes. Of all planes at once 256 channels of 32x32 took
+ * 2.4 times as long, and 128 from memory 1.3 to 2.8 times (Zen 3). The planes come in order: band_rest writes beyond.
+ */
 enum { PLANES_AT_ONCE = 8 };
 
 static void CK_NAME(stage)(const ck_stage *p) {

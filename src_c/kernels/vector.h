@@ -16,8 +16,8 @@
 #define CK_INLINE static inline __attribute__((always_inline, unused))
 
 /* Before a loop over a register tile. Clang ignores GCC's spelling where the count is known only after inlining, and
- * the tile would live in memory. CK_ROLLED: before one whose turns are long, of a vector at most: GCC would write out
- * each, sixteen exponentials among them. */
+ * the tile would live in memory. CK_ROLLED: before one of as many turns as a vector has lanes, or fewer, which GCC
+ * would write out: sixteen exponentials, one after the other. */
 #ifdef __clang__
 #define CK_UNROLL _Pragma("clang loop unroll(full)")
 #define CK_ROLLED _Pragma("clang loop unroll(disable)")
