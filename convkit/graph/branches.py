@@ -47,11 +47,11 @@ def merge(graph: Graph, uses: Uses, node: Node) -> bool:
         return False
     for value, other in (node.inputs, node.inputs[::-1]):
         conv = uses.maker_alone(value, _CONV)
-        known = None if conv is None else _known(conv)
-        if conv is None or known is None or (other is conv.inputs[0] and not _is_normalised(uses, node)):
+        if conv is None or not _is_beside(uses, conv.inputs[0], node, other):
             continue
-        more = _as_kernel(uses, conv.inputs[0], known, other)
-        if more is None:
+        known = _known(conv)
+        more = None if known is None else _as_kernel(uses, conv.inputs[0], known, other)
+        if known is None or more is None:
             continue
         sums = [(a + b).astype(known.dtype) for a, b in zip(known[:2], more, strict=True)]
         if all(np.isfinite(array).all() for array in sums):
@@ -61,10 +61,16 @@ def merge(graph: Graph, uses: Uses, node: Node) -> bool:
     return False
 
 
-def _is_normalised(uses: Uses, node: Node) -> bool:
-    """Whether a normalisation takes the sum, and nothing else: to add an image costs less than one."""
-    takers = uses[node.outputs[0]]
-    return len(takers) == 1 and takers[0] is not None and takers[0].op == "BatchNormalization"
+def _is_beside(uses: Uses, image: Value, node: Node, other: Value) -> bool:
+    """Whether a term of a sum is computed from the image, for the sum alone.
+
+    The image itself only if a normalisation alone takes the sum: else it costs next to nothing to add it.
+    """
+    if other is image:
+        takers = uses[node.outputs[0]]
+        return len(takers) == 1 and takers[0] is not None and takers[0].op == "BatchNormalization"
+    maker = other.node
+    return maker is not None and maker.inputs[:1] == [image] and uses.alone(other)
 
 
 def _known(conv: Node) -> _Known | None:
@@ -94,10 +100,8 @@ def _one_each(numbers: np.ndarray, channels: int, dtype: np.dtype) -> bool:
 def _as_kernel(uses: Uses, image: Value, conv: _Known, other: Value) -> tuple[np.ndarray, np.ndarray] | None:
     """Another map of a convolution's image as a kernel of its shape, and a bias; None if it is none."""
     channels, maker = len(conv.weight), other.node
-    if other is image:
+    if other is image or maker is None:
         return _diagonal(conv, np.ones(channels), np.zeros(channels))
-    if maker is None or not maker.inputs or maker.inputs[0] is not image or not uses.alone(other):
-        return None
     if maker.op == "BatchNormalization":
         numbers = [None if value is None else value.data for value in maker.inputs[1:]]
         if len(numbers) != 4 or not all(v is not None and _one_each(v, channels, conv.dtype) for v in numbers):
