@@ -92,19 +92,28 @@ def test_forked_children_use_the_pool(way):
 
 
 def crowded(way):
-    """Two threads on one CPU: one comes when all has been done. Prints who runs them after that."""
+    """Two threads on one CPU, of which one has to be patient: it comes when all has been done. Prints who runs them
+    after that.
+    """
     import os
+    import threading
+
+    import numpy as np
 
     import convkit
-    from test_threading import call, engine
+    from test_threading import engine
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if way:
         engine.set_threading(way)
-    expected, calls = call(1), 0
-    while calls < 500 and (engine.current_threading() != "pool" or calls == 0):
-        assert call(2) == expected
-        calls += 1
+    convkit.set_num_threads(2)
+    x, weight = np.ones((16, 16, 64, 64), np.float32), np.ones((16, 16, 3, 3), np.float32)  # a few milliseconds
+    for _ in range(500):
+        assert (convkit.conv2d(x, weight) == 144).all()
+        if engine.current_threading() == "pool":
+            break
+        for task in set(map(int, os.listdir("/proc/self/task"))) - {threading.get_native_id()}:
+            os.setpriority(os.PRIO_PROCESS, task, 19)
     print(convkit.show_config("dicts")["threads"]["run_by"])
 
 
