@@ -127,8 +127,12 @@ CK_INLINE void finish_lanes(int rows, int vectors, vreal (*acc)[CK_MAX_LANE_VECT
 #define LANE_VECTORS(h)                                                                                                \
   ((REGISTERS - 1) / ((h) + 1) < CK_MAX_LANE_VECTORS ? (REGISTERS - 1) / ((h) + 1) : CK_MAX_LANE_VECTORS)
 
-/* Whether products at a constant step have loops of their own. */
+/* Whether products at a constant step have loops of their own. Lane strips that are much narrower than they might be
+ * are few. Of three vectors or more, two products a turn make GCC 12 keep sums in memory where they leave one of 32
+ * registers free: 9x3 took 1.1 times as long (Zen 5). */
 #define HAS_STEPS (!SMALL && REAL_IS_FLOAT)
+#define LANES_HAVE_STEPS(h, v)                                                                                         \
+  (HAS_STEPS && (v) + 1 >= LANE_VECTORS(h) && (REGISTERS == 16 || (v) < 3 || (h) * (v) + (v) + 2 < REGISTERS))
 
 /* One product of a tile whose rows are at constant steps. */
 CK_INLINE void row_product(int height, int vectors, int far, const REAL *at, int64_t step, int64_t second,
@@ -440,7 +444,7 @@ CK_INLINE void lanes_strip(int height, int vectors, const ck_strip *p) {
       vector[j] = p->vo ? p->vo[t * p->beside + j] : beside + j * VL;
     vreal acc[CK_MAX_HEIGHT][CK_MAX_LANE_VECTORS];
     start_tile(height, vectors, acc, p->from ? (const REAL *)p->from + beside : NULL, p->ldc);
-    if (HAS_STEPS && vectors + 1 >= LANE_VECTORS(height) && p->k_step) /* narrower strips are few */
+    if (LANES_HAVE_STEPS(height, vectors) && p->k_step)
       lane_sums_in_steps(height, vectors, p, vector, acc);
     else
       lane_sums(height, vectors, p, vector, acc);
