@@ -5,6 +5,7 @@
  * Virtual machines do report AVX2 without AVX, and AVX-512 without its registers. */
 #include "cpu.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -73,12 +74,18 @@ const char *ck_compiler(void) {
 #endif
 }
 
+/* Asked once: in a virtual machine each question may leave it. */
 int64_t ck_cpu_cache(int level) {
   static const int64_t common[] = {32 * 1024, 512 * 1024};
-  long bytes = 0;
+  static _Atomic int64_t known[2];
+  int64_t bytes = atomic_load_explicit(&known[level - 1], memory_order_relaxed);
+  if (bytes > 0)
+    return bytes;
 #ifdef _SC_LEVEL2_CACHE_SIZE
   static const int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE};
   bytes = sysconf(names[level - 1]);
 #endif
-  return bytes > 0 ? bytes : common[level - 1];
+  bytes = bytes > 0 ? bytes : common[level - 1];
+  atomic_store_explicit(&known[level - 1], bytes, memory_order_relaxed);
+  return bytes;
 }
