@@ -28,11 +28,11 @@ from problems import NAMED, named
 # are large, since a small problem runs on one thread whatever is asked for.
 CONVOLUTIONS = named(
     "r50_3x3_64", "r50_3x3s2_128", "r50_1x1_256_1024", "stem7x7s2", "resnext_g32", "dw3_32_112", "conv1d_k9",
-    "conv3d_k3", "primes", "small_images", "over_k_block", "577_taps", "long_1x1", "reflect_k9",
+    "conv3d_k3", "primes", "small_images", "over_k_block", "2352_taps", "long_1x1", "reflect_k9",
 ) + tuple(problem for problem in NAMED if problem.name.startswith("blocks_"))  # fmt: skip
 TRANSPOSED = named(
     "dcgan_t4s2", "dcgan_t4s2b", "seg_t3s2", "unet_t2s2", "unet3d_t2s2", "t_primes", "t_small_images", "t_over_k_block",
-    "t_577_taps", "t_grouped_odd", "t_depthwise", "t_long_1x1", "t_dilated_strided", "t_1d_long",
+    "t_2352_taps", "t_grouped_odd", "t_depthwise", "t_long_1x1", "t_dilated_strided", "t_1d_long",
 )  # fmt: skip
 SUMS = named("small_images", "even_kernel", "1d_s4_d3", "3d_mixed", "grouped_odd", "asymmetric_s2", "reflect")
 

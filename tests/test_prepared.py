@@ -15,7 +15,7 @@ from problems import Problem, Transposed, named
 
 SHAPES = [
     *named("odd_sizes", "1x1", "1x1_two_k_blocks", "depthwise", "grouped_odd", "dilated_strided", "over_k_block"),
-    *named("577_taps", "circular", "1d_s4_d3", "3d_mixed", "t_asymmetric", "t_grouped_odd", "t_primes"),
+    *named("2352_taps", "circular", "1d_s4_d3", "3d_mixed", "t_asymmetric", "t_grouped_odd", "t_primes"),
     *named("t_under_stride_out", "t_1d_s4_d3"),
     Transposed("p_lacks_phases", 2, 4, (1, 1), 6, (3, 5), (5, 4), padding=(1, 2)),
     Problem("p_winograd", 2, 20, (14, 17), 37, (3, 3), padding=1),

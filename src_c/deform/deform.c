@@ -8,7 +8,7 @@
 static ck_status forward(const ck_deform *call, int64_t *bytes) {
   ck_dense d = ck_conv_axes_dense(&call->conv, 0);
   ck_sampler sampler = ck_sampler_make(d.kernels, call);
-  ck_reduction blocks = ck_reduction_make(d.channels, call->conv.shape.kernel, ck_kblock_cap(d.kernels));
+  ck_reduction blocks = ck_dense_reduction(d.kernels, d.channels, call->conv.shape.kernel);
   int64_t vectors = blocks.parts[0] * d.kernels->vector;
   sampler.whole = vectors > 0 && d.channels % vectors == 0 && sampler.channels % d.kernels->vector == 0;
   const int narrow = ck_conv_supports(&call->conv.shape, CK_DIRECT) == CK_OK;

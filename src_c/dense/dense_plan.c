@@ -325,7 +325,7 @@ static ck_dense_plan start_plan(ck_dense *d, ck_arrangement arrangement, ck_read
   p.far = comes_from_memory(d);
   p.streams = streams_of(d);
   p.grid.size[0] = d->n;
-  p.reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(k));
+  p.reduction = ck_dense_reduction(k, d->channels, taps);
   int64_t most = (arrangement != CK_UNPACKED ? 2 : d->w_lane == k->real_size ? 32 : 8) * k->vector;
   if (arrangement == CK_BY_CHANNEL)
     most = k->max_height;

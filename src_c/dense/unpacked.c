@@ -67,7 +67,7 @@ int ck_unpacked_can(const ck_dense *d) {
     if (!reads_inside(&s->axis[i]))
       return 0;
   }
-  const ck_reduction reduction = ck_reduction_make(d->channels, taps, ck_kblock_cap(d->kernels));
+  const ck_reduction reduction = ck_dense_reduction(d->kernels, d->channels, taps);
   const int64_t cut = reduction.parts[1] * reduction.parts[2] * reduction.parts[3], count = ck_taps_of(taps);
   if (cut > 1 || d->channels / ck_max(1, reduction.parts[0]) * count * item < LEAST_BYTES)
     return 0;
