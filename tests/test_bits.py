@@ -194,6 +194,47 @@ def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout
                     np.testing.assert_array_equal(got, many[:outputs], err_msg=case)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "options"),
+    (
+        ((3, 17, 9, 8), (45, 17, 3, 3), {"padding": 4, "dilation": 4}),
+        ((2, 6, 5, 5), (9, 6, 3, 3), {"padding": 7, "dilation": 7}),  # outer taps read nothing
+        ((40, 5, 7, 8), (21, 5, 5, 4), {"padding": (3, 2), "stride": 2, "activation": "relu"}),  # images of a chunk
+        ((2, 16, 30, 33), (33, 16, 3, 3), {"padding": 8, "dilation": 8, "groups": 1}),  # several chunks
+        ((2, 18, 6, 5, 7), (34, 9, 3, 3, 4), {"padding": 2, "dilation": (1, 2, 1), "groups": 2}),
+        ((1, 1, 52, 54), (24, 1, 25, 24), {"padding": 12}),  # threads share out taps
+        ((3, 7, 50), (40, 7, 9), {"padding": 16, "dilation": 4}),
+        ((2, 12, 9, 9), (12, 7, 5, 5), {"padding": 2, "stride": 2, "transposed": True}),
+    ),
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_taps_have_the_gradient_of_whole_rows(x_shape, weight_shape, options, layout, any_isa, costs):
+    """Rows of taps over all pixels, or tap by tap over those that read no padding; infinite pixels among them."""
+    rng = np.random.default_rng(0)
+    options = {"need": ("weight", "bias"), "layout": layout, "algorithm": "implicit_gemm"} | options
+    name = f"conv{'_transpose' * options.pop('transposed', False)}{len(x_shape) - 2}d"
+    forward = {k: v for k, v in options.items() if k != "need"}
+    for dtype, isa in itertools.product(("float32", "float64"), convkit.available_isas()):
+        convkit.set_isa(isa)
+        x, weight = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(weight_shape).astype(dtype)
+        if layout == "NHWC":
+            x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        y = getattr(convkit, name)(x, weight, **forward)
+        extra = {"y": y} if "activation" in options else {}
+        grad = rng.standard_normal(y.shape).astype(dtype)
+        for value in (0, np.inf):
+            grad.flat[grad.size // 2] = value
+            results = []
+            for picked, threads in ((1e9, 1), (1e-9, 1), (0.01, 13)):
+                engine.set_costs(costs | {"weight_picked": (picked,)})
+                with convkit.threads(threads):
+                    results.append(getattr(convkit, f"{name}_backward")(grad, x, weight, **options, **extra))
+            for got in results[1:]:
+                for array, expected in zip(got[1:], results[0][1:], strict=True):
+                    np.testing.assert_array_equal(array, expected, f"{dtype}, {isa}, {value}")
+
+
 @pytest.mark.parametrize("size", (1, 2, 5))
 def test_few_positions_have_the_sums_that_they_have_among_many(size, any_isa):
     """Rows of weights are lanes or, of many positions, positions: an image's sums know nothing of it."""

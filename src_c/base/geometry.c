@@ -147,6 +147,14 @@ void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, i
   *count = end - *first;
 }
 
+void ck_axis_reach(const ck_axis *axis, int64_t t, int64_t o0, int64_t n, int64_t *first, int64_t *end) {
+  int64_t low = o0, high = o0 + n;
+  if (axis->mode == CK_ZEROS)
+    inside(axis, t, &low, &high);
+  *first = ck_max(o0, low);
+  *end = ck_max(*first, ck_min(o0 + n, high));
+}
+
 int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n) {
   int64_t end = o0 + n, low, high;
   for (int64_t t = 0; t < axis->taps && axis->mode == CK_ZEROS; t++) {

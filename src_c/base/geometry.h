@@ -72,6 +72,10 @@ int ck_axis_block(const ck_axis *axis, int64_t o0, int64_t n, int64_t t0, int64_
  * on. All of them, where padding is not zeros. */
 void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, int64_t *count);
 
+/* Of outputs o0..o0+n-1, the first that reads inside the source for tap t, and the end of those; all of them, where
+ * padding is not zeros. */
+void ck_axis_reach(const ck_axis *axis, int64_t t, int64_t o0, int64_t n, int64_t *first, int64_t *end);
+
 /* How many of outputs o0..o0+n-1, from o0 on, read inside the source for the same taps. */
 int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n);
 

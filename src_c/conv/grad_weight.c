@@ -1,8 +1,9 @@
 /* The gradient of weight and bias: dW[lane][c][t] = sum over pixels of g[lane][pixel] * x[c][pixel * stride + t].
  *
  * The rows of the micro-kernel are (channel, tap) pairs of the staged window of x, its k are pixels, its lanes the
- * output channels of the gradient, transposed chunk by chunk. Where these are a vector or less, and the estimate says
- * so, they are the rows, and the lanes channels of x, tap by tap: the same chains. */
+ * output channels of the gradient, transposed chunk by chunk. Where the estimate says so, tap by tap: where output
+ * channels are a vector or less, they are the rows, and the lanes channels of x; where much is padding, each tap takes
+ * the pixels alone that it reads any image for. The chains are the same. */
 #include "grad_weight.h"
 
 #include <string.h>
@@ -18,14 +19,19 @@
 #include "weight_pixels.h"
 #include "weight_winograd.h"
 
-/* Of a chunk's pixels, those that are worked off for all taps where channels are lanes; 48 to 96 measured alike. */
-enum { RUN_PIXELS = 64 };
+/* RUN_PIXELS: of a chunk's, those that are worked off for all taps where channels are lanes; 48 to 96 measured alike.
+ * PICK_CYCLES: to list a pixel. */
+enum { RUN_PIXELS = 64, PICK_CYCLES = 3 };
+
+/* What a register tile is of: rows of dW by output channels; channels of a tap by output channels, over pixels that are
+ * picked; output channels by channels of x. */
+typedef enum gw_way { ALL_ROWS, PICKED, SWAPPED } gw_way;
 
 typedef struct gw_plan {
   ck_weight_cut cut;
   ck_source source;
   int transposed; /* then x is the gradient, with the activation, and y the input */
-  int swapped;    /* the lanes are channels of x */
+  gw_way way;
   ck_grid chunks;
   ck_window_size window;
   int64_t pixels; /* of the largest chunk */
@@ -35,6 +41,7 @@ typedef struct gw_buffers {
   ck_window window;
   char *acc, *chain, *g, *y;         /* g, y: the chunk's pixels of the gradient, and of the activation's output */
   int32_t *output, *tap;             /* where pixels and rows lie in the window */
+  int32_t *ko, *po, *channel;        /* of picked pixels, in the window and in the panel; and of channels */
   ck_row_panel *panels, *few_panels; /* of all rows, and of some */
   int64_t *act_off, *y_off;
 } gw_buffers;
@@ -45,7 +52,9 @@ static int has_activation(const gw_plan *p) { return p->cut.call->activation && 
 static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const ck_weight_cut *cut = &p->cut;
   const int64_t item = cut->k->real_size, panels = ck_row_panel_count(cut->k, cut->max_rows);
-  const int64_t more = p->swapped ? ck_taps_of(p->window.taps) * (cut->k->vector - 1) : 0; /* lanes of whole vectors */
+  const int64_t picked = p->way == PICKED ? p->pixels * (int64_t)sizeof(int32_t) : 0;
+  const int64_t more =
+      p->way == SWAPPED ? ck_taps_of(p->window.taps) * (cut->k->vector - 1) : 0; /* lanes of whole vectors */
   ck_window_place(&b->window, cut->k, &p->source, &p->window, arena);
   b->acc = ck_take(arena, cut->partial * item);
   b->chain = ck_take(arena, (cut->max_rows + more) * cut->ld * item);
@@ -53,6 +62,9 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   b->y = ck_take(arena, has_activation(p) ? p->pixels * cut->ld * item : 0);
   b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
   b->tap = ck_take(arena, cut->max_rows * (int64_t)sizeof(int32_t));
+  b->ko = ck_take(arena, picked);
+  b->po = ck_take(arena, picked);
+  b->channel = ck_take(arena, picked ? p->window.channels * (int64_t)sizeof(int32_t) : 0);
   b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->few_panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->act_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
@@ -93,9 +105,33 @@ static double swapped_cycles(const gw_plan *p, double pixels) {
   return ck_cost.weight_swapped * taps * (strips * each / (double)row + sums);
 }
 
+/* The share of all products that read no padding. */
+static double share_inside(const gw_plan *p) {
+  double share = 1;
+  for (int i = 0; i < 3; i++) {
+    const ck_axis *a = &p->source.axis[i];
+    double inside = 0;
+    for (int64_t t = 0; t < a->taps; t++) {
+      int64_t first, end;
+      ck_axis_reach(a, t, 0, a->outputs, &first, &end);
+      inside += (double)(end - first);
+    }
+    share *= inside / ((double)ck_max(1, a->taps) * (double)ck_max(1, a->outputs));
+  }
+  return share;
+}
+
+/* Tap by tap: their pixels are listed, and their sums added, chunk by chunk. */
+static double picked_cycles(const gw_plan *p, double pixels) {
+  const double taps = (double)ck_taps_of(p->window.taps), channels = (double)p->window.channels;
+  const double panels = (double)ck_ceil_div(p->window.channels, p->cut.k->max_height);
+  const double sums = ck_cost.weight_sums * channels * pixels / (double)ck_max(1, p->pixels);
+  return ck_cost.weight_picked * taps * (share_inside(p) * pixels * (channels + panels + PICK_CYCLES) + sums);
+}
+
 /* Of an element of the window: planes are transposed for lanes of channels or, with holes between, read one by one. */
 static double stage_cycles(const gw_plan *p) {
-  if (!p->swapped || p->source.tensor.stride[1] == p->cut.k->real_size)
+  if (p->way != SWAPPED || p->source.tensor.stride[1] == p->cut.k->real_size)
     return ck_cost.weight_stage;
   return is_hull(p) ? 2 * ck_cost.weight_stage : ck_cost.drain_apart;
 }
@@ -107,7 +143,9 @@ static double task_cycles(const gw_plan *p) {
                   (double)p->chunks.size[3] / (double)cut->segments;
   double tiles = (double)cut->part_tiles, panels = (double)ck_ceil_div(cut->max_rows, cut->k->max_height);
   double window = (double)ck_window_elements(cut->k, &p->source, &p->window);
-  const double multiply = p->swapped ? swapped_cycles(p, pixels) : pixels * tiles * ((double)cut->max_rows + panels);
+  const double multiply = p->way == SWAPPED  ? swapped_cycles(p, pixels)
+                          : p->way == PICKED ? tiles * picked_cycles(p, pixels)
+                                             : pixels * tiles * ((double)cut->max_rows + panels);
   return multiply + pixels * tiles * ck_cost.weight_pixel +
          stage_cycles(p) * window * pixels / (double)ck_max(1, p->pixels) +
          ck_cost.weight_sums * (double)cut->max_rows * tiles + ck_cost.task;
@@ -115,14 +153,14 @@ static double task_cycles(const gw_plan *p) {
 
 static void set_source(gw_plan *p) {
   p->source = ck_conv_x_source(p->cut.call, p->transposed, p->cut.by_lanes);
-  if (p->swapped)
+  if (p->way == SWAPPED)
     p->source.order = CK_VECTORS;
 }
 
 /* The cheapest cut in so many rows and tiles, if it takes less than `best`; returns what it takes. */
-static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *run) {
+static double choose_tile(gw_plan *p, double best, gw_way way, const ck_run *run) {
   gw_plan trial = *p;
-  trial.swapped = swapped;
+  trial.way = way;
   set_source(&trial);
   const ck_reduction *rows = &p->cut.rows;
   int64_t all = ck_max(1, rows->channels * ck_taps_of(rows->taps)), tiles = p->cut.tiles;
@@ -130,7 +168,7 @@ static double choose_tile(gw_plan *p, double best, int swapped, const ck_run *ru
        cut = cut < 4 ? cut + 1 : cut + cut / 2) {
     for (int64_t parts = 1; parts > 0; parts = ck_next_parts(parts, tiles)) {
       set_rows(&trial, ck_ceil_div(all, cut), parts);
-      if (ck_weight_above(&trial.cut, ck_weight_shared(&trial.cut), run) && (cut < all || swapped))
+      if (ck_weight_above(&trial.cut, ck_weight_shared(&trial.cut), run) && (cut < all || way != ALL_ROWS))
         continue;
       double time = (double)ck_ceil_div(trial.cut.tasks, run->threads) * task_cycles(&trial);
       if (best < 0 || time < best) {
@@ -162,8 +200,10 @@ static double plan_lanes(gw_plan *p, const ck_conv *call, int by_lanes, int64_t 
     p->pixels *= p->window.outputs[d] = ck_grid_largest(&p->chunks, d);
   const int64_t rows = p->cut.rows.channels * ck_taps_of(s->kernel);
   p->cut.segments = segments ? segments : ck_weight_segments(&p->cut, rows, ck_grid_count(&p->chunks));
-  const double best = choose_tile(p, -1, 0, &call->run);
-  return best >= 0 && can_swap(p) ? choose_tile(p, best, 1, &call->run) : best;
+  double best = choose_tile(p, -1, ALL_ROWS, &call->run);
+  if (best >= 0 && !by_lanes && share_inside(p) < 1)
+    best = choose_tile(p, best, PICKED, &call->run);
+  return best >= 0 && can_swap(p) ? choose_tile(p, best, SWAPPED, &call->run) : best;
 }
 
 /* Narrow groups may be lanes; of few of them most lanes would be empty. Which segments there are decides bits, and so
@@ -323,6 +363,65 @@ static void multiply_swapped(const gw_task *t, int64_t pixels, char *acc) {
   }
 }
 
+/* The chunk's pixels, in order, that read inside the image for a tap: how many. */
+static int64_t pick_pixels(const gw_task *t, const ck_box *box, const int64_t tap[3], int64_t ld) {
+  int64_t first[3], end[3], count = 0;
+  for (int i = 0; i < 3; i++) {
+    const int64_t from = box->first[i + 1];
+    ck_axis_reach(&t->p->source.axis[i], t->part.rows.tap[i] + tap[i], from, box->size[i + 1], &first[i], &end[i]);
+    first[i] -= from;
+    end[i] -= from;
+  }
+  for (int64_t n = 0; n < box->size[0]; n++) {
+    for (int64_t z = first[0]; z < end[0]; z++) {
+      for (int64_t y = first[1]; y < end[1]; y++) {
+        const int64_t line = ((n * box->size[1] + z) * box->size[2] + y) * box->size[3];
+        for (int64_t x = line + first[2]; x < line + end[2]; x++, count++) {
+          t->b.ko[count] = t->b.output[x];
+          t->b.po[count] = (int32_t)(x * ld);
+        }
+      }
+    }
+  }
+  return count;
+}
+
+/* All rows of dW's block, tap by tap, each over the pixels that read no padding for it. */
+static void multiply_picked(const gw_task *t, int64_t ld, const ck_box *box, char *acc) {
+  const ck_weight_cut *cut = t->cut;
+  const int64_t *taps = t->part.rows.taps, item = cut->k->real_size, row = ld * item, all = ck_taps_of(taps);
+  ck_row_product product = {.kernels = cut->k,
+                            .rows = t->part.rows.channels,
+                            .ld = ld,
+                            .ko = t->b.ko,
+                            .po = t->b.po,
+                            .panels = t->b.few_panels,
+                            .panel = t->b.g,
+                            .chain = t->b.chain,
+                            .total = t->b.chain};
+  ck_drain drain = {.c = t->b.chain,
+                    .c_pixel = ld,
+                    .c_lane = 1,
+                    .count = product.rows,
+                    .lanes = ld,
+                    .dst_pixel = all * row,
+                    .dst_lane = item,
+                    .add = 1};
+  for (int64_t c = 0; c < product.rows; c++)
+    t->b.channel[c] = t->b.tap[c * all] - t->b.tap[0];
+  ck_row_panels_set(cut->k, t->b.channel, product.rows, 0, t->b.few_panels);
+  for (int64_t i = 0; i < all; i++) {
+    const int64_t tap[3] = {i / (taps[1] * taps[2]), i / taps[2] % taps[1], i % taps[2]};
+    product.k = pick_pixels(t, box, tap, ld);
+    if (product.k == 0)
+      continue;
+    product.data = (char *)t->b.window.data + t->b.tap[i] * item;
+    ck_multiply_rows(&product);
+    drain.dst = acc + i * row;
+    cut->k->drain(&drain);
+  }
+}
+
 /* A run of pixels that read inside the image for the same taps: the rows of these. */
 static void multiply_run(const gw_task *t, int64_t ld, const ck_box *run, int64_t pixel) {
   const int64_t *taps = t->part.rows.taps;
@@ -387,8 +486,10 @@ static void run_chunk(gw_task *t, ck_worker *worker, const ck_box *box, char *su
     int nonfinite = pack_gradient(t, box, tile, t->b.g);
     if (rows && nonfinite && t->b.window.padded)
       multiply_runs(t, ld, worker, box, acc);
-    else if (rows && t->p->swapped)
+    else if (rows && t->p->way == SWAPPED)
       multiply_swapped(t, pixels, acc);
+    else if (rows && t->p->way == PICKED)
+      multiply_picked(t, ld, box, acc);
     else if (rows)
       multiply_rows(t, ld, 0, rows, 0, pixels, acc, CK_ADD);
     if (t->part.row_part == 0 && cut->call->bias)

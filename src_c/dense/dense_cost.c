@@ -62,6 +62,7 @@
   X(weight_stage, 0.3)                                                                                                 \
   X(weight_sums, 4)                                                                                                    \
   X(weight_swapped, 1.8)                                                                                               \
+  X(weight_picked, 1.1)                                                                                                \
   X(line, 300)                                                                                                         \
   X(task, 2000)                                                                                                        \
   X(region, 10000)

@@ -60,6 +60,7 @@ typedef struct ck_costs {
    * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
   double weight_pixel, weight_stage, weight_sums;
   double weight_swapped; /* lanes of channels: so many times the tiles' cycles, by 230 random layers */
+  double weight_picked;  /* tap by tap, of those pixels that read no padding: so many times the tiles' cycles */
   double line;           /* a cache line that two threads store to at a time; set by hand */
   double task;           /* to begin one */
   double region;         /* for several threads to begin and end together, once more: some 3 us on a Zen 4 */
