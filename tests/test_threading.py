@@ -150,7 +150,7 @@ def handlers():
     while right and not seen:
         began[0] = time.monotonic()
         try:
-            right = (convkit.conv2d(x[: 2**14], weight) == 32 * 1600).all()
+            right = (convkit.conv2d(x[: 2**16], weight) == 32 * 1600).all()
         except RuntimeError as error:
             message = str(error)
     signal.setitimer(signal.ITIMER_REAL, 0)
