@@ -200,7 +200,6 @@ static void CK_NAME(drain_places)(const ck_drain *p) {
       for (int64_t q = 0; q < VL; q++)
         r[q] = v_load(c + p->places[x + (q < count ? q : 0)]) + bias;
       transpose(r);
-      CK_ROLLED
       for (int64_t q = 0; q < lanes; q++, dst += p->dst_lane)
         put(p, &bounds, dst, r[q], count);
     }
