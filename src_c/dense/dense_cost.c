@@ -48,6 +48,7 @@
   X(level2_bands, 0.002)                                                                                               \
   X(level2_pixels, 0.08)                                                                                               \
   X(level2_met, 0.2)                                                                                                   \
+  X(memory_pixels, 0.4)                                                                                                \
   X(level3, 0.08)                                                                                                      \
   X(memory, 0.2)                                                                                                       \
   X(accumulators, 12 * 1024)                                                                                           \
@@ -153,6 +154,15 @@ static double pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
   return bytes * (bytes < ck_cost.kept[1] * (double)p->level2 ? ck_cost.level2 : ck_cost.level3);
 }
 
+/* What the first pass waits for besides, where several taps read planes in place by pixel: lines of all channels in
+ * turn are not fetched ahead. */
+static double first_pass_cycles(const ck_dense *d, const ck_dense_plan *p) {
+  const int apart = d->in_place && d->source.order == CK_PLANES && d->arrangement == CK_BY_PIXEL;
+  if (!p->far || !apart || ck_taps_of(p->window.taps) == 1)
+    return 0;
+  return (double)(elements_in_place(d, p) * d->kernels->real_size) * ck_cost.memory_pixels;
+}
+
 /* One tile by plane: `rows` of `vectors`, which share what they load for each of `across` tap columns or don't. Vectors
  * at any address cross the ends of cache lines, and then count twice. */
 static double tile_cycles(const ck_kernels *kernels, int shared, double rows, double vectors, double down,
@@ -238,7 +248,7 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
     return tiles * (1 + 1 / (double)kernels->max_height) * ck_rows_cycles(kernels, (double)p->pixels, 1, k, pieces);
   const int64_t last = d->lanes - (p->tiles - 1) * p->tile_lanes;
   double vectors = (double)ck_ceil_div(d->lanes, kernels->vector);
-  if (ck_dense_is_narrow(kernels, last) && p->patching.most == 1)
+  if (ck_dense_is_narrow(kernels, last) && ck_fma_per_cycle(kernels) < 2 && p->patching.most == 1)
     vectors -= ck_cost.narrow;
   vectors /= (double)ck_max(1, p->tiles);
   if (p->part_tiles < p->tiles) /* the tiles of the first of several parts are all whole */
@@ -471,7 +481,7 @@ double ck_dense_task_cycles(const ck_dense *d, const ck_dense_plan *p) {
   const double pack = k * (double)p->part_tiles * packing(d, p, packed_element(d, p));
   double blocks = (double)ck_max(1, ck_reduction_count(&p->reduction));
   double stage = d->in_place || d->sampler ? 0 : blocks * stage_cycles(d, p);
-  double passes = blocks * (double)p->part_tiles * pass_cycles(d, p);
+  double passes = blocks * ((double)p->part_tiles * pass_cycles(d, p) + first_pass_cycles(d, p));
   const int by_plane = ck_dense_by_plane(d), by_group = d->arrangement == CK_BY_GROUP;
   double begin = by_plane || by_group ? ck_cost.group[by_group] : ck_cost.panel;
   begin *= blocks * (double)p->part_tiles;

@@ -48,14 +48,15 @@ typedef struct ck_costs {
   double level2_bands;           /* one of bands */
   double level2_pixels;          /* one of planes by pixel, in place */
   double level2_met;             /* one of channels by pixel, in place, where rows meet in one set of level 1 */
-  double accumulators;           /* bytes of them that stay in level 1 */
-  double kept[3];                /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
-  double tile;                   /* Winograd's transforms, a vector, on two pipes: a tile's inputs, or outputs */
-  double tile_weights;           /* and a channel's weights */
-  double output;                 /* by plane and by group, an output's place in the tables */
-  double group[2];               /* another group of a task, by plane; another vector of groups, by group */
-  double sheet;                  /* sheets.h: to begin a plane, or those rows of it that share what they read */
-  double sheet_row[2];           /* a row that a vector of columns reads, or, of every second one, two vectors */
+  double memory_pixels; /* one from memory of planes by pixel, in place, by 10 layers of 30 MB and more (Zen 5) */
+  double accumulators;  /* bytes of them that stay in level 1 */
+  double kept[3];       /* up to which share of it level 1 keeps a source, level 2 a source, and weights */
+  double tile;          /* Winograd's transforms, a vector, on two pipes: a tile's inputs, or outputs */
+  double tile_weights;  /* and a channel's weights */
+  double output;        /* by plane and by group, an output's place in the tables */
+  double group[2];      /* another group of a task, by plane; another vector of groups, by group */
+  double sheet;         /* sheets.h: to begin a plane, or those rows of it that share what they read */
+  double sheet_row[2];  /* a row that a vector of columns reads, or, of every second one, two vectors */
   /* Gradients of the weight: a pixel that a tile packs; an element of the window; a row of sums that is added. Set by
    * hand, for a fit has no choice of these to time: with half or twice each, 11 layers take as long within 1 %. */
   double weight_pixel, weight_stage, weight_sums;
