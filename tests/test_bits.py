@@ -210,7 +210,7 @@ def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout
     ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_taps_have_the_gradient_of_whole_rows(x_shape, weight_shape, options, layout, any_isa, costs):
-    """Rows of taps over all pixels, or tap by tap over those that read no padding; infinite pixels among them."""
+    """Rows of taps over all pixels, or tap by tap over those that read no padding; some are infinite, in x or grad."""
     rng = np.random.default_rng(0)
     options = {"need": ("weight", "bias"), "layout": layout, "algorithm": "implicit_gemm"} | options
     name = f"conv{'_transpose' * options.pop('transposed', False)}{len(x_shape) - 2}d"
@@ -223,8 +223,8 @@ def test_taps_have_the_gradient_of_whole_rows(x_shape, weight_shape, options, la
         y = getattr(convkit, name)(x, weight, **forward)
         extra = {"y": y} if "activation" in options else {}
         grad = rng.standard_normal(y.shape).astype(dtype)
-        for value in (0, np.inf):
-            grad.flat[grad.size // 2] = value
+        for value, of in ((0, grad), (np.inf, x), (np.inf, grad)):
+            of.flat[of.size // 2] = value
             results = []
             for picked, threads in ((1e9, 1), (1e-9, 1), (0.01, 13)):
                 engine.set_costs(costs | {"weight_picked": (picked,)})

@@ -105,8 +105,8 @@ static int64_t take(ck_team *team, int *r, int *left) {
  * That says nothing of threads that may have been asleep, as they are some time after the region before: on a virtual
  * machine they are that late now and then where nobody else is. */
 enum { LATE = 500 * 1000, CROWDED = 100 * 1000 * 1000, AWAKE = 1000 * 1000 };
-static _Atomic int64_t crowded; /* until then */
-static _Atomic int64_t ended;   /* a region, at that time */
+static _Atomic int64_t crowded;     /* until then */
+static _Thread_local int64_t ended; /* when a region of this caller's did, whose team is its own */
 
 static void note_late(const ck_team *team) {
   const int64_t now = ck_nanoseconds();
@@ -150,20 +150,14 @@ enum { OPENMP_BUILT = 1 };
 /* Inside somebody else's team the cores are taken already. */
 static int confined(void) { return omp_in_parallel(); }
 
-/* Whether threads are expected in time, or were late when they were last asked. */
-static int would_tell(int64_t now) {
-  return now - atomic_load_explicit(&ended, memory_order_relaxed) < AWAKE ||
-         now - atomic_load_explicit(&crowded, memory_order_relaxed) < CROWDED;
-}
-
 static void run_openmp(ck_team *team, int threads) {
   const int may_change = !atomic_load_explicit(&asked, memory_order_relaxed);
   const int64_t now = may_change ? ck_nanoseconds() : 0;
-  team->begun = may_change && would_tell(now) ? now : 0;
+  team->begun = now - ended < AWAKE ? now : 0;
 #pragma omp parallel num_threads(threads)
   work(team, omp_get_thread_num());
   if (may_change)
-    atomic_store_explicit(&ended, ck_nanoseconds(), memory_order_relaxed);
+    ended = ck_nanoseconds();
 }
 
 #else

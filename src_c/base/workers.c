@@ -125,7 +125,9 @@ static void sleep_until_called(void) {
 static int current_cpu(void) { return sched_getcpu(); }
 
 /* The system may wake a thread on its caller's CPU while another is idle, and do so again: on two CPUs that both have
- * been busy it does not look for one (Linux 6.18). The caller, which does not sleep, then works alone. */
+ * been busy it does not look for one (Linux 6.18). The caller, which does not sleep, then works alone. So that CPU is
+ * forbidden for a moment, and it is the system's choice again where to go. What the thread may use is what it was then,
+ * even if the process is allowed more CPUs later. */
 static void leave_cpu(int cpu) {
   cpu_set_t all, others;
   if (cpu < 0 || current_cpu() != cpu || sched_getaffinity(0, sizeof all, &all) != 0)

@@ -23,6 +23,9 @@
  * PICK_CYCLES: to list a pixel. */
 enum { RUN_PIXELS = 64, PICK_CYCLES = 3 };
 
+/* Of more products that read no padding, no pixels are picked: a plan would take twice as long to make. */
+static const double WORTH_PICKING = 0.95;
+
 /* What a register tile is of: rows of dW by output channels; channels of a tap by output channels, over pixels that are
  * picked; output channels by channels of x. */
 typedef enum gw_way { ALL_ROWS, PICKED, SWAPPED } gw_way;
@@ -35,6 +38,7 @@ typedef struct gw_plan {
   ck_grid chunks;
   ck_window_size window;
   int64_t pixels; /* of the largest chunk */
+  double inside;  /* the share of all products that read no padding */
 } gw_plan;
 
 typedef struct gw_buffers {
@@ -52,7 +56,7 @@ static int has_activation(const gw_plan *p) { return p->cut.call->activation && 
 static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   const ck_weight_cut *cut = &p->cut;
   const int64_t item = cut->k->real_size, panels = ck_row_panel_count(cut->k, cut->max_rows);
-  const int64_t picked = p->way == PICKED ? p->pixels * (int64_t)sizeof(int32_t) : 0;
+  const int64_t listed = p->way == PICKED ? p->pixels : 0, index = sizeof(int32_t);
   const int64_t more =
       p->way == SWAPPED ? ck_taps_of(p->window.taps) * (cut->k->vector - 1) : 0; /* lanes of whole vectors */
   ck_window_place(&b->window, cut->k, &p->source, &p->window, arena);
@@ -60,11 +64,11 @@ static void place(const gw_plan *p, ck_arena *arena, gw_buffers *b) {
   b->chain = ck_take(arena, (cut->max_rows + more) * cut->ld * item);
   b->g = ck_take(arena, p->pixels * cut->ld * item);
   b->y = ck_take(arena, has_activation(p) ? p->pixels * cut->ld * item : 0);
-  b->output = ck_take(arena, p->pixels * (int64_t)sizeof(int32_t));
-  b->tap = ck_take(arena, cut->max_rows * (int64_t)sizeof(int32_t));
-  b->ko = ck_take(arena, picked);
-  b->po = ck_take(arena, picked);
-  b->channel = ck_take(arena, picked ? p->window.channels * (int64_t)sizeof(int32_t) : 0);
+  b->output = ck_take(arena, p->pixels * index);
+  b->tap = ck_take(arena, cut->max_rows * index);
+  b->ko = ck_take(arena, listed * index);
+  b->po = ck_take(arena, listed * index);
+  b->channel = ck_take(arena, p->way == PICKED ? p->window.channels * index : 0);
   b->panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->few_panels = ck_take(arena, panels * (int64_t)sizeof(ck_row_panel));
   b->act_off = ck_take(arena, p->window.outputs[3] * (int64_t)sizeof(int64_t));
@@ -105,7 +109,6 @@ static double swapped_cycles(const gw_plan *p, double pixels) {
   return ck_cost.weight_swapped * taps * (strips * each / (double)row + sums);
 }
 
-/* The share of all products that read no padding. */
 static double share_inside(const gw_plan *p) {
   double share = 1;
   for (int i = 0; i < 3; i++) {
@@ -126,7 +129,7 @@ static double picked_cycles(const gw_plan *p, double pixels) {
   const double taps = (double)ck_taps_of(p->window.taps), channels = (double)p->window.channels;
   const double panels = (double)ck_ceil_div(p->window.channels, p->cut.k->max_height);
   const double sums = ck_cost.weight_sums * channels * pixels / (double)ck_max(1, p->pixels);
-  return ck_cost.weight_picked * taps * (share_inside(p) * pixels * (channels + panels + PICK_CYCLES) + sums);
+  return ck_cost.weight_picked * taps * (p->inside * pixels * (channels + panels + PICK_CYCLES) + sums);
 }
 
 /* Of an element of the window: planes are transposed for lanes of channels or, with holes between, read one by one. */
@@ -198,10 +201,11 @@ static double plan_lanes(gw_plan *p, const ck_conv *call, int by_lanes, int64_t 
   p->pixels = 1;
   for (int d = 0; d < 4; d++)
     p->pixels *= p->window.outputs[d] = ck_grid_largest(&p->chunks, d);
+  p->inside = share_inside(p);
   const int64_t rows = p->cut.rows.channels * ck_taps_of(s->kernel);
   p->cut.segments = segments ? segments : ck_weight_segments(&p->cut, rows, ck_grid_count(&p->chunks));
   double best = choose_tile(p, -1, ALL_ROWS, &call->run);
-  if (best >= 0 && !by_lanes && share_inside(p) < 1)
+  if (best >= 0 && !by_lanes && p->inside < WORTH_PICKING)
     best = choose_tile(p, best, PICKED, &call->run);
   return best >= 0 && can_swap(p) ? choose_tile(p, best, SWAPPED, &call->run) : best;
 }

@@ -251,7 +251,7 @@ static double multiply_cycles(const ck_dense *d, const ck_dense_plan *p) {
   if (ck_dense_is_narrow(kernels, last) && ck_fma_per_cycle(kernels) < 2 && p->patching.most == 1)
     vectors -= ck_cost.narrow;
   vectors /= (double)ck_max(1, p->tiles);
-  if (p->part_tiles < p->tiles) /* the tiles of the first of several parts are all whole */
+  if (p->part_tiles < p->tiles) /* the first of several parts takes longest: its tiles are whole */
     vectors = (double)ck_ceil_div(p->tile_lanes, kernels->vector);
   const double patches = p->patching.mean, rows = (double)p->pixels / patches;
   const double picked = p->patching.most > 1 && p->tile_lanes <= kernels->vector ? ck_cost.picked : 1;

@@ -8,9 +8,10 @@ enum { LINE = 64 };
 /* Bytes that a piece reads for tile after tile: for each product its part of the panel, and a line of the rows, which
  * the next tiles read, too, or, where products are neighbours, as in Winograd's, an element of each row. Of a level-1
  * cache of 32 KiB the tables and sums want the rest. With AVX2 on a Zen 3 14 and 18 KiB measured alike; without the
- * rows' lines, 12 KiB of panels took 1.02 times as long on 20 layers, dilated ones 1.06. Cores with a larger one read
- * level 2 as fast as they multiply, and what a piece costs is to load and store its tiles: on a Zen 5 96 to 512 KiB
- * measured alike, and 16 KiB took 1.02 times as long on 24 layers, 3x3 of 128 channels on 28x28 1.05. */
+ * rows' lines, 12 KiB of panels took 1.02 times as long on 20 layers, dilated ones 1.06. A Zen 5, which
+ * has a larger one, reads level 2 as fast as it multiplies, and what a piece costs is to load and store its tiles: 96
+ * to 512 KiB measured alike, and 16 KiB took 1.02 times as long on 24 layers, 3x3 of 128 channels on 28x28 1.05. Other
+ * cores with more than 32 KiB are taken to be like it. */
 static int64_t piece_bytes(void) { return ck_cpu_cache(1) > 32 * 1024 ? 128 * 1024 : 16 * 1024; }
 
 static int64_t pieces_of(const ck_kernels *kernels, int64_t k, int64_t bytes, int apart) {

@@ -448,8 +448,8 @@ CK_INLINE int64_t parts_beside(const band_parts *parts, int64_t first, int64_t s
   return i - first;
 }
 
-/* Every second, third or fourth element of parts that follow one another, by way of a line: of one part, which is
- * shorter than a vector, they would be copied one by one (53 to 4 channels, 1x1 with a stride of 3 on 134x134, took 2.6
+/* Every second, third or fourth element of parts that follow one another, by way of a line: of a part that is shorter
+ * than a vector they would be copied one by one (53 to 4 channels, 1x1 with a stride of 3 on 134x134, took 2.6
  * times as long, Zen 5). */
 static void CK_NAME(stage_beside)(const ck_stage *p, const band_parts *parts, int64_t first, int64_t count, REAL *to,
                                   const char *src, ck_span span) {
@@ -468,7 +468,7 @@ static void CK_NAME(stage_parts)(const ck_stage *p, band_parts *parts, REAL *to,
   int64_t left = 0;
   for (int64_t i = 0, length, beside; i < parts->count; i += beside) {
     beside = parts_beside(parts, i, step, &length);
-    if (beside > 1 && length >= VL && step <= 4 * (int64_t)sizeof(REAL)) {
+    if (beside > 1 && length >= VL && step > 0 && step <= 4 * (int64_t)sizeof(REAL)) {
       const ck_span span = {.length = (int32_t)length, .src_step = step};
       CK_NAME(stage_beside)(p, parts, i, beside, to, src, span);
       continue;
