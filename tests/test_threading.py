@@ -1,7 +1,5 @@
 """Who runs the threads, the pool or OpenMP: the same bits, and what the pool promises to callers, forks and exits."""
 
-import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -126,20 +124,6 @@ def test_the_pool_stands_in_for_threads_that_come_late(way, then, monkeypatch):
     """Unless they were asked for."""
     monkeypatch.delenv("CONVKIT_THREADING", raising=False)
     assert run(crowded, way, timeout=60).split() == [then]
-
-
-def test_threads_may_run_wherever_the_process_may():
-    """A thread of the pool that is woken on its caller's CPU leaves it, and may come back."""
-    before, allowed, expected = engine.current_threading(), os.sched_getaffinity(0), call(1)
-    engine.set_threading("pool")
-    try:
-        for _ in range(40):
-            time.sleep(0.01)  # they sleep by then
-            assert [call(2) for _ in range(3)] == [expected] * 3
-        time.sleep(0.05)
-        assert all(os.sched_getaffinity(int(task)) == allowed for task in os.listdir("/proc/self/task"))
-    finally:
-        engine.set_threading(before)
 
 
 def handlers():

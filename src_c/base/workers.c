@@ -7,7 +7,6 @@
 #include "workers.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -45,12 +44,10 @@ typedef struct pool_state {
   job *open;                 /* the list of those that want more threads */
   int threads, idle, asleep; /* of all threads: those awake, or called, and without a job; those asleep */
   int called;                /* but not yet awake */
-  int cpu;                   /* of the last caller that woke any, or -1 */
   int waiting;               /* callers asleep */
 } pool_state;
 
-#define NEW_POOL                                                                                                       \
-  {.lock = LOCK_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .cpu = -1}
+#define NEW_POOL {.lock = LOCK_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER}
 
 static pool_state pool = NEW_POOL;
 static _Alignas(64) atomic_int listed;       /* how many jobs: what threads that look out read, on a line of its own */
@@ -120,31 +117,6 @@ static void sleep_until_called(void) {
 
 /* ------------------------------------------------------------------ the threads */
 
-#if defined(__linux__)
-
-static int current_cpu(void) { return sched_getcpu(); }
-
-/* The system may wake a thread on its caller's CPU while another is idle, and do so again: on two CPUs that both have
- * been busy it does not look for one (Linux 6.18). The caller, which does not sleep, then works alone. So that CPU is
- * forbidden for a moment, and it is the system's choice again where to go. What the thread may use is what it was then,
- * even if the process is allowed more CPUs later. */
-static void leave_cpu(int cpu) {
-  cpu_set_t all, others;
-  if (cpu < 0 || current_cpu() != cpu || sched_getaffinity(0, sizeof all, &all) != 0)
-    return;
-  others = all;
-  CPU_CLR((size_t)cpu, &others);
-  if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
-    sched_setaffinity(0, sizeof all, &all);
-}
-
-#else
-
-static int current_cpu(void) { return -1; }
-static void leave_cpu(int cpu) { (void)cpu; }
-
-#endif
-
 static void wake(int count) {
   for (; count > 0; count--)
     pthread_cond_signal(&pool.wake);
@@ -194,11 +166,7 @@ static void *live(void *number) {
       pthread_mutex_lock(&pool.lock);
     } else {
       sleep_until_called();
-      const int cpu = pool.cpu;
-      pthread_mutex_unlock(&pool.lock);
-      leave_cpu(cpu);
       until = patience();
-      pthread_mutex_lock(&pool.lock);
     }
   }
   return NULL;
@@ -252,13 +220,10 @@ int ck_workers_run(ck_work work, void *team, int threads) {
   atomic_init(&mine.inside, 0);
   memset(mine.taken, 0, (size_t)mine.threads);
   const unsigned before = forks;
-  const int cpu = current_cpu();
 
   pthread_mutex_lock(&pool.lock);
   list(&mine);
   int others = call_up(&mine);
-  if (others)
-    pool.cpu = cpu;
   if (pool.threads < mine.threads - 1)
     start(mine.threads - 1);
   pthread_mutex_unlock(&pool.lock);
