@@ -201,7 +201,7 @@ def test_few_outputs_have_the_gradient_that_they_have_among_many(outputs, layout
         ((3, 17, 9, 8), (45, 17, 3, 3), {"padding": 4, "dilation": 4}),
         ((2, 6, 5, 5), (9, 6, 3, 3), {"padding": 7, "dilation": 7}),  # outer taps read nothing
         ((40, 5, 7, 8), (21, 5, 5, 4), {"padding": (3, 2), "stride": 2, "activation": "relu"}),  # images of a chunk
-        ((2, 16, 30, 33), (33, 16, 3, 3), {"padding": 8, "dilation": 8, "groups": 1}),  # several chunks
+        ((2, 16, 30, 33), (33, 16, 3, 3), {"padding": 8, "dilation": 8}),  # several chunks
         ((2, 18, 6, 5, 7), (34, 9, 3, 3, 4), {"padding": 2, "dilation": (1, 2, 1), "groups": 2}),
         ((1, 1, 52, 54), (24, 1, 25, 24), {"padding": 12}),  # threads share out taps
         ((3, 7, 50), (40, 7, 9), {"padding": 16, "dilation": 4}),

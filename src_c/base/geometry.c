@@ -128,11 +128,19 @@ static void inside(const ck_axis *axis, int64_t t, int64_t *low, int64_t *high) 
   *high = at >= axis->source ? 0 : ck_floor_div(axis->source - 1 - at, step) + 1;
 }
 
+void ck_axis_reach(const ck_axis *axis, int64_t t, int64_t o0, int64_t n, int64_t *first, int64_t *end) {
+  int64_t low = o0, high = o0 + n;
+  if (axis->mode == CK_ZEROS)
+    inside(axis, t, &low, &high);
+  *first = ck_max(o0, low);
+  *end = ck_max(*first, ck_min(o0 + n, high));
+}
+
 /* Whether any of n outputs reads inside the source for tap t. */
 static int is_taken(const ck_axis *axis, int64_t t, int64_t o0, int64_t n) {
-  int64_t low, high;
-  inside(axis, t, &low, &high);
-  return low < o0 + n && high > o0 && low < high;
+  int64_t first, end;
+  ck_axis_reach(axis, t, o0, n, &first, &end);
+  return first < end;
 }
 
 void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, int64_t *count) {
@@ -145,14 +153,6 @@ void ck_axis_taken(const ck_axis *axis, int64_t o0, int64_t n, int64_t *first, i
       end--;
   }
   *count = end - *first;
-}
-
-void ck_axis_reach(const ck_axis *axis, int64_t t, int64_t o0, int64_t n, int64_t *first, int64_t *end) {
-  int64_t low = o0, high = o0 + n;
-  if (axis->mode == CK_ZEROS)
-    inside(axis, t, &low, &high);
-  *first = ck_max(o0, low);
-  *end = ck_max(*first, ck_min(o0 + n, high));
 }
 
 int64_t ck_axis_alike(const ck_axis *axis, int64_t o0, int64_t n) {

@@ -23,7 +23,7 @@
  * PICK_CYCLES: to list a pixel. */
 enum { RUN_PIXELS = 64, PICK_CYCLES = 3 };
 
-/* Of more products that read no padding, no pixels are picked: a plan would take twice as long to make. */
+/* Where more of the products read no padding, ways to pick pixels are not tried: that would double the planning. */
 static const double WORTH_PICKING = 0.95;
 
 /* What a register tile is of: rows of dW by output channels; channels of a tap by output channels, over pixels that are

@@ -154,14 +154,11 @@ static inline int64_t ck_thread_bytes(const ck_run *run, int64_t most) {
  */
 static inline int64_t ck_kblock_cap(const ck_kernels *k) { return k->real_size == 4 ? 576 : 288; }
 
-/* The most taps of a kernel that is one k-block for each channel, though they be more than a k-block's products. Cut,
- * each part would have a window of its own: depthwise 31x31 took 1.4 times as long (Zen 5). */
-static inline int64_t ck_whole_kernel(const ck_kernels *k) { return 4 * ck_kblock_cap(k); }
-
-/* How a sum is cut into k-blocks. */
+/* How a sum is cut into k-blocks. A kernel of up to four times as many taps is one for each channel: cut, each part
+ * would have a window of its own, and depthwise 31x31 took 1.4 times as long (Zen 5). */
 static inline ck_reduction ck_dense_reduction(const ck_kernels *k, int64_t channels, const int64_t taps[3]) {
   const int64_t cap = ck_kblock_cap(k), all = ck_taps_of(taps);
-  return ck_reduction_make(channels, taps, all <= ck_whole_kernel(k) ? ck_max(cap, all) : cap);
+  return ck_reduction_make(channels, taps, all <= 4 * cap ? ck_max(cap, all) : cap);
 }
 
 #endif

@@ -58,10 +58,10 @@ static int phases_pay(const ck_dense *d) {
          (axis[1].outputs * axis[2].outputs >= FEW_OUTPUTS && 3 * (end - inner) >= 2 * axis[2].outputs);
 }
 
-/* Of more taps by_group takes less, whose window is copied so that what tap rows share stays in level 1, at addresses
- * that no vector of 64 bytes straddles lines at, as it does in most arrays of NumPy's. 9x9, 13x13 and 21x21 of 64
- * channels on 28x28 would take 1.6, 2.0 and 3.1 times as long with AVX-512 (7x7 1.1 to 1.4, 1.0 of aligned
- * arrays), 1.15, 1.5 and 2.7 times with AVX2 (Zen 5, one thread). */
+/* By group a window is copied: what tap rows share stays in level 1, and no vector straddles two cache lines, as most
+ * of 64 bytes do in NumPy's arrays. So of more taps that takes less. With AVX-512 9x9, 13x13 and 21x21 of 64 channels
+ * on 28x28 would take 1.6, 2.0 and 3.1 times as long by line (7x7 1.1 to 1.4, of aligned arrays 1.0), with
+ * AVX2 1.15, 1.5 and 2.7 times (Zen 5, one thread). */
 static int has_few_taps(const ck_dense *d) {
   return ck_axes_taps(d->source.axis) <= (d->kernels->vector * d->kernels->real_size < 64 ? 64 : 25);
 }

@@ -1,8 +1,8 @@
 /* Products on scratch: one panel against as many rows, or as long rows, as a block has, in the register tiles of
  * kernels/micro.h.
  *
- * k is worked off in pieces whose part of the panel stays in level 1, or in what of level 2 is read as fast: for each
- * piece all tiles, whose chains of multiply-adds go on where the piece before left them. So pieces leave the bits
+ * k is worked off in pieces whose part of the panel stays in level 1, or in level 2 where that is read as fast: for
+ * each piece all tiles, whose chains of multiply-adds go on where the piece before left them. So pieces leave the bits
  * alone. */
 #ifndef CK_MULTIPLY_H
 #define CK_MULTIPLY_H
